@@ -1,0 +1,27 @@
+//! slipway turns git pushes into container images on machines that its users own.
+//!
+//! The map of the house, top to bottom. A room may use the rooms below it, never one above it.
+//!
+//! | room | what it is for |
+//! | --- | --- |
+//! | [`cli`] | the command line: one file for each noun; talks to the pool, prints |
+//! | [`pool`] | the background process: queue, scheduler, adoption of runners, socket server |
+//! | [`protocol`] | what the pool and its clients say to each other |
+//! | [`buildctl`] | the `buildctl` command line (pure), its progress stream (pure), the runner process |
+//! | [`buildkit`] | BuildKit itself: finding and installing it, running a managed daemon |
+//! | [`registry`] | where images go: OCI layout directories, remote registries, credentials |
+//! | [`source`] | where code comes from: refs of git repositories, checkouts |
+//! | [`store`] | TOML on disk: paths, atomic writes, migration, hand edits, secrets |
+//! | [`log`] | a build's log file: writing, line index, reading, searching, following |
+//! | [`domain`] | the words and the rules, pure: no I/O, no clock |
+
+pub mod buildctl;
+pub mod buildkit;
+pub mod cli;
+pub mod domain;
+pub mod log;
+pub mod pool;
+pub mod protocol;
+pub mod registry;
+pub mod source;
+pub mod store;

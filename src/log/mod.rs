@@ -1,0 +1,1 @@
+//! A build's log file: writing, line index, reading, searching, following.

@@ -1,0 +1,1 @@
+//! The background process: queue, scheduler, adoption of runners, socket server.

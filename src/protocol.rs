@@ -1,0 +1,1 @@
+//! What the pool and its clients say to each other.

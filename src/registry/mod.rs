@@ -1,0 +1,1 @@
+//! Where images go: OCI layout directories, remote registries, credentials.

@@ -1,0 +1,166 @@
+//! Where everything is: the paths under `$SLIPWAY_HOME`.
+//!
+//! Every other module asks here for a path and spells none itself.
+
+use std::path::{Path, PathBuf};
+
+use rustix::process::geteuid;
+
+/// The directories that one slipway works in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    state: PathBuf,
+    config: PathBuf,
+}
+
+/// Neither `SLIPWAY_HOME`, `XDG_STATE_HOME` nor `HOME` says where state belongs.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot tell where slipway keeps its state: SLIPWAY_HOME, XDG_STATE_HOME and HOME are all unset; set SLIPWAY_HOME to a directory"
+)]
+pub struct NoHome;
+
+/// A unix socket's path holds at most 107 bytes (`sun_path` in unix(7)); room is left for the longest name we add.
+const LONGEST_SOCKET_DIR: usize = 80;
+
+impl Home {
+    /// Everything under one directory, as `SLIPWAY_HOME` asks.
+    pub fn at(root: impl Into<PathBuf>) -> Home {
+        let state = root.into();
+        Home { config: state.clone(), state }
+    }
+
+    /// From the environment: `SLIPWAY_HOME`, else the XDG directories, else their defaults under `HOME`.
+    ///
+    /// # Errors
+    /// When none of the variables is set.
+    pub fn from_env() -> Result<Home, NoHome> {
+        let var = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        if let Some(root) = var("SLIPWAY_HOME") {
+            return Ok(Home::at(std::path::absolute(&root).unwrap_or(root)));
+        }
+        let under_home = |below: &str| var("HOME").map(|home| home.join(below));
+        Ok(Home {
+            state: var("XDG_STATE_HOME").or_else(|| under_home(".local/state")).ok_or(NoHome)?.join("slipway"),
+            config: var("XDG_CONFIG_HOME").or_else(|| under_home(".config")).ok_or(NoHome)?.join("slipway"),
+        })
+    }
+
+    /// The directory that holds the state.
+    pub fn state_dir(&self) -> &Path {
+        &self.state
+    }
+
+    /// Preferences: `config.toml`.
+    pub fn config_file(&self) -> PathBuf {
+        self.config.join("config.toml")
+    }
+
+    /// Bound source platforms, one file each.
+    pub fn platforms_dir(&self) -> PathBuf {
+        self.state.join("platforms")
+    }
+
+    /// Builders, one file each.
+    pub fn builders_dir(&self) -> PathBuf {
+        self.state.join("builders")
+    }
+
+    /// Registry settings, one file for each host.
+    pub fn registries_dir(&self) -> PathBuf {
+        self.state.join("registries")
+    }
+
+    /// Namespaces: `<namespace>.toml` beside a directory of its repositories.
+    pub fn namespaces_dir(&self) -> PathBuf {
+        self.state.join("namespaces")
+    }
+
+    /// A namespace's file.
+    pub fn namespace_file(&self, namespace: &str) -> PathBuf {
+        self.namespaces_dir().join(format!("{namespace}.toml"))
+    }
+
+    /// A repository's file.
+    pub fn repository_file(&self, namespace: &str, repository: &str) -> PathBuf {
+        self.namespaces_dir().join(namespace).join(format!("{repository}.toml"))
+    }
+
+    /// Secrets, mode 0700.
+    pub fn secrets_dir(&self) -> PathBuf {
+        self.state.join("secrets")
+    }
+
+    /// All builds.
+    pub fn builds_dir(&self) -> PathBuf {
+        self.state.join("builds")
+    }
+
+    /// One build's directory: record, log, steps.
+    pub fn build_dir(&self, id: u64) -> PathBuf {
+        self.builds_dir().join(id.to_string())
+    }
+
+    /// The OCI layout directory of a repository in the registry "local".
+    pub fn image_layout(&self, namespace: &str, repository: &str) -> PathBuf {
+        self.state.join("images").join(namespace).join(repository)
+    }
+
+    /// The cache directory of a rule whose repository lives in the registry "local".
+    pub fn cache_layout(&self, namespace: &str, repository: &str, rule: &str) -> PathBuf {
+        self.state.join("cache").join(namespace).join(repository).join(rule)
+    }
+
+    /// The managed BuildKit: binaries, its state.
+    pub fn buildkit_dir(&self) -> PathBuf {
+        self.state.join("buildkit")
+    }
+
+    /// Where `slipway setup` puts binaries.
+    pub fn buildkit_bin_dir(&self) -> PathBuf {
+        self.buildkit_dir().join("bin")
+    }
+
+    /// The pool's own log.
+    pub fn pool_log(&self) -> PathBuf {
+        self.state.join("pool.log")
+    }
+
+    /// Locked by the one pool of this home.
+    pub fn pool_lock(&self) -> PathBuf {
+        self.state.join("pool.lock")
+    }
+
+    /// The pool's socket.
+    pub fn pool_socket(&self) -> PathBuf {
+        self.runtime_dir().join("pool.sock")
+    }
+
+    /// Where sockets live: the home itself, or, when its path is too long for a socket, a private directory named
+    /// after it under `XDG_RUNTIME_DIR` or `/tmp`.
+    pub fn runtime_dir(&self) -> PathBuf {
+        if self.state.as_os_str().len() <= LONGEST_SOCKET_DIR {
+            return self.state.clone();
+        }
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        self.state.hash(&mut hasher);
+        let name = format!("slipway-{}-{:016x}", geteuid().as_raw(), hasher.finish());
+        match std::env::var_os("XDG_RUNTIME_DIR").filter(|v| !v.is_empty() && v.len() <= LONGEST_SOCKET_DIR - 40) {
+            Some(dir) => PathBuf::from(dir).join(name),
+            None => Path::new("/tmp").join(name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_with_a_long_path_keeps_its_sockets_where_they_fit() {
+        let home = Home::at("/".to_owned() + &"long-name/".repeat(20));
+        assert!(home.pool_socket().as_os_str().len() < 108);
+        assert_eq!(Home::at("/srv/slipway").pool_socket(), Path::new("/srv/slipway/pool.sock"));
+    }
+}

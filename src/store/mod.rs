@@ -1,0 +1,5 @@
+//! TOML on disk: paths, atomic writes, migration, hand edits, secrets.
+
+pub mod home;
+
+pub use home::Home;
