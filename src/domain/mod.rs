@@ -1,1 +1,23 @@
 //! The words and the rules of slipway, pure: no I/O, no clock.
+//!
+//! Everybody imports this room; it imports nobody. What is decided here is decided once: names, refs, rules, tags, states.
+
+pub mod build;
+pub mod builder;
+pub mod config;
+pub mod failure;
+pub mod name;
+pub mod namespace;
+pub mod pattern;
+pub mod platform;
+pub mod preview;
+pub mod publish;
+pub mod push;
+pub mod repository;
+pub mod rule;
+pub mod secret_ref;
+pub mod source_platform;
+pub mod step;
+pub mod tag;
+pub mod tree_path;
+pub mod version;

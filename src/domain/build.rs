@@ -1,0 +1,442 @@
+//! Builds: one run of a rule for one commit, and the states it goes through.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::failure::Failure;
+use super::name::RepositoryPath;
+use super::push::{CommitId, Push, Ref};
+use super::repository::BuildSettings;
+use super::rule::Rule;
+use super::tag::Tag;
+
+/// A build's number; it only grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BuildId(pub u64);
+
+impl fmt::Display for BuildId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+/// A text that is no build's number.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a build's number; write it as 1042 or #1042")]
+pub struct BuildIdError {
+    /// What was given.
+    pub text: String,
+}
+
+impl FromStr for BuildId {
+    type Err = BuildIdError;
+
+    fn from_str(text: &str) -> Result<BuildId, BuildIdError> {
+        let digits = text.strip_prefix('#').unwrap_or(text);
+        digits.parse().map(BuildId).map_err(|_| BuildIdError { text: text.into() })
+    }
+}
+
+/// Why a build exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// A ref moved.
+    Push,
+    /// "Build now".
+    Manual,
+    /// An earlier build again, with the rule and the push time as they were.
+    Retry,
+    /// A rule for a chosen ref as though it had just been pushed.
+    Replay,
+    /// A time came.
+    Schedule,
+    /// A base image's digest changed.
+    BaseImage,
+    /// A program asked.
+    Api,
+}
+
+impl Trigger {
+    /// As it is written in TOML and JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Trigger::Push => "push",
+            Trigger::Manual => "manual",
+            Trigger::Retry => "retry",
+            Trigger::Replay => "replay",
+            Trigger::Schedule => "schedule",
+            Trigger::BaseImage => "base_image",
+            Trigger::Api => "api",
+        }
+    }
+
+    /// Whether a person chose what is built, and so may move a tag back to an older commit.
+    pub fn asked_by_person(self) -> bool {
+        matches!(self, Trigger::Manual | Trigger::Replay)
+    }
+}
+
+/// The states of a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BuildState {
+    /// Waits for a slot.
+    Queued,
+    /// Waits for something else than a slot: a time, a builder, disk space.
+    Held,
+    /// A runner works on it.
+    Running,
+    /// Its tags point at its image.
+    Succeeded,
+    /// The Dockerfile or the machinery failed; the error says which.
+    Failed,
+    /// Somebody stopped it.
+    Cancelled,
+    /// A newer push took its place.
+    Superseded,
+    /// It ran longer than it may.
+    TimedOut,
+    /// Its runner died without a result.
+    Interrupted,
+    /// A rule forbade it, or forbade its tags.
+    Refused,
+}
+
+impl BuildState {
+    /// All of them, in the order of a build's life.
+    pub const ALL: [BuildState; 10] = [
+        BuildState::Queued,
+        BuildState::Held,
+        BuildState::Running,
+        BuildState::Succeeded,
+        BuildState::Failed,
+        BuildState::Cancelled,
+        BuildState::Superseded,
+        BuildState::TimedOut,
+        BuildState::Interrupted,
+        BuildState::Refused,
+    ];
+
+    /// As it is written on screen, in TOML and in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            BuildState::Queued => "queued",
+            BuildState::Held => "held",
+            BuildState::Running => "running",
+            BuildState::Succeeded => "succeeded",
+            BuildState::Failed => "failed",
+            BuildState::Cancelled => "cancelled",
+            BuildState::Superseded => "superseded",
+            BuildState::TimedOut => "timed_out",
+            BuildState::Interrupted => "interrupted",
+            BuildState::Refused => "refused",
+        }
+    }
+
+    /// Whether nothing follows.
+    pub fn is_final(self) -> bool {
+        !matches!(self, BuildState::Queued | BuildState::Held | BuildState::Running)
+    }
+
+    /// The one place that says what may follow what.
+    pub fn can_become(self, next: BuildState) -> bool {
+        use BuildState::*;
+        match self {
+            Queued | Held => matches!(next, Queued | Held | Running | Cancelled | Superseded | Refused | Failed),
+            Running => matches!(next, Succeeded | Failed | Cancelled | Superseded | TimedOut | Interrupted | Refused),
+            Succeeded | Failed | Cancelled | Superseded | TimedOut | Interrupted | Refused => false,
+        }
+    }
+}
+
+impl FromStr for BuildState {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<BuildState, String> {
+        BuildState::ALL.into_iter().find(|state| state.word() == text).ok_or_else(|| {
+            format!("{text:?} is not a state; the states are {}", BuildState::ALL.map(BuildState::word).join(", "))
+        })
+    }
+}
+
+impl fmt::Display for BuildState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+/// An image that a build published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// With its tag: `acme/api:v1`.
+    pub name: String,
+    /// `sha256:…`, of the index.
+    pub digest: String,
+    /// What the index holds.
+    pub platforms: Vec<String>,
+}
+
+/// Why a build was tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RetryCause {
+    /// The runner of the build before died without a result.
+    Interrupted,
+    /// The machinery failed: daemon, network, registry, disk.
+    Machinery,
+    /// Somebody asked.
+    Person,
+}
+
+/// Who asked to stop a build, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelRequest {
+    /// The user's name on this machine.
+    pub by: String,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// The record of a build: `builds/<id>/build.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// Its number.
+    pub id: BuildId,
+    /// The namespace of its repository.
+    pub namespace: String,
+    /// The repository's name in it.
+    pub repository: String,
+    /// The ref that is built.
+    #[serde(rename = "ref")]
+    pub reference: Ref,
+    /// Its commit.
+    pub commit: CommitId,
+    /// When the ref was pushed there; a retry keeps it.
+    pub pushed_at: DateTime<Utc>,
+    /// Why the build exists.
+    pub trigger: Trigger,
+    /// Who asked for it; empty where nobody did.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub asked_by: String,
+    /// Where it stands.
+    pub state: BuildState,
+    /// One sentence: why it stands there, and what can be done.
+    pub reason: String,
+    /// When it was asked for.
+    pub queued_at: DateTime<Utc>,
+    /// When its runner started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<DateTime<Utc>>,
+    /// When its state became final.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<DateTime<Utc>>,
+    /// Not started before: the wait before a retry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<DateTime<Utc>>,
+    /// What its image is to be called.
+    pub tags: Vec<Tag>,
+    /// The builders it runs on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub builders: Vec<String>,
+    /// The build that this one tries again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<BuildId>,
+    /// The build that tries this one again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retried_as: Option<BuildId>,
+    /// Why it tries that build again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_cause: Option<RetryCause>,
+    /// How many automatic retries after failures of the machinery came before it.
+    #[serde(default)]
+    pub attempt: u32,
+    /// Who asked to stop it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<CancelRequest>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// What people should know besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// Where its images go: `local`, or a registry.
+    pub registry: String,
+    /// The source's URL, as it was.
+    pub source: String,
+    /// The platform whose credentials read the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// The repository's tags are never overwritten, as it was.
+    #[serde(default)]
+    pub immutable: bool,
+    /// A lazily loadable image is published, too, as it was.
+    #[serde(default)]
+    pub accelerate: bool,
+    /// How the repository was built, as it was.
+    pub settings: BuildSettings,
+    /// The rule, as it was.
+    pub rule: Rule,
+    /// The images that it published.
+    #[serde(default, rename = "image", skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<Image>,
+}
+
+/// A step that a build's life does not allow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("build {id} is {from}; it can't become {to}")]
+pub struct IllegalTransition {
+    /// The build.
+    pub id: BuildId,
+    /// Its state.
+    pub from: BuildState,
+    /// The state it can't have.
+    pub to: BuildState,
+}
+
+impl Build {
+    /// `namespace/repository`.
+    pub fn path(&self) -> RepositoryPath {
+        RepositoryPath { namespace: self.namespace.clone(), repository: self.repository.clone() }
+    }
+
+    /// The push that it builds.
+    pub fn push(&self) -> Push {
+        Push { reference: self.reference.clone(), commit: self.commit.clone(), at: self.pushed_at }
+    }
+
+    /// Takes a step of its life, at a time, for a reason.
+    ///
+    /// # Errors
+    /// When its state can't become `state`; then nothing is changed.
+    pub fn become_state(
+        &mut self,
+        state: BuildState,
+        reason: impl Into<String>,
+        at: DateTime<Utc>,
+    ) -> Result<(), IllegalTransition> {
+        if !self.state.can_become(state) {
+            return Err(IllegalTransition { id: self.id, from: self.state, to: state });
+        }
+        self.state = state;
+        self.reason = reason.into();
+        if state == BuildState::Running {
+            self.started_at = Some(at);
+        }
+        if state.is_final() {
+            self.finished_at = Some(at);
+        }
+        Ok(())
+    }
+
+    /// How long it has run, or ran; none before it started.
+    pub fn duration(&self, now: DateTime<Utc>) -> Option<chrono::TimeDelta> {
+        Some(self.finished_at.unwrap_or(now) - self.started_at?)
+    }
+
+    /// A build that tries this one again: the same commit, rule and push time.
+    pub fn again(&self, id: BuildId, cause: RetryCause, at: DateTime<Utc>) -> Build {
+        Build {
+            id,
+            trigger: Trigger::Retry,
+            asked_by: String::new(),
+            state: BuildState::Queued,
+            reason: String::new(),
+            queued_at: at,
+            started_at: None,
+            finished_at: None,
+            not_before: None,
+            builders: Vec::new(),
+            retry_of: Some(self.id),
+            retried_as: None,
+            retry_cause: Some(cause),
+            attempt: match cause {
+                RetryCause::Machinery => self.attempt + 1,
+                RetryCause::Interrupted => self.attempt,
+                RetryCause::Person => 0,
+            },
+            cancel: None,
+            failure: None,
+            images: Vec::new(),
+            ..self.clone()
+        }
+    }
+}
+
+/// A queued build of acme/api, for tests.
+#[cfg(test)]
+pub(crate) fn sample() -> Build {
+    let at = |text: &str| text.parse().unwrap();
+    Build {
+        id: BuildId(7),
+        namespace: "acme".into(),
+        repository: "api".into(),
+        reference: Ref::branch("main"),
+        commit: "d4ef3dc3b77a011a5779eec7efdd45aaaaaaaaaa".parse().unwrap(),
+        pushed_at: at("2020-10-15T08:25:00Z"),
+        trigger: Trigger::Manual,
+        asked_by: String::new(),
+        state: BuildState::Queued,
+        reason: String::new(),
+        queued_at: at("2020-10-15T08:25:01Z"),
+        started_at: None,
+        finished_at: None,
+        not_before: None,
+        tags: vec![Tag::parse("latest").unwrap()],
+        builders: vec!["managed".into()],
+        retry_of: None,
+        retried_as: None,
+        retry_cause: None,
+        attempt: 0,
+        cancel: None,
+        failure: None,
+        warnings: Vec::new(),
+        registry: "local".into(),
+        source: "https://git.example.com/acme/api.git".into(),
+        platform: None,
+        immutable: false,
+        accelerate: false,
+        settings: BuildSettings::default(),
+        rule: Rule::starter("main"),
+        images: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_follows_a_final_state() {
+        for from in BuildState::ALL {
+            let follows = BuildState::ALL.into_iter().filter(|to| from.can_become(*to)).count();
+            assert_eq!(follows == 0, from.is_final(), "{from}");
+        }
+    }
+
+    #[test]
+    fn a_build_that_runs_never_goes_back_to_the_queue() {
+        assert!(!BuildState::Running.can_become(BuildState::Queued));
+        assert!(!BuildState::Running.can_become(BuildState::Held));
+        assert!(!BuildState::Queued.can_become(BuildState::Succeeded));
+    }
+
+    #[test]
+    fn the_words_of_the_states_are_those_of_the_toml() {
+        for state in BuildState::ALL {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.word());
+            assert_eq!(state.word().parse(), Ok(state));
+        }
+    }
+
+    #[test]
+    fn a_builds_number_is_read_with_and_without_its_sign() {
+        assert_eq!("#1042".parse(), Ok(BuildId(1042)));
+        assert_eq!("1042".parse(), Ok(BuildId(1042)));
+        assert!("x".parse::<BuildId>().is_err());
+    }
+}

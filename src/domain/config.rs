@@ -1,0 +1,187 @@
+//! Preferences: `config.toml`, and the settings of a registry: `registries/<host>.toml`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::repository::HumanDuration;
+use super::secret_ref::SecretRef;
+
+/// `config.toml`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The background pool.
+    pub pool: PoolConfig,
+    /// The managed BuildKit.
+    pub buildkit: BuildkitConfig,
+    /// What is kept of finished builds.
+    pub retention: RetentionConfig,
+}
+
+/// `[pool]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PoolConfig {
+    /// How many builds run at once; absent: as many as the machine has cores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub builds: Option<u32>,
+    /// How long a build may run.
+    pub timeout: HumanDuration,
+    /// How often a failure of the machinery is retried by itself.
+    pub retries: u32,
+    /// The wait before the first such retry; it doubles each time.
+    pub retry_delay: HumanDuration,
+    /// Builds wait while less than this is free where they are kept.
+    pub min_free: ByteSize,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        PoolConfig {
+            builds: None,
+            timeout: HumanDuration::seconds(2 * 60 * 60),
+            retries: 3,
+            retry_delay: HumanDuration::seconds(5),
+            min_free: ByteSize(512 * 1024 * 1024),
+        }
+    }
+}
+
+/// `[buildkit]`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BuildkitConfig {
+    /// Mirrors of registries: host to the hosts that are asked first.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub mirrors: BTreeMap<String, Vec<String>>,
+    /// How much the daemon's cache may hold; absent: BuildKit's own limits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_size: Option<ByteSize>,
+    /// Whether the daemon runs without root; absent: where slipway itself is not root.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rootless: Option<bool>,
+}
+
+/// `[retention]`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionConfig {
+    /// How many finished builds are kept; absent: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub builds: Option<usize>,
+    /// How long finished builds are kept; absent: for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age: Option<HumanDuration>,
+}
+
+/// `registries/<host>.toml`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RegistrySettings {
+    /// Speak http, not https.
+    pub plain_http: bool,
+    /// A file of CA certificates in PEM that are trusted for this host, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// Hosts that are asked first for this host's images.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mirrors: Vec<String>,
+    /// Who we are; absent: what docker's configuration says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// The password or token of `username`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<SecretRef>,
+}
+
+impl RegistrySettings {
+    /// Everything that is wrong with the settings.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.username.is_some() != self.password.is_some() {
+            problems.push("username, password: one needs the other; give both or neither".to_owned());
+        }
+        if self.plain_http && self.ca.is_some() {
+            problems.push("ca: plain http has no certificates; leave it out".into());
+        }
+        problems
+    }
+}
+
+/// A number of bytes as people write it: `512MB`, `20GB`; 1 KB is 1,024 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteSize(pub u64);
+
+const UNITS: [(&str, u64); 4] = [("TB", 1 << 40), ("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10)];
+
+impl ByteSize {
+    /// Reads `512MB`, `20 GB`, `1GiB` or plain bytes; none for anything else.
+    pub fn parse(text: &str) -> Option<ByteSize> {
+        let upper = text.trim().to_ascii_uppercase().replace("IB", "B");
+        let (number, unit) = UNITS
+            .iter()
+            .find_map(|(name, unit)| upper.strip_suffix(name).map(|number| (number, *unit)))
+            .unwrap_or((upper.trim_end_matches('B'), 1));
+        let number: u64 = number.trim().parse().ok()?;
+        number.checked_mul(unit).map(ByteSize)
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match UNITS.iter().find(|(_, unit)| self.0 >= *unit) {
+            Some((name, unit)) if self.0.is_multiple_of(*unit) => write!(f, "{}{name}", self.0 / unit),
+            Some((name, unit)) => write!(f, "{:.1}{name}", self.0 as f64 / *unit as f64),
+            None => write!(f, "{}B", self.0),
+        }
+    }
+}
+
+impl Serialize for ByteSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // The largest unit that says it exactly, so that what is written is read back as it was.
+        let (name, unit) =
+            UNITS.iter().find(|(_, unit)| self.0 > 0 && self.0.is_multiple_of(*unit)).unwrap_or(&("B", 1));
+        serializer.collect_str(&format_args!("{}{name}", self.0 / unit))
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        ByteSize::parse(&text)
+            .ok_or_else(|| serde::de::Error::custom(format!("{text:?} is no size; write it as 512MB or 20GB")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_and_written_as_people_do() {
+        for (text, bytes) in [("512MB", 512 << 20), ("20 gb", 20 << 30), ("1GiB", 1 << 30), ("7", 7), ("7B", 7)] {
+            assert_eq!(ByteSize::parse(text), Some(ByteSize(bytes)), "{text}");
+        }
+        for bad in ["", "GB", "-1GB", "1.5GB", "99999999999TB"] {
+            assert_eq!(ByteSize::parse(bad), None, "{bad}");
+        }
+        assert_eq!(ByteSize(1536 << 20).to_string(), "1.5GB");
+    }
+
+    #[test]
+    fn an_empty_file_is_the_defaults_and_the_defaults_survive_a_round_trip() {
+        let config: Config = toml::from_str("").unwrap();
+        assert_eq!(config, Config::default());
+        let odd = Config { pool: PoolConfig { min_free: ByteSize(1_000_001), ..PoolConfig::default() }, ..config };
+        assert_eq!(toml::from_str::<Config>(&toml::to_string(&odd).unwrap()).unwrap(), odd);
+    }
+
+    #[test]
+    fn a_user_name_without_a_password_is_refused() {
+        let settings = RegistrySettings { username: Some("ci".into()), ..RegistrySettings::default() };
+        assert_eq!(settings.problems().len(), 1);
+    }
+}

@@ -1,0 +1,239 @@
+//! Why a build failed, told from what buildctl said: whose fault it is, in one line, and whether trying again can help.
+//!
+//! Pure. The words to look for are a table in `causes`.
+
+mod causes;
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+
+use super::step::{Step, StepState};
+
+/// Whose fault a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The Dockerfile, or what it runs: wrong until somebody changes it.
+    Dockerfile,
+    /// The source repository has no such ref, commit or directory.
+    Source,
+    /// A password, token or key is missing or wrong.
+    Credentials,
+    /// A certificate is not trusted, or one side speaks TLS and the other does not.
+    Certificate,
+    /// The builder can't run programs of the platform.
+    Platform,
+    /// A connection to somewhere outside failed.
+    Network,
+    /// The registry had an error of its own, or refuses for now.
+    Registry,
+    /// A disk is full.
+    Disk,
+    /// The BuildKit daemon went away, can't be reached, or broke.
+    Daemon,
+    /// The build took longer than it may.
+    Timeout,
+    /// Somebody stopped the build.
+    Cancelled,
+    /// None of the above.
+    Unknown,
+}
+
+impl FailureKind {
+    /// Whether the machinery failed and not what was to be built: such a build is tried again by itself.
+    pub fn is_machinery(self) -> bool {
+        matches!(self, FailureKind::Network | FailureKind::Registry | FailureKind::Disk | FailureKind::Daemon)
+    }
+}
+
+impl std::fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            FailureKind::Dockerfile => "the Dockerfile failed",
+            FailureKind::Source => "the source cannot be had",
+            FailureKind::Credentials => "the credentials were refused",
+            FailureKind::Certificate => "the certificate is not trusted",
+            FailureKind::Platform => "the builder lacks the platform",
+            FailureKind::Network => "the network failed",
+            FailureKind::Registry => "the registry failed",
+            FailureKind::Disk => "the disk is full",
+            FailureKind::Daemon => "the builder failed",
+            FailureKind::Timeout => "it took too long",
+            FailureKind::Cancelled => "it was stopped",
+            FailureKind::Unknown => "it failed",
+        })
+    }
+}
+
+/// How buildctl ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// With a status.
+    Code(i32),
+    /// Killed by a signal.
+    Signal(i32),
+}
+
+/// Why a build failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Whose fault it is.
+    pub kind: FailureKind,
+    /// What happened, in one line.
+    pub message: String,
+    /// What can be done, where that is not plain from the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The file that is at fault: `Dockerfile`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The line in that file, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// The number of the step that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<u32>,
+    /// The exit status of the command that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The signal that ended that command, or buildctl.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+}
+
+impl Failure {
+    /// A failure that buildctl did not tell of.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Failure {
+        Failure {
+            kind,
+            message: message.into(),
+            hint: None,
+            file: None,
+            line: None,
+            step: None,
+            exit_code: None,
+            signal: None,
+        }
+    }
+}
+
+/// A message is cut here: more does not fit on any screen, and the log has it all.
+const LONGEST_MESSAGE: usize = 400;
+/// An instruction is cut here in a message.
+const LONGEST_INSTRUCTION: usize = 80;
+
+/// Tells why a build failed from the text that buildctl ended with, the steps and how buildctl ended.
+pub fn classify(error_text: &str, steps: &[Step], exit: Exit) -> Failure {
+    let error = essence(error_text);
+    let step = failed_step(&error, steps);
+    let (file, line) = location(error_text);
+    let mut failure = Failure {
+        file,
+        line,
+        step: step.map(|step| step.number).filter(|&number| number > 0),
+        ..Failure::new(FailureKind::Unknown, shorten(&error, LONGEST_MESSAGE))
+    };
+    if let Some(code) = exit_code(&error) {
+        explain_command(&mut failure, &error, step, code);
+    } else if error.is_empty() {
+        explain_silence(&mut failure, exit);
+    } else if let Some(cause) = causes::find(&error) {
+        failure.kind = cause.kind;
+        failure.hint = cause.hint.map(str::to_owned);
+    } else if step.is_some_and(|step| !step.internal) {
+        failure.kind = FailureKind::Dockerfile;
+    }
+    failure
+}
+
+/// A command of the Dockerfile ended badly. That is the Dockerfile's fault whatever the command said.
+fn explain_command(failure: &mut Failure, error: &str, step: Option<&Step>, code: i32) {
+    let said = step.and_then(|step| step.last_line.as_deref()).unwrap_or_default();
+    let instruction = step.map_or("a command", |step| step.instruction());
+    let signal = (129..=159).contains(&code).then_some(code - 128);
+    let how = match signal {
+        Some(signal) => format!("was killed by signal {signal} (exit code: {code})"),
+        None => format!("ended with exit code: {code}"),
+    };
+    let said_what = if said.is_empty() { String::new() } else { format!(": {said}") };
+    let message = format!("{} {how}{said_what}", shorten(instruction, LONGEST_INSTRUCTION));
+    failure.kind = FailureKind::Dockerfile;
+    failure.message = shorten(&one_line(&message), LONGEST_MESSAGE);
+    failure.hint = causes::hint_for_command(said, error, code).map(str::to_owned);
+    failure.exit_code = Some(code);
+    failure.signal = signal;
+}
+
+/// buildctl ended without a word.
+fn explain_silence(failure: &mut Failure, exit: Exit) {
+    failure.kind = FailureKind::Daemon;
+    match exit {
+        Exit::Signal(signal) => {
+            failure.message = format!("buildctl was killed by signal {signal}");
+            failure.signal = Some(signal);
+            failure.hint = (signal == 9).then(|| "the host may have run out of memory: see dmesg".to_owned());
+        }
+        Exit::Code(code) => failure.message = format!("buildctl ended with status {code} and did not say why"),
+    }
+}
+
+/// The error itself on one line, without the Dockerfile's excerpt and without words that say nothing.
+fn essence(text: &str) -> String {
+    let start = text.rfind("\nerror: ").map(|at| at + 1).or_else(|| text.starts_with("error: ").then_some(0));
+    let mut error = &text[start.unwrap_or(0)..];
+    let noise = ["error: ", "failed to solve: ", "rpc error: code = Unknown desc = ", "Unknown: "];
+    while let Some(rest) = noise.iter().find_map(|noise| error.strip_prefix(noise)) {
+        error = rest;
+    }
+    one_line(error)
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn shorten(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((at, _)) => format!("{}…", text[..at].trim_end()),
+        None => text.to_owned(),
+    }
+}
+
+/// The step that failed. BuildKit's own steps may fail without the build failing (a cache that is not there), so one of
+/// them counts only where the error speaks of it.
+fn failed_step<'a>(error: &str, steps: &'a [Step]) -> Option<&'a Step> {
+    let failed = || steps.iter().filter(|step| step.state == StepState::Failed);
+    let named = |step: &&Step| step.error.as_deref().is_some_and(|text| error.contains(&one_line(text)));
+    failed().find(named).or_else(|| failed().find(|step| !step.internal))
+}
+
+/// `Dockerfile:5` over the excerpt, else the line that a parse error names.
+fn location(text: &str) -> (Option<String>, Option<u32>) {
+    static EXCERPT: LazyLock<Regex> = LazyLock::new(|| regex(r"(?m)^(.+):(\d+)\n-{20}$"));
+    static PARSE: LazyLock<Regex> = LazyLock::new(|| regex(r"dockerfile parse error on line (\d+)"));
+    if let Some(found) = EXCERPT.captures(text) {
+        return (Some(found[1].to_owned()), found[2].parse().ok());
+    }
+    (None, PARSE.captures(text).and_then(|found| found[1].parse().ok()))
+}
+
+/// The status that a command of the Dockerfile ended with. None when it was stopped with the build.
+fn exit_code(error: &str) -> Option<i32> {
+    static CODE: LazyLock<Regex> = LazyLock::new(|| {
+        // solver/llbsolver/ops/exec.go and frontend/gateway/pb/exit.go; the command stands in Go's quotes.
+        regex(r#"process "(?:[^"\\]|\\.)*" did not complete successfully: exit code: (\d+)"#)
+    });
+    if error.ends_with("context canceled") {
+        return None;
+    }
+    CODE.captures(error).and_then(|found| found[1].parse().ok())
+}
+
+fn regex(pattern: &str) -> Regex {
+    Regex::new(pattern).expect("a pattern in the source code, tried by the tests")
+}
+
+#[cfg(test)]
+mod tests;

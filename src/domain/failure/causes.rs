@@ -1,0 +1,258 @@
+//! The table: words in an error, whose fault they mean, and what to do. The first row that fits holds, so special
+//! words stand before general ones. The texts are those of BuildKit, containerd, Go, git and ssh.
+
+use super::FailureKind::{self, *};
+
+/// One row.
+pub(super) struct Cause {
+    pub(super) kind: FailureKind,
+    /// It fits when all words of one of these groups are in the error, in lower case.
+    groups: &'static [&'static [&'static str]],
+    pub(super) hint: Option<&'static str>,
+}
+
+/// The row that fits an error.
+pub(super) fn find(error: &str) -> Option<&'static Cause> {
+    let error = error.to_lowercase();
+    let fits = |words: &&[&str]| words.iter().all(|word| error.contains(word));
+    CAUSES.iter().find(|cause| cause.groups.iter().any(&fits))
+}
+
+const EMULATORS: &str = "the builder can't run programs of this platform: install emulators there (qemu-user-static with \
+                         binfmt-support), or use a builder of that architecture";
+const GIT_LOGIN: &str = "check the credentials of the source's platform";
+const REGISTRY_LOGIN: &str = "check the registry's credentials (docker login), and that they may use this repository";
+
+/// What to do about a command that failed; `said` is the last line that it printed.
+pub(super) fn hint_for_command(said: &str, error: &str, code: i32) -> Option<&'static str> {
+    let said = said.to_lowercase();
+    let has = |word: &str| said.contains(word);
+    if has("exec format error") {
+        Some(EMULATORS)
+    } else if has("no space left on device") {
+        Some("the builder's disk is full, or a quota is: free some space there")
+    } else if code == 137 || error.contains("cannot allocate memory") {
+        Some("the builder may have run out of memory")
+    } else if code == 127 {
+        Some("the command, or the shell, is not in the image")
+    } else {
+        None
+    }
+}
+
+const CAUSES: &[Cause] = &[
+    Cause {
+        kind: Cancelled,
+        groups: &[&["canceled: context canceled"], &["code = canceled"], &["did not complete", "context canceled"]],
+        hint: None,
+    },
+    Cause {
+        kind: Disk,
+        groups: &[&["no space left on device"], &["disk quota exceeded"]],
+        hint: Some("free some space on the builder, or lower its cache limits"),
+    },
+    Cause {
+        kind: Daemon,
+        groups: &[
+            &["make sure buildkitd is running"],
+            &["error reading from server"],
+            &["transport: error while dialing"],
+            &["transport is closing"],
+            &["connection error: desc"],
+            &["failed to receive status", "code = unavailable"],
+            &["failed to receive status", "unexpected eof"],
+            &["code = unavailable", "desc = connection closed"],
+            &["failed to list workers"],
+            &["no active session"],
+            &["no worker found"],
+            &["seccomp: config provided but seccomp not supported"],
+            &["failed to find runc binary"],
+            &["runtime error:"],
+        ],
+        hint: Some("see the builder's own log"),
+    },
+    Cause { kind: Platform, groups: &[&["exec format error"]], hint: Some(EMULATORS) },
+    // Of the Dockerfile.
+    Cause {
+        kind: Dockerfile,
+        groups: &[&["failed to read dockerfile", "no such file or directory"]],
+        hint: Some("the rule's Dockerfile is not in the source at this commit: check its directory and file name"),
+    },
+    Cause {
+        kind: Dockerfile,
+        groups: &[&["failed to calculate checksum of ref", ": not found"], &["lstat", "no such file or directory"]],
+        hint: Some("the file is not in the build context; mind .dockerignore"),
+    },
+    Cause {
+        kind: Dockerfile,
+        groups: &[
+            &["dockerfile parse error"],
+            &["lint violation found"],
+            &["unknown instruction"],
+            &["invalid reference format"],
+            &["failed to parse stage name"],
+            &["should not be blank"],
+            &["target stage", "could not be found"],
+            &["circular dependency detected"],
+            &["file with no instructions"],
+            &["dockerfile cannot be empty"],
+            &["no build stage in current context"],
+            &["failed to process \""],
+            &["unsupported frontend capability"],
+        ],
+        hint: None,
+    },
+    // Of git. `could not read from remote repository` ends ssh errors of every kind, so what comes before it decides.
+    Cause {
+        kind: Credentials,
+        groups: &[
+            &["authentication failed for"],
+            &["could not read username"],
+            &["could not read password"],
+            &["terminal prompts disabled"],
+            &["permission denied (publickey"],
+            &["http basic: access denied"],
+            &["invalid username or"],
+            &["git stderr", "returned error: 401"],
+            &["git stderr", "returned error: 403"],
+            &["no ssh key", "forwarded from the client"],
+        ],
+        hint: Some(GIT_LOGIN),
+    },
+    Cause {
+        kind: Credentials,
+        groups: &[&["host key verification failed"], &["no configured known hosts forwarded"]],
+        hint: Some("the source's host key is not known: add it to known_hosts (ssh-keyscan), after checking it"),
+    },
+    Cause {
+        kind: Network,
+        groups: &[
+            &["could not resolve host"],
+            &["git stderr", "failed to connect"],
+            &["git stderr", "couldn't connect"],
+            &["git stderr", "connection refused"],
+            &["git stderr", "timed out"],
+            &["git stderr", "returned error: 5"],
+            &["remote end hung up unexpectedly"],
+            &["early eof"],
+            &["ssh: connect to host"],
+            &["connection closed by remote host"],
+        ],
+        hint: Some("the source's host can't be reached from the builder"),
+    },
+    Cause {
+        kind: Source,
+        groups: &[
+            &["repository does not contain ref"],
+            &["couldn't find remote ref"],
+            &["not our ref"],
+            &["unadvertised object"],
+            &["reference is not a tree"],
+            &["does not match expected commit"],
+            &["expected checksum to match"],
+            &["repository not found"],
+            &["repository", "not found", "git stderr"],
+            &["does not appear to be a git repository"],
+            &["could not find default branch"],
+            &["failed to open subdir"],
+            &["invalid subdir"],
+            &["git subpath"],
+        ],
+        hint: Some("check the source's URL, and that the ref and the directory are still there"),
+    },
+    Cause {
+        kind: Certificate,
+        groups: &[&["x509:"], &["tls: failed to verify"], &["ssl certificate problem"]],
+        hint: Some("the certificate is not trusted: name its CA in registries/<host>.toml"),
+    },
+    Cause {
+        kind: Certificate,
+        groups: &[&["server gave http response to https client"]],
+        hint: Some("the registry speaks plain http: set plain_http = true in registries/<host>.toml"),
+    },
+    // Of registries.
+    Cause {
+        kind: Registry,
+        groups: &[&["429 too many requests"], &["toomanyrequests"]],
+        hint: Some("the registry allows only so many requests: log in, or use a mirror"),
+    },
+    Cause {
+        kind: Dockerfile,
+        groups: &[&["no match for platform in manifest"]],
+        hint: Some("the base image does not exist for this platform"),
+    },
+    Cause {
+        kind: Credentials,
+        groups: &[
+            &["401 unauthorized"],
+            &["403 forbidden"],
+            &["unauthorized:"],
+            &["denied:"],
+            &["pull access denied"],
+            &["access denied"],
+            &["insufficient_scope"],
+            &["insufficient scope"],
+            &["authorization failed"],
+            &["authentication required"],
+            &["no basic auth credentials"],
+            &["invalid authorization"],
+            &["incorrect username or password"],
+        ],
+        hint: Some(REGISTRY_LOGIN),
+    },
+    Cause {
+        kind: Dockerfile,
+        groups: &[
+            &["failed to resolve source metadata", ": not found"],
+            &["failed to resolve source metadata", "manifest unknown"],
+        ],
+        hint: Some("the base image does not exist: check its name and tag"),
+    },
+    Cause {
+        kind: Network,
+        groups: &[
+            &["dial tcp"],
+            &["dial udp"],
+            &["no such host"],
+            &["i/o timeout"],
+            &["connection refused"],
+            &["connection reset by peer"],
+            &["connection timed out"],
+            &["broken pipe"],
+            &["tls handshake timeout"],
+            &["network is unreachable"],
+            &["no route to host"],
+            &["temporary failure in name resolution"],
+            &["server misbehaving"],
+            &["client.timeout exceeded"],
+            &["context deadline exceeded"],
+            &["proxyconnect"],
+            &["http2: "],
+            &["unexpected eof"],
+        ],
+        hint: Some("the builder can't reach that host"),
+    },
+    Cause {
+        kind: Registry,
+        groups: &[
+            &["500 internal server error"],
+            &["502 bad gateway"],
+            &["503 service unavailable"],
+            &["504 gateway time"],
+            &["unexpected status"],
+            &["failed to push"],
+            &["blob upload"],
+            &["failed to lock"],
+            &["could not lock"],
+            &["failed to copy"],
+        ],
+        hint: None,
+    },
+    Cause { kind: Source, groups: &[&["failed to fetch remote"], &["git stderr"]], hint: None },
+    // A daemon that was stopped in order.
+    Cause {
+        kind: Daemon,
+        groups: &[&["code = unavailable"], &["graceful_stop"], &["failed to get status"]],
+        hint: None,
+    },
+];

@@ -1,0 +1,163 @@
+//! Namespaces: groups of image repositories with shared defaults.
+
+use serde::{Deserialize, Serialize};
+
+use super::name::{NameError, RepositoryPath};
+use super::repository::{Repository, Source, Visibility};
+
+/// The registry that every namespace pushes to unless it names another: OCI layout directories on this machine.
+pub const LOCAL_REGISTRY: &str = "local";
+
+/// `namespaces/<namespace>.toml`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Namespace {
+    /// Where images go: `local`, or `host[:port][/prefix]`.
+    pub registry: String,
+    /// Whether a build or push that names a repository that is not there makes it.
+    pub auto_create: bool,
+    /// Of new repositories.
+    pub visibility: Visibility,
+    /// Of new repositories: a tag that exists is never overwritten, `latest` excepted.
+    pub immutable: bool,
+    /// Of new repositories: also publish a lazily loadable image.
+    pub accelerate: bool,
+    /// At most 100 characters.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub summary: String,
+    /// The source of repositories that are made automatically; `${repository}` in its URL is their name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+}
+
+impl Default for Namespace {
+    fn default() -> Self {
+        Namespace {
+            registry: LOCAL_REGISTRY.into(),
+            auto_create: false,
+            visibility: Visibility::default(),
+            immutable: false,
+            accelerate: false,
+            summary: String::new(),
+            source: None,
+        }
+    }
+}
+
+impl Namespace {
+    /// A repository with the namespace's defaults.
+    pub fn new_repository(&self, name: &str) -> Repository {
+        Repository {
+            visibility: self.visibility,
+            immutable: self.immutable,
+            accelerate: self.accelerate,
+            source: self
+                .source
+                .as_ref()
+                .map(|source| Source { url: source.url.replace("${repository}", name), ..source.clone() }),
+            ..Repository::default()
+        }
+    }
+
+    /// Whether images stay on this machine.
+    pub fn is_local(&self) -> bool {
+        self.registry == LOCAL_REGISTRY
+    }
+
+    /// The name of a repository's images, without a tag: `acme/api`, or `registry.example.com/acme/api`.
+    pub fn image_name(&self, path: &RepositoryPath) -> String {
+        if self.is_local() { path.to_string() } else { format!("{}/{path}", self.registry) }
+    }
+
+    /// Everything that is wrong with the namespace besides its name.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if let Some(problem) = summary_problem(&self.summary) {
+            problems.push(problem);
+        }
+        if !self.is_local()
+            && let Err(problem) = check_registry(&self.registry)
+        {
+            problems.push(problem);
+        }
+        problems
+    }
+
+    /// Checks a namespace's name.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn check_name(name: &str) -> Result<(), NameError> {
+        super::name::check(super::name::NameKind::Namespace, name)
+    }
+}
+
+/// The seed's limit on summaries.
+pub(super) fn summary_problem(summary: &str) -> Option<String> {
+    let length = summary.chars().count();
+    (length > 100).then(|| format!("summary: it has {length} characters; at most 100 are allowed"))
+}
+
+/// `host[:port][/prefix]`, as the OCI distribution specification allows names.
+fn check_registry(registry: &str) -> Result<(), String> {
+    let bad = |why: &str| Err(format!("registry: {registry:?} {why}; write \"local\", or HOST[:PORT][/PREFIX]"));
+    let (host, prefix) = registry.split_once('/').map_or((registry, None), |(host, prefix)| (host, Some(prefix)));
+    if registry.contains("://") {
+        return bad("is a URL");
+    }
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !host.ends_with(']') => (name, Some(port)),
+        _ => (host, None),
+    };
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || ".-[]:".contains(c)) {
+        return bad("has no valid host");
+    }
+    if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+        return bad("has no valid port");
+    }
+    let component = |part: &str| {
+        !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c))
+    };
+    if prefix.is_some_and(|prefix| !prefix.split('/').all(component)) {
+        return bad("has a prefix that registries refuse");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_repository_has_the_namespaces_defaults_and_its_own_source() {
+        let namespace = Namespace {
+            immutable: true,
+            visibility: Visibility::Public,
+            source: Some(Source { url: "https://git.example.com/acme/${repository}.git".into(), platform: None }),
+            ..Namespace::default()
+        };
+        let repository = namespace.new_repository("api");
+        assert!(repository.immutable);
+        assert_eq!(repository.visibility, Visibility::Public);
+        assert_eq!(repository.source.unwrap().url, "https://git.example.com/acme/api.git");
+    }
+
+    #[test]
+    fn a_registry_is_local_or_a_host_with_a_prefix() {
+        let problems = |registry: &str| Namespace { registry: registry.into(), ..Namespace::default() }.problems();
+        for good in ["local", "registry.example.com", "localhost:5000", "127.0.0.1:5000/team/a", "[::1]:5000"] {
+            assert_eq!(problems(good), Vec::<String>::new(), "{good}");
+        }
+        for bad in ["", "https://x", "host:port", "host/UPPER", "host/", "ho st"] {
+            assert_eq!(problems(bad).len(), 1, "{bad}");
+        }
+    }
+
+    #[test]
+    fn images_are_named_after_registry_namespace_and_repository() {
+        let path = "acme/api".parse().unwrap();
+        assert_eq!(Namespace::default().image_name(&path), "acme/api");
+        let namespace = Namespace { registry: "r.example.com/x".into(), ..Namespace::default() };
+        assert_eq!(namespace.image_name(&path), "r.example.com/x/acme/api");
+    }
+}

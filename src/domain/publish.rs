@@ -1,0 +1,226 @@
+//! May this build move that tag? The decision, and the order in which a build's tags are moved.
+//!
+//! Called for every tag before any of them moves; it reads no registry and no clock. The rules are those of tags that
+//! are immutable, and of mutable tags that must never go back from a newer push to an older one.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+/// The annotation that holds the commit: OCI's own key.
+pub const REVISION: &str = "org.opencontainers.image.revision";
+/// The annotation that holds the git ref (`refs/heads/main`).
+pub const REF: &str = "dev.slipway.ref";
+/// The annotation that holds the time of the push, RFC 3339.
+pub const PUSHED_AT: &str = "dev.slipway.pushed-at";
+/// The annotation that holds the build's number.
+pub const BUILD: &str = "dev.slipway.build";
+
+/// The one tag that stays movable in an immutable repository.
+pub const LATEST: &str = "latest";
+
+/// Which push an image was built from: what its index's annotations say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The full git ref: `refs/heads/main`.
+    pub reference: String,
+    /// The commit's full id.
+    pub commit: String,
+    /// When the ref moved to the commit.
+    pub pushed_at: DateTime<Utc>,
+    /// The build that made the image.
+    pub build: u64,
+}
+
+impl Origin {
+    /// The origin that an index's annotations tell, or nothing when slipway did not make the image or one of the four
+    /// annotations is missing or unreadable.
+    pub fn from_annotations(annotations: &BTreeMap<String, String>) -> Option<Origin> {
+        Some(Origin {
+            reference: annotations.get(REF)?.clone(),
+            commit: annotations.get(REVISION)?.clone(),
+            pushed_at: DateTime::parse_from_rfc3339(annotations.get(PUSHED_AT)?).ok()?.to_utc(),
+            build: annotations.get(BUILD)?.parse().ok()?,
+        })
+    }
+
+    /// The annotations that tell this origin, for the index of a new image.
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            (REF.to_owned(), self.reference.clone()),
+            (REVISION.to_owned(), self.commit.clone()),
+            (PUSHED_AT.to_owned(), self.pushed_at.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
+            (BUILD.to_owned(), self.build.to_string()),
+        ])
+    }
+}
+
+/// What a tag names now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Existing {
+    /// The digest of the index or manifest.
+    pub digest: String,
+    /// Where it came from; nothing when it says nothing (an image of another tool).
+    pub origin: Option<Origin>,
+}
+
+/// What a build wants the tag to name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct New {
+    /// The digest of the index.
+    pub digest: String,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// What happens to a tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// The tag is made, or moved to the new image.
+    Move,
+    /// The tag names this very image already: nothing to do, and no error.
+    AlreadyPublished,
+    /// The tag is immutable and names another image.
+    RefusedImmutable {
+        /// What the tag names.
+        existing: String,
+    },
+    /// The tag names an image of a later push of the same ref.
+    RefusedBackwards {
+        /// That later push.
+        existing: Origin,
+    },
+}
+
+/// Whether `tag` is never overwritten in a repository whose tags are `immutable`: every tag but `latest`.
+pub fn is_protected(tag: &str, immutable: bool) -> bool {
+    immutable && tag != LATEST
+}
+
+/// What happens to `tag`, which names `existing` now, when a build brings `new`.
+///
+/// `asked_by_person` is true for builds that somebody started by hand: they may move a mutable tag back, but no more
+/// than anybody else overwrite an immutable one. An image that does not say where it came from holds no tag back.
+pub fn decide(tag: &str, existing: Option<&Existing>, new: &New, immutable: bool, asked_by_person: bool) -> Decision {
+    let Some(existing) = existing else { return Decision::Move };
+    if existing.digest == new.digest {
+        return Decision::AlreadyPublished;
+    }
+    if is_protected(tag, immutable) {
+        return Decision::RefusedImmutable { existing: existing.digest.clone() };
+    }
+    match &existing.origin {
+        Some(there) if !asked_by_person && is_later(there, &new.origin) => {
+            Decision::RefusedBackwards { existing: there.clone() }
+        }
+        _ => Decision::Move,
+    }
+}
+
+/// Whether `there` is a later push of the ref of `ours`, to another commit.
+fn is_later(there: &Origin, ours: &Origin) -> bool {
+    there.reference == ours.reference && there.commit != ours.commit && there.pushed_at > ours.pushed_at
+}
+
+/// The tags in the order in which they are moved: most specific first, `latest` last, no tag twice.
+///
+/// Of two tags the longer is the more specific: a time or a commit only ever makes a tag longer. Tags of one length
+/// keep their order. Who finds `latest` moved can therefore rely on the exact tags being there.
+pub fn order<T: AsRef<str>>(tags: &[T]) -> Vec<String> {
+    let mut ordered: Vec<String> = Vec::with_capacity(tags.len());
+    for tag in tags {
+        if !ordered.iter().any(|seen| seen == tag.as_ref()) {
+            ordered.push(tag.as_ref().to_owned());
+        }
+    }
+    ordered.sort_by_key(|tag| (tag == LATEST, std::cmp::Reverse(tag.len())));
+    ordered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(reference: &str, commit: &str, minute: u32) -> Origin {
+        let pushed_at = format!("2020-10-15T08:{minute:02}:00Z").parse().unwrap();
+        Origin { reference: reference.into(), commit: commit.into(), pushed_at, build: 7 }
+    }
+
+    fn existing(digest: &str, origin: Option<Origin>) -> Existing {
+        Existing { digest: digest.into(), origin }
+    }
+
+    fn new(digest: &str, origin: Origin) -> New {
+        New { digest: digest.into(), origin }
+    }
+
+    const MAIN: &str = "refs/heads/main";
+
+    #[test]
+    fn a_tag_that_is_not_there_is_made() {
+        let ours = new("sha256:b", origin(MAIN, "b", 1));
+        assert_eq!(decide("v1", None, &ours, true, false), Decision::Move);
+    }
+
+    #[test]
+    fn the_same_digest_is_already_published_even_when_tags_are_immutable() {
+        let there = existing("sha256:b", Some(origin(MAIN, "a", 9)));
+        let ours = new("sha256:b", origin(MAIN, "b", 1));
+        assert_eq!(decide("v1", Some(&there), &ours, true, false), Decision::AlreadyPublished);
+    }
+
+    #[test]
+    fn an_immutable_tag_is_not_overwritten_by_anybody() {
+        let there = existing("sha256:a", Some(origin(MAIN, "a", 1)));
+        let ours = new("sha256:b", origin(MAIN, "b", 2));
+        for asked_by_person in [false, true] {
+            let decision = decide("v1", Some(&there), &ours, true, asked_by_person);
+            assert_eq!(decision, Decision::RefusedImmutable { existing: "sha256:a".into() });
+        }
+    }
+
+    #[test]
+    fn latest_moves_where_tags_are_immutable_but_not_backwards() {
+        let there = existing("sha256:a", Some(origin(MAIN, "a", 5)));
+        assert_eq!(decide("latest", Some(&there), &new("sha256:b", origin(MAIN, "b", 6)), true, false), Decision::Move);
+        let older = new("sha256:b", origin(MAIN, "b", 4));
+        let refused = Decision::RefusedBackwards { existing: origin(MAIN, "a", 5) };
+        assert_eq!(decide("latest", Some(&there), &older, true, false), refused);
+    }
+
+    #[test]
+    fn a_person_may_move_a_mutable_tag_back() {
+        let there = existing("sha256:a", Some(origin(MAIN, "a", 5)));
+        assert_eq!(decide("v1", Some(&there), &new("sha256:b", origin(MAIN, "b", 4)), false, true), Decision::Move);
+    }
+
+    #[test]
+    fn another_ref_another_tools_image_and_a_rebuild_of_one_commit_hold_nothing_back() {
+        let ours = new("sha256:b", origin(MAIN, "b", 4));
+        let later = [Some(origin("refs/heads/other", "a", 5)), None, Some(origin(MAIN, "b", 5))];
+        for there in later {
+            assert_eq!(decide("v1", Some(&existing("sha256:a", there)), &ours, false, false), Decision::Move);
+        }
+    }
+
+    #[test]
+    fn two_commits_pushed_at_one_moment_do_not_block_each_other() {
+        let there = existing("sha256:a", Some(origin(MAIN, "a", 4)));
+        assert_eq!(decide("v1", Some(&there), &new("sha256:b", origin(MAIN, "b", 4)), false, false), Decision::Move);
+    }
+
+    #[test]
+    fn tags_go_most_specific_first_and_latest_last() {
+        let tags = ["latest", "v1", "v1-20201015", "v2", "v1-202010151625-d4ef3d", "v1"];
+        assert_eq!(order(&tags), ["v1-202010151625-d4ef3d", "v1-20201015", "v1", "v2", "latest"]);
+    }
+
+    #[test]
+    fn an_origin_survives_its_annotations() {
+        let ours = origin(MAIN, "d4ef3d", 25);
+        assert_eq!(Origin::from_annotations(&ours.annotations()), Some(ours.clone()));
+        let mut damaged = ours.annotations();
+        damaged.insert(PUSHED_AT.into(), "yesterday".into());
+        assert_eq!(Origin::from_annotations(&damaged), None);
+    }
+}

@@ -1,0 +1,230 @@
+//! Image repositories: `namespaces/<namespace>/<repository>.toml`.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::rule::{Rule, RuleError};
+
+/// Who may pull.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Visibility {
+    /// Only those with credentials.
+    #[default]
+    Private,
+    /// Everybody.
+    Public,
+}
+
+/// An image repository, bound to one source.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Repository {
+    /// Who may pull.
+    pub visibility: Visibility,
+    /// A tag that exists is never overwritten, `latest` excepted.
+    pub immutable: bool,
+    /// Also publish a lazily loadable image, tag `<tag>_accelerated`.
+    pub accelerate: bool,
+    /// At most 100 characters.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub summary: String,
+    /// At most 2,000 characters of Markdown.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// The git repository that it is built from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// How it is built.
+    pub build: BuildSettings,
+    /// Which refs are built, and how.
+    #[serde(rename = "rule", skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
+}
+
+/// `[source]`: the git repository that a repository is built from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// A file under `platforms/`; absent: plain git.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// Its URL or path.
+    pub url: String,
+}
+
+/// `[build]`: how a repository is built.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BuildSettings {
+    /// Build when a matching ref is pushed.
+    pub auto: bool,
+    /// False: every build starts without cache and resolves base images again.
+    pub cache: bool,
+    /// True: build on a builder labelled `region = "overseas"`.
+    pub overseas: bool,
+    /// Only builders labelled with this `network`; empty: any.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub network: String,
+    /// Only this builder; empty: any.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub builder: String,
+    /// How long a build may run; absent: the pool's limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<HumanDuration>,
+}
+
+impl Default for BuildSettings {
+    fn default() -> Self {
+        BuildSettings {
+            auto: true,
+            cache: true,
+            overseas: false,
+            network: String::new(),
+            builder: String::new(),
+            timeout: None,
+        }
+    }
+}
+
+impl Repository {
+    /// The rule of that name.
+    pub fn rule(&self, name: &str) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.name == name)
+    }
+
+    /// Everything that is wrong with the repository besides its name.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        problems.extend(super::namespace::summary_problem(&self.summary));
+        let length = self.description.chars().count();
+        if length > 2_000 {
+            problems.push(format!("description: it has {length} characters; at most 2,000 are allowed"));
+        }
+        for (index, rule) in self.rules.iter().enumerate() {
+            if self.rules[..index].iter().any(|other| other.name == rule.name) {
+                problems.push(format!("rule {:?}: there are two of that name; give one of them another", rule.name));
+            }
+            problems.extend(rule.problems().iter().map(RuleError::to_string));
+        }
+        problems
+    }
+}
+
+/// A length of time as people write it: `90s`, `30m`, `2h`, `1h30m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HumanDuration(pub Duration);
+
+impl HumanDuration {
+    /// From seconds.
+    pub const fn seconds(seconds: u64) -> HumanDuration {
+        HumanDuration(Duration::from_secs(seconds))
+    }
+
+    /// Reads `90s`, `30m`, `2h`, `1d` or several of them, the largest first; none for anything else, or for zero.
+    pub fn parse(text: &str) -> Option<HumanDuration> {
+        let mut seconds = 0u64;
+        let mut rest = text;
+        while !rest.is_empty() {
+            let digits = rest.find(|c: char| !c.is_ascii_digit()).filter(|digits| *digits > 0)?;
+            let number: u64 = rest[..digits].parse().ok()?;
+            let unit = match rest.as_bytes()[digits] {
+                b's' => 1,
+                b'm' => 60,
+                b'h' => 60 * 60,
+                b'd' => 24 * 60 * 60,
+                _ => return None,
+            };
+            seconds = seconds.checked_add(number.checked_mul(unit)?)?;
+            rest = &rest[digits + 1..];
+        }
+        (seconds > 0).then(|| HumanDuration::seconds(seconds))
+    }
+}
+
+impl fmt::Display for HumanDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total = self.0.as_secs();
+        for (value, unit) in [(total / 3600, 'h'), (total % 3600 / 60, 'm'), (total % 60, 's')] {
+            if value > 0 {
+                write!(f, "{value}{unit}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for HumanDuration {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for HumanDuration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        HumanDuration::parse(&text).ok_or_else(|| {
+            serde::de::Error::custom(format!("{text:?} is no length of time; write it as 90s, 30m or 1h30m"))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DESIGN: &str = r#"
+visibility = "private"
+immutable = false
+accelerate = false
+summary = "The public API"
+description = ""
+
+[source]
+platform = "github"
+url = "https://github.com/acme/api.git"
+
+[build]
+auto = true
+cache = true
+overseas = false
+network = ""
+
+[[rule]]
+name = "main"
+branch = "main"
+versions = [{ name = "latest" }]
+"#;
+
+    #[test]
+    fn a_repository_reads_as_the_design_shows_it() {
+        let repository: Repository = toml::from_str(DESIGN).unwrap();
+        assert_eq!(repository.problems(), Vec::<String>::new());
+        assert_eq!(repository.rule("main"), Some(&Rule::starter("main")));
+        assert_eq!(toml::from_str::<Repository>(&toml::to_string(&repository).unwrap()).unwrap(), repository);
+    }
+
+    #[test]
+    fn two_rules_of_one_name_and_long_texts_are_refused() {
+        let repository = Repository {
+            summary: "版".repeat(101),
+            description: "x".repeat(2_001),
+            rules: vec![Rule::starter("main"), Rule::starter("dev")],
+            ..Repository::default()
+        };
+        assert_eq!(repository.problems().len(), 3);
+    }
+
+    #[test]
+    fn lengths_of_time_are_read_and_written_as_people_do() {
+        for (text, seconds) in [("90s", 90), ("1h30m", 5400), ("2h", 7200), ("1d", 86_400)] {
+            assert_eq!(HumanDuration::parse(text), Some(HumanDuration::seconds(seconds)), "{text}");
+        }
+        assert_eq!(HumanDuration::seconds(5_405).to_string(), "1h30m5s");
+        for bad in ["", "5", "m", "0s", "-1s", "1.5h", "99999999999999999999d"] {
+            assert_eq!(HumanDuration::parse(bad), None, "{bad}");
+        }
+    }
+}

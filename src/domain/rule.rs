@@ -1,0 +1,294 @@
+//! Rules: which refs to build, and how.
+//!
+//! A rule is checked as a whole before it is saved, so that a push can only meet rules that work.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::name::{self, NameKind};
+use super::pattern::{Matcher, Pattern, PatternError};
+use super::platform::Platform;
+use super::push::{Push, Ref, RefKind};
+use super::tag::Tag;
+use super::tree_path::TreePath;
+use super::version::{MOST_VERSIONS, Replacement, Version, VersionError};
+
+/// The seed's limit on build arguments.
+pub const MOST_ARGS: usize = 20;
+
+/// Which refs to build, and how: `[[rule]]` of a repository's file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Its name, unique in the repository.
+    pub name: String,
+    /// Which branches; a rule has this or `tag`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<Pattern>,
+    /// Which tags; a rule has this or `branch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<Pattern>,
+    /// Where the Dockerfile is.
+    #[serde(default, skip_serializing_if = "Dockerfile::is_default")]
+    pub dockerfile: Dockerfile,
+    /// The build's context, where it is not the Dockerfile's directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
+    /// The stage to build, where it is not the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// The image's platforms; empty: the builder's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub platforms: Vec<Platform>,
+    /// Build arguments.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub args: BTreeMap<String, String>,
+    /// One to three.
+    pub versions: Vec<Version>,
+}
+
+/// Where a rule's Dockerfile is, relative to the root of the ref's tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dockerfile {
+    /// The directory; `/` is the root. It is the build's context, too, unless the rule names another.
+    pub directory: String,
+    /// The file's name in it.
+    pub file: String,
+}
+
+impl Default for Dockerfile {
+    fn default() -> Self {
+        Dockerfile { directory: "/".into(), file: "Dockerfile".into() }
+    }
+}
+
+impl Dockerfile {
+    fn is_default(&self) -> bool {
+        *self == Dockerfile::default()
+    }
+}
+
+/// What is wrong with a rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("rule {rule:?}: {field}: {reason}")]
+pub struct RuleError {
+    /// The rule's name.
+    pub rule: String,
+    /// The key that is wrong, as in the TOML.
+    pub field: &'static str,
+    /// What is wrong with it and what to do.
+    pub reason: String,
+}
+
+/// The tags of one push, and what people should know of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tags {
+    /// Each once, in the order of the versions.
+    pub tags: Vec<Tag>,
+    /// The captures that had to be changed to fit a tag.
+    pub replaced: Vec<Replacement>,
+}
+
+/// The paths of a build, relative to the root of the tree and normalised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildPaths {
+    /// The context's directory; empty is the root.
+    pub context: TreePath,
+    /// The Dockerfile, relative to the context.
+    pub dockerfile: String,
+}
+
+impl Rule {
+    /// The rule that a new repository starts with: its default branch, `/`, `Dockerfile`, `latest`.
+    pub fn starter(default_branch: &str) -> Rule {
+        Rule {
+            name: "main".into(),
+            branch: Some(Pattern::Literal(default_branch.into())),
+            tag: None,
+            dockerfile: Dockerfile::default(),
+            context: None,
+            target: None,
+            platforms: Vec::new(),
+            args: BTreeMap::new(),
+            versions: vec![Version::named("latest")],
+        }
+    }
+
+    /// Everything that is wrong with the rule, in the order of its keys; empty when it can be saved.
+    pub fn problems(&self) -> Vec<RuleError> {
+        let mut problems = Vec::new();
+        let mut problem = |field, reason: String| problems.push(RuleError { rule: self.name.clone(), field, reason });
+        if let Err(error) = name::check(NameKind::Rule, &self.name) {
+            problem("name", error.to_string());
+        }
+        let mut captures = Vec::new();
+        let matcher = match self.pattern() {
+            Ok((_, pattern)) => pattern.compile(),
+            Err(error) => {
+                problem(error.field, error.reason);
+                Ok(Matcher::Literal(String::new()))
+            }
+        };
+        match &matcher {
+            Ok(matcher) => captures = matcher.capture_names(),
+            Err(error) => problem(self.pattern_field(), error.to_string()),
+        }
+        if let Err(error) = self.paths() {
+            problem(error.field, error.reason);
+        }
+        if let Some((index, platform)) =
+            self.platforms.iter().enumerate().find(|(index, platform)| self.platforms[..*index].contains(platform))
+        {
+            problem("platforms", format!("{platform} stands twice, the second time at position {}", index + 1));
+        }
+        if self.args.len() > MOST_ARGS {
+            problem("args", format!("{} build arguments; a rule has at most {MOST_ARGS}", self.args.len()));
+        }
+        if let Some(bad) = self.args.keys().find(|key| !is_arg_name(key)) {
+            problem("args", format!("{bad:?} is no argument's name; write letters, digits and _, no digit first"));
+        }
+        if self.versions.is_empty() || self.versions.len() > MOST_VERSIONS {
+            problem("versions", format!("{} versions; a rule has 1 to {MOST_VERSIONS}", self.versions.len()));
+        }
+        // Without a pattern that compiles there are no captures to check against.
+        if matcher.is_ok() {
+            for error in self.versions.iter().filter_map(|version| version.check(&captures).err()) {
+                problem("versions", error.to_string());
+            }
+        }
+        problems
+    }
+
+    /// The kind of ref and the pattern.
+    ///
+    /// # Errors
+    /// When the rule has both `branch` and `tag`, or neither.
+    pub fn pattern(&self) -> Result<(RefKind, &Pattern), RuleError> {
+        let error = |reason: &str| RuleError { rule: self.name.clone(), field: "branch", reason: reason.into() };
+        match (&self.branch, &self.tag) {
+            (Some(branch), None) => Ok((RefKind::Branch, branch)),
+            (None, Some(tag)) => Ok((RefKind::Tag, tag)),
+            (Some(_), Some(_)) => Err(error("a rule has branch or tag, not both; write a second rule for the other")),
+            (None, None) => Err(error("a rule needs branch or tag, such as branch = \"main\"")),
+        }
+    }
+
+    fn pattern_field(&self) -> &'static str {
+        if self.tag.is_some() { "tag" } else { "branch" }
+    }
+
+    /// The kind of ref and the compiled pattern.
+    ///
+    /// # Errors
+    /// When there is none or it does not compile.
+    pub fn matcher(&self) -> Result<(RefKind, Matcher), RuleError> {
+        let (kind, pattern) = self.pattern()?;
+        let matcher = pattern.compile().map_err(|error: PatternError| RuleError {
+            rule: self.name.clone(),
+            field: self.pattern_field(),
+            reason: error.to_string(),
+        })?;
+        Ok((kind, matcher))
+    }
+
+    /// The tags that a push gets; none where the rule does not match it.
+    ///
+    /// # Errors
+    /// When the rule is not valid, or what the ref brings makes no tag: then the build is refused.
+    pub fn tags(&self, push: &Push) -> Result<Option<Tags>, RuleError> {
+        let (kind, matcher) = self.matcher()?;
+        let captures = if kind == push.reference.kind { matcher.captures(&push.reference.name) } else { None };
+        let Some(captures) = captures else {
+            return Ok(None);
+        };
+        let mut tags = Tags { tags: Vec::new(), replaced: Vec::new() };
+        for version in &self.versions {
+            let expansion = version.expand(&captures, push).map_err(|error: VersionError| RuleError {
+                rule: self.name.clone(),
+                field: "versions",
+                reason: format!("{} of {}: {error}", version.name, push.reference),
+            })?;
+            if !tags.tags.contains(&expansion.tag) {
+                tags.tags.push(expansion.tag);
+            }
+            tags.replaced
+                .extend(expansion.replaced.into_iter().filter(|new| !tags.replaced.contains(new)).collect::<Vec<_>>());
+        }
+        Ok(Some(tags))
+    }
+
+    /// The ref that "build now" builds.
+    ///
+    /// # Errors
+    /// Where the seed forbids it: the rule's ref is a regex, or a version has a time or a commit id; with the reason and
+    /// what to do instead.
+    pub fn build_now_ref(&self) -> Result<Ref, RuleError> {
+        let refuse = |field, reason: &str| {
+            let reason =
+                format!("{reason}, so it is built by pushes only; `slipway build replay` builds a ref of your choice");
+            RuleError { rule: self.name.clone(), field, reason }
+        };
+        let (kind, pattern) = self.pattern()?;
+        match pattern {
+            Pattern::Regex(_) => Err(refuse(self.pattern_field(), "its ref is a regex")),
+            Pattern::Literal(_) if self.versions.iter().any(|v| v.time.is_some()) => {
+                Err(refuse("versions", "a version has the time of the push"))
+            }
+            Pattern::Literal(_) if self.versions.iter().any(|v| v.commit.is_some()) => {
+                Err(refuse("versions", "a version has the commit id"))
+            }
+            Pattern::Literal(name) => Ok(Ref { kind, name: name.clone() }),
+        }
+    }
+
+    /// Where the context and the Dockerfile are.
+    ///
+    /// # Errors
+    /// When a path leaves the tree, or the Dockerfile is outside of the context.
+    pub fn paths(&self) -> Result<BuildPaths, RuleError> {
+        let error = |field, reason: String| RuleError { rule: self.name.clone(), field, reason };
+        let directory = TreePath::parse(&self.dockerfile.directory).map_err(|e| error("dockerfile", e.to_string()))?;
+        let file = &self.dockerfile.file;
+        if file.is_empty() || file.contains('/') || file == "." || file == ".." || file.chars().any(char::is_control) {
+            return Err(error(
+                "dockerfile",
+                format!("file {file:?} is not a file's name; its directory goes into `directory`"),
+            ));
+        }
+        let context = match &self.context {
+            None => directory.clone(),
+            Some(text) => TreePath::parse(text).map_err(|e| error("context", e.to_string()))?,
+        };
+        let below = directory.below(&context).ok_or_else(|| {
+            // BuildKit reads the Dockerfile of a git context from that context.
+            error("context", format!("the Dockerfile's directory {directory} is not in the context {context}; choose a directory above both"))
+        })?;
+        let dockerfile = if below.is_empty() { file.clone() } else { format!("{below}/{file}") };
+        Ok(BuildPaths { context, dockerfile })
+    }
+
+    /// The build arguments whose names look like secrets: they are masked, and people are warned.
+    pub fn secret_args(&self) -> Vec<&str> {
+        self.args.keys().map(String::as_str).filter(|name| looks_secret(name)).collect()
+    }
+}
+
+/// What a Dockerfile's `ARG` can be called.
+pub fn is_arg_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Whether a build argument's name looks like a secret's.
+pub fn looks_secret(name: &str) -> bool {
+    const WORDS: [&str; 8] =
+        ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "APIKEY", "API_KEY", "PRIVATE_KEY", "CREDENTIAL"];
+    let upper = name.to_ascii_uppercase();
+    WORDS.iter().any(|word| upper.contains(word))
+}
+
+#[cfg(test)]
+#[path = "rule_tests.rs"]
+mod tests;

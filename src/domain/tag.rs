@@ -1,0 +1,129 @@
+//! An image tag, as the OCI distribution specification allows it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest tag: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}` (OCI distribution specification).
+pub const LONGEST_TAG: usize = 128;
+
+/// A valid image tag.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Tag(String);
+
+/// Why a text is no image tag.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TagError {
+    /// Nothing is left of it.
+    #[error("the tag is empty; give the version a name that is never empty")]
+    Empty,
+    /// Over 128 characters.
+    #[error("the tag {tag:?} has {length} characters; a tag holds at most {LONGEST_TAG}")]
+    TooLong {
+        /// The text.
+        tag: String,
+        /// Its length in characters.
+        length: usize,
+    },
+    /// Begins with `-` or `.`.
+    #[error("the tag {tag:?} begins with {character:?}; a tag begins with a letter, a digit or _")]
+    Start {
+        /// The text.
+        tag: String,
+        /// Its first character.
+        character: char,
+    },
+    /// A character that no tag holds.
+    #[error("the tag {tag:?} has {character:?}; a tag holds letters, digits, _ . and -")]
+    Character {
+        /// The text.
+        tag: String,
+        /// The first bad character.
+        character: char,
+    },
+}
+
+/// Whether a tag may hold `c` anywhere but at its start.
+pub fn holds(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
+}
+
+impl Tag {
+    /// Checks a text.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn parse(text: &str) -> Result<Tag, TagError> {
+        let Some(first) = text.chars().next() else {
+            return Err(TagError::Empty);
+        };
+        if let Some(character) = text.chars().find(|c| !holds(*c)) {
+            return Err(TagError::Character { tag: text.into(), character });
+        }
+        if matches!(first, '-' | '.') {
+            return Err(TagError::Start { tag: text.into(), character: first });
+        }
+        if text.len() > LONGEST_TAG {
+            return Err(TagError::TooLong { tag: text.into(), length: text.len() });
+        }
+        Ok(Tag(text.into()))
+    }
+
+    /// The tag's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// `latest` may always be overwritten, even in an immutable repository (design, section 4).
+    pub fn is_latest(&self) -> bool {
+        self.0 == "latest"
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Tag {
+    type Error = TagError;
+
+    fn try_from(text: String) -> Result<Tag, TagError> {
+        Tag::parse(&text)
+    }
+}
+
+impl From<Tag> for String {
+    fn from(tag: Tag) -> String {
+        tag.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_tag_is_what_the_oci_specification_says() {
+        for good in ["a", "_", "9", "v1.2_3-x", "latest", &"a".repeat(128)] {
+            assert!(Tag::parse(good).is_ok(), "{good}");
+        }
+        assert_eq!(Tag::parse(""), Err(TagError::Empty));
+        assert!(matches!(Tag::parse("-a"), Err(TagError::Start { .. })));
+        assert!(matches!(Tag::parse(".a"), Err(TagError::Start { .. })));
+        assert!(matches!(Tag::parse("a/b"), Err(TagError::Character { character: '/', .. })));
+        assert!(matches!(Tag::parse("版"), Err(TagError::Character { .. })));
+        assert!(matches!(Tag::parse(&"a".repeat(129)), Err(TagError::TooLong { length: 129, .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_agrees_with_the_regular_expression_of_the_specification(text in "[ -~é]{0,130}") {
+            let specification = regex::Regex::new(r"\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\z").unwrap();
+            prop_assert_eq!(Tag::parse(&text).is_ok(), specification.is_match(&text));
+        }
+    }
+}
