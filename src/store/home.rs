@@ -2,9 +2,15 @@
 //!
 //! Every other module asks here for a path and spells none itself.
 
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
+use sha2::{Digest, Sha256};
+
+use super::atomic;
 
 /// The directories that one slipway works in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +28,8 @@ pub struct NoHome;
 
 /// A unix socket's path holds at most 107 bytes (`sun_path` in unix(7)); room is left for the longest name we add.
 const LONGEST_SOCKET_DIR: usize = 80;
+/// A log of our own that is longer, in bytes, is put aside when it is opened: enough for weeks.
+const LONGEST_LOG: u64 = 5 * 1024 * 1024;
 
 impl Home {
     /// Everything under one directory, as `SLIPWAY_HOME` asks.
@@ -44,6 +52,50 @@ impl Home {
             state: var("XDG_STATE_HOME").or_else(|| under_home(".local/state")).ok_or(NoHome)?.join("slipway"),
             config: var("XDG_CONFIG_HOME").or_else(|| under_home(".config")).ok_or(NoHome)?.join("slipway"),
         })
+    }
+
+    /// Makes the directories of the state and of the sockets, for their owner alone. A home that is there keeps its permissions.
+    ///
+    /// # Errors
+    /// When one can't be made, or the sockets' directory is somebody else's.
+    pub fn create(&self) -> io::Result<()> {
+        for directory in [self.state.clone(), self.runtime_dir()] {
+            atomic::make_dirs(&directory)?;
+        }
+        self.check_runtime_dir()
+    }
+
+    /// Where the sockets are not in the home, their directory has a name that anybody can guess: it must be ours alone.
+    ///
+    /// # Errors
+    /// When it is not, or is not there.
+    pub fn check_runtime_dir(&self) -> io::Result<()> {
+        let directory = self.runtime_dir();
+        if directory == self.state {
+            return Ok(());
+        }
+        let meta = fs::symlink_metadata(&directory)?;
+        if meta.is_dir() && meta.uid() == geteuid().as_raw() && meta.mode() & 0o077 == 0 {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!(
+                "{} is not a directory of this user alone (mode 0700); remove it, or set SLIPWAY_HOME to a shorter path",
+                directory.display()
+            ),
+        ))
+    }
+
+    /// The pool's log, to be appended to; a long one is put aside first as `pool.log.1`, in the place of an earlier one.
+    ///
+    /// # Errors
+    /// When the home can't be made or the file can't be opened.
+    pub fn open_pool_log(&self) -> io::Result<File> {
+        self.create()?;
+        let log = self.pool_log();
+        atomic::put_aside_longer_than(LONGEST_LOG, &log)?;
+        OpenOptions::new().create(true).append(true).mode(atomic::PRIVATE).open(&log)
     }
 
     /// The directory that holds the state.
@@ -142,10 +194,10 @@ impl Home {
         if self.state.as_os_str().len() <= LONGEST_SOCKET_DIR {
             return self.state.clone();
         }
-        use std::hash::{DefaultHasher, Hash, Hasher};
-        let mut hasher = DefaultHasher::new();
-        self.state.hash(&mut hasher);
-        let name = format!("slipway-{}-{:016x}", geteuid().as_raw(), hasher.finish());
+        // The same for every version of slipway, so that an upgraded one finds the pool that runs.
+        let digest = Sha256::digest(self.state.as_os_str().as_encoded_bytes());
+        let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let name = format!("slipway-{}-{digest}", geteuid().as_raw());
         match std::env::var_os("XDG_RUNTIME_DIR").filter(|v| !v.is_empty() && v.len() <= LONGEST_SOCKET_DIR - 40) {
             Some(dir) => PathBuf::from(dir).join(name),
             None => Path::new("/tmp").join(name),
@@ -156,6 +208,18 @@ impl Home {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_log_is_put_aside_and_a_new_one_begun() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path().join("home"));
+        home.open_pool_log().unwrap().set_len(LONGEST_LOG).unwrap();
+        assert_eq!(home.open_pool_log().unwrap().metadata().unwrap().len(), LONGEST_LOG);
+        home.open_pool_log().unwrap().set_len(LONGEST_LOG + 1).unwrap();
+        assert_eq!(home.open_pool_log().unwrap().metadata().unwrap().len(), 0);
+        assert_eq!(fs::metadata(home.state_dir().join("pool.log.1")).unwrap().len(), LONGEST_LOG + 1);
+        assert_eq!(fs::metadata(home.state_dir()).unwrap().mode() & 0o777, 0o700);
+    }
 
     #[test]
     fn a_home_with_a_long_path_keeps_its_sockets_where_they_fit() {

@@ -1,5 +1,16 @@
 //! TOML on disk: paths, atomic writes, migration, hand edits, secrets.
 
+pub mod atomic;
+pub mod builds;
+pub mod edit;
 pub mod home;
+mod layout;
+mod merge;
+pub mod process;
+pub mod read;
+pub mod schema;
+pub mod secrets;
+pub mod settings;
+pub mod watch;
 
 pub use home::Home;

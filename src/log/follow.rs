@@ -1,0 +1,152 @@
+//! Following a log that grows, woken by the file system and not by a clock.
+
+use std::fs::File;
+use std::future::Future;
+use std::io::{self, Read};
+use std::path::Path;
+
+use notify::{RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+
+/// What is read at once.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// Hands every piece of a log to `take` as it is written, until `ended` is ready and all of it was taken. The file may
+/// not be there yet, but its directory must be.
+///
+/// # Errors
+/// When the directory can't be watched or the log can't be read, or what `take` returned.
+pub async fn follow<E: From<io::Error>>(
+    log: &Path,
+    ended: impl Future<Output = ()>,
+    mut take: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    // One waiting wake-up is enough: it means "look again".
+    let (wake, mut woken) = mpsc::channel::<()>(1);
+    let mut watcher = notify::recommended_watcher(move |_| {
+        let _ = wake.try_send(());
+    })
+    .map_err(io::Error::other)?;
+    let directory = log.parent().unwrap_or(Path::new("."));
+    watcher.watch(directory, RecursiveMode::NonRecursive).map_err(io::Error::other)?;
+
+    let mut ended = std::pin::pin!(ended);
+    let mut file: Option<File> = None;
+    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut last = false;
+    loop {
+        if file.is_none() {
+            file = match File::open(log) {
+                Ok(file) => Some(file),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => return Err(error.into()),
+            };
+        }
+        if let Some(file) = &mut file {
+            loop {
+                let length = file.read(&mut buffer)?;
+                if length == 0 {
+                    break;
+                }
+                take(&buffer[..length])?;
+            }
+        }
+        if last {
+            return Ok(());
+        }
+        tokio::select! {
+            () = &mut ended => last = true,
+            _ = woken.recv() => {}
+        }
+    }
+}
+
+/// Cuts pieces into lines.
+#[derive(Debug, Default)]
+pub struct Lines {
+    partial: Vec<u8>,
+}
+
+impl Lines {
+    /// Takes a piece and hands on every line that it completes, without its end.
+    ///
+    /// # Errors
+    /// What `take` returned.
+    pub fn push<E>(&mut self, mut chunk: &[u8], mut take: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        while let Some(end) = memchr::memchr(b'\n', chunk) {
+            if self.partial.is_empty() {
+                take(&chunk[..end])?;
+            } else {
+                self.partial.extend_from_slice(&chunk[..end]);
+                take(&self.partial)?;
+                self.partial.clear();
+            }
+            chunk = &chunk[end + 1..];
+        }
+        self.partial.extend_from_slice(chunk);
+        Ok(())
+    }
+
+    /// Hands on a last line that has no end.
+    ///
+    /// # Errors
+    /// What `take` returned.
+    pub fn finish<E>(&mut self, take: impl FnOnce(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        if self.partial.is_empty() { Ok(()) } else { take(&std::mem::take(&mut self.partial)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    #[tokio::test]
+    async fn everything_is_taken_even_what_is_written_just_before_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let (seen, mut saw) = mpsc::unbounded_channel();
+        let writer = {
+            let path = path.clone();
+            tokio::spawn(async move {
+                let mut file = File::create(path).unwrap();
+                file.write_all(b"one\ntw").unwrap();
+                // The reader has it while the file is still written.
+                let first: Vec<u8> = saw.recv().await.unwrap();
+                assert!(b"one\ntw".starts_with(&first));
+                file.write_all(b"o\n").unwrap();
+                end.send(()).unwrap();
+            })
+        };
+        let mut text = Vec::new();
+        let take = |chunk: &[u8]| -> io::Result<()> {
+            text.extend_from_slice(chunk);
+            let _ = seen.send(chunk.to_vec());
+            Ok(())
+        };
+        follow(&path, async { drop(ended.await) }, take).await.unwrap();
+        writer.await.unwrap();
+        assert_eq!(text, b"one\ntwo\n");
+    }
+
+    #[test]
+    fn lines_are_whole_wherever_the_pieces_are_cut() {
+        let mut lines = Lines::default();
+        let mut got = Vec::new();
+        for piece in [b"on".as_slice(), b"e\ntwo\nth", b"ree\n"] {
+            let take = |line: &[u8]| -> Result<(), ()> {
+                got.push(line.to_vec());
+                Ok(())
+            };
+            lines.push(piece, take).unwrap();
+        }
+        lines.push(b"half", |_| -> Result<(), ()> { Err(()) }).unwrap();
+        let last = |line: &[u8]| -> Result<(), ()> {
+            got.push(line.to_vec());
+            Ok(())
+        };
+        lines.finish(last).unwrap();
+        assert_eq!(got, [b"one".to_vec(), b"two".to_vec(), b"three".to_vec(), b"half".to_vec()]);
+    }
+}

@@ -1,0 +1,392 @@
+//! Secrets: files under `secrets/` that only their owner may read, environment variables, and commands that print one.
+//!
+//! A secret never stands in TOML, in an argument list, in a log or in an error; only its [`SecretRef`] does.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::io::AsyncReadExt;
+
+use super::atomic::{self, WriteError};
+pub use crate::domain::secret_ref::SecretRef;
+
+/// How long a command may take to print its secret: time for a hardware key to be touched.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longer ones are refused: no token is, and a command that prints for ever must end.
+const LONGEST: u64 = 64 * 1024;
+
+/// How much of a failed command's stderr an error shows, in characters.
+const SHOWN_STDERR: usize = 500;
+
+/// A secret. It is wiped from memory when dropped, and shown as `***`.
+#[derive(Clone)]
+pub struct Secret(SecretString);
+
+impl Secret {
+    /// Takes a value over.
+    pub fn new(value: impl Into<String>) -> Secret {
+        Secret(SecretString::from(value.into()))
+    }
+
+    /// The value itself: for the one place that hands it on.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// A secret that can't be had, or not be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// A name that no secret can have.
+    #[error("{name:?} is no name for a secret; use 1 to 64 of A-Z a-z 0-9 . _ - that do not begin with a dot")]
+    Name {
+        /// What was given.
+        name: String,
+    },
+    /// There is no such file.
+    #[error("there is no secret {name:?}; put it into {path} (mode 0600)", path = path.display())]
+    Missing {
+        /// The secret's name.
+        name: String,
+        /// Where it is looked for.
+        path: PathBuf,
+    },
+    /// Others may read the file.
+    #[error("others may read the secret {path} (mode {mode:04o}); run: chmod 600 {quoted}", path = path.display(), quoted = shell_quoted(path))]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// The file can't be read.
+    #[error("cannot read the secret {path}: {cause}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// An environment variable that is not set.
+    #[error("the environment variable {name} is not set; set it where the pool is started")]
+    Env {
+        /// The variable.
+        name: String,
+    },
+    /// Empty, not UTF-8, or too long.
+    #[error("the secret from {from} {what}")]
+    Unusable {
+        /// Where it came from.
+        from: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A command that failed.
+    #[error("the command {command:?} for a secret {what}")]
+    Command {
+        /// The command.
+        command: String,
+        /// How it ended, with what it wrote to stderr.
+        what: String,
+    },
+    /// The file can't be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// The secrets of one home.
+#[derive(Debug, Clone)]
+pub struct Secrets {
+    dir: PathBuf,
+}
+
+impl Secrets {
+    /// Those under `dir`: [`super::Home::secrets_dir`].
+    pub fn at(dir: impl Into<PathBuf>) -> Secrets {
+        Secrets { dir: dir.into() }
+    }
+
+    /// Keeps a secret under a name, mode 0600.
+    ///
+    /// # Errors
+    /// When the name is none, or the file can't be written.
+    pub fn put(&self, name: &str, value: &Secret) -> Result<(), SecretError> {
+        let path = self.path(name)?;
+        atomic::create_dir_all(&self.dir)?;
+        fs::set_permissions(&self.dir, fs::Permissions::from_mode(0o700)).map_err(|cause| WriteError::Io {
+            path: self.dir.clone(),
+            action: "set its permissions",
+            cause,
+        })?;
+        Ok(atomic::write(&path, value.expose().as_bytes(), atomic::PRIVATE)?)
+    }
+
+    /// Forgets a secret; one that is not there is as good.
+    ///
+    /// # Errors
+    /// When the name is none, or the file can't be removed.
+    pub fn remove(&self, name: &str) -> Result<(), SecretError> {
+        Ok(atomic::remove(&self.path(name)?)?)
+    }
+
+    /// The names of the secrets, sorted; never their values.
+    ///
+    /// # Errors
+    /// When the directory can't be read; one that does not exist holds none.
+    pub fn list(&self) -> Result<Vec<String>, SecretError> {
+        let fail = |cause| SecretError::Read { path: self.dir.clone(), cause };
+        let entries = match fs::read_dir(&self.dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(fail)?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(fail)?.file_name();
+            names.extend(name.to_str().filter(|name| is_name(name)).map(str::to_owned));
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Gets a secret. The newline that ends a file or a command's output is not part of it.
+    ///
+    /// # Errors
+    /// When it is not there, others may read its file, or its command fails or takes longer than 30 s.
+    pub async fn resolve(&self, reference: &SecretRef) -> Result<Secret, SecretError> {
+        match reference {
+            SecretRef::File(name) => self.file(name),
+            SecretRef::Env(name) => {
+                let value = std::env::var_os(name).ok_or_else(|| SecretError::Env { name: name.clone() })?;
+                secret(value.as_encoded_bytes(), || format!("the environment variable {name}"))
+            }
+            SecretRef::Command(command) => from_command(command, COMMAND_TIMEOUT).await,
+        }
+    }
+
+    fn path(&self, name: &str) -> Result<PathBuf, SecretError> {
+        if is_name(name) { Ok(self.dir.join(name)) } else { Err(SecretError::Name { name: name.to_owned() }) }
+    }
+
+    fn file(&self, name: &str) -> Result<Secret, SecretError> {
+        let path = self.path(name)?;
+        let fail = |cause: io::Error| match cause.kind() {
+            io::ErrorKind::NotFound => SecretError::Missing { name: name.to_owned(), path: path.clone() },
+            _ => SecretError::Read { path: path.clone(), cause },
+        };
+        // Not blocking, for a FIFO in its place would wait for its writer.
+        let nonblock = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+        let file = fs::OpenOptions::new().read(true).custom_flags(nonblock).open(&path).map_err(fail)?;
+        let meta = file.metadata().map_err(fail)?;
+        let mode = meta.permissions().mode() & 0o7777;
+        if !meta.is_file() {
+            return Err(SecretError::Unusable { from: path.display().to_string(), what: "is not in a regular file" });
+        }
+        if mode & 0o077 != 0 {
+            return Err(SecretError::Exposed { path: path.clone(), mode });
+        }
+        let mut bytes = Vec::new();
+        file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(fail)?;
+        secret(&bytes, || path.display().to_string())
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && !name.starts_with('.')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+fn secret(bytes: &[u8], from: impl Fn() -> String) -> Result<Secret, SecretError> {
+    let unusable = |what| SecretError::Unusable { from: from(), what };
+    if bytes.len() as u64 > LONGEST {
+        return Err(unusable("is longer than 64 KiB"));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| unusable("is not UTF-8 text"))?;
+    let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
+    if text.is_empty() { Err(unusable("is empty")) } else { Ok(Secret::new(text)) }
+}
+
+/// Runs a command and takes what it prints. It runs in a process group of its own, so that what it started ends with it.
+async fn from_command(command: &str, timeout: Duration) -> Result<Secret, SecretError> {
+    let failed = |what: String| SecretError::Command { command: command.to_owned(), what };
+    let mut child = tokio::process::Command::new("sh")
+        .arg("-c")
+        .arg(command)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|e| failed(format!("cannot be started: {e}")))?;
+    let mut group = Group(child.id());
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let work = async {
+        let (out, err) = tokio::join!(read_some(out), read_some(err));
+        Ok::<_, io::Error>((child.wait().await?, out?, err?))
+    };
+    let ended = tokio::time::timeout(timeout, work).await;
+    let ended = ended.map_err(|_| failed(format!("took longer than {} s and was ended", timeout.as_secs())))?;
+    let (status, out, err) = ended.map_err(|e| failed(format!("cannot be followed: {e}")))?;
+    // It ended by itself; an agent that it started for the next time may stay.
+    group.0 = None;
+    if !status.success() {
+        return Err(failed(ending(status, &err)));
+    }
+    secret(&out, || format!("the command {command:?}"))
+}
+
+async fn read_some(pipe: Option<impl tokio::io::AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(pipe) = pipe {
+        pipe.take(LONGEST + 1).read_to_end(&mut bytes).await?;
+    }
+    Ok(bytes)
+}
+
+/// Never what it printed to stdout: that may be half a secret.
+fn ending(status: ExitStatus, stderr: &[u8]) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    let how = match (status.code(), status.signal()) {
+        (Some(code), _) => format!("failed with exit status {code}"),
+        (None, signal) => format!("was ended by signal {}", signal.unwrap_or_default()),
+    };
+    let text = String::from_utf8_lossy(stderr);
+    let text: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN_STDERR).collect();
+    if text.is_empty() { how } else { format!("{how}: {text}") }
+}
+
+/// The process group of a command that did not end by itself; it is ended when dropped.
+struct Group(Option<u32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0.and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())) {
+            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+fn shell_quoted(path: &Path) -> String {
+    let text = OsStr::to_string_lossy(path.as_os_str()).into_owned();
+    if text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b)) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(name: &str) -> SecretRef {
+        SecretRef::File(name.into())
+    }
+
+    fn command(text: &str) -> SecretRef {
+        SecretRef::Command(text.into())
+    }
+
+    fn secrets() -> (tempfile::TempDir, Secrets) {
+        let dir = tempfile::tempdir().unwrap();
+        let secrets = Secrets::at(dir.path().join("secrets"));
+        (dir, secrets)
+    }
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        assert_eq!(format!("{:?}", Some(Secret::new("hunter2"))), "Some(***)");
+    }
+
+    #[tokio::test]
+    async fn what_is_put_is_private_and_comes_back() {
+        let (dir, secrets) = secrets();
+        assert!(secrets.list().unwrap().is_empty());
+        secrets.put("github", &Secret::new("t0ken")).unwrap();
+        secrets.put("b.c", &Secret::new("x")).unwrap();
+        assert_eq!(secrets.list().unwrap(), ["b.c", "github"]);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&dir.path().join("secrets")), 0o700);
+        assert_eq!(mode(&dir.path().join("secrets/github")), 0o600);
+        assert_eq!(secrets.resolve(&file("github")).await.unwrap().expose(), "t0ken");
+        secrets.remove("github").unwrap();
+        secrets.remove("github").unwrap();
+        let error = secrets.resolve(&file("github")).await.unwrap_err().to_string();
+        assert!(error.starts_with("there is no secret \"github\"; put it into /"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_others_may_read_is_refused_with_the_command_that_mends_it() {
+        let (dir, secrets) = secrets();
+        secrets.put("a", &Secret::new("x\n")).unwrap();
+        let path = dir.path().join("secrets/a");
+        assert_eq!(secrets.resolve(&file("a")).await.unwrap().expose(), "x");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let error = secrets.resolve(&file("a")).await.unwrap_err().to_string();
+        assert!(error.ends_with(&format!("(mode 0640); run: chmod 600 {}", path.display())), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_name_cannot_leave_the_directory() {
+        let (_dir, secrets) = secrets();
+        for name in ["../x", "", ".hidden", "a/b", "a b", &"x".repeat(65)] {
+            assert!(matches!(secrets.resolve(&file(name)).await, Err(SecretError::Name { .. })), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_command_prints_the_secret_and_its_last_newline_is_none_of_it() {
+        let (_dir, secrets) = secrets();
+        assert_eq!(secrets.resolve(&command("printf 'a b\\n'")).await.unwrap().expose(), "a b");
+        let empty = secrets.resolve(&command("true")).await.unwrap_err().to_string();
+        assert!(empty.ends_with("is empty"), "{empty}");
+        let endless = secrets.resolve(&command("yes")).await.unwrap_err().to_string();
+        assert!(endless.contains("yes"), "{endless}");
+    }
+
+    #[tokio::test]
+    async fn a_failed_command_shows_its_status_and_stderr_but_not_its_output() {
+        let (_dir, secrets) = secrets();
+        let error = secrets.resolve(&command("echo half; echo 'no key' >&2; exit 3")).await.unwrap_err().to_string();
+        assert!(error.ends_with("failed with exit status 3: no key"), "{error}");
+        let error = secrets.resolve(&command("cat /dev/stdin; kill -TERM $$")).await.unwrap_err().to_string();
+        assert!(error.ends_with("was ended by signal 15"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_command_that_hangs_is_ended_with_all_that_it_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let pid = dir.path().join("pid");
+        let text = format!("sleep 1000 & echo $! > '{0}.new'; mv '{0}.new' '{0}'; wait", pid.display());
+        let error = from_command(&text, Duration::from_millis(500)).await.unwrap_err().to_string();
+        assert!(error.ends_with("took longer than 0 s and was ended"), "{error}");
+        let Ok(pid) = fs::read_to_string(&pid) else { return };
+        let stat = PathBuf::from(format!("/proc/{}/stat", pid.trim()));
+        let ended = || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
+        while !ended() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_variable_that_is_not_set_is_named() {
+        let (_dir, secrets) = secrets();
+        let error = secrets.resolve(&SecretRef::Env("SLIPWAY_NO_SUCH".into())).await.unwrap_err().to_string();
+        assert!(error.contains("SLIPWAY_NO_SUCH is not set"), "{error}");
+        assert!(secrets.resolve(&SecretRef::Env("PATH".into())).await.is_ok());
+    }
+}

@@ -1,0 +1,338 @@
+//! Noticing edits: which TOML files under some directories changed.
+//!
+//! inotify only says *when* to look; what changed is told by comparing the files with those seen before. So atomic renames,
+//! directories that come late or go, and lost events all end in the right answer, and polling is the same without inotify.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::mpsc as tokio_mpsc;
+
+/// Changes this close together are one: editors write a file in several steps.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+
+/// A directory that never rests is looked at this often all the same.
+const LONGEST_DEBOUNCE: Duration = Duration::from_secs(1);
+
+/// How often files are compared where inotify can't be had.
+const POLL: Duration = Duration::from_secs(2);
+
+/// Directories deeper than this hold nothing of ours; it also ends circles of symbolic links.
+const DEPTH: usize = 4;
+
+/// What a watcher reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// These files came, changed or went.
+    Files(BTreeSet<PathBuf>),
+    /// From now on files are compared every two seconds, and why.
+    Polling {
+        /// A sentence that says what to do about it.
+        reason: String,
+    },
+}
+
+/// Watches until it is dropped.
+#[derive(Debug)]
+pub struct Watcher {
+    changes: tokio_mpsc::Receiver<Change>,
+    wake: mpsc::Sender<Wake>,
+}
+
+impl Watcher {
+    /// The next change. What was there when the watcher was made is none.
+    pub async fn next(&mut self) -> Option<Change> {
+        self.changes.recv().await
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let _ = self.wake.send(Wake::Stop);
+    }
+}
+
+/// Watches the TOML files that are `targets` or are below them. Targets need not exist. Returns when it watches: what changes
+/// after that is reported.
+pub fn watch(targets: Vec<PathBuf>) -> Watcher {
+    start(targets, true)
+}
+
+enum Wake {
+    Look,
+    Trouble(String),
+    Stop,
+}
+
+fn start(targets: Vec<PathBuf>, with_inotify: bool) -> Watcher {
+    // A slow reader holds the watching thread, which then finds all changes at once: 16 is plenty.
+    let (report, changes) = tokio_mpsc::channel(16);
+    // Unbounded for the sender is inotify's thread, which must not wait; each wake is a word, and looking takes all.
+    let (wake, woken) = mpsc::channel();
+    let (ready, is_ready) = mpsc::channel();
+    let sender = wake.clone();
+    let run = move || {
+        let mut looker =
+            Looker { arms: with_inotify.then(|| Arms::new(&targets, sender)), targets, watched: HashMap::new() };
+        let (seen, trouble) = looker.look();
+        let _ = ready.send(());
+        looker.run(seen, trouble, &woken, &report);
+    };
+    // A machine that can't start a thread reports no edits: the channel ends at once, which `next` tells.
+    if thread::Builder::new().name("watch".into()).spawn(run).is_ok() {
+        let _ = is_ready.recv();
+    }
+    Watcher { changes, wake }
+}
+
+/// inotify, or why it can't be had.
+struct Arms(Result<RecommendedWatcher, String>);
+
+impl Arms {
+    fn new(targets: &[PathBuf], wake: mpsc::Sender<Wake>) -> Arms {
+        let targets = targets.to_vec();
+        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            let wake_up = match event {
+                Ok(event) if matters(&event, &targets) => Wake::Look,
+                Ok(_) => return,
+                Err(error) => Wake::Trouble(trouble(&error)),
+            };
+            let _ = wake.send(wake_up);
+        });
+        Arms(watcher.map_err(|error| trouble(&error)))
+    }
+}
+
+/// Looking is itself seen by inotify (a directory is opened); only what changes something wakes.
+fn matters(event: &Event, targets: &[PathBuf]) -> bool {
+    match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => {}
+        EventKind::Access(_) => return false,
+        _ => {}
+    }
+    let near = |path: &PathBuf| targets.iter().any(|target| path.starts_with(target) || target.starts_with(path));
+    event.need_rescan() || event.paths.is_empty() || event.paths.iter().any(near)
+}
+
+fn trouble(error: &notify::Error) -> String {
+    let exhausted = match &error.kind {
+        notify::ErrorKind::MaxFilesWatch => Some("fs.inotify.max_user_watches"),
+        notify::ErrorKind::Io(e) if e.raw_os_error() == Some(rustix::io::Errno::NOSPC.raw_os_error()) => {
+            Some("fs.inotify.max_user_watches")
+        }
+        notify::ErrorKind::Io(e) if e.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
+            Some("fs.inotify.max_user_instances")
+        }
+        _ => None,
+    };
+    match exhausted {
+        Some(limit) => format!(
+            "edits are noticed within {} s only: inotify's limit is used up; raise it with: sysctl {limit}=8192",
+            POLL.as_secs()
+        ),
+        None => format!("edits are noticed within {} s only: inotify can't be had: {error}", POLL.as_secs()),
+    }
+}
+
+/// What tells one state of a file from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(meta: &Metadata) -> Stamp {
+        Stamp {
+            device: meta.dev(),
+            inode: meta.ino(),
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+}
+
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Seen {
+    files: BTreeMap<PathBuf, Stamp>,
+    /// The directories to watch, by device and inode: one that was replaced is another.
+    dirs: BTreeMap<PathBuf, (u64, u64)>,
+}
+
+struct Looker {
+    targets: Vec<PathBuf>,
+    arms: Option<Arms>,
+    watched: HashMap<PathBuf, (u64, u64)>,
+}
+
+impl Looker {
+    fn run(
+        mut self,
+        mut seen: Seen,
+        mut trouble: Option<String>,
+        woken: &mpsc::Receiver<Wake>,
+        report: &tokio_mpsc::Sender<Change>,
+    ) {
+        loop {
+            if let Some(reason) = trouble.take() {
+                self.arms = None;
+                if report.blocking_send(Change::Polling { reason }).is_err() {
+                    return;
+                }
+            }
+            match self.wait(woken) {
+                Wake::Stop => return,
+                Wake::Trouble(reason) => trouble = Some(reason),
+                Wake::Look => {}
+            }
+            let (now, more) = self.look();
+            trouble = trouble.or(more);
+            let changed = changed(&seen.files, &now.files);
+            seen = now;
+            if !changed.is_empty() && report.blocking_send(Change::Files(changed)).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits for a reason to look, and then until all is quiet.
+    fn wait(&self, woken: &mpsc::Receiver<Wake>) -> Wake {
+        let first = if self.arms.is_some() {
+            woken.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            woken.recv_timeout(POLL)
+        };
+        match first {
+            Ok(Wake::Look) => {}
+            Ok(other) => return other,
+            Err(RecvTimeoutError::Timeout) => return Wake::Look,
+            Err(RecvTimeoutError::Disconnected) => return Wake::Stop,
+        }
+        let until = Instant::now() + LONGEST_DEBOUNCE;
+        while Instant::now() < until {
+            match woken.recv_timeout(DEBOUNCE) {
+                Ok(Wake::Look) => {}
+                Ok(other) => return other,
+                Err(_) => break,
+            }
+        }
+        Wake::Look
+    }
+
+    /// What is there, watched. Directories that came while it looked are looked at again, for their files may have come
+    /// before the watch did.
+    fn look(&mut self) -> (Seen, Option<String>) {
+        loop {
+            let seen = look(&self.targets);
+            match self.arm(&seen.dirs) {
+                Ok(false) => return (seen, None),
+                Ok(true) => {}
+                Err(reason) => {
+                    self.arms = None;
+                    return (look(&self.targets), Some(reason));
+                }
+            }
+        }
+    }
+
+    /// Watches those directories and no others. Returns whether one was added.
+    fn arm(&mut self, dirs: &BTreeMap<PathBuf, (u64, u64)>) -> Result<bool, String> {
+        let Some(Arms(arms)) = &mut self.arms else { return Ok(false) };
+        let arms = arms.as_mut().map_err(|reason| reason.clone())?;
+        self.watched.retain(|path, id| {
+            let stays = dirs.get(path) == Some(id);
+            if !stays {
+                // The watch of a directory that went is gone with it.
+                let _ = arms.unwatch(path);
+            }
+            stays
+        });
+        let mut added = false;
+        for (path, id) in dirs {
+            if self.watched.contains_key(path) {
+                continue;
+            }
+            match arms.watch(path, RecursiveMode::NonRecursive) {
+                Ok(()) => {
+                    self.watched.insert(path.clone(), *id);
+                    added = true;
+                }
+                // It went again since it was listed; its parent's watch tells.
+                Err(error) if gone(&error) => added = true,
+                Err(error) => return Err(trouble(&error)),
+            }
+        }
+        Ok(added)
+    }
+}
+
+fn gone(error: &notify::Error) -> bool {
+    match &error.kind {
+        notify::ErrorKind::PathNotFound => true,
+        notify::ErrorKind::Io(e) => e.kind() == io::ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
+fn look(targets: &[PathBuf]) -> Seen {
+    let mut seen = Seen::default();
+    for target in targets {
+        match fs::metadata(target) {
+            Ok(meta) if meta.is_dir() => below(target, &meta, DEPTH, &mut seen),
+            Ok(meta) if is_ours(target) => {
+                seen.files.insert(target.clone(), Stamp::of(&meta));
+            }
+            _ => {}
+        }
+        // A target that does not exist comes into the nearest directory that does; one that does may be replaced there.
+        let above = target.ancestors().skip(1).find_map(|dir| {
+            let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+            fs::metadata(dir).ok().filter(Metadata::is_dir).map(|meta| (dir.to_owned(), (meta.dev(), meta.ino())))
+        });
+        seen.dirs.extend(above);
+    }
+    seen
+}
+
+fn below(dir: &Path, meta: &Metadata, depth: usize, seen: &mut Seen) {
+    seen.dirs.insert(dir.to_owned(), (meta.dev(), meta.ino()));
+    // A directory that can't be read, or went, has no files for us.
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let Ok(meta) = fs::metadata(&path) else { continue };
+        if meta.is_dir() && depth > 0 {
+            below(&path, &meta, depth - 1, seen);
+        } else if meta.is_file() && is_ours(&path) {
+            seen.files.insert(path, Stamp::of(&meta));
+        }
+    }
+}
+
+/// A visible `*.toml`: neither our temporary files nor what editors leave beside a file (`.a.toml.swp`, `a.toml~`,
+/// `#a.toml#`, `.#a.toml`, `4913`).
+fn is_ours(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    name.ends_with(b".toml") && !name.starts_with(b".")
+}
+
+fn changed(old: &BTreeMap<PathBuf, Stamp>, new: &BTreeMap<PathBuf, Stamp>) -> BTreeSet<PathBuf> {
+    let differs = |path: &&PathBuf| old.get(*path) != new.get(*path);
+    old.keys().chain(new.keys()).filter(differs).cloned().collect()
+}
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;
