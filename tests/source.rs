@@ -1,0 +1,302 @@
+//! Sources against real servers on loopback: `git daemon`, sshd, `git http-backend`, and servers that misbehave.
+
+#![allow(clippy::unwrap_used)] // helpers of tests fail by panicking, as tests do
+
+#[path = "source/servers.rs"]
+mod servers;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use servers::{Fixture, HttpBackend, git, git_daemon, sshd};
+use slipway::source::checkout::{CheckoutError, checkout, commit_info};
+use slipway::source::{Access, Credentials, Kind, Refs, SourceError, SourceUrl, refs};
+use slipway::store::secrets::Secret;
+
+fn url(text: impl AsRef<str>) -> SourceUrl {
+    SourceUrl::parse(text.as_ref()).unwrap()
+}
+
+async fn list(text: impl AsRef<str>) -> Result<Refs, SourceError> {
+    refs::list(&url(text), &Access::default()).await
+}
+
+fn token(username: &str, token: &str) -> Access {
+    let credentials =
+        Credentials { username: Some(username.into()), token: Some(Secret::new(token)), ..Credentials::default() };
+    Access { credentials, ..Access::default() }
+}
+
+fn expect_fixture(fixture: &Fixture, refs: &Refs) {
+    assert_eq!(refs.head.as_deref(), Some("refs/heads/trunk"));
+    let got: Vec<(&str, &str)> = refs.refs.iter().map(|r| (r.name.as_str(), r.commit.as_str())).collect();
+    assert_eq!(
+        got,
+        [
+            ("refs/heads/feature/x", fixture.second.as_str()),
+            ("refs/heads/trunk", &fixture.first),
+            ("refs/tags/light", &fixture.first),
+            ("refs/tags/v1", &fixture.first),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_local_repository_lists_its_branches_and_peeled_tags() {
+    let fixture = Fixture::new();
+    expect_fixture(&fixture, &list(fixture.bare.display().to_string()).await.unwrap());
+    expect_fixture(&fixture, &list(format!("file://{}", fixture.bare.display())).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_local_path_that_is_no_repository_says_which_way() {
+    let fixture = Fixture::new();
+    let missing = list("/no/such/repository.git").await.unwrap_err();
+    assert_eq!(missing.kind, Kind::NotFound, "{missing}");
+    let plain = list(fixture.dir.path().display().to_string()).await.unwrap_err();
+    assert_eq!(plain.kind, Kind::NotARepository, "{plain}");
+    let empty = fixture.dir.path().join("empty.git");
+    git(fixture.dir.path(), &["init", "-q", "--bare", "empty.git"]);
+    assert_eq!(list(empty.display().to_string()).await.unwrap(), Refs { head: None, refs: vec![] });
+}
+
+#[tokio::test]
+async fn a_local_repository_of_another_user_is_refused_as_git_does() {
+    let fixture = Fixture::new();
+    let nobody = 65534;
+    if std::os::unix::fs::chown(&fixture.bare, Some(nobody), Some(nobody)).is_err() {
+        // Only root gives files away.
+        return;
+    }
+    let error = list(fixture.bare.display().to_string()).await.unwrap_err();
+    assert_eq!(error.kind, Kind::Owner, "{error}");
+    assert!(error.to_string().contains("git config --global --add safe.directory /"), "{error}");
+    let error =
+        checkout(&fixture.bare, &fixture.first, &fixture.dir.path().join("out"), &AtomicBool::new(false)).unwrap_err();
+    assert!(error.to_string().contains("belongs to another user"), "{error}");
+}
+
+#[tokio::test]
+async fn git_daemon_lists_and_tells_what_is_missing() {
+    let fixture = Fixture::new();
+    let daemon = git_daemon(fixture.dir.path());
+    expect_fixture(&fixture, &list(format!("git://127.0.0.1:{}/api.git", daemon.port)).await.unwrap());
+    let error = list(format!("git://127.0.0.1:{}/none.git", daemon.port)).await.unwrap_err();
+    assert_eq!(error.kind, Kind::NotFound, "{error}");
+}
+
+#[tokio::test]
+async fn http_takes_the_token_and_nothing_else() {
+    let fixture = Fixture::new();
+    let server = HttpBackend::start(fixture.dir.path()).await;
+    let address = url(format!("http://127.0.0.1:{}/api.git", server.port));
+    expect_fixture(&fixture, &refs::list(&address, &token("kim", "s3cret")).await.unwrap());
+    for access in [token("kim", "wrong"), token("lee", "s3cret"), Access::default()] {
+        let error = refs::list(&address, &access).await.unwrap_err();
+        assert_eq!(error.kind, Kind::Credentials, "{error}");
+        assert!(!error.to_string().contains("wrong"), "{error}");
+    }
+    let none = url(format!("http://127.0.0.1:{}/none.git", server.port));
+    let error = refs::list(&none, &token("kim", "s3cret")).await.unwrap_err();
+    assert_eq!(error.kind, Kind::NotFound, "{error}");
+    let page = url(format!("http://127.0.0.1:{}/page", server.port));
+    let error = refs::list(&page, &token("kim", "s3cret")).await.unwrap_err();
+    assert_eq!(error.kind, Kind::NotARepository, "{error}");
+}
+
+#[tokio::test]
+async fn a_redirect_to_another_server_does_not_get_the_token() {
+    let fixture = Fixture::new();
+    let server = HttpBackend::start(fixture.dir.path()).await;
+    let other = HttpBackend::start(fixture.dir.path()).await;
+    let address = url(format!("http://127.0.0.1:{}/away/{}/api.git", server.port, other.port));
+    let error = refs::list(&address, &token("kim", "s3cret")).await.unwrap_err();
+    assert_eq!(error.kind, Kind::Credentials, "{error}");
+    assert!(error.to_string().contains("redirects to another one"), "{error}");
+    assert!(other.authorizations().is_empty());
+}
+
+#[tokio::test]
+async fn https_with_a_private_ca_needs_that_ca() {
+    let fixture = Fixture::new();
+    let server = HttpBackend::start(fixture.dir.path()).await;
+    let tls = servers::tls_front(server.port);
+    let address = url(format!("https://localhost:{}/api.git", tls.port));
+    let error = refs::list(&address, &token("kim", "s3cret")).await.unwrap_err();
+    assert_eq!(error.kind, Kind::Tls, "{error}");
+    let ca = fixture.dir.path().join("ca.pem");
+    fs::write(&ca, &tls.ca_pem).unwrap();
+    let access = Access { ca: Some(ca), ..token("kim", "s3cret") };
+    expect_fixture(&fixture, &refs::list(&address, &access).await.unwrap());
+    let broken = Access { ca: Some(fixture.dir.path().join("none.pem")), ..token("kim", "s3cret") };
+    let error = refs::list(&address, &broken).await.unwrap_err();
+    assert!(error.kind == Kind::Tls && error.to_string().contains("none.pem"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_costs_no_more_than_its_time() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for text in [
+        "https://127.0.0.1:PORT/a.git",
+        "http://127.0.0.1:PORT/a.git",
+        "ssh://127.0.0.1:PORT/a",
+        "git://127.0.0.1:PORT/a",
+    ] {
+        let access = Access { timeout: Duration::from_millis(300), ..Access::default() };
+        let error = refs::list(&url(text.replace("PORT", &port.to_string())), &access).await.unwrap_err();
+        assert_eq!(error.kind, Kind::Network, "{error}");
+        assert!(error.to_string().contains("no answer within 0.3 s"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_or_is_not_there_is_a_matter_of_the_network() {
+    let port = servers::hanging_up();
+    for scheme in ["https", "http", "ssh", "git"] {
+        let error = list(format!("{scheme}://127.0.0.1:{port}/a.git")).await.unwrap_err();
+        // OpenSSL calls a connection that ends in its handshake an error of TLS.
+        let expected = if scheme == "https" { [Kind::Network, Kind::Tls] } else { [Kind::Network; 2] };
+        assert!(expected.contains(&error.kind), "{error}");
+    }
+    let closed = servers::free_port();
+    let error = list(format!("http://127.0.0.1:{closed}/a.git")).await.unwrap_err();
+    assert_eq!(error.kind, Kind::Network, "{error}");
+    let error = list("https://no-such-host.invalid/a.git").await.unwrap_err();
+    assert_eq!(error.kind, Kind::Network, "{error}");
+}
+
+/// Lists refs in a process of its own, whose HOME (and with it known_hosts) and ssh agent are the test's. Returns what
+/// [`lists_refs_for_another_test`] prints.
+fn list_in(home: &Path, address: &str, key: Option<&Path>, agent: Option<&Path>) -> String {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "lists_refs_for_another_test", "--ignored", "--nocapture"]);
+    command.env("HOME", home).env("SLIPWAY_TEST_URL", address).env_remove("SSH_AUTH_SOCK");
+    key.map(|key| command.env("SLIPWAY_TEST_KEY", key));
+    agent.map(|agent| command.env("SSH_AUTH_SOCK", agent));
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().find_map(|line| Some(line.split_once("RESULT ")?.1.to_owned())).unwrap_or_else(|| panic!("{text}"))
+}
+
+#[tokio::test]
+#[ignore = "a part of the ssh tests, which start it in a process of its own"]
+async fn lists_refs_for_another_test() {
+    let Ok(address) = std::env::var("SLIPWAY_TEST_URL") else { return };
+    let ssh_key = std::env::var_os("SLIPWAY_TEST_KEY").map(PathBuf::from);
+    let access = Access { credentials: Credentials { ssh_key, ..Credentials::default() }, ..Access::default() };
+    match refs::list(&url(address), &access).await {
+        Ok(refs) => println!("RESULT ok {:?} {}", refs.head, refs.refs.len()),
+        Err(error) => println!("RESULT {:?} {error}", error.kind),
+    }
+}
+
+#[test]
+fn ssh_works_with_a_key_or_an_agent_and_a_known_host() {
+    let fixture = Fixture::new();
+    let server = sshd(fixture.dir.path());
+    let address = format!("ssh://{}@127.0.0.1:{}{}", server.user, server.port, fixture.bare.display());
+    let home = fixture.dir.path().join("home");
+    fs::create_dir_all(home.join(".ssh")).unwrap();
+
+    let unknown = list_in(&home, &address, Some(&server.key), None);
+    assert!(unknown.starts_with("HostKey "), "{unknown}");
+    let keyscan = format!("ssh-keyscan -p {} 127.0.0.1 >> ~/.ssh/known_hosts", server.port);
+    assert!(unknown.contains(&keyscan) && unknown.contains("SHA256:"), "{unknown}");
+
+    // The advice is followed to the letter.
+    let run = Command::new("sh").arg("-c").arg(keyscan.replace("~", &home.display().to_string())).output().unwrap();
+    assert!(run.status.success(), "{run:?}");
+    let ok = "ok Some(\"refs/heads/trunk\") 4";
+    assert_eq!(list_in(&home, &address, Some(&server.key), None), ok);
+    assert_eq!(list_in(&home, &address, None, Some(&server.agent)), ok);
+
+    let stranger = fixture.dir.path().join("stranger");
+    servers::keygen(&stranger);
+    let refused = list_in(&home, &address, Some(&stranger), None);
+    assert!(refused.starts_with("Credentials ") && refused.contains("refuses the key"), "{refused}");
+    let no_key = list_in(&home, &address, Some(Path::new("/no/such/key")), None);
+    assert!(no_key.starts_with("Credentials "), "{no_key}");
+    let no_agent = list_in(&home, &address, None, None);
+    assert!(no_agent.starts_with("Credentials "), "{no_agent}");
+    let missing = list_in(&home, &address.replace("api.git", "none.git"), Some(&server.key), None);
+    assert!(missing.starts_with("NotFound "), "{missing}");
+
+    let known = fs::read_to_string(home.join(".ssh/known_hosts")).unwrap();
+    let other = fs::read_to_string(stranger.with_extension("pub")).unwrap();
+    let other = other.split_whitespace().nth(1).unwrap();
+    let forged = known.lines().filter(|line| line.contains("ssh-ed25519"));
+    let forged: String = forged.map(|line| line.rsplit_once(' ').unwrap().0.to_owned() + " " + other + "\n").collect();
+    fs::write(home.join(".ssh/known_hosts"), forged).unwrap();
+    let changed = list_in(&home, &address, Some(&server.key), None);
+    assert!(changed.starts_with("HostKey "), "{changed}");
+}
+
+#[test]
+fn a_checkout_is_the_tree_of_the_commit_and_leaves_the_source_alone() {
+    let fixture = Fixture::new();
+    let work = fixture.dir.path().join("work");
+    fs::write(work.join("a.txt"), "changed, not committed").unwrap();
+    fs::write(work.join("staged.txt"), "staged").unwrap();
+    git(&work, &["add", "staged.txt"]);
+    let status = git(&work, &["status", "--porcelain"]);
+    let index = fs::read(work.join(".git/index")).unwrap();
+    for (n, source) in [&work, &fixture.bare].into_iter().enumerate() {
+        let dest = fixture.dir.path().join(format!("out{n}"));
+        checkout(source, &fixture.first, &dest, &AtomicBool::new(false)).unwrap();
+        let mut names: Vec<_> = fs::read_dir(&dest).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["a.txt", "link", "run.sh", "svc"]);
+        assert_eq!(fs::read_to_string(dest.join("a.txt")).unwrap(), "one\n");
+        assert_eq!(fs::read_link(dest.join("link")).unwrap(), Path::new("svc/Dockerfile"));
+        let mode = |name: &str| fs::metadata(dest.join(name)).unwrap().permissions().mode() & 0o111;
+        assert_eq!((mode("run.sh") != 0, mode("a.txt")), (true, 0));
+        let second = fixture.dir.path().join(format!("second{n}"));
+        checkout(source, &fixture.second, &second, &AtomicBool::new(false)).unwrap();
+        assert_eq!(fs::read_to_string(second.join("a.txt")).unwrap(), "two\n");
+        assert!(!second.join("run.sh").exists());
+    }
+    assert_eq!(fs::read(work.join(".git/index")).unwrap(), index);
+    assert_eq!(git(&work, &["status", "--porcelain"]), status);
+    assert_eq!(fs::read_to_string(work.join("a.txt")).unwrap(), "changed, not committed");
+}
+
+#[test]
+fn a_submodule_is_an_empty_directory() {
+    let fixture = Fixture::new();
+    let work = fixture.dir.path().join("work");
+    let bare = fixture.bare.display().to_string();
+    git(&work, &["-c", "protocol.file.allow=always", "submodule", "add", "-q", &bare, "sub"]);
+    git(&work, &["commit", "-qm", "with a submodule"]);
+    let commit = git(&work, &["rev-parse", "HEAD"]);
+    let dest = fixture.dir.path().join("out");
+    checkout(&work, &commit, &dest, &AtomicBool::new(false)).unwrap();
+    assert_eq!(fs::read_dir(dest.join("sub")).unwrap().count(), 0);
+    assert!(dest.join(".gitmodules").exists());
+}
+
+#[test]
+fn a_checkout_that_cannot_be_says_why() {
+    let fixture = Fixture::new();
+    let dest = fixture.dir.path().join("out");
+    for commit in ["0123456789012345678901234567890123456789", &fixture.first[..12], "trunk", ""] {
+        let error = checkout(&fixture.bare, commit, &dest, &AtomicBool::new(false)).unwrap_err();
+        assert!(matches!(error, CheckoutError::NoCommit { .. }), "{error}");
+    }
+    let error = checkout(Path::new("/no/such"), &fixture.first, &dest, &AtomicBool::new(false)).unwrap_err();
+    assert!(matches!(error, CheckoutError::Open { .. }), "{error}");
+    fs::create_dir_all(dest.join("old")).unwrap();
+    let error = checkout(&fixture.bare, &fixture.first, &dest, &AtomicBool::new(false)).unwrap_err();
+    assert!(matches!(error, CheckoutError::NotEmpty { .. }), "{error}");
+}
+
+#[test]
+fn a_commit_has_a_subject_and_a_time() {
+    let fixture = Fixture::new();
+    let info = commit_info(&fixture.bare, &fixture.first).unwrap();
+    assert_eq!((info.subject.as_str(), info.time), ("The first", 1_602_750_300));
+}
