@@ -1,1 +1,28 @@
 //! Where images go: OCI layout directories, remote registries, credentials.
+//!
+//! BuildKit brings the content (into a [`layout::Stage`] or to a registry by digest) and never moves a tag; this room
+//! moves the tags, after the checks of [`crate::domain::publish`]. It builds nothing and knows no repository settings.
+
+pub mod client;
+pub mod credentials;
+mod delete;
+pub mod error;
+pub mod image;
+pub mod layout;
+mod layout_error;
+#[cfg(test)]
+mod layout_tests;
+mod lock;
+mod prune;
+pub mod publish;
+pub mod reference;
+mod stage;
+mod token;
+
+pub use client::Client;
+pub use error::{Kind, RegistryError};
+pub use image::{ImageInfo, Platform};
+pub use layout::{Layout, LayoutError, LayoutTag, Stage};
+pub use prune::Pruned;
+pub use publish::{Built, Outcome, PublishError, Published, Target};
+pub use reference::{ImageName, ReferenceError, Registry, check_host_name};

@@ -1,0 +1,202 @@
+//! What can go wrong with a registry, sorted by what a person has to do about it.
+
+use std::error::Error;
+use std::fmt;
+
+use oci_client::errors::{OciDistributionError, OciEnvelope, OciErrorCode};
+
+/// Something that was asked of a registry and did not work.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {attempted} {image}: {kind}")]
+pub struct RegistryError {
+    /// What was attempted: `move tag v1 of`.
+    pub attempted: String,
+    /// The image's full name: registry and repository.
+    pub image: String,
+    /// Why it did not work.
+    pub kind: Kind,
+}
+
+/// Why a registry did not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// Statuses 401 and 403: who we are is not known there, or may not do that.
+    Credentials {
+        /// As whom we asked; nothing for nobody.
+        user: Option<String>,
+        /// The registry's own words, if any.
+        message: String,
+    },
+    /// There is no such repository, tag or digest.
+    NotFound,
+    /// The registry was not reached: name, connection, time-out, TLS.
+    Network(String),
+    /// The registry refused in its own words.
+    Refused {
+        /// The HTTP status, where it is known.
+        status: Option<u16>,
+        /// The registry's own words.
+        message: String,
+    },
+    /// The registry's answer, or a setting for it, is not what it should be.
+    Unusable(String),
+}
+
+impl Kind {
+    /// Whether the same request may well work in a moment.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Kind::Network(_) => true,
+            Kind::Refused { status: Some(status), .. } => *status >= 500 || *status == 429,
+            _ => false,
+        }
+    }
+
+    /// What oci-client's error means, when we asked as `user`.
+    pub(super) fn of(error: OciDistributionError, user: Option<&str>) -> Kind {
+        use OciDistributionError as E;
+        let credentials = |message: String| Kind::Credentials { user: user.map(str::to_owned), message };
+        match error {
+            E::UnauthorizedError { .. } => credentials(String::new()),
+            E::AuthenticationFailure(message) => credentials(words(&message)),
+            E::ImageManifestNotFoundError(_) => Kind::NotFound,
+            E::RegistryError { envelope, .. } => Kind::from_envelope(None, &envelope, user),
+            E::ServerError { code, message, .. } => Kind::from_answer(code, &message, user),
+            E::RequestError(error) => Kind::Network(chain(&error)),
+            other => Kind::Unusable(chain(&other)),
+        }
+    }
+
+    /// What an answer with the HTTP status `status` and `body` means, when we asked as `user`.
+    pub(super) fn from_answer(status: u16, body: &str, user: Option<&str>) -> Kind {
+        match (status, serde_json::from_str::<OciEnvelope>(body)) {
+            (401 | 403, _) => Kind::Credentials { user: user.map(str::to_owned), message: words(body) },
+            (404, _) => Kind::NotFound,
+            (_, Ok(envelope)) => Kind::from_envelope(Some(status), &envelope, user),
+            (_, Err(_)) => Kind::Refused { status: Some(status), message: words(body) },
+        }
+    }
+
+    fn from_envelope(status: Option<u16>, envelope: &OciEnvelope, user: Option<&str>) -> Kind {
+        let message = message_of(envelope);
+        for error in &envelope.errors {
+            match error.code {
+                OciErrorCode::Unauthorized | OciErrorCode::Denied => {
+                    return Kind::Credentials { user: user.map(str::to_owned), message };
+                }
+                OciErrorCode::ManifestUnknown
+                | OciErrorCode::NameUnknown
+                | OciErrorCode::BlobUnknown
+                | OciErrorCode::NotFound => return Kind::NotFound,
+                OciErrorCode::Toomanyrequests => return Kind::Refused { status: status.or(Some(429)), message },
+                _ => {}
+            }
+        }
+        Kind::Refused { status, message }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kind::Credentials { user, message } => {
+                match user {
+                    Some(user) => write!(f, "the registry does not let user {user:?} do that")?,
+                    None => f.write_str("the registry wants credentials, and there are none for it")?,
+                }
+                if !message.is_empty() {
+                    write!(f, " ({message})")?;
+                }
+                f.write_str("; log in with `docker login`, or mend the registry's user and password in slipway")
+            }
+            Kind::NotFound => f.write_str("the registry has nothing of that name; check namespace, repository and tag"),
+            Kind::Network(why) => write!(f, "{why}; {}", network_advice(why)),
+            Kind::Refused { status, message } => {
+                f.write_str("the registry refused")?;
+                if let Some(status) = status {
+                    write!(f, " with status {status}")?;
+                }
+                let message = if message.is_empty() { "without a word" } else { message };
+                write!(f, ": {message}; the registry's own settings or its operator decide this")
+            }
+            Kind::Unusable(why) => f.write_str(why),
+        }
+    }
+}
+
+fn network_advice(why: &str) -> &'static str {
+    if why.contains("certificate") {
+        "if the registry's certificate is of a CA of your own, name the CA's file in the registry's settings"
+    } else if ["wrong version number", "packet length", "record", "InvalidContentType"].iter().any(|w| why.contains(w))
+    {
+        "if the registry speaks plain http, say so in its settings"
+    } else {
+        "check the registry's name and port, the network, and the proxy variables of the environment"
+    }
+}
+
+/// An error with all its causes: the outer text of an HTTP client's error never says why.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// The registry's words in an answer: those of its error document, else the start of the text.
+fn words(body: &str) -> String {
+    match serde_json::from_str::<OciEnvelope>(body) {
+        Ok(envelope) => message_of(&envelope),
+        Err(_) => body.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect(),
+    }
+}
+
+fn message_of(envelope: &OciEnvelope) -> String {
+    let each = envelope.errors.iter().map(|error| {
+        let code = serde_json::to_value(&error.code).ok();
+        let code = code.as_ref().and_then(|code| code.as_str()).unwrap_or("error");
+        if error.message.is_empty() { code.to_owned() } else { format!("{code}: {}", error.message) }
+    });
+    each.collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_sorted_by_what_to_do() {
+        let kind = |status, body: &str| Kind::from_answer(status, body, Some("ada"));
+        let denied = r#"{"errors":[{"code":"DENIED","message":"read only"}]}"#;
+        assert_eq!(
+            kind(403, denied),
+            Kind::Credentials { user: Some("ada".into()), message: "DENIED: read only".into() }
+        );
+        assert_eq!(kind(404, "gone"), Kind::NotFound);
+        let unsupported = kind(405, r#"{"errors":[{"code":"UNSUPPORTED","message":"no deletes"}]}"#);
+        assert_eq!(unsupported, Kind::Refused { status: Some(405), message: "UNSUPPORTED: no deletes".into() });
+        assert!(!unsupported.is_transient());
+        assert!(kind(503, "<html>\n over load </html>").is_transient());
+        assert!(kind(429, denied.replace("DENIED", "TOOMANYREQUESTS").as_str()).is_transient());
+    }
+
+    #[test]
+    fn every_kind_says_what_to_do() {
+        let error = RegistryError {
+            attempted: "list the tags of".into(),
+            image: "registry.example/acme/api".into(),
+            kind: Kind::Credentials { user: None, message: String::new() },
+        };
+        let text = error.to_string();
+        assert!(
+            text.starts_with("cannot list the tags of registry.example/acme/api: ") && text.contains("docker login")
+        );
+        assert!(Kind::Network("certificate verify failed".into()).to_string().contains("CA"));
+    }
+}

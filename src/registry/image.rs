@@ -1,0 +1,329 @@
+//! The OCI documents that slipway reads and writes: index, manifest, configuration, and what they say of an image.
+//!
+//! Pure: the layout and the client fetch the bytes. Fields that slipway has no use for are kept as they are, so that a
+//! document which is read, changed and written loses nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+
+/// The media type of an OCI index.
+pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// The media type of an OCI manifest.
+pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+/// BuildKit marks the manifests of attestations (provenance) with this annotation.
+const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+
+/// Annotations, by key.
+pub type Annotations = BTreeMap<String, String>;
+
+/// A reference to content by digest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// What the content is.
+    pub media_type: String,
+    /// `sha256:…` of the content.
+    pub digest: String,
+    /// The content's size in bytes.
+    pub size: u64,
+    /// What the image runs on; only in an index.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    /// Notes, by key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: Annotations,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+impl Descriptor {
+    /// A descriptor of `content` without platform and annotations.
+    pub fn of(media_type: &str, digest: &str, size: u64) -> Descriptor {
+        Descriptor {
+            media_type: media_type.to_owned(),
+            digest: digest.to_owned(),
+            size,
+            platform: None,
+            annotations: Annotations::new(),
+            rest: Map::new(),
+        }
+    }
+
+    /// Whether it names an index or a manifest, which names more content in turn.
+    pub fn is_document(&self) -> bool {
+        self.is_index() || matches!(self.media_type.as_str(), MANIFEST | DOCKER_MANIFEST)
+    }
+
+    /// Whether it names an index or Docker's manifest list.
+    pub fn is_index(&self) -> bool {
+        matches!(self.media_type.as_str(), INDEX | DOCKER_LIST)
+    }
+
+    /// Whether it names an attestation about another manifest, rather than something that runs.
+    pub fn is_attestation(&self) -> bool {
+        self.annotations.contains_key(REFERENCE_TYPE)
+    }
+}
+
+/// What an image runs on; written `linux/arm64` or `linux/arm/v7`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Platform {
+    /// `linux`.
+    pub os: String,
+    /// `amd64`.
+    pub architecture: String,
+    /// `v7`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        self.variant.iter().filter(|variant| !variant.is_empty()).try_for_each(|variant| write!(f, "/{variant}"))
+    }
+}
+
+/// An index or a manifest: whichever of the fields the document has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Document {
+    /// Always 2.
+    pub schema_version: u64,
+    /// An index or a manifest; older OCI tools leave it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    /// An index's manifests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifests: Option<Vec<Descriptor>>,
+    /// A manifest's configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<Descriptor>,
+    /// A manifest's layers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layers: Option<Vec<Descriptor>>,
+    /// Notes, by key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: Annotations,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+impl Document {
+    /// An index of `manifests`.
+    pub fn index(manifests: Vec<Descriptor>, annotations: Annotations) -> Document {
+        Document {
+            schema_version: 2,
+            media_type: Some(INDEX.to_owned()),
+            manifests: Some(manifests),
+            config: None,
+            layers: None,
+            annotations,
+            rest: Map::new(),
+        }
+    }
+
+    /// The document in `raw`.
+    ///
+    /// # Errors
+    /// When `raw` is not JSON of this shape, with line and column.
+    pub fn parse(raw: &[u8]) -> Result<Document, serde_json::Error> {
+        serde_json::from_slice(raw)
+    }
+
+    /// What kind of document it is, where the document leaves it out as well.
+    pub fn kind(&self) -> &str {
+        match (&self.media_type, &self.manifests) {
+            (Some(media_type), _) => media_type,
+            (None, Some(_)) => INDEX,
+            (None, None) => MANIFEST,
+        }
+    }
+
+    /// Everything it names: manifests, or configuration and layers.
+    pub fn children(&self) -> impl Iterator<Item = &Descriptor> {
+        self.manifests.iter().flatten().chain(&self.config).chain(self.layers.iter().flatten())
+    }
+}
+
+/// What there is to say about an image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageInfo {
+    /// The digest of the index, or of the manifest where there is no index.
+    pub digest: String,
+    /// The media type of what `digest` names.
+    pub media_type: String,
+    /// What it runs on; attestations left out.
+    pub platforms: Vec<Platform>,
+    /// Configurations and layers of all its manifests in bytes as they are stored, each counted once.
+    pub size: u64,
+    /// When it was built, as its configuration says.
+    pub created: Option<DateTime<Utc>>,
+    /// The notes on the index.
+    pub annotations: Annotations,
+}
+
+/// What a configuration says that matters here.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ImageConfig {
+    created: Option<DateTime<Utc>>,
+    os: Option<String>,
+    architecture: Option<String>,
+    variant: Option<String>,
+}
+
+impl ImageConfig {
+    fn platform(&self) -> Option<Platform> {
+        let (os, architecture) = (self.os.clone()?, self.architecture.clone()?);
+        Some(Platform { os, architecture, variant: self.variant.clone(), rest: Map::new() })
+    }
+}
+
+/// The image whose top document is `root`, whose manifests are `manifests` (for an image without an index: `root`
+/// itself), and whose configuration is `config` where there is one.
+pub fn describe(digest: &str, root: &Document, manifests: &[Document], config: Option<&ImageConfig>) -> ImageInfo {
+    let mut counted = BTreeSet::new();
+    let blobs = manifests.iter().flat_map(|manifest| manifest.config.iter().chain(manifest.layers.iter().flatten()));
+    let size = blobs.filter(|blob| counted.insert(blob.digest.as_str())).map(|blob| blob.size).sum();
+    let platforms = match &root.manifests {
+        Some(manifests) => {
+            manifests.iter().filter(|one| !one.is_attestation()).filter_map(|one| one.platform.clone()).collect()
+        }
+        None => config.and_then(ImageConfig::platform).into_iter().collect(),
+    };
+    ImageInfo {
+        digest: digest.to_owned(),
+        media_type: root.kind().to_owned(),
+        platforms,
+        size,
+        created: config.and_then(|config| config.created),
+        annotations: root.annotations.clone(),
+    }
+}
+
+/// `sha256:…` of `content`.
+pub fn sha256(content: &[u8]) -> String {
+    use std::fmt::Write;
+    Sha256::digest(content).iter().fold("sha256:".to_owned(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Why the indexes of several builders make no common index.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ComposeError {
+    /// A builder's result is a single manifest.
+    #[error(
+        "{digest} is a single manifest and not an index; build with provenance on, so that every builder makes one"
+    )]
+    NotAnIndex {
+        /// That result.
+        digest: String,
+    },
+    /// Two builders made the same platform differently.
+    #[error("two builders both made {platform}: {first} and {second}; give each platform to one builder")]
+    SamePlatform {
+        /// The platform.
+        platform: String,
+        /// One manifest.
+        first: String,
+        /// The other.
+        second: String,
+    },
+}
+
+/// One index of everything in the indexes of several builders, in their order: platform manifests and the attestations
+/// about them. `annotations` come on top of those that the builders' indexes have.
+///
+/// # Errors
+/// When a leg is no index, or two legs have different images for one platform.
+pub fn compose(legs: &[(String, Document)], annotations: &Annotations) -> Result<Document, ComposeError> {
+    let mut manifests: Vec<Descriptor> = Vec::new();
+    let mut all_annotations = Annotations::new();
+    for (digest, leg) in legs {
+        let Some(ours) = &leg.manifests else { return Err(ComposeError::NotAnIndex { digest: digest.clone() }) };
+        for one in ours {
+            if manifests.iter().any(|there| there.digest == one.digest) {
+                continue;
+            }
+            let same = |there: &&Descriptor| !there.is_attestation() && there.platform == one.platform;
+            if let Some(there) = manifests.iter().find(same).filter(|_| !one.is_attestation()) {
+                return Err(ComposeError::SamePlatform {
+                    platform: one.platform.as_ref().map_or_else(|| "unknown".to_owned(), Platform::to_string),
+                    first: there.digest.clone(),
+                    second: one.digest.clone(),
+                });
+            }
+            manifests.push(one.clone());
+        }
+        all_annotations.extend(leg.annotations.clone());
+    }
+    all_annotations.extend(annotations.clone());
+    Ok(Document::index(manifests, all_annotations))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leg(name: &str, arch: &str) -> (String, Document) {
+        let text = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[
+                {{"mediaType":"{MANIFEST}","digest":"sha256:{name}","size":5,"platform":{{"os":"linux","architecture":"{arch}","os.version":"1"}}}},
+                {{"mediaType":"{MANIFEST}","digest":"sha256:{name}-about","size":6,"platform":{{"os":"unknown","architecture":"unknown"}},
+                  "annotations":{{"vnd.docker.reference.digest":"sha256:{name}","vnd.docker.reference.type":"attestation-manifest"}}}}],
+                "annotations":{{"leg":"{name}","kept":"yes"}}}}"#
+        );
+        (format!("sha256:leg-{name}"), Document::parse(text.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn the_indexes_of_two_builders_become_one_with_platforms_and_attestations() {
+        let annotations = Annotations::from([("leg".to_owned(), "all".to_owned())]);
+        let index = compose(&[leg("a", "amd64"), leg("b", "arm64")], &annotations).unwrap();
+        let digests: Vec<_> = index.children().map(|one| one.digest.as_str()).collect();
+        assert_eq!(digests, ["sha256:a", "sha256:a-about", "sha256:b", "sha256:b-about"]);
+        assert_eq!(index.annotations["leg"], "all");
+        assert_eq!(index.annotations["kept"], "yes");
+        let info = describe("sha256:x", &index, &[], None);
+        assert_eq!(info.platforms.iter().map(Platform::to_string).collect::<Vec<_>>(), ["linux/amd64", "linux/arm64"]);
+        let again = Document::parse(&serde_json::to_vec(&index).unwrap()).unwrap();
+        assert_eq!(again, index);
+    }
+
+    #[test]
+    fn two_builders_with_one_platform_are_refused() {
+        let error = compose(&[leg("a", "amd64"), leg("b", "amd64")], &Annotations::new()).unwrap_err();
+        assert!(error.to_string().contains("linux/amd64"), "{error}");
+    }
+
+    #[test]
+    fn a_layer_that_two_platforms_share_is_counted_once() {
+        let text = r#"{"schemaVersion":2,"config":{"mediaType":"c","digest":"sha256:c","size":3},
+            "layers":[{"mediaType":"l","digest":"sha256:l","size":10}]}"#;
+        let manifest = Document::parse(text.as_bytes()).unwrap();
+        assert_eq!(manifest.kind(), MANIFEST);
+        let (_, root) = leg("a", "amd64");
+        assert_eq!(describe("sha256:x", &root, &[manifest.clone(), manifest], None).size, 13);
+    }
+
+    #[test]
+    fn fields_without_a_use_here_survive_reading_and_writing() {
+        let text = r#"{"schemaVersion":2,"manifests":[{"mediaType":"m","digest":"d","size":1,"artifactType":"t","data":"e30="}],"subject":{"x":1}}"#;
+        let document = Document::parse(text.as_bytes()).unwrap();
+        let written: Value = serde_json::from_slice(&serde_json::to_vec(&document).unwrap()).unwrap();
+        assert_eq!(written, serde_json::from_str::<Value>(text).unwrap());
+    }
+}

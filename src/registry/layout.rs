@@ -1,0 +1,381 @@
+//! OCI layout directories: the default registry, "local", and the cache directories of rules.
+//!
+//! Any number of processes work on one layout. An export holds `.lock` shared (see [`Stage`]) and pruning takes it for
+//! itself without waiting; `index.json` is read, changed and replaced in one step under `.index.lock`. Content is only
+//! ever added, or removed by [`Layout::prune`]; nothing here moves a tag before all that it names is there.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+
+use super::image::{self, Annotations, Descriptor, Document, ImageConfig, ImageInfo, Platform};
+use super::lock::{self, Held};
+use super::reference;
+use crate::domain::publish::{Existing, Origin};
+use crate::store::atomic;
+
+pub use super::layout_error::LayoutError;
+pub(super) use super::layout_error::io_error;
+pub use super::stage::Stage;
+
+/// The annotation by which skopeo and others find a tag in `index.json`.
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// The annotation by which containerd names an image that it imports.
+const CONTAINERD_NAME: &str = "io.containerd.image.name";
+/// The annotation that says when an image was built.
+const CREATED: &str = "org.opencontainers.image.created";
+
+/// A tag of a layout and what it names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayoutTag {
+    /// The tag.
+    pub tag: String,
+    /// The digest of the index.
+    pub digest: String,
+    /// The media type of what the digest names.
+    pub media_type: String,
+    /// Configurations and layers of all manifests in bytes, each counted once.
+    pub size: u64,
+    /// What the image runs on.
+    pub platforms: Vec<Platform>,
+    /// When the image was built.
+    pub created: Option<DateTime<Utc>>,
+    /// The push that it was built from; nothing for an image that slipway did not build.
+    pub origin: Option<Origin>,
+}
+
+/// An OCI layout directory; it need not exist before the first [`Layout::stage`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    dir: PathBuf,
+    name: Option<String>,
+}
+
+impl Layout {
+    /// The layout in `dir`.
+    pub fn new(dir: impl Into<PathBuf>) -> Layout {
+        Layout { dir: dir.into(), name: None }
+    }
+
+    /// The same layout, whose tags carry the image name `name` (`acme/api`) for containerd.
+    pub fn named(self, name: impl Into<String>) -> Layout {
+        Layout { name: Some(name.into()), ..self }
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The image name that tags carry, else the directory: how messages name this layout.
+    pub fn label(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.dir.display().to_string())
+    }
+
+    /// A private directory for one export into this layout: see [`Stage`]. Waits while the layout is pruned.
+    ///
+    /// # Errors
+    /// When `name` is not letters, digits, `.`, `_` and `-`, another process has that stage, or the file system refuses.
+    pub fn stage(&self, name: &str) -> Result<Stage, LayoutError> {
+        Stage::open(self, name)
+    }
+
+    /// All tags, in the order in which they came to be there; a layout that does not exist yet has none.
+    ///
+    /// # Errors
+    /// When the layout is damaged or cannot be read.
+    pub fn tags(&self) -> Result<Vec<LayoutTag>, LayoutError> {
+        let index = self.read_index()?;
+        let tagged = index.children().filter_map(|one| Some((one, one.annotations.get(REF_NAME)?)));
+        tagged
+            .map(|(descriptor, tag)| {
+                let info = self.describe(&descriptor.digest)?;
+                Ok(LayoutTag {
+                    tag: tag.clone(),
+                    origin: Origin::from_annotations(&info.annotations),
+                    digest: info.digest,
+                    media_type: info.media_type,
+                    size: info.size,
+                    platforms: info.platforms,
+                    created: info.created,
+                })
+            })
+            .collect()
+    }
+
+    /// The digest that `tag` names, or nothing when there is no such tag.
+    ///
+    /// # Errors
+    /// When `tag` can't be a tag, or the layout is damaged or cannot be read.
+    pub fn resolve(&self, tag: &str) -> Result<Option<String>, LayoutError> {
+        reference::check_tag(tag)?;
+        Ok(find(&self.read_index()?, tag).map(|there| there.digest.clone()))
+    }
+
+    /// What there is to say about the image that `reference` (a tag or a digest) names.
+    ///
+    /// # Errors
+    /// When there is no such image, or the layout is damaged or cannot be read.
+    pub fn inspect(&self, reference: &str) -> Result<ImageInfo, LayoutError> {
+        if reference.contains(':') {
+            return self.describe(reference);
+        }
+        match self.resolve(reference)? {
+            Some(digest) => self.describe(&digest),
+            None => Err(LayoutError::NoTag { dir: self.dir.clone(), tag: reference.to_owned() }),
+        }
+    }
+
+    /// Lets the tags that `choose` picks name the image `digest`, in one step.
+    ///
+    /// `choose` gets what each of `tags` names now; nobody else changes a tag between that and the move. Keep the
+    /// image's [`Stage`] until this returns, so that pruning leaves its content alone.
+    ///
+    /// # Errors
+    /// Whatever `choose` refuses with; when the image or something that it names is not there; when the layout is
+    /// damaged or cannot be written. No tag has moved then.
+    pub fn publish<E: From<LayoutError>>(
+        &self,
+        digest: &str,
+        tags: &[String],
+        choose: impl FnOnce(Vec<(String, Option<Existing>)>) -> Result<Vec<String>, E>,
+    ) -> Result<(), E> {
+        tags.iter().try_for_each(|tag| reference::check_tag(tag)).map_err(LayoutError::from)?;
+        self.initialise()?;
+        let _no_pruning = self.share()?;
+        let descriptor = self.complete(digest)?;
+        self.update(|index| {
+            let mut there = Vec::with_capacity(tags.len());
+            for tag in tags {
+                there.push((tag.clone(), self.existing_in(index, tag)?));
+            }
+            for tag in choose(there)? {
+                let mut moved = descriptor.clone();
+                if let Some(name) = &self.name {
+                    moved.annotations.insert(CONTAINERD_NAME.to_owned(), format!("{name}:{tag}"));
+                }
+                moved.annotations.insert(REF_NAME.to_owned(), tag.clone());
+                let manifests = index.manifests.get_or_insert_default();
+                manifests.retain(|one| one.annotations.get(REF_NAME) != Some(&tag));
+                manifests.push(moved);
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes `tag` away. Its content stays until the next [`Layout::prune`]. Returns the digest that it named.
+    ///
+    /// # Errors
+    /// When there is no such tag, or the layout is damaged or cannot be written.
+    pub fn delete_tag(&self, tag: &str) -> Result<String, LayoutError> {
+        let no_tag = || LayoutError::NoTag { dir: self.dir.clone(), tag: tag.to_owned() };
+        // Asked first, so that a mistyped name makes no directory.
+        self.resolve(tag)?.ok_or_else(no_tag)?;
+        self.update(|index| {
+            let digest = find(index, tag).ok_or_else(no_tag)?.digest.clone();
+            index
+                .manifests
+                .get_or_insert_default()
+                .retain(|one| one.annotations.get(REF_NAME).is_none_or(|t| t != tag));
+            Ok(digest)
+        })
+    }
+
+    /// Adds a document to the content; returns its digest. Keep a [`Stage`] while it is not tagged.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn put(&self, document: &[u8]) -> Result<String, LayoutError> {
+        let digest = image::sha256(document);
+        let path = self.blob(&digest)?;
+        if !path.exists() {
+            let parent = path.parent().unwrap_or(&self.dir);
+            fs::create_dir_all(parent).map_err(io_error("create", parent))?;
+            atomic::write(&path, document, atomic::PUBLIC)?;
+        }
+        Ok(digest)
+    }
+
+    /// The document with the digest `digest`.
+    ///
+    /// # Errors
+    /// When it is not there or no index or manifest.
+    pub fn document(&self, digest: &str) -> Result<Document, LayoutError> {
+        let path = self.blob(digest)?;
+        let raw = self.read_blob(digest, &self.label())?;
+        Document::parse(&raw).map_err(|error| LayoutError::Damaged { path, why: error.to_string() })
+    }
+
+    /// Where the content with the digest `digest` is, or would be.
+    pub(super) fn blob(&self, digest: &str) -> Result<PathBuf, LayoutError> {
+        reference::check_digest(digest)?;
+        Ok(self.dir.join("blobs").join(digest.replacen(':', "/", 1)))
+    }
+
+    /// Everything that can be reached from `roots`, by digest. Documents that are missing are an error, or left out
+    /// together with what they name when `missing_is_fine`.
+    pub(super) fn reachable(
+        &self,
+        roots: Vec<Descriptor>,
+        missing_is_fine: bool,
+    ) -> Result<BTreeMap<String, Descriptor>, LayoutError> {
+        let mut seen = BTreeMap::new();
+        let mut left = roots;
+        while let Some(descriptor) = left.pop() {
+            if seen.contains_key(&descriptor.digest) {
+                continue;
+            }
+            if descriptor.is_document() {
+                match self.document(&descriptor.digest) {
+                    Ok(document) => left.extend(document.children().cloned()),
+                    Err(LayoutError::Missing { .. }) if missing_is_fine => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            seen.insert(descriptor.digest.clone(), descriptor);
+        }
+        Ok(seen)
+    }
+
+    /// The descriptor of an image of which everything is there.
+    fn complete(&self, digest: &str) -> Result<Descriptor, LayoutError> {
+        let info = self.describe(digest)?;
+        let size = fs::metadata(self.blob(digest)?).map_err(io_error("look at", &self.blob(digest)?))?.len();
+        let mut descriptor = Descriptor::of(&info.media_type, digest, size);
+        self.check_complete(vec![descriptor.clone()], digest)?;
+        if let Some(created) = info.created {
+            descriptor.annotations.insert(CREATED.to_owned(), created.to_rfc3339());
+        }
+        Ok(descriptor)
+    }
+
+    /// Whether everything that can be reached from `roots` is there, in full length.
+    pub(super) fn check_complete(&self, roots: Vec<Descriptor>, needed_by: &str) -> Result<(), LayoutError> {
+        for descriptor in self.reachable(roots, false)?.values() {
+            let path = self.blob(&descriptor.digest)?;
+            match fs::metadata(&path) {
+                Ok(there) if there.len() == descriptor.size => {}
+                Ok(there) => {
+                    let why = format!("it has {} bytes and should have {}", there.len(), descriptor.size);
+                    return Err(LayoutError::Damaged { path, why });
+                }
+                Err(_) => return Err(LayoutError::Missing { path, needed_by: needed_by.to_owned() }),
+            }
+        }
+        Ok(())
+    }
+
+    fn describe(&self, digest: &str) -> Result<ImageInfo, LayoutError> {
+        let root = self.document(digest)?;
+        let manifests = match &root.manifests {
+            Some(manifests) => manifests.iter().map(|one| self.document(&one.digest)).collect::<Result<Vec<_>, _>>()?,
+            None => vec![root.clone()],
+        };
+        let config = manifests.iter().find_map(|manifest| manifest.config.as_ref());
+        let config = config.map(|config| self.read_blob(&config.digest, digest)).transpose()?;
+        // A configuration that does not parse is that of an artifact and not of an image: there is nothing to tell.
+        let config = config.and_then(|raw| serde_json::from_slice::<ImageConfig>(&raw).ok());
+        Ok(image::describe(digest, &root, &manifests, config.as_ref()))
+    }
+
+    fn existing_in(&self, index: &Document, tag: &str) -> Result<Option<Existing>, LayoutError> {
+        let Some(there) = find(index, tag) else { return Ok(None) };
+        let origin = match self.document(&there.digest) {
+            Ok(document) => Origin::from_annotations(&document.annotations),
+            // A tag whose content is lost must not keep a build from mending it.
+            Err(LayoutError::Missing { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Some(Existing { digest: there.digest.clone(), origin }))
+    }
+
+    fn read_blob(&self, digest: &str, needed_by: &str) -> Result<Vec<u8>, LayoutError> {
+        let path = self.blob(digest)?;
+        match fs::read(&path) {
+            Ok(raw) => Ok(raw),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(LayoutError::Missing { path, needed_by: needed_by.to_owned() })
+            }
+            Err(error) => Err(io_error("read", &path)(error)),
+        }
+    }
+
+    pub(super) fn index_file(&self) -> PathBuf {
+        self.dir.join("index.json")
+    }
+
+    /// Holds pruning off; waits while it goes on.
+    pub(super) fn share(&self) -> Result<Held, LayoutError> {
+        let path = self.dir.join(".lock");
+        lock::shared(&path).map_err(io_error("lock", &path))
+    }
+
+    /// The layout to oneself, or nothing while exports go on.
+    pub(super) fn try_alone(&self) -> Result<Option<Held>, LayoutError> {
+        let path = self.dir.join(".lock");
+        lock::try_exclusive(&path).map_err(io_error("lock", &path))
+    }
+
+    /// Holds changes of the index off.
+    pub(super) fn lock_index(&self) -> Result<Held, LayoutError> {
+        let path = self.dir.join(".index.lock");
+        lock::exclusive(&path).map_err(io_error("lock", &path))
+    }
+
+    /// Makes the directory a layout, where it is none.
+    pub(super) fn initialise(&self) -> Result<(), LayoutError> {
+        let (marker, blobs) = (self.dir.join("oci-layout"), self.dir.join("blobs"));
+        if marker.exists() && blobs.exists() {
+            return Ok(());
+        }
+        fs::create_dir_all(&blobs).map_err(io_error("create", &blobs))?;
+        let _lock = self.lock_index()?;
+        if !marker.exists() && !self.index_file().exists() {
+            self.write_index(&Document::index(Vec::new(), Annotations::new()))?;
+        }
+        Ok(atomic::write(&marker, br#"{"imageLayoutVersion":"1.0.0"}"#, atomic::PUBLIC)?)
+    }
+
+    /// The index; empty where there is no layout.
+    pub(super) fn read_index(&self) -> Result<Document, LayoutError> {
+        let path = self.index_file();
+        match fs::read(&path) {
+            Ok(raw) => Document::parse(&raw).map_err(|error| LayoutError::Damaged { path, why: error.to_string() }),
+            // Without this, a lost index would look like a layout without tags, and pruning would take everything.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.dir.join("oci-layout").exists() => {
+                Err(LayoutError::Damaged { path, why: "it is not there, but oci-layout is".to_owned() })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Ok(Document::index(Vec::new(), Annotations::new()))
+            }
+            Err(error) => Err(io_error("read", &path)(error)),
+        }
+    }
+
+    /// Reads the index, lets `change` change it, and replaces it, with nobody in between.
+    pub(super) fn update<R, E: From<LayoutError>>(
+        &self,
+        change: impl FnOnce(&mut Document) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let _lock = self.lock_index()?;
+        let mut index = self.read_index()?;
+        let before = index.clone();
+        let result = change(&mut index)?;
+        if index != before {
+            self.write_index(&index)?;
+        }
+        Ok(result)
+    }
+
+    fn write_index(&self, index: &Document) -> Result<(), LayoutError> {
+        let raw = serde_json::to_vec(index).map_err(|error| io_error("write", &self.index_file())(error.into()))?;
+        Ok(atomic::write(&self.index_file(), &raw, atomic::PUBLIC)?)
+    }
+}
+
+fn find<'a>(index: &'a Document, tag: &str) -> Option<&'a Descriptor> {
+    index.children().find(|one| one.annotations.get(REF_NAME).is_some_and(|there| there == tag))
+}

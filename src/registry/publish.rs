@@ -1,0 +1,341 @@
+//! Giving a finished image its names: check every tag, then move them in order, in either kind of registry.
+//!
+//! Called when `buildctl` has brought the content; before any work, [`check`] tells which tags are there already.
+
+use super::client::{Client, Raw};
+use super::error::{Kind, RegistryError};
+use super::image::{self, ComposeError, Document, ImageInfo};
+use super::layout::{Layout, LayoutError};
+use crate::domain::publish::{self, Decision, Existing, New, Origin};
+
+/// Where a repository's images are.
+#[derive(Debug)]
+pub enum Target {
+    /// An OCI layout directory of this machine.
+    Local(Layout),
+    /// A repository of a registry.
+    Remote(Box<Client>),
+}
+
+/// An image whose content is at its target already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Built {
+    /// The digest of the index that each builder made, in the order of the builders; usually one.
+    pub legs: Vec<String>,
+    /// The push that it was built from.
+    pub origin: Origin,
+}
+
+/// What became of a tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is new, or names the new image now.
+    Moved,
+    /// It named this very image before.
+    AlreadyPublished,
+}
+
+/// A tag that names the image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The tag.
+    pub tag: String,
+    /// The digest of the image's index.
+    pub digest: String,
+    /// Whether that is news.
+    pub outcome: Outcome,
+}
+
+/// A tag that is there before a build begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// The tag.
+    pub tag: String,
+    /// The digest that it names.
+    pub digest: String,
+    /// Whether it is immutable: a build that makes another image can't have it.
+    pub immutable: bool,
+}
+
+/// Why tags were not moved.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// A tag of an immutable repository names another image.
+    #[error(
+        "{image}:{tag} exists and is immutable: it names {existing}; no tag was moved. Choose another tag, or delete that one"
+    )]
+    Immutable {
+        /// The image's name.
+        image: String,
+        /// The tag.
+        tag: String,
+        /// The digest that it names.
+        existing: String,
+    },
+    /// A tag names an image of a later push.
+    #[error(
+        "{image}:{tag} names commit {commit} of {reference}, pushed later ({pushed_at}, build #{build}); no tag was moved. To go back, start this build yourself",
+        commit = existing.commit, reference = existing.reference, pushed_at = existing.pushed_at.to_rfc3339(), build = existing.build
+    )]
+    Backwards {
+        /// The image's name.
+        image: String,
+        /// The tag.
+        tag: String,
+        /// The later push.
+        existing: Box<Origin>,
+    },
+    /// Some tags were moved, and then the registry failed.
+    #[error("{source}; moved before that: {}", names(moved))]
+    Halfway {
+        /// The tags that name the image already.
+        moved: Vec<Published>,
+        /// What happened to the next.
+        source: Box<RegistryError>,
+    },
+    /// The builders' results make no common image.
+    #[error("cannot publish {image}: {source}")]
+    Compose {
+        /// The image's name.
+        image: String,
+        /// Why not.
+        source: ComposeError,
+    },
+    /// No builder made anything.
+    #[error("cannot publish {image}: no builder brought a result; build again")]
+    Nothing {
+        /// The image's name.
+        image: String,
+    },
+    /// The registry failed; no tag was moved.
+    #[error(transparent)]
+    Registry(Box<RegistryError>),
+    /// The layout failed; no tag was moved.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+}
+
+impl From<RegistryError> for PublishError {
+    fn from(error: RegistryError) -> PublishError {
+        PublishError::Registry(Box::new(error))
+    }
+}
+
+impl From<Layout> for Target {
+    fn from(layout: Layout) -> Target {
+        Target::Local(layout)
+    }
+}
+
+impl From<Client> for Target {
+    fn from(client: Client) -> Target {
+        Target::Remote(Box::new(client))
+    }
+}
+
+impl Target {
+    /// The image's name without a tag, as messages show it.
+    pub fn image(&self) -> String {
+        match self {
+            Target::Local(layout) => layout.label(),
+            Target::Remote(client) => client.image(),
+        }
+    }
+}
+
+/// Lets `tags` name the image, most specific first and `latest` last. All are checked before any moves: see
+/// [`publish::decide`]. The indexes of several builders become one index first.
+///
+/// The result has every tag once, in the order of the moves. In a layout all tags move in one step; keep the
+/// [`super::Stage`]s until this returns.
+///
+/// # Errors
+/// When a tag is refused, content is missing, or the registry fails. Only [`PublishError::Halfway`] leaves tags moved.
+pub async fn publish(
+    target: &Target,
+    image: &Built,
+    tags: &[String],
+    immutable: bool,
+    asked_by_person: bool,
+) -> Result<Vec<Published>, PublishError> {
+    let tags = publish::order(tags);
+    let rules = Rules { image: target.image(), immutable, asked_by_person };
+    match target {
+        Target::Local(layout) => {
+            let (layout, image) = (layout.clone(), image.clone());
+            blocking(move || publish_local(&layout, &image, &tags, &rules)).await
+        }
+        Target::Remote(client) => publish_remote(client, image, &tags, &rules).await,
+    }
+}
+
+/// Those of `tags` that are there already, asked before a build begins.
+///
+/// # Errors
+/// When the registry or the layout cannot be read.
+pub async fn check(target: &Target, tags: &[String], immutable: bool) -> Result<Vec<Taken>, PublishError> {
+    let mut taken = Vec::new();
+    for tag in publish::order(tags) {
+        let digest = match target {
+            Target::Local(layout) => layout.resolve(&tag)?,
+            Target::Remote(client) => client.head(&tag).await?,
+        };
+        if let Some(digest) = digest {
+            taken.push(Taken { immutable: publish::is_protected(&tag, immutable), tag, digest });
+        }
+    }
+    Ok(taken)
+}
+
+/// What there is to say about the image that `reference` (a tag or a digest) names.
+///
+/// # Errors
+/// When there is no such image, or the registry or the layout cannot be read.
+pub async fn inspect(target: &Target, reference: &str) -> Result<ImageInfo, PublishError> {
+    match target {
+        Target::Local(layout) => {
+            let (layout, reference) = (layout.clone(), reference.to_owned());
+            blocking(move || Ok(layout.inspect(&reference)?)).await
+        }
+        Target::Remote(client) => Ok(client.inspect(reference).await?),
+    }
+}
+
+/// What the decisions need to know beside the tags.
+struct Rules {
+    image: String,
+    immutable: bool,
+    asked_by_person: bool,
+}
+
+impl Rules {
+    /// What becomes of each tag, or why none may move.
+    fn decide(&self, new: &New, there: Vec<(String, Option<Existing>)>) -> Result<Vec<Published>, PublishError> {
+        let one = |(tag, existing): (String, Option<Existing>)| {
+            let image = self.image.clone();
+            let outcome = match publish::decide(&tag, existing.as_ref(), new, self.immutable, self.asked_by_person) {
+                Decision::Move => Outcome::Moved,
+                Decision::AlreadyPublished => Outcome::AlreadyPublished,
+                Decision::RefusedImmutable { existing } => {
+                    return Err(PublishError::Immutable { image, tag, existing });
+                }
+                Decision::RefusedBackwards { existing } => {
+                    return Err(PublishError::Backwards { image, tag, existing: Box::new(existing) });
+                }
+            };
+            Ok(Published { tag, digest: new.digest.clone(), outcome })
+        };
+        there.into_iter().map(one).collect()
+    }
+
+    /// One index of the builders' indexes.
+    fn compose(&self, legs: &[(String, Document)], origin: &Origin) -> Result<Vec<u8>, PublishError> {
+        let error = |source| PublishError::Compose { image: self.image.clone(), source };
+        let index = image::compose(legs, &origin.annotations()).map_err(error)?;
+        Ok(serde_json::to_vec(&index).map_err(|error| RegistryError {
+            attempted: "write the index of".to_owned(),
+            image: self.image.clone(),
+            kind: Kind::Unusable(error.to_string()),
+        })?)
+    }
+
+    fn nothing(&self) -> PublishError {
+        PublishError::Nothing { image: self.image.clone() }
+    }
+}
+
+fn publish_local(
+    layout: &Layout,
+    image: &Built,
+    tags: &[String],
+    rules: &Rules,
+) -> Result<Vec<Published>, PublishError> {
+    let digest = match image.legs.as_slice() {
+        [] => return Err(rules.nothing()),
+        [one] => one.clone(),
+        several => {
+            let read = |digest: &String| Ok((digest.clone(), layout.document(digest)?));
+            let legs = several.iter().map(read).collect::<Result<Vec<_>, LayoutError>>()?;
+            layout.put(&rules.compose(&legs, &image.origin)?)?
+        }
+    };
+    let new = New { digest: digest.clone(), origin: image.origin.clone() };
+    let mut published = Vec::new();
+    layout.publish(&digest, tags, |there| {
+        published = rules.decide(&new, there)?;
+        let moved = published.iter().filter(|one| one.outcome == Outcome::Moved);
+        Ok::<_, PublishError>(moved.map(|one| one.tag.clone()).collect())
+    })?;
+    Ok(published)
+}
+
+async fn publish_remote(
+    client: &Client,
+    image: &Built,
+    tags: &[String],
+    rules: &Rules,
+) -> Result<Vec<Published>, PublishError> {
+    let mut legs = Vec::with_capacity(image.legs.len());
+    for digest in &image.legs {
+        let what = format!("read {digest} of");
+        let raw = client.manifest(digest).await?.ok_or_else(|| client.error(&what, Kind::NotFound))?;
+        legs.push((raw, what));
+    }
+    let (index, composed) = match legs.as_slice() {
+        [] => return Err(rules.nothing()),
+        [(one, _)] => (one.clone(), false),
+        several => {
+            let parse = |(raw, what): &(Raw, String)| match raw.document() {
+                Ok(document) => Ok((raw.digest.clone(), document)),
+                Err(error) => Err(client.error(what, Kind::Unusable(error.to_string()))),
+            };
+            let several = several.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+            let content = rules.compose(&several, &image.origin)?;
+            (Raw { digest: image::sha256(&content), media_type: image::INDEX.to_owned(), content }, true)
+        }
+    };
+    let mut there = Vec::with_capacity(tags.len());
+    for tag in tags {
+        there.push((tag.clone(), existing(client, tag).await?));
+    }
+    let new = New { digest: index.digest.clone(), origin: image.origin.clone() };
+    let decided = rules.decide(&new, there)?;
+    if composed {
+        client.put(&index.digest, &index.content, &index.media_type).await?;
+    }
+    let mut published: Vec<Published> = Vec::with_capacity(decided.len());
+    for one in decided {
+        if one.outcome == Outcome::Moved
+            && let Err(error) = client.put(&one.tag, &index.content, &index.media_type).await
+        {
+            published.retain(|before| before.outcome == Outcome::Moved);
+            return Err(match published.is_empty() {
+                true => error.into(),
+                false => PublishError::Halfway { moved: published, source: Box::new(error) },
+            });
+        }
+        published.push(one);
+    }
+    Ok(published)
+}
+
+async fn existing(client: &Client, tag: &str) -> Result<Option<Existing>, RegistryError> {
+    let Some(raw) = client.manifest(tag).await? else { return Ok(None) };
+    // What is no document of ours says nothing of where it comes from.
+    let origin = raw.document().ok().and_then(|document| Origin::from_annotations(&document.annotations));
+    Ok(Some(Existing { digest: raw.digest, origin }))
+}
+
+/// Files and their locks can take a while: they wait on a thread of their own.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, PublishError> + Send + 'static,
+) -> Result<T, PublishError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+fn names(published: &[Published]) -> String {
+    published.iter().map(|one| one.tag.as_str()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,329 @@
+//! Where a repository's images go, and the full name that they have there.
+//!
+//! `registry = "local"` is an OCI layout directory on this machine; anything else is `host[:port][/prefix]`. Names are
+//! checked here once, so that every other file of this room may put them into a path or an address.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+use std::str::FromStr;
+
+/// A registry's or an image's name that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} {value:?}: {why}")]
+pub struct ReferenceError {
+    /// Which part is wrong: `registry host`, `namespace`, …
+    pub what: &'static str,
+    /// That part as it was written.
+    pub value: String,
+    /// What is wrong with it, and what to write instead.
+    pub why: String,
+}
+
+/// The longest repository name that the distribution specification's implementations take, in bytes, host included.
+const LONGEST_NAME: usize = 255;
+
+/// Where images go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Registry {
+    /// OCI layout directories under `SLIPWAY_HOME`: the default.
+    Local,
+    /// A registry that is spoken to over HTTP.
+    Remote(RemoteRegistry),
+}
+
+/// A registry's host, and the path that all our repositories have there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteRegistry {
+    host: String,
+    prefix: String,
+}
+
+impl Registry {
+    /// The image of `repository` in `namespace` here.
+    ///
+    /// # Errors
+    /// When a name is no OCI repository name: that part is named.
+    pub fn image(&self, namespace: &str, repository: &str) -> Result<ImageName, ReferenceError> {
+        let check = match self {
+            // A directory takes every name that slipway itself takes, `a..b` too.
+            Registry::Local => check_characters,
+            Registry::Remote(_) => check_component,
+        };
+        check("namespace", namespace)?;
+        check("repository", repository)?;
+        let path = format!("{namespace}/{repository}");
+        let name = match self {
+            Registry::Local => ImageName { host: None, path },
+            Registry::Remote(RemoteRegistry { host, prefix }) if prefix.is_empty() => {
+                ImageName { host: Some(host.clone()), path }
+            }
+            Registry::Remote(RemoteRegistry { host, prefix }) => {
+                ImageName { host: Some(host.clone()), path: format!("{prefix}/{path}") }
+            }
+        };
+        let whole = name.to_string();
+        if whole.len() > LONGEST_NAME {
+            let why = format!("it has {} bytes, and registries take at most {LONGEST_NAME}", whole.len());
+            return Err(ReferenceError { what: "image name", value: whole, why });
+        }
+        Ok(name)
+    }
+}
+
+impl RemoteRegistry {
+    /// `host` or `host:port`.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The path before namespace and repository, or an empty text.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+}
+
+impl FromStr for Registry {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Registry, ReferenceError> {
+        if text == "local" {
+            return Ok(Registry::Local);
+        }
+        check_no_scheme("registry", text)?;
+        let (host, prefix) = text.split_once('/').unwrap_or((text, ""));
+        check_host(host)?;
+        if text.contains('/') {
+            prefix.split('/').try_for_each(|part| check_component("registry prefix", part))?;
+        }
+        Ok(Registry::Remote(RemoteRegistry { host: host.to_owned(), prefix: prefix.to_owned() }))
+    }
+}
+
+impl fmt::Display for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Registry::Local => f.write_str("local"),
+            Registry::Remote(RemoteRegistry { host, prefix }) if prefix.is_empty() => f.write_str(host),
+            Registry::Remote(RemoteRegistry { host, prefix }) => write!(f, "{host}/{prefix}"),
+        }
+    }
+}
+
+/// Checks a registry's name as its settings have it, and its file: a host without a path.
+///
+/// # Errors
+/// When it is "local" or no `host[:port]`.
+pub fn check_host_name(host: &str) -> Result<(), ReferenceError> {
+    if host == "local" {
+        let why = "images that stay on this machine need no settings".to_owned();
+        return Err(ReferenceError { what: "registry host", value: host.to_owned(), why });
+    }
+    check_host(host)
+}
+
+/// An image's full name without a tag: `registry.example:5000/team/acme/api`, or `acme/api` in the registry "local".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageName {
+    host: Option<String>,
+    path: String,
+}
+
+impl ImageName {
+    /// `host[:port]`; nothing for the registry "local".
+    pub fn host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
+    /// Everything after the host: prefix, namespace and repository.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+impl fmt::Display for ImageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Some(host) => write!(f, "{host}/{}", self.path),
+            None => f.write_str(&self.path),
+        }
+    }
+}
+
+/// Whether `tag` is a valid OCI tag: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`.
+///
+/// # Errors
+/// When it is not; the error says what is wrong.
+pub fn check_tag(tag: &str) -> Result<(), ReferenceError> {
+    let error = |why: &str| Err(ReferenceError { what: "tag", value: tag.to_owned(), why: why.to_owned() });
+    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    match tag.as_bytes() {
+        [] => error("it is empty"),
+        [first, ..] if !word(*first) => error("it must begin with a letter, a digit or _"),
+        bytes if bytes.len() > 128 => error("it is longer than 128 characters"),
+        bytes if !bytes.iter().all(|b| word(*b) || b".-".contains(b)) => {
+            error("only letters, digits, _ . and - can stand in a tag")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether `digest` is `sha256:` or `sha512:` and as many hexadecimal digits as that takes: what may become a path.
+///
+/// # Errors
+/// When it is not; the error says what is wrong.
+pub fn check_digest(digest: &str) -> Result<(), ReferenceError> {
+    let error = |why: &str| Err(ReferenceError { what: "digest", value: digest.to_owned(), why: why.to_owned() });
+    let Some((algorithm, hex)) = digest.split_once(':') else { return error("it must look like sha256:0123…") };
+    let digits = match algorithm {
+        "sha256" => 64,
+        "sha512" => 128,
+        _ => return error("its algorithm must be sha256 or sha512"),
+    };
+    if hex.len() != digits || !hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+        return error(&format!("{algorithm} takes {digits} digits of 0-9 a-f"));
+    }
+    Ok(())
+}
+
+/// A URL is what people paste.
+fn check_no_scheme(what: &'static str, text: &str) -> Result<(), ReferenceError> {
+    let Some((scheme, rest)) = text.split_once("://") else { return Ok(()) };
+    let why = format!("leave out {scheme}:// and write {rest:?}; plain http is a setting of the registry");
+    Err(ReferenceError { what, value: text.to_owned(), why })
+}
+
+fn check_host(host: &str) -> Result<(), ReferenceError> {
+    let error = |why: &str| Err(ReferenceError { what: "registry host", value: host.to_owned(), why: why.to_owned() });
+    check_no_scheme("registry host", host)?;
+    // A bracketed IPv6 address has colons of its own.
+    let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, rest)) => {
+            if address.parse::<Ipv6Addr>().is_err() {
+                return error("what stands in brackets is not an IPv6 address");
+            }
+            (None, if rest.is_empty() { None } else { Some(rest.strip_prefix(':').unwrap_or("")) })
+        }
+        None => match host.split_once(':') {
+            Some((name, port)) => (Some(name), Some(port)),
+            None => (Some(host), None),
+        },
+    };
+    if let Some(port) = port
+        && port.parse::<u16>().map_or(true, |number| number == 0 || port.starts_with('+'))
+    {
+        return error("the port must be a number from 1 to 65535");
+    }
+    let Some(name) = name else { return Ok(()) };
+    if name.is_empty() {
+        return error("it is empty; write \"local\" or host[:port][/prefix]");
+    }
+    let label_is_good = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    if !name.split('.').all(label_is_good) {
+        return error("a host is letters, digits and - between dots");
+    }
+    // Image names have no mark between host and path: every tool takes `acme/api` for Docker Hub's.
+    if !name.contains('.') && port.is_none() && name != "localhost" {
+        return error("without a dot or a port, image tools take it for a path on Docker Hub; write host:port");
+    }
+    Ok(())
+}
+
+/// One part of a repository's path, as the distribution specification has it:
+/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
+fn check_component(what: &'static str, part: &str) -> Result<(), ReferenceError> {
+    check_characters(what, part)?;
+    let mut between = part.split(|c: char| c.is_ascii_alphanumeric()).filter(|separator| !separator.is_empty());
+    let good = |separator: &str| matches!(separator, "." | "_" | "__") || separator.bytes().all(|b| b == b'-');
+    match between.find(|separator| !good(separator)) {
+        Some(separator) => {
+            let why = format!("registries do not take {separator:?} between two letters");
+            Err(ReferenceError { what, value: part.to_owned(), why })
+        }
+        None => Ok(()),
+    }
+}
+
+/// `a-z 0-9 . _ -`, neither beginning nor ending with a separator.
+fn check_characters(what: &'static str, part: &str) -> Result<(), ReferenceError> {
+    let error = |why: &str| Err(ReferenceError { what, value: part.to_owned(), why: why.to_owned() });
+    if part.is_empty() {
+        return error("it is empty");
+    }
+    if part.bytes().any(|b| b.is_ascii_uppercase()) {
+        return error("registries take lower case only");
+    }
+    if !part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b)) {
+        return error("only a-z, 0-9, . _ and - can stand in it");
+    }
+    if !part.starts_with(|c: char| c.is_ascii_alphanumeric()) || !part.ends_with(|c: char| c.is_ascii_alphanumeric()) {
+        return error("it must begin and end with a letter or a digit");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remote(text: &str) -> Registry {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_image_is_named_after_registry_prefix_namespace_and_repository() {
+        let name = |registry: &str| remote(registry).image("acme", "api").unwrap().to_string();
+        assert_eq!(name("registry.example:5000/team/a"), "registry.example:5000/team/a/acme/api");
+        assert_eq!(name("docker.io"), "docker.io/acme/api");
+        assert_eq!(name("localhost"), "localhost/acme/api");
+        assert_eq!(name("[::1]:5000"), "[::1]:5000/acme/api");
+        assert_eq!(name("local"), "acme/api");
+    }
+
+    #[test]
+    fn a_wrong_registry_is_refused_and_its_wrong_part_named() {
+        for (text, part) in [
+            ("", "registry host \"\""),
+            ("acme", "registry host \"acme\""),
+            ("https://registry.example", "leave out https://"),
+            ("registry.example:0", "port"),
+            ("registry.example:99999", "port"),
+            ("-x.example", "registry host"),
+            ("[::g]:1", "IPv6"),
+            ("registry.example/Team", "registry prefix \"Team\""),
+            ("registry.example/a//b", "registry prefix \"\""),
+            ("registry.example/", "registry prefix \"\""),
+        ] {
+            let error = text.parse::<Registry>().unwrap_err().to_string();
+            assert!(error.contains(part), "{text:?} gave {error:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_registries_refuse_are_refused_before_anything_is_built() {
+        let registry = remote("registry.example");
+        for (namespace, repository, part) in
+            [("a..b", "api", "namespace \"a..b\""), ("acme", "a._b", "repository"), ("acme", "../x", "repository")]
+        {
+            let error = registry.image(namespace, repository).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+        assert!(registry.image("a__b", "c---d.e").is_ok());
+        assert!(registry.image(&"a".repeat(200), &"b".repeat(60)).is_err());
+    }
+
+    #[test]
+    fn tags_and_digests_that_cannot_be_are_refused() {
+        assert!(["v1", "_x", "A.b-c_d"].into_iter().all(|tag| check_tag(tag).is_ok()));
+        assert!(["", "-a", ".a", "a/b", "a:b", "é"].into_iter().all(|tag| check_tag(tag).is_err()));
+        assert!(check_tag(&"a".repeat(129)).is_err());
+        assert!(check_digest(&format!("sha256:{}", "a".repeat(64))).is_ok());
+        for digest in ["sha256:..", "sha256", "md5:aa", &format!("sha256:{}", "A".repeat(64))] {
+            assert!(check_digest(digest).is_err(), "{digest}");
+        }
+    }
+}
