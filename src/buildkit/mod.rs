@@ -1,1 +1,7 @@
 //! BuildKit on this machine: finding and installing it, and running a managed daemon.
+
+pub mod config;
+pub mod daemon;
+pub mod install;
+pub mod provisioned;
+pub mod rootless;

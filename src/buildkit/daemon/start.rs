@@ -1,0 +1,254 @@
+//! Starting the process, waiting until it answers, and reading what it said when it does not.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::process::Command;
+use tokio::time::{sleep, timeout};
+
+use super::{Daemon, DaemonError, READY_LIMIT, Record, Spec};
+use crate::buildkit::rootless;
+use crate::store::atomic;
+use crate::store::process::ProcessId;
+
+/// A log longer than this is set aside when the daemon starts, so at most twice as much is kept.
+const LOG_LIMIT_BYTES: u64 = 8 << 20;
+
+/// How much of the log's end an error or an event carries.
+const TAIL_LINES: usize = 10;
+const TAIL_BYTES: u64 = 32 << 10;
+
+/// How often a starting daemon is asked. A connection attempt costs microseconds.
+const ASK_AGAIN: Duration = Duration::from_millis(10);
+
+/// `sun_path` of unix(7), less the final NUL.
+const LONGEST_SOCKET: usize = 107;
+
+/// Makes the directories; refuses a socket that cannot be.
+pub(super) fn prepare(spec: &Spec) -> Result<(), DaemonError> {
+    if spec.socket().as_os_str().len() > LONGEST_SOCKET {
+        return Err(DaemonError::LongSocket(spec.socket()));
+    }
+    let log_dir = spec.log.parent().unwrap_or(Path::new("."));
+    for dir in [&spec.dir, &spec.root, &spec.sockets, log_dir, &rootless::runtime_dir(&spec.sockets)] {
+        atomic::make_dirs(dir).map_err(DaemonError::file("create", dir))?;
+    }
+    Ok(())
+}
+
+/// Starts the daemon and waits until it answers. The caller holds the lock and knows that none runs.
+pub(super) async fn start(spec: &Spec) -> Result<Daemon, DaemonError> {
+    atomic::put_aside_longer_than(LOG_LIMIT_BYTES, &spec.log).map_err(DaemonError::file("set aside", &spec.log))?;
+    atomic::write(&spec.config_file(), spec.config.as_bytes(), atomic::PRIVATE)?;
+    let log =
+        File::options().create(true).append(true).open(&spec.log).map_err(DaemonError::file("open", &spec.log))?;
+    let log_start = log.metadata().map_err(DaemonError::file("read", &spec.log))?.len();
+    let mut command = command(spec, &log)?;
+    let child = command
+        .spawn()
+        .map_err(|source| DaemonError::Spawn { program: command.as_std().get_program().into(), source })?;
+
+    let pid = child.id().unwrap_or_default() as i32;
+    let process = ProcessId::of(pid).and_then(|process| process.ok_or(ErrorKind::NotFound.into()));
+    let process = process.map_err(|source| DaemonError::Process { doing: "find", pid, source })?;
+    let mut daemon = Daemon { dir: spec.dir.clone(), record: Record::of(spec, process)?, child: Some(child) };
+    // Before it is ready: should we die now, the next one finds it by this.
+    daemon.record.save(&spec.dir)?;
+
+    let (ready, version) = tokio::join!(wait_until_ready(&mut daemon, READY_LIMIT), version(&spec.tools.buildkitd));
+    if let Err(error) = ready {
+        let error = error.into_daemon_error(&spec.log, log_start);
+        daemon.end_process(Duration::ZERO).await?;
+        return Err(error);
+    }
+    daemon.record.version = version;
+    daemon.record.save(&spec.dir)?;
+    Ok(daemon)
+}
+
+fn command(spec: &Spec, log: &File) -> Result<Command, DaemonError> {
+    let output = || log.try_clone().map_err(DaemonError::file("open", &spec.log));
+    let line = spec.command_line();
+    let mut command = Command::new(&line[0]);
+    command
+        .args(&line[1..])
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(output()?)
+        .stderr(output()?)
+        .env("PATH", path_with_sbin(std::env::var("PATH").ok().as_deref()))
+        // By default a step's log is cut at 2 MiB and 200 KiB/s.
+        .env("BUILDKIT_STEP_LOG_MAX_SIZE", "-1")
+        .env("BUILDKIT_STEP_LOG_MAX_SPEED", "-1");
+    // A service manager's word to us is not meant for it.
+    for name in ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID"] {
+        command.env_remove(name);
+    }
+    set_runtime_dir(&mut command, spec.tools.rootlesskit.as_deref(), &spec.sockets);
+    // SAFETY: setsid(2) is async-signal-safe, and nothing else is done between fork and exec.
+    unsafe {
+        command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?));
+    }
+    Ok(command)
+}
+
+/// The runtime keeps its state under `XDG_RUNTIME_DIR`, except for root, where the variable would only confuse: the daemon
+/// and whoever cleans up after it must agree.
+pub(super) fn set_runtime_dir(command: &mut Command, rootlesskit: Option<&Path>, sockets: &Path) {
+    match rootlesskit {
+        Some(_) => command.env("XDG_RUNTIME_DIR", rootless::runtime_dir(sockets)),
+        None => command.env_remove("XDG_RUNTIME_DIR"),
+    };
+}
+
+/// Debian keeps runc, and everyone keeps mount helpers and iptables, where users' `PATH` may not lead.
+pub(super) fn path_with_sbin(path: Option<&str>) -> String {
+    let mut dirs: Vec<&str> =
+        path.unwrap_or("/usr/local/bin:/usr/bin:/bin").split(':').filter(|d| !d.is_empty()).collect();
+    for dir in ["/usr/sbin", "/sbin"] {
+        if !dirs.contains(&dir) {
+            dirs.push(dir);
+        }
+    }
+    dirs.join(":")
+}
+
+/// Why a daemon is not ready.
+pub(super) enum NotReady {
+    Ended(String),
+    Silent(Duration),
+    Unknown(DaemonError),
+}
+
+impl NotReady {
+    fn into_daemon_error(self, log: &Path, log_start: u64) -> DaemonError {
+        let (log, tail) = (log.to_owned(), tail(log, log_start));
+        match self {
+            NotReady::Ended(status) => DaemonError::Died { status, log, tail },
+            NotReady::Silent(after) => DaemonError::Silent { after, log, tail },
+            NotReady::Unknown(error) => error,
+        }
+    }
+}
+
+/// Until it answers on its socket, its process ends, or the limit is reached.
+pub(super) async fn wait_until_ready(daemon: &mut Daemon, limit: Duration) -> Result<(), NotReady> {
+    let socket = daemon.record.socket().to_owned();
+    let answers = async {
+        while greet(&socket).await.is_err() {
+            sleep(ASK_AGAIN).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        ended = daemon.exited() => Err(match ended {
+            Ok(Some(status)) => NotReady::Ended(status.to_string()),
+            Ok(None) => NotReady::Ended("its status is not known".into()),
+            Err(error) => NotReady::Unknown(error),
+        }),
+        answered = timeout(limit, answers) => answered.map_err(|_| NotReady::Silent(limit)),
+    }
+}
+
+/// Completes when the server of the socket begins to talk HTTP/2, as gRPC does. That it takes connections is not enough:
+/// buildkitd listens first and only then opens its databases and looks for a worker, which may yet fail.
+async fn greet(socket: &Path) -> std::io::Result<()> {
+    /// The client's preface and an empty SETTINGS frame (RFC 9113, 3.4 and 6.5).
+    const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    const FRAME_HEADER_BYTES: usize = 9;
+    let mut stream = UnixStream::connect(socket).await?;
+    stream.write_all(HELLO).await?;
+    stream.read_exact(&mut [0; FRAME_HEADER_BYTES]).await.map(drop)
+}
+
+/// What the binary says of itself: the last but one word of `buildkitd github.com/moby/buildkit v0.34.2 REVISION`. One that
+/// was compiled without the linker flag says `v0.0.0+unknown`, so this is for people to read, not to decide by.
+async fn version(buildkitd: &Path) -> Option<String> {
+    let asked = Command::new(buildkitd).arg("--version").stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = timeout(READY_LIMIT, asked).await.ok()?.ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.split_ascii_whitespace().nth(2).map(str::to_owned)
+}
+
+/// A daemon of ours that no record tells of, because whoever started it died within that millisecond or the record was
+/// deleted: the process with exactly this command line.
+pub(super) fn find_unrecorded(spec: &Spec) -> Result<Option<Record>, DaemonError> {
+    let wanted: Vec<u8> = spec.command_line().iter().flat_map(|a| a.bytes().chain([0])).collect();
+    let me = rustix::process::geteuid().as_raw();
+    let processes = fs::read_dir("/proc").map_err(DaemonError::file("read", Path::new("/proc")))?;
+    for entry in processes.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        if fs::read(entry.path().join("cmdline")).is_ok_and(|line| line == wanted)
+            && entry.metadata().is_ok_and(|meta| meta.uid() == me)
+            && let Ok(Some(process)) = ProcessId::of(pid)
+            && process.is_alive()
+        {
+            let mut record = Record::of(spec, process)?;
+            // Nobody knows what configuration it was started with.
+            record.fingerprint.clear();
+            return Ok(Some(record));
+        }
+    }
+    Ok(None)
+}
+
+/// The last lines of a file from the byte `start` on.
+pub(super) fn tail(path: &Path, start: u64) -> String {
+    let read = || {
+        let mut file = File::open(path)?;
+        let end = file.metadata()?.len();
+        file.seek(SeekFrom::Start(start.max(end.saturating_sub(TAIL_BYTES))))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+        Ok::<_, std::io::Error>(bytes)
+    };
+    last_lines(&String::from_utf8_lossy(&read().unwrap_or_default()), TAIL_LINES)
+}
+
+/// buildkitd's errors come with Go stack traces: pairs of a function and, after a tab, its place. Without them the reason
+/// is among the last lines.
+fn last_lines(text: &str, count: usize) -> String {
+    let mut lines: Vec<&str> = Vec::new();
+    for line in text.trim_end().lines() {
+        if !line.starts_with('\t') {
+            lines.push(line);
+        } else if lines.last().is_some_and(|function| !function.contains(' ')) {
+            lines.pop();
+        }
+    }
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_gains_the_sbin_directories_once() {
+        assert_eq!(path_with_sbin(Some("/usr/bin:/usr/sbin")), "/usr/bin:/usr/sbin:/sbin");
+        assert_eq!(path_with_sbin(None), "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
+    }
+
+    #[test]
+    fn the_tail_of_a_log_is_its_last_lines_since_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        assert_eq!(tail(&log, 0), "");
+        fs::write(&log, "old\n1\n2\n3\n").unwrap();
+        assert_eq!(tail(&log, 4), "1\n2\n3");
+        assert_eq!(last_lines("1\n2\n3\n", 2), "2\n3");
+    }
+
+    #[test]
+    fn the_tail_of_a_log_leaves_out_stack_traces() {
+        let log =
+            "time=1 msg=hello\nbuildkitd: no worker found\nmain.main.func3\n\tmain.go:422\nmain.main\n\tmain.go:495\n";
+        assert_eq!(last_lines(log, 2), "time=1 msg=hello\nbuildkitd: no worker found");
+    }
+}

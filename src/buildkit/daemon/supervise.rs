@@ -1,0 +1,195 @@
+//! Keeps one daemon alive: waits for its end, clears up, starts it again, less and less eagerly when it keeps dying.
+//!
+//! The pool runs [`supervise`] as a task, gives it orders and reads its events.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::time::{Instant, sleep};
+
+use super::{Daemon, Spec, ensure, find};
+use crate::store::process::ProcessId;
+
+/// The wait before the first restart; it doubles with each that follows.
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+/// The longest wait: what a person who has just mended the cause is willing to wait.
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+/// A daemon that lived this long was well: its end counts as the first again.
+const WELL_AFTER: Duration = Duration::from_secs(60);
+
+/// What happened to the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A new one answers.
+    Started {
+        /// Its process.
+        process: ProcessId,
+        /// Its address as `buildctl --addr` takes it.
+        address: String,
+        /// The configuration that it was started with: [`Spec::config`].
+        config: String,
+    },
+    /// One that ran already answers.
+    Adopted {
+        /// Its process.
+        process: ProcessId,
+        /// Its address as `buildctl --addr` takes it.
+        address: String,
+        /// It was started with another configuration than is wanted now: restart it when it is idle.
+        differs: bool,
+    },
+    /// It ended, and nobody had asked.
+    Died {
+        /// `exit status: 1`, `signal: 9 (SIGKILL)`; not known of an adopted one.
+        status: Option<String>,
+        /// The end of its log.
+        log_tail: String,
+        /// When it is started again.
+        next_try: Duration,
+    },
+    /// It could not be started.
+    RestartFailed {
+        /// Why.
+        error: String,
+        /// When it is tried again.
+        next_try: Duration,
+    },
+    /// It was ended as ordered; the supervision is over, or it is started anew.
+    Stopped,
+    /// It was ordered to end and could not be.
+    StopFailed {
+        /// Why.
+        error: String,
+    },
+}
+
+/// What the supervision is told. When nobody can give orders any more, that is [`Order::Leave`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// End the supervision; the daemon goes on.
+    Leave,
+    /// End the daemon, then the supervision.
+    Stop {
+        /// How long it may take before it is killed.
+        grace: Duration,
+    },
+    /// End the daemon and start this one instead.
+    Restart {
+        /// What is wanted from now on.
+        spec: Box<Spec>,
+        /// How long the old one may take before it is killed.
+        grace: Duration,
+    },
+}
+
+/// Keeps the daemon of `spec` alive until an order ends it. Events are sent in order and wait for room in the channel; when
+/// nobody reads them any more they are dropped.
+pub async fn supervise(mut spec: Spec, mut orders: Receiver<Order>, events: Sender<Event>) {
+    let mut failures = 0;
+    loop {
+        let Some(order) = one_life(&spec, &mut orders, &events, &mut failures).await else { continue };
+        if let Order::Stop { grace } | Order::Restart { grace, .. } = &order {
+            tell(&events, stop(&spec, *grace).await).await;
+        }
+        match order {
+            Order::Leave | Order::Stop { .. } => return,
+            Order::Restart { spec: wanted, .. } => {
+                spec = *wanted;
+                failures = 0;
+            }
+        }
+    }
+}
+
+/// From a start to the end of the wait that follows its failure or its daemon's death, or to an order.
+async fn one_life(
+    spec: &Spec,
+    orders: &mut Receiver<Order>,
+    events: &Sender<Event>,
+    failures: &mut u32,
+) -> Option<Order> {
+    // An `ensure` that is given up has recorded what it started, so an order finds it.
+    let ensured = tokio::select! {
+        order = orders.recv() => return Some(order.unwrap_or(Order::Leave)),
+        ensured = ensure(spec) => ensured,
+    };
+    let (event, next_try) = match ensured {
+        Ok(mut daemon) => {
+            tell(events, greeting(&daemon, spec)).await;
+            let since = Instant::now();
+            let ended = tokio::select! {
+                order = orders.recv() => return Some(order.unwrap_or(Order::Leave)),
+                ended = daemon.exited() => ended,
+            };
+            *failures = failures_after(*failures, since.elapsed());
+            let next_try = restart_delay(*failures);
+            let status = ended.ok().flatten().map(|status| status.to_string());
+            (Event::Died { status, log_tail: daemon.log_tail(), next_try }, next_try)
+        }
+        Err(error) => {
+            *failures = failures_after(*failures, Duration::ZERO);
+            let next_try = restart_delay(*failures);
+            (Event::RestartFailed { error: error.to_string(), next_try }, next_try)
+        }
+    };
+    tell(events, event).await;
+    tokio::select! {
+        order = orders.recv() => Some(order.unwrap_or(Order::Leave)),
+        () = sleep(next_try) => None,
+    }
+}
+
+async fn stop(spec: &Spec, grace: Duration) -> Event {
+    let stopped = async {
+        match find(&spec.dir)? {
+            Some(mut daemon) => daemon.stop(grace).await.map(drop),
+            None => Ok(()),
+        }
+    };
+    match stopped.await {
+        Ok(()) => Event::Stopped,
+        Err(error) => Event::StopFailed { error: error.to_string() },
+    }
+}
+
+fn greeting(daemon: &Daemon, spec: &Spec) -> Event {
+    let (process, address) = (daemon.process(), daemon.addr().to_owned());
+    if daemon.started_here() {
+        Event::Started { process, address, config: spec.config.clone() }
+    } else {
+        Event::Adopted { process, address, differs: daemon.differs(spec) }
+    }
+}
+
+async fn tell(events: &Sender<Event>, event: Event) {
+    let _ = events.send(event).await;
+}
+
+/// How long to wait before the restart that follows so many failures in a row.
+fn restart_delay(failures: u32) -> Duration {
+    FIRST_DELAY.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_DELAY)
+}
+
+/// How many failures in a row there are when a daemon ends that lived so long.
+fn failures_after(failures: u32, alive: Duration) -> u32 {
+    if alive >= WELL_AFTER { 1 } else { failures.saturating_add(1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn restarts_wait_twice_as_long_each_time_up_to_half_a_minute() {
+        let waits: Vec<u64> = (1..=11).map(|n| restart_delay(n).as_millis() as u64).collect();
+        assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000]);
+        assert_eq!(restart_delay(u32::MAX), LONGEST_DELAY);
+    }
+
+    #[test]
+    fn a_daemon_that_lived_a_minute_starts_the_count_again() {
+        assert_eq!(failures_after(7, Duration::from_secs(59)), 8);
+        assert_eq!(failures_after(7, Duration::from_secs(60)), 1);
+        assert_eq!(failures_after(0, Duration::ZERO), 1);
+    }
+}

@@ -1,0 +1,169 @@
+//! Finding BuildKit and what it needs, and installing what is missing, so that a managed builder can start.
+//!
+//! `slipway setup`, the demo and the pool call it. Nothing here starts a daemon. Dropping a future of this module stops
+//! its children and removes its temporary files: a binary is either whole and in place, or not there.
+
+mod archive;
+pub mod busybox;
+mod command;
+mod download;
+mod error;
+mod find;
+mod go;
+mod machine;
+mod packages;
+mod progress;
+mod release;
+mod subid;
+mod workspace;
+
+use std::path::Path;
+
+pub use error::{Attempt, InstallError};
+pub use find::{Found, Missing, Place, Tool, Tools, Version, find};
+pub use machine::{Machine, User};
+pub use progress::{Progress, Report, Way};
+
+use crate::store::home::Home;
+use packages::Package;
+use workspace::{Lock, Workspace};
+
+/// The BuildKit release that slipway installs.
+pub const BUILDKIT_VERSION: &str = "v0.34.2";
+
+/// The release of rootlesskit that slipway compiles for ordinary users.
+pub const ROOTLESSKIT_VERSION: &str = "v2.3.6";
+
+/// Where BuildKit's releases are described; `SLIPWAY_RELEASES_URL` names a mirror instead.
+pub const RELEASES_URL: &str = "https://api.github.com/repos/moby/buildkit/releases";
+
+/// Where an installation takes its parts from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// An official release archive, a file or an `http(s)` URL. It is installed even when nothing is missing.
+    pub from: Option<String>,
+    /// The releases API: `<this>/tags/<version>` answers with the release in the form of GitHub's REST API. A
+    /// `browser_download_url` in it may be relative, so that a mirror can be a directory of files.
+    pub releases_url: String,
+}
+
+impl Options {
+    /// No archive of one's own; the releases API that `SLIPWAY_RELEASES_URL` names, else the project's.
+    pub fn from_env() -> Options {
+        let mirror = std::env::var("SLIPWAY_RELEASES_URL").ok().filter(|url| !url.trim().is_empty());
+        Options { from: None, releases_url: mirror.unwrap_or_else(|| RELEASES_URL.to_owned()) }
+    }
+}
+
+/// Everything that a managed builder needs, installing what is missing. Quick when all of it is there.
+///
+/// # Errors
+/// When something is still missing afterwards: what each way of getting it said, and what to do.
+pub async fn ensure(home: &Home, progress: Report<'_>) -> Result<Tools, InstallError> {
+    let machine = Machine::this();
+    let found = find::find_on(home, &machine);
+    if let (Some(tools), true) = (found.tools(), found.missing().is_empty()) {
+        return Ok(tools);
+    }
+    let found = install(home, &machine, &Options::from_env(), progress).await?;
+    found.tools().ok_or_else(|| InstallError::StillMissing(found.missing()))
+}
+
+/// Installs what `machine` lacks under `home`, or the archive that `options` names, and returns what is there then,
+/// with versions. Unlike [`ensure`] it tries every program first, and installs anew what does not run.
+///
+/// # Errors
+/// As [`ensure`].
+pub async fn install(
+    home: &Home,
+    machine: &Machine,
+    options: &Options,
+    progress: Report<'_>,
+) -> Result<Found, InstallError> {
+    let mut found = find_and_probe(home, machine).await;
+    if options.from.is_none() && found.missing().is_empty() {
+        return Ok(found);
+    }
+    let _lock = Lock::take(home, progress).await?;
+    // Whoever held the lock may have installed it all.
+    found = find_and_probe(home, machine).await;
+    let work = Workspace::new(home)?;
+    match &options.from {
+        Some(from) => archive::install(from, &work, home, progress).await?,
+        None => {
+            if found.lacks_daemon() || found.lacks_runtime() {
+                daemon(home, machine, options, &found, &work, progress).await?;
+            }
+        }
+    }
+
+    found = find_and_probe(home, machine).await;
+    if found.lacks_runtime() && machine.is_root() {
+        let done = packages::install(machine, Package::Runtime, progress).await;
+        report_failure(Way::Packages, done, progress)?;
+    }
+    if found.lacks_rootlesskit() {
+        let done = go::install(&go::ROOTLESSKIT, machine, &work, home, progress).await;
+        report_failure(Way::Go, done, progress)?;
+    }
+
+    found = find_and_probe(home, machine).await;
+    let missing = found.missing();
+    if missing.is_empty() { Ok(found) } else { Err(InstallError::StillMissing(missing)) }
+}
+
+async fn find_and_probe(home: &Home, machine: &Machine) -> Found {
+    let mut found = find::find_on(home, machine);
+    found.probe().await;
+    found
+}
+
+/// buildctl and buildkitd, and with the archive the runtime, by the first way that works.
+async fn daemon(
+    home: &Home,
+    machine: &Machine,
+    options: &Options,
+    found: &Found,
+    work: &Workspace,
+    progress: Report<'_>,
+) -> Result<(), InstallError> {
+    let only_runtime = !found.lacks_daemon();
+    let mut attempts = Vec::new();
+    match release::install(&options.releases_url, only_runtime, work, home, progress).await {
+        Ok(()) => return Ok(()),
+        Err(error) if error.ends_the_search() => return Err(error),
+        Err(error) => {
+            progress(Progress::Failed { way: Way::Release, why: error.to_string() });
+            attempts.push(Attempt { way: Way::Release, error });
+        }
+    }
+    if only_runtime {
+        // There is the package manager still.
+        return Ok(());
+    }
+    match go::install(&go::BUILDKIT, machine, work, home, progress).await {
+        Ok(()) => Ok(()),
+        Err(error) if error.ends_the_search() => Err(error),
+        Err(error) => {
+            attempts.push(Attempt { way: Way::Go, error });
+            Err(InstallError::NoWay { attempts, archive: release::archive_name() })
+        }
+    }
+}
+
+/// A way that did not work is told, and what is missing then is named at the end with its mend; a full disk ends it here.
+fn report_failure(way: Way, done: Result<(), InstallError>, progress: Report<'_>) -> Result<(), InstallError> {
+    match done {
+        Err(error) if error.ends_the_search() => Err(error),
+        Err(error) => {
+            progress(Progress::Failed { way, why: error.to_string() });
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// The name of a file as text, for messages.
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}

@@ -1,0 +1,202 @@
+//! Builders that a user's own command makes and another takes away: a pod, a VM, a container.
+//!
+//! The first command prints the builder's address on the first line of its output; the second gets that address as `$1` and
+//! as `SLIPWAY_BUILDER`. Both run under `sh -c`.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+/// How much of a failed command's stderr the error carries: about a screenful.
+const TAIL_BYTES: u64 = 2_000;
+
+/// An address takes far less; what a command prints beyond it is not read.
+const ADDRESS_BYTES: u64 = 4_096;
+
+/// A provisioning command failed.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the fields are named in the messages")]
+pub enum ProvisionError {
+    /// `sh` cannot be run, or its output cannot be kept.
+    #[error("cannot run the {role} command `{command}`: {source}")]
+    Run { role: &'static str, command: String, source: io::Error },
+
+    /// It exited with an error.
+    #[error("the {role} command `{command}` failed ({status}){}", said(.stderr))]
+    Failed { role: &'static str, command: String, status: String, stderr: String },
+
+    /// It took too long and was ended.
+    #[error("the {role} command `{command}` had not ended after {} s and was killed{}", .after.as_secs(), said(.stderr))]
+    TimedOut { role: &'static str, command: String, after: Duration, stderr: String },
+
+    /// It printed something else.
+    #[error("the {role} command `{command}` printed {line:?} as its first line, which is not a builder's address; it must print one like tcp://10.0.0.7:1234, kube-pod://NAME or unix:///PATH{}", said(.stderr))]
+    NoAddress { role: &'static str, command: String, line: String, stderr: String },
+}
+
+fn said(stderr: &str) -> String {
+    if stderr.is_empty() {
+        "; it said nothing on stderr".into()
+    } else {
+        format!("; the end of its stderr says:\n{stderr}")
+    }
+}
+
+/// Runs `command` and gives the address that it prints.
+///
+/// # Errors
+/// When it fails, does not end within `limit` (then it and its children are killed), or prints no address.
+pub async fn provision(command: &str, limit: Duration) -> Result<String, ProvisionError> {
+    let finished = run("provision", command, "", limit).await?;
+    let line = finished.stdout.lines().next().unwrap_or_default().trim();
+    if !is_address(line) {
+        let (line, stderr) = (line.to_owned(), finished.stderr);
+        return Err(ProvisionError::NoAddress { role: "provision", command: command.into(), line, stderr });
+    }
+    Ok(line.to_owned())
+}
+
+/// Runs `command`, which takes down the builder at `address`.
+///
+/// # Errors
+/// When it fails, or does not end within `limit` (then it and its children are killed).
+pub async fn release(command: &str, address: &str, limit: Duration) -> Result<(), ProvisionError> {
+    run("release", command, address, limit).await.map(drop)
+}
+
+fn is_address(line: &str) -> bool {
+    line.split_once("://").is_some_and(|(scheme, rest)| {
+        let scheme_fits = scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        !scheme.is_empty() && scheme_fits && !rest.is_empty() && !rest.contains(char::is_whitespace)
+    })
+}
+
+struct Finished {
+    stdout: String,
+    stderr: String,
+}
+
+/// Output goes to files, not pipes: what the command leaves running in the background (a port-forward, say) then neither
+/// holds us up nor breaks when we stop reading.
+async fn run(role: &'static str, command: &str, address: &str, limit: Duration) -> Result<Finished, ProvisionError> {
+    let failed_to_run = |source| ProvisionError::Run { role, command: command.into(), source };
+    let start = || {
+        let (stdout, stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
+        let child = Command::new("sh")
+            .args(["-c", command, "sh", address])
+            .env("SLIPWAY_BUILDER", address)
+            .stdin(Stdio::null())
+            .stdout(stdout.try_clone()?)
+            .stderr(stderr.try_clone()?)
+            .process_group(0)
+            .spawn()?;
+        Ok((child, stdout, stderr))
+    };
+    let (mut child, stdout, stderr) = start().map_err(failed_to_run)?;
+    let mut group = Group(child.id().and_then(|id| Pid::from_raw(id as i32)));
+    let Ok(ended) = timeout(limit, child.wait()).await else {
+        let stderr = tail(&stderr);
+        return Err(ProvisionError::TimedOut { role, command: command.into(), after: limit, stderr });
+    };
+    group.0 = None;
+    let status = ended.map_err(failed_to_run)?;
+    let stderr = tail(&stderr);
+    if !status.success() {
+        let status = match status.code() {
+            Some(code) => format!("exit status {code}"),
+            None => format!("signal {}", status.signal().unwrap_or_default()),
+        };
+        return Err(ProvisionError::Failed { role, command: command.into(), status, stderr });
+    }
+    let stdout = read(&stdout, 0, ADDRESS_BYTES).map_err(failed_to_run)?;
+    Ok(Finished { stdout, stderr })
+}
+
+/// A command that is given up, by a time-out or a dropped future, ends with its children.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
+    }
+}
+
+fn tail(file: &File) -> String {
+    let start = file.metadata().map(|meta| meta.len().saturating_sub(TAIL_BYTES)).unwrap_or_default();
+    read(file, start, TAIL_BYTES).unwrap_or_default().trim().to_owned()
+}
+
+fn read(mut file: &File, start: u64, most: u64) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(start))?;
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn the_first_line_is_the_address_and_a_child_in_the_background_holds_nothing_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let pid_file = dir.path().join("pid");
+        let command = format!("echo tcp://10.0.0.7:1234; echo more; sleep 1000 & echo $! > {}", pid_file.display());
+        assert_eq!(provision(&command, LONG).await.unwrap(), "tcp://10.0.0.7:1234");
+        let pid = std::fs::read_to_string(pid_file).unwrap().trim().parse().unwrap();
+        let sleeper = crate::store::process::ProcessId::of(pid).unwrap().unwrap();
+        assert!(sleeper.signal(Signal::KILL).unwrap(), "it goes on after a success");
+    }
+
+    #[tokio::test]
+    async fn the_release_command_gets_the_address_both_ways() {
+        release("test \"$1\" = tcp://a:1 && test \"$SLIPWAY_BUILDER\" = tcp://a:1", "tcp://a:1", LONG).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_failure_carries_the_status_and_the_end_of_stderr() {
+        let error = provision("echo no quota left >&2; exit 3", LONG).await.unwrap_err().to_string();
+        assert!(error.contains("exit status 3") && error.ends_with("no quota left"), "{error}");
+        let error = release("kill -9 $$", "tcp://a:1", LONG).await.unwrap_err().to_string();
+        assert!(error.contains("signal 9") && error.contains("nothing on stderr"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_address_is_refused_with_what_was_printed() {
+        for printed in ["", "ready", "://x", "tcp://", "tcp://a b", "please wait: tcp://a"] {
+            let error = provision(&format!("echo '{printed}'"), LONG).await.unwrap_err();
+            assert!(matches!(&error, ProvisionError::NoAddress { line, .. } if line == printed), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_command_that_takes_too_long_is_killed_with_its_children() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        // The child holds the fifo's writing end: the reader's end of file tells that it died.
+        let command = format!("mkfifo {0}; sleep 1000 > {0} & cat {0}; sleep 1000", fifo.display());
+        let error = provision(&command, Duration::from_millis(300)).await.unwrap_err();
+        assert!(matches!(error, ProvisionError::TimedOut { .. }), "{error}");
+        let gone = tokio::task::spawn_blocking(move || {
+            loop {
+                // Opening for writing without waiting fails as long as nobody reads, that is, once `cat` is dead too.
+                let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
+                match rustix::fs::open(&fifo, flags, rustix::fs::Mode::empty()) {
+                    Err(rustix::io::Errno::NXIO | rustix::io::Errno::NOENT) => break,
+                    _ => std::thread::yield_now(),
+                }
+            }
+        });
+        timeout(LONG, gone).await.unwrap().unwrap();
+    }
+}
