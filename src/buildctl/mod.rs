@@ -1,1 +1,6 @@
 //! The buildctl command: its arguments (pure), its progress stream (pure), and the runner process that owns it.
+
+pub mod arguments;
+pub mod job;
+pub mod progress;
+pub mod runner;

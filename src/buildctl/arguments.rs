@@ -1,0 +1,235 @@
+//! The argument list of one `buildctl build`: a pure function of job and leg.
+//!
+//! No secret is ever in it: those are named by id, and their values come in the environment.
+
+use std::path::Path;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use super::job::{Cache, Context, Destination, Job, Leg, Ssh};
+use crate::domain::builder::BuilderTls;
+use crate::domain::publish::Origin;
+
+/// The environment variable that carries the source's credential to `buildctl`.
+pub const GIT_SECRET_VARIABLE: &str = "SLIPWAY_GIT_SECRET";
+
+/// What differs between the runs of one job: where this leg's files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run<'a> {
+    /// What `buildctl --addr` takes.
+    pub address: &'a str,
+    /// Mutual TLS.
+    pub tls: Option<&'a BuilderTls>,
+    /// For layouts: the staging directory that the image is exported into.
+    pub image_stage: Option<&'a Path>,
+    /// For cache layouts: the staging directory that the cache is exported into.
+    pub cache_stage: Option<&'a Path>,
+    /// There may be a cache to import: of one on this machine it is known.
+    pub has_cache: bool,
+    /// Where `buildctl` writes the image's digest.
+    pub metadata_file: &'a Path,
+    /// The image is the lazily loadable one.
+    pub accelerated: bool,
+    /// When the build started: the image's creation time.
+    pub started_at: DateTime<Utc>,
+}
+
+/// The arguments after the program's name.
+///
+/// # Errors
+/// When the rule's paths leave the tree, as `Rule::paths` says.
+pub fn arguments(job: &Job, leg: &Leg, run: &Run) -> Result<Vec<String>, crate::domain::rule::RuleError> {
+    let build = &job.build;
+    let rule = &build.rule;
+    let paths = rule.paths()?;
+    let mut list = Arguments::default();
+
+    list.pair("--addr", run.address);
+    if let Some(tls) = run.tls {
+        for (flag, value) in [
+            ("--tlscacert", &tls.ca),
+            ("--tlscert", &tls.cert),
+            ("--tlskey", &tls.key),
+            ("--tlsservername", &tls.server_name),
+        ] {
+            if let Some(value) = value {
+                list.pair(flag, value);
+            }
+        }
+    }
+    list.word("build");
+    list.pair("--progress", "rawjson");
+    list.pair("--frontend", "dockerfile.v0");
+
+    match &job.context {
+        Context::Local { directory, .. } => {
+            list.pair("--local", format!("context={}", directory.display()));
+            list.pair("--local", format!("dockerfile={}", directory.display()));
+        }
+        Context::Git { context, secret_id, ssh } => {
+            list.opt("context", context);
+            if let Some(id) = secret_id {
+                list.pair("--secret", format!("id={id},env={GIT_SECRET_VARIABLE}"));
+            }
+            match ssh {
+                Some(Ssh::Agent) => list.pair("--ssh", "default"),
+                Some(Ssh::Key(key)) => list.pair("--ssh", format!("default={}", key.display())),
+                None => {}
+            }
+        }
+    }
+    list.opt("filename", &paths.dockerfile);
+    if let Some(target) = &rule.target {
+        list.opt("target", target);
+    }
+    if !leg.platforms.is_empty() {
+        let platforms: Vec<&str> = leg.platforms.iter().map(|platform| platform.as_str()).collect();
+        list.opt("platform", platforms.join(","));
+    }
+    for (name, value) in &rule.args {
+        list.opt(&format!("build-arg:{name}"), value);
+    }
+    // `max` would record the values of build arguments.
+    list.opt("attest:provenance", "mode=min");
+    for (label, value) in labels(job, run) {
+        list.opt(&format!("label:{label}"), value);
+    }
+    if build.settings.cache {
+        if run.has_cache {
+            list.import_cache(&leg.cache);
+        }
+    } else {
+        list.word("--no-cache");
+        list.opt("image-resolve-mode", "pull");
+    }
+    // The lazily loadable image is made of the same layers: there is nothing new to cache.
+    if !run.accelerated {
+        list.export_cache(&leg.cache, run.cache_stage);
+    }
+    list.pair("--output", output(job, run));
+    list.pair("--metadata-file", run.metadata_file.display().to_string());
+    if let Destination::Registry { image, ca: Some(ca), .. } = &job.destination {
+        let host = image.split('/').next().unwrap_or(image);
+        list.pair("--registry-auth-tlscontext", csv(&[format!("host=https://{host}"), format!("ca={}", ca.display())]));
+    }
+    Ok(list.0)
+}
+
+/// The labels of the OCI image specification that slipway knows the values of.
+fn labels(job: &Job, run: &Run) -> Vec<(&'static str, String)> {
+    let build = &job.build;
+    let mut labels = vec![
+        ("org.opencontainers.image.source", build.source.clone()),
+        ("org.opencontainers.image.revision", build.commit.to_string()),
+        ("org.opencontainers.image.created", rfc3339(run.started_at)),
+    ];
+    if let Some(tag) = build.tags.first() {
+        labels.push(("org.opencontainers.image.version", tag.to_string()));
+    }
+    labels
+}
+
+/// `--output`: the image by digest; its tags are moved afterwards, once they are checked.
+fn output(job: &Job, run: &Run) -> String {
+    let build = &job.build;
+    let mut fields = match (&job.destination, run.image_stage) {
+        (Destination::Registry { image, plain_http, .. }, _) => {
+            let mut fields = vec![
+                "type=image".to_owned(),
+                format!("name={image}"),
+                "push=true".into(),
+                "push-by-digest=true".into(),
+                "name-canonical=true".into(),
+                "store=false".into(),
+            ];
+            fields.extend(plain_http.then(|| "registry.insecure=true".to_owned()));
+            fields
+        }
+        (Destination::Layout { directory }, stage) => {
+            let stage = stage.map_or(directory.as_path(), |stage| stage);
+            vec!["type=oci".to_owned(), "tar=false".into(), format!("dest={}", stage.display())]
+        }
+    };
+    fields.push("oci-mediatypes=true".into());
+    if run.accelerated {
+        fields.push("compression=estargz".into());
+        fields.push("force-compression=true".into());
+    }
+    let origin = Origin {
+        reference: build.reference.to_string(),
+        commit: build.commit.to_string(),
+        pushed_at: build.pushed_at,
+        build: build.id.0,
+    };
+    fields.extend(origin.annotations().iter().map(|(key, value)| format!("annotation-index.{key}={value}")));
+    csv(&fields)
+}
+
+fn rfc3339(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// BuildKit reads the values of its flags as one line of CSV.
+fn csv(fields: &[String]) -> String {
+    let quoted = |field: &String| {
+        if field.contains([',', '"', '\n']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.clone() }
+    };
+    fields.iter().map(quoted).collect::<Vec<_>>().join(",")
+}
+
+#[derive(Default)]
+struct Arguments(Vec<String>);
+
+impl Arguments {
+    fn word(&mut self, word: &str) {
+        self.0.push(word.into());
+    }
+
+    fn pair(&mut self, flag: &str, value: impl Into<String>) {
+        self.0.push(flag.into());
+        self.0.push(value.into());
+    }
+
+    fn opt(&mut self, key: &str, value: impl AsRef<str>) {
+        self.pair("--opt", format!("{key}={}", value.as_ref()));
+    }
+
+    fn import_cache(&mut self, cache: &Cache) {
+        match cache {
+            Cache::Layout { directory } => {
+                self.pair("--import-cache", csv(&["type=local".to_owned(), format!("src={}", directory.display())]));
+            }
+            Cache::Registry { reference, plain_http } => {
+                self.pair("--import-cache", csv(&registry_cache(reference, *plain_http)));
+            }
+        }
+    }
+
+    fn export_cache(&mut self, cache: &Cache, stage: Option<&Path>) {
+        let mut fields = match (cache, stage) {
+            (Cache::Layout { directory }, stage) => {
+                vec!["type=local".to_owned(), format!("dest={}", stage.unwrap_or(directory).display())]
+            }
+            (Cache::Registry { reference, plain_http }, _) => {
+                let mut fields = registry_cache(reference, *plain_http);
+                fields.push("image-manifest=true".into());
+                fields.push("oci-mediatypes=true".into());
+                fields
+            }
+        };
+        fields.push("mode=max".into());
+        // A cache that can't be written is a warning, not a failure.
+        fields.push("ignore-error=true".into());
+        self.pair("--export-cache", csv(&fields));
+    }
+}
+
+fn registry_cache(reference: &str, plain_http: bool) -> Vec<String> {
+    let mut fields = vec!["type=registry".to_owned(), format!("ref={reference}")];
+    fields.extend(plain_http.then(|| "registry.insecure=true".to_owned()));
+    fields
+}
+
+#[cfg(test)]
+#[path = "arguments_tests.rs"]
+mod tests;

@@ -1,0 +1,206 @@
+//! The job: everything a runner needs to build without its pool. `builds/<id>/job.toml`
+//!
+//! The pool writes it before it starts the runner. No secret is in it: those come in the runner's environment.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::buildkit::{config, daemon};
+use crate::domain::build::{Build, BuildId, Image};
+use crate::domain::builder::BuilderTls;
+use crate::domain::failure::Failure;
+use crate::domain::platform::Platform;
+use crate::domain::step::{Step, Warning};
+
+/// The work of one runner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// The build, as it was when it started.
+    pub build: Build,
+    /// The client that is run.
+    pub buildctl: PathBuf,
+    /// The context.
+    pub context: Context,
+    /// Where the image goes.
+    pub destination: Destination,
+    /// How long the build may run, in seconds.
+    pub timeout_seconds: u64,
+    /// Where sockets of the runner's own daemons go: a directory with a short path.
+    pub sockets: PathBuf,
+    /// The managed daemon that is in use while the build runs; none where no leg uses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed: Option<Managed>,
+    /// One for each builder that takes part.
+    pub legs: Vec<Leg>,
+}
+
+/// The managed daemon of a home.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Managed {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// Held by the pool of the home while it runs.
+    pub pool_lock: PathBuf,
+}
+
+/// Where the source comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Context {
+    /// The builder fetches it itself.
+    Git {
+        /// `URL#COMMIT:DIR`, as BuildKit reads it.
+        context: String,
+        /// The id of the secret that the runner has in `SLIPWAY_GIT_SECRET`; none for anonymous sources.
+        secret_id: Option<String>,
+        /// For ssh: a key's file, or none for the agent.
+        ssh: Option<Ssh>,
+    },
+    /// A repository on this machine: the tree of the commit, checked out by the pool, is sent.
+    Local {
+        /// The git repository.
+        repository: PathBuf,
+        /// The context's directory in the checked out tree.
+        directory: PathBuf,
+    },
+}
+
+/// How a source is reached over ssh.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ssh {
+    /// Through the agent in `SSH_AUTH_SOCK`.
+    Agent,
+    /// With a private key's file.
+    Key(PathBuf),
+}
+
+/// Where the image goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Destination {
+    /// An OCI layout directory on this machine.
+    Layout {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// A registry.
+    Registry {
+        /// `host[:port][/prefix]/namespace/repository`
+        image: String,
+        /// Speak http.
+        plain_http: bool,
+        /// A file of CA certificates that are trusted, too.
+        ca: Option<PathBuf>,
+    },
+}
+
+/// Where the cache goes and comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cache {
+    /// An OCI layout directory on this machine.
+    Layout {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// A tag of the image's own repository.
+    Registry {
+        /// With the tag.
+        reference: String,
+        /// Speak http.
+        plain_http: bool,
+    },
+}
+
+/// One builder's share: some of the platforms.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leg {
+    /// The builder's name.
+    pub builder: String,
+    /// How its daemon is reached.
+    pub daemon: LegDaemon,
+    /// What it builds for; empty: its own platform.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub platforms: Vec<Platform>,
+    /// Where its cache goes and comes from: each leg's own, for one export would replace the other's.
+    pub cache: Cache,
+}
+
+/// How a leg's daemon is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LegDaemon {
+    /// It is there.
+    At {
+        /// What `buildctl --addr` takes.
+        address: String,
+        /// Mutual TLS.
+        tls: Option<BuilderTls>,
+    },
+    /// The runner starts a new, empty one and throws it away.
+    Fresh {
+        /// Its programs.
+        tools: daemon::Tools,
+        /// Its configuration.
+        config: config::Config,
+    },
+    /// A command makes one, another takes it down.
+    Provisioned {
+        /// Prints the address.
+        up: String,
+        /// Takes it down.
+        down: Option<String>,
+        /// Mutual TLS.
+        tls: Option<BuilderTls>,
+    },
+}
+
+/// How a runner's work ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Its tags point at its image.
+    Succeeded,
+    /// The build failed.
+    Failed,
+    /// The runner was told to stop.
+    Stopped,
+    /// It ran longer than it may.
+    TimedOut,
+    /// A tag could not be moved: immutable, or a newer commit has it.
+    Refused,
+}
+
+/// What a runner leaves behind: `builds/<id>/result.toml`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunResult {
+    /// The build.
+    pub id: BuildId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When.
+    pub finished_at: DateTime<Utc>,
+    /// Why it failed or was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// What people should know besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// The images that it published.
+    #[serde(default, rename = "image", skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<Image>,
+}
+
+/// The steps as they stand: `builds/<id>/steps.toml`
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct StepsFile {
+    /// In the order of their numbers.
+    #[serde(default, rename = "step")]
+    pub steps: Vec<Step>,
+    /// What the frontend warned of.
+    #[serde(default, rename = "warning")]
+    pub warnings: Vec<Warning>,
+}

@@ -1,0 +1,126 @@
+//! After the build: the tags are moved, once they are checked again.
+
+use std::path::PathBuf;
+
+use super::End;
+use super::leg::LegBuilt;
+use crate::buildctl::job::{Destination, Job};
+use crate::domain::build::Image;
+use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::publish::Origin;
+use crate::registry::credentials;
+use crate::registry::{
+    Built, Client, Kind, Layout, LayoutError, PublishError, Registry, RegistryError, Target, client, publish,
+};
+
+/// How the tag of a lazily loadable image ends.
+const ACCELERATED: &str = "_accelerated";
+
+/// Publishes the image that the legs built, and the lazily loadable one where it was made.
+pub(super) async fn publish(job: &Job, built: &[LegBuilt], notes: &mut Vec<String>) -> Result<Vec<Image>, End> {
+    let target = target(job)?;
+    let tags: Vec<String> = job.build.tags.iter().map(ToString::to_string).collect();
+    let digests: Vec<String> = built.iter().map(|leg| leg.digest.clone()).collect();
+    let mut images = move_tags(job, &target, &digests, &tags).await?;
+    if !job.build.accelerate {
+        return Ok(images);
+    }
+    let accelerated: Result<Vec<String>, Failure> = built.iter().filter_map(|leg| leg.accelerated.clone()).collect();
+    let tags: Vec<String> = tags.iter().map(|tag| format!("{tag}{ACCELERATED}")).collect();
+    let moved = match accelerated {
+        Ok(digests) => move_tags(job, &target, &digests, &tags).await,
+        Err(failure) => Err(End::Failed(failure)),
+    };
+    match moved {
+        Ok(more) => images.extend(more),
+        // It never fails the build.
+        Err(End::Failed(failure) | End::Refused(failure)) => {
+            notes.push(format!("the lazily loadable image was not published: {}", failure.message));
+        }
+        Err(End::Stopped(_)) => {}
+    }
+    Ok(images)
+}
+
+async fn move_tags(job: &Job, target: &Target, digests: &[String], tags: &[String]) -> Result<Vec<Image>, End> {
+    let build = &job.build;
+    let built = Built {
+        legs: digests.to_vec(),
+        origin: Origin {
+            reference: build.reference.to_string(),
+            commit: build.commit.to_string(),
+            pushed_at: build.pushed_at,
+            build: build.id.0,
+        },
+    };
+    let published = publish::publish(target, &built, tags, build.immutable, build.trigger.asked_by_person())
+        .await
+        .map_err(failure_of)?;
+    let mut images = Vec::new();
+    let mut platforms: Option<Vec<String>> = None;
+    for tag in published {
+        if platforms.is_none() {
+            let info = publish::inspect(target, &tag.digest).await.map_err(failure_of)?;
+            platforms = Some(info.platforms.iter().map(ToString::to_string).collect());
+        }
+        images.push(Image {
+            name: format!("{}:{}", target.image(), tag.tag),
+            digest: tag.digest,
+            platforms: platforms.clone().unwrap_or_default(),
+        });
+    }
+    Ok(images)
+}
+
+fn target(job: &Job) -> Result<Target, End> {
+    let build = &job.build;
+    match &job.destination {
+        Destination::Layout { directory } => Ok(Layout::new(directory).named(build.path().to_string()).into()),
+        Destination::Registry { plain_http, ca, .. } => {
+            let unusable =
+                |error: &dyn std::fmt::Display| End::Failed(Failure::new(FailureKind::Registry, error.to_string()));
+            let image = build
+                .registry
+                .parse::<Registry>()
+                .and_then(|registry| registry.image(&build.namespace, &build.repository))
+                .map_err(|error| unusable(&error))?;
+            // The private configuration that buildctl has, too.
+            let config =
+                std::env::var_os("DOCKER_CONFIG").map(|directory| PathBuf::from(directory).join("config.json"));
+            let credential = match (image.host(), config) {
+                (Some(host), Some(config)) => credentials::from_docker(host, &config)
+                    .map_err(|error| End::Failed(Failure::new(FailureKind::Credentials, error.to_string())))?,
+                _ => None,
+            };
+            let settings = client::Settings { plain_http: *plain_http, ca_file: ca.clone() };
+            let client = Client::new(&image, &settings, credential).map_err(|error| unusable(&error))?;
+            Ok(client.into())
+        }
+    }
+}
+
+fn failure_of(error: PublishError) -> End {
+    let message = error.to_string();
+    match &error {
+        PublishError::Immutable { .. } | PublishError::Backwards { .. } => {
+            End::Refused(Failure::new(FailureKind::Registry, message))
+        }
+        PublishError::Registry(source) | PublishError::Halfway { source, .. } => {
+            End::Failed(Failure::new(kind_of(source), message))
+        }
+        PublishError::Layout(LayoutError::Io { .. } | LayoutError::Write(_)) => {
+            End::Failed(Failure::new(FailureKind::Disk, message))
+        }
+        PublishError::Layout(_) | PublishError::Compose { .. } | PublishError::Nothing { .. } => {
+            End::Failed(Failure::new(FailureKind::Registry, message))
+        }
+    }
+}
+
+fn kind_of(error: &RegistryError) -> FailureKind {
+    match error.kind {
+        Kind::Credentials { .. } => FailureKind::Credentials,
+        Kind::Network { .. } => FailureKind::Network,
+        _ => FailureKind::Registry,
+    }
+}

@@ -1,0 +1,257 @@
+//! One leg: a builder's daemon, and the `buildctl` that builds its platforms there.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::sync::Arc;
+
+use chrono::Utc;
+use tokio::sync::watch;
+
+use super::machine::{self, Machine};
+use super::output::Output;
+use super::process::{Buildctl, Finished};
+use super::{End, FRESH_PREFIX, Stop};
+use crate::buildctl::arguments::{Run, arguments};
+use crate::buildctl::job::{Cache, Job, Leg, LegDaemon};
+use crate::buildkit::daemon::Daemon;
+use crate::buildkit::daemon::fresh::{discard, fresh};
+use crate::buildkit::provisioned::provision;
+use crate::domain::builder::BuilderTls;
+use crate::domain::failure::{Exit, Failure, FailureKind, classify};
+
+/// What one `buildctl` needs to run.
+pub(super) struct LegRun<'a> {
+    pub directory: &'a Path,
+    pub job: &'a Job,
+    pub leg: &'a Leg,
+    pub number: usize,
+    pub image_stage: Option<&'a Path>,
+    pub cache_stage: Option<&'a Path>,
+}
+
+/// What a leg brought: digests of indexes that hold its platforms.
+pub(super) struct LegBuilt {
+    pub digest: String,
+    /// The lazily loadable image, where one is wanted, or why it was not made.
+    pub accelerated: Option<Result<String, Failure>>,
+}
+
+/// Builds all legs at once; what they brought, in their order. The first that fails stops the others.
+pub(super) async fn build_all(
+    runs: &[LegRun<'_>],
+    output: &Output,
+    stop: &Arc<watch::Sender<Option<Stop>>>,
+) -> Result<Vec<LegBuilt>, End> {
+    // Legs stop each other through a channel of their own, so that the first failure stays the build's.
+    let others = watch::Sender::new(false);
+    let one = |run| {
+        let others = &others;
+        async move {
+            let result = build_one(run, output, stop, others).await;
+            if result.is_err() {
+                others.send_replace(true);
+            }
+            result
+        }
+    };
+    let results = futures_util::future::join_all(runs.iter().map(one)).await;
+    if let Some(reason) = *stop.borrow() {
+        return Err(End::Stopped(reason));
+    }
+    let mut built = Vec::new();
+    let mut first: Option<End> = None;
+    for result in results {
+        match result {
+            Ok(leg) => built.push(leg),
+            // The leg that failed by itself says why, not those that it stopped.
+            Err(LegEnd::Failed(failure)) => first = first.or(Some(End::Failed(failure))),
+            Err(LegEnd::StoppedByAnother) => {}
+        }
+    }
+    match first {
+        Some(end) => Err(end),
+        None => Ok(built),
+    }
+}
+
+enum LegEnd {
+    Failed(Failure),
+    StoppedByAnother,
+}
+
+fn daemon_failure(error: impl std::fmt::Display) -> LegEnd {
+    LegEnd::Failed(Failure::new(FailureKind::Daemon, error.to_string()))
+}
+
+async fn build_one(
+    run: &LegRun<'_>,
+    output: &Output,
+    stop: &Arc<watch::Sender<Option<Stop>>>,
+    others: &watch::Sender<bool>,
+) -> Result<LegBuilt, LegEnd> {
+    let (mut stopped, mut stopped_by_another) = (stop.subscribe(), others.subscribe());
+    // What is given up here ends by itself, or is ended by the pool: a builder can take minutes to come up.
+    let builder = tokio::select! {
+        builder = BuilderUp::bring_up(run, output) => builder?,
+        () = until(&mut stopped, Option::is_some) => return Err(LegEnd::StoppedByAnother),
+        () = until(&mut stopped_by_another, |stopped| *stopped) => return Err(LegEnd::StoppedByAnother),
+    };
+    let result = build_on(run, &builder, output, stop, others).await;
+    if let Err(error) = builder.take_down(run).await {
+        output.say(&format!("slipway: builder {} was not taken down: {error}", run.leg.builder));
+    }
+    result
+}
+
+/// The image, and then the lazily loadable one, which is made of the same layers and never fails the build.
+async fn build_on(
+    run: &LegRun<'_>,
+    builder: &BuilderUp,
+    output: &Output,
+    stop: &Arc<watch::Sender<Option<Stop>>>,
+    others: &watch::Sender<bool>,
+) -> Result<LegBuilt, LegEnd> {
+    let digest = run_buildctl(run, builder, false, output, stop, others).await?;
+    if !run.job.build.accelerate {
+        return Ok(LegBuilt { digest, accelerated: None });
+    }
+    let accelerated = match run_buildctl(run, builder, true, output, stop, others).await {
+        Ok(digest) => Ok(digest),
+        Err(LegEnd::Failed(failure)) => Err(failure),
+        Err(end @ LegEnd::StoppedByAnother) => return Err(end),
+    };
+    Ok(LegBuilt { digest, accelerated: Some(accelerated) })
+}
+
+/// A leg's daemon, ready to build.
+enum BuilderUp {
+    There { address: String, tls: Option<BuilderTls> },
+    Fresh { daemon: Box<Daemon>, directory: PathBuf },
+    Provisioned { address: String, down: Option<Machine>, tls: Option<BuilderTls> },
+}
+
+impl BuilderUp {
+    async fn bring_up(run: &LegRun<'_>, output: &Output) -> Result<BuilderUp, LegEnd> {
+        match &run.leg.daemon {
+            LegDaemon::At { address, tls } => Ok(BuilderUp::There { address: address.clone(), tls: tls.clone() }),
+            LegDaemon::Fresh { tools, config } => {
+                let directory = run.directory.join(format!("{FRESH_PREFIX}{}", run.number));
+                let sockets = run.job.sockets.join(format!("b{}-{}", run.job.build.id.0, run.number));
+                output.say(&format!("slipway: starting a fresh builder for {}", run.leg.builder));
+                let daemon = fresh(&directory, &sockets, tools.clone(), config).await.map_err(daemon_failure)?;
+                Ok(BuilderUp::Fresh { daemon: Box::new(daemon), directory })
+            }
+            LegDaemon::Provisioned { up, down, tls } => {
+                output.say(&format!("slipway: provisioning builder {}: {up}", run.leg.builder));
+                let address = provision(up, machine::LIMIT).await.map_err(daemon_failure)?;
+                let down = down.clone().map(|down| Machine { address: address.clone(), down });
+                if let Some(Err(error)) = down.as_ref().map(|machine| machine.note(run.directory, run.number)) {
+                    output.say(&format!("slipway: {error}; builder {address} stays up if this runner dies"));
+                }
+                Ok(BuilderUp::Provisioned { address, down, tls: tls.clone() })
+            }
+        }
+    }
+
+    fn address(&self) -> (&str, Option<&BuilderTls>) {
+        match self {
+            BuilderUp::There { address, tls } | BuilderUp::Provisioned { address, tls, .. } => (address, tls.as_ref()),
+            BuilderUp::Fresh { daemon, .. } => (daemon.addr(), None),
+        }
+    }
+
+    async fn take_down(self, run: &LegRun<'_>) -> Result<(), String> {
+        match self {
+            BuilderUp::There { .. } => Ok(()),
+            BuilderUp::Fresh { daemon, directory } => {
+                drop(daemon);
+                discard(&directory).await.map_err(|error| error.to_string())
+            }
+            BuilderUp::Provisioned { down: Some(machine), .. } => machine.take_down(run.directory, run.number).await,
+            BuilderUp::Provisioned { down: None, .. } => Ok(()),
+        }
+    }
+}
+
+async fn run_buildctl(
+    run: &LegRun<'_>,
+    builder: &BuilderUp,
+    accelerated: bool,
+    output: &Output,
+    stop: &Arc<watch::Sender<Option<Stop>>>,
+    others: &watch::Sender<bool>,
+) -> Result<String, LegEnd> {
+    let metadata = run.directory.join(format!("metadata-{}.json", run.number));
+    let (address, tls) = builder.address();
+    let arguments = arguments(
+        run.job,
+        run.leg,
+        &Run {
+            address,
+            tls,
+            image_stage: run.image_stage,
+            cache_stage: run.cache_stage,
+            has_cache: match &run.leg.cache {
+                Cache::Layout { directory } => directory.join("index.json").exists(),
+                Cache::Registry { .. } => true,
+            },
+            metadata_file: &metadata,
+            accelerated,
+            started_at: run.job.build.started_at.unwrap_or_else(Utc::now),
+        },
+    )
+    .map_err(|error| LegEnd::Failed(Failure::new(FailureKind::Source, error.to_string())))?;
+
+    let leg = u32::try_from(run.number).unwrap_or(u32::MAX);
+    let mut buildctl = Buildctl::start(&run.job.buildctl, &arguments, output, leg)
+        .map_err(|error| daemon_failure(format!("cannot run {}: {error}", run.job.buildctl.display())))?;
+    let mut stopped = stop.subscribe();
+    let mut stopped_by_another = others.subscribe();
+    let finished = tokio::select! {
+        finished = buildctl.finished() => finished,
+        () = until(&mut stopped, Option::is_some) => buildctl.stop().await,
+        () = until(&mut stopped_by_another, |stopped| *stopped) => {
+            buildctl.stop().await.map_err(daemon_failure)?;
+            return Err(LegEnd::StoppedByAnother);
+        }
+    };
+    let Finished { status, text } = finished.map_err(daemon_failure)?;
+    let digest = if status.success() { digest_of(&metadata) } else { None };
+    let _ = std::fs::remove_file(&metadata);
+    match digest {
+        Some(digest) => Ok(digest),
+        None => Err(LegEnd::Failed(failure_of(&text, status, output))),
+    }
+}
+
+/// Waits for a value, and lets go of the channel: whoever kept what `wait_for` returns would lock all senders out, such as
+/// the thread that reports a full disk.
+async fn until<T>(receiver: &mut watch::Receiver<T>, is_wanted: impl FnMut(&T) -> bool) {
+    // The senders outlive the legs.
+    let _ = receiver.wait_for(is_wanted).await;
+}
+
+fn failure_of(text: &str, status: ExitStatus, output: &Output) -> Failure {
+    if status.success() {
+        return Failure::new(
+            FailureKind::Daemon,
+            "buildctl ended well but named no image; try again, or upgrade BuildKit",
+        );
+    }
+    classify(text, &output.steps(), exit_of(status))
+}
+
+fn exit_of(status: ExitStatus) -> Exit {
+    match (status.code(), status.signal()) {
+        (_, Some(signal)) => Exit::Signal(signal),
+        (code, None) => Exit::Code(code.unwrap_or_default()),
+    }
+}
+
+/// The digest that `buildctl --metadata-file` wrote.
+fn digest_of(metadata: &Path) -> Option<String> {
+    let text = std::fs::read(metadata).ok()?;
+    let value: serde_json::Value = serde_json::from_slice(&text).ok()?;
+    value.get("containerimage.digest")?.as_str().map(str::to_owned)
+}

@@ -1,0 +1,262 @@
+//! The runner: the process that owns the `buildctl`s of one build and outlives the pool that started it.
+//!
+//! `slipway runner <build directory>`. It reads `job.toml`, writes `log` and `steps.toml` while it works, moves the tags, and
+//! leaves `result.toml`. It begins when [`BEGIN`] comes on its standard input, and is told to stop by SIGTERM. It talks to nobody.
+
+mod finish;
+mod leg;
+mod machine;
+mod output;
+mod process;
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+
+use super::job::{Cache, Destination, Job, Outcome, RunResult};
+use crate::buildkit::daemon::in_use;
+use crate::domain::build::Image;
+use crate::domain::failure::{Failure, FailureKind};
+use crate::registry::{Layout, Stage};
+use crate::store::builds;
+
+use leg::LegRun;
+pub use machine::take_down_leftovers;
+use output::Output;
+
+/// The private `DOCKER_CONFIG` of a build, in its directory, while it runs.
+pub const DOCKER_CONFIG_DIR: &str = "docker";
+/// The tree of a local source, in the build's directory, while it runs.
+pub const CHECKOUT_DIR: &str = "source";
+/// What the runner itself says when something is wrong with it.
+pub const ERRORS: &str = "runner.log";
+/// What the pool writes to a runner's standard input once its process is on record.
+pub const BEGIN: &[u8] = b"begin\n";
+/// Space that is set aside so that a result can be written when the disk is full.
+const RESERVE: &str = "reserve";
+const RESERVE_BYTES: u64 = 64 * 1024;
+/// The directory of a fresh builder, in the build's directory, begins so.
+const FRESH_PREFIX: &str = "builder-";
+
+/// The directories of a build's fresh builders that are still there.
+pub fn fresh_directories(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let fresh = |path: &PathBuf| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(FRESH_PREFIX))
+    };
+    entries.flatten().map(|entry| entry.path()).filter(fresh).collect()
+}
+
+/// Why a runner could not even begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RunnerError {
+    /// The job is not there or does not parse.
+    #[error(transparent)]
+    Job(#[from] crate::store::read::ReadError),
+    /// The result could not be written; the pool will take the build for interrupted.
+    #[error(transparent)]
+    Result(#[from] crate::store::atomic::WriteError),
+    /// Nobody knows of this runner: the pool ended before it was recorded, and starts the build anew.
+    #[error("the pool ended before the build could begin; the next one begins it")]
+    Forsaken,
+    /// The process could not be set up.
+    #[error("the runner cannot start: {0}")]
+    Start(#[from] io::Error),
+}
+
+/// Why everything is to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// SIGTERM: somebody cancelled, or the machine goes down.
+    Told,
+    /// The build's time is over.
+    TimedOut,
+    /// The log can't be written.
+    DiskFull,
+}
+
+/// Runs the job in a build's directory to its end, once the pool says that it may begin.
+///
+/// # Errors
+/// When the pool died before it said so, there is no job, or its result can't be written.
+pub fn run(directory: &Path) -> Result<(), RunnerError> {
+    if !may_begin(io::stdin().lock())? {
+        return Err(RunnerError::Forsaken);
+    }
+    let job: Job = crate::store::read::load(&directory.join(builds::JOB))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let reserve = reserve(directory);
+        let result = work(directory, &job).await;
+        drop(reserve);
+        // What was set aside makes room for the result.
+        let _ = fs::remove_file(directory.join(RESERVE));
+        for done_with in [DOCKER_CONFIG_DIR, CHECKOUT_DIR] {
+            // Credentials first of all; what can't be removed here, the pool removes.
+            let _ = fs::remove_dir_all(directory.join(done_with));
+        }
+        builds::save(&directory.join(builds::RESULT), &result)?;
+        if let Some(managed) = &job.managed
+            && let Err(error) = in_use::stop_if_idle(&managed.directory, &managed.pool_lock).await
+        {
+            eprintln!("cannot stop the managed builder: {error}");
+        }
+        Ok(())
+    })
+}
+
+/// Whether the pool said so; its end of the pipe closes when it dies.
+fn may_begin(input: impl io::Read) -> io::Result<bool> {
+    let mut word = Vec::new();
+    input.take(BEGIN.len() as u64).read_to_end(&mut word)?;
+    Ok(word == BEGIN)
+}
+
+fn reserve(directory: &Path) -> io::Result<File> {
+    let file = File::create(directory.join(RESERVE))?;
+    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, RESERVE_BYTES)?;
+    Ok(file)
+}
+
+/// Builds, publishes, and says how it ended; the managed daemon is in use meanwhile.
+async fn work(directory: &Path, job: &Job) -> RunResult {
+    let mut result = RunResult {
+        id: job.build.id,
+        outcome: Outcome::Failed,
+        finished_at: Utc::now(),
+        failure: None,
+        notes: Vec::new(),
+        images: Vec::new(),
+    };
+    let stop = watch_for_stop(Duration::from_secs(job.timeout_seconds));
+    let in_use = match &job.managed {
+        Some(managed) => in_use::use_daemon(&managed.directory).await.map(Some),
+        None => Ok(None),
+    };
+    let done = match in_use {
+        Ok(_in_use) => build(directory, job, &stop, &mut result.notes).await,
+        Err(error) => Err(End::Failed(Failure::new(FailureKind::Daemon, error.to_string()))),
+    };
+    match done {
+        Ok(images) => {
+            result.outcome = Outcome::Succeeded;
+            result.images = images;
+        }
+        Err(End::Stopped(Stop::Told)) => result.outcome = Outcome::Stopped,
+        Err(End::Stopped(Stop::TimedOut)) => {
+            result.outcome = Outcome::TimedOut;
+            let message = format!("it was still running after {} s", job.timeout_seconds);
+            result.failure = Some(Failure::new(FailureKind::Timeout, message));
+        }
+        Err(End::Stopped(Stop::DiskFull)) => {
+            let message = format!("the log in {} cannot be written: the disk is full", directory.display());
+            result.failure = Some(Failure::new(FailureKind::Disk, message));
+        }
+        Err(End::Failed(failure)) => result.failure = Some(failure),
+        Err(End::Refused(failure)) => {
+            result.outcome = Outcome::Refused;
+            result.failure = Some(failure);
+        }
+    }
+    result.finished_at = Utc::now();
+    result
+}
+
+/// How a build ends other than well.
+enum End {
+    Failed(Failure),
+    Refused(Failure),
+    Stopped(Stop),
+}
+
+/// A channel that becomes the reason to stop.
+fn watch_for_stop(limit: Duration) -> Arc<watch::Sender<Option<Stop>>> {
+    let sender = Arc::new(watch::Sender::new(None));
+    let told = sender.clone();
+    tokio::spawn(async move {
+        let on = |kind| signal(kind).expect("a handler for a signal that can be caught");
+        let (mut terminate, mut interrupt) = (on(SignalKind::terminate()), on(SignalKind::interrupt()));
+        let reason = tokio::select! {
+            _ = terminate.recv() => Stop::Told,
+            _ = interrupt.recv() => Stop::Told,
+            () = tokio::time::sleep(limit) => Stop::TimedOut,
+        };
+        told.send_if_modified(|stop| stop.is_none() && stop.replace(reason).is_none());
+    });
+    sender
+}
+
+async fn build(
+    directory: &Path,
+    job: &Job,
+    stop: &Arc<watch::Sender<Option<Stop>>>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Image>, End> {
+    let disk = |error: &dyn std::fmt::Display| End::Failed(Failure::new(FailureKind::Disk, error.to_string()));
+    let output = Output::create(directory, stop.clone()).map_err(|error| disk(&error))?;
+    let stages = Stages::open(job).map_err(|error| disk(&error))?;
+    let (done, keep_until) = oneshot::channel::<()>();
+    let keeper = tokio::spawn(output::keep_steps(output.clone(), directory.to_path_buf(), keep_until));
+
+    let runs: Vec<LegRun> = job
+        .legs
+        .iter()
+        .enumerate()
+        .map(|(number, leg)| LegRun {
+            directory,
+            job,
+            leg,
+            number,
+            image_stage: stages.images.get(number).map(Stage::dir),
+            cache_stage: stages.caches.get(number).map(Stage::dir),
+        })
+        .collect();
+    let built = leg::build_all(&runs, &output, stop).await;
+    // Its last write must not come after the final one.
+    drop(done);
+    let _ = keeper.await;
+    let written = output.finish(directory);
+    let built = built?;
+    written.map_err(|error| disk(&error))?;
+    notes.extend(output.notes());
+    let images = finish::publish(job, &built, notes).await?;
+    stages.close(notes);
+    Ok(images)
+}
+
+/// The staging directories of a build whose image or cache stays on this machine.
+struct Stages {
+    images: Vec<Stage>,
+    caches: Vec<Stage>,
+}
+
+impl Stages {
+    fn open(job: &Job) -> Result<Stages, crate::registry::LayoutError> {
+        let name = |leg: usize| format!("{}-{leg}", job.build.id.0);
+        let images = match &job.destination {
+            Destination::Layout { directory } => {
+                let layout = Layout::new(directory);
+                (0..job.legs.len()).map(|leg| layout.stage(&name(leg))).collect::<Result<_, _>>()?
+            }
+            Destination::Registry { .. } => Vec::new(),
+        };
+        let caches = job.legs.iter().filter_map(|leg| match &leg.cache {
+            Cache::Layout { directory } => Some(Layout::new(directory).stage(&name(0))),
+            Cache::Registry { .. } => None,
+        });
+        Ok(Stages { images, caches: caches.collect::<Result<_, _>>()? })
+    }
+
+    /// Makes the new caches the caches, once the image is published.
+    fn close(self, notes: &mut Vec<String>) {
+        for error in self.caches.into_iter().filter_map(|cache| cache.publish_cache().err()) {
+            notes.push(format!("the build cache was not kept: {error}"));
+        }
+    }
+}

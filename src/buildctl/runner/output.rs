@@ -1,0 +1,155 @@
+//! What a runner writes while its build runs: the log, and the steps as they stand.
+//!
+//! The reading threads write here and are never slowed by anybody who reads the files.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot, watch};
+
+use super::Stop;
+use crate::buildctl::job::StepsFile;
+use crate::buildctl::progress::{Numbers, Parser, Sink, Stream};
+use crate::domain::step::{Step, Warning};
+use crate::log::writer::LogWriter;
+use crate::store::builds;
+
+/// How often `steps.toml` is written at most: often enough for a person who watches.
+const STEPS_EVERY: Duration = Duration::from_millis(500);
+
+/// The output of one build, shared by the threads that read its `buildctl`s.
+#[derive(Clone)]
+pub(super) struct Output(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Notify,
+    stop: Arc<watch::Sender<Option<Stop>>>,
+}
+
+struct State {
+    log: LogWriter,
+    numbers: Numbers,
+    /// What each leg has told so far, in the order in which they began.
+    legs: Vec<LegState>,
+    /// Why the log is not whole.
+    broken: Option<io::Error>,
+}
+
+#[derive(Default)]
+struct LegState {
+    steps: Vec<Step>,
+    warnings: Vec<Warning>,
+}
+
+impl Sink for LogWriter {
+    fn line(&mut self, stream: Stream, prefix: &[u8], text: &[u8]) -> io::Result<()> {
+        LogWriter::line(self, stream == Stream::Err, prefix, text)
+    }
+}
+
+impl Output {
+    /// The log of a build's directory, empty.
+    pub(super) fn create(directory: &Path, stop: Arc<watch::Sender<Option<Stop>>>) -> io::Result<Output> {
+        let log = LogWriter::create(&directory.join(builds::LOG))?;
+        let state = State { log, numbers: Numbers::default(), legs: Vec::new(), broken: None };
+        Ok(Output(Arc::new(Shared { state: Mutex::new(state), changed: Notify::new(), stop })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for another `buildctl`.
+    pub(super) fn begin(&self, leg: u32) -> (usize, Parser) {
+        let mut state = self.state();
+        state.legs.push(LegState::default());
+        (state.legs.len() - 1, Parser::new(leg, state.numbers.clone()))
+    }
+
+    /// Takes a piece of a `buildctl`'s stream; `drained`: there is nothing more to read just now.
+    pub(super) fn take(&self, place: usize, parser: &mut Parser, chunk: &[u8], drained: bool) {
+        let mut state = self.state();
+        let State { log, .. } = &mut *state;
+        let result = parser.push(chunk, log).and_then(|()| if drained { log.flush() } else { Ok(()) });
+        self.after(state, place, parser, result);
+    }
+
+    /// The stream of a `buildctl` ended.
+    pub(super) fn end(&self, place: usize, parser: &mut Parser) {
+        let mut state = self.state();
+        let State { log, .. } = &mut *state;
+        let result = parser.finish(log).and_then(|()| log.flush());
+        self.after(state, place, parser, result);
+    }
+
+    /// A line of slipway's own.
+    pub(super) fn say(&self, line: &str) {
+        let mut state = self.state();
+        if let Err(error) = state.log.line(false, b"", line.as_bytes()).and_then(|()| state.log.flush()) {
+            state.broken.get_or_insert(error);
+        }
+    }
+
+    fn after(&self, mut state: MutexGuard<'_, State>, place: usize, parser: &mut Parser, result: io::Result<()>) {
+        if let Err(error) = result {
+            state.broken.get_or_insert(error);
+            self.0.stop.send_if_modified(|stop| stop.is_none() && stop.replace(Stop::DiskFull).is_none());
+        }
+        if parser.take_changed() {
+            state.legs[place] = LegState { steps: parser.steps(), warnings: parser.warnings().to_vec() };
+            self.0.changed.notify_one();
+        }
+    }
+
+    fn steps_file(&self) -> StepsFile {
+        let state = self.state();
+        let mut file = StepsFile::default();
+        for leg in &state.legs {
+            file.steps.extend(leg.steps.iter().cloned());
+            file.warnings.extend(leg.warnings.iter().cloned());
+        }
+        file.steps.sort_by_key(|step| (step.number == 0, step.number));
+        file
+    }
+
+    /// All steps of the build so far.
+    pub(super) fn steps(&self) -> Vec<Step> {
+        self.steps_file().steps
+    }
+
+    /// What went wrong beside the build: a cache that could not be read or written.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let failed = |step: Step| step.error.map(|error| format!("{}: {error}", step.name));
+        self.steps().into_iter().filter(|step| step.internal).filter_map(failed).collect()
+    }
+
+    /// Writes the last state of log and steps.
+    pub(super) fn finish(&self, directory: &Path) -> io::Result<()> {
+        let broken = {
+            let mut state = self.state();
+            let flushed = state.log.flush();
+            state.broken.take().map_or(flushed, Err)
+        };
+        builds::save(&directory.join(builds::STEPS), &self.steps_file()).map_err(io::Error::other)?;
+        broken
+    }
+}
+
+/// Keeps `steps.toml` current until the channel is dropped.
+pub(super) async fn keep_steps(output: Output, directory: PathBuf, mut until: oneshot::Receiver<()>) {
+    loop {
+        tokio::select! {
+            () = output.0.changed.notified() => {}
+            _ = &mut until => return,
+        }
+        if tokio::time::timeout(STEPS_EVERY, &mut until).await.is_ok() {
+            return;
+        }
+        let (file, steps) = (directory.join(builds::STEPS), output.steps_file());
+        // One that can't be written is written the next time, or at the end, where it counts.
+        let _ = tokio::task::spawn_blocking(move || builds::save(&file, &steps)).await;
+    }
+}
