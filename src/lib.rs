@@ -6,15 +6,17 @@
 //! | --- | --- |
 //! | [`cli`] | the command line: one file for each noun; talks to the pool, prints |
 //! | [`pool`] | the background process: queue, scheduler, adoption of runners, socket server |
+//! | [`access`] | how sources and registries are reached: by the settings of a home, with its secrets |
 //! | [`protocol`] | what the pool and its clients say to each other |
 //! | [`buildctl`] | the `buildctl` command line (pure), its progress stream (pure), the runner process |
 //! | [`buildkit`] | BuildKit itself: finding and installing it, running a managed daemon |
 //! | [`registry`] | where images go: OCI layout directories, remote registries, credentials |
 //! | [`source`] | where code comes from: refs of git repositories, checkouts |
 //! | [`store`] | TOML on disk: paths, atomic writes, migration, hand edits, secrets |
-//! | [`log`] | a build's log file: writing, line index, reading, searching, following |
+//! | [`log`] | a build's log file: writing, reading, following, making it fit for a terminal |
 //! | [`domain`] | the words and the rules, pure: no I/O, no clock |
 
+pub mod access;
 pub mod buildctl;
 pub mod buildkit;
 pub mod cli;

@@ -1,1 +1,319 @@
-//! What the pool and its clients say to each other.
+//! What the pool and its clients say to each other over the pool's unix socket.
+//!
+//! A client connects, writes one [`Call`] as a line of JSON, and reads one [`Answer`] as a line of JSON. The socket belongs to
+//! the pool's user alone (mode 0600): whoever can connect may do everything.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::build::{Build, BuildId};
+use crate::domain::builder::Builder;
+use crate::domain::config::RegistrySettings;
+use crate::domain::name::RepositoryPath;
+use crate::domain::namespace::Namespace;
+use crate::domain::platform::Platform;
+use crate::domain::push::Ref;
+use crate::domain::repository::Repository;
+use crate::domain::rule::Rule;
+
+/// The version of this conversation; a pool of another version says so instead of misunderstanding.
+pub const VERSION: u32 = 1;
+
+/// What a client sends.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Call {
+    /// [`VERSION`] of the client.
+    pub version: u32,
+    /// What it wants.
+    pub request: Request,
+}
+
+/// What a client wants.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// How the pool is: answered with [`Reply::Status`].
+    Status,
+    /// End the pool; builds go on. Answered with [`Reply::Done`] once nothing new is taken.
+    Stop,
+    /// The builds that are not final, as the pool sees them: [`Reply::Builds`].
+    OpenBuilds,
+    /// Make or change something: [`Reply::Done`].
+    Save {
+        /// What it is.
+        entity: Box<Entity>,
+        /// Whether it may or must be there.
+        mode: SaveMode,
+    },
+    /// Remove something: [`Reply::Done`].
+    Delete(EntityName),
+    /// Build a rule now: [`Reply::Queued`].
+    Start {
+        /// The repository.
+        path: RepositoryPath,
+        /// The rule; none where the repository has one that can be built now.
+        rule: Option<String>,
+        /// Who asks.
+        by: String,
+    },
+    /// Run a rule for a ref as though it had just been pushed: [`Reply::Queued`].
+    Replay {
+        /// The repository.
+        path: RepositoryPath,
+        /// The rule.
+        rule: String,
+        /// The ref.
+        reference: Ref,
+        /// Who asks.
+        by: String,
+    },
+    /// Build again what a build was: [`Reply::Queued`].
+    Retry {
+        /// The build.
+        id: BuildId,
+        /// Who asks.
+        by: String,
+    },
+    /// Stop a build: [`Reply::Build`] once its state is final.
+    Cancel {
+        /// The build.
+        id: BuildId,
+        /// Who asks.
+        by: String,
+    },
+    /// Wait until a build's state is final, or there is another reason for it than the one that is known: [`Reply::Build`].
+    Wait {
+        /// The build.
+        id: BuildId,
+        /// The reason that is known; none: only the final state is of interest.
+        known: Option<String>,
+    },
+    /// Remove a tag of a repository: [`Reply::Done`].
+    DeleteTag {
+        /// The repository.
+        path: RepositoryPath,
+        /// The tag.
+        tag: String,
+    },
+}
+
+impl Request {
+    /// Whether asking twice is as good as once.
+    pub fn may_be_repeated(&self) -> bool {
+        match self {
+            // The same rule and commit is not queued twice.
+            Request::Status | Request::OpenBuilds | Request::Wait { .. } | Request::Start { .. } => true,
+            Request::Stop
+            | Request::Save { .. }
+            | Request::Delete(_)
+            | Request::Replay { .. }
+            | Request::Retry { .. }
+            | Request::Cancel { .. }
+            | Request::DeleteTag { .. } => false,
+        }
+    }
+}
+
+/// Something that is kept as TOML.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Entity {
+    /// A namespace.
+    Namespace {
+        /// Its name.
+        name: String,
+        /// What it is to be.
+        value: Namespace,
+    },
+    /// A repository.
+    Repository {
+        /// Its name.
+        path: RepositoryPath,
+        /// What it is to be.
+        value: Repository,
+    },
+    /// A rule of a repository.
+    Rule {
+        /// The repository.
+        path: RepositoryPath,
+        /// What it is to be; its name says which one it is.
+        value: Rule,
+    },
+    /// A builder.
+    Builder {
+        /// Its name.
+        name: String,
+        /// What it is to be.
+        value: Builder,
+    },
+    /// A registry's settings.
+    Registry {
+        /// `host[:port]`
+        host: String,
+        /// What they are to be.
+        value: RegistrySettings,
+        /// The password to keep in a secret file that `value` names.
+        password: Option<String>,
+    },
+}
+
+impl Entity {
+    /// What it is called.
+    pub fn name(&self) -> EntityName {
+        match self {
+            Entity::Namespace { name, .. } => EntityName::Namespace(name.clone()),
+            Entity::Repository { path, .. } => EntityName::Repository(path.clone()),
+            Entity::Rule { path, value } => EntityName::Rule(path.clone(), value.name.clone()),
+            Entity::Builder { name, .. } => EntityName::Builder(name.clone()),
+            Entity::Registry { host, .. } => EntityName::Registry(host.clone()),
+        }
+    }
+}
+
+/// The name of something that is kept as TOML.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntityName {
+    /// A namespace that has no repositories.
+    Namespace(String),
+    /// A repository, with its images in the local registry.
+    Repository(RepositoryPath),
+    /// A rule of a repository.
+    Rule(RepositoryPath, String),
+    /// A builder.
+    Builder(String),
+    /// A registry's settings.
+    Registry(String),
+}
+
+impl std::fmt::Display for EntityName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            EntityName::Namespace(name) => write!(f, "namespace {name:?}"),
+            EntityName::Repository(path) => write!(f, "repository \"{path}\""),
+            EntityName::Rule(path, name) => write!(f, "rule {name:?} of {path}"),
+            EntityName::Builder(name) => write!(f, "builder {name:?}"),
+            EntityName::Registry(host) => write!(f, "registry {host:?}"),
+        }
+    }
+}
+
+/// Whether what is saved may be there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SaveMode {
+    /// It must not be there.
+    Create,
+    /// It must be there.
+    Edit,
+    /// Either.
+    Apply,
+}
+
+/// What the pool answers.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// It was done.
+    Reply(Reply),
+    /// It was not.
+    Error(Error),
+}
+
+/// What was asked for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// It is done.
+    Done,
+    /// How the pool is.
+    Status(Box<PoolStatus>),
+    /// One build.
+    Build(Box<Build>),
+    /// Several builds.
+    Builds(Vec<Build>),
+    /// A build was queued, refused, or was there already.
+    Queued {
+        /// The build.
+        build: Box<Build>,
+        /// It was queued or running before: the same rule and commit are not built twice at once.
+        already: bool,
+    },
+}
+
+/// Why something was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{message}")]
+pub struct Error {
+    /// Which of the exit statuses of the command line it is.
+    pub kind: ErrorKind,
+    /// The thing, why, and what to do.
+    pub message: String,
+}
+
+/// The kinds of errors that the command line tells apart by its exit status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// It was tried and failed.
+    Failed,
+    /// What was asked makes no sense.
+    Usage,
+    /// There is no such thing.
+    NotFound,
+    /// A rule forbids it.
+    Refused,
+    /// The pool, a builder, a source or a registry cannot be reached.
+    Unreachable,
+}
+
+impl Error {
+    /// An error of that kind.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
+        Error { kind, message: message.into() }
+    }
+}
+
+/// How the pool is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PoolStatus {
+    /// Its process.
+    pub pid: u32,
+    /// slipway's version.
+    pub version: String,
+    /// Since when it runs.
+    pub started_at: DateTime<Utc>,
+    /// Builds that run.
+    pub running: usize,
+    /// Builds that wait: queued or held.
+    pub queued: usize,
+    /// How many builds may run at once.
+    pub limit: u32,
+    /// Its builders.
+    pub builders: Vec<BuilderStatus>,
+    /// Files that could not be read; the last good state of each stays in force.
+    pub problems: Vec<String>,
+}
+
+/// How a builder is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BuilderStatus {
+    /// Its name.
+    pub name: String,
+    /// `managed`, `existing`, `fresh` or `provisioned`.
+    pub kind: String,
+    /// `ready`, `starting` or `down`.
+    pub state: String,
+    /// Why it is down, or "".
+    pub reason: String,
+    /// What `buildctl --addr` takes, where it has an address of its own.
+    pub address: Option<String>,
+    /// How many builds it runs at once.
+    pub slots: u32,
+    /// How many it runs now.
+    pub busy: u32,
+    /// What it builds for.
+    pub platforms: Vec<Platform>,
+    /// Its labels.
+    pub labels: std::collections::BTreeMap<String, String>,
+}

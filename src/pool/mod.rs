@@ -1,1 +1,21 @@
 //! The background process: queue, scheduler, adoption of runners, socket server.
+//!
+//! One pool for each home, held by a lock. It owns every write of state; builds outlive it, because their runners do.
+
+mod builders;
+pub mod client;
+mod conclude;
+mod drive;
+mod enqueue;
+mod entities;
+mod launch;
+mod managed;
+mod platforms;
+mod retention;
+mod run;
+pub mod schedule;
+mod server;
+mod state;
+
+pub use managed::is_rootless;
+pub use run::{PoolError, run};

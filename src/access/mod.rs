@@ -1,0 +1,6 @@
+//! How sources and registries are reached: by the settings of a home, with the secrets that it keeps.
+//!
+//! The pool builds and publishes with it; the command line previews rules and lists tags with it.
+
+pub mod registries;
+pub mod sources;

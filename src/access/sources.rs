@@ -1,0 +1,114 @@
+//! Sources: their refs, listed and resolved with the credentials of their platform.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::domain::push::{CommitId, Ref};
+use crate::domain::repository::Source;
+use crate::domain::source_platform::SourcePlatform;
+use crate::protocol::{Error, ErrorKind};
+use crate::source::refs::{self, Refs};
+use crate::source::{Access, Credentials, Kind, SourceUrl};
+use crate::store::Home;
+use crate::store::secrets::Secrets;
+use crate::store::settings::Settings;
+
+/// A server that has not listed its refs by then is given up: somebody waits for the answer.
+const LIST_LIMIT: Duration = Duration::from_secs(30);
+
+/// The commit that a ref of a source points at now.
+///
+/// # Errors
+/// When the source can't be read, or has no such ref.
+pub async fn resolve(home: &Home, settings: &Settings, source: &Source, reference: &Ref) -> Result<CommitId, Error> {
+    let refs = list_refs(home, settings, source).await?;
+    let name = reference.to_string();
+    let found = refs.refs.iter().find(|found| found.name == name);
+    let found = found.ok_or_else(|| {
+        let kind = reference.kind.word();
+        Error::new(ErrorKind::NotFound, format!("{} has no {kind} {:?}", source.url, reference.name))
+    })?;
+    found.commit.parse().map_err(|error| Error::new(ErrorKind::Failed, format!("{}: {error}", source.url)))
+}
+
+/// The branch that the source's HEAD names.
+///
+/// # Errors
+/// When the source can't be read, or is empty.
+pub async fn default_branch(home: &Home, settings: &Settings, source: &Source) -> Result<String, Error> {
+    let refs = list_refs(home, settings, source).await?;
+    default_branch_of(&refs).ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, format!("{} has no default branch; push something to it first", source.url))
+    })
+}
+
+/// The short name of the branch that HEAD names; none in an empty repository.
+pub fn default_branch_of(refs: &Refs) -> Option<String> {
+    refs.head.as_ref()?.strip_prefix("refs/heads/").map(str::to_owned)
+}
+
+/// Lists the refs of a source, with the credentials of its platform.
+///
+/// # Errors
+/// When the source can't be read: the kind tells whether it is there at all.
+pub async fn list_refs(home: &Home, settings: &Settings, source: &Source) -> Result<Refs, Error> {
+    let url = parse_url(&source.url)?;
+    let access = access(home, settings, source).await?;
+    refs::list(&url, &access).await.map_err(|error| {
+        let kind = match error.kind {
+            Kind::NotFound | Kind::NotARepository => ErrorKind::NotFound,
+            _ => ErrorKind::Unreachable,
+        };
+        Error::new(kind, error.to_string())
+    })
+}
+
+/// Reads a source's URL.
+///
+/// # Errors
+/// When it is none that git and BuildKit both know.
+pub fn parse_url(url: &str) -> Result<SourceUrl, Error> {
+    SourceUrl::parse(url).map_err(|error| Error::new(ErrorKind::Usage, error.to_string()))
+}
+
+/// The platform that a source names, where it names one.
+fn platform<'a>(settings: &'a Settings, source: &Source) -> Result<Option<&'a SourcePlatform>, Error> {
+    match &source.platform {
+        None => Ok(None),
+        Some(name) => settings.platforms.get(name).map(Some).ok_or_else(|| {
+            Error::new(
+                ErrorKind::NotFound,
+                format!("the source names the platform {name:?}, and there is no platforms/{name}.toml"),
+            )
+        }),
+    }
+}
+
+/// How a source is reached: with the credentials of its platform.
+///
+/// # Errors
+/// When there is no such platform, or its token can't be had.
+pub async fn access(home: &Home, settings: &Settings, source: &Source) -> Result<Access, Error> {
+    let Some(platform) = platform(settings, source)? else {
+        return Ok(Access { timeout: LIST_LIMIT, ..Access::default() });
+    };
+    let token = match &platform.token {
+        None => None,
+        Some(reference) => {
+            let token = Secrets::at(home.secrets_dir()).resolve(reference).await;
+            let cannot =
+                |error| Error::new(ErrorKind::Failed, format!("cannot have the token of {}: {error}", source.url));
+            Some(token.map_err(cannot)?)
+        }
+    };
+    Ok(Access {
+        credentials: Credentials {
+            username: platform.username.clone(),
+            token,
+            ssh_key: platform.ssh_key.as_ref().map(PathBuf::from),
+            ssh_passphrase: None,
+        },
+        ca: platform.ca.as_ref().map(PathBuf::from),
+        timeout: LIST_LIMIT,
+    })
+}

@@ -1,0 +1,191 @@
+//! The way to the pool: connect to its socket, starting the pool when it is not there.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+
+use crate::domain::build::{Build, BuildId};
+use crate::protocol::{Answer, Call, Error, ErrorKind, Reply, Request, VERSION};
+use crate::store::Home;
+
+/// A pool answers within 0.2 s of its start even with ten thousand builds on disk; a busy machine gets the rest.
+const START_LIMIT: Duration = Duration::from_secs(20);
+/// How often it is tried to take the place of a pool that is about to end.
+const RETRY_START: Duration = Duration::from_millis(100);
+/// How often a starting pool's socket is tried.
+const START_POLL: Duration = Duration::from_millis(5);
+
+/// Asks the pool of a home; starts it when it is not there.
+///
+/// # Errors
+/// What the pool answered, or that it can't be reached or started.
+pub async fn ask(home: &Home, request: Request) -> Result<Reply, Error> {
+    let again = request.may_be_repeated().then(|| request.clone());
+    let stream = match connect(home).await {
+        Ok(stream) => stream,
+        Err(_) => start(home).await?,
+    };
+    match (converse(stream, request).await, again) {
+        // It was about to end when we came: the next one answers.
+        (Err(error), Some(again)) if error.kind == ErrorKind::Unreachable && connect(home).await.is_err() => {
+            converse(start(home).await?, again).await
+        }
+        (answer, _) => answer,
+    }
+}
+
+/// Asks the pool of a home if it runs; none when it doesn't.
+///
+/// # Errors
+/// What the pool answered.
+pub async fn ask_if_running(home: &Home, request: Request) -> Result<Option<Reply>, Error> {
+    match connect(home).await {
+        Ok(stream) => converse(stream, request).await.map(Some),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Waits until a build is final, whatever happens to the pool meanwhile; `news` hears of every other reason on the way.
+///
+/// # Errors
+/// When there is no such build, or no pool can be started any more.
+pub async fn wait_for(home: &Home, id: BuildId, mut news: impl FnMut(&Build)) -> Result<Build, Error> {
+    // A pool that ends while it is waited on is started again, which adopts the build; not for ever.
+    let mut tries = 0;
+    let mut known = String::new();
+    loop {
+        match ask(home, Request::Wait { id, known: Some(known.clone()) }).await {
+            Ok(Reply::Build(build)) if build.state.is_final() => return Ok(*build),
+            Ok(Reply::Build(build)) => {
+                news(&build);
+                known = build.reason;
+            }
+            Ok(_) => return Err(unexpected()),
+            Err(error) if error.kind == ErrorKind::Unreachable && tries < 5 => tries += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Waits until no pool holds the home's lock: one that was told to stop is gone then.
+///
+/// # Errors
+/// When the lock can't be opened.
+pub async fn wait_for_end(home: &Home) -> Result<(), Error> {
+    let path = home.pool_lock();
+    let wait = move || -> io::Result<()> {
+        let file = std::fs::File::open(path)?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockShared)?;
+        Ok(())
+    };
+    let waited = tokio::task::spawn_blocking(wait).await.map_err(io::Error::other).and_then(|result| result);
+    waited.map_err(|error| Error::new(ErrorKind::Failed, format!("cannot wait for the pool's end: {error}")))
+}
+
+/// The pool answered something that was not asked.
+pub fn unexpected() -> Error {
+    Error::new(ErrorKind::Unreachable, "the pool gave an answer that does not fit; `slipway pool stop` and try again")
+}
+
+async fn connect(home: &Home) -> io::Result<UnixStream> {
+    // What is said there may be a password.
+    home.check_runtime_dir()?;
+    UnixStream::connect(home.pool_socket()).await
+}
+
+async fn converse(mut stream: UnixStream, request: Request) -> Result<Reply, Error> {
+    let lost = |error: io::Error| Error::new(ErrorKind::Unreachable, format!("the pool went away: {error}"));
+    let mut line = serde_json::to_vec(&Call { version: VERSION, request })
+        .map_err(|error| Error::new(ErrorKind::Failed, format!("cannot write the request: {error}")))?;
+    line.push(b'\n');
+    let (read, mut write) = stream.split();
+    write.write_all(&line).await.map_err(lost)?;
+    let mut text = String::new();
+    BufReader::new(read).read_line(&mut text).await.map_err(lost)?;
+    if text.is_empty() {
+        return Err(Error::new(ErrorKind::Unreachable, "the pool went away before it answered"));
+    }
+    match serde_json::from_str(&text) {
+        Ok(Answer::Reply(reply)) => Ok(reply),
+        Ok(Answer::Error(error)) => Err(error),
+        Err(_) => Err(unexpected()),
+    }
+}
+
+/// Starts the pool in a session of its own and connects to it.
+///
+/// # Errors
+/// When it can't be started, or ends at once: with the last lines of its log.
+pub async fn start(home: &Home) -> Result<UnixStream, Error> {
+    let unreachable = |why: String| Error::new(ErrorKind::Unreachable, why);
+    let log = home.pool_log();
+    let spawn = || -> io::Result<std::process::Child> {
+        let output = home.open_pool_log()?;
+        let errors = output.try_clone()?;
+        let mut command = Command::new(own_program()?);
+        command.args(["pool", "run"]).stdin(Stdio::null()).stdout(output).stderr(errors).current_dir("/");
+        in_own_session(&mut command);
+        command.spawn()
+    };
+    let cannot =
+        |error: io::Error| unreachable(format!("cannot start the pool in {}: {error}", home.state_dir().display()));
+    let mut child = spawn().map_err(cannot)?;
+    let deadline = Instant::now() + START_LIMIT;
+    loop {
+        if let Ok(stream) = connect(home).await {
+            return Ok(stream);
+        }
+        match child.try_wait().map_err(cannot)? {
+            None => {}
+            // Another client's pool has the lock and answers soon; or one that was told to stop has it still.
+            Some(status) if status.code() == Some(i32::from(super::run::ALREADY_RUNS)) => {
+                tokio::time::sleep(RETRY_START).await;
+                if let Ok(stream) = connect(home).await {
+                    return Ok(stream);
+                }
+                child = spawn().map_err(cannot)?;
+            }
+            Some(_) => {
+                let tail = last_lines(&log);
+                return Err(unreachable(format!("the pool ended as soon as it was started:\n{tail}")));
+            }
+        }
+        if Instant::now() > deadline {
+            return Err(unreachable(format!(
+                "the pool did not answer within {} s; its log is {}",
+                START_LIMIT.as_secs(),
+                log.display()
+            )));
+        }
+        tokio::time::sleep(START_POLL).await;
+    }
+}
+
+/// This very program, even where its file was replaced by an upgrade.
+pub(super) fn own_program() -> io::Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    Ok(if path.exists() { path } else { PathBuf::from("/proc/self/exe") })
+}
+
+/// Lets a process outlive us and our terminal.
+pub(super) fn in_own_session(command: &mut Command) {
+    // SAFETY: setsid is async-signal-safe and touches no memory of ours.
+    unsafe {
+        command.pre_exec(|| {
+            rustix::process::setsid()?;
+            Ok(())
+        });
+    }
+}
+
+fn last_lines(log: &std::path::Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(5)..].join("\n")
+}

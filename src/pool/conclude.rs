@@ -1,0 +1,157 @@
+//! What a build's end means: its state, its sentence, and whether it is tried again by itself. Pure.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::buildctl::job::{Outcome, RunResult};
+use crate::domain::build::{Build, BuildState, RetryCause};
+use crate::domain::config::PoolConfig;
+use crate::domain::failure::Failure;
+
+/// How a runner ended.
+#[derive(Debug, Clone)]
+pub enum Ended {
+    /// It left a result.
+    Result(RunResult),
+    /// It died without one.
+    Died,
+    /// It could not even be started.
+    NotStarted(Failure),
+}
+
+/// What becomes of the build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conclusion {
+    /// Its final state.
+    pub state: BuildState,
+    /// One sentence: why, and what can be done.
+    pub reason: String,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// It is tried again, not before this.
+    pub retry: Option<(RetryCause, DateTime<Utc>)>,
+}
+
+/// Decides what becomes of a build whose runner ended.
+pub fn conclude(build: &Build, ended: &Ended, config: &PoolConfig, now: DateTime<Utc>) -> Conclusion {
+    let conclusion = |state, reason: String| Conclusion { state, reason, failure: None, retry: None };
+    let id = build.id.0;
+    match ended {
+        Ended::Result(result) => match result.outcome {
+            Outcome::Succeeded => {
+                let names: Vec<&str> = result.images.iter().map(|image| image.name.as_str()).collect();
+                conclusion(BuildState::Succeeded, format!("published {}", names.join(", ")))
+            }
+            Outcome::Refused => {
+                let why = result.failure.as_ref().map_or_else(String::new, |failure| failure.message.clone());
+                Conclusion { failure: result.failure.clone(), ..conclusion(BuildState::Refused, why) }
+            }
+            Outcome::TimedOut => {
+                let limit = build.settings.timeout.unwrap_or(config.timeout);
+                let reason = format!(
+                    "it ran longer than {limit}; raise build.timeout of the repository or pool.timeout, or `slipway build retry {id}`"
+                );
+                Conclusion { failure: result.failure.clone(), ..conclusion(BuildState::TimedOut, reason) }
+            }
+            Outcome::Stopped => stopped(build, now),
+            Outcome::Failed => match &result.failure {
+                Some(failure) => failed(build, failure, config, now),
+                None => {
+                    conclusion(BuildState::Failed, format!("it failed; `slipway build logs {id}` shows its output"))
+                }
+            },
+        },
+        Ended::Died => stopped(build, now),
+        Ended::NotStarted(failure) => failed(build, failure, config, now),
+    }
+}
+
+/// The runner was stopped: by a person, or by something else, which is an interruption.
+fn stopped(build: &Build, now: DateTime<Utc>) -> Conclusion {
+    if let Some(cancel) = &build.cancel {
+        let reason = format!("cancelled by {}; `slipway build retry {}` builds it again", cancel.by, build.id.0);
+        return Conclusion { state: BuildState::Cancelled, reason, failure: None, retry: None };
+    }
+    let again = build.retry_cause != Some(RetryCause::Interrupted);
+    let reason = if again {
+        "its runner died before it was done; it is tried again once".to_owned()
+    } else {
+        format!(
+            "its runner died before it was done, for the second time; look for what kills it (memory, a reboot), then `slipway build retry {}`",
+            build.id.0
+        )
+    };
+    let retry = again.then_some((RetryCause::Interrupted, now));
+    Conclusion { state: BuildState::Interrupted, reason, failure: None, retry }
+}
+
+fn failed(build: &Build, failure: &Failure, config: &PoolConfig, now: DateTime<Utc>) -> Conclusion {
+    let id = build.id.0;
+    if build.cancel.is_some() && failure.kind.is_machinery() {
+        // What fails while it is stopped was stopped; a failure of the Dockerfile came first.
+        return stopped(build, now);
+    }
+    let retry = (failure.kind.is_machinery() && build.attempt < config.retries).then(|| {
+        // Doubling from the first wait; sixteen doublings are more than a day of any useful wait.
+        let factor = 1i32 << build.attempt.min(16);
+        let wait = TimeDelta::from_std(config.retry_delay.0).unwrap_or(TimeDelta::MAX).checked_mul(factor);
+        (RetryCause::Machinery, now + wait.unwrap_or(TimeDelta::days(1)).min(TimeDelta::days(1)))
+    });
+    let next = match &retry {
+        Some((_, at)) => format!(
+            "it is tried again at {} (retry {} of {})",
+            at.format("%H:%M:%SZ"),
+            build.attempt + 1,
+            config.retries
+        ),
+        None if failure.kind.is_machinery() => {
+            format!("it was tried {} times; mend it, then `slipway build retry {id}`", build.attempt + 1)
+        }
+        None => format!("mend it and push, or `slipway build retry {id}`"),
+    };
+    let hint = failure.hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));
+    let reason = format!("{}: {}{hint}; {next}", failure.kind, failure.message);
+    Conclusion { state: BuildState::Failed, reason, failure: Some(failure.clone()), retry }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::build::{CancelRequest, sample};
+    use crate::domain::failure::FailureKind;
+
+    fn now() -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH
+    }
+
+    fn not_started(build: &Build, kind: FailureKind) -> Conclusion {
+        let ended = Ended::NotStarted(Failure::new(kind, "no route to it"));
+        conclude(build, &ended, &PoolConfig::default(), now())
+    }
+
+    #[test]
+    fn a_failure_of_the_machinery_is_tried_again_until_the_retries_are_used_up() {
+        let mut build = sample();
+        let conclusion = not_started(&build, FailureKind::Network);
+        assert_eq!(conclusion.state, BuildState::Failed);
+        assert!(matches!(conclusion.retry, Some((RetryCause::Machinery, at)) if at > now()));
+        build.attempt = PoolConfig::default().retries;
+        assert_eq!(not_started(&build, FailureKind::Network).retry, None);
+    }
+
+    #[test]
+    fn a_build_that_fails_while_it_is_cancelled_is_cancelled_and_not_tried_again() {
+        let cancel = Some(CancelRequest { by: "ann".into(), at: now() });
+        let build = Build { cancel, ..sample() };
+        let conclusion = not_started(&build, FailureKind::Daemon);
+        assert_eq!((conclusion.state, conclusion.retry), (BuildState::Cancelled, None));
+    }
+
+    #[test]
+    fn a_build_whose_runner_died_is_tried_again_once() {
+        let build = sample();
+        let conclusion = conclude(&build, &Ended::Died, &PoolConfig::default(), now());
+        assert_eq!(conclusion.state, BuildState::Interrupted);
+        let again = build.again(crate::domain::build::BuildId(8), conclusion.retry.unwrap().0, now());
+        assert_eq!(conclude(&again, &Ended::Died, &PoolConfig::default(), now()).retry, None);
+    }
+}

@@ -1,0 +1,276 @@
+//! One build's life: it waits, its runner works, its end is concluded. One task for each open build, and the only writer of
+//! that build's record.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use chrono::Utc;
+use rustix::process::Signal;
+use tokio::sync::mpsc;
+
+use super::conclude::{Conclusion, Ended, conclude};
+use super::state::{Order, Pool};
+use super::{builders, enqueue, launch};
+use crate::buildctl::job::RunResult;
+use crate::domain::build::{Build, BuildId, BuildState, CancelRequest, RetryCause};
+use crate::domain::failure::Failure;
+use crate::domain::platform::Platform;
+use crate::store::builds;
+use crate::store::process::ProcessId;
+
+/// A runner that was told to stop and is still there is killed: final within 15 s, whatever `buildctl` does.
+const KILL_AFTER: Duration = Duration::from_secs(13);
+/// How soon a record that can't be written is tried again.
+const WRITE_AGAIN: Duration = Duration::from_secs(1);
+
+/// Drives a build to its end; `runner` is there where an earlier pool has started it.
+pub(super) async fn drive(pool: Arc<Pool>, id: BuildId, mut orders: mpsc::Receiver<Order>, runner: Option<ProcessId>) {
+    let ended = match runner {
+        Some(runner) => watch(&pool, id, &mut orders, runner).await,
+        None => match wait_for_start(&pool, id, &mut orders).await {
+            Waited::Ended(ended) => ended,
+            Waited::Cancelled => {
+                finish_waiting(&pool, id).await;
+                return;
+            }
+            Waited::PoolEnds => return,
+        },
+    };
+    // Without an end it is the pool that ends: the runner goes on, and the next pool adopts it.
+    if let Some(ended) = ended {
+        finish(&pool, id, ended).await;
+    }
+}
+
+enum Waited {
+    /// It started, and its runner ended, unless the pool ends first.
+    Ended(Option<Ended>),
+    Cancelled,
+    PoolEnds,
+}
+
+async fn wait_for_start(pool: &Arc<Pool>, id: BuildId, orders: &mut mpsc::Receiver<Order>) -> Waited {
+    let order = tokio::select! {
+        order = orders.recv() => order,
+        () = pool.stopped() => return Waited::PoolEnds,
+    };
+    match order {
+        None => Waited::PoolEnds,
+        Some(Order::Cancel(request)) => {
+            pool.update(id, |build| build.cancel = Some(request));
+            Waited::Cancelled
+        }
+        Some(Order::Start(legs)) => {
+            let runner = match launch_or_abort(pool, id, &legs, orders).await {
+                Ok(runner) => runner,
+                Err(failure) => return Waited::Ended(Some(Ended::NotStarted(failure))),
+            };
+            let names: Vec<String> = legs.into_iter().map(|(name, _)| name).collect();
+            let now = Utc::now();
+            let running = pool.update(id, |build| {
+                build.builders.clone_from(&names);
+                // Queued and held builds may run: see `BuildState::can_become`.
+                let _ = build.become_state(BuildState::Running, format!("builds on {}", names.join(", ")), now);
+            });
+            if let Some(entry) = pool.state().open.get_mut(&id) {
+                entry.starting = None;
+            }
+            if let Some(build) = running {
+                write_record(pool, &build).await;
+            }
+            Waited::Ended(watch(pool, id, orders, runner).await)
+        }
+    }
+}
+
+/// Starts the runner; a cancel that comes meanwhile is noted, and ends a long checkout.
+async fn launch_or_abort(
+    pool: &Arc<Pool>,
+    id: BuildId,
+    legs: &[(String, Vec<Platform>)],
+    orders: &mut mpsc::Receiver<Order>,
+) -> Result<ProcessId, Failure> {
+    let abort = Arc::new(AtomicBool::new(false));
+    let mut launching = std::pin::pin!(launch::launch(pool, id, legs, &abort));
+    loop {
+        tokio::select! {
+            launched = &mut launching => return launched,
+            Some(Order::Cancel(request)) = orders.recv() => {
+                abort.store(true, Ordering::Relaxed);
+                pool.update(id, |build| build.cancel = Some(request));
+            }
+        }
+    }
+}
+
+/// Watches a runner until it ends; none where the pool ends first.
+async fn watch(pool: &Arc<Pool>, id: BuildId, orders: &mut mpsc::Receiver<Order>, runner: ProcessId) -> Option<Ended> {
+    let mut kill_at: Option<tokio::time::Instant> = None;
+    if pool.state().open.get(&id).is_some_and(|entry| entry.build.cancel.is_some()) {
+        // An earlier pool was asked to cancel it.
+        tell_to_stop(runner);
+        kill_at = Some(tokio::time::Instant::now() + KILL_AFTER);
+    }
+    loop {
+        let kill = async {
+            match kill_at {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            exited = runner.exited() => {
+                let Err(error) = exited else { break };
+                // Out of file descriptors, most likely. It may well run: only its end is its end.
+                tracing::error!("cannot watch the runner of build {id}: {error}");
+                tokio::time::sleep(WRITE_AGAIN).await;
+            }
+            order = orders.recv() => match order {
+                Some(Order::Cancel(request)) if kill_at.is_none() => {
+                    // On disk before the runner hears of it: whoever reads the result then knows that it was asked for.
+                    request_cancel(pool, id, request).await;
+                    tell_to_stop(runner);
+                    kill_at = Some(tokio::time::Instant::now() + KILL_AFTER);
+                }
+                _ => {}
+            },
+            () = kill => {
+                tracing::warn!("the runner of build {id} did not stop; it is killed");
+                let _ = runner.signal(Signal::KILL);
+                kill_at = Some(tokio::time::Instant::now() + KILL_AFTER);
+            }
+            () = pool.stopped() => return None,
+        }
+    }
+    Some(result_of(pool, id))
+}
+
+fn tell_to_stop(runner: ProcessId) {
+    // One that has just ended has nothing to hear.
+    let _ = runner.signal(Signal::TERM);
+}
+
+async fn request_cancel(pool: &Arc<Pool>, id: BuildId, request: CancelRequest) {
+    let build = pool.update(id, |build| {
+        build.reason = format!("{} asked to cancel it", request.by);
+        build.cancel = Some(request);
+    });
+    // On a full disk the build is cancelled all the same: that may be what frees it.
+    if let Some(build) = build
+        && let Err(error) = save_record(pool, &build).await
+    {
+        tracing::error!("{error}");
+    }
+}
+
+/// What a runner that is gone left behind.
+fn result_of(pool: &Pool, id: BuildId) -> Ended {
+    let file = pool.home.build_dir(id.0).join(builds::RESULT);
+    match builds::load_if_there::<RunResult>(&file) {
+        Ok(Some(result)) => Ended::Result(result),
+        Ok(None) => Ended::Died,
+        Err(error) => {
+            tracing::error!("{error}");
+            Ended::Died
+        }
+    }
+}
+
+/// Concludes a build whose runner ended: its final record, what was left behind, and a retry where one is due.
+pub(super) async fn finish(pool: &Arc<Pool>, id: BuildId, ended: Ended) {
+    launch::clean_up(pool, id).await;
+    let config = pool.state().settings.config.pool.clone();
+    let now = match &ended {
+        Ended::Result(result) => result.finished_at,
+        Ended::Died | Ended::NotStarted(_) => Utc::now(),
+    };
+    let Some(mut build) = pool.state().open.get(&id).map(|entry| entry.build.clone()) else { return };
+    let conclusion = conclude(&build, &ended, &config, now);
+    if let Ended::Result(result) = &ended {
+        build.images.clone_from(&result.images);
+        build.warnings.extend(result.notes.iter().cloned());
+    }
+    if conclusion.state == BuildState::Failed {
+        builders::ask_again(pool, &build.builders);
+    }
+    let retried_as = match conclusion.retry {
+        Some((cause, at)) => retry(pool, &build, cause, at).await,
+        None => None,
+    };
+    let Conclusion { state, mut reason, failure, .. } = conclusion;
+    build.failure = failure;
+    build.retried_as = retried_as;
+    if let Some(retried_as) = retried_as {
+        reason.push_str(&format!(", as {retried_as}"));
+    }
+    close(pool, build, state, reason, now).await;
+}
+
+/// A build that was cancelled before it started.
+async fn finish_waiting(pool: &Arc<Pool>, id: BuildId) {
+    let Some(build) = pool.state().open.get(&id).map(|entry| entry.build.clone()) else { return };
+    let by = build.cancel.as_ref().map_or_else(String::new, |cancel| cancel.by.clone());
+    let reason = format!("cancelled by {by} before it started; `slipway build retry {}` builds it again", id.0);
+    close(pool, build, BuildState::Cancelled, reason, Utc::now()).await;
+}
+
+async fn retry(pool: &Arc<Pool>, build: &Build, cause: RetryCause, at: chrono::DateTime<Utc>) -> Option<BuildId> {
+    match enqueue::retry_by_itself(pool, build, cause, at).await {
+        Ok(id) => Some(id),
+        Err(error) => {
+            tracing::error!("build {} cannot be tried again: {error}", build.id);
+            None
+        }
+    }
+}
+
+async fn close(pool: &Arc<Pool>, mut build: Build, state: BuildState, reason: String, at: chrono::DateTime<Utc>) {
+    // A build that never ran fails from the queue: `BuildState::can_become` allows what is concluded here.
+    if let Err(error) = build.become_state(state, reason, at) {
+        tracing::error!("{error}");
+    }
+    write_record(pool, &build).await;
+    if let Err(error) = builds::close(&pool.home.build_dir(build.id.0)) {
+        tracing::error!("cannot close build {}: {error}", build.id);
+    }
+    tracing::info!("build {} of {} {}: {}", build.id, build.path(), build.state, build.reason);
+    let entry = {
+        let mut state = pool.state();
+        if build.state == BuildState::Succeeded {
+            let path = build.path().to_string();
+            for (name, builder) in &mut state.builders {
+                if build.builders.contains(name) {
+                    builder.warm.insert(path.clone());
+                } else {
+                    builder.warm.remove(&path);
+                }
+            }
+        }
+        state.open.remove(&build.id)
+    };
+    if let Some(entry) = entry {
+        entry.news.send_replace(Arc::new(build));
+    }
+    builders::restart_if_config_changed(pool);
+    pool.wake.notify_one();
+}
+
+/// Writes a record, however long the disk is full: a build is never lost to it.
+async fn write_record(pool: &Arc<Pool>, build: &Build) {
+    let mut told = false;
+    while let Err(error) = save_record(pool, build).await {
+        if !told {
+            tracing::error!("{error}; it is tried again until it works");
+            told = true;
+        }
+        tokio::time::sleep(WRITE_AGAIN).await;
+    }
+}
+
+async fn save_record(pool: &Arc<Pool>, build: &Build) -> Result<(), crate::protocol::Error> {
+    let file = pool.home.build_dir(build.id.0).join(builds::RECORD);
+    let record = build.clone();
+    enqueue::blocking(move || builds::save(&file, &record).map_err(enqueue::failed)).await
+}

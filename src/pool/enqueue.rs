@@ -1,0 +1,425 @@
+//! New builds: what is asked is checked against the rules, recorded, and queued.
+
+use std::sync::Arc;
+
+use chrono::Utc;
+use tokio::sync::{mpsc, watch};
+
+use super::state::{Entry, Order, Pool};
+use super::{drive, entities, server};
+use crate::access::{registries, sources};
+use crate::domain::build::{Build, BuildId, BuildState, RetryCause, Trigger};
+use crate::domain::name::RepositoryPath;
+use crate::domain::namespace::Namespace;
+use crate::domain::push::{Push, Ref};
+use crate::domain::repository::Repository;
+use crate::domain::rule::{Rule, RuleError, Tags};
+use crate::protocol::{Error, ErrorKind, Reply, SaveMode};
+use crate::registry::publish::{self, Taken};
+use crate::store::builds;
+use crate::store::process::ProcessId;
+
+fn refused(error: impl ToString) -> Error {
+    Error::new(ErrorKind::Refused, error.to_string())
+}
+
+pub(super) fn failed(error: impl ToString) -> Error {
+    Error::new(ErrorKind::Failed, error.to_string())
+}
+
+/// "Build now": a rule whose ref is literal and whose tags are the same for every push.
+pub(super) async fn start(
+    pool: &Arc<Pool>,
+    path: &RepositoryPath,
+    rule: Option<&str>,
+    by: String,
+) -> Result<Reply, Error> {
+    // What a person has just saved counts, though the watcher may not have told of it yet.
+    entities::reload(pool).await;
+    let (namespace, repository) = find_repository(pool, path).await?;
+    let rule = match rule {
+        Some(name) => find_rule(path, &repository, name)?,
+        None => only_rule(path, &repository)?,
+    };
+    let reference = rule.build_now_ref().map_err(refused)?;
+    let wish = Wish {
+        path,
+        namespace: &namespace,
+        repository: &repository,
+        rule: rule.clone(),
+        reference,
+        trigger: Trigger::Manual,
+        by,
+    };
+    build_ref(pool, wish).await
+}
+
+/// A rule for a ref as though it had just been pushed.
+pub(super) async fn replay(
+    pool: &Arc<Pool>,
+    path: &RepositoryPath,
+    rule: &str,
+    reference: Ref,
+    by: String,
+) -> Result<Reply, Error> {
+    entities::reload(pool).await;
+    let (namespace, repository) = find_repository(pool, path).await?;
+    let rule = find_rule(path, &repository, rule)?;
+    let (kind, matcher) = rule.matcher().map_err(refused)?;
+    if kind != reference.kind || matcher.captures(&reference.name).is_none() {
+        let near = (kind == reference.kind).then(|| matcher.near_miss(&reference.name)).flatten();
+        let hint = near.map_or_else(String::new, |near| format!(" ({near})"));
+        return Err(refused(format!(
+            "rule {:?} of {path} does not match {reference}{hint}; `slipway rule preview {path} {}` shows what it matches",
+            rule.name, rule.name
+        )));
+    }
+    let wish = Wish {
+        path,
+        namespace: &namespace,
+        repository: &repository,
+        rule: rule.clone(),
+        reference,
+        trigger: Trigger::Replay,
+        by,
+    };
+    build_ref(pool, wish).await
+}
+
+/// A finished build again: the same commit, rule and push time.
+pub(super) async fn retry(pool: &Arc<Pool>, id: BuildId, by: String) -> Result<Reply, Error> {
+    if pool.state().open.contains_key(&id) {
+        return Err(refused(format!("build {id} is not finished; cancel it first, or wait for its end")));
+    }
+    let mut earlier = server::finished(pool, id)?;
+    let namespace = pool.state().settings.namespaces.get(&earlier.namespace).cloned().unwrap_or_default();
+    if earlier.state == BuildState::Succeeded && earlier.immutable {
+        let tags: Vec<&str> = earlier.tags.iter().map(|tag| tag.as_str()).collect();
+        check_immutable(pool, &earlier.path(), &namespace, &tags).await.map_err(refused)?;
+    }
+    let _admission = pool.admission.lock().await;
+    check_not_ending(pool)?;
+    if let Some(build) = open_twin(pool, &earlier) {
+        return Ok(Reply::Queued { build: Box::new(build), already: true });
+    }
+    let build = {
+        let mut state = pool.state();
+        let id = state.take_id();
+        let mut build = earlier.again(id, RetryCause::Person, Utc::now());
+        build.asked_by = by;
+        build
+    };
+    earlier.retried_as = Some(build.id);
+    let build = queue(pool, build).await?;
+    let record = pool.home.build_dir(id.0).join(builds::RECORD);
+    blocking(move || builds::save(&record, &earlier).map_err(failed)).await?;
+    Ok(Reply::Queued { build: Box::new(build), already: false })
+}
+
+/// A build that failed for no fault of its own, once more. Where an earlier pool queued that build and died before it could
+/// say so, it is that one.
+pub(super) async fn retry_by_itself(
+    pool: &Arc<Pool>,
+    earlier: &Build,
+    cause: RetryCause,
+    at: chrono::DateTime<Utc>,
+) -> Result<BuildId, Error> {
+    let build = {
+        let mut state = pool.state();
+        let queued = state.open.values().map(|entry| &entry.build).find(|build| build.retry_of == Some(earlier.id));
+        if let Some(queued) = queued {
+            return Ok(queued.id);
+        }
+        let id = state.take_id();
+        let now = Utc::now();
+        Build { not_before: Some(at).filter(|at| *at > now), ..earlier.again(id, cause, now) }
+    };
+    Ok(queue(pool, build).await?.id)
+}
+
+/// Who wants what built.
+struct Wish<'a> {
+    path: &'a RepositoryPath,
+    namespace: &'a Namespace,
+    repository: &'a Repository,
+    rule: Rule,
+    reference: Ref,
+    trigger: Trigger,
+    by: String,
+}
+
+async fn build_ref(pool: &Arc<Pool>, wish: Wish<'_>) -> Result<Reply, Error> {
+    let Wish { path, namespace, repository, rule, reference, trigger, by } = wish;
+    let source = repository.source.clone().ok_or_else(|| {
+        refused(format!("repository {path} has no source; `slipway repo edit {path} --source URL` binds it to one"))
+    })?;
+    let settings = pool.state().settings.clone();
+    let commit = sources::resolve(&pool.home, &settings, &source, &reference).await?;
+    let push = Push { reference, commit, at: Utc::now() };
+    let (tags, refusal) = match rule.tags(&push) {
+        Ok(Some(tags)) => (tags, None),
+        // The caller has matched the ref, so this is a rule that changed in between.
+        Ok(None) => return Err(refused(format!("rule {:?} of {path} does not match {}", rule.name, push.reference))),
+        Err(error) => (Tags { tags: Vec::new(), replaced: Vec::new() }, Some(error.to_string())),
+    };
+    let mut warnings: Vec<String> = tags.replaced.iter().map(ToString::to_string).collect();
+    warnings.extend(rule.secret_args().iter().map(|name| {
+        format!("the build argument {name} looks like a secret; arguments are readable in the image's history")
+    }));
+    let refusal = match refusal {
+        Some(refusal) => Some(refusal),
+        None if repository.immutable => {
+            let names: Vec<&str> = tags.tags.iter().map(|tag| tag.as_str()).collect();
+            check_immutable(pool, path, namespace, &names).await.err()
+        }
+        None => None,
+    };
+    let now = Utc::now();
+    let mut build = Build {
+        // Given once it is known that it is to be.
+        id: BuildId(0),
+        namespace: path.namespace.clone(),
+        repository: path.repository.clone(),
+        reference: push.reference,
+        commit: push.commit,
+        pushed_at: push.at,
+        trigger,
+        asked_by: by,
+        state: BuildState::Queued,
+        reason: String::new(),
+        queued_at: now,
+        started_at: None,
+        finished_at: None,
+        not_before: None,
+        tags: crate::domain::publish::order(&tags.tags.iter().map(|tag| tag.as_str()).collect::<Vec<_>>())
+            .iter()
+            .filter_map(|tag| crate::domain::tag::Tag::parse(tag).ok())
+            .collect(),
+        builders: Vec::new(),
+        retry_of: None,
+        retried_as: None,
+        retry_cause: None,
+        attempt: 0,
+        cancel: None,
+        failure: None,
+        warnings,
+        registry: namespace.registry.clone(),
+        source: source.url,
+        platform: source.platform,
+        immutable: repository.immutable,
+        accelerate: repository.accelerate,
+        settings: repository.build.clone(),
+        rule,
+        images: Vec::new(),
+    };
+    let _admission = pool.admission.lock().await;
+    check_not_ending(pool)?;
+    if let Some(build) = open_twin(pool, &build) {
+        return Ok(Reply::Queued { build: Box::new(build), already: true });
+    }
+    build.id = pool.state().take_id();
+    let refusal = refusal.or_else(|| tag_in_use(pool, &build));
+    if let Some(reason) = refusal {
+        build.become_state(BuildState::Refused, reason, now).map_err(failed)?;
+        let home = pool.home.clone();
+        let record = build.clone();
+        blocking(move || {
+            let directory = builds::create(&home, record.id).map_err(failed)?;
+            builds::save(&directory.join(builds::RECORD), &record).map_err(failed)?;
+            builds::close(&directory).map_err(failed)
+        })
+        .await?;
+        return Ok(Reply::Queued { build: Box::new(build), already: false });
+    }
+    let build = queue(pool, build).await?;
+    Ok(Reply::Queued { build: Box::new(build), already: false })
+}
+
+/// A pool that ends takes nothing new; what is to be tried again by itself is recorded for the next one.
+fn check_not_ending(pool: &Pool) -> Result<(), Error> {
+    if pool.is_stopping() {
+        return Err(Error::new(ErrorKind::Unreachable, "the pool is ending; the next command starts a new one"));
+    }
+    Ok(())
+}
+
+/// Records a build and gives it a task; nothing is queued that is not on disk.
+async fn queue(pool: &Arc<Pool>, build: Build) -> Result<Build, Error> {
+    let home = pool.home.clone();
+    let record = build.clone();
+    let id = build.id;
+    // Whoever sees its files can cancel it: it has its entry before, and its task reads what it was told meanwhile.
+    let inbox = admit(pool, build.clone());
+    let recorded = blocking(move || {
+        let cannot = |error: &dyn std::fmt::Display| {
+            failed(format!("cannot record build {}: {error}; it is not queued", record.id))
+        };
+        let directory = builds::create(&home, record.id).map_err(|error| cannot(&error))?;
+        builds::save(&directory.join(builds::RECORD), &record).map_err(|error| {
+            // Nothing half-made stays behind.
+            let _ = std::fs::remove_dir_all(&directory);
+            cannot(&error)
+        })
+    })
+    .await;
+    if let Err(error) = recorded {
+        pool.state().open.remove(&id);
+        return Err(error);
+    }
+    set_going(pool, id, inbox, None);
+    Ok(build)
+}
+
+/// Gives an open build its entry and its task.
+pub(super) fn enter(pool: &Arc<Pool>, build: Build, runner: Option<ProcessId>) {
+    let id = build.id;
+    let inbox = admit(pool, build);
+    set_going(pool, id, inbox, runner);
+}
+
+/// Gives an open build its entry; what its task is to be told.
+fn admit(pool: &Arc<Pool>, build: Build) -> mpsc::Receiver<Order> {
+    let (orders, inbox) = mpsc::channel(4);
+    let news = watch::Sender::new(Arc::new(build.clone()));
+    pool.state().open.insert(build.id, Entry { build, orders, news, starting: None });
+    inbox
+}
+
+fn set_going(pool: &Arc<Pool>, id: BuildId, inbox: mpsc::Receiver<Order>, runner: Option<ProcessId>) {
+    tokio::spawn(drive::drive(pool.clone(), id, inbox, runner));
+    pool.wake.notify_one();
+}
+
+/// The same rule and commit, queued or running.
+fn open_twin(pool: &Pool, build: &Build) -> Option<Build> {
+    let state = pool.state();
+    let twin = |other: &&Build| other.rule.name == build.rule.name && same_push(other, build);
+    state.open.values().map(|entry| &entry.build).find(twin).cloned()
+}
+
+/// The same ref of the same repository at the same commit.
+fn same_push(one: &Build, other: &Build) -> bool {
+    one.path() == other.path() && one.commit == other.commit && one.reference == other.reference
+}
+
+/// Two rules of one push that would move the same tag: the later build is refused.
+fn tag_in_use(pool: &Pool, build: &Build) -> Option<String> {
+    let state = pool.state();
+    let (tag, other) = state
+        .open
+        .values()
+        .map(|entry| &entry.build)
+        .filter(|other| same_push(other, build))
+        .find_map(|other| build.tags.iter().find(|tag| other.tags.contains(tag)).map(|tag| (tag, other)))?;
+    Some(format!(
+        "build {} of rule {:?} makes the tag {tag} of the same commit; give one of the rules another version",
+        other.id, other.rule.name
+    ))
+}
+
+/// # Errors
+/// Why a build with these tags would be refused.
+async fn check_immutable(
+    pool: &Arc<Pool>,
+    path: &RepositoryPath,
+    namespace: &Namespace,
+    tags: &[&str],
+) -> Result<(), String> {
+    let target = pool.target(path, namespace).await.map_err(|error| error.to_string())?;
+    let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
+    let taken = registries::on_own_thread(async move || publish::check(&target, &tags, true).await)
+        .await
+        .map_err(|error| error.to_string())?;
+    match taken.iter().find(|taken| taken.immutable) {
+        None => Ok(()),
+        Some(Taken { tag, digest, .. }) => Err(format!(
+            "{}:{tag} exists ({digest}) and {path} is immutable; push under another version, or `slipway tag delete {path}:{tag}`",
+            namespace.image_name(path)
+        )),
+    }
+}
+
+async fn find_repository(pool: &Arc<Pool>, path: &RepositoryPath) -> Result<(Namespace, Repository), Error> {
+    let (namespace, repository) = {
+        let state = pool.state();
+        (state.settings.namespaces.get(&path.namespace).cloned(), state.settings.repositories.get(path).cloned())
+    };
+    let Some(namespace) = namespace else {
+        return Err(Error::new(
+            ErrorKind::NotFound,
+            format!(
+                "there is no namespace {:?}; `slipway namespace create {}` makes it",
+                path.namespace, path.namespace
+            ),
+        ));
+    };
+    if let Some(repository) = repository {
+        return Ok((namespace, repository));
+    }
+    if !namespace.auto_create {
+        return Err(Error::new(
+            ErrorKind::NotFound,
+            format!("there is no repository {path}; `slipway repo create {path} --source URL` makes it"),
+        ));
+    }
+    let mut repository = namespace.new_repository(&path.repository);
+    if let Some(source) = &repository.source {
+        let settings = pool.state().settings.clone();
+        let branch = sources::default_branch(&pool.home, &settings, source).await?;
+        repository.rules = vec![Rule::starter(&branch)];
+    }
+    match entities::save_repository(pool, path, repository.clone(), SaveMode::Create).await {
+        Ok(()) => Ok((namespace, repository)),
+        // Another push or build has made it meanwhile.
+        Err(error) => match pool.state().settings.repositories.get(path) {
+            Some(there) => Ok((namespace, there.clone())),
+            None => Err(error),
+        },
+    }
+}
+
+fn find_rule<'a>(path: &RepositoryPath, repository: &'a Repository, name: &str) -> Result<&'a Rule, Error> {
+    repository.rule(name).ok_or_else(|| {
+        let names: Vec<&str> = repository.rules.iter().map(|rule| rule.name.as_str()).collect();
+        let names = if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
+        Error::new(ErrorKind::NotFound, format!("{path} has no rule {name:?}; {names}"))
+    })
+}
+
+/// The rule that is meant where none is named: the only one, or the only one that can be built now.
+fn only_rule<'a>(path: &RepositoryPath, repository: &'a Repository) -> Result<&'a Rule, Error> {
+    let buildable: Vec<&Rule> = repository.rules.iter().filter(|rule| rule.build_now_ref().is_ok()).collect();
+    match (repository.rules.as_slice(), buildable.as_slice()) {
+        ([], _) => Err(Error::new(
+            ErrorKind::NotFound,
+            format!("{path} has no rule; `slipway rule create {path} NAME --branch BRANCH --version TAG` makes one"),
+        )),
+        ([only], _) => Ok(only),
+        (_, [only]) => Ok(only),
+        (all, []) => Err(refused(format!(
+            "none of the {} rules of {path} can be built now: {}",
+            all.len(),
+            all.iter()
+                .filter_map(|rule| rule.build_now_ref().err())
+                .map(|error: RuleError| error.to_string())
+                .collect::<Vec<_>>()
+                .join("; ")
+        ))),
+        (_, several) => Err(Error::new(
+            ErrorKind::Usage,
+            format!(
+                "{path} has several rules that can be built now; choose one with --rule: {}",
+                several.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>().join(", ")
+            ),
+        )),
+    }
+}
+
+/// Runs file work off the tasks' threads.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(failed(format!("an internal task failed: {error}"))))
+}

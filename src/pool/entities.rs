@@ -1,0 +1,310 @@
+//! Namespaces, repositories, rules, builders, registries: saved and deleted for the clients.
+//!
+//! What is saved is checked first, written whole, and in force before the client hears of it.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::builders;
+use super::enqueue::blocking;
+use super::state::Pool;
+use crate::access::registries;
+use crate::domain::builder::BuilderKind;
+use crate::domain::name::{self, NameKind, RepositoryPath};
+use crate::domain::namespace::Namespace;
+use crate::domain::repository::Repository;
+use crate::domain::rule::RuleError;
+use crate::domain::secret_ref::SecretRef;
+use crate::protocol::{Entity, EntityName, Error, ErrorKind, SaveMode};
+use crate::registry::{Target, check_host_name};
+use crate::store::secrets::{Secret, Secrets};
+use crate::store::settings::{Settings, second_managed};
+use crate::store::{Home, atomic, edit};
+
+fn failed(error: impl ToString) -> Error {
+    Error::new(ErrorKind::Failed, error.to_string())
+}
+
+fn usage(problems: &[String]) -> Result<(), Error> {
+    if problems.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::Usage, problems.join("\n"))) }
+}
+
+fn wrong(error: impl ToString) -> Error {
+    Error::new(ErrorKind::Usage, error.to_string())
+}
+
+/// Saves one thing.
+pub(super) async fn save(pool: &Arc<Pool>, entity: Entity, mode: SaveMode) -> Result<(), Error> {
+    let _edits = pool.edits.lock().await;
+    // What was edited by hand a moment ago must not be lost.
+    read_again(pool).await;
+    check_presence(pool, &entity.name(), mode)?;
+    let home = pool.home.clone();
+    match entity {
+        Entity::Namespace { name, value } => {
+            Namespace::check_name(&name).map_err(wrong)?;
+            usage(&value.problems())?;
+            write(move || edit::save(&home.namespace_file(&name), &value)).await?;
+        }
+        Entity::Repository { path, value } => write_repository(pool, &path, value).await?,
+        Entity::Rule { path, value } => {
+            usage(&value.problems().iter().map(RuleError::to_string).collect::<Vec<_>>())?;
+            let mut repository = repository(pool, &path)?;
+            match repository.rules.iter_mut().find(|rule| rule.name == value.name) {
+                Some(rule) => *rule = value,
+                None => repository.rules.push(value),
+            }
+            write(move || edit::save(&home.repository_file(&path.namespace, &path.repository), &repository)).await?;
+        }
+        Entity::Builder { name, value } => {
+            name::check(NameKind::Builder, &name).map_err(wrong)?;
+            usage(&value.problems())?;
+            check_one_managed(pool, &name, value.kind)?;
+            write(move || edit::save(&home.builders_dir().join(format!("{name}.toml")), &value)).await?;
+        }
+        Entity::Registry { host, mut value, password } => {
+            check_host_name(&host).map_err(wrong)?;
+            if password.is_some() {
+                value.password = Some(SecretRef::File(secret_name(&host)));
+            }
+            usage(&value.problems())?;
+            if let Some(password) = password {
+                let (secrets, name) = (Secrets::at(home.secrets_dir()), secret_name(&host));
+                blocking(move || secrets.put(&name, &Secret::new(password)).map_err(failed)).await?;
+            }
+            write(move || edit::save(&home.registries_dir().join(format!("{host}.toml")), &value)).await?;
+        }
+    }
+    read_again(pool).await;
+    Ok(())
+}
+
+/// The file under `secrets/` that a registry's password is kept in.
+fn secret_name(host: &str) -> String {
+    let name: String = host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
+    format!("registry-{name}")
+}
+
+/// Managed builders would share one daemon, its directory and its sockets.
+fn check_one_managed(pool: &Pool, name: &str, kind: BuilderKind) -> Result<(), Error> {
+    let state = pool.state();
+    let mut others = state.settings.builders.iter().filter(|(other, _)| *other != name);
+    match others.find(|(_, other)| kind == BuilderKind::Managed && other.kind == BuilderKind::Managed) {
+        None => Ok(()),
+        Some((other, _)) => Err(Error::new(ErrorKind::Refused, second_managed(other))),
+    }
+}
+
+/// Saves a repository.
+pub(super) async fn save_repository(
+    pool: &Arc<Pool>,
+    path: &RepositoryPath,
+    value: Repository,
+    mode: SaveMode,
+) -> Result<(), Error> {
+    let _edits = pool.edits.lock().await;
+    read_again(pool).await;
+    check_presence(pool, &EntityName::Repository(path.clone()), mode)?;
+    write_repository(pool, path, value).await?;
+    read_again(pool).await;
+    Ok(())
+}
+
+async fn write_repository(pool: &Pool, path: &RepositoryPath, value: Repository) -> Result<(), Error> {
+    if !pool.state().settings.namespaces.contains_key(&path.namespace) {
+        return Err(Error::new(
+            ErrorKind::NotFound,
+            format!(
+                "there is no namespace {:?}; `slipway namespace create {}` makes it",
+                path.namespace, path.namespace
+            ),
+        ));
+    }
+    usage(&value.problems())?;
+    let file = pool.home.repository_file(&path.namespace, &path.repository);
+    write(move || edit::save(&file, &value)).await
+}
+
+/// Deletes one thing; builds, their logs and what registries hold stay.
+pub(super) async fn delete(pool: &Arc<Pool>, entity: EntityName) -> Result<(), Error> {
+    let _edits = pool.edits.lock().await;
+    read_again(pool).await;
+    check_presence(pool, &entity, SaveMode::Edit)?;
+    let home = pool.home.clone();
+    match entity {
+        EntityName::Namespace(name) => {
+            let repositories: Vec<String> = {
+                let state = pool.state();
+                let paths = state.settings.repositories.keys();
+                paths.filter(|path| path.namespace == name).map(ToString::to_string).collect()
+            };
+            if !repositories.is_empty() {
+                return Err(Error::new(
+                    ErrorKind::Refused,
+                    format!("namespace {name:?} has {}; delete them first", repositories.join(", ")),
+                ));
+            }
+            // First what may refuse: a file in it that could not be read is not in the settings.
+            remove(move || remove_empty(&home, &name).and_then(|()| atomic::remove(&home.namespace_file(&name))))
+                .await?;
+        }
+        EntityName::Repository(path) => {
+            if pool.state().busy_repositories().contains(&path.to_string()) {
+                return Err(Error::new(
+                    ErrorKind::Refused,
+                    format!("{path} has builds that are not finished; cancel them first, or wait for their end"),
+                ));
+            }
+            remove(move || {
+                atomic::remove(&home.repository_file(&path.namespace, &path.repository))?;
+                remove_directory(&home.image_layout(&path.namespace, &path.repository))?;
+                remove_directory(&home.cache_layout(&path.namespace, &path.repository, ""))
+            })
+            .await?;
+        }
+        EntityName::Rule(path, rule) => {
+            let mut repository = repository(pool, &path)?;
+            repository.rules.retain(|other| other.name != rule);
+            write(move || edit::save(&home.repository_file(&path.namespace, &path.repository), &repository)).await?;
+        }
+        EntityName::Builder(name) => {
+            remove(move || atomic::remove(&home.builders_dir().join(format!("{name}.toml")))).await?
+        }
+        EntityName::Registry(host) => {
+            let password = pool.state().settings.registry(&host).password;
+            let file = home.registries_dir().join(format!("{host}.toml"));
+            remove(move || atomic::remove(&file)).await?;
+            // Another file, which a person named, may be there for others, too.
+            if password == Some(SecretRef::File(secret_name(&host))) {
+                let secrets = Secrets::at(pool.home.secrets_dir());
+                blocking(move || secrets.remove(&secret_name(&host)).map_err(failed)).await?;
+            }
+        }
+    }
+    read_again(pool).await;
+    Ok(())
+}
+
+/// Removes a tag; in the local registry, what no tag names any more is freed.
+pub(super) async fn delete_tag(pool: &Arc<Pool>, path: &RepositoryPath, tag: &str) -> Result<(), Error> {
+    let namespace = pool.state().settings.namespaces.get(&path.namespace).cloned();
+    let namespace = namespace
+        .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no namespace {:?}", path.namespace)))?;
+    match pool.target(path, &namespace).await.map_err(failed)? {
+        Target::Local(layout) => {
+            let tag = tag.to_owned();
+            blocking(move || {
+                layout.delete_tag(&tag).map_err(not_found_or_failed)?;
+                layout.prune().map_err(failed)?;
+                Ok(())
+            })
+            .await
+        }
+        Target::Remote(client) => {
+            let tag = tag.to_owned();
+            match registries::on_own_thread(async move || client.delete_tag(&tag).await).await {
+                Ok(_) => Ok(()),
+                Err(error) if error.kind == crate::registry::Kind::NotFound => {
+                    Err(Error::new(ErrorKind::NotFound, error.to_string()))
+                }
+                Err(error) => Err(failed(error)),
+            }
+        }
+    }
+}
+
+fn not_found_or_failed(error: crate::registry::LayoutError) -> Error {
+    match error {
+        crate::registry::LayoutError::NoTag { .. } => Error::new(ErrorKind::NotFound, error.to_string()),
+        error => failed(error),
+    }
+}
+
+/// Reads the settings again and puts them in force; says whether anything changed.
+pub(super) async fn reload(pool: &Arc<Pool>) -> bool {
+    let _edits = pool.edits.lock().await;
+    read_again(pool).await
+}
+
+/// With `edits` held: who reads later must not put in force what was read earlier.
+async fn read_again(pool: &Arc<Pool>) -> bool {
+    let last = pool.state().settings.clone();
+    let home = pool.home.clone();
+    let loaded = tokio::task::spawn_blocking(move || {
+        let now = Settings::take_over(&home, &last);
+        (now != last).then_some(now)
+    })
+    .await;
+    let Ok(Some(settings)) = loaded else { return false };
+    for problem in settings.problems.values() {
+        tracing::warn!("{problem}; what was in force stays");
+    }
+    pool.state().settings = settings;
+    builders::follow_settings(pool);
+    pool.wake.notify_one();
+    true
+}
+
+fn repository(pool: &Pool, path: &RepositoryPath) -> Result<Repository, Error> {
+    pool.state().settings.repositories.get(path).cloned().ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, format!("there is no repository {path}; `slipway repo list` shows them"))
+    })
+}
+
+fn check_presence(pool: &Pool, name: &EntityName, mode: SaveMode) -> Result<(), Error> {
+    let there = {
+        let settings = &pool.state().settings;
+        match name {
+            EntityName::Namespace(name) => settings.namespaces.contains_key(name),
+            EntityName::Repository(path) => settings.repositories.contains_key(path),
+            EntityName::Rule(path, rule) => {
+                let Some(repository) = settings.repositories.get(path) else {
+                    return Err(Error::new(
+                        ErrorKind::NotFound,
+                        format!("there is no repository {path}; `slipway repo list` shows them"),
+                    ));
+                };
+                repository.rule(rule).is_some()
+            }
+            EntityName::Builder(name) => settings.builders.contains_key(name),
+            EntityName::Registry(host) => settings.registries.contains_key(host),
+        }
+    };
+    match (mode, there) {
+        (SaveMode::Create, true) => {
+            Err(Error::new(ErrorKind::Refused, format!("{name} exists; edit it instead, or choose another name")))
+        }
+        (SaveMode::Edit, false) => Err(Error::new(ErrorKind::NotFound, format!("there is no {name}"))),
+        _ => Ok(()),
+    }
+}
+
+async fn write<E: std::fmt::Display>(work: impl FnOnce() -> Result<(), E> + Send + 'static) -> Result<(), Error> {
+    blocking(move || work().map_err(|error| failed(error.to_string()))).await
+}
+
+async fn remove(work: impl FnOnce() -> Result<(), atomic::WriteError> + Send + 'static) -> Result<(), Error> {
+    blocking(move || work().map_err(|error| failed(format!("not everything was deleted: {error}")))).await
+}
+
+/// Removes a directory and all that is in it; one that is not there is as good.
+fn remove_directory(directory: &Path) -> Result<(), atomic::WriteError> {
+    gone_or(directory, fs::remove_dir_all(directory))
+}
+
+/// The directory of a namespace's repositories, once it has none.
+fn remove_empty(home: &Home, namespace: &str) -> Result<(), atomic::WriteError> {
+    let directory = home.namespaces_dir().join(namespace);
+    gone_or(&directory, fs::remove_dir(&directory))
+}
+
+fn gone_or(path: &Path, removed: io::Result<()>) -> Result<(), atomic::WriteError> {
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(atomic::WriteError::Io { path: path.to_path_buf(), action: "remove it", cause: error })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,263 @@
+//! From a queued build to a running runner: its job, its secrets, its process.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::state::Pool;
+use super::{client, managed};
+use crate::access::{registries, sources};
+use crate::buildctl::arguments::GIT_SECRET_VARIABLE;
+use crate::buildctl::job::{Cache, Context, Destination, Job, Leg, LegDaemon, Managed, Ssh};
+use crate::buildctl::runner;
+use crate::buildkit::daemon::fresh;
+use crate::buildkit::install;
+use crate::domain::build::{Build, BuildId};
+use crate::domain::builder::BuilderKind;
+use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::namespace::LOCAL_REGISTRY;
+use crate::domain::platform::Platform;
+use crate::domain::push::CommitId;
+use crate::domain::repository::Source;
+use crate::domain::tree_path::TreePath;
+use crate::source::{Transport, checkout};
+use crate::store::builds;
+use crate::store::process::ProcessId;
+use crate::store::settings::Settings;
+
+/// Starts the runner of a build on the builders that the scheduler chose, unless `abort` becomes true before.
+pub(super) async fn launch(
+    pool: &Arc<Pool>,
+    id: BuildId,
+    legs: &[(String, Vec<Platform>)],
+    abort: &Arc<AtomicBool>,
+) -> Result<ProcessId, Failure> {
+    let (build, settings, legs) = {
+        let state = pool.state();
+        let entry = state.open.get(&id).ok_or_else(|| daemon_failure("the build is gone"))?;
+        let legs = legs
+            .iter()
+            .map(|(name, platforms)| {
+                let runtime =
+                    state.builders.get(name).ok_or_else(|| daemon_failure(format!("builder {name} was removed")))?;
+                Ok((name.clone(), runtime.config.clone(), runtime.address.clone(), platforms.clone()))
+            })
+            .collect::<Result<Vec<_>, Failure>>()?;
+        (entry.build.clone(), state.settings.clone(), legs)
+    };
+    let several = legs.len() > 1;
+    let uses_managed = legs.iter().any(|(_, config, _, _)| config.kind == BuilderKind::Managed);
+    let legs = legs
+        .into_iter()
+        .map(|(name, config, address, platforms)| {
+            let at = |address: Option<String>| {
+                address.ok_or_else(|| daemon_failure(format!("builder {name} has no address")))
+            };
+            let daemon = match config.kind {
+                BuilderKind::Managed => LegDaemon::At { address: at(address)?, tls: None },
+                BuilderKind::Existing => LegDaemon::At { address: at(address)?, tls: config.tls },
+                BuilderKind::Fresh => LegDaemon::Fresh {
+                    tools: managed::tools(&pool.home, &settings).map_err(daemon_failure)?,
+                    config: managed::daemon_config(&settings),
+                },
+                BuilderKind::Provisioned => {
+                    LegDaemon::Provisioned { up: config.up.unwrap_or_default(), down: config.down, tls: config.tls }
+                }
+            };
+            let cache = cache(pool, &settings, &build, platforms.first().filter(|_| several));
+            Ok(Leg { builder: name, daemon, platforms, cache })
+        })
+        .collect::<Result<Vec<_>, Failure>>()?;
+
+    let home = pool.home.clone();
+    let directory = home.build_dir(id.0);
+    let (context, secret) = context(pool, &settings, &build, abort).await?;
+    let docker_config = directory.join(runner::DOCKER_CONFIG_DIR);
+    registries::write_docker_config(&home, &settings, &docker_config)
+        .await
+        .map_err(|error| Failure::new(FailureKind::Credentials, error.to_string()))?;
+    let job = Job {
+        buildctl: install::find(&home)
+            .tools()
+            .ok_or_else(|| daemon_failure("buildctl is missing; run `slipway setup`"))?
+            .buildctl,
+        context,
+        destination: destination(pool, &settings, &build),
+        timeout_seconds: build.settings.timeout.unwrap_or(settings.config.pool.timeout).0.as_secs(),
+        sockets: home.runtime_dir(),
+        managed: uses_managed.then(|| Managed { directory: home.buildkit_dir(), pool_lock: home.pool_lock() }),
+        legs,
+        build,
+    };
+    let work = move || {
+        builds::save(&directory.join(builds::JOB), &job)
+            .map_err(|error| Failure::new(FailureKind::Disk, error.to_string()))?;
+        spawn(&directory, &docker_config, secret.as_deref())
+            .map_err(|error| daemon_failure(format!("cannot start the runner of build {id}: {error}")))
+    };
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(daemon_failure(format!("an internal task failed: {error}"))))
+}
+
+fn daemon_failure(message: impl Into<String>) -> Failure {
+    Failure::new(FailureKind::Daemon, message)
+}
+
+/// The context, and the secret that goes into the runner's environment.
+async fn context(
+    pool: &Pool,
+    settings: &Settings,
+    build: &Build,
+    abort: &Arc<AtomicBool>,
+) -> Result<(Context, Option<String>), Failure> {
+    let source = Source { platform: build.platform.clone(), url: build.source.clone() };
+    let failure = |error: crate::protocol::Error| Failure::new(FailureKind::Source, error.message);
+    let url = sources::parse_url(&source.url).map_err(failure)?;
+    let paths = build.rule.paths().map_err(|error| Failure::new(FailureKind::Source, error.to_string()))?;
+    if let Some(repository) = url.local_path() {
+        let root = pool.home.build_dir(build.id.0).join(runner::CHECKOUT_DIR);
+        let directory = check_out(repository.to_path_buf(), build.commit.clone(), root, paths.context, abort.clone());
+        return Ok((Context::Local { repository: repository.to_path_buf(), directory: directory.await? }, None));
+    }
+    let access = sources::access(&pool.home, settings, &source).await.map_err(failure)?;
+    let credentials = access.credentials;
+    let mut host = url.host().unwrap_or_default().to_owned();
+    if let Some(port) = url.port() {
+        host = format!("{host}:{port}");
+    }
+    let over_http = matches!(url.transport(), Transport::Http | Transport::Https);
+    let (secret_id, secret) = match (credentials.username, credentials.token) {
+        (Some(user), Some(token)) if over_http => {
+            let basic = STANDARD.encode(format!("{user}:{}", token.expose()));
+            (Some(format!("GIT_AUTH_HEADER.{host}")), Some(format!("basic {basic}")))
+        }
+        // BuildKit gives a bare token a user name that the usual hosts accept.
+        (None, Some(token)) if over_http => (Some(format!("GIT_AUTH_TOKEN.{host}")), Some(token.expose().to_owned())),
+        _ => (None, None),
+    };
+    let ssh = (url.transport() == Transport::Ssh).then(|| credentials.ssh_key.map_or(Ssh::Agent, Ssh::Key));
+    let context = url
+        .buildkit_context(build.commit.as_str(), &paths.context)
+        .ok_or_else(|| Failure::new(FailureKind::Source, format!("{url} can't be a build's context")))?;
+    Ok((Context::Git { context, secret_id, ssh }, secret))
+}
+
+/// The tree of a local source at its commit; the context's directory in it.
+///
+/// Here and not in the runner: libgit2 reads the certificates of all authorities when it starts, which takes longer than
+/// many a build; the pool has done it once.
+async fn check_out(
+    repository: PathBuf,
+    commit: CommitId,
+    root: PathBuf,
+    context: TreePath,
+    abort: Arc<AtomicBool>,
+) -> Result<PathBuf, Failure> {
+    let work = move || -> Result<PathBuf, String> {
+        // A pool that was killed may have left a part of it.
+        if root.exists() {
+            fs::remove_dir_all(&root).map_err(|error| format!("cannot remove {}: {error}", root.display()))?;
+        }
+        checkout::checkout(&repository, commit.as_str(), &root, &abort).map_err(|error| error.to_string())?;
+        checkout::resolve_inside(&root, &context).map_err(|error| error.to_string())
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(|error| Failure::new(FailureKind::Source, error)),
+        Err(error) => Err(daemon_failure(format!("an internal task failed: {error}"))),
+    }
+}
+
+fn destination(pool: &Pool, settings: &Settings, build: &Build) -> Destination {
+    if build.registry == LOCAL_REGISTRY {
+        return Destination::Layout { directory: pool.home.image_layout(&build.namespace, &build.repository) };
+    }
+    let image = format!("{}/{}", build.registry, build.path());
+    let of_host = settings.registry(host_of(&image));
+    Destination::Registry { image, plain_http: of_host.plain_http, ca: of_host.ca.map(PathBuf::from) }
+}
+
+/// A rule's cache; that of one platform where several builders share the work.
+fn cache(pool: &Pool, settings: &Settings, build: &Build, platform: Option<&Platform>) -> Cache {
+    let of_platform = platform.map_or_else(String::new, |platform| format!("-{}", platform.as_str().replace('/', "-")));
+    if build.registry == LOCAL_REGISTRY {
+        let directory =
+            pool.home.cache_layout(&build.namespace, &build.repository, &format!("{}{of_platform}", build.rule.name));
+        return Cache::Layout { directory };
+    }
+    let image = format!("{}/{}", build.registry, build.path());
+    let plain_http = settings.registry(host_of(&image)).plain_http;
+    Cache::Registry { reference: format!("{image}:buildcache-{}{of_platform}", build.rule.name), plain_http }
+}
+
+fn host_of(image: &str) -> &str {
+    image.split('/').next().unwrap_or(image)
+}
+
+/// Starts `slipway runner` in a session of its own. It begins only once its process is on record: should this pool die before,
+/// its end of the pipe closes, the runner leaves without a trace, and no build ever has two.
+fn spawn(directory: &Path, docker_config: &Path, secret: Option<&str>) -> std::io::Result<ProcessId> {
+    let errors = fs::OpenOptions::new().create(true).append(true).open(directory.join(runner::ERRORS))?;
+    let mut command = Command::new(client::own_program()?);
+    command
+        .arg0("slipway")
+        .arg("runner")
+        .arg(directory)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(errors)
+        .current_dir("/")
+        .env("DOCKER_CONFIG", docker_config);
+    match secret {
+        Some(secret) => command.env(GIT_SECRET_VARIABLE, secret),
+        None => command.env_remove(GIT_SECRET_VARIABLE),
+    };
+    client::in_own_session(&mut command);
+    let mut child = command.spawn()?;
+    let pid = child.id();
+    let begin = child.stdin.take();
+    // Its end is awaited through its pidfd; this only collects it.
+    std::thread::Builder::new().name("reap".into()).stack_size(64 * 1024).spawn(move || child.wait())?;
+    let pid = i32::try_from(pid).map_err(std::io::Error::other)?;
+    let process = ProcessId::of(pid)?.ok_or_else(|| std::io::Error::other("it ended at once"))?;
+    // For the next pool, should this one end before the runner does.
+    builds::save(&directory.join(builds::RUNNER), &process).map_err(std::io::Error::other)?;
+    if let Some(mut begin) = begin {
+        // One that has ended meanwhile is seen to have ended.
+        let _ = begin.write_all(runner::BEGIN);
+    }
+    Ok(process)
+}
+
+/// Removes what a build needs only while it runs, also where its runner was killed.
+pub(super) async fn clean_up(pool: &Arc<Pool>, id: BuildId) {
+    let directory = pool.home.build_dir(id.0);
+    let fresh = runner::fresh_directories(&directory);
+    for directory in fresh {
+        if let Err(error) = fresh::discard(&directory).await {
+            tracing::warn!("cannot remove the builder of build {id}: {error}");
+        }
+    }
+    let left_up = directory.clone();
+    // A machine may take minutes to go; the build's end does not wait for that.
+    tokio::spawn(async move {
+        for error in runner::take_down_leftovers(&left_up).await {
+            tracing::warn!("a builder of build {id} is still up: {error}");
+        }
+    });
+    for leftover in [runner::DOCKER_CONFIG_DIR, runner::CHECKOUT_DIR] {
+        let leftover = directory.join(leftover);
+        if leftover.exists()
+            && let Err(error) = tokio::fs::remove_dir_all(&leftover).await
+        {
+            tracing::warn!("cannot remove {}: {error}", leftover.display());
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The managed daemon that the settings ask for: its programs and its configuration.
+
+use std::collections::BTreeMap;
+
+use crate::buildkit::config::{self, Registry};
+use crate::buildkit::daemon::{Spec, Tools};
+use crate::buildkit::install;
+use crate::store::Home;
+use crate::store::settings::Settings;
+
+/// The daemon that the settings ask for.
+///
+/// # Errors
+/// What is missing and the command that mends it.
+pub(super) fn spec(home: &Home, settings: &Settings) -> Result<Spec, String> {
+    let dir = home.buildkit_dir();
+    Ok(Spec::new(&dir, &home.runtime_dir().join("bk"), tools(home, settings)?, &daemon_config(settings)))
+}
+
+/// The programs of a managed or fresh daemon.
+///
+/// # Errors
+/// What is missing and the command that mends it.
+pub(super) fn tools(home: &Home, settings: &Settings) -> Result<Tools, String> {
+    let found = install::find(home);
+    let rootless = is_rootless(settings);
+    let missing = found.missing();
+    let Some(tools) = found.tools().filter(|_| missing.is_empty()) else {
+        let missing: Vec<String> =
+            missing.iter().map(|missing| format!("{} is missing ({})", missing.name, missing.mend)).collect();
+        return Err(missing.join("; "));
+    };
+    let (Some(buildkitd), Some(runtime)) = (tools.buildkitd, tools.runtime) else {
+        return Err("BuildKit is not complete; run `slipway setup`".into());
+    };
+    Ok(Tools { buildkitd, runtime, rootlesskit: tools.rootlesskit.filter(|_| rootless) })
+}
+
+/// Whether managed daemons run without root.
+pub fn is_rootless(settings: &Settings) -> bool {
+    settings.config.buildkit.rootless.unwrap_or_else(|| !rustix::process::geteuid().is_root())
+}
+
+/// A managed daemon's configuration, from slipway's.
+pub(super) fn daemon_config(settings: &Settings) -> config::Config {
+    let buildkit = &settings.config.buildkit;
+    let mut registries: BTreeMap<String, Registry> = BTreeMap::new();
+    for (host, of_host) in &settings.registries {
+        let registry = registries.entry(host.clone()).or_default();
+        registry.http = of_host.plain_http;
+        registry.ca.extend(of_host.ca.as_ref().map(Into::into));
+        registry.mirrors.extend(of_host.mirrors.iter().cloned());
+    }
+    for (host, mirrors) in &buildkit.mirrors {
+        registries.entry(host.clone()).or_default().mirrors.extend(mirrors.iter().cloned());
+    }
+    let gc = config::Gc { max_used_space: buildkit.cache_size.map(|size| size.0.to_string()), ..config::Gc::default() };
+    config::Config { gc, registries, ..config::Config::default() }
+}

@@ -1,0 +1,320 @@
+//! The pool's main loop: take the lock, take over what an earlier pool left, serve, schedule, end.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::Utc;
+use rustix::fs::FlockOperation;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+
+use super::schedule::{Decision, schedule};
+use super::state::{Pool, State};
+use super::{builders, enqueue, entities, retention, server};
+use crate::buildkit::daemon::in_use;
+use crate::domain::build::{BuildId, BuildState};
+use crate::domain::config::ByteSize;
+use crate::store::process::ProcessId;
+use crate::store::settings::{self, Settings};
+use crate::store::watch::{self, Change};
+use crate::store::{Home, atomic, builds};
+
+/// The exit status of a pool that finds another one running.
+pub(super) const ALREADY_RUNS: u8 = 3;
+/// How soon a full disk is looked at again.
+const DISK_AGAIN: Duration = Duration::from_secs(2);
+/// How often builds that are no longer kept are deleted.
+const RETENTION_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// Why a pool does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    /// Another one holds the lock.
+    #[error("a pool runs already in {home}, as process {pid}; `slipway pool status` shows it", home = home.display())]
+    AlreadyRuns {
+        /// The home.
+        home: PathBuf,
+        /// The other pool's process.
+        pid: String,
+    },
+    /// The home can't be used.
+    #[error("the pool cannot use {path}: {source}", path = path.display())]
+    Home {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl PoolError {
+    /// The status that the process ends with.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            PoolError::AlreadyRuns { .. } => ALREADY_RUNS,
+            PoolError::Home { .. } => 1,
+        }
+    }
+}
+
+/// Runs the pool of a home until it is told to stop.
+///
+/// # Errors
+/// When another one runs, or the home can't be used.
+pub async fn run(home: Home) -> Result<(), PoolError> {
+    let at = |path: PathBuf| move |source| PoolError::Home { path, source };
+    home.create().map_err(at(home.state_dir().to_path_buf()))?;
+    atomic::create_dir_all(&home.buildkit_dir()).map_err(|error| at(home.buildkit_dir())(io::Error::other(error)))?;
+    let lock = take_lock(&home)?;
+    if let Err(error) = settings::clean(&home) {
+        tracing::warn!("{error}");
+    }
+    let listing = builds::list(&home).map_err(at(home.builds_dir()))?;
+    let listener = listen(&home).map_err(at(home.pool_socket()))?;
+    // Before the files are read: an edit in between would never be noticed.
+    let edits = watch_edits(&home);
+
+    let pool = Arc::new(Pool {
+        started_at: Utc::now(),
+        state: Mutex::new(State {
+            settings: Settings::take_over(&home, &Settings::default()),
+            open: std::collections::BTreeMap::new(),
+            next_id: listing.ids.last().map_or(1, |id| id.0 + 1),
+            builders: std::collections::BTreeMap::new(),
+            blocked: None,
+        }),
+        admission: tokio::sync::Mutex::new(()),
+        edits: tokio::sync::Mutex::new(()),
+        wake: Notify::new(),
+        stopping: tokio::sync::watch::Sender::new(false),
+        home,
+    });
+    tracing::info!("the pool of {} runs as process {}", pool.home.state_dir().display(), std::process::id());
+    for problem in pool.state().settings.problems.values() {
+        tracing::warn!("{problem}");
+    }
+    if let Err(error) = in_use::withdraw_stop_request(&pool.home.buildkit_dir()) {
+        tracing::warn!("{error}");
+    }
+    take_over(&pool, listing.open).await;
+    builders::follow_settings(&pool);
+
+    let server = tokio::spawn(server::serve(pool.clone(), listener));
+    let edits = tokio::spawn(follow_edits(pool.clone(), edits));
+    let keeper = tokio::spawn(keep(pool.clone()));
+    let scheduler = tokio::spawn(schedule_all(pool.clone()));
+    wait_for_end(&pool).await;
+    scheduler.abort();
+    edits.abort();
+    keeper.abort();
+    end(&pool).await;
+    let _ = fs::remove_file(pool.home.pool_socket());
+    // Clients that ask from here on start a new pool; those that wait are told.
+    let _ = server.await;
+    drop(lock);
+    let _ = in_use::stop_if_idle(&pool.home.buildkit_dir(), &pool.home.pool_lock()).await;
+    tracing::info!("the pool ended");
+    Ok(())
+}
+
+/// One pool for each home.
+fn take_lock(home: &Home) -> Result<File, PoolError> {
+    let path = home.pool_lock();
+    let error = |source| PoolError::Home { path: path.clone(), source };
+    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(error)?;
+    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut pid = String::new();
+        let _ = file.read_to_string(&mut pid);
+        return Err(PoolError::AlreadyRuns { home: home.state_dir().to_path_buf(), pid: pid.trim().to_owned() });
+    }
+    let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+    // The number is for people; on a full disk the lock holds without it.
+    let _ = written;
+    Ok(file)
+}
+
+/// The socket, for this user alone. Whoever holds the lock may take the place of a dead pool's socket.
+fn listen(home: &Home) -> io::Result<UnixListener> {
+    let path = home.pool_socket();
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Carries on with the builds that an earlier pool left open; the newest first, so that a build that was tried again already is
+/// not tried again twice.
+async fn take_over(pool: &Arc<Pool>, open: std::collections::BTreeSet<BuildId>) {
+    for id in open.into_iter().rev() {
+        let directory = pool.home.build_dir(id.0);
+        if !directory.join(builds::RECORD).exists() {
+            // Its client was never told that it is queued.
+            tracing::warn!("build {id} was never recorded; its directory is removed");
+            let _ = fs::remove_dir_all(&directory);
+            continue;
+        }
+        if let Err(error) = atomic::clean(&directory) {
+            tracing::warn!("{error}");
+        }
+        let build = match builds::load(&pool.home, id) {
+            Ok(build) => build,
+            Err(error) => {
+                tracing::error!("build {id} can't be taken over: {error}");
+                continue;
+            }
+        };
+        if build.state.is_final() {
+            if let Err(error) = builds::close(&directory) {
+                tracing::warn!("cannot close build {id}: {error}");
+            }
+            continue;
+        }
+        let runner = builds::load_if_there::<ProcessId>(&directory.join(builds::RUNNER)).ok().flatten();
+        match runner {
+            // Its record may not say yet that it runs: the pool died in between.
+            Some(runner) => adopt(pool, build, runner).await,
+            None if build.state == BuildState::Running => {
+                enqueue::enter(pool, build, Some(ProcessId { pid: 0, start: 0 }));
+            }
+            None => enqueue::enter(pool, build, None),
+        }
+    }
+}
+
+async fn adopt(pool: &Arc<Pool>, mut build: crate::domain::build::Build, runner: ProcessId) {
+    let id = build.id;
+    if build.state != BuildState::Running {
+        let job = pool.home.build_dir(id.0).join(builds::JOB);
+        let job = builds::load_if_there::<crate::buildctl::job::Job>(&job).ok().flatten();
+        build.builders = job.map(|job| job.legs.into_iter().map(|leg| leg.builder).collect()).unwrap_or_default();
+        let _ = build.become_state(BuildState::Running, format!("builds on {}", build.builders.join(", ")), Utc::now());
+    }
+    tracing::info!(
+        "build {id} is carried on with (runner {}, {})",
+        runner.pid,
+        if runner.is_alive() { "alive" } else { "gone" }
+    );
+    enqueue::enter(pool, build, Some(runner));
+}
+
+/// Starts what can be started, whenever something changed, and tells the rest why it waits.
+async fn schedule_all(pool: Arc<Pool>) {
+    let mut asked_for_platforms = false;
+    loop {
+        let now = Utc::now();
+        let blocked = disk_is_low(&pool);
+        let (next, lacks_platform) = {
+            let mut state = pool.state();
+            state.blocked = blocked;
+            let waiting = state.waiting();
+            let decisions = schedule(now, &waiting, &state.builder_views(), &state.pool_view());
+            let lacks = decisions
+                .values()
+                .any(|decision| matches!(decision, Decision::Hold(reason) if reason.starts_with(super::schedule::NO_PLATFORM)));
+            state.apply(decisions, now);
+            let retry_at = waiting.iter().filter_map(|build| build.not_before).filter(|at| *at > now).min();
+            let next = retry_at.map(|at| (at - now).to_std().unwrap_or_default() + Duration::from_millis(1));
+            let disk = state.blocked.is_some().then_some(DISK_AGAIN);
+            (next.into_iter().chain(disk).min(), lacks)
+        };
+        if lacks_platform && !asked_for_platforms {
+            // Emulators may have been installed since the builders were asked.
+            asked_for_platforms = true;
+            builders::refresh_platforms(&pool).await;
+            continue;
+        }
+        asked_for_platforms = lacks_platform;
+        let timer = async {
+            match next {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = pool.wake.notified() => asked_for_platforms = false,
+            () = timer => {}
+        }
+    }
+}
+
+/// Why nothing may start for lack of space, where builds wait.
+fn disk_is_low(pool: &Pool) -> Option<String> {
+    let min_free = {
+        let state = pool.state();
+        if state.open.is_empty() {
+            return None;
+        }
+        state.settings.config.pool.min_free
+    };
+    let directory = pool.home.state_dir();
+    let stat = rustix::fs::statvfs(directory).ok()?;
+    let free = ByteSize(stat.f_bavail.saturating_mul(stat.f_frsize));
+    (free < min_free).then(|| {
+        format!(
+            "only {free} are free in {}, and pool.min_free is {min_free}; free some space, and it goes on by itself",
+            directory.display()
+        )
+    })
+}
+
+/// Watches what people edit by hand.
+fn watch_edits(home: &Home) -> watch::Watcher {
+    watch::watch(vec![
+        home.config_file(),
+        home.namespaces_dir(),
+        home.builders_dir(),
+        home.registries_dir(),
+        home.platforms_dir(),
+    ])
+}
+
+/// Takes over what people edit by hand.
+async fn follow_edits(pool: Arc<Pool>, mut edits: watch::Watcher) {
+    while let Some(change) = edits.next().await {
+        match change {
+            Change::Polling { reason } => tracing::warn!("{reason}"),
+            Change::Files(paths) => {
+                if entities::reload(&pool).await {
+                    let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+                    tracing::info!("taken over: {}", paths.join(", "));
+                }
+            }
+        }
+    }
+}
+
+async fn keep(pool: Arc<Pool>) {
+    loop {
+        retention::apply(&pool).await;
+        tokio::time::sleep(RETENTION_EVERY).await;
+    }
+}
+
+async fn wait_for_end(pool: &Pool) {
+    let on = |kind| signal(kind).expect("a handler for a signal that can be caught");
+    let (mut terminate, mut interrupt) = (on(SignalKind::terminate()), on(SignalKind::interrupt()));
+    tokio::select! {
+        () = pool.stopped() => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    pool.stopping.send_replace(true);
+}
+
+/// Leaves the running builds to their runners, and the managed daemon to the last of them.
+async fn end(pool: &Arc<Pool>) {
+    let running =
+        pool.state().open.values().any(|entry| entry.starting.is_some() || entry.build.state == BuildState::Running);
+    if running && let Err(error) = in_use::ask_to_stop_when_idle(&pool.home.buildkit_dir()) {
+        tracing::warn!("{error}");
+    }
+    builders::leave(pool, running).await;
+}

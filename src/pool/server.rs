@@ -1,0 +1,172 @@
+//! The pool's socket: one call, one answer, for each connection.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::state::{Order, Pool};
+use super::{builders, enqueue, entities};
+use crate::domain::build::{Build, BuildId, BuildState, CancelRequest};
+use crate::protocol::{Answer, Call, Error, ErrorKind, PoolStatus, Reply, Request, VERSION};
+
+/// A call is small; a longer one is not from a client of ours.
+const LONGEST_CALL_BYTES: u64 = 4 * 1024 * 1024;
+
+/// How long clients that are being answered when the pool ends may take.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+/// Accepts clients until the pool ends, and answers those that are there.
+pub(super) async fn serve(pool: Arc<Pool>, listener: UnixListener) {
+    let mut conversations = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    let pool = pool.clone();
+                    conversations.spawn(async move {
+                        if let Err(error) = converse(&pool, stream).await {
+                            tracing::debug!("a client left: {error}");
+                        }
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!("cannot accept a client: {error}");
+                    // Out of file descriptors, most likely: others must close theirs first.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+            Some(_) = conversations.join_next() => {}
+            () = pool.stopped() => break,
+        }
+    }
+    drop(listener);
+    let _ = tokio::time::timeout(LAST_ANSWERS, async { while conversations.join_next().await.is_some() {} }).await;
+}
+
+async fn converse(pool: &Arc<Pool>, mut stream: UnixStream) -> io::Result<()> {
+    let (read, mut write) = stream.split();
+    let mut line = String::new();
+    let mut read = BufReader::new(read.take(LONGEST_CALL_BYTES));
+    tokio::select! {
+        length = read.read_line(&mut line) => length?,
+        () = pool.stopped() => return Ok(()),
+    };
+    let answer = match serde_json::from_str::<Call>(&line) {
+        // The way out of a mismatch must be open to every version.
+        Ok(call) if call.version == VERSION || matches!(call.request, Request::Stop) => {
+            match answer(pool, call.request).await {
+                Ok(reply) => Answer::Reply(reply),
+                Err(error) => Answer::Error(error),
+            }
+        }
+        // A newer client's request need not parse here: tell it why.
+        _ => Answer::Error(Error::new(
+            ErrorKind::Unreachable,
+            format!(
+                "the pool that runs is slipway {} and does not understand this client; `slipway pool stop` ends it (builds go on), and the next command starts a new one",
+                env!("CARGO_PKG_VERSION")
+            ),
+        )),
+    };
+    let mut text = serde_json::to_vec(&answer)?;
+    text.push(b'\n');
+    write.write_all(&text).await?;
+    write.shutdown().await
+}
+
+async fn answer(pool: &Arc<Pool>, request: Request) -> Result<Reply, Error> {
+    match request {
+        Request::Status => Ok(Reply::Status(Box::new(status(pool)))),
+        Request::Stop => {
+            pool.stopping.send_replace(true);
+            Ok(Reply::Done)
+        }
+        Request::OpenBuilds => Ok(Reply::Builds(pool.state().open.values().map(|entry| entry.build.clone()).collect())),
+        Request::Save { entity, mode } => entities::save(pool, *entity, mode).await.map(|()| Reply::Done),
+        Request::Delete(name) => entities::delete(pool, name).await.map(|()| Reply::Done),
+        Request::Start { path, rule, by } => enqueue::start(pool, &path, rule.as_deref(), by).await,
+        Request::Replay { path, rule, reference, by } => enqueue::replay(pool, &path, &rule, reference, by).await,
+        Request::Retry { id, by } => enqueue::retry(pool, id, by).await,
+        Request::Cancel { id, by } => cancel(pool, id, by).await,
+        Request::Wait { id, known } => {
+            wait(pool, id, known.as_deref()).await.map(|build| Reply::Build(Box::new(build)))
+        }
+        Request::DeleteTag { path, tag } => entities::delete_tag(pool, &path, &tag).await.map(|()| Reply::Done),
+    }
+}
+
+fn status(pool: &Pool) -> PoolStatus {
+    let state = pool.state();
+    let running = state.open.values().filter(|entry| entry.build.state == BuildState::Running).count();
+    PoolStatus {
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        started_at: pool.started_at,
+        running,
+        queued: state.open.len() - running,
+        limit: state.limit(),
+        builders: builders::statuses(&state),
+        problems: state.settings.problems.values().cloned().collect(),
+    }
+}
+
+async fn cancel(pool: &Arc<Pool>, id: BuildId, by: String) -> Result<Reply, Error> {
+    let orders = {
+        let state = pool.state();
+        match state.open.get(&id) {
+            Some(entry) => entry.orders.clone(),
+            None => {
+                drop(state);
+                let build = finished(pool, id)?;
+                return Err(Error::new(
+                    ErrorKind::Refused,
+                    format!("build {id} is {} already; there is nothing to cancel", build.state),
+                ));
+            }
+        }
+    };
+    // The task may end between the look and the word: then the wait below tells how.
+    let _ = orders.send(Order::Cancel(CancelRequest { by, at: chrono::Utc::now() })).await;
+    wait(pool, id, None).await.map(|build| Reply::Build(Box::new(build)))
+}
+
+/// Waits for a build's end, or for another reason than the known one.
+async fn wait(pool: &Arc<Pool>, id: BuildId, known: Option<&str>) -> Result<Build, Error> {
+    let watching = pool.state().open.get(&id).map(|entry| entry.news.subscribe());
+    let Some(mut news) = watching else {
+        return finished(pool, id);
+    };
+    let gone = || {
+        Error::new(ErrorKind::Unreachable, format!("the pool ended while build {id} was waited for; the build goes on"))
+    };
+    tokio::select! {
+        build = next_news(&mut news, known) => match build {
+            Some(build) => Ok(Build::clone(&build)),
+            None => finished(pool, id),
+        },
+        () = pool.stopped() => Err(gone()),
+    }
+}
+
+/// The record once it is final or has another reason; none where the build's task is gone.
+async fn next_news(news: &mut watch::Receiver<Arc<Build>>, known: Option<&str>) -> Option<Arc<Build>> {
+    let is_news = |build: &Arc<Build>| build.state.is_final() || known.is_some_and(|known| known != build.reason);
+    news.wait_for(is_news).await.ok().map(|build| build.clone())
+}
+
+/// The record of a build that is not open.
+pub(super) fn finished(pool: &Pool, id: BuildId) -> Result<Build, Error> {
+    let file = pool.home.build_dir(id.0).join(crate::store::builds::RECORD);
+    if !file.exists() {
+        return Err(Error::new(
+            ErrorKind::NotFound,
+            format!("there is no build {id}; `slipway build list` shows them"),
+        ));
+    }
+    crate::store::builds::load(&pool.home, id).map_err(|error| Error::new(ErrorKind::Failed, error.to_string()))
+}
