@@ -1,2 +1,7 @@
-//! The command line.
-fn main() {}
+//! The command line, nothing more.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    slipway::cli::main()
+}

@@ -1,1 +1,171 @@
-//! The command line: one file for each noun.
+//! The command line: one file for each noun. A contract: scripts rely on it.
+//!
+//! Results go to stdout, progress and errors to stderr. Exit status: 0 done, 1 failed, 2 wrong use, 3 not found, 4 refused by a
+//! rule, 5 the pool or a builder cannot be reached.
+
+mod apply;
+mod build;
+mod build_view;
+mod builder;
+mod demo;
+mod doctor;
+mod error;
+mod follow;
+mod namespace;
+mod output;
+mod pool;
+mod registry;
+mod repo;
+mod rule;
+mod rule_match;
+pub mod setup;
+mod source;
+mod tag;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use error::CliError;
+pub use output::Format;
+
+use crate::store::Home;
+
+/// Turn git pushes into container images on machines that you own.
+#[derive(Debug, Parser)]
+#[command(name = "slipway", version, max_term_width = 100, arg_required_else_help = true)]
+struct Cli {
+    /// How results are printed
+    #[arg(long, value_enum, default_value = "text", global = true)]
+    output: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Set up what is missing, build a sample, and name its image
+    Demo(demo::Demo),
+    /// Find or install buildctl, buildkitd and an OCI runtime
+    Setup(setup::Setup),
+    /// Say what works and what does not, with the mend
+    Doctor,
+    /// Namespaces: groups of repositories with shared defaults
+    #[command(subcommand, visible_alias = "ns")]
+    Namespace(namespace::Verb),
+    /// Image repositories, each bound to a source
+    #[command(subcommand, visible_alias = "repository")]
+    Repo(repo::Verb),
+    /// Rules: which refs to build, and how
+    #[command(subcommand)]
+    Rule(rule::Verb),
+    /// Builders: BuildKit daemons that builds can run on
+    #[command(subcommand)]
+    Builder(builder::Verb),
+    /// Settings of registries
+    #[command(subcommand)]
+    Registry(registry::Verb),
+    /// Builds
+    #[command(subcommand)]
+    Build(build::Verb),
+    /// Image tags
+    #[command(subcommand)]
+    Tag(tag::Verb),
+    /// The background pool
+    #[command(subcommand)]
+    Pool(pool::Verb),
+    /// Make namespaces, repositories and rules as TOML files say, shown as a diff first
+    Apply(apply::Apply),
+    /// Print a shell's completions
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+    /// Own the buildctl of one build; the pool starts it
+    #[command(hide = true)]
+    Runner {
+        /// The build's directory
+        directory: PathBuf,
+    },
+}
+
+/// Parses the command line, does what it says, and tells how it ended.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let format = cli.output;
+    match run(cli) {
+        Ok(code) => code,
+        Err(CliError::OutputGone) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&error, format);
+            ExitCode::from(error.exit_status())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, CliError> {
+    // These need no home, and the runner no runtime of ours.
+    match &cli.command {
+        Command::Runner { directory } => {
+            return Ok(match crate::buildctl::runner::run(directory) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("{error}");
+                    ExitCode::FAILURE
+                }
+            });
+        }
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "slipway", &mut text);
+            return output::print_bytes(&text).map(|()| ExitCode::SUCCESS);
+        }
+        Command::Man => {
+            let mut text = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut text).map_err(CliError::io("render the manual page"))?;
+            return output::print_bytes(&text).map(|()| ExitCode::SUCCESS);
+        }
+        Command::Rule(rule::Verb::Match(verb)) => return verb.run(cli.output),
+        _ => {}
+    }
+    let home = Home::from_env().map_err(|error| CliError::usage(error.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(CliError::io("start"))?;
+    let format = cli.output;
+    runtime.block_on(async {
+        let done = match cli.command {
+            Command::Demo(demo) => return demo.run(&home, format).await,
+            Command::Setup(setup) => {
+                return setup.run(&home, format).await.map_err(|error| CliError::failed(error.to_string()));
+            }
+            Command::Doctor => return doctor::run(&home, format).await,
+            Command::Namespace(verb) => verb.run(&home, format).await,
+            Command::Repo(verb) => verb.run(&home, format).await,
+            Command::Rule(verb) => verb.run(&home, format).await,
+            Command::Builder(verb) => verb.run(&home, format).await,
+            Command::Registry(verb) => verb.run(&home, format).await,
+            Command::Build(verb) => return verb.run(&home, format).await,
+            Command::Tag(verb) => verb.run(&home, format).await,
+            Command::Pool(verb) => return verb.run(home, format).await,
+            Command::Apply(apply) => apply.run(&home, format).await,
+            Command::Completions { .. } | Command::Man | Command::Runner { .. } => Ok(()),
+        };
+        done.map(|()| ExitCode::SUCCESS)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

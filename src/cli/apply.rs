@@ -1,0 +1,290 @@
+//! `slipway apply`: namespaces, repositories and rules from TOML, shown as a diff first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::output::{Format, print, print_bytes, say};
+use super::{CliError, source};
+use crate::domain::name::{NameKind, RepositoryPath, check};
+use crate::domain::namespace::Namespace;
+use crate::domain::repository::{BuildSettings, Repository, Source, Visibility};
+use crate::domain::rule::Rule;
+use crate::pool::client;
+use crate::protocol::{Entity, EntityName, Request, SaveMode};
+use crate::store::settings::Settings;
+use crate::store::{Home, edit, read};
+
+/// Make namespaces, repositories and rules as TOML files say.
+///
+/// A file has [[namespace]] and [[repository]] entries, or is one of the files under namespaces/ as it is. What no file names is
+/// left alone.
+#[derive(Debug, Args)]
+pub(super) struct Apply {
+    /// A file, or - for standard input; may be given again
+    #[arg(long, short = 'f', required = true, value_name = "FILE", num_args = 1..)]
+    file: Vec<PathBuf>,
+    /// Delete the repositories of the named namespaces that no file names
+    #[arg(long)]
+    prune: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// A file of many things.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Bundle {
+    #[serde(default)]
+    namespace: Vec<NamedNamespace>,
+    #[serde(default)]
+    repository: Vec<NamedRepository>,
+}
+
+/// `[[namespace]]`. Written out rather than flattened: flattening would let unknown keys pass.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NamedNamespace {
+    name: String,
+    registry: Option<String>,
+    auto_create: Option<bool>,
+    visibility: Option<Visibility>,
+    immutable: Option<bool>,
+    accelerate: Option<bool>,
+    summary: Option<String>,
+    source: Option<Source>,
+}
+
+/// `[[repository]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NamedRepository {
+    name: RepositoryPath,
+    visibility: Option<Visibility>,
+    immutable: Option<bool>,
+    accelerate: Option<bool>,
+    summary: Option<String>,
+    description: Option<String>,
+    source: Option<Source>,
+    build: Option<BuildSettings>,
+    #[serde(default)]
+    rule: Vec<Rule>,
+}
+
+impl NamedNamespace {
+    fn over(self, mut value: Namespace) -> (String, Namespace) {
+        use super::namespace::set;
+        set(&mut value.registry, self.registry);
+        set(&mut value.auto_create, self.auto_create);
+        set(&mut value.visibility, self.visibility);
+        set(&mut value.immutable, self.immutable);
+        set(&mut value.accelerate, self.accelerate);
+        set(&mut value.summary, self.summary);
+        value.source = self.source.or(value.source);
+        (self.name, value)
+    }
+}
+
+impl NamedRepository {
+    /// Rules that the file names replace those of their name; the others stay.
+    fn over(self, mut value: Repository) -> (RepositoryPath, Repository) {
+        use super::namespace::set;
+        set(&mut value.visibility, self.visibility);
+        set(&mut value.immutable, self.immutable);
+        set(&mut value.accelerate, self.accelerate);
+        set(&mut value.summary, self.summary);
+        set(&mut value.description, self.description);
+        value.source = self.source.or(value.source);
+        set(&mut value.build, self.build);
+        for rule in self.rule {
+            match value.rules.iter_mut().find(|other| other.name == rule.name) {
+                Some(other) => *other = rule,
+                None => value.rules.push(rule),
+            }
+        }
+        (self.name, value)
+    }
+}
+
+/// What is to be, by name.
+#[derive(Default)]
+struct Wanted {
+    namespaces: BTreeMap<String, Namespace>,
+    repositories: BTreeMap<RepositoryPath, Repository>,
+}
+
+/// What was done: the JSON of `apply`.
+#[derive(Serialize)]
+struct Done {
+    applied: Vec<String>,
+    deleted: Vec<String>,
+}
+
+impl Apply {
+    pub(super) async fn run(self, home: &Home, format: Format) -> Result<(), CliError> {
+        let settings = source::settings(home);
+        let mut wanted = Wanted::default();
+        for file in &self.file {
+            wanted.read(file, &settings)?;
+        }
+        wanted.check(&settings)?;
+        let changes = wanted.changes(home, &settings)?;
+        let pruned: Vec<RepositoryPath> = if self.prune { wanted.left_out(&settings) } else { Vec::new() };
+        if format == Format::Text {
+            for (_, diff) in &changes {
+                print_bytes(diff.as_bytes())?;
+            }
+            for path in &pruned {
+                print_bytes(format!("delete repository {path}\n").as_bytes())?;
+            }
+        }
+        if changes.is_empty() && pruned.is_empty() {
+            say("nothing to change");
+        } else if !self.yes && !source::confirm(&format!("apply {} changes?", changes.len() + pruned.len()))? {
+            say("nothing was changed");
+            return Ok(());
+        }
+        let mut done = Done { applied: Vec::new(), deleted: Vec::new() };
+        for (entity, _) in changes {
+            done.applied.push(entity.name().to_string());
+            let request = Request::Save { entity: Box::new(entity), mode: SaveMode::Apply };
+            client::ask(home, request).await?;
+        }
+        for path in pruned {
+            let name = EntityName::Repository(path);
+            done.deleted.push(name.to_string());
+            client::ask(home, Request::Delete(name)).await?;
+        }
+        print(format, &done, || {
+            done.applied
+                .iter()
+                .map(|name| format!("applied {name}\n"))
+                .chain(done.deleted.iter().map(|name| format!("deleted {name}\n")))
+                .collect()
+        })
+    }
+}
+
+impl Wanted {
+    fn read(&mut self, file: &Path, settings: &Settings) -> Result<(), CliError> {
+        let usage = |error: read::ReadError| match error.missing {
+            true => CliError::not_found(error.to_string()),
+            false => CliError::usage(format!("{error}\n{}", error.excerpt())),
+        };
+        let (text, shown) = if file == Path::new("-") {
+            let text = std::io::read_to_string(std::io::stdin()).map_err(CliError::io("read standard input"))?;
+            (text, PathBuf::from("<stdin>"))
+        } else {
+            (read::text(file).map_err(usage)?, file.to_path_buf())
+        };
+        match name_by_place(file) {
+            Some(Named::Namespace(name)) => {
+                self.namespaces.insert(name, read::parse(&shown, &text).map_err(usage)?);
+            }
+            Some(Named::Repository(path)) => {
+                self.repositories.insert(path, read::parse(&shown, &text).map_err(usage)?);
+            }
+            None => {
+                let bundle: Bundle = read::parse(&shown, &text).map_err(usage)?;
+                for namespace in bundle.namespace {
+                    let old = settings.namespaces.get(&namespace.name).cloned().unwrap_or_default();
+                    let (name, value) = namespace.over(old);
+                    self.namespaces.insert(name, value);
+                }
+                for repository in bundle.repository {
+                    let path = &repository.name;
+                    let namespace =
+                        self.namespaces.get(&path.namespace).or_else(|| settings.namespaces.get(&path.namespace));
+                    let fresh = namespace.cloned().unwrap_or_default().new_repository(&path.repository);
+                    let old = settings.repositories.get(path).cloned().unwrap_or(fresh);
+                    let (path, value) = repository.over(old);
+                    self.repositories.insert(path, value);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All problems at once, before anything is written.
+    fn check(&self, settings: &Settings) -> Result<(), CliError> {
+        let mut problems = Vec::new();
+        for (name, namespace) in &self.namespaces {
+            problems.extend(check(NameKind::Namespace, name).err().map(|error| error.to_string()));
+            problems.extend(namespace.problems().into_iter().map(|problem| format!("namespace {name:?}: {problem}")));
+        }
+        for (path, repository) in &self.repositories {
+            problems.extend(repository.problems().into_iter().map(|problem| format!("repository {path}: {problem}")));
+            let known =
+                self.namespaces.contains_key(&path.namespace) || settings.namespaces.contains_key(&path.namespace);
+            if !known {
+                problems.push(format!(
+                    "repository {path}: there is no namespace {:?}; add a [[namespace]] of that name",
+                    path.namespace
+                ));
+            }
+        }
+        if problems.is_empty() { Ok(()) } else { Err(CliError::usage(problems.join("\n"))) }
+    }
+
+    /// What differs from what is there, each with its diff; namespaces first.
+    fn changes(&self, home: &Home, settings: &Settings) -> Result<Vec<(Entity, String)>, CliError> {
+        let mut changes = Vec::new();
+        let failed = |error: edit::SaveError| CliError::failed(error.to_string());
+        for (name, value) in &self.namespaces {
+            if settings.namespaces.get(name) != Some(value) {
+                let file = home.namespace_file(name);
+                let new = edit::preview(&file, value).map_err(failed)?;
+                let entity = Entity::Namespace { name: name.clone(), value: value.clone() };
+                changes.push((entity, diff_of(home, &file, &new)));
+            }
+        }
+        for (path, value) in &self.repositories {
+            if settings.repositories.get(path) != Some(value) {
+                let file = home.repository_file(&path.namespace, &path.repository);
+                let new = edit::preview(&file, value).map_err(failed)?;
+                let entity = Entity::Repository { path: path.clone(), value: value.clone() };
+                changes.push((entity, diff_of(home, &file, &new)));
+            }
+        }
+        Ok(changes)
+    }
+
+    /// The repositories of the named namespaces that no file names.
+    fn left_out(&self, settings: &Settings) -> Vec<RepositoryPath> {
+        let namespaces: BTreeSet<&String> =
+            self.namespaces.keys().chain(self.repositories.keys().map(|path| &path.namespace)).collect();
+        let named =
+            |path: &&RepositoryPath| namespaces.contains(&path.namespace) && !self.repositories.contains_key(path);
+        settings.repositories.keys().filter(named).cloned().collect()
+    }
+}
+
+enum Named {
+    Namespace(String),
+    Repository(RepositoryPath),
+}
+
+/// A file of the store says by its place what it is: `namespaces/acme.toml`, `namespaces/acme/api.toml`.
+fn name_by_place(file: &Path) -> Option<Named> {
+    let absolute = std::path::absolute(file).ok()?;
+    let stem = absolute.file_name()?.to_str()?.strip_suffix(".toml")?.to_owned();
+    let parent = absolute.parent()?;
+    if parent.file_name()? == "namespaces" {
+        return Some(Named::Namespace(stem));
+    }
+    if parent.parent()?.file_name()? == "namespaces" {
+        let path = format!("{}/{stem}", parent.file_name()?.to_str()?);
+        return path.parse().ok().map(Named::Repository);
+    }
+    None
+}
+
+fn diff_of(home: &Home, file: &Path, new: &str) -> String {
+    let old = fs::read_to_string(file).unwrap_or_default();
+    let name = file.strip_prefix(home.state_dir()).unwrap_or(file);
+    edit::diff(&old, new, &name.display().to_string())
+}

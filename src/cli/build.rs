@@ -1,0 +1,257 @@
+//! `slipway build`: start, replay, retry, cancel, list, show, logs.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufReader;
+use std::process::ExitCode;
+
+use chrono::Utc;
+use clap::{Args, Subcommand};
+use regex::bytes::Regex;
+
+use super::build_view::{self, BuildView};
+use super::follow::{self, To};
+use super::output::{print, say};
+use super::{CliError, Format, source};
+use crate::domain::build::{Build, BuildId, BuildState};
+use crate::domain::name::RepositoryPath;
+use crate::domain::push::Ref;
+use crate::log::reader::{self, Selection};
+use crate::pool::client;
+use crate::protocol::{Reply, Request};
+use crate::store::{Home, builds};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Build now: a rule whose ref is literal and whose versions have neither time nor commit
+    Start {
+        /// NAMESPACE/REPOSITORY
+        path: RepositoryPath,
+        /// The rule, where the repository has several
+        #[arg(long)]
+        rule: Option<String>,
+        /// Wait for the end; the log goes to stderr
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Run a rule for a ref as though it had just been pushed
+    Replay {
+        /// NAMESPACE/REPOSITORY
+        path: RepositoryPath,
+        /// The rule
+        #[arg(long)]
+        rule: String,
+        /// refs/heads/… or refs/tags/…
+        #[arg(long = "ref", value_name = "REF")]
+        reference: Ref,
+        /// Wait for the end; the log goes to stderr
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Builds, newest first
+    List(List),
+    /// One build, with its steps
+    Show {
+        /// Its number
+        id: BuildId,
+    },
+    /// A build's output
+    Logs(Logs),
+    /// Stop a build that waits or runs
+    Cancel {
+        /// Its number
+        id: BuildId,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Build again what a finished build was: the same commit, rule and push time
+    Retry {
+        /// Its number
+        id: BuildId,
+        /// Wait for the end; the log goes to stderr
+        #[arg(long)]
+        wait: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Only of this repository
+    path: Option<RepositoryPath>,
+    /// Only in this state; may be given again
+    #[arg(long = "state", value_name = "STATE")]
+    states: Vec<BuildState>,
+    /// Only of this rule
+    #[arg(long)]
+    rule: Option<String>,
+    /// At most so many
+    #[arg(long, short = 'n', default_value_t = 50)]
+    limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Logs {
+    /// The build's number
+    id: BuildId,
+    /// Go on until the build ends; its end is the exit status
+    #[arg(long, short)]
+    follow: bool,
+    /// Only this step's lines
+    #[arg(long, value_name = "NUMBER")]
+    step: Option<u32>,
+    /// Only lines that match this regex
+    #[arg(long, value_name = "RE")]
+    grep: Option<Regex>,
+    /// Without the prefixes: what the steps printed
+    #[arg(long)]
+    plain: bool,
+}
+
+impl Verb {
+    pub(super) async fn run(self, home: &Home, format: Format) -> Result<ExitCode, CliError> {
+        let by = source::user();
+        match self {
+            Verb::Start { path, rule, wait } => started(home, Request::Start { path, rule, by }, wait, format).await,
+            Verb::Replay { path, rule, reference, wait } => {
+                started(home, Request::Replay { path, rule, reference, by }, wait, format).await
+            }
+            Verb::Retry { id, wait } => started(home, Request::Retry { id, by }, wait, format).await,
+            Verb::List(list) => list.run(home, format).await,
+            Verb::Show { id } => {
+                let open = open_builds(home).await?.remove(&id);
+                let view = build_view::load(home, id, open)?;
+                print(format, &view, || view.text())?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Verb::Logs(logs) => logs.run(home).await,
+            Verb::Cancel { id, yes } => {
+                if !yes && !source::confirm(&format!("cancel build {id}?"))? {
+                    say("nothing was cancelled");
+                    return Ok(ExitCode::SUCCESS);
+                }
+                match client::ask(home, Request::Cancel { id, by }).await? {
+                    Reply::Build(build) => {
+                        let view = build_view::load(home, build.id, Some(*build))?;
+                        print(format, &view, || format!("build {} {}: {}", view.id, view.state, view.reason))?;
+                        Ok(ExitCode::SUCCESS)
+                    }
+                    _ => Err(client::unexpected().into()),
+                }
+            }
+        }
+    }
+}
+
+/// Asks for a build and prints it; with `wait` its end.
+async fn started(home: &Home, request: Request, wait: bool, format: Format) -> Result<ExitCode, CliError> {
+    let (build, already) = match client::ask(home, request).await? {
+        Reply::Queued { build, already } => (*build, already),
+        _ => return Err(client::unexpected().into()),
+    };
+    if already {
+        say(&format!("slipway: build {} of the same rule and commit is {} already", build.id, build.state));
+    }
+    for warning in &build.warnings {
+        say(&format!("slipway: {warning}"));
+    }
+    let build = if wait && !build.state.is_final() {
+        follow::through_retries(home, build.id, To::Stderr).await?
+    } else {
+        build
+    };
+    let view = build_view::load(home, build.id, Some(build))?;
+    print(format, &view, || summary(&view))?;
+    Ok(exit_code(view.state))
+}
+
+/// One line for a build, and the images that it made.
+fn summary(view: &BuildView) -> String {
+    let mut text = format!("build {} {}", view.id, view.state);
+    if view.state.is_final() && view.state != BuildState::Succeeded {
+        text.push_str(": ");
+        text.push_str(&view.reason);
+    }
+    for image in &view.images {
+        text.push_str(&format!("\n{}@{}", image.name, image.digest));
+    }
+    text
+}
+
+/// 0 for a build that is well so far, 4 for one that a rule refused, else 1.
+fn exit_code(state: BuildState) -> ExitCode {
+    match state {
+        BuildState::Queued | BuildState::Held | BuildState::Running | BuildState::Succeeded => ExitCode::SUCCESS,
+        BuildState::Refused => ExitCode::from(4),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// The builds that are not final, as the pool sees them; none where it does not run.
+async fn open_builds(home: &Home) -> Result<BTreeMap<BuildId, Build>, CliError> {
+    match client::ask_if_running(home, Request::OpenBuilds).await? {
+        Some(Reply::Builds(builds)) => Ok(builds.into_iter().map(|build| (build.id, build)).collect()),
+        Some(_) => Err(client::unexpected().into()),
+        None => Ok(BTreeMap::new()),
+    }
+}
+
+impl List {
+    async fn run(self, home: &Home, format: Format) -> Result<ExitCode, CliError> {
+        let mut open = open_builds(home).await?;
+        let listing = builds::list(home).map_err(CliError::io("list the builds"))?;
+        let mut views = Vec::new();
+        for id in listing.ids.into_iter().rev() {
+            if views.len() >= self.limit {
+                break;
+            }
+            let view = match build_view::load(home, id, open.remove(&id)) {
+                Ok(view) => view,
+                Err(error) => {
+                    say(&format!("slipway: {error}"));
+                    continue;
+                }
+            };
+            if self.wants(&view) {
+                views.push(view);
+            }
+        }
+        print(format, &views, || {
+            if views.is_empty() {
+                say("no builds; `slipway build start NAMESPACE/REPOSITORY` makes one");
+                return String::new();
+            }
+            build_view::table(&views, Utc::now())
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn wants(&self, view: &BuildView) -> bool {
+        let path = |path: &RepositoryPath| path.namespace == view.namespace && path.repository == view.repository;
+        self.path.as_ref().is_none_or(path)
+            && (self.states.is_empty() || self.states.contains(&view.state))
+            && self.rule.as_ref().is_none_or(|rule| *rule == view.rule)
+    }
+}
+
+impl Logs {
+    async fn run(self, home: &Home) -> Result<ExitCode, CliError> {
+        let selection = Selection { step: self.step, grep: self.grep, plain: self.plain };
+        let build = build_view::record(home, self.id)?;
+        if self.follow && !build.state.is_final() {
+            let build = follow::until_final(home, self.id, &selection, To::Stdout).await?;
+            say(&format!("slipway: build {} {}: {}", build.id, build.state, build.reason));
+            return Ok(exit_code(build.state));
+        }
+        let log = home.build_dir(self.id.0).join(builds::LOG);
+        if log.exists() {
+            let file = File::open(&log).map_err(CliError::io(format!("open {}", log.display())))?;
+            let mut out = follow::Printer::new(To::Stdout);
+            reader::each(BufReader::with_capacity(256 * 1024, file), &selection, |line| out.line(line))?;
+            out.flush()?;
+        } else {
+            say(&format!("build {} has no output; it is {}: {}", build.id, build.state, build.reason));
+        }
+        Ok(if self.follow { exit_code(build.state) } else { ExitCode::SUCCESS })
+    }
+}

@@ -1,0 +1,187 @@
+//! A build as the command line shows it: the record, with its steps.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::CliError;
+use super::output::{Table, fields};
+use crate::buildctl::job::StepsFile;
+use crate::domain::build::{Build, BuildId, BuildState, Image};
+use crate::domain::failure::Failure;
+use crate::domain::step::{Step, progress};
+use crate::store::{Home, builds};
+
+/// The JSON of `build show`: a contract.
+#[derive(Serialize)]
+pub(super) struct BuildView {
+    pub id: BuildId,
+    pub namespace: String,
+    pub repository: String,
+    pub rule: String,
+    #[serde(rename = "ref")]
+    pub reference: String,
+    pub commit: String,
+    pub trigger: &'static str,
+    pub asked_by: String,
+    pub state: BuildState,
+    pub reason: String,
+    pub queued_at: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub finished_at: Option<DateTime<Utc>>,
+    pub pushed_at: DateTime<Utc>,
+    pub tags: Vec<String>,
+    pub images: Vec<Image>,
+    pub builder: Option<String>,
+    pub error: Option<String>,
+    pub failure: Option<Failure>,
+    pub steps: Vec<Step>,
+    pub warnings: Vec<String>,
+    pub attempt: u32,
+    pub retry_of: Option<BuildId>,
+    pub retried_as: Option<BuildId>,
+    pub log: String,
+}
+
+/// The record and the steps of a build, as they are on disk; `open` is the pool's word on one that is not final.
+pub(super) fn load(home: &Home, id: BuildId, open: Option<Build>) -> Result<BuildView, CliError> {
+    let directory = home.build_dir(id.0);
+    let build = match open {
+        Some(build) => build,
+        None => record(home, id)?,
+    };
+    let steps = builds::load_if_there::<StepsFile>(&directory.join(builds::STEPS))
+        .map_err(|error| CliError::failed(error.to_string()))?
+        .unwrap_or_default();
+    Ok(view(home, build, steps))
+}
+
+/// A build's record.
+pub(super) fn record(home: &Home, id: BuildId) -> Result<Build, CliError> {
+    if !home.build_dir(id.0).join(builds::RECORD).exists() {
+        return Err(CliError::not_found(format!("there is no build {id}; `slipway build list` shows them")));
+    }
+    builds::load(home, id).map_err(|error| CliError::failed(error.to_string()))
+}
+
+fn view(home: &Home, build: Build, file: StepsFile) -> BuildView {
+    let mut warnings = build.warnings.clone();
+    warnings.extend(file.warnings.iter().map(|warning| match (warning.file.as_str(), warning.line) {
+        ("", _) => warning.message.clone(),
+        (file, Some(line)) => format!("{file}:{line}: {}", warning.message),
+        (file, None) => format!("{file}: {}", warning.message),
+    }));
+    let failed = matches!(build.state, BuildState::Failed | BuildState::TimedOut | BuildState::Refused);
+    BuildView {
+        id: build.id,
+        rule: build.rule.name,
+        reference: build.reference.to_string(),
+        commit: build.commit.to_string(),
+        trigger: build.trigger.word(),
+        asked_by: build.asked_by,
+        state: build.state,
+        error: build
+            .failure
+            .as_ref()
+            .map(|failure| failure.message.clone())
+            .or_else(|| failed.then(|| build.reason.clone())),
+        reason: build.reason,
+        queued_at: build.queued_at,
+        started_at: build.started_at,
+        finished_at: build.finished_at,
+        pushed_at: build.pushed_at,
+        tags: build.tags.iter().map(ToString::to_string).collect(),
+        images: build.images,
+        builder: Some(build.builders.join(", ")).filter(|names| !names.is_empty()),
+        failure: build.failure,
+        steps: file.steps,
+        warnings,
+        attempt: build.attempt,
+        retry_of: build.retry_of,
+        retried_as: build.retried_as,
+        log: home.build_dir(build.id.0).join(builds::LOG).display().to_string(),
+        namespace: build.namespace,
+        repository: build.repository,
+    }
+}
+
+impl BuildView {
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        let time = |time: Option<DateTime<Utc>>| {
+            time.map_or_else(String::new, |time| time.format("%Y-%m-%d %H:%M:%SZ").to_string())
+        };
+        let (done, total) = progress(&self.steps);
+        let cached = self.steps.iter().filter(|step| step.cached && !step.internal).count();
+        let steps = if total == 0 { String::new() } else { format!("{done}/{total}, {cached} cached") };
+        let images: Vec<String> = self.images.iter().map(|image| format!("{} {}", image.name, image.digest)).collect();
+        let seconds = match (self.started_at, self.finished_at) {
+            (Some(start), Some(end)) => format!("{:.1} s", (end - start).as_seconds_f64()),
+            _ => String::new(),
+        };
+        let id = |id: Option<BuildId>| id.map_or_else(String::new, |id| id.to_string());
+        let mut text = fields(&[
+            ("build", self.id.to_string()),
+            ("repository", format!("{}/{}", self.namespace, self.repository)),
+            ("rule", self.rule.clone()),
+            ("ref", self.reference.clone()),
+            ("commit", self.commit.clone()),
+            ("trigger", self.trigger.into()),
+            ("asked by", self.asked_by.clone()),
+            ("state", self.state.to_string()),
+            ("reason", self.reason.clone()),
+            ("pushed", time(Some(self.pushed_at))),
+            ("queued", time(Some(self.queued_at))),
+            ("started", time(self.started_at)),
+            ("finished", time(self.finished_at)),
+            ("took", seconds),
+            ("builder", self.builder.clone().unwrap_or_default()),
+            ("tags", self.tags.join(", ")),
+            ("images", images.join("\n")),
+            ("steps", steps),
+            ("retry of", id(self.retry_of)),
+            ("retried as", id(self.retried_as)),
+            ("warnings", self.warnings.join("\n")),
+            ("log", self.log.clone()),
+        ]);
+        if !self.steps.is_empty() {
+            let mut table = Table::new(["STEP", "STATE", "SECONDS", "NAME"]);
+            for step in self.steps.iter().filter(|step| !step.internal || step.error.is_some()) {
+                table.row([
+                    format!("#{}", step.number),
+                    step.state.word().into(),
+                    format!("{:.1}", step.seconds),
+                    step.name.clone(),
+                ]);
+            }
+            text.push('\n');
+            text.push_str(&table.text());
+        }
+        text
+    }
+}
+
+/// Several builds in columns.
+pub(super) fn table(builds: &[BuildView], now: DateTime<Utc>) -> String {
+    let mut table =
+        Table::new(["BUILD", "STATE", "REPOSITORY", "RULE", "REF", "COMMIT", "TAGS", "STEPS", "TOOK", "REASON"]);
+    for build in builds {
+        let (done, total) = progress(&build.steps);
+        let took = build.started_at.map_or_else(String::new, |start| {
+            format!("{:.1}s", (build.finished_at.unwrap_or(now) - start).as_seconds_f64())
+        });
+        let short_ref = build.reference.trim_start_matches("refs/heads/").trim_start_matches("refs/");
+        table.row([
+            build.id.to_string(),
+            build.state.to_string(),
+            format!("{}/{}", build.namespace, build.repository),
+            build.rule.clone(),
+            short_ref.to_owned(),
+            build.commit.chars().take(8).collect(),
+            build.tags.join(", "),
+            if total == 0 { String::new() } else { format!("{done}/{total}") },
+            took,
+            build.reason.clone(),
+        ]);
+    }
+    table.text()
+}

@@ -1,0 +1,203 @@
+//! `slipway builder`: BuildKit daemons that builds can run on.
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
+
+use super::output::{Table, fields, print};
+use super::{CliError, Format, source};
+use crate::domain::builder::{Builder, BuilderKind, BuilderTls};
+use crate::domain::platform::Platform;
+use crate::pool::client;
+use crate::protocol::{BuilderStatus, Entity, EntityName, Reply, Request, SaveMode};
+use crate::store::Home;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// All builders and how they are
+    List,
+    /// One builder
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Make a builder
+    Create {
+        /// Its name
+        name: String,
+        /// How it comes to be
+        #[arg(long, value_enum, default_value = "existing")]
+        kind: KindWord,
+        #[command(flatten)]
+        options: Box<Options>,
+    },
+    /// Change what is given, leave the rest
+    Edit {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        options: Box<Options>,
+    },
+    /// Delete a builder; its daemon is left alone
+    Delete {
+        /// Its name
+        name: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum KindWord {
+    /// Started and kept by slipway
+    Managed,
+    /// There already, reached at --address
+    Existing,
+    /// A new, empty managed daemon for every build
+    Fresh,
+    /// --up prints an address, --down takes it down
+    Provisioned,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// unix://, tcp://, ssh://, docker-container://, podman-container:// or kube-pod://
+    #[arg(long)]
+    address: Option<String>,
+    /// How many builds it runs at once
+    #[arg(long)]
+    slots: Option<u32>,
+    /// What builds may ask for; may be given again
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = source::key_value)]
+    labels: Vec<(String, String)>,
+    /// What it builds for, where the daemon's own word is not to be taken
+    #[arg(long = "image-platform", value_delimiter = ',', value_name = "OS/ARCH")]
+    platforms: Vec<Platform>,
+    /// The CA that signed the daemon's certificate
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<String>,
+    /// Our certificate
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<String>,
+    /// Our key
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
+    /// The name in the daemon's certificate
+    #[arg(long, value_name = "NAME")]
+    tls_server_name: Option<String>,
+    /// Of provisioned builders: a command whose first line of output is the address
+    #[arg(long, value_name = "COMMAND")]
+    up: Option<String>,
+    /// Of provisioned builders: a command that takes it down; the address is $1
+    #[arg(long, value_name = "COMMAND")]
+    down: Option<String>,
+}
+
+impl Options {
+    fn apply(self, builder: &mut Builder) {
+        builder.address = self.address.or(builder.address.take());
+        builder.slots = self.slots.or(builder.slots);
+        builder.labels.extend(self.labels);
+        if !self.platforms.is_empty() {
+            builder.platforms = self.platforms;
+        }
+        let old = builder.tls.take().unwrap_or_default();
+        let tls = BuilderTls {
+            ca: self.tls_ca.or(old.ca),
+            cert: self.tls_cert.or(old.cert),
+            key: self.tls_key.or(old.key),
+            server_name: self.tls_server_name.or(old.server_name),
+        };
+        builder.tls = Some(tls).filter(|tls| *tls != BuilderTls::default());
+        builder.up = self.up.or(builder.up.take());
+        builder.down = self.down.or(builder.down.take());
+    }
+}
+
+#[derive(Serialize)]
+struct View {
+    #[serde(flatten)]
+    status: BuilderStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config: Option<Builder>,
+}
+
+async fn views(home: &Home) -> Result<Vec<View>, CliError> {
+    let settings = source::settings(home);
+    match client::ask(home, Request::Status).await? {
+        Reply::Status(status) => Ok(status
+            .builders
+            .into_iter()
+            .map(|status| View { config: settings.builders.get(&status.name).cloned(), status })
+            .collect()),
+        _ => Err(client::unexpected().into()),
+    }
+}
+
+impl Verb {
+    pub(super) async fn run(self, home: &Home, format: Format) -> Result<(), CliError> {
+        match self {
+            Verb::List => {
+                let views = views(home).await?;
+                print(format, &views, || {
+                    let mut table = Table::new(["NAME", "KIND", "STATE", "SLOTS", "PLATFORMS", "LABELS", "REASON"]);
+                    for View { status, .. } in &views {
+                        table.row([
+                            status.name.clone(),
+                            status.kind.clone(),
+                            status.state.clone(),
+                            format!("{}/{}", status.busy, status.slots),
+                            status.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+                            labels_text(status),
+                            status.reason.clone(),
+                        ]);
+                    }
+                    table.text()
+                })
+            }
+            Verb::Show { name } => {
+                let view = views(home).await?.into_iter().find(|view| view.status.name == name).ok_or_else(|| {
+                    CliError::not_found(format!("there is no builder {name:?}; `slipway builder list` shows them"))
+                })?;
+                let status = &view.status;
+                print(format, &view, || {
+                    fields(&[
+                        ("name", status.name.clone()),
+                        ("kind", status.kind.clone()),
+                        ("state", status.state.clone()),
+                        ("reason", status.reason.clone()),
+                        ("address", status.address.clone().unwrap_or_default()),
+                        ("slots", format!("{} of {} busy", status.busy, status.slots)),
+                        ("platforms", status.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+                        ("labels", labels_text(status)),
+                    ])
+                })
+            }
+            Verb::Create { name, kind, options } => {
+                let mut value = Builder::of(match kind {
+                    KindWord::Managed => BuilderKind::Managed,
+                    KindWord::Existing => BuilderKind::Existing,
+                    KindWord::Fresh => BuilderKind::Fresh,
+                    KindWord::Provisioned => BuilderKind::Provisioned,
+                });
+                options.apply(&mut value);
+                source::save(home, Entity::Builder { name, value }, SaveMode::Create).await
+            }
+            Verb::Edit { name, options } => {
+                let settings = source::settings(home);
+                let mut value = settings.builders.get(&name).cloned().ok_or_else(|| {
+                    CliError::not_found(format!(
+                        "there is no builder {name:?} in builders/; `slipway builder create` makes one"
+                    ))
+                })?;
+                options.apply(&mut value);
+                source::save(home, Entity::Builder { name, value }, SaveMode::Edit).await
+            }
+            Verb::Delete { name, yes } => source::delete(home, EntityName::Builder(name), yes).await,
+        }
+    }
+}
+
+fn labels_text(status: &BuilderStatus) -> String {
+    status.labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")
+}

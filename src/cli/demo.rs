@@ -1,0 +1,120 @@
+//! `slipway demo`: set up what is missing, build a sample, name its image and digest.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use git2::{IndexAddOption, Repository as Git, RepositoryInitOptions, Signature};
+
+use super::follow::{self, To};
+use super::output::{print, say};
+use super::setup::Printer;
+use super::{CliError, Format, build_view, source};
+use crate::buildkit::install::{self, Progress, busybox};
+use crate::domain::build::BuildState;
+use crate::domain::name::RepositoryPath;
+use crate::domain::namespace::Namespace;
+use crate::domain::repository::{Repository, Source};
+use crate::domain::rule::Rule;
+use crate::pool::client;
+use crate::protocol::{Entity, Reply, Request, SaveMode};
+use crate::store::Home;
+
+const NAMESPACE: &str = "demo";
+const REPOSITORY: &str = "hello";
+const BRANCH: &str = "main";
+
+/// The sample's Dockerfile, after its base: three steps that a person can read in the log.
+const STEPS: &str = r#"COPY greeting.txt /greeting.txt
+RUN echo "compiling the greeting" && for i in 1 2 3; do echo "step $i of 3"; done
+RUN cat /greeting.txt && wc -c < /greeting.txt > /size.txt
+CMD ["/bin/cat", "/greeting.txt"]
+"#;
+
+/// Set up what is missing, build a sample, and name its image.
+#[derive(Debug, Args)]
+pub(super) struct Demo {}
+
+impl Demo {
+    pub(super) async fn run(self, home: &Home, format: Format) -> Result<ExitCode, CliError> {
+        home.create().map_err(CliError::io(format!("make {}", home.state_dir().display())))?;
+        let mut printer = Printer::stderr();
+        let mut report = |event: Progress| printer.show(&event);
+        let failed = |error: install::InstallError| CliError::failed(error.to_string());
+        install::ensure(home, &mut report).await.map_err(failed)?;
+        let busybox = busybox::ensure(&mut report).await;
+        drop(printer);
+
+        let directory = home.state_dir().join("demo").join("source");
+        let made = make_source(&directory, busybox.as_deref()).map_err(|error| {
+            CliError::failed(format!("cannot make the sample's source in {}: {error}", directory.display()))
+        })?;
+        say(&format!("the sample's source is {}{}", directory.display(), if made { "" } else { " (as it was)" }));
+
+        let path = RepositoryPath { namespace: NAMESPACE.into(), repository: REPOSITORY.into() };
+        let settings = source::settings(home);
+        if !settings.namespaces.contains_key(NAMESPACE) {
+            let value = Namespace { summary: "Samples that slipway demo builds".into(), ..Namespace::default() };
+            source::save(home, Entity::Namespace { name: NAMESPACE.into(), value }, SaveMode::Apply).await?;
+        }
+        if !settings.repositories.contains_key(&path) {
+            let value = Repository {
+                summary: "The sample of slipway demo".into(),
+                source: Some(Source { platform: None, url: directory.display().to_string() }),
+                rules: vec![Rule::starter(BRANCH)],
+                ..Repository::default()
+            };
+            source::save(home, Entity::Repository { path: path.clone(), value }, SaveMode::Apply).await?;
+        }
+        say(&format!("building {path}, rule \"main\""));
+        let request = Request::Start { path, rule: Some("main".into()), by: source::user() };
+        let queued = match client::ask(home, request).await? {
+            Reply::Queued { build, .. } => build,
+            _ => return Err(client::unexpected().into()),
+        };
+        let build = follow::through_retries(home, queued.id, To::Stderr).await?;
+        let state = build.state;
+        let view = build_view::load(home, build.id, Some(build))?;
+        print(format, &view, || match view.images.first() {
+            Some(image) => {
+                let (_, total) = crate::domain::step::progress(&view.steps);
+                let cached = view.steps.iter().filter(|step| step.cached && !step.internal).count();
+                format!(
+                    "build {} {state}: {cached} of {total} steps from the cache\n{}@{}",
+                    view.id, image.name, image.digest
+                )
+            }
+            None => format!("build {} {state}: {}", view.id, view.reason),
+        })?;
+        Ok(if state == BuildState::Succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// Makes the sample's git repository unless it is there; says whether it was made.
+fn make_source(directory: &Path, busybox: Option<&Path>) -> Result<bool, Box<dyn std::error::Error>> {
+    if Git::open(directory).is_ok_and(|git| git.head().is_ok()) {
+        return Ok(false);
+    }
+    fs::create_dir_all(directory)?;
+    let base = match busybox {
+        Some(busybox) => {
+            let copy: PathBuf = directory.join("busybox");
+            fs::copy(busybox, &copy)?;
+            fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
+            "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"sh\", \"-c\", \"/bin/busybox --install -s /bin\"]\n"
+        }
+        None => "FROM docker.io/library/busybox:stable\n",
+    };
+    fs::write(directory.join("Dockerfile"), format!("{base}{STEPS}"))?;
+    fs::write(directory.join("greeting.txt"), "Hello from slipway.\n")?;
+    let git = Git::init_opts(directory, RepositoryInitOptions::new().initial_head(BRANCH))?;
+    let mut index = git.index()?;
+    index.add_all(["."], IndexAddOption::DEFAULT, None)?;
+    index.write()?;
+    let tree = git.find_tree(index.write_tree()?)?;
+    let who = Signature::now("slipway demo", "demo@localhost")?;
+    git.commit(Some("HEAD"), &who, &who, "A greeting", &tree, &[])?;
+    Ok(true)
+}

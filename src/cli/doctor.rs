@@ -1,0 +1,150 @@
+//! `slipway doctor`: what works and what does not, with the mend.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::CliError;
+use super::output::{Format, print};
+use crate::buildkit::install::{self, Version};
+use crate::buildkit::rootless;
+use crate::domain::config::ByteSize;
+use crate::pool::client;
+use crate::protocol::{Reply, Request};
+use crate::store::Home;
+use crate::store::settings::Settings;
+
+/// One thing that was looked at.
+#[derive(Serialize)]
+struct Check {
+    name: String,
+    ok: bool,
+    says: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    mend: String,
+}
+
+impl Check {
+    fn good(name: impl Into<String>, says: impl Into<String>) -> Check {
+        Check { name: name.into(), ok: true, says: says.into(), mend: String::new() }
+    }
+
+    fn bad(name: impl Into<String>, says: impl Into<String>, mend: impl Into<String>) -> Check {
+        Check { name: name.into(), ok: false, says: says.into(), mend: mend.into() }
+    }
+}
+
+pub(super) async fn run(home: &Home, format: Format) -> Result<ExitCode, CliError> {
+    let settings = Settings::load(home, &Settings::default());
+    let mut checks = vec![home_check(home, &settings)];
+    checks.extend(settings.problems.values().map(|problem| Check::bad("settings", problem, "correct the file")));
+    checks.extend(buildkit(home).await);
+    checks.push(git());
+    if crate::pool::is_rootless(&settings) {
+        checks.extend(rootless_checks(home).await);
+    }
+    checks.push(emulators());
+    checks.extend(pool(home).await?);
+    let good = checks.iter().all(|check| check.ok);
+    print(format, &checks, || {
+        let line = |check: &Check| {
+            let word = if check.ok { "ok  " } else { "FAIL" };
+            let mend = if check.mend.is_empty() { String::new() } else { format!("\n      mend: {}", check.mend) };
+            format!("{word}  {}: {}{mend}\n", check.name, check.says)
+        };
+        checks.iter().map(line).collect()
+    })?;
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn home_check(home: &Home, settings: &Settings) -> Check {
+    let directory = home.state_dir();
+    let shown = directory.display();
+    if let Err(error) = crate::store::atomic::create_dir_all(directory) {
+        return Check::bad("home", error.to_string(), "set SLIPWAY_HOME to a directory that you may write");
+    }
+    match rustix::fs::statvfs(directory) {
+        Err(error) => Check::bad("home", format!("{shown} cannot be looked at: {error}"), "check the disk"),
+        Ok(stat) => {
+            let free = ByteSize(stat.f_bavail.saturating_mul(stat.f_frsize));
+            let least = settings.config.pool.min_free;
+            let says = format!("{shown}, {free} free");
+            if free < least {
+                Check::bad("home", says, format!("free some space: builds wait while less than {least} is free"))
+            } else {
+                Check::good("home", says)
+            }
+        }
+    }
+}
+
+async fn buildkit(home: &Home) -> Vec<Check> {
+    let mut found = install::find(home);
+    found.probe().await;
+    let mut checks: Vec<Check> = found
+        .all()
+        .into_iter()
+        .filter_map(|(name, tool)| {
+            let tool = tool?;
+            let version = match &tool.version {
+                Version::Known(version) => version.as_str(),
+                _ => "version unknown",
+            };
+            Some(Check::good(name, format!("{} ({version})", tool.path.display())))
+        })
+        .collect();
+    let missing = found.missing();
+    checks.retain(|check| missing.iter().all(|missing| missing.name != check.name));
+    checks.extend(missing.into_iter().map(|missing| Check::bad(missing.name, missing.why, missing.mend)));
+    checks
+}
+
+/// BuildKit fetches git sources with the git of the machine that it runs on.
+fn git() -> Check {
+    match install::Machine::this().which("git") {
+        Some(path) => Check::good("git", path.display().to_string()),
+        None => Check::bad("git", "a managed builder fetches sources with it", "install git"),
+    }
+}
+
+async fn rootless_checks(home: &Home) -> Vec<Check> {
+    let kit = install::find(home).rootlesskit.map(|tool| tool.path);
+    let problems = rootless::preflight(kit.as_deref()).await;
+    if problems.is_empty() {
+        return vec![Check::good("rootless", "this user can run a builder without root")];
+    }
+    problems.into_iter().map(|problem| Check::bad("rootless", problem.what, problem.mend)).collect()
+}
+
+/// Emulators are no must: they are for platforms that are not the machine's own.
+fn emulators() -> Check {
+    let registered: Vec<String> = std::fs::read_dir("/proc/sys/fs/binfmt_misc")
+        .map(|entries| {
+            let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+            names.filter_map(|name| name.strip_prefix("qemu-").map(str::to_owned)).collect()
+        })
+        .unwrap_or_default();
+    if registered.is_empty() {
+        return Check::good("emulators", "none; builds for other platforms need qemu-user-static and binfmt-support");
+    }
+    Check::good("emulators", registered.join(", "))
+}
+
+async fn pool(home: &Home) -> Result<Vec<Check>, CliError> {
+    let Some(reply) = client::ask_if_running(home, Request::Status).await? else {
+        return Ok(vec![Check::good("pool", "does not run; the first command that needs it starts it")]);
+    };
+    let Reply::Status(status) = reply else { return Err(client::unexpected().into()) };
+    let mut checks = vec![Check::good(
+        "pool",
+        format!("process {}, {} running, {} queued", status.pid, status.running, status.queued),
+    )];
+    for builder in status.builders {
+        let name = format!("builder {}", builder.name);
+        checks.push(match builder.state.as_str() {
+            "down" => Check::bad(name, builder.reason, "mend what it says; it is looked at again by itself"),
+            state => Check::good(name, format!("{state}, {} of {} slots busy", builder.busy, builder.slots)),
+        });
+    }
+    Ok(checks)
+}

@@ -1,0 +1,62 @@
+//! Errors of the command line and the exit statuses that scripts rely on.
+
+use std::io;
+
+use crate::protocol::{Error, ErrorKind};
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The pool, or a check that it would make, said why.
+    #[error("{0}")]
+    Answer(#[from] Error),
+    /// Something of the system failed.
+    #[error("cannot {doing}: {source}")]
+    Io {
+        /// What was attempted.
+        doing: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Nobody reads our output any more, such as `head`.
+    #[error("the output was closed")]
+    OutputGone,
+}
+
+impl CliError {
+    /// It was tried and failed.
+    pub fn failed(message: impl Into<String>) -> CliError {
+        Error::new(ErrorKind::Failed, message).into()
+    }
+
+    /// What was asked makes no sense.
+    pub fn usage(message: impl Into<String>) -> CliError {
+        Error::new(ErrorKind::Usage, message).into()
+    }
+
+    /// There is no such thing.
+    pub fn not_found(message: impl Into<String>) -> CliError {
+        Error::new(ErrorKind::NotFound, message).into()
+    }
+
+    /// A wrapper for errors of the system, for `map_err`.
+    pub fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> CliError {
+        let doing = doing.into();
+        move |source| CliError::Io { doing, source }
+    }
+
+    /// The exit status: see the design's section 7.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            CliError::Answer(error) => match error.kind {
+                ErrorKind::Failed => 1,
+                ErrorKind::Usage => 2,
+                ErrorKind::NotFound => 3,
+                ErrorKind::Refused => 4,
+                ErrorKind::Unreachable => 5,
+            },
+            CliError::Io { .. } => 1,
+            CliError::OutputGone => 0,
+        }
+    }
+}

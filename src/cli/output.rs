@@ -1,0 +1,134 @@
+//! How results and errors are printed: plain text in columns, or one JSON document.
+
+use std::io::{self, IsTerminal as _, Write};
+
+use clap::ValueEnum;
+use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
+
+use super::CliError;
+use crate::log::sanitize::Sanitizer;
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// Prints a value as JSON, or as the text that is made of it.
+pub(super) fn print<T: Serialize>(format: Format, value: &T, text: impl FnOnce() -> String) -> Result<(), CliError> {
+    let mut text = match format {
+        Format::Text => text(),
+        Format::Json => serde_json::to_string_pretty(value)
+            .map_err(|error| CliError::failed(format!("cannot write JSON: {error}")))?,
+    };
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    if format == Format::Text && io::stdout().is_terminal() {
+        text = harmless(&text);
+    }
+    print_bytes(text.as_bytes())
+}
+
+/// Prints bytes to stdout; a reader that left early is no error worth words.
+pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(CliError::OutputGone),
+        other => other.map_err(CliError::io("print the result")),
+    }
+}
+
+/// Says on stderr that something was done.
+pub(super) fn say(line: &str) {
+    let mut err = io::stderr();
+    let line = if err.is_terminal() { harmless(line) } else { line.to_owned() };
+    // A stderr that is gone is no reason to fail.
+    let _ = writeln!(err, "{line}");
+}
+
+/// What others wrote, such as a Dockerfile's error, moves no cursor and renames no window.
+fn harmless(text: &str) -> String {
+    let mut sanitizer = Sanitizer::default();
+    let lines = text.split('\n').map(|line| String::from_utf8_lossy(sanitizer.line(line.as_bytes())).into_owned());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Prints an error: text, or `{"error": {"kind", "message"}}` on stderr.
+pub(super) fn error(error: &CliError, format: Format) {
+    match format {
+        Format::Text => say(&format!("slipway: {error}")),
+        Format::Json => {
+            let kind = match error {
+                CliError::Answer(answer) => serde_json::to_value(answer.kind).unwrap_or_default(),
+                _ => "failed".into(),
+            };
+            say(&serde_json::json!({ "error": { "kind": kind, "message": error.to_string() } }).to_string());
+        }
+    }
+}
+
+/// Columns of text, as wide as their widest cell; the last one is not padded.
+pub(super) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(super) fn new<const N: usize>(head: [&str; N]) -> Table {
+        Table { rows: vec![head.map(str::to_owned).to_vec()] }
+    }
+
+    pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        // A line break in a cell would break the table.
+        self.rows.push(cells.map(|cell| cell.replace(['\n', '\r', '\t'], " ")).to_vec());
+    }
+
+    pub(super) fn text(&self) -> String {
+        let columns = self.rows.first().map_or(0, Vec::len);
+        let width = |column: usize| self.rows.iter().map(|row| row[column].width()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let mut text = String::new();
+        for row in &self.rows {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(&widths) {
+                line.push_str(cell);
+                line.push_str(&" ".repeat(width - cell.width() + 2));
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// Keys and values, one a line, the values aligned; empty values are left out.
+pub(super) fn fields(pairs: &[(&str, String)]) -> String {
+    let width = pairs.iter().map(|(key, _)| key.width()).max().unwrap_or(0);
+    pairs
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(key, value)| format!("{key:width$}  {}\n", value.replace('\n', &format!("\n{}", " ".repeat(width + 2)))))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_others_is_harmless_and_stays_in_its_lines() {
+        assert_eq!(harmless("a\x1b[2J\n\nb\x1b[1mc\n"), "a\n\nb\x1b[1mc\n");
+    }
+
+    #[test]
+    fn columns_are_aligned_by_what_a_terminal_shows() {
+        let mut table = Table::new(["NAME", "STATE"]);
+        table.row(["版本".into(), "ok".into()]);
+        table.row(["a".into(), "line\nbreak".into()]);
+        assert_eq!(table.text(), "NAME  STATE\n版本  ok\na     line break\n");
+    }
+}

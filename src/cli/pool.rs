@@ -1,0 +1,104 @@
+//! `slipway pool`: the background process.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::output::{Table, fields, print, say};
+use super::{CliError, Format};
+use crate::pool::{self, client};
+use crate::protocol::{ErrorKind, PoolStatus, Reply, Request};
+use crate::store::Home;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Be the pool, in the foreground
+    Run,
+    /// Start the pool where it does not run
+    Start,
+    /// End the pool; running builds go on
+    Stop,
+    /// How the pool is; exit status 5 where it does not run
+    Status,
+}
+
+impl Verb {
+    pub(super) async fn run(self, home: Home, format: Format) -> Result<ExitCode, CliError> {
+        match self {
+            Verb::Run => {
+                log_to(&home)?;
+                return Ok(match pool::run(home).await {
+                    Ok(()) => ExitCode::SUCCESS,
+                    Err(error) => {
+                        say(&format!("slipway: {error}"));
+                        ExitCode::from(error.exit_status())
+                    }
+                });
+            }
+            Verb::Start => {
+                let status = status(client::ask(&home, Request::Status).await?)?;
+                show(&status, format)?;
+            }
+            Verb::Stop => match client::ask_if_running(&home, Request::Stop).await? {
+                None => say("the pool does not run"),
+                Some(_) => {
+                    client::wait_for_end(&home).await?;
+                    say("the pool ended; running builds go on");
+                }
+            },
+            Verb::Status => match client::ask_if_running(&home, Request::Status).await? {
+                Some(reply) => show(&status(reply)?, format)?,
+                None => {
+                    let why = "the pool does not run; any command that needs it starts it";
+                    return Err(crate::protocol::Error::new(ErrorKind::Unreachable, why).into());
+                }
+            },
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The pool's own log: to the terminal where it runs in one, else to its file.
+fn log_to(home: &Home) -> Result<(), CliError> {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SLIPWAY_LOG").unwrap_or_else(|_| "slipway=info".into());
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(false);
+    if std::io::stderr().is_terminal() {
+        subscriber.with_writer(std::io::stderr).init();
+        return Ok(());
+    }
+    let doing = format!("write the pool's log {}", home.pool_log().display());
+    let file = home.open_pool_log().map_err(CliError::io(doing))?;
+    subscriber.with_writer(std::sync::Mutex::new(file)).init();
+    Ok(())
+}
+
+fn status(reply: Reply) -> Result<PoolStatus, CliError> {
+    match reply {
+        Reply::Status(status) => Ok(*status),
+        _ => Err(client::unexpected().into()),
+    }
+}
+
+fn show(status: &PoolStatus, format: Format) -> Result<(), CliError> {
+    print(format, status, || {
+        let mut builders = Table::new(["BUILDER", "KIND", "STATE", "SLOTS", "REASON"]);
+        for builder in &status.builders {
+            builders.row([
+                builder.name.clone(),
+                builder.kind.clone(),
+                builder.state.clone(),
+                format!("{}/{}", builder.busy, builder.slots),
+                builder.reason.clone(),
+            ]);
+        }
+        let head = fields(&[
+            ("pid", status.pid.to_string()),
+            ("version", status.version.clone()),
+            ("running", format!("{} of {}", status.running, status.limit)),
+            ("queued", status.queued.to_string()),
+            ("problems", status.problems.join("\n")),
+        ]);
+        format!("{head}\n{}", builders.text())
+    })
+}

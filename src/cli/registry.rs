@@ -1,0 +1,185 @@
+//! `slipway registry`: how registries are reached, and who we are there.
+
+use std::io::{self, Read};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::output::{Table, fields, print, say};
+use super::{CliError, Format, source};
+use crate::domain::config::RegistrySettings;
+use crate::domain::secret_ref::SecretRef;
+use crate::protocol::{Entity, EntityName, SaveMode};
+use crate::store::Home;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// All registries that have settings
+    List,
+    /// One registry's settings
+    Show {
+        /// HOST[:PORT]
+        host: String,
+    },
+    /// Make a registry's settings
+    Create {
+        /// HOST[:PORT]
+        host: String,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Change what is given, leave the rest
+    Edit {
+        /// HOST[:PORT]
+        host: String,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Delete a registry's settings and the password that is kept for it
+    Delete {
+        /// HOST[:PORT]
+        host: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Speak http, not https
+    #[arg(long, value_name = "BOOL")]
+    plain_http: Option<bool>,
+    /// CA certificates in PEM that are trusted for this host, too
+    #[arg(long, value_name = "FILE")]
+    ca: Option<String>,
+    /// A host that is asked first for this host's images; may be given again
+    #[arg(long = "mirror", value_name = "HOST")]
+    mirrors: Vec<String>,
+    /// Who we are; without it docker's configuration is asked
+    #[arg(long)]
+    username: Option<String>,
+    /// Read the password from standard input and keep it in a file under secrets/
+    #[arg(long, conflicts_with_all = ["password_env", "password_command"])]
+    password_stdin: bool,
+    /// An environment variable of the pool that holds the password
+    #[arg(long, value_name = "NAME", conflicts_with = "password_command")]
+    password_env: Option<String>,
+    /// A command that prints the password
+    #[arg(long, value_name = "COMMAND")]
+    password_command: Option<String>,
+}
+
+impl Options {
+    /// The password that is to be kept, if any.
+    fn apply(self, settings: &mut RegistrySettings) -> Result<Option<String>, CliError> {
+        super::namespace::set(&mut settings.plain_http, self.plain_http);
+        settings.ca = self.ca.or(settings.ca.take());
+        if !self.mirrors.is_empty() {
+            settings.mirrors = self.mirrors;
+        }
+        settings.username = self.username.or(settings.username.take());
+        if let Some(name) = self.password_env {
+            settings.password = Some(SecretRef::Env(name));
+        }
+        if let Some(command) = self.password_command {
+            settings.password = Some(SecretRef::Command(command));
+        }
+        if !self.password_stdin {
+            return Ok(None);
+        }
+        let mut text = String::new();
+        io::stdin().read_to_string(&mut text).map_err(CliError::io("read the password from standard input"))?;
+        let password = text.trim_end_matches(['\n', '\r']).to_owned();
+        if password.is_empty() {
+            return Err(CliError::usage("no password came on standard input"));
+        }
+        Ok(Some(password))
+    }
+}
+
+#[derive(Serialize)]
+struct View<'a> {
+    host: &'a str,
+    #[serde(flatten)]
+    settings: &'a RegistrySettings,
+}
+
+impl Verb {
+    pub(super) async fn run(self, home: &Home, format: Format) -> Result<(), CliError> {
+        let find = |host: &str| {
+            source::settings(home).registries.get(host).cloned().ok_or_else(|| {
+                CliError::not_found(format!(
+                    "there are no settings of registry {host:?}; `slipway registry list` shows them"
+                ))
+            })
+        };
+        match self {
+            Verb::List => {
+                let settings = source::settings(home);
+                let views: Vec<View> =
+                    settings.registries.iter().map(|(host, settings)| View { host, settings }).collect();
+                print(format, &views, || {
+                    if views.is_empty() {
+                        say("no registry has settings; `slipway registry create HOST` makes some");
+                        return String::new();
+                    }
+                    let mut table = Table::new(["HOST", "PLAIN HTTP", "CA", "USERNAME", "MIRRORS"]);
+                    for View { host, settings } in &views {
+                        table.row([
+                            (*host).into(),
+                            super::namespace::yes_no(settings.plain_http),
+                            settings.ca.clone().unwrap_or_default(),
+                            settings.username.clone().unwrap_or_default(),
+                            settings.mirrors.join(", "),
+                        ]);
+                    }
+                    table.text()
+                })
+            }
+            Verb::Show { host } => {
+                let settings = find(&host)?;
+                print(format, &View { host: &host, settings: &settings }, || {
+                    fields(&[
+                        ("host", host.clone()),
+                        ("plain http", super::namespace::yes_no(settings.plain_http)),
+                        ("ca", settings.ca.clone().unwrap_or_default()),
+                        ("mirrors", settings.mirrors.join("\n")),
+                        ("username", settings.username.clone().unwrap_or_default()),
+                        ("password", settings.password.as_ref().map_or_else(String::new, where_from)),
+                    ])
+                })
+            }
+            Verb::Create { host, options } => {
+                let mut value = RegistrySettings::default();
+                save(home, host, options, &mut value, SaveMode::Create).await
+            }
+            Verb::Edit { host, options } => {
+                let mut value = find(&host)?;
+                save(home, host, options, &mut value, SaveMode::Edit).await
+            }
+            Verb::Delete { host, yes } => source::delete(home, EntityName::Registry(host), yes).await,
+        }
+    }
+}
+
+async fn save(
+    home: &Home,
+    host: String,
+    options: Options,
+    value: &mut RegistrySettings,
+    mode: SaveMode,
+) -> Result<(), CliError> {
+    // Before a password is asked for.
+    crate::registry::check_host_name(&host).map_err(|error| CliError::usage(error.to_string()))?;
+    let password = options.apply(value)?;
+    source::save(home, Entity::Registry { host, value: value.clone(), password }, mode).await
+}
+
+fn where_from(reference: &SecretRef) -> String {
+    match reference {
+        SecretRef::File(name) => format!("in secrets/{name}"),
+        SecretRef::Env(name) => format!("in the variable {name}"),
+        SecretRef::Command(command) => format!("printed by: {command}"),
+    }
+}

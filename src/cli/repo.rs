@@ -1,0 +1,274 @@
+//! `slipway repo`: image repositories, each bound to a source.
+
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::namespace::{VisibilityWord, set, visibility_word, yes_no};
+use super::output::{Table, fields, print, say};
+use super::{CliError, Format, source};
+use crate::access::sources;
+use crate::domain::name::RepositoryPath;
+use crate::domain::repository::{HumanDuration, Repository, Source};
+use crate::domain::rule::Rule;
+use crate::protocol::{Entity, EntityName, SaveMode};
+use crate::store::Home;
+use crate::store::settings::Settings;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// All repositories, or those of a namespace
+    List {
+        /// Only of this namespace
+        namespace: Option<String>,
+    },
+    /// One repository and its rules
+    Show {
+        /// NAMESPACE/REPOSITORY
+        path: RepositoryPath,
+    },
+    /// Make a repository; it starts with a rule for the source's default branch
+    Create {
+        /// NAMESPACE/REPOSITORY; 2 to 64 characters of a-z 0-9 . _ -
+        path: RepositoryPath,
+        #[command(flatten)]
+        options: Box<Options>,
+        /// Start without a rule
+        #[arg(long)]
+        no_rule: bool,
+    },
+    /// Change what is given, leave the rest
+    Edit {
+        /// NAMESPACE/REPOSITORY
+        path: RepositoryPath,
+        #[command(flatten)]
+        options: Box<Options>,
+    },
+    /// Delete a repository, its local images and its cache; builds and logs stay
+    Delete {
+        /// NAMESPACE/REPOSITORY
+        path: RepositoryPath,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// The git repository that it is built from: a URL or a path
+    #[arg(long, value_name = "URL")]
+    source: Option<String>,
+    /// The platform whose credentials read the source
+    #[arg(long)]
+    platform: Option<String>,
+    /// Who may pull
+    #[arg(long)]
+    visibility: Option<VisibilityWord>,
+    /// A tag that exists is never overwritten, "latest" excepted
+    #[arg(long, value_name = "BOOL")]
+    immutable: Option<bool>,
+    /// Also publish a lazily loadable image, tag <tag>_accelerated
+    #[arg(long, value_name = "BOOL")]
+    accelerate: Option<bool>,
+    /// At most 100 characters
+    #[arg(long)]
+    summary: Option<String>,
+    /// Markdown, at most 2,000 characters
+    #[arg(long)]
+    description: Option<String>,
+    /// Build when a matching ref is pushed
+    #[arg(long, value_name = "BOOL")]
+    auto: Option<bool>,
+    /// false: every build starts without cache and resolves base images again
+    #[arg(long, value_name = "BOOL")]
+    cache: Option<bool>,
+    /// Build on a builder labelled region = "overseas"
+    #[arg(long, value_name = "BOOL")]
+    overseas: Option<bool>,
+    /// Only builders labelled with this network
+    #[arg(long)]
+    network: Option<String>,
+    /// Only this builder
+    #[arg(long)]
+    builder: Option<String>,
+    /// How long a build may run: 90s, 30m, 2h
+    #[arg(long, value_parser = duration)]
+    timeout: Option<HumanDuration>,
+}
+
+fn duration(text: &str) -> Result<HumanDuration, String> {
+    HumanDuration::parse(text).ok_or_else(|| format!("{text:?} is no length of time; write it as 90s, 30m or 1h30m"))
+}
+
+impl Options {
+    fn apply(self, repository: &mut Repository) -> Result<(), CliError> {
+        if let Some(url) = self.source {
+            let platform = self.platform.or_else(|| repository.source.take().and_then(|source| source.platform));
+            repository.source = Some(Source { platform, url: checked_url(&url)? });
+        } else if let Some(platform) = self.platform {
+            let source = repository.source.as_mut();
+            source.ok_or_else(|| CliError::usage("--platform needs a source; give --source URL, too"))?.platform =
+                Some(platform);
+        }
+        set(&mut repository.visibility, self.visibility.map(Into::into));
+        set(&mut repository.immutable, self.immutable);
+        set(&mut repository.accelerate, self.accelerate);
+        set(&mut repository.summary, self.summary);
+        set(&mut repository.description, self.description);
+        let build = &mut repository.build;
+        set(&mut build.auto, self.auto);
+        set(&mut build.cache, self.cache);
+        set(&mut build.overseas, self.overseas);
+        set(&mut build.network, self.network);
+        set(&mut build.builder, self.builder);
+        build.timeout = self.timeout.or(build.timeout);
+        Ok(())
+    }
+}
+
+/// A URL that parses; a relative path is made absolute, as the pool works elsewhere.
+fn checked_url(url: &str) -> Result<String, CliError> {
+    let here = Path::new(url);
+    let url = if !url.contains("://") && !url.contains(':') && here.is_relative() && here.exists() {
+        let absolute = here.canonicalize().map_err(CliError::io(format!("find {url}")))?;
+        absolute.display().to_string()
+    } else {
+        url.to_owned()
+    };
+    sources::parse_url(&url)?;
+    Ok(url)
+}
+
+#[derive(Serialize)]
+struct View<'a> {
+    name: String,
+    namespace: &'a str,
+    repository: &'a str,
+    image: String,
+    #[serde(flatten)]
+    value: &'a Repository,
+}
+
+fn view<'a>(settings: &Settings, path: &'a RepositoryPath, value: &'a Repository) -> View<'a> {
+    let image = settings.namespaces.get(&path.namespace).map(|namespace| namespace.image_name(path));
+    View {
+        name: path.to_string(),
+        namespace: &path.namespace,
+        repository: &path.repository,
+        image: image.unwrap_or_else(|| path.to_string()),
+        value,
+    }
+}
+
+impl Verb {
+    pub(super) async fn run(self, home: &Home, format: Format) -> Result<(), CliError> {
+        match self {
+            Verb::List { namespace } => {
+                let settings = source::settings(home);
+                if let Some(name) = &namespace {
+                    source::namespace(&settings, name)?;
+                }
+                let wanted = |path: &RepositoryPath| namespace.as_ref().is_none_or(|name| *name == path.namespace);
+                let views: Vec<View> = settings
+                    .repositories
+                    .iter()
+                    .filter(|(path, _)| wanted(path))
+                    .map(|(path, value)| view(&settings, path, value))
+                    .collect();
+                print(format, &views, || list_text(&views))
+            }
+            Verb::Show { path } => {
+                let settings = source::settings(home);
+                let value = source::repository(&settings, &path)?;
+                let view = view(&settings, &path, &value);
+                print(format, &view, || show_text(&view))
+            }
+            Verb::Create { path, options, no_rule } => create(home, path, *options, no_rule).await,
+            Verb::Edit { path, options } => {
+                let mut value = source::repository(&source::settings(home), &path)?;
+                options.apply(&mut value)?;
+                source::save(home, Entity::Repository { path, value }, SaveMode::Edit).await
+            }
+            Verb::Delete { path, yes } => source::delete(home, EntityName::Repository(path), yes).await,
+        }
+    }
+}
+
+async fn create(home: &Home, path: RepositoryPath, options: Options, no_rule: bool) -> Result<(), CliError> {
+    let settings = source::settings(home);
+    let namespace = source::namespace(&settings, &path.namespace)?;
+    let mut value = namespace.new_repository(&path.repository);
+    options.apply(&mut value)?;
+    if let (Some(bound), false) = (value.source.clone(), no_rule) {
+        let branch = default_branch(home, &settings, &bound).await;
+        value.rules = vec![Rule::starter(&branch)];
+    }
+    let rules: Vec<String> = value.rules.iter().map(|rule| rule.name.clone()).collect();
+    source::save(home, Entity::Repository { path: path.clone(), value }, SaveMode::Create).await?;
+    match rules.first() {
+        Some(rule) => say(&format!("created {path} with rule {rule:?}; next: slipway build start {path}")),
+        None => say(&format!("created {path}; next: slipway rule create {path} NAME --branch BRANCH --version TAG")),
+    }
+    Ok(())
+}
+
+/// The source's default branch; `main` where the source can't be asked, which is said.
+async fn default_branch(home: &Home, settings: &Settings, bound: &Source) -> String {
+    const USUAL: &str = "main";
+    match sources::list_refs(home, settings, bound).await {
+        Ok(refs) => sources::default_branch_of(&refs).unwrap_or_else(|| {
+            say(&format!("slipway: {} has no default branch yet; the rule is for {USUAL:?}", bound.url));
+            USUAL.into()
+        }),
+        Err(error) => {
+            say(&format!("slipway: {error}; the rule is for {USUAL:?} until you change it"));
+            USUAL.into()
+        }
+    }
+}
+
+fn list_text(views: &[View]) -> String {
+    if views.is_empty() {
+        say("no repositories yet; `slipway repo create NAMESPACE/NAME --source URL` makes one");
+        return String::new();
+    }
+    let mut table = Table::new(["NAME", "SOURCE", "RULES", "VISIBILITY", "IMMUTABLE", "SUMMARY"]);
+    for view in views {
+        table.row([
+            view.name.clone(),
+            view.value.source.as_ref().map_or_else(|| "-".into(), |source| source.url.clone()),
+            view.value.rules.len().to_string(),
+            visibility_word(view.value.visibility).into(),
+            yes_no(view.value.immutable),
+            view.value.summary.clone(),
+        ]);
+    }
+    table.text()
+}
+
+fn show_text(view: &View) -> String {
+    let value = view.value;
+    let build = &value.build;
+    let source =
+        |part: fn(&Source) -> Option<&String>| value.source.as_ref().and_then(part).cloned().unwrap_or_default();
+    fields(&[
+        ("name", view.name.clone()),
+        ("image", view.image.clone()),
+        ("source", source(|source| Some(&source.url))),
+        ("platform", source(|source| source.platform.as_ref())),
+        ("visibility", visibility_word(value.visibility).into()),
+        ("immutable", yes_no(value.immutable)),
+        ("accelerate", yes_no(value.accelerate)),
+        ("auto", yes_no(build.auto)),
+        ("cache", yes_no(build.cache)),
+        ("overseas", yes_no(build.overseas)),
+        ("network", build.network.clone()),
+        ("builder", build.builder.clone()),
+        ("timeout", build.timeout.map_or_else(String::new, |timeout| timeout.to_string())),
+        ("summary", value.summary.clone()),
+        ("description", value.description.clone()),
+        ("rules", value.rules.iter().map(super::rule::one_line).collect::<Vec<_>>().join("\n")),
+    ])
+}

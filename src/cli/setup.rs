@@ -1,0 +1,312 @@
+//! `slipway setup`: finds BuildKit and what it needs, or installs it.
+//!
+//! What is there goes to stdout, progress to stderr.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::Format;
+use crate::buildkit::install::{self, Found, InstallError, Machine, Options, Place, Progress, Tool, Version};
+use crate::store::home::Home;
+
+/// Find buildctl, buildkitd and an OCI runtime, and install what is missing.
+///
+/// BuildKit comes from the project's release, checked against the digest that the releases API states
+/// (SLIPWAY_RELEASES_URL names a mirror of that API); where it cannot be reached and Go is installed, it is compiled
+/// from the Go module. HTTPS_PROXY, HTTP_PROXY and NO_PROXY are honoured.
+#[derive(Debug, Clone, Args)]
+pub struct Setup {
+    /// Only report what is there; exit 1 when something is missing
+    #[arg(long, conflicts_with = "from")]
+    pub check: bool,
+    /// Install this official release archive (buildkit-vX.linux-ARCH.tar.gz), a file or an http(s) URL
+    #[arg(long, value_name = "FILE|URL")]
+    pub from: Option<String>,
+}
+
+/// Why `slipway setup` failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The installation failed.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// Signals cannot be waited for, or the report cannot be written.
+    #[error("slipway setup cannot {doing}: {why}")]
+    Io {
+        /// What it cannot do.
+        doing: &'static str,
+        /// What the system said.
+        why: io::Error,
+    },
+}
+
+impl Setup {
+    /// Runs the command: [`ExitCode::SUCCESS`] when everything is there, 1 when `--check` finds something missing.
+    ///
+    /// # Errors
+    /// When something could not be installed, or a signal interrupted it; what was begun is cleaned up then.
+    pub async fn run(self, home: &Home, format: Format) -> Result<ExitCode, SetupError> {
+        let found = if self.check {
+            let mut found = install::find(home);
+            found.probe().await;
+            found
+        } else {
+            let options = Options { from: self.from, ..Options::from_env() };
+            let mut printer = Printer::stderr();
+            let mut report = |event: Progress| printer.show(&event);
+            let machine = Machine::this();
+            let mut stop = Stop::new().map_err(|why| SetupError::Io { doing: "wait for signals", why })?;
+            tokio::select! {
+                found = install::install(home, &machine, &options, &mut report) => found?,
+                () = stop.signalled() => return Err(InstallError::Interrupted.into()),
+            }
+        };
+        let text = match format {
+            Format::Text => as_text(&found),
+            Format::Json => as_json(&found).map_err(|e| SetupError::Io { doing: "write JSON", why: e.into() })?,
+        };
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())
+            .and_then(|()| out.flush())
+            .map_err(|why| SetupError::Io { doing: "print the report", why })?;
+        Ok(if found.missing().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// The signals that end a setup.
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Stop {
+    fn new() -> io::Result<Stop> {
+        Ok(Stop {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn signalled(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}
+
+/// Prints progress: one line that is written over in a terminal, plain lines and few of them elsewhere.
+pub struct Printer {
+    out: Box<dyn Write + Send>,
+    /// Columns, when it is a terminal.
+    columns: Option<fn() -> usize>,
+    /// What the unfinished line is about, and how many tenths of it were shown.
+    shown: Option<(String, u64)>,
+}
+
+impl Printer {
+    /// On stderr.
+    pub fn stderr() -> Printer {
+        let columns: Option<fn() -> usize> = io::stderr().is_terminal().then_some(columns_of_stderr);
+        Printer { out: Box::new(io::stderr()), columns, shown: None }
+    }
+
+    /// Shows one event. A stderr that is gone is no reason to stop.
+    pub fn show(&mut self, event: &Progress) {
+        let line = event.to_string();
+        let _nobody_reads = match self.columns {
+            Some(columns) if event.is_transient() => {
+                let line: String = line.chars().take(columns().saturating_sub(1)).collect();
+                self.shown = Some((String::new(), 0));
+                write!(self.out, "\r{line}\x1b[K").and_then(|()| self.out.flush())
+            }
+            Some(_) => {
+                self.clear();
+                writeln!(self.out, "{line}")
+            }
+            None => match milestone(event) {
+                Some(mark) if self.shown.as_ref() == Some(&mark) => Ok(()),
+                mark => {
+                    self.shown = mark;
+                    writeln!(self.out, "{line}")
+                }
+            },
+        };
+    }
+
+    /// Takes the unfinished line of a terminal away.
+    fn clear(&mut self) {
+        if self.columns.is_some() && self.shown.take().is_some() {
+            let _nobody_reads = write!(self.out, "\r\x1b[K").and_then(|()| self.out.flush());
+        }
+    }
+}
+
+impl Drop for Printer {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// A terminal that does not know its size says 0.
+fn columns_of_stderr() -> usize {
+    let columns = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| usize::from(size.ws_col));
+    if columns == 0 { 80 } else { columns }
+}
+
+/// What a counting event is about and its tenths, of which plain output shows one each; none for other events.
+fn milestone(event: &Progress) -> Option<(String, u64)> {
+    let tenths = |done: u64, total: Option<u64>| total.filter(|&t| t > 0).map_or(0, |t| done.saturating_mul(10) / t);
+    match event {
+        Progress::Downloading { file, done, total } => Some((file.clone(), tenths(*done, *total))),
+        Progress::GoModules { what, .. } => Some((format!("modules of {what}"), 0)),
+        Progress::GoCompiling { what, done, total } => Some((format!("packages of {what}"), tenths(*done, *total))),
+        _ => None,
+    }
+}
+
+fn version(tool: &Tool) -> Option<&str> {
+    match &tool.version {
+        Version::Known(version) => Some(version),
+        Version::Unknown | Version::Broken(_) => None,
+    }
+}
+
+fn as_text(found: &Found) -> String {
+    let mut text = String::new();
+    for (name, tool) in found.all() {
+        let Some(tool) = tool else { continue };
+        let place = match tool.place {
+            Place::Slipway => " (installed by slipway)",
+            Place::System => "",
+        };
+        let version = version(tool).unwrap_or("unknown");
+        text += &format!("{name:<12} {version:<12} {}{place}\n", tool.path.display());
+    }
+    let missing = found.missing();
+    if missing.is_empty() {
+        text += "everything that a managed builder needs is there\n";
+    } else {
+        text += "missing:\n";
+        for part in missing {
+            text += &format!("  {part}\n");
+        }
+    }
+    text
+}
+
+/// The report as scripts read it.
+#[derive(Serialize)]
+struct Report<'a> {
+    ready: bool,
+    rootless: bool,
+    tools: Vec<ToolReport<'a>>,
+    missing: Vec<MissingReport<'a>>,
+}
+
+#[derive(Serialize)]
+struct ToolReport<'a> {
+    name: &'static str,
+    path: String,
+    version: Option<&'a str>,
+    installed_by_slipway: bool,
+}
+
+#[derive(Serialize)]
+struct MissingReport<'a> {
+    name: &'static str,
+    reason: &'a str,
+    mend: &'a str,
+}
+
+fn as_json(found: &Found) -> serde_json::Result<String> {
+    let missing = found.missing();
+    let report = Report {
+        ready: missing.is_empty(),
+        rootless: found.is_rootless(),
+        tools: found
+            .all()
+            .into_iter()
+            .filter_map(|(name, tool)| {
+                let tool = tool?;
+                Some(ToolReport {
+                    name,
+                    path: tool.path.display().to_string(),
+                    version: version(tool),
+                    installed_by_slipway: tool.place == Place::Slipway,
+                })
+            })
+            .collect(),
+        missing: missing
+            .iter()
+            .map(|part| MissingReport { name: part.name, reason: &part.why, mend: &part.mend })
+            .collect(),
+    };
+    Ok(serde_json::to_string_pretty(&report)? + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn printed(columns: Option<fn() -> usize>) -> String {
+        let page = Page::default();
+        let mut printer = Printer { out: Box::new(page.clone()), columns, shown: None };
+        for done in [0, 5, 6, 7, 40, 100] {
+            printer.show(&Progress::Downloading { file: "a".into(), done: done * 100_000, total: Some(10_000_000) });
+        }
+        printer.show(&Progress::Unpacking { file: "a".into() });
+        drop(printer);
+        String::from_utf8(page.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn plain_output_shows_a_download_in_tenths() {
+        assert_eq!(
+            printed(None),
+            "downloading a: 0.0 MB of 10.0 MB\ndownloading a: 4.0 MB of 10.0 MB\n\
+             downloading a: 10.0 MB of 10.0 MB\nunpacking a\n"
+        );
+    }
+
+    #[test]
+    fn a_terminal_has_one_line_that_is_written_over() {
+        let page = printed(Some(|| 20));
+        assert_eq!(page.matches('\n').count(), 1);
+        assert!(page.ends_with("\r\u{1b}[Kunpacking a\n"), "{page:?}");
+        assert!(page.starts_with("\rdownloading a: 0.0 \u{1b}[K\r"), "{page:?}");
+    }
+
+    #[test]
+    fn the_report_names_what_is_missing_with_its_mend() {
+        let dir = tempfile::tempdir().unwrap();
+        let found = install::find(&Home::at(dir.path()));
+        let json: serde_json::Value = serde_json::from_str(&as_json(&found).unwrap()).unwrap();
+        assert_eq!(json["ready"], serde_json::json!(found.missing().is_empty()));
+        assert_eq!(json["missing"].as_array().unwrap().len(), found.missing().len());
+        assert_eq!(as_text(&found).contains("missing:"), !found.missing().is_empty());
+    }
+}

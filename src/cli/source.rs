@@ -1,0 +1,83 @@
+//! What several nouns share: the settings as they are on disk, who asks, and the question before something is deleted.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use super::{CliError, output};
+use crate::domain::name::RepositoryPath;
+use crate::domain::namespace::Namespace;
+use crate::domain::repository::Repository;
+use crate::pool::client;
+use crate::protocol::{Entity, EntityName, Request, SaveMode};
+use crate::store::Home;
+use crate::store::settings::Settings;
+
+/// The settings as they are on disk; files that can't be read are told on stderr.
+pub(super) fn settings(home: &Home) -> Settings {
+    let settings = Settings::load(home, &Settings::default());
+    for problem in settings.problems.values() {
+        output::say(&format!("slipway: {problem}"));
+    }
+    settings
+}
+
+/// The repository of that name.
+pub(super) fn repository(settings: &Settings, path: &RepositoryPath) -> Result<Repository, CliError> {
+    settings
+        .repositories
+        .get(path)
+        .cloned()
+        .ok_or_else(|| CliError::not_found(format!("there is no repository {path}; `slipway repo list` shows them")))
+}
+
+/// The namespace of that name.
+pub(super) fn namespace(settings: &Settings, name: &str) -> Result<Namespace, CliError> {
+    settings.namespaces.get(name).cloned().ok_or_else(|| {
+        CliError::not_found(format!("there is no namespace {name:?}; `slipway namespace list` shows them"))
+    })
+}
+
+/// Who asks: the user's name on this machine.
+pub(super) fn user() -> String {
+    // Whoever called sudo is meant, not root.
+    let behind_sudo = std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty());
+    behind_sudo
+        .or_else(|| whoami::username().ok())
+        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+}
+
+/// Lets the pool save something.
+pub(super) async fn save(home: &Home, entity: Entity, mode: SaveMode) -> Result<(), CliError> {
+    client::ask(home, Request::Save { entity: Box::new(entity), mode }).await?;
+    Ok(())
+}
+
+/// Lets the pool delete something, once a person at a terminal agreed; the default is No.
+pub(super) async fn delete(home: &Home, name: EntityName, yes: bool) -> Result<(), CliError> {
+    if !yes && !confirm(&format!("delete {name}?"))? {
+        output::say("nothing was deleted");
+        return Ok(());
+    }
+    client::ask(home, Request::Delete(name.clone())).await?;
+    output::say(&format!("deleted {name}"));
+    Ok(())
+}
+
+/// Asks on the terminal; without one there is nobody to ask, and the command itself is the answer.
+pub(super) fn confirm(question: &str) -> Result<bool, CliError> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Ok(true);
+    }
+    let mut err = io::stderr();
+    write!(err, "{question} [y/N] ").and_then(|()| err.flush()).map_err(CliError::io("ask"))?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).map_err(CliError::io("read the answer"))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// `KEY=VALUE` of a flag.
+pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .filter(|(key, _)| !key.is_empty())
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .ok_or_else(|| format!("{text:?} is not KEY=VALUE"))
+}
