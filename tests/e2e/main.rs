@@ -1,0 +1,16 @@
+//! The end-to-end tests: the real binary against real daemons, each test in a home of its own.
+//!
+//! `tests/run e2e` sets up what they need. The ground they stand on is in `support`, with its own tests beside it.
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod builders;
+mod building;
+mod cancelling;
+mod command_line;
+mod demo;
+mod editing;
+mod fixture;
+mod publishing;
+mod sources;
+mod support;
+mod surviving;

@@ -1,0 +1,182 @@
+//! Publishing: images and caches in real registries, over plain http and over TLS with a password.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+
+use crate::fixture::{MAIN, START, all_cached, build, files_below, home, home_of, local, run_with_input, texts};
+use crate::support::git_repo::GitRepo;
+use crate::support::processes::container_running;
+use crate::support::registry::{PASSWORD, Registry, USER};
+use crate::support::slipway::Slipway;
+
+/// Makes `acme` publish to a registry.
+fn publish_to(slipway: &Slipway, host: &str) {
+    slipway.write("namespaces/acme.toml", &format!("registry = \"{host}\"\n"));
+}
+
+/// A home that builds from `repo` and publishes to a registry that speaks plain http.
+fn home_on_plain(repo: &GitRepo, registry: &Registry) -> Slipway {
+    let slipway = home_of(repo);
+    publish_to(&slipway, registry.host());
+    slipway.write(&format!("registries/{}.toml", registry.host()), "plain_http = true\n");
+    slipway
+}
+
+/// A home that builds from `repo` and publishes to a registry with TLS and a password, made known by the command line.
+fn home_on_secure(repo: &GitRepo, registry: &Registry, password: &str) -> Slipway {
+    let slipway = home_of(repo);
+    publish_to(&slipway, registry.host());
+    let ca = registry.ca_file().display().to_string();
+    let create = ["registry", "create", registry.host(), "--ca", &ca, "--username", USER, "--password-stdin"];
+    run_with_input(&mut slipway.command(&create), &format!("{password}\n")).ok();
+    slipway
+}
+
+#[test]
+fn an_image_is_pushed_to_a_registry_over_plain_http() {
+    let repo = GitRepo::with_dockerfile(&["RUN echo hello > /greeting"]);
+    let registry = Registry::plain();
+    let slipway = home_on_plain(&repo, &registry);
+    let built = build(&slipway);
+    let remote = registry.repository("acme/api");
+    assert_eq!(built["images"][0]["name"], format!("{}/acme/api:latest", registry.host()));
+    assert_eq!(built["images"][0]["digest"], remote.digest("latest"));
+    let labels = &remote.config("latest", "amd64")["config"]["Labels"];
+    assert_eq!(labels["org.opencontainers.image.revision"], repo.git(&["rev-parse", "HEAD"]));
+    assert!(!slipway.home().join("images/acme/api").exists());
+}
+
+#[test]
+fn an_image_is_pushed_over_tls_with_a_password_and_its_tags_are_listed_shown_and_deleted() {
+    let repo = GitRepo::with_dockerfile(&["RUN echo hello > /greeting"]);
+    let registry = Registry::secure();
+    let slipway = home_on_secure(&repo, &registry, PASSWORD);
+    let ran = slipway.run(&START).ok();
+    assert!(!ran.stderr.contains("400 Bad Request"), "the builder knew the registry from the beginning: {ran}");
+    let built = ran.json();
+    let remote = registry.repository("acme/api");
+    let digest = remote.digest("latest");
+    assert_eq!(built["images"][0]["digest"], digest);
+
+    let listed = slipway.json(&["tag", "list", "acme/api"]);
+    let tags: Vec<&str> = listed.as_array().unwrap().iter().map(|tag| tag["tag"].as_str().unwrap()).collect();
+    assert_eq!(tags, ["latest"], "a cache is no image: {listed:#}");
+    let shown = slipway.json(&["tag", "show", "acme/api:latest"]);
+    assert_eq!((&shown["digest"], &shown["commit"], &shown["build"]), (&json!(digest), &built["commit"], &built["id"]));
+    assert_eq!(texts(&shown["platforms"]), texts(&built["images"][0]["platforms"]));
+
+    slipway.run(&["tag", "delete", "acme/api:latest"]).ok();
+    assert!(!remote.tags().contains(&"latest".to_owned()));
+    for verb in ["show", "delete"] {
+        let gone = slipway.run(&["tag", verb, "acme/api:latest"]);
+        assert_eq!(gone.code(), Some(3), "{gone}");
+        assert!(gone.stderr.contains("latest"), "{gone}");
+    }
+}
+
+#[test]
+fn local_tags_are_listed_shown_and_deleted() {
+    let repo = GitRepo::with_dockerfile(&[]);
+    let slipway = home(&local(&repo), "", &MAIN.replace("\"latest\" }", "\"latest\" }, { name = \"v1\" }"));
+    let built = build(&slipway);
+    let shown = slipway.json(&["tag", "show", "acme/api:v1"]);
+    assert_eq!((&shown["digest"], &shown["ref"]), (&built["images"][0]["digest"], &json!("refs/heads/main")));
+    slipway.run(&["tag", "delete", "acme/api:v1"]).ok();
+    assert_eq!(crate::fixture::images(&slipway).tags(), ["latest"]);
+    assert_eq!(slipway.run(&["tag", "show", "acme/api:v1"]).code(), Some(3));
+}
+
+#[test]
+fn an_image_built_elsewhere_is_all_cached_where_the_registry_has_its_cache() {
+    let repo = GitRepo::with_dockerfile(&["RUN echo hello > /greeting", "RUN echo more >> /greeting"]);
+    let registry = Registry::secure();
+    let first = build(&home_on_secure(&repo, &registry, PASSWORD));
+    assert!(!all_cached(&first));
+    let second = build(&home_on_secure(&repo, &registry, PASSWORD));
+    assert!(all_cached(&second), "{second:#}");
+}
+
+#[test]
+fn a_wrong_password_is_told_with_the_registrys_name_and_not_tried_again() {
+    let repo = GitRepo::with_dockerfile(&[]);
+    let registry = Registry::secure();
+    let slipway = home_on_secure(&repo, &registry, "another password");
+    let ran = slipway.run(&START);
+    assert_eq!(ran.code(), Some(1), "{ran}");
+    let failed = ran.json();
+    assert_eq!((&failed["state"], &failed["failure"]["kind"]), (&json!("failed"), &json!("credentials")), "{failed:#}");
+    assert!(failed["error"].as_str().unwrap().contains(registry.host()), "{failed:#}");
+    assert_eq!(failed["retried_as"], Value::Null);
+}
+
+#[test]
+fn a_registry_with_an_unknown_certificate_is_named_with_the_reason() {
+    let repo = GitRepo::with_dockerfile(&[]);
+    let registry = Registry::secure();
+    let slipway = home_of(&repo);
+    slipway.write("config.toml", "[pool]\nretries = 0\n");
+    slipway.write(&format!("registries/{}.toml", registry.host()), "plain_http = false\n");
+    publish_to(&slipway, registry.host());
+    let ran = slipway.run(&START);
+    assert_eq!(ran.code(), Some(1), "{ran}");
+    let error = ran.json()["error"].as_str().unwrap().to_owned();
+    assert!(error.contains(registry.host()) && error.contains("certificate"), "{error}");
+}
+
+#[test]
+fn a_registry_that_is_down_is_a_failure_of_the_network_and_retried_by_itself() {
+    let repo = GitRepo::with_dockerfile(&[]);
+    // A port that was free a moment ago, and that nobody serves.
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let host = format!("127.0.0.1:{port}");
+    let slipway = home_of(&repo);
+    publish_to(&slipway, &host);
+    slipway.write(&format!("registries/{host}.toml"), "plain_http = true\n");
+    slipway.write("config.toml", "[pool]\nretry_delay = \"1s\"\nretries = 1\n");
+    let ran = slipway.run(&START);
+    assert_eq!(ran.code(), Some(1), "{ran}");
+    let last = ran.json();
+    assert_eq!((&last["id"], &last["retry_of"], &last["attempt"]), (&json!(2), &json!(1), &json!(1)), "{last:#}");
+    let first = slipway.json(&["build", "show", "1"]);
+    for build in [&first, &last] {
+        assert_eq!((&build["state"], &build["failure"]["kind"]), (&json!("failed"), &json!("network")), "{build:#}");
+        assert!(build["error"].as_str().unwrap().contains(&host), "{build:#}");
+    }
+    assert_eq!(first["retried_as"], 2);
+}
+
+#[test]
+fn a_password_is_only_in_its_secret_file_and_in_no_command_line() {
+    let repo = GitRepo::with_dockerfile(&["RUN echo waiting; sleep 0.771"]);
+    let registry = Registry::secure();
+    let slipway = home_on_secure(&repo, &registry, PASSWORD);
+    let building = slipway.spawn(&["build", "start", "acme/api", "--wait"]);
+    slipway.wait_until("the step runs", || container_running("sleep 0.771"));
+    let encoded = BASE64_STANDARD.encode(format!("{USER}:{PASSWORD}"));
+    for process in fs::read_dir("/proc").unwrap().flatten() {
+        let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        let is_ours = !line.contains("skopeo") && !line.contains("htpasswd");
+        assert!(!(is_ours && (line.contains(PASSWORD) || line.contains(&encoded))), "{line}");
+    }
+    building.finish().ok();
+
+    let holding: Vec<_> = files_below(slipway.home())
+        .into_iter()
+        .filter(|path| {
+            let bytes = fs::read(path).unwrap_or_default();
+            [PASSWORD, &encoded]
+                .iter()
+                .any(|secret| bytes.windows(secret.len()).any(|window| window == secret.as_bytes()))
+        })
+        .collect();
+    assert_eq!(holding.len(), 1, "{holding:?}");
+    assert!(holding[0].starts_with(slipway.home().join("secrets")), "{holding:?}");
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&holding[0]), mode(&slipway.home().join("secrets"))), (0o600, 0o700));
+}

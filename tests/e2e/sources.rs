@@ -1,0 +1,162 @@
+//! Sources: every way to a git repository, and what is said where one can't be had.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+
+use serde_json::json;
+
+use crate::fixture::{MAIN, START, build, home, home_of, images, local};
+use crate::support::background::run;
+use crate::support::git_daemon::GitDaemon;
+use crate::support::git_http::GitHttp;
+use crate::support::git_repo::GitRepo;
+use crate::support::slipway::Slipway;
+use crate::support::sshd::Sshd;
+
+/// A repository whose image says from which commit it is.
+fn repo() -> GitRepo {
+    let repo = GitRepo::new();
+    repo.write("Dockerfile", "FROM scratch\nCOPY file /\n").write("file", "text").commit("An image");
+    repo
+}
+
+/// Builds `acme/api`; its image must be of the repository's commit.
+#[track_caller]
+fn builds(slipway: &Slipway, repo: &GitRepo) {
+    build(slipway);
+    let labels = &images(slipway).config("latest", "amd64")["config"]["Labels"];
+    assert_eq!(labels["org.opencontainers.image.revision"], repo.git(&["rev-parse", "HEAD"]));
+}
+
+#[test]
+fn a_git_daemons_repository_is_built() {
+    let repo = repo();
+    let daemon = GitDaemon::serve(&repo);
+    builds(&home(&daemon.url(), "", MAIN), &repo);
+}
+
+#[test]
+fn a_repository_over_http_is_built() {
+    let repo = repo();
+    let server = GitHttp::serve(&repo);
+    builds(&home(&server.url(), "", MAIN), &repo);
+}
+
+#[test]
+fn a_repository_behind_a_password_is_built_with_its_platforms_credentials_and_refused_without() {
+    let repo = repo();
+    let server = GitHttp::serve_with_password(&repo, "someone", "a secret word");
+    let url = server.url();
+    let slipway = home(&format!("{url}\"\nplatform = \"ours"), "", MAIN);
+    slipway.write("platforms/ours.toml", "kind = \"git\"\nusername = \"someone\"\ntoken = { file = \"ours\" }\n");
+    slipway.write("secrets/ours", "a secret word\n");
+    run(std::process::Command::new("chmod").arg("700").arg(slipway.home().join("secrets"))).ok();
+    run(std::process::Command::new("chmod").arg("600").arg(slipway.home().join("secrets/ours"))).ok();
+    builds(&slipway, &repo);
+    let log = slipway.run(&["build", "logs", "1"]).ok().stdout;
+    assert!(!log.contains("a secret word"), "{log}");
+
+    let without = home(&url, "", MAIN).run(&START);
+    assert_eq!(without.code(), Some(5), "{without}");
+    assert!(without.stderr.contains(&url), "{without}");
+}
+
+#[test]
+fn a_repository_over_ssh_is_built_with_its_platforms_key() {
+    let repo = repo();
+    let sshd = Sshd::start();
+    let url = sshd.url(&repo);
+    let slipway = home(&format!("{url}\"\nplatform = \"ours"), "", MAIN);
+    slipway
+        .write("platforms/ours.toml", &format!("kind = \"git\"\nssh_key = \"{}\"\n", sshd.identity_file().display()));
+    let unknown = slipway.run(&START);
+    assert_eq!(unknown.code(), Some(5), "{unknown}");
+    assert!(unknown.stderr.contains("known_hosts"), "{unknown}");
+    slipway.write(".ssh/known_hosts", &fs::read_to_string(sshd.known_hosts_file()).unwrap());
+    builds(&slipway, &repo);
+}
+
+#[test]
+fn a_local_repository_keeps_its_links_and_modes_and_leaves_out_what_is_not_committed() {
+    let script = "RUN [ -x /tree/run ] && [ ! -x /tree/plain ] && [ \"$(readlink /tree/link)\" = run ] && [ ! -e /tree/untracked ]";
+    let repo = GitRepo::with_dockerfile(&["COPY tree /tree", script]);
+    repo.write_executable("tree/run", "#!/bin/sh\n")
+        .write("tree/plain", "")
+        .symlink("tree/link", "run")
+        .commit("A tree");
+    repo.write("tree/untracked", "").write("tree/plain", "changed, not committed");
+    builds(&home_of(&repo), &repo);
+}
+
+#[test]
+fn a_branch_or_a_repository_that_is_not_there_is_not_found() {
+    let repo = repo();
+    let missing = home(&local(&repo), "", &MAIN.replace("branch = \"main\"", "branch = \"nowhere\"")).run(&START);
+    assert_eq!(missing.code(), Some(3), "{missing}");
+    let kind = serde_json::from_str::<serde_json::Value>(&missing.stderr).unwrap();
+    assert_eq!(kind["error"]["kind"], "not_found");
+    assert!(missing.stderr.contains("nowhere") && missing.stderr.contains(&local(&repo)), "{missing}");
+
+    let missing = home("/no/such/repository", "", MAIN).run(&START);
+    assert_eq!(missing.code(), Some(3), "{missing}");
+    assert!(missing.stderr.contains("/no/such/repository"), "{missing}");
+}
+
+#[test]
+fn a_source_that_does_not_answer_is_unreachable() {
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    for server in ["http://127.0.0.1", "git://127.0.0.1", "ssh://git@127.0.0.1"] {
+        let url = format!("{server}:{port}/source");
+        let ran = home(&url, "", MAIN).run(&START);
+        assert_eq!(ran.code(), Some(5), "{ran}");
+        assert!(ran.stderr.contains(&url), "{ran}");
+    }
+}
+
+#[test]
+fn a_commit_that_vanished_before_the_build_fails_for_its_source() {
+    let repo = repo();
+    let slipway = home_of(&repo);
+    build(&slipway);
+    // The commit is gone for good.
+    repo.git(&["checkout", "--quiet", "--orphan", "other"]);
+    repo.commit("Another history");
+    repo.git(&["branch", "--quiet", "-D", "main"]);
+    repo.git(&["reflog", "expire", "--expire=now", "--all"]);
+    repo.git(&["gc", "--quiet", "--prune=now"]);
+    let ran = slipway.run(&["build", "retry", "1", "--wait", "--output", "json"]);
+    assert_eq!(ran.code(), Some(1), "{ran}");
+    assert_eq!(ran.json()["failure"]["kind"], json!("source"), "{ran}");
+}
+
+#[test]
+fn directories_that_leave_the_tree_are_refused() {
+    let repo = repo();
+    let slipway = home_of(&repo);
+    for flag in ["--directory", "--context"] {
+        let ran = slipway.run(&["rule", "edit", "acme/api", "main", flag, "../outside"]);
+        assert_eq!(ran.code(), Some(2), "{ran}");
+        assert!(ran.stderr.contains("../outside"), "{ran}");
+    }
+    repo.symlink("away", "/etc").commit("A link that leaves");
+    slipway.run(&["rule", "edit", "acme/api", "main", "--directory", "away"]).ok();
+    let ran = slipway.run(&START);
+    assert_eq!(ran.code(), Some(1), "{ran}");
+    assert_eq!(ran.json()["failure"]["kind"], json!("source"), "{ran}");
+}
+
+#[test]
+fn addresses_that_can_not_work_are_refused_with_the_reason() {
+    let slipway = Slipway::new();
+    slipway.run(&["namespace", "create", "acme"]).ok();
+    for (url, named) in [
+        ("relative/path", "relative/path"),
+        ("ftp://host/x.git", "ftp"),
+        ("https://me:secret@host/x.git", "credentials"),
+    ] {
+        let ran = slipway.run(&["repo", "create", "acme/api", "--source", url, "--no-rule"]);
+        assert_eq!(ran.code(), Some(2), "{ran}");
+        assert!(ran.stderr.contains(named) && !ran.stderr.contains("secret@"), "{ran}");
+    }
+    assert!(!slipway.home().join("namespaces/acme/api.toml").exists());
+}
