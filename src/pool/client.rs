@@ -45,7 +45,11 @@ pub async fn ask(home: &Home, request: Request) -> Result<Reply, Error> {
 /// What the pool answered.
 pub async fn ask_if_running(home: &Home, request: Request) -> Result<Option<Reply>, Error> {
     match connect(home).await {
-        Ok(stream) => converse(stream, request).await.map(Some),
+        Ok(stream) => match converse(stream, request).await {
+            // It was dying when we came.
+            Err(error) if error.kind == ErrorKind::Unreachable && connect(home).await.is_err() => Ok(None),
+            answer => answer.map(Some),
+        },
         Err(_) => Ok(None),
     }
 }
