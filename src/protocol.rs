@@ -88,6 +88,8 @@ pub enum Request {
         /// The reason that is known; none: only the final state is of interest.
         known: Option<String>,
     },
+    /// Hear of everything that changes, until one side leaves: a [`Reply::News`] at once, and one after each change.
+    Watch,
     /// Remove a tag of a repository: [`Reply::Done`].
     DeleteTag {
         /// The repository.
@@ -102,7 +104,9 @@ impl Request {
     pub fn may_be_repeated(&self) -> bool {
         match self {
             // The same rule and commit is not queued twice.
-            Request::Status | Request::OpenBuilds | Request::Wait { .. } | Request::Start { .. } => true,
+            Request::Status | Request::OpenBuilds | Request::Watch | Request::Wait { .. } | Request::Start { .. } => {
+                true
+            }
             Request::Stop
             | Request::Save { .. }
             | Request::Delete(_)
@@ -239,6 +243,21 @@ pub enum Reply {
         /// It was queued or running before: the same rule and commit are not built twice at once.
         already: bool,
     },
+    /// What changed since the last news.
+    News(Box<News>),
+}
+
+/// What changed in the pool. The first one tells of everything that is open.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct News {
+    /// How the pool is.
+    pub status: PoolStatus,
+    /// Open builds that are new or changed.
+    pub builds: Vec<Build>,
+    /// Builds that are open no more: their records are final.
+    pub ended: Vec<BuildId>,
+    /// How often the settings on disk were taken over: another number, and they are to be read again.
+    pub settings_changes: u64,
 }
 
 /// Why something was not done.
@@ -275,7 +294,7 @@ impl Error {
 }
 
 /// How the pool is.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PoolStatus {
     /// Its process.
     pub pid: u32,
@@ -296,7 +315,7 @@ pub struct PoolStatus {
 }
 
 /// How a builder is.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BuilderStatus {
     /// Its name.
     pub name: String,

@@ -151,7 +151,7 @@ fn set(pool: &Pool, name: &str, change: impl FnOnce(&mut BuilderRuntime)) {
     if let Some(runtime) = pool.state().builders.get_mut(name) {
         change(runtime);
     }
-    pool.wake.notify_one();
+    pool.wake();
 }
 
 fn is_wanted(pool: &Pool, name: &str) -> bool {

@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
 use crate::domain::build::{Build, BuildId};
-use crate::protocol::{Answer, Call, Error, ErrorKind, Reply, Request, VERSION};
+use crate::protocol::{Answer, Call, Error, ErrorKind, News, Reply, Request, VERSION};
 use crate::store::Home;
 
 /// A pool answers within 0.2 s of its start even with ten thousand builds on disk; a busy machine gets the rest.
@@ -52,6 +52,33 @@ pub async fn ask_if_running(home: &Home, request: Request) -> Result<Option<Repl
         },
         Err(_) => Ok(None),
     }
+}
+
+/// Hears of everything that changes in the pool of a home, which is started when it is not there; until the pool ends, or
+/// `heard` says false.
+///
+/// # Errors
+/// When the pool can't be reached or started, or went away.
+pub async fn watch(home: &Home, mut heard: impl FnMut(News) -> bool) -> Result<(), Error> {
+    let mut stream = match connect(home).await {
+        Ok(stream) => stream,
+        Err(_) => start(home).await?,
+    };
+    let (read, mut write) = stream.split();
+    write.write_all(&call(Request::Watch)?).await.map_err(lost)?;
+    let mut lines = BufReader::new(read).lines();
+    while let Some(line) = lines.next_line().await.map_err(lost)? {
+        match serde_json::from_str(&line) {
+            Ok(Answer::Reply(Reply::News(news))) => {
+                if !heard(*news) {
+                    return Ok(());
+                }
+            }
+            Ok(Answer::Error(error)) => return Err(error),
+            _ => return Err(unexpected()),
+        }
+    }
+    Err(Error::new(ErrorKind::Unreachable, "the pool went away; builds go on without it"))
 }
 
 /// Waits until a build is final, whatever happens to the pool meanwhile; `news` hears of every other reason on the way.
@@ -102,13 +129,21 @@ async fn connect(home: &Home) -> io::Result<UnixStream> {
     UnixStream::connect(home.pool_socket()).await
 }
 
-async fn converse(mut stream: UnixStream, request: Request) -> Result<Reply, Error> {
-    let lost = |error: io::Error| Error::new(ErrorKind::Unreachable, format!("the pool went away: {error}"));
+/// A call as it is sent.
+fn call(request: Request) -> Result<Vec<u8>, Error> {
     let mut line = serde_json::to_vec(&Call { version: VERSION, request })
         .map_err(|error| Error::new(ErrorKind::Failed, format!("cannot write the request: {error}")))?;
     line.push(b'\n');
+    Ok(line)
+}
+
+fn lost(error: io::Error) -> Error {
+    Error::new(ErrorKind::Unreachable, format!("the pool went away: {error}"))
+}
+
+async fn converse(mut stream: UnixStream, request: Request) -> Result<Reply, Error> {
     let (read, mut write) = stream.split();
-    write.write_all(&line).await.map_err(lost)?;
+    write.write_all(&call(request)?).await.map_err(lost)?;
     let mut text = String::new();
     BufReader::new(read).read_line(&mut text).await.map_err(lost)?;
     if text.is_empty() {

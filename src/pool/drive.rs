@@ -254,7 +254,7 @@ async fn close(pool: &Arc<Pool>, mut build: Build, state: BuildState, reason: St
         entry.news.send_replace(Arc::new(build));
     }
     builders::restart_if_config_changed(pool);
-    pool.wake.notify_one();
+    pool.wake();
 }
 
 /// Writes a record, however long the disk is full: a build is never lost to it.

@@ -287,7 +287,7 @@ fn admit(pool: &Arc<Pool>, build: Build) -> mpsc::Receiver<Order> {
 
 fn set_going(pool: &Arc<Pool>, id: BuildId, inbox: mpsc::Receiver<Order>, runner: Option<ProcessId>) {
     tokio::spawn(drive::drive(pool.clone(), id, inbox, runner));
-    pool.wake.notify_one();
+    pool.wake();
 }
 
 /// The same rule and commit, queued or running.

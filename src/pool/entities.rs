@@ -241,9 +241,13 @@ async fn read_again(pool: &Arc<Pool>) -> bool {
     for problem in settings.problems.values() {
         tracing::warn!("{problem}; what was in force stays");
     }
-    pool.state().settings = settings;
+    {
+        let mut state = pool.state();
+        state.settings = settings;
+        state.settings_changes += 1;
+    }
     builders::follow_settings(pool);
-    pool.wake.notify_one();
+    pool.wake();
     true
 }
 

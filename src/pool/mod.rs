@@ -10,6 +10,7 @@ mod enqueue;
 mod entities;
 mod launch;
 mod managed;
+mod news;
 mod platforms;
 mod retention;
 mod run;

@@ -83,6 +83,7 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
         started_at: Utc::now(),
         state: Mutex::new(State {
             settings: Settings::take_over(&home, &Settings::default()),
+            settings_changes: 0,
             open: std::collections::BTreeMap::new(),
             next_id: listing.ids.last().map_or(1, |id| id.0 + 1),
             builders: std::collections::BTreeMap::new(),
@@ -90,7 +91,8 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
         }),
         admission: tokio::sync::Mutex::new(()),
         edits: tokio::sync::Mutex::new(()),
-        wake: Notify::new(),
+        woken: Notify::new(),
+        changes: tokio::sync::watch::Sender::new(0),
         stopping: tokio::sync::watch::Sender::new(false),
         home,
     });
@@ -225,6 +227,7 @@ async fn schedule_all(pool: Arc<Pool>) {
             let disk = state.blocked.is_some().then_some(DISK_AGAIN);
             (next.into_iter().chain(disk).min(), lacks)
         };
+        pool.tell_watchers();
         if lacks_platform && !asked_for_platforms {
             // Emulators may have been installed since the builders were asked.
             asked_for_platforms = true;
@@ -239,7 +242,7 @@ async fn schedule_all(pool: Arc<Pool>) {
             }
         };
         tokio::select! {
-            () = pool.wake.notified() => asked_for_platforms = false,
+            () = pool.woken.notified() => asked_for_platforms = false,
             () = timer => {}
         }
     }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::state::{Order, Pool};
-use super::{builders, enqueue, entities};
+use super::{builders, enqueue, entities, news};
 use crate::domain::build::{Build, BuildId, BuildState, CancelRequest};
 use crate::protocol::{Answer, Call, Error, ErrorKind, PoolStatus, Reply, Request, VERSION};
 
@@ -49,15 +49,16 @@ pub(super) async fn serve(pool: Arc<Pool>, listener: UnixListener) {
 }
 
 async fn converse(pool: &Arc<Pool>, mut stream: UnixStream) -> io::Result<()> {
-    let (read, mut write) = stream.split();
+    let (mut read, mut write) = stream.split();
     let mut line = String::new();
-    let mut read = BufReader::new(read.take(LONGEST_CALL_BYTES));
+    let mut read = BufReader::new((&mut read).take(LONGEST_CALL_BYTES));
     tokio::select! {
         length = read.read_line(&mut line) => length?,
         () = pool.stopped() => return Ok(()),
     };
     let answer = match serde_json::from_str::<Call>(&line) {
         // The way out of a mismatch must be open to every version.
+        Ok(Call { version: VERSION, request: Request::Watch }) => return news::tell(pool, read, write).await,
         Ok(call) if call.version == VERSION || matches!(call.request, Request::Stop) => {
             match answer(pool, call.request).await {
                 Ok(reply) => Answer::Reply(reply),
@@ -96,11 +97,13 @@ async fn answer(pool: &Arc<Pool>, request: Request) -> Result<Reply, Error> {
         Request::Wait { id, known } => {
             wait(pool, id, known.as_deref()).await.map(|build| Reply::Build(Box::new(build)))
         }
+        // Answered with more than one line: see `converse`.
+        Request::Watch => Err(Error::new(ErrorKind::Usage, "watching is a conversation of its own")),
         Request::DeleteTag { path, tag } => entities::delete_tag(pool, &path, &tag).await.map(|()| Reply::Done),
     }
 }
 
-fn status(pool: &Pool) -> PoolStatus {
+pub(super) fn status(pool: &Pool) -> PoolStatus {
     let state = pool.state();
     let running = state.open.values().filter(|entry| entry.build.state == BuildState::Running).count();
     PoolStatus {

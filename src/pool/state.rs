@@ -28,7 +28,9 @@ pub(super) struct Pool {
     /// Held while settings are changed or read again: each change is made to what the one before left.
     pub edits: tokio::sync::Mutex<()>,
     /// Something happened that may let a build start.
-    pub wake: Notify,
+    pub woken: Notify,
+    /// Something that clients may want to know of changed; how often so far.
+    pub changes: watch::Sender<u64>,
     /// True once the pool is told to end: nothing new is taken or started.
     pub stopping: watch::Sender<bool>,
 }
@@ -36,6 +38,8 @@ pub(super) struct Pool {
 /// What changes.
 pub(super) struct State {
     pub settings: Settings,
+    /// How often the settings changed.
+    pub settings_changes: u64,
     /// The builds that are not final.
     pub open: BTreeMap<BuildId, Entry>,
     pub next_id: u64,
@@ -87,6 +91,17 @@ impl Pool {
         *self.stopping.borrow()
     }
 
+    /// Something happened that may let a build start.
+    pub(super) fn wake(&self) {
+        self.woken.notify_one();
+        self.tell_watchers();
+    }
+
+    /// Something that clients may want to know of changed.
+    pub(super) fn tell_watchers(&self) {
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
     /// Waits until the pool is told to end.
     pub(super) async fn stopped(&self) {
         // The sender lives as long as the pool.
@@ -101,11 +116,15 @@ impl Pool {
 
     /// Changes an open build in memory and returns the new record; none where it is not open.
     pub(super) fn update(&self, id: BuildId, change: impl FnOnce(&mut Build)) -> Option<Build> {
-        let mut state = self.state();
-        let entry = state.open.get_mut(&id)?;
-        change(&mut entry.build);
-        entry.tell();
-        Some(entry.build.clone())
+        let build = {
+            let mut state = self.state();
+            let entry = state.open.get_mut(&id)?;
+            change(&mut entry.build);
+            entry.tell();
+            entry.build.clone()
+        };
+        self.tell_watchers();
+        Some(build)
     }
 }
 

@@ -45,23 +45,28 @@ pub struct Listing {
 /// # Errors
 /// When the directory can't be listed.
 pub fn list(home: &Home) -> io::Result<Listing> {
-    let directory = home.builds_dir();
-    let mut listing = Listing { ids: BTreeSet::new(), open: BTreeSet::new() };
-    let entries = match fs::read_dir(&directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listing),
+    let ids: BTreeSet<BuildId> = ids(home)?.into_iter().collect();
+    let open = ids.iter().filter(|id| home.build_dir(id.0).join(OPEN).exists()).copied().collect();
+    Ok(Listing { ids, open })
+}
+
+/// The numbers of the builds of a home, in no order.
+///
+/// # Errors
+/// When the directory can't be listed.
+pub fn ids(home: &Home) -> io::Result<Vec<BuildId>> {
+    let entries = match fs::read_dir(home.builds_dir()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
+    let mut ids = Vec::new();
     for entry in entries {
         let name = entry?.file_name();
         let Some(name) = name.to_str() else { continue };
         // `7`, not `007`: a number has one directory.
-        let Some(id) = name.parse::<u64>().ok().filter(|id| id.to_string() == name).map(BuildId) else { continue };
-        listing.ids.insert(id);
-        if directory.join(name).join(OPEN).exists() {
-            listing.open.insert(id);
-        }
+        ids.extend(name.parse::<u64>().ok().filter(|id| id.to_string() == name).map(BuildId));
     }
-    Ok(listing)
+    Ok(ids)
 }
 
 /// Makes a build's directory, marked as open.
