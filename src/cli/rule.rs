@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::output::{Table, fields, print, say};
 use super::{CliError, Format, source};
-use crate::access::{registries, sources};
+use crate::access::{images, sources};
 use crate::domain::name::RepositoryPath;
 use crate::domain::pattern::Pattern;
 use crate::domain::platform::Platform;
@@ -16,7 +16,6 @@ use crate::domain::push::{CommitId, Ref};
 use crate::domain::rule::{Dockerfile, Rule, RuleError, looks_secret};
 use crate::domain::version::{CommitDigits, TimeFormat, Version};
 use crate::protocol::{Entity, EntityName, Error, ErrorKind, SaveMode};
-use crate::registry::Target;
 use crate::store::Home;
 
 #[derive(Debug, Subcommand)]
@@ -266,7 +265,7 @@ async fn show_preview(
     let refs = sources::list_refs(home, &settings, bound).await?;
     let refs: Vec<(Ref, CommitId)> =
         refs.refs.iter().filter_map(|found| Some((found.name.parse().ok()?, found.commit.parse().ok()?))).collect();
-    let existing = if repository.immutable { existing_tags(home, &settings, path).await? } else { BTreeSet::new() };
+    let existing = if repository.immutable { images::tag_names(home, &settings, path).await? } else { BTreeSet::new() };
     let rows = preview(&rule, &refs, &existing, repository.immutable, Utc::now()).map_err(refused)?;
     let rows: Vec<PreviewRow> = rows.into_iter().filter(|row| all || row.answer != Answer::None).collect();
     print(format, &rows, || {
@@ -292,27 +291,6 @@ async fn show_preview(
         }
         table.text()
     })
-}
-
-async fn existing_tags(
-    home: &Home,
-    settings: &crate::store::settings::Settings,
-    path: &RepositoryPath,
-) -> Result<BTreeSet<String>, CliError> {
-    let namespace = source::namespace(settings, &path.namespace)?;
-    let target = registries::open(home, settings, &namespace.registry, path).await;
-    match target.map_err(|error| CliError::failed(error.to_string()))? {
-        Target::Local(layout) => {
-            let tags = layout.tags().map_err(|error| CliError::failed(error.to_string()))?;
-            Ok(tags.into_iter().map(|tag| tag.tag).collect())
-        }
-        Target::Remote(client) => match client.tags().await {
-            Ok(tags) => Ok(tags.into_iter().collect()),
-            // Nothing was pushed there yet.
-            Err(error) if error.kind == crate::registry::Kind::NotFound => Ok(BTreeSet::new()),
-            Err(error) => Err(Error::new(ErrorKind::Unreachable, error.to_string()).into()),
-        },
-    }
 }
 
 fn refused(error: RuleError) -> CliError {

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use super::{CliError, output};
+pub(super) use crate::access::user;
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
 use crate::domain::repository::Repository;
@@ -34,15 +35,6 @@ pub(super) fn namespace(settings: &Settings, name: &str) -> Result<Namespace, Cl
     settings.namespaces.get(name).cloned().ok_or_else(|| {
         CliError::not_found(format!("there is no namespace {name:?}; `slipway namespace list` shows them"))
     })
-}
-
-/// Who asks: the user's name on this machine.
-pub(super) fn user() -> String {
-    // Whoever called sudo is meant, not root.
-    let behind_sudo = std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty());
-    behind_sudo
-        .or_else(|| whoami::username().ok())
-        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
 }
 
 /// Lets the pool save something.

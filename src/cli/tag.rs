@@ -5,11 +5,10 @@ use serde::Serialize;
 
 use super::output::{Table, fields, print, say};
 use super::{CliError, Format, source};
-use crate::access::registries;
+use crate::access::images::{self, TagInfo};
 use crate::domain::name::RepositoryPath;
 use crate::pool::client;
-use crate::protocol::{Error, ErrorKind, Request};
-use crate::registry::{Kind, PublishError, Target, publish};
+use crate::protocol::Request;
 use crate::store::Home;
 
 #[derive(Debug, Subcommand)]
@@ -67,40 +66,21 @@ struct View {
     build: Option<u64>,
 }
 
-async fn target(home: &Home, path: &RepositoryPath) -> Result<Target, CliError> {
-    let settings = source::settings(home);
-    let namespace = source::namespace(&settings, &path.namespace)?;
-    let target = registries::open(home, &settings, &namespace.registry, path).await;
-    target.map_err(|error| CliError::failed(error.to_string()))
-}
-
-async fn view(target: &Target, tag: &str) -> Result<View, CliError> {
-    let info = publish::inspect(target, tag).await.map_err(|error| error_of(&error))?;
-    let origin = crate::domain::publish::Origin::from_annotations(&info.annotations);
-    Ok(View {
-        tag: tag.into(),
-        name: format!("{}:{tag}", target.image()),
-        digest: info.digest,
-        platforms: info.platforms.iter().map(ToString::to_string).collect(),
-        size: Some(info.size),
-        created: info.created.map(|time| time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)),
-        reference: origin.as_ref().map(|origin| origin.reference.clone()),
-        commit: origin.as_ref().map(|origin| origin.commit.clone()),
-        build: origin.map(|origin| origin.build),
-    })
-}
-
-fn error_of(error: &PublishError) -> CliError {
-    let kind = match error {
-        PublishError::Registry(error) => match error.kind {
-            Kind::NotFound => ErrorKind::NotFound,
-            Kind::Network { .. } => ErrorKind::Unreachable,
-            _ => ErrorKind::Failed,
-        },
-        PublishError::Layout(crate::registry::LayoutError::NoTag { .. }) => ErrorKind::NotFound,
-        _ => ErrorKind::Failed,
-    };
-    Error::new(kind, error.to_string()).into()
+impl From<TagInfo> for View {
+    fn from(info: TagInfo) -> View {
+        let origin = info.origin;
+        View {
+            tag: info.tag,
+            name: info.name,
+            digest: info.digest,
+            platforms: info.platforms,
+            size: Some(info.size),
+            created: info.created.map(|time| time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)),
+            reference: origin.as_ref().map(|origin| origin.reference.clone()),
+            commit: origin.as_ref().map(|origin| origin.commit.clone()),
+            build: origin.map(|origin| origin.build),
+        }
+    }
 }
 
 impl Verb {
@@ -108,7 +88,7 @@ impl Verb {
         match self {
             Verb::List { path } => list(home, &path, format).await,
             Verb::Show { tag } => {
-                let view = view(&target(home, &tag.path).await?, &tag.tag).await?;
+                let view = View::from(images::tag(home, &source::settings(home), &tag.path, &tag.tag).await?);
                 print(format, &view, || {
                     fields(&[
                         ("name", view.name.clone()),
@@ -140,23 +120,8 @@ fn size_text(bytes: u64) -> String {
 }
 
 async fn list(home: &Home, path: &RepositoryPath, format: Format) -> Result<(), CliError> {
-    let target = target(home, path).await?;
-    let names: Vec<String> = match &target {
-        Target::Local(layout) => {
-            let tags = layout.tags().map_err(|error| CliError::failed(error.to_string()))?;
-            tags.into_iter().map(|tag| tag.tag).collect()
-        }
-        Target::Remote(client) => match client.tags().await {
-            Ok(tags) => tags,
-            Err(error) if error.kind == Kind::NotFound => Vec::new(),
-            Err(error) => return Err(error_of(&error.into())),
-        },
-    };
-    let mut views = Vec::with_capacity(names.len());
-    // A build's cache is stored beside its images, and is none.
-    for name in names.iter().filter(|name| !name.starts_with("buildcache-")) {
-        views.push(view(&target, name).await?);
-    }
+    let tags = images::tags(home, &source::settings(home), path).await?;
+    let views: Vec<View> = tags.into_iter().map(View::from).collect();
     print(format, &views, || {
         if views.is_empty() {
             say(&format!("no tags yet; `slipway build start {path}` makes the first"));

@@ -1,0 +1,119 @@
+//! The images of a repository: its tags and what they name.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+
+use super::registries;
+use crate::domain::name::RepositoryPath;
+use crate::domain::publish::Origin;
+use crate::protocol::{Error, ErrorKind};
+use crate::registry::{Kind, LayoutError, PublishError, Target, publish};
+use crate::store::Home;
+use crate::store::settings::Settings;
+
+/// What a repository's tags begin with where they name a build's cache and no image.
+const CACHE_PREFIX: &str = "buildcache-";
+
+/// A tag and the image that it names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagInfo {
+    /// The tag: `v1`.
+    pub tag: String,
+    /// What pulls it: `registry.example.com/acme/api:v1`.
+    pub name: String,
+    /// `sha256:…`, of the index.
+    pub digest: String,
+    /// What the index holds.
+    pub platforms: Vec<String>,
+    /// Bytes of all that a pull of every platform would fetch.
+    pub size: u64,
+    /// When the image was made, where it says so.
+    pub created: Option<DateTime<Utc>>,
+    /// Which build made it, of what; none for images that slipway did not make.
+    pub origin: Option<Origin>,
+}
+
+/// The names of a repository's tags; none where nothing was pushed yet.
+///
+/// # Errors
+/// When the namespace is not there, or its registry can't be reached or read.
+pub async fn tag_names(home: &Home, settings: &Settings, path: &RepositoryPath) -> Result<BTreeSet<String>, Error> {
+    names(&target(home, settings, path).await?).await
+}
+
+/// The tags of a repository with what they name, in the order of their names.
+///
+/// # Errors
+/// When the namespace is not there, or its registry can't be reached or read.
+pub async fn tags(home: &Home, settings: &Settings, path: &RepositoryPath) -> Result<Vec<TagInfo>, Error> {
+    let target = target(home, settings, path).await?;
+    let mut tags = Vec::new();
+    for name in names(&target).await? {
+        match inspect(&target, &name).await {
+            Ok(tag) => tags.push(tag),
+            // It went since it was listed.
+            Err(error) if error.kind == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(tags)
+}
+
+/// One tag and what it names.
+///
+/// # Errors
+/// When there is no such tag, or the registry can't be reached or read.
+pub async fn tag(home: &Home, settings: &Settings, path: &RepositoryPath, tag: &str) -> Result<TagInfo, Error> {
+    inspect(&target(home, settings, path).await?, tag).await
+}
+
+async fn target(home: &Home, settings: &Settings, path: &RepositoryPath) -> Result<Target, Error> {
+    let namespace = settings.namespaces.get(&path.namespace).ok_or_else(|| {
+        let name = &path.namespace;
+        Error::new(ErrorKind::NotFound, format!("there is no namespace {name:?}; `slipway namespace list` shows them"))
+    })?;
+    let target = registries::open(home, settings, &namespace.registry, path).await;
+    target.map_err(|error| Error::new(ErrorKind::Failed, error.to_string()))
+}
+
+async fn names(target: &Target) -> Result<BTreeSet<String>, Error> {
+    let names: Vec<String> = match target {
+        Target::Local(layout) => {
+            let tags = layout.tags().map_err(|error| Error::new(ErrorKind::Failed, error.to_string()))?;
+            tags.into_iter().map(|tag| tag.tag).collect()
+        }
+        Target::Remote(client) => match client.tags().await {
+            Ok(tags) => tags,
+            Err(error) if error.kind == Kind::NotFound => Vec::new(),
+            Err(error) => return Err(error_of(&error.into())),
+        },
+    };
+    Ok(names.into_iter().filter(|name| !name.starts_with(CACHE_PREFIX)).collect())
+}
+
+async fn inspect(target: &Target, tag: &str) -> Result<TagInfo, Error> {
+    let info = publish::inspect(target, tag).await.map_err(|error| error_of(&error))?;
+    Ok(TagInfo {
+        tag: tag.into(),
+        name: format!("{}:{tag}", target.image()),
+        digest: info.digest,
+        platforms: info.platforms.iter().map(ToString::to_string).collect(),
+        size: info.size,
+        created: info.created,
+        origin: Origin::from_annotations(&info.annotations),
+    })
+}
+
+fn error_of(error: &PublishError) -> Error {
+    let kind = match error {
+        PublishError::Registry(error) => match error.kind {
+            Kind::NotFound => ErrorKind::NotFound,
+            Kind::Network { .. } => ErrorKind::Unreachable,
+            _ => ErrorKind::Failed,
+        },
+        PublishError::Layout(LayoutError::NoTag { .. }) => ErrorKind::NotFound,
+        _ => ErrorKind::Failed,
+    };
+    Error::new(kind, error.to_string())
+}
