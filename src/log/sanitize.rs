@@ -42,9 +42,18 @@ impl Sanitizer {
         self.state = State::Text;
         self.line.clear();
         self.returned = false;
-        // A lone byte of 0x80 to 0x9f is a control to some terminals.
-        for byte in String::from_utf8_lossy(line).bytes() {
-            self.byte(byte);
+        // A lone byte of 0x80 to 0x9f is a control to some terminals; marks that turn the direction of writing make a line say
+        // what it does not.
+        let text = String::from_utf8_lossy(line);
+        let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if text.contains(turns) {
+            for byte in text.replace(turns, "").bytes() {
+                self.byte(byte);
+            }
+        } else {
+            for byte in text.bytes() {
+                self.byte(byte);
+            }
         }
         &self.line
     }
@@ -154,6 +163,7 @@ mod tests {
             ("a\u{9b}2Jb\u{9d}0;t\x07c\u{85}d", "abcd"),
             ("a\x07\x08\x0e\x7fb", "ab"),
             ("unfinished \x1b[31", "unfinished "),
+            ("a\u{202e}b\u{2066}c", "abc"),
         ] {
             assert_eq!(shown(line), expected, "{line:?}");
         }
