@@ -3,4 +3,5 @@
 pub mod arguments;
 pub mod job;
 pub mod progress;
+pub mod recording;
 pub mod runner;
