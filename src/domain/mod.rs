@@ -6,6 +6,7 @@ pub mod build;
 pub mod builder;
 pub mod config;
 pub mod failure;
+pub mod history;
 pub mod name;
 pub mod namespace;
 pub mod pattern;

@@ -108,6 +108,11 @@ impl Home {
         self.config.join("config.toml")
     }
 
+    /// The user's own themes of the dashboard.
+    pub fn themes_dir(&self) -> PathBuf {
+        self.config.join("themes")
+    }
+
     /// Bound source platforms, one file each.
     pub fn platforms_dir(&self) -> PathBuf {
         self.state.join("platforms")

@@ -1,9 +1,13 @@
 //! Preferences: `config.toml`, and the settings of a registry: `registries/<host>.toml`.
 
+mod ui;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use ui::{GlyphSet, Language, Notify, UiConfig};
 
 use super::repository::HumanDuration;
 use super::secret_ref::SecretRef;
@@ -18,6 +22,21 @@ pub struct Config {
     pub buildkit: BuildkitConfig,
     /// What is kept of finished builds.
     pub retention: RetentionConfig,
+    /// The dashboard.
+    pub ui: UiConfig,
+    /// Its keys: an action's name to a key or a list of keys. The dashboard knows the actions, and says what is wrong here.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub keys: BTreeMap<String, KeyNames>,
+}
+
+/// A key, or several.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum KeyNames {
+    /// `"b"`
+    One(String),
+    /// `["q", "ctrl-q"]`; an empty list: none.
+    Several(Vec<String>),
 }
 
 /// `[pool]`
