@@ -5,6 +5,7 @@
 //! | room | what it is for |
 //! | --- | --- |
 //! | [`cli`] | the command line: one file for each noun; talks to the pool, prints |
+//! | [`tui`] | the dashboard: state, update, views, forms, keys, themes; talks to the pool, reads what is on disk |
 //! | [`pool`] | the background process: queue, scheduler, adoption of runners, socket server |
 //! | [`access`] | how sources and registries are reached: by the settings of a home, with its secrets |
 //! | [`protocol`] | what the pool and its clients say to each other |
@@ -27,3 +28,6 @@ pub mod protocol;
 pub mod registry;
 pub mod source;
 pub mod store;
+pub mod tui;
+
+rust_i18n::i18n!("src/locales", fallback = "en");

@@ -1,6 +1,8 @@
-//! `slipway demo`: set up what is missing, build a sample, name its image and digest.
+//! `slipway demo`: set up what is missing, build a sample, open the dashboard on it; without a terminal, name its image and
+//! digest.
 
 use std::fs;
+use std::io::{self, IsTerminal};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -33,7 +35,7 @@ RUN cat /greeting.txt && wc -c < /greeting.txt > /size.txt
 CMD ["/bin/cat", "/greeting.txt"]
 "#;
 
-/// Set up what is missing, build a sample, and name its image.
+/// Set up what is missing, build a sample, and show it in the dashboard; without a terminal, name its image.
 #[derive(Debug, Args)]
 pub(super) struct Demo {}
 
@@ -74,6 +76,9 @@ impl Demo {
             Reply::Queued { build, .. } => build,
             _ => return Err(client::unexpected().into()),
         };
+        if format == Format::Text && io::stdin().is_terminal() && io::stdout().is_terminal() {
+            return super::dashboard(home, Some(queued.id)).await;
+        }
         let build = follow::through_retries(home, queued.id, To::Stderr).await?;
         let state = build.state;
         let view = build_view::load(home, build.id, Some(build))?;

@@ -21,6 +21,7 @@ mod rule_match;
 pub mod setup;
 mod source;
 mod tag;
+mod view;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,17 +31,20 @@ use clap::{CommandFactory, Parser, Subcommand};
 pub use error::CliError;
 pub use output::Format;
 
+use crate::domain::build::BuildId;
 use crate::store::Home;
+use crate::tui::{self, TuiError};
 
 /// Turn git pushes into container images on machines that you own.
 #[derive(Debug, Parser)]
-#[command(name = "slipway", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(name = "slipway", version, max_term_width = 100)]
 struct Cli {
     /// How results are printed
     #[arg(long, value_enum, default_value = "text", global = true)]
     output: Format,
+    /// What to do; nothing: the dashboard
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -75,6 +79,8 @@ enum Command {
     /// The background pool
     #[command(subcommand)]
     Pool(pool::Verb),
+    /// Open a log, or a recorded rawjson stream of buildctl, in the log viewer
+    View(view::View),
     /// Make namespaces, repositories and rules as TOML files say, shown as a diff first
     Apply(apply::Apply),
     /// Print a shell's completions
@@ -109,7 +115,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode, CliError> {
     // These need no home, and the runner no runtime of ours.
     match &cli.command {
-        Command::Runner { directory } => {
+        Some(Command::Runner { directory }) => {
             return Ok(match crate::buildctl::runner::run(directory) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
@@ -118,17 +124,17 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
                 }
             });
         }
-        Command::Completions { shell } => {
+        Some(Command::Completions { shell }) => {
             let mut text = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "slipway", &mut text);
             return output::print_bytes(&text).map(|()| ExitCode::SUCCESS);
         }
-        Command::Man => {
+        Some(Command::Man) => {
             let mut text = Vec::new();
             clap_mangen::Man::new(Cli::command()).render(&mut text).map_err(CliError::io("render the manual page"))?;
             return output::print_bytes(&text).map(|()| ExitCode::SUCCESS);
         }
-        Command::Rule(rule::Verb::Match(verb)) => return verb.run(cli.output),
+        Some(Command::Rule(rule::Verb::Match(verb))) => return verb.run(cli.output),
         _ => {}
     }
     let home = Home::from_env().map_err(|error| CliError::usage(error.to_string()))?;
@@ -139,11 +145,13 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         .map_err(CliError::io("start"))?;
     let format = cli.output;
     runtime.block_on(async {
-        let done = match cli.command {
+        let Some(command) = cli.command else { return dashboard(&home, None).await };
+        let done = match command {
             Command::Demo(demo) => return demo.run(&home, format).await,
             Command::Setup(setup) => {
                 return setup.run(&home, format).await.map_err(|error| CliError::failed(error.to_string()));
             }
+            Command::View(view) => return view.run(&home).await,
             Command::Doctor => return doctor::run(&home, format).await,
             Command::Namespace(verb) => verb.run(&home, format).await,
             Command::Repo(verb) => verb.run(&home, format).await,
@@ -157,6 +165,15 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Completions { .. } | Command::Man | Command::Runner { .. } => Ok(()),
         };
         done.map(|()| ExitCode::SUCCESS)
+    })
+}
+
+/// Opens the dashboard, on a build where one is named.
+async fn dashboard(home: &Home, build: Option<BuildId>) -> Result<ExitCode, CliError> {
+    home.create().map_err(CliError::io(format!("make {}", home.state_dir().display())))?;
+    tui::run(home, build).await.map_err(|error| match error {
+        TuiError::NoTerminal => CliError::usage(error.to_string()),
+        error => CliError::failed(error.to_string()),
     })
 }
 

@@ -1,0 +1,58 @@
+//! `slipway view`: any log, or a recorded stream of buildctl, in the log viewer.
+
+use std::fs::File;
+use std::io::{self, BufReader, IsTerminal};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::CliError;
+use super::follow::{Printer, To};
+use crate::buildctl::recording;
+use crate::log::reader::{self, Selection};
+use crate::store::{Home, builds};
+use crate::tui::{self, TuiError};
+
+/// Open a log, or a recorded rawjson stream, in the log viewer.
+#[derive(Debug, Args)]
+pub(super) struct View {
+    /// The file
+    file: PathBuf,
+}
+
+impl View {
+    pub(super) async fn run(mut self, home: &Home) -> Result<ExitCode, CliError> {
+        // Its directory is watched, and has to have a name.
+        self.file = std::path::absolute(&self.file).unwrap_or(self.file);
+        let cannot = |doing: &str| CliError::io(format!("{doing} {}", self.file.display()));
+        let recorded = match recording::is_recording(&self.file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(CliError::not_found(format!("there is no file {}", self.file.display())));
+            }
+            recorded => recorded.map_err(cannot("read"))?,
+        };
+        // Removed when the viewer is left.
+        let unfolded = if recorded { Some(tempfile::tempdir().map_err(cannot("make room for"))?) } else { None };
+        let (log, steps) = match &unfolded {
+            Some(directory) => {
+                recording::unfold(&self.file, directory.path()).map_err(cannot("read the stream in"))?;
+                (directory.path().join(builds::LOG), Some(directory.path().join(builds::STEPS)))
+            }
+            None => {
+                let beside = self.file.with_file_name(builds::STEPS);
+                (self.file.clone(), Some(beside).filter(|steps| steps.exists()))
+            }
+        };
+        if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+            let file = File::open(&log).map_err(cannot("open"))?;
+            let mut out = Printer::new(To::Stdout);
+            let everything = Selection::default();
+            reader::each(BufReader::with_capacity(256 * 1024, file), &everything, |line| out.line(line))?;
+            out.flush()?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let title = self.file.display().to_string();
+        tui::view_file(home, title, log, steps).await.map_err(|error: TuiError| CliError::failed(error.to_string()))
+    }
+}

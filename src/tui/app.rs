@@ -1,0 +1,322 @@
+//! The dashboard's state, and what the panes show of it.
+
+use chrono::{DateTime, FixedOffset, Utc};
+
+use super::data::{BuildRow, Data, Tags};
+use super::form::Form;
+use super::glyphs::Glyphs;
+use super::keymap::{Action, Keymap, Scope};
+use super::lang::Lang;
+use super::list::{Key, List};
+use super::log::LogView;
+use super::look::Look;
+use super::modal::Modal;
+use super::notice::{Level, Notices};
+use super::place::{Pane, Place};
+use super::theme::Theme;
+use super::view::Areas;
+use crate::domain::build::{BuildId, BuildState};
+use crate::domain::name::RepositoryPath;
+use crate::domain::repository::Repository;
+use crate::domain::rule::Rule;
+use crate::protocol::Entity;
+use crate::store::Home;
+
+/// How the dashboard looks and listens, by config.toml and the terminal.
+#[derive(Debug, Clone)]
+pub struct Manners {
+    /// Which key does what.
+    pub keymap: Keymap,
+    /// The colours.
+    pub theme: Theme,
+    /// The names of all themes.
+    pub themes: Vec<String>,
+    /// The signs.
+    pub glyphs: Glyphs,
+    /// The language.
+    pub lang: Lang,
+    /// The zone that times are shown in.
+    pub zone: FixedOffset,
+    /// Clicks come to us.
+    pub mouse: bool,
+    /// This machine's name: many terminals look alike.
+    pub host: String,
+    /// Who asks for builds.
+    pub user: String,
+}
+
+/// The list panes.
+#[derive(Debug, Default)]
+pub struct Lists {
+    /// Groups of repositories.
+    pub namespaces: List,
+    /// Image repositories.
+    pub repositories: List,
+    /// Rules.
+    pub rules: List,
+    /// Builds.
+    pub builds: List,
+    /// Tags.
+    pub tags: List,
+    /// Builders.
+    pub builders: List,
+}
+
+/// The dashboard.
+pub struct App {
+    /// Where the state is on disk.
+    pub home: Home,
+    /// What is known.
+    pub data: Data,
+    /// How it looks and listens.
+    pub manners: Manners,
+    /// The list panes.
+    pub lists: Lists,
+    /// The pane that has the focus.
+    pub focus: Pane,
+    /// That pane has the whole screen.
+    pub zoomed: bool,
+    /// There is nothing but a log: `slipway view`.
+    pub single: bool,
+    /// Details are shown in the place of the log.
+    pub details: bool,
+    /// How far the details are scrolled.
+    pub details_scroll: usize,
+    /// The log that is shown.
+    pub log: Option<LogView>,
+    /// The build that `log` is of, or is to be of, and its state.
+    pub log_of: Option<(BuildId, BuildState)>,
+    /// What is in front of everything.
+    pub modal: Option<Modal>,
+    /// A form that was left with something typed in it.
+    pub draft: Option<Box<Form>>,
+    /// The messages.
+    pub notices: Notices,
+    /// What was deleted last, to make it again.
+    pub deleted: Option<Entity>,
+    /// When ctrl-c was last pressed.
+    pub interrupted_at: Option<DateTime<Utc>>,
+    /// Whether the terminal has the focus; none where it never said.
+    pub attended: Option<bool>,
+    /// The time.
+    pub now: DateTime<Utc>,
+    /// Where everything was drawn last.
+    pub areas: Areas,
+}
+
+impl App {
+    /// A dashboard that knows nothing yet, at the place where somebody left it.
+    pub fn new(home: Home, manners: Manners, place: Place, now: DateTime<Utc>) -> App {
+        let mut lists = Lists::default();
+        let chosen = [
+            (&mut lists.namespaces, place.namespace.map(Key::Name)),
+            (&mut lists.repositories, place.repository.map(Key::Name)),
+            (&mut lists.rules, place.rule.map(Key::Name)),
+            (&mut lists.builds, place.build.map(Key::Build)),
+        ];
+        for (list, key) in chosen {
+            if let Some(key) = key {
+                list.choose(key);
+            }
+        }
+        App {
+            home,
+            data: Data::default(),
+            manners,
+            lists,
+            focus: place.pane,
+            zoomed: false,
+            single: false,
+            details: false,
+            details_scroll: 0,
+            log: None,
+            log_of: None,
+            modal: None,
+            draft: None,
+            notices: Notices::default(),
+            deleted: None,
+            interrupted_at: None,
+            attended: None,
+            now,
+            areas: Areas::default(),
+        }
+    }
+
+    /// How everything is drawn.
+    pub fn look(&self) -> Look<'_> {
+        Look {
+            theme: &self.manners.theme,
+            glyphs: self.manners.glyphs,
+            lang: self.manners.lang,
+            now: self.now,
+            zone: self.manners.zone,
+        }
+    }
+
+    /// A text of the dashboard that has nothing to fill in.
+    pub fn text(&self, key: &str) -> String {
+        rust_i18n::t!(key, locale = self.manners.lang.code()).into_owned()
+    }
+
+    /// Whether the details are in the place of the pane that has the focus: where only one is shown at a time.
+    pub fn details_cover_pane(&self) -> bool {
+        self.details && self.areas.panes.len() == 1
+    }
+
+    /// Brings a message up.
+    pub fn say(&mut self, text: impl Into<String>) {
+        self.notices.push(Level::Info, text, self.now);
+    }
+
+    /// Brings a message up that something went wrong.
+    pub fn complain(&mut self, text: impl Into<String>) {
+        self.notices.push(Level::Error, text, self.now);
+    }
+
+    /// Where somebody is.
+    pub fn place(&self) -> Place {
+        Place {
+            pane: self.focus,
+            namespace: self.lists.namespaces.name().map(str::to_owned),
+            repository: self.lists.repositories.name().map(str::to_owned),
+            rule: self.lists.rules.name().map(str::to_owned),
+            // The newest is the newest tomorrow, too.
+            build: self.lists.builds.build().filter(|_| self.lists.builds.index > 0),
+        }
+    }
+
+    /// The scopes whose keys are at hand, the nearest first.
+    pub fn scopes(&self) -> &'static [Scope] {
+        match self.focus {
+            Pane::Log if self.single => &[Scope::Log, Scope::Global],
+            Pane::Log if self.details => &[Scope::Global],
+            Pane::Log => &[Scope::Log, Scope::Build, Scope::Global],
+            Pane::Builds => &[Scope::Build, Scope::List, Scope::Global],
+            _ => &[Scope::List, Scope::Global],
+        }
+    }
+
+    /// A list pane's state; none for the log.
+    pub fn list(&self, pane: Pane) -> Option<&List> {
+        match pane {
+            Pane::Namespaces => Some(&self.lists.namespaces),
+            Pane::Repositories => Some(&self.lists.repositories),
+            Pane::Rules => Some(&self.lists.rules),
+            Pane::Builds => Some(&self.lists.builds),
+            Pane::Tags => Some(&self.lists.tags),
+            Pane::Builders => Some(&self.lists.builders),
+            Pane::Log => None,
+        }
+    }
+
+    /// A list pane's state, to be changed; none for the log.
+    pub fn list_mut(&mut self, pane: Pane) -> Option<&mut List> {
+        match pane {
+            Pane::Namespaces => Some(&mut self.lists.namespaces),
+            Pane::Repositories => Some(&mut self.lists.repositories),
+            Pane::Rules => Some(&mut self.lists.rules),
+            Pane::Builds => Some(&mut self.lists.builds),
+            Pane::Tags => Some(&mut self.lists.tags),
+            Pane::Builders => Some(&mut self.lists.builders),
+            Pane::Log => None,
+        }
+    }
+
+    /// The repository that is selected itself; none where all are.
+    pub fn selected_repository(&self) -> Option<RepositoryPath> {
+        self.lists.repositories.name()?.parse().ok()
+    }
+
+    /// The selected build.
+    pub fn selected_build(&self) -> Option<&BuildRow> {
+        self.data.builds.get(&self.lists.builds.build()?)
+    }
+
+    /// The repository that actions are about: the selected one, else that of the selected build.
+    pub fn repository_in_question(&self) -> Option<RepositoryPath> {
+        self.selected_repository().or_else(|| Some(self.selected_build()?.path.clone()))
+    }
+
+    /// What is configured of a repository.
+    pub fn repository(&self, path: &RepositoryPath) -> Option<&Repository> {
+        self.data.settings.repositories.get(path)
+    }
+
+    /// The rule that actions are about: the selected one; among builds, the selected build's; else the only one.
+    pub fn rule_in_question(&self) -> Option<(RepositoryPath, &Rule)> {
+        let path = self.repository_in_question()?;
+        let repository = self.repository(&path)?;
+        let of_build = || {
+            let build = self.selected_build().filter(|build| build.path == path)?;
+            (self.focus == Pane::Builds || self.focus == Pane::Log).then_some(build.rule.as_str())
+        };
+        let rule = match self.lists.rules.name().or_else(of_build) {
+            Some(name) => repository.rule(name),
+            None => Some(&repository.rules).filter(|rules| rules.len() == 1).and_then(|rules| rules.first()),
+        };
+        Some((path, rule?))
+    }
+
+    /// Why an action can't be done now; none where it can.
+    pub fn forbidden(&self, action: Action) -> Option<String> {
+        if self.single && !is_for_a_mere_log(action) {
+            return Some(self.text("action_forbidden.single"));
+        }
+        match action {
+            Action::BuildNow => match self.rule_in_question() {
+                None => Some(self.text("action_forbidden.no_rule")),
+                Some((_, rule)) => rule.build_now_ref().err().map(|error| error.reason),
+            },
+            Action::Replay => self.rule_in_question().is_none().then(|| self.text("action_forbidden.no_rule")),
+            Action::Cancel => match self.selected_build() {
+                None => Some(self.text("action_forbidden.no_build")),
+                Some(build) => build.state.is_final().then(|| self.text("action_forbidden.ended")),
+            },
+            Action::Retry => match self.selected_build() {
+                None => Some(self.text("action_forbidden.no_build")),
+                Some(build) => (!build.state.is_final()).then(|| self.text("action_forbidden.not_ended")),
+            },
+            Action::UndoDelete => self.deleted.is_none().then(|| self.text("action_forbidden.nothing_deleted")),
+            _ => None,
+        }
+    }
+
+    /// The repository whose tags are shown, with them.
+    pub fn shown_tags(&self) -> Option<(RepositoryPath, Option<&Tags>)> {
+        let path = self.repository_in_question()?;
+        let tags = self.data.tags.get(&path);
+        Some((path, tags))
+    }
+}
+
+/// Whether an action means something where there is nothing but a log.
+fn is_for_a_mere_log(action: Action) -> bool {
+    action.scope() == Scope::Log
+        || matches!(
+            action,
+            Action::Down
+                | Action::Up
+                | Action::Top
+                | Action::Bottom
+                | Action::HalfPageDown
+                | Action::HalfPageUp
+                | Action::PageDown
+                | Action::PageUp
+                | Action::Out
+                | Action::In
+                | Action::Back
+                | Action::Search
+                | Action::NextMatch
+                | Action::PreviousMatch
+                | Action::Help
+                | Action::Copy
+                | Action::Redraw
+                | Action::NextTheme
+                | Action::SwitchLanguage
+                | Action::ToggleMouse
+                | Action::Messages
+                | Action::Quit
+                | Action::Interrupt
+                | Action::Suspend
+        )
+}

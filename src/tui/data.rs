@@ -1,0 +1,224 @@
+//! What the dashboard knows of the pool and of what is on disk: plain data, for the panes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::access::images::TagInfo;
+use crate::domain::build::{Build, BuildId, BuildState, Image, Trigger};
+use crate::domain::name::RepositoryPath;
+use crate::domain::push::{CommitId, Ref};
+use crate::domain::step::{Step, StepState, progress};
+use crate::protocol::{News, PoolStatus};
+use crate::store::settings::Settings;
+
+/// A build as the lists show it: small, for there may be tens of thousands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildRow {
+    /// Its number.
+    pub id: BuildId,
+    /// Its repository.
+    pub path: RepositoryPath,
+    /// Its rule's name.
+    pub rule: String,
+    /// Where it stands.
+    pub state: BuildState,
+    /// One sentence: why it stands there, and what can be done.
+    pub reason: String,
+    /// The ref that is built.
+    pub reference: Ref,
+    /// Its commit.
+    pub commit: CommitId,
+    /// What its image is to be called.
+    pub tags: Vec<String>,
+    /// Why it exists.
+    pub trigger: Trigger,
+    /// Who asked for it.
+    pub asked_by: String,
+    /// When it was asked for.
+    pub queued_at: DateTime<Utc>,
+    /// When its runner started.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When its state became final.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// Where it runs, or ran.
+    pub builders: Vec<String>,
+    /// The images that it published.
+    pub images: Vec<Image>,
+}
+
+impl From<&Build> for BuildRow {
+    fn from(build: &Build) -> BuildRow {
+        BuildRow {
+            id: build.id,
+            path: build.path(),
+            rule: build.rule.name.clone(),
+            state: build.state,
+            reason: build.reason.clone(),
+            reference: build.reference.clone(),
+            commit: build.commit.clone(),
+            tags: build.tags.iter().map(ToString::to_string).collect(),
+            trigger: build.trigger,
+            asked_by: build.asked_by.clone(),
+            queued_at: build.queued_at,
+            started_at: build.started_at,
+            finished_at: build.finished_at,
+            builders: build.builders.clone(),
+            images: build.images.clone(),
+        }
+    }
+}
+
+impl BuildRow {
+    /// How long it has run, or ran; none before it started.
+    pub fn duration(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
+        Some(self.finished_at.unwrap_or(now) - self.started_at?)
+    }
+}
+
+/// How far a build's steps are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// The Dockerfile's steps that are finished.
+    pub done: usize,
+    /// Those that are known.
+    pub total: usize,
+    /// Those that came from the cache.
+    pub cached: usize,
+}
+
+impl Progress {
+    /// Counts a build's steps.
+    pub fn of(steps: &[Step]) -> Progress {
+        let (done, total) = progress(steps);
+        let cached = |step: &&Step| !step.internal && (step.cached || step.state == StepState::Cached);
+        Progress { done, total, cached: steps.iter().filter(cached).count() }
+    }
+}
+
+/// The tags of a repository, as they were last asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tags {
+    /// They are being asked for.
+    Asked,
+    /// These are there.
+    There(Vec<TagInfo>),
+    /// Why they can't be told.
+    Failed(String),
+}
+
+/// The way to the pool.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Link {
+    /// It is being started or connected to.
+    #[default]
+    Connecting,
+    /// It tells us of every change.
+    Connected,
+    /// It went away, for this reason; it is tried again.
+    Lost(String),
+}
+
+/// Everything that the dashboard knows.
+#[derive(Debug, Clone, Default)]
+pub struct Data {
+    /// What is configured.
+    pub settings: Settings,
+    /// All builds, as far as they are read.
+    pub builds: BTreeMap<BuildId, BuildRow>,
+    /// How many builds on disk are not read yet.
+    pub unread: usize,
+    /// Records that can't be read, each with the reason.
+    pub unreadable: BTreeMap<BuildId, String>,
+    /// How far the steps of a build are, where somebody looked.
+    pub progress: BTreeMap<BuildId, Progress>,
+    /// When waiting builds will start, as past ones let expect.
+    pub starts: BTreeMap<BuildId, DateTime<Utc>>,
+    /// The tags of repositories that were looked at.
+    pub tags: BTreeMap<RepositoryPath, Tags>,
+    /// How the pool is, as it last said.
+    pub status: Option<PoolStatus>,
+    /// The way to it.
+    pub link: Link,
+    /// How often it took over the settings on disk, as it last said.
+    pub settings_changes: Option<u64>,
+}
+
+/// What is to be done for news.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Learnt {
+    /// Builds that ended: their records are to be read.
+    pub ended: Vec<BuildId>,
+    /// The settings are to be read again.
+    pub settings: bool,
+}
+
+impl Data {
+    /// Takes the pool's news over.
+    pub fn learn(&mut self, news: News) -> Learnt {
+        // After the pool was away, builds may have ended that its successor knows nothing of.
+        let mut ended: BTreeSet<BuildId> = news.ended.into_iter().collect();
+        if self.link != Link::Connected {
+            let open: BTreeSet<BuildId> = news.builds.iter().map(|build| build.id).collect();
+            let lost = |row: &&BuildRow| !row.state.is_final() && !open.contains(&row.id);
+            ended.extend(self.builds.values().filter(lost).map(|row| row.id));
+        }
+        for build in &news.builds {
+            self.builds.insert(build.id, BuildRow::from(build));
+        }
+        let settings = self.settings_changes != Some(news.settings_changes) || self.link != Link::Connected;
+        self.status = Some(news.status);
+        self.link = Link::Connected;
+        self.settings_changes = Some(news.settings_changes);
+        Learnt { ended: ended.into_iter().collect(), settings }
+    }
+
+    /// Takes over what was read from disk. What the pool says of an open build is newer than its record.
+    pub fn read(&mut self, rows: Vec<BuildRow>) {
+        for row in rows {
+            match self.builds.get(&row.id) {
+                Some(_) if !row.state.is_final() => {}
+                _ => {
+                    self.builds.insert(row.id, row);
+                }
+            }
+        }
+    }
+
+    /// The last build of a repository, or of one of its rules.
+    pub fn last_build(&self, path: &RepositoryPath, rule: Option<&str>) -> Option<&BuildRow> {
+        let of_it = |row: &&BuildRow| row.path == *path && rule.is_none_or(|rule| row.rule == rule);
+        self.builds.values().rev().find(of_it)
+    }
+
+    /// How many builds are in a state.
+    pub fn count(&self, state: BuildState) -> usize {
+        self.builds.values().filter(|row| row.state == state).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::build::sample;
+    use crate::tui::testing::news;
+
+    #[test]
+    fn builds_that_ended_while_the_pool_was_away_are_read_again() {
+        let mut data = Data::default();
+        data.learn(news(vec![sample()], Vec::new()));
+        data.link = Link::Lost("killed".into());
+        assert_eq!(data.learn(news(Vec::new(), Vec::new())).ended, [sample().id]);
+        assert_eq!(data.link, Link::Connected);
+    }
+
+    #[test]
+    fn a_record_that_is_older_than_the_pools_word_changes_nothing() {
+        let mut data = Data::default();
+        data.learn(news(vec![Build { state: BuildState::Running, ..sample() }], Vec::new()));
+        data.read(vec![BuildRow::from(&sample())]);
+        assert_eq!(data.builds[&sample().id].state, BuildState::Running);
+        data.read(vec![BuildRow::from(&Build { state: BuildState::Succeeded, ..sample() })]);
+        assert_eq!(data.builds[&sample().id].state, BuildState::Succeeded);
+    }
+}

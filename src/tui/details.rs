@@ -1,0 +1,276 @@
+//! What is known of what is selected, in the place of the log.
+
+use chrono::TimeDelta;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Paragraph, Widget, Wrap};
+use rust_i18n::t;
+
+use super::app::App;
+use super::data::{BuildRow, Tags};
+use super::look::Look;
+use super::place::Pane;
+use super::theme::Role;
+use super::view::role_of;
+use super::widget::pane::PaneBlock;
+use super::widget::text::{age, bytes, duration, pad, printable, width};
+use crate::domain::build::BuildState;
+use crate::domain::history::{Past, expected_duration};
+use crate::domain::rule::{Rule, looks_secret};
+
+/// So many of a rule's last builds are in its picture.
+const LAST: usize = 60;
+
+impl From<&BuildRow> for Past {
+    fn from(row: &BuildRow) -> Past {
+        Past {
+            id: row.id,
+            path: row.path.clone(),
+            rule: row.rule.clone(),
+            state: row.state,
+            started_at: row.started_at,
+            finished_at: row.finished_at,
+        }
+    }
+}
+
+/// Draws the details.
+pub fn draw(app: &App, area: Rect, buf: &mut Buffer, focused: bool) {
+    let look = app.look();
+    let title = look.text("pane.details").into_owned();
+    let inner = PaneBlock::new(Pane::Log.number(), &title).render(area, buf, &look, focused);
+    let lines = lines(app, &look, usize::from(inner.width));
+    let last = lines.len().saturating_sub(usize::from(inner.height));
+    let offset = u16::try_from(app.details_scroll.min(last)).unwrap_or(u16::MAX);
+    Paragraph::new(lines).wrap(Wrap { trim: false }).scroll((offset, 0)).render(inner, buf);
+}
+
+/// Labels and values, the values below each other.
+struct Fields<'a> {
+    look: &'a Look<'a>,
+    fields: Vec<(String, Vec<Span<'static>>)>,
+}
+
+impl<'a> Fields<'a> {
+    fn new(look: &'a Look<'a>) -> Fields<'a> {
+        Fields { look, fields: Vec::new() }
+    }
+
+    fn add(&mut self, key: &str, value: impl Into<String>) {
+        let value = value.into();
+        if !value.is_empty() {
+            self.spans(key, vec![Span::raw(printable(&value).into_owned())]);
+        }
+    }
+
+    fn flag(&mut self, key: &str, on: bool) {
+        let text = self.look.text(if on { "form.yes" } else { "form.no" }).into_owned();
+        self.add(key, text);
+    }
+
+    fn spans(&mut self, key: &str, spans: Vec<Span<'static>>) {
+        self.fields.push((self.look.text(&format!("details.{key}")).into_owned(), spans));
+    }
+
+    fn lines(self) -> Vec<Line<'static>> {
+        let column = self.fields.iter().map(|(label, _)| width(label)).max().unwrap_or(0) + 2;
+        let muted = self.look.style(Role::Muted);
+        let line = |(label, mut spans): (String, Vec<Span<'static>>)| {
+            spans.insert(0, Span::styled(pad(&label, column), muted));
+            Line::from(spans)
+        };
+        self.fields.into_iter().map(line).collect()
+    }
+}
+
+fn lines(app: &App, look: &Look, columns: usize) -> Vec<Line<'static>> {
+    match app.focus {
+        Pane::Namespaces if app.lists.namespaces.name().is_some() => namespace(app, look),
+        Pane::Rules if app.lists.rules.name().is_some() => rule(app, look, columns),
+        Pane::Namespaces | Pane::Repositories | Pane::Rules => repository(app, look, columns),
+        Pane::Builds | Pane::Log => build(app, look, columns),
+        Pane::Tags => tag(app, look),
+        Pane::Builders => builder(app, look),
+    }
+}
+
+fn nothing(look: &Look) -> Vec<Line<'static>> {
+    vec![Line::styled(look.text("notice.nothing_selected").into_owned(), look.style(Role::Muted))]
+}
+
+fn namespace(app: &App, look: &Look) -> Vec<Line<'static>> {
+    let name = app.lists.namespaces.name().unwrap_or_default();
+    let Some(namespace) = app.data.settings.namespaces.get(name) else { return nothing(look) };
+    let mut fields = Fields::new(look);
+    fields.add("name", name);
+    fields.add("summary", &namespace.summary);
+    fields.add("registry", &namespace.registry);
+    fields.flag("auto_create", namespace.auto_create);
+    fields.flag("immutable", namespace.immutable);
+    fields.add("file", app.home.namespace_file(name).display().to_string());
+    fields.lines()
+}
+
+fn repository(app: &App, look: &Look, columns: usize) -> Vec<Line<'static>> {
+    let Some(path) = app.repository_in_question() else { return nothing(look) };
+    let Some(repository) = app.repository(&path) else { return nothing(look) };
+    let mut fields = Fields::new(look);
+    fields.add("name", path.to_string());
+    fields.add("summary", &repository.summary);
+    if let Some(namespace) = app.data.settings.namespaces.get(&path.namespace) {
+        fields.add("image", namespace.image_name(&path));
+    }
+    fields.add("source", repository.source.as_ref().map_or("", |source| &source.url));
+    fields.add("platform", repository.source.as_ref().and_then(|source| source.platform.as_deref()).unwrap_or(""));
+    fields.flag("auto", repository.build.auto);
+    fields.flag("cache", repository.build.cache);
+    fields.flag("immutable", repository.immutable);
+    fields.add("network", &repository.build.network);
+    fields.add("builder", &repository.build.builder);
+    fields.add("file", app.home.repository_file(&path.namespace, &path.repository).display().to_string());
+    let mut lines = fields.lines();
+    if !repository.description.is_empty() {
+        lines.push(Line::default());
+        lines.extend(repository.description.lines().map(|line| Line::raw(printable(line).into_owned())));
+    }
+    let rows: Vec<&BuildRow> = app.data.builds.values().rev().filter(|row| row.path == path).take(LAST).collect();
+    lines.extend(picture(&rows, look, columns));
+    lines
+}
+
+fn rule(app: &App, look: &Look, columns: usize) -> Vec<Line<'static>> {
+    let Some((path, rule)) = app.rule_in_question() else { return nothing(look) };
+    let mut fields = Fields::new(look);
+    rule_fields(rule, &mut fields);
+    let now = rule.build_now_ref().map_or_else(|error| error.reason, |_| look.text("form.yes").into_owned());
+    fields.add("build_now", now);
+    let rows: Vec<&BuildRow> =
+        app.data.builds.values().rev().filter(|row| row.path == path && row.rule == rule.name).take(LAST).collect();
+    let mut lines = fields.lines();
+    lines.extend(picture(&rows, look, columns));
+    lines
+}
+
+fn rule_fields(rule: &Rule, fields: &mut Fields) {
+    fields.add("name", &rule.name);
+    if let Ok((kind, pattern)) = rule.pattern() {
+        fields.add("ref", format!("{} {}", kind.word(), pattern.text()));
+    }
+    fields.add("dockerfile", format!("{} {}", rule.dockerfile.directory, rule.dockerfile.file));
+    fields.add("context", rule.context.as_deref().unwrap_or_default());
+    fields.add("target", rule.target.as_deref().unwrap_or_default());
+    fields.add("platforms", rule.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+    for version in &rule.versions {
+        let time = version.time.map_or_else(String::new, |time| format!("-{}", time.word()));
+        let commit = version.commit.map_or_else(String::new, |digits| format!("-<{}>", digits.get()));
+        fields.add("version", format!("{}{time}{commit}", version.name));
+    }
+    for (name, value) in &rule.args {
+        fields.add("arg", format!("{name}={}", if looks_secret(name) { "***" } else { value }));
+    }
+}
+
+fn build(app: &App, look: &Look, columns: usize) -> Vec<Line<'static>> {
+    let Some(row) = app.selected_build() else { return nothing(look) };
+    let mut fields = Fields::new(look);
+    fields.add("name", format!("{} {}", row.id, row.path));
+    let state = look.text(&format!("state.{}", row.state.word())).into_owned();
+    let role = look.style(role_of(row.state));
+    fields.spans("state", vec![Span::styled(format!("{} {state}", look.glyphs.build(row.state)), role)]);
+    fields.add("reason", &row.reason);
+    fields.add("ref", row.reference.to_string());
+    fields.add("commit", row.commit.to_string());
+    let by = if row.asked_by.is_empty() { String::new() } else { format!(" ({})", row.asked_by) };
+    fields.add("trigger", format!("{}{by}", look.text(&format!("trigger.{}", row.trigger.word()))));
+    let time = |at: chrono::DateTime<chrono::Utc>| at.with_timezone(&look.zone).format("%Y-%m-%d %H:%M:%S").to_string();
+    fields.add("queued", time(row.queued_at));
+    fields.add("started", row.started_at.map(time).unwrap_or_default());
+    fields.add("finished", row.finished_at.map(time).unwrap_or_default());
+    fields.add("took", row.duration(look.now).map(duration).unwrap_or_default());
+    fields.add("builder", row.builders.join(", "));
+    fields.add("tags", row.tags.join(" "));
+    for image in &row.images {
+        fields.add("image", &image.name);
+        fields.add("digest", &image.digest);
+        fields.add("platforms", image.platforms.join(", "));
+    }
+    fields.add("file", app.home.build_dir(row.id.0).display().to_string());
+    let same = |other: &&BuildRow| other.path == row.path && other.rule == row.rule;
+    let rows: Vec<&BuildRow> = app.data.builds.values().rev().filter(same).take(LAST).collect();
+    let mut lines = fields.lines();
+    lines.extend(picture(&rows, look, columns));
+    lines
+}
+
+fn tag(app: &App, look: &Look) -> Vec<Line<'static>> {
+    let Some((_, Some(Tags::There(tags)))) = app.shown_tags() else { return nothing(look) };
+    let Some(tag) = tags.iter().find(|tag| Some(tag.tag.as_str()) == app.lists.tags.name()) else {
+        return nothing(look);
+    };
+    let mut fields = Fields::new(look);
+    fields.add("name", &tag.name);
+    fields.add("digest", &tag.digest);
+    fields.add("platforms", tag.platforms.join(", "));
+    fields.add("size", bytes(tag.size));
+    fields.add("created", tag.created.map(|at| age(at, look.now)).unwrap_or_default());
+    if let Some(origin) = &tag.origin {
+        fields.add("ref", &origin.reference);
+        fields.add("commit", &origin.commit);
+        fields.add("build", format!("#{}", origin.build));
+    }
+    fields.lines()
+}
+
+fn builder(app: &App, look: &Look) -> Vec<Line<'static>> {
+    let name = app.lists.builders.name().unwrap_or_default();
+    let builders = app.data.status.iter().flat_map(|status| &status.builders);
+    let Some(builder) = builders.into_iter().find(|builder| builder.name == name) else { return nothing(look) };
+    let mut fields = Fields::new(look);
+    fields.add("name", &builder.name);
+    fields.add("kind", &builder.kind);
+    fields.add("state", look.text(&format!("builder_state.{}", builder.state)).into_owned());
+    fields.add("reason", &builder.reason);
+    fields.add("address", builder.address.as_deref().unwrap_or_default());
+    fields.add("slots", format!("{}/{}", builder.busy, builder.slots));
+    fields.add("platforms", builder.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+    for (name, value) in &builder.labels {
+        fields.add("label", format!("{name}={value}"));
+    }
+    fields.lines()
+}
+
+/// The durations of the last builds, the oldest first, with how each ended below; and what the next one will take.
+fn picture(newest_first: &[&BuildRow], look: &Look, columns: usize) -> Vec<Line<'static>> {
+    // Every one of these is a single column wide, in terminals that are set up for Chinese, too.
+    const LEVELS: [&str; 6] = ["_", ".", "-", "=", "+", "#"];
+    let lasting = |row: &&&BuildRow| row.state.is_final() && row.duration(look.now).is_some();
+    let mut rows: Vec<&BuildRow> = newest_first.iter().filter(lasting).take(columns.min(LAST)).copied().collect();
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    let past: Vec<Past> = newest_first.iter().map(|row| Past::from(*row)).collect();
+    let expected = expected_duration(past.iter());
+    rows.reverse();
+    let time = |row: &BuildRow| row.duration(look.now).unwrap_or(TimeDelta::zero()).num_milliseconds().max(0);
+    let most = rows.iter().map(|row| time(row)).max().unwrap_or(1).max(1);
+    let top = i64::try_from(LEVELS.len() - 1).unwrap_or(0);
+    let bar = |row: &&BuildRow| {
+        let level = usize::try_from(time(row) * top / most).unwrap_or(0);
+        Span::styled(LEVELS[level.min(LEVELS.len() - 1)], look.style(role_of(row.state)))
+    };
+    let end = |row: &&BuildRow| Span::styled(look.glyphs.build(row.state), look.style(role_of(row.state)));
+    let good = rows.iter().filter(|row| row.state == BuildState::Succeeded).count();
+    let lang = look.lang.code();
+    let mut title = t!("details.last_builds", locale = lang, n = rows.len(), good = good).into_owned();
+    if let Some(expected) = expected {
+        title.push_str("  ");
+        title.push_str(&t!("details.median", locale = lang, time = duration(expected)));
+    }
+    vec![
+        Line::default(),
+        Line::styled(title, look.style(Role::Header)),
+        Line::from(rows.iter().map(bar).collect::<Vec<_>>()),
+        Line::from(rows.iter().map(end).collect::<Vec<_>>()),
+    ]
+}

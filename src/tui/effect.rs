@@ -1,0 +1,86 @@
+//! What the dashboard wants done: `update` returns it, `run` does it.
+
+use std::path::PathBuf;
+
+use crate::domain::build::BuildId;
+use crate::domain::name::RepositoryPath;
+use crate::domain::repository::{Repository, Source};
+use crate::protocol::{Entity, Request};
+
+use super::place::Place;
+
+/// Something to do outside the dashboard's own state.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Ask the pool; an event brings what it says.
+    Ask {
+        /// What.
+        request: Box<Request>,
+        /// What for.
+        purpose: Purpose,
+    },
+    /// Read the settings again.
+    ReadSettings,
+    /// Read the records of these builds again.
+    ReadRecords(Vec<BuildId>),
+    /// Read the steps of these builds.
+    ReadSteps(Vec<BuildId>),
+    /// Read everything on disk again.
+    ReadAll,
+    /// Show the log of this build, or none; where it is shown already, how its build stands now.
+    ShowLog(Option<BuildId>),
+    /// Ask for the tags of this repository.
+    ListTags(RepositoryPath),
+    /// Ask a source for its refs.
+    ListRefs(Source),
+    /// Work out what saving this would change in its file.
+    PreviewToml(Box<Entity>),
+    /// Save a repository that is not there yet, with the rule that it starts with: for its source's default branch.
+    SaveWithRule {
+        /// Its name.
+        path: RepositoryPath,
+        /// What it is to be.
+        value: Box<Repository>,
+        /// Where its default branch is.
+        source: Source,
+    },
+    /// Send a text to the clipboard.
+    Copy(String),
+    /// Open a file in `$EDITOR`.
+    Edit(PathBuf),
+    /// Open a file in `$PAGER`.
+    Page(PathBuf),
+    /// Copy a build's log to a file in the directory where slipway was started.
+    Export(BuildId),
+    /// Tell that builds ended, by the bell or a notification, as configured.
+    Tell(String),
+    /// Let clicks come to us, or stay with the terminal.
+    SetMouse(bool),
+    /// Look like the next theme.
+    NextTheme,
+    /// Look like this theme.
+    Theme(String),
+    /// Draw everything anew.
+    Redraw,
+    /// Keep where we are, for the next time.
+    Remember(Place),
+    /// Stop until the shell says `fg`.
+    Suspend,
+    /// Leave.
+    Quit,
+}
+
+/// What an answer of the pool is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purpose {
+    /// A build was asked for.
+    Build,
+    /// A build was to be stopped.
+    Cancel(BuildId),
+    /// A form saved.
+    Form,
+    /// Something was deleted: what it was called, for the message.
+    Delete(String),
+    /// What was deleted is made again.
+    Undo(String),
+}

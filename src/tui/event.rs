@@ -1,0 +1,75 @@
+//! What happens to the dashboard: keys, the pool's news, what was asked for.
+
+use std::path::PathBuf;
+
+use crossterm::event::{KeyEvent, MouseEvent};
+
+use super::data::{BuildRow, Progress};
+use super::effect::Purpose;
+use crate::access::images::TagInfo;
+use crate::domain::build::BuildId;
+use crate::domain::name::RepositoryPath;
+use crate::domain::push::{CommitId, Ref};
+use crate::domain::repository::Source;
+use crate::protocol::{Error, News, Reply};
+use crate::store::settings::Settings;
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A key was pressed.
+    Key(KeyEvent),
+    /// Text was pasted.
+    Paste(String),
+    /// The mouse did something.
+    Mouse(MouseEvent),
+    /// The terminal has another size.
+    Resize,
+    /// The terminal got or lost the focus.
+    Focus(bool),
+    /// A second passed, while somebody wanted to know.
+    Tick,
+    /// The pool told what changed.
+    News(Box<News>),
+    /// The pool went away, for this reason.
+    PoolLost(String),
+    /// The pool answered.
+    Answered {
+        /// What the question was for.
+        purpose: Purpose,
+        /// What it says.
+        result: Result<Reply, Error>,
+    },
+    /// The settings, read again.
+    Settings(Box<Settings>),
+    /// Records that were read, and how many are still to come.
+    Records {
+        /// As the lists show them.
+        rows: Vec<BuildRow>,
+        /// Those that can't be read.
+        unreadable: Vec<(BuildId, String)>,
+        /// How many are still to come; none: this was no reading of all.
+        unread: Option<usize>,
+    },
+    /// How far builds are.
+    Steps(Vec<(BuildId, Progress)>),
+    /// The tags of a repository.
+    Tags(RepositoryPath, Result<Vec<TagInfo>, String>),
+    /// The refs of a source.
+    Refs(Source, Result<Vec<(Ref, CommitId)>, String>),
+    /// What saving would change in a file.
+    Diff(Result<String, String>),
+    /// A log has something new to show.
+    LogWoken,
+    /// A file of the user's themes changed.
+    ThemeFiles,
+    /// A log was written to this file.
+    Exported(Result<PathBuf, String>),
+    /// An editor or a pager came back.
+    ProgramEnded {
+        /// What it had open.
+        file: PathBuf,
+        /// Why it could not do its work.
+        problem: Option<String>,
+    },
+}

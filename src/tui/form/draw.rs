@@ -1,0 +1,248 @@
+//! Drawing a form: its fields, what is wrong with them, the refs beside, and the TOML before it is saved.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Paragraph, Widget, Wrap};
+use rust_i18n::t;
+
+use super::field::{Field, Value};
+use super::{Form, Kind, Refs};
+use crate::domain::preview::Answer;
+use crate::tui::look::Look;
+use crate::tui::popup;
+use crate::tui::theme::Role;
+use crate::tui::widget::text::{fit, fit_middle, pad, printable, width};
+
+/// From so many columns on the refs stand beside the fields.
+const BESIDE: u16 = 100;
+
+impl Form {
+    /// Draws it.
+    pub fn render(&mut self, screen: Rect, buf: &mut Buffer, look: &Look) {
+        self.cursor = None;
+        let has_refs = matches!(self.kind, Kind::Rule { .. }) && !matches!(self.refs, Refs::None);
+        let wide = if has_refs { 140 } else { 84 };
+        let inner = popup::frame(screen, (wide, 28), &self.title(look), buf, look);
+        if inner.height < 3 {
+            return;
+        }
+        let foot = Rect { y: inner.bottom() - 1, height: 1, ..inner };
+        self.render_foot(foot, buf, look);
+        let mut body = Rect { height: inner.height - 1, ..inner };
+        if let Some(error) = &self.error {
+            let lines = u16::try_from(width(error).div_ceil(usize::from(body.width).max(1))).unwrap_or(3).clamp(1, 4);
+            let area = Rect { y: body.bottom().saturating_sub(lines), height: lines.min(body.height), ..body };
+            let text = Paragraph::new(error.as_str()).style(look.style(Role::FieldError)).wrap(Wrap { trim: false });
+            text.render(area, buf);
+            body.height = body.height.saturating_sub(lines);
+        }
+        if let Some(diff) = &self.diff {
+            render_diff(diff, body, buf, look);
+            return;
+        }
+        if has_refs && self.shows_refs {
+            self.render_refs(body, buf, look);
+            return;
+        }
+        if has_refs && body.width >= BESIDE {
+            let left = body.width / 2;
+            let refs = Rect { x: body.x + left + 2, width: body.width - left - 2, ..body };
+            self.render_refs(refs, buf, look);
+            body.width = left;
+        }
+        self.render_fields(body, buf, look);
+    }
+
+    fn title(&self, look: &Look) -> String {
+        let lang = look.lang.code();
+        let what = match &self.kind {
+            Kind::Namespace { name: None, .. } => look.text("form.title.new_namespace").into_owned(),
+            Kind::Namespace { name: Some(name), .. } => {
+                t!("form.title.namespace", locale = lang, name = name).into_owned()
+            }
+            Kind::Repository { path: None, .. } => look.text("form.title.new_repository").into_owned(),
+            Kind::Repository { path: Some(path), .. } => {
+                t!("form.title.repository", locale = lang, name = path).into_owned()
+            }
+            Kind::Rule { path, is_new: true, .. } => t!("form.title.new_rule", locale = lang, name = path).into_owned(),
+            Kind::Rule { path, base, .. } => {
+                t!("form.title.rule", locale = lang, name = base.name, path = path).into_owned()
+            }
+            Kind::Builder { name: None, .. } => look.text("form.title.new_builder").into_owned(),
+            Kind::Builder { name: Some(name), .. } => t!("form.title.builder", locale = lang, name = name).into_owned(),
+            Kind::Delete { name, .. } => t!("form.title.delete", locale = lang, name = name).into_owned(),
+        };
+        if self.pages.len() < 2 {
+            return what;
+        }
+        let page = look.text(self.pages[self.page].title);
+        format!("{what} - {}/{} {page}", self.page + 1, self.pages.len())
+    }
+
+    fn render_foot(&self, area: Rect, buf: &mut Buffer, look: &Look) {
+        let key = match (&self.kind, self.saving, self.diff.is_some()) {
+            (_, true, _) => "form.saving",
+            (_, _, true) => "form.keys.diff",
+            (Kind::Delete { .. }, ..) => "form.keys.delete",
+            (Kind::Rule { .. }, ..) => "form.keys.rule",
+            _ => "form.keys.fields",
+        };
+        let text = look.text(key);
+        Line::styled(fit(&text, usize::from(area.width)).into_owned(), look.style(Role::KeyText)).render(area, buf);
+    }
+
+    fn render_fields(&mut self, area: Rect, buf: &mut Buffer, look: &Look) {
+        let narrow = area.width < 60;
+        let tried = self.tried;
+        let labels: Vec<String> = self.pages[self.page].fields.iter().map(|field| label(field, look)).collect();
+        let column = labels.iter().map(|label| width(label)).max().unwrap_or(0).min(26) + 2;
+        let room = usize::from(area.width).saturating_sub(if narrow { 2 } else { column }).max(1);
+        // A field takes its own row, its label's where it is narrow, and what is wrong with it or to know of it.
+        let height = |form: &Form, index: usize| {
+            let field = &form.pages[form.page].fields[index];
+            1 + usize::from(narrow) + note_rows(note(field, index == form.focus, tried, look).as_ref(), room)
+        };
+        let rows = usize::from(area.height);
+        self.offset = self.offset.min(self.focus);
+        while (self.offset..=self.focus).map(|index| height(self, index)).sum::<usize>() > rows
+            && self.offset < self.focus
+        {
+            self.offset += 1;
+        }
+        let mut y = area.y;
+        let (offset, focus) = (self.offset, self.focus);
+        for (index, label) in labels.iter().enumerate().skip(offset) {
+            let focused = index == focus;
+            if y >= area.bottom() {
+                break;
+            }
+            let style = look.style(if focused { Role::Strong } else { Role::Text });
+            let field_area = if narrow {
+                buf.set_stringn(area.x, y, label, usize::from(area.width), style);
+                y += 1;
+                Rect { x: area.x + 2, y, width: area.width.saturating_sub(2).max(1), height: 1 }
+            } else {
+                let label = pad(&fit(label, column - 1), column);
+                buf.set_string(area.x, y, label, style);
+                let left = u16::try_from(column).unwrap_or(0);
+                Rect { x: area.x + left, y, width: area.width.saturating_sub(left).max(1), height: 1 }
+            };
+            if y >= area.bottom() {
+                break;
+            }
+            let field = &mut self.pages[self.page].fields[index];
+            render_value(field, focused, field_area, buf, look);
+            if let (true, Value::Text(input)) = (focused, &field.value) {
+                self.cursor = input.cursor();
+            }
+            y += 1;
+            let field = &self.pages[self.page].fields[index];
+            if let Some(note) = note(field, focused, tried, look) {
+                let rows =
+                    u16::try_from(note_rows(Some(&note), room)).unwrap_or(1).min(area.bottom().saturating_sub(y));
+                let text = Paragraph::new(note.0).style(look.style(note.1)).wrap(Wrap { trim: true });
+                text.render(Rect { y, height: rows, ..field_area }, buf);
+                y += rows;
+            }
+        }
+    }
+
+    /// The refs of the source and the tags that the rule, as it stands, would give them.
+    fn render_refs(&self, area: Rect, buf: &mut Buffer, look: &Look) {
+        let mut lines = vec![Line::styled(look.text("form.refs.title").into_owned(), look.style(Role::Header))];
+        match &self.refs {
+            Refs::None => {}
+            Refs::Asked => lines.push(Line::styled(look.text("form.refs.asked").into_owned(), look.style(Role::Muted))),
+            Refs::Failed(why) => lines.push(Line::styled(why.clone(), look.style(Role::FieldError))),
+            Refs::There(refs) if refs.is_empty() => {
+                lines.push(Line::styled(look.text("form.refs.none").into_owned(), look.style(Role::Muted)));
+            }
+            Refs::There(_) => {
+                let room = usize::from(area.width);
+                let longest = self.preview.iter().map(|row| width(&row.reference.name)).max().unwrap_or(0);
+                let names = longest.min(room / 3).max(6);
+                for row in &self.preview {
+                    let (sign, role) = match row.answer {
+                        Answer::Match => (look.glyphs.choose("\u{2713}", "+"), Role::StatusOk),
+                        Answer::Refused => ("!", Role::StatusWarn),
+                        Answer::Near => ("?", Role::StatusWait),
+                        Answer::None => ("-", Role::Muted),
+                    };
+                    let name = pad(&fit_middle(&printable(&row.reference.name), names), names);
+                    let tags = row.tags.join(" ");
+                    let left = room.saturating_sub(names + 4);
+                    lines.push(Line::from(vec![
+                        Span::styled(format!("{sign} {name}  "), look.style(role)),
+                        Span::raw(fit(&tags, left).into_owned()),
+                    ]));
+                    for text in row.notes.iter().filter(|_| row.answer != Answer::None) {
+                        let text = fit(text, room.saturating_sub(4)).into_owned();
+                        lines.push(Line::styled(format!("    {text}"), look.style(Role::FieldNote)));
+                    }
+                }
+            }
+        }
+        Paragraph::new(lines).wrap(Wrap { trim: false }).render(area, buf);
+    }
+}
+
+/// The name of a field on the screen; of several with one key, with its number.
+fn label(field: &Field, look: &Look) -> String {
+    let name = look.text(&format!("form.field.{}", field.key)).into_owned();
+    match field.key {
+        "version" | "time" | "commit" | "arg" => format!("{name} {}", field.number + 1),
+        _ => name,
+    }
+}
+
+/// What is wrong with a field, or, where it has the focus, what to know of it.
+fn note(field: &Field, focused: bool, tried: bool, look: &Look) -> Option<(String, Role)> {
+    // What nobody has typed yet is not wrong yet.
+    let typed = tried || !field.content().is_empty();
+    if let Some(error) = field.error.as_ref().filter(|_| typed) {
+        return Some((printable(error).into_owned(), Role::FieldError));
+    }
+    let key = format!("form.note.{}", field.key);
+    let text = look.text(&key).into_owned();
+    (focused && text != key && !text.ends_with(&key)).then_some((text, Role::FieldNote))
+}
+
+/// How many rows a note takes: what is wrong has to be read to its end.
+fn note_rows(note: Option<&(String, Role)>, columns: usize) -> usize {
+    note.map_or(0, |(text, _)| (width(text) + width(text) / 8).div_ceil(columns).clamp(1, 4))
+}
+
+fn render_value(field: &mut Field, focused: bool, area: Rect, buf: &mut Buffer, look: &Look) {
+    let style = look.style(if focused { Role::FieldFocus } else { Role::Field });
+    let columns = usize::from(area.width);
+    match &mut field.value {
+        Value::Text(input) => input.render(area, buf, style),
+        Value::Toggle(on) => {
+            let text = look.text(if *on { "form.yes" } else { "form.no" });
+            let text = format!("[{}] {text}", if *on { "x" } else { " " });
+            buf.set_stringn(area.x, area.y, text, columns, style);
+        }
+        Value::Choice { options, at } => {
+            let text = options.get(*at).map_or("", String::as_str);
+            buf.set_stringn(area.x, area.y, format!("< {text} >"), columns, style);
+        }
+    }
+}
+
+fn render_diff(diff: &str, area: Rect, buf: &mut Buffer, look: &Look) {
+    let mut lines = vec![Line::styled(look.text("form.diff.title").into_owned(), look.style(Role::Header))];
+    if diff.is_empty() {
+        lines.push(Line::styled(look.text("form.diff.none").into_owned(), look.style(Role::Muted)));
+    }
+    for line in diff.lines() {
+        let role = match line.as_bytes().first() {
+            Some(b'+') => Role::DiffAdded,
+            Some(b'-') => Role::DiffRemoved,
+            Some(b'@') => Role::Muted,
+            _ => Role::Text,
+        };
+        lines.push(Line::styled(printable(line).into_owned(), look.style(role)));
+    }
+    Paragraph::new(lines).wrap(Wrap { trim: false }).render(area, buf);
+}

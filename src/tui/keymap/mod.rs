@@ -1,0 +1,196 @@
+//! Every action and its keys, in one table: the defaults, and what `[keys]` of config.toml makes of them.
+
+mod action;
+mod key;
+
+use std::path::Path;
+
+use crossterm::event::KeyEvent;
+use toml_edit::{Document, Item, Value};
+
+pub use action::{Action, Scope};
+pub use key::{Key, KeyError, is_from_input_method};
+
+/// Which keys do what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keymap {
+    bindings: Vec<(Action, Vec<Key>)>,
+}
+
+impl Default for Keymap {
+    fn default() -> Keymap {
+        let keys = |action: Action| {
+            action.default_keys().split_whitespace().filter_map(|key| key.parse().ok()).collect::<Vec<Key>>()
+        };
+        Keymap { bindings: Action::ALL.iter().map(|action| (*action, keys(*action))).collect() }
+    }
+}
+
+impl Keymap {
+    /// The defaults, changed by the `[keys]` of a config.toml; and everything that is wrong with it, each with the file's line.
+    /// What is wrong changes nothing.
+    pub fn from_config(file: &Path, text: &str) -> (Keymap, Vec<String>) {
+        let mut keymap = Keymap::default();
+        let mut problems = Vec::new();
+        // A file that does not parse is told where everything else of it is read.
+        let Ok(document) = Document::parse(text) else { return (keymap, problems) };
+        let Some(table) = document.get("keys").and_then(Item::as_table_like) else { return (keymap, problems) };
+        let line = |at: Option<std::ops::Range<usize>>| {
+            text[..at.map_or(0, |range| range.start.min(text.len()))].matches('\n').count() + 1
+        };
+        let mut lines = Vec::new();
+        for (name, item) in table.iter() {
+            let at = line(item.span());
+            let mut wrong = |what: String| problems.push(format!("{}:{at}: keys.{name}: {what}", file.display()));
+            let Some(action) = Action::ALL.iter().copied().find(|action| action.name() == name) else {
+                wrong(format!("there is no such action{}", nearest(name)));
+                continue;
+            };
+            match keys_of(item) {
+                Ok(keys) => {
+                    keymap.set(action, keys);
+                    lines.push((action, at));
+                }
+                Err(what) => wrong(what),
+            }
+        }
+        for (one, other, key) in keymap.clashes() {
+            let at = lines.iter().find(|(action, _)| *action == one || *action == other).map_or(1, |(_, line)| *line);
+            problems.push(format!(
+                "{}:{at}: keys: {key} is bound to {} and to {}; give one of them another key, or none: []",
+                file.display(),
+                one.name(),
+                other.name()
+            ));
+            // The one that was not spoken of keeps its key.
+            let loser = if lines.iter().any(|(action, _)| *action == other) { other } else { one };
+            let kept = keymap.keys(loser).iter().copied().filter(|bound| *bound != key).collect();
+            keymap.set(loser, kept);
+        }
+        (keymap, problems)
+    }
+
+    fn set(&mut self, action: Action, keys: Vec<Key>) {
+        if let Some((_, bound)) = self.bindings.iter_mut().find(|(bound, _)| *bound == action) {
+            *bound = keys;
+        }
+    }
+
+    /// The keys of an action.
+    pub fn keys(&self, action: Action) -> &[Key] {
+        self.bindings.iter().find(|(bound, _)| *bound == action).map_or(&[], |(_, keys)| keys)
+    }
+
+    /// The keys of an action as a person reads them: `j down`.
+    pub fn keys_text(&self, action: Action) -> String {
+        self.keys(action).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What a key does where these scopes are at hand, the nearest first.
+    pub fn action(&self, event: KeyEvent, scopes: &[Scope]) -> Option<Action> {
+        let key = Key::of(event);
+        scopes.iter().find_map(|scope| {
+            let bound = self.bindings.iter().find(|(action, keys)| action.scope() == *scope && keys.contains(&key));
+            bound.map(|(action, _)| *action)
+        })
+    }
+
+    /// Keys that two actions of one scope have.
+    fn clashes(&self) -> Vec<(Action, Action, Key)> {
+        let mut clashes = Vec::new();
+        for (index, (one, keys)) in self.bindings.iter().enumerate() {
+            for (other, theirs) in &self.bindings[index + 1..] {
+                if one.scope() == other.scope() {
+                    clashes.extend(keys.iter().filter(|key| theirs.contains(key)).map(|key| (*one, *other, *key)));
+                }
+            }
+        }
+        clashes
+    }
+}
+
+/// `"b"`, or `["q", "ctrl-q"]`; an empty list unbinds.
+fn keys_of(item: &Item) -> Result<Vec<Key>, String> {
+    let parse = |text: &str| text.parse::<Key>().map_err(|error| error.to_string());
+    match item.as_value() {
+        Some(Value::String(text)) => Ok(vec![parse(text.value())?]),
+        Some(Value::Array(keys)) => {
+            keys.iter().map(|key| key.as_str().ok_or_else(|| "a key is a text".to_owned()).and_then(parse)).collect()
+        }
+        _ => Err("write a key as \"b\", or several as [\"b\", \"ctrl-b\"]".into()),
+    }
+}
+
+fn nearest(name: &str) -> String {
+    let near = Action::ALL.iter().map(|action| (strsim::damerau_levenshtein(name, action.name()), action.name())).min();
+    near.filter(|(distance, _)| *distance <= 4).map_or_else(String::new, |(_, near)| format!("; did you mean {near}?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use crossterm::event::{KeyCode, KeyModifiers};
+
+    use super::*;
+
+    fn press(c: char) -> KeyEvent {
+        KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE)
+    }
+
+    fn from(text: &str) -> (Keymap, Vec<String>) {
+        Keymap::from_config(Path::new("config.toml"), text)
+    }
+
+    #[test]
+    fn the_defaults_parse_and_do_not_clash() {
+        let keymap = Keymap::default();
+        assert_eq!(keymap.clashes(), []);
+        for action in Action::ALL {
+            assert_eq!(keymap.keys(*action).len(), action.default_keys().split_whitespace().count(), "{action:?}");
+        }
+    }
+
+    #[test]
+    fn no_default_is_a_key_that_a_multiplexer_takes() {
+        for taken in
+            ["ctrl-a", "ctrl-b", "ctrl-g", "ctrl-o", "ctrl-p", "ctrl-t", "ctrl-n", "ctrl-h", "ctrl-s", "ctrl-q"]
+        {
+            let key = taken.parse().unwrap();
+            assert!(Keymap::default().bindings.iter().all(|(_, keys)| !keys.contains(&key)), "{taken}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_scope_wins() {
+        let keymap = Keymap::default();
+        assert_eq!(keymap.action(press('e'), &[Scope::List, Scope::Global]), Some(Action::Edit));
+        assert_eq!(keymap.action(press('e'), &[Scope::Log, Scope::Global]), Some(Action::NextError));
+        assert_eq!(keymap.action(press('e'), &[Scope::Global]), None);
+    }
+
+    #[test]
+    fn a_config_binds_several_keys_and_none() {
+        let (keymap, problems) = from("[keys]\nbuild_now = [\"B\", \"ctrl-x\"]\nreplay = []\n");
+        assert_eq!(problems, Vec::<String>::new());
+        assert_eq!(keymap.keys_text(Action::BuildNow), "B ctrl-x");
+        assert_eq!(keymap.keys_text(Action::Replay), "");
+    }
+
+    #[test]
+    fn what_is_wrong_names_the_line_and_the_nearest() {
+        let (keymap, problems) = from("[ui]\n[keys]\nbuild_know = \"b\"\nquit = \"hyper-q\"\n");
+        assert!(
+            problems[0].starts_with("config.toml:3: keys.build_know:") && problems[0].contains("build_now"),
+            "{problems:?}"
+        );
+        assert!(problems[1].starts_with("config.toml:4: keys.quit:"), "{problems:?}");
+        assert_eq!(keymap, Keymap::default());
+    }
+
+    #[test]
+    fn a_clash_names_both_actions_and_the_default_keeps_its_key() {
+        let (keymap, problems) = from("[keys]\nadd = \"e\"\n");
+        assert!(problems[0].starts_with("config.toml:2:"), "{problems:?}");
+        assert!(problems[0].contains("add") && problems[0].contains("edit"), "{problems:?}");
+        assert_eq!(keymap.action(press('e'), &[Scope::List]), Some(Action::Edit));
+    }
+}

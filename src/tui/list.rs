@@ -1,0 +1,159 @@
+//! The state of a list pane: what it shows, what is selected, how it is filtered and sorted.
+
+use crate::domain::build::BuildId;
+
+/// What names a row.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// The first row of a list that narrows the next: everything.
+    All,
+    /// A thing with a name; a repository's is `namespace/name`.
+    Name(String),
+    /// A build.
+    Build(BuildId),
+}
+
+/// How a list is sorted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sort {
+    /// Which of the pane's orders, from 0.
+    pub by: usize,
+    /// The other way round.
+    pub reversed: bool,
+}
+
+/// A list pane.
+#[derive(Debug, Clone, Default)]
+pub struct List {
+    /// The rows that are shown, in their order.
+    pub rows: Vec<Key>,
+    /// Which of them is selected.
+    pub index: usize,
+    /// The first that is on the screen.
+    pub offset: usize,
+    /// Only rows with this text are shown; empty: all.
+    pub filter: String,
+    /// The filter is being typed.
+    pub typing: bool,
+    /// The order.
+    pub sort: Sort,
+    /// How many rows the screen holds, as it was last drawn.
+    pub height: usize,
+    /// The selection follows this row wherever it moves; none: the selection stays at the first row.
+    chosen: Option<Key>,
+}
+
+impl List {
+    /// The selected row.
+    pub fn selected(&self) -> Option<&Key> {
+        self.rows.get(self.index)
+    }
+
+    /// The name that is selected; none where all are, or nothing is.
+    pub fn name(&self) -> Option<&str> {
+        match self.selected() {
+            Some(Key::Name(name)) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The build that is selected.
+    pub fn build(&self) -> Option<BuildId> {
+        match self.selected() {
+            Some(Key::Build(id)) => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// Takes other rows over; what was chosen stays selected where it is still there, else its place.
+    pub fn set_rows(&mut self, rows: Vec<Key>) {
+        let found = self.chosen.as_ref().and_then(|chosen| rows.iter().position(|key| key == chosen));
+        self.rows = rows;
+        match (found, &self.chosen) {
+            (Some(index), _) => self.index = index,
+            (None, None) => self.index = 0,
+            (None, Some(_)) => self.index = self.index.min(self.rows.len().saturating_sub(1)),
+        }
+        self.show_selected();
+    }
+
+    /// Selects a row by what it names, now or as soon as it is there.
+    pub fn choose(&mut self, key: Key) {
+        if let Some(index) = self.rows.iter().position(|row| *row == key) {
+            self.index = index;
+        }
+        self.chosen = Some(key);
+        self.show_selected();
+    }
+
+    /// Moves the selection by rows; at the ends it stops.
+    pub fn step(&mut self, by: isize) {
+        self.go_to(self.index.saturating_add_signed(by));
+    }
+
+    /// Moves the selection to a row, or the last one.
+    pub fn go_to(&mut self, index: usize) {
+        self.index = index.min(self.rows.len().saturating_sub(1));
+        // At the top a list of builds shows the newest, whichever it is.
+        self.chosen = if self.index == 0 { None } else { self.selected().cloned() };
+        self.show_selected();
+    }
+
+    /// Scrolls so that the selection is on the screen, and the screen is full where it can be.
+    pub fn show_selected(&mut self) {
+        let height = self.height.max(1);
+        self.offset = self.offset.min(self.rows.len().saturating_sub(height));
+        if self.index < self.offset {
+            self.offset = self.index;
+        } else if self.index >= self.offset + height {
+            self.offset = self.index + 1 - height;
+        }
+    }
+
+    /// The rows that are on the screen.
+    pub fn visible(&self) -> &[Key] {
+        let end = (self.offset + self.height).min(self.rows.len());
+        &self.rows[self.offset.min(end)..end]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn builds(ids: &[u64]) -> Vec<Key> {
+        ids.iter().map(|id| Key::Build(BuildId(*id))).collect()
+    }
+
+    #[test]
+    fn a_build_that_was_chosen_stays_selected_when_new_ones_come() {
+        let mut list = List { height: 3, ..List::default() };
+        list.set_rows(builds(&[5, 4, 3, 2, 1]));
+        list.step(3);
+        list.set_rows(builds(&[7, 6, 5, 4, 3, 2, 1]));
+        assert_eq!(list.build(), Some(BuildId(2)));
+        assert!(list.visible().contains(&Key::Build(BuildId(2))));
+    }
+
+    #[test]
+    fn at_the_top_the_newest_is_selected() {
+        let mut list = List { height: 3, ..List::default() };
+        list.set_rows(builds(&[5, 4]));
+        list.step(1);
+        list.step(-1);
+        list.set_rows(builds(&[6, 5, 4]));
+        assert_eq!(list.build(), Some(BuildId(6)));
+    }
+
+    #[test]
+    fn where_the_selected_row_goes_its_neighbour_is_selected() {
+        let mut list = List { height: 3, ..List::default() };
+        list.set_rows(builds(&[5, 4, 3]));
+        list.go_to(9);
+        assert_eq!(list.build(), Some(BuildId(3)));
+        list.set_rows(builds(&[5, 4]));
+        assert_eq!(list.build(), Some(BuildId(4)));
+        list.set_rows(Vec::new());
+        assert_eq!(list.selected(), None);
+    }
+}

@@ -1,0 +1,174 @@
+//! The error card: why a build failed, before its whole log.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Paragraph, Widget, Wrap};
+use rust_i18n::t;
+
+use super::line::Shown;
+use super::motion::OfStep;
+use crate::domain::build::Build;
+use crate::domain::failure::Failure;
+use crate::domain::step::Step;
+use crate::log::file::LogFile;
+use crate::log::reader::parse;
+use crate::log::sanitize::Sanitizer;
+use crate::log::scan::{self, Counts};
+use crate::tui::look::Look;
+use crate::tui::theme::Role;
+use crate::tui::widget::text::{fit, printable};
+
+/// So many of the step's last lines are shown.
+const LAST_LINES: usize = 20;
+/// The excerpt of the Dockerfile is among so many of the log's last lines.
+const EXCERPT_WITHIN: usize = 40;
+/// What BuildKit puts over and under an excerpt.
+const RULE: &str = "--------------------";
+
+/// Why a build failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Card {
+    failure: Option<Failure>,
+    reason: String,
+    step: Option<(u32, String, Option<String>)>,
+    excerpt: Vec<String>,
+    last_lines: Vec<String>,
+}
+
+impl Card {
+    /// Gathers what is known of a build's failure.
+    pub(super) fn of(build: &Build, steps: &[Step], log: Option<&LogFile>) -> Card {
+        let failure = build.failure.clone();
+        let number = failure.as_ref().and_then(|failure| failure.step);
+        let step = number.and_then(|number| steps.iter().find(|step| step.number == number));
+        let last_lines = match (log, number) {
+            (Some(log), Some(number)) => last_lines(log, number),
+            _ => Vec::new(),
+        };
+        Card {
+            reason: build.reason.clone(),
+            step: step.map(|step| (step.number, step.name.clone(), step.platform.clone())),
+            excerpt: log.map(excerpt).unwrap_or_default(),
+            last_lines,
+            failure,
+        }
+    }
+
+    /// As text, to be pasted into a message.
+    pub(super) fn text(&self) -> String {
+        let mut lines = vec![self.message().to_owned()];
+        lines.extend(self.step.iter().map(|(number, name, _)| format!("#{number} {name}")));
+        lines.extend(self.excerpt.iter().cloned());
+        lines.extend(self.last_lines.iter().cloned());
+        lines.join("\n")
+    }
+
+    fn message(&self) -> &str {
+        self.failure.as_ref().map_or(&self.reason, |failure| &failure.message)
+    }
+
+    pub(super) fn render(&self, area: Rect, buf: &mut Buffer, look: &Look) {
+        let lang = look.lang.code();
+        let mut lines: Vec<Line> = Vec::new();
+        let label = |key: &str| Span::styled(format!("{}  ", look.text(key)), look.style(Role::Muted));
+        if let Some(failure) = &self.failure {
+            let kind = serde_json::to_value(failure.kind).ok();
+            let kind = kind.as_ref().and_then(|kind| kind.as_str()).unwrap_or("unknown");
+            let headline = look.text(&format!("failure.{kind}")).into_owned();
+            lines.push(Line::styled(
+                format!("{} {headline}", look.glyphs.choose("\u{2717}", "X")),
+                look.style(Role::StatusFail),
+            ));
+        }
+        lines.push(Line::styled(printable(self.message()).into_owned(), look.style(Role::Strong)));
+        if let Some(hint) = self.failure.as_ref().and_then(|failure| failure.hint.as_ref()) {
+            lines.push(Line::styled(hint.clone(), look.style(Role::StatusWarn)));
+        }
+        lines.push(Line::default());
+        if let Some((number, name, platform)) = &self.step {
+            let room = usize::from(area.width).saturating_sub(12);
+            let name = fit(&printable(name), room).into_owned();
+            lines.push(Line::from(vec![label("card.step"), Span::raw(format!("#{number} {name}"))]));
+            if let Some(platform) = platform {
+                lines.push(Line::from(vec![label("card.platform"), Span::raw(platform.clone())]));
+            }
+        }
+        if let Some(failure) = &self.failure {
+            if let Some(file) = &failure.file {
+                let at = failure.line.map_or_else(String::new, |line| format!(":{line}"));
+                lines.push(Line::from(vec![label("card.file"), Span::raw(format!("{file}{at}"))]));
+            }
+            match (failure.signal, failure.exit_code) {
+                (Some(signal), _) => {
+                    lines.push(Line::from(t!("card.signal", locale = lang, signal = signal).into_owned()));
+                }
+                (None, Some(code)) => {
+                    lines.push(Line::from(t!("card.exit_code", locale = lang, code = code).into_owned()))
+                }
+                (None, None) => {}
+            }
+        }
+        // A line that is too long is cut, so that there is room for all of them.
+        let columns = usize::from(area.width);
+        let small = area.height < 20;
+        for line in self.excerpt.iter().filter(|line| !small || line.contains(">>>")) {
+            let line = fit(line, columns.saturating_sub(2));
+            let fault = line.contains(">>>");
+            lines.push(Line::styled(format!("  {line}"), look.style(if fault { Role::LogError } else { Role::Muted })));
+        }
+        let keys = Line::styled(look.text("card.keys").into_owned(), look.style(Role::KeyText));
+        if !self.last_lines.is_empty() {
+            lines.push(Line::default());
+            lines.push(Line::styled(
+                t!("card.last_lines", locale = lang, n = self.last_lines.len()).into_owned(),
+                look.style(Role::Header),
+            ));
+            // The end of what was printed matters most, and the keys below it.
+            let room = usize::from(area.height).saturating_sub(lines.len() + 2).max(3);
+            let from = self.last_lines.len().saturating_sub(room);
+            let cut = |line: &String| Line::from(format!("  {}", fit(line, columns.saturating_sub(2))));
+            lines.extend(self.last_lines[from..].iter().map(cut));
+        }
+        let (text, foot) = if area.height > 4 {
+            (Rect { height: area.height - 1, ..area }, Rect { y: area.bottom() - 1, height: 1, ..area })
+        } else {
+            (area, Rect { height: 0, ..area })
+        };
+        Paragraph::new(lines).wrap(Wrap { trim: false }).render(text, buf);
+        keys.render(foot, buf);
+    }
+}
+
+/// What a step printed last.
+fn last_lines(log: &LogFile, step: u32) -> Vec<String> {
+    let (mut lines, mut at) = (Vec::new(), log.length());
+    let mut sanitizer = Sanitizer::default();
+    while lines.len() < LAST_LINES {
+        let Ok(Some(start)) = scan::previous(log, &Counts::default(), &OfStep(step), at, 64) else { break };
+        at = start;
+        let Ok(Some(line)) = log.line(start) else { break };
+        if parse(&line.text).seconds.is_some() {
+            lines.push(Shown::of(&line.text, &mut sanitizer).text());
+        }
+    }
+    lines.reverse();
+    lines
+}
+
+/// The lines of the Dockerfile that BuildKit shows at the log's end, with the file's name over them.
+fn excerpt(log: &LogFile) -> Vec<String> {
+    let (mut lines, mut at) = (Vec::new(), log.length());
+    while lines.len() < EXCERPT_WITHIN {
+        let Ok(Some(start)) = log.before(at) else { break };
+        let Ok(Some(line)) = log.line(start) else { break };
+        lines.push(Shown::of(&line.text, &mut Sanitizer::default()).text());
+        at = start;
+    }
+    lines.reverse();
+    let mut rules = lines.iter().enumerate().filter(|(_, line)| *line == RULE).map(|(index, _)| index);
+    match (rules.next(), rules.next()) {
+        (Some(first), Some(last)) => lines[first + 1..last].to_vec(),
+        _ => Vec::new(),
+    }
+}

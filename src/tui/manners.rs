@@ -1,0 +1,89 @@
+//! What config.toml, the environment and the terminal say of how the dashboard looks and listens.
+
+use std::fs;
+use std::time::Duration;
+
+use chrono::Local;
+use terminal_colorsaurus::{QueryOptions, ThemeMode, theme_mode};
+
+use super::app::Manners;
+use super::glyphs::Glyphs;
+use super::keymap::Keymap;
+use super::lang::Lang;
+use super::theme::{self, Background, Depth, Theme};
+use crate::domain::config::{Config, Notify, UiConfig};
+use crate::store::Home;
+
+/// A terminal that does not say how light it is within this is taken to be dark: over a network it takes longer.
+const ANSWER_HERE: Duration = Duration::from_millis(100);
+const ANSWER_FAR: Duration = Duration::from_millis(400);
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// How many colours the terminal knows.
+pub(super) fn depth() -> Depth {
+    Depth::of(variable)
+}
+
+/// What config.toml asks for, and everything that is wrong with it.
+pub(super) fn from_environment(home: &Home, config: &Config) -> (Manners, Vec<String>) {
+    let file = home.config_file();
+    let text = fs::read_to_string(&file).unwrap_or_default();
+    let (keymap, mut problems) = Keymap::from_config(&file, &text);
+    let depth = depth();
+    if depth == Depth::None {
+        // Without colours crossterm would also take back what is reversed: the selected row could not be seen.
+        crossterm::style::force_color_output(true);
+    }
+    let ui = &config.ui;
+    let name = match (ui.theme.as_str(), Background::of(variable)) {
+        ("auto", Some(Background::Light)) => &ui.theme_light,
+        ("auto", Some(Background::Dark)) => &ui.theme_dark,
+        // The terminal's own colours, until it has said how light it is.
+        ("auto", None) => "terminal",
+        (name, _) => name,
+    };
+    let theme = Theme::load(name, home, depth).unwrap_or_else(|error| {
+        problems.push(error.to_string());
+        Theme::terminal()
+    });
+    let manners = Manners {
+        keymap,
+        theme,
+        themes: theme::names(home),
+        glyphs: Glyphs::choose_set(ui.glyphs, variable),
+        lang: Lang::choose(ui.language, variable),
+        zone: *Local::now().offset(),
+        mouse: ui.mouse,
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        user: crate::access::user(),
+    };
+    (manners, problems)
+}
+
+/// The theme that suits the terminal's background, once the terminal has said how light it is; before its keys are read.
+pub(super) async fn theme_of_terminal(ui: &UiConfig) -> Option<String> {
+    if Background::of(variable).is_some() {
+        return None;
+    }
+    let far = variable("SSH_TTY").is_some() || variable("SSH_CONNECTION").is_some();
+    let mut options = QueryOptions::default();
+    options.timeout = if far { ANSWER_FAR } else { ANSWER_HERE };
+    let asked = tokio::task::spawn_blocking(move || theme_mode(options));
+    match asked.await.ok()?.ok()? {
+        ThemeMode::Dark => Some(ui.theme_dark.clone()),
+        ThemeMode::Light => Some(ui.theme_light.clone()),
+    }
+}
+
+/// What tells the terminal that a build ended.
+pub(super) fn notification(config: &Config, text: &str) -> String {
+    match config.ui.notify {
+        Notify::None => String::new(),
+        Notify::Bell => "\x07".into(),
+        // A name that holds controls must not end the sequence and begin another.
+        Notify::Osc9 => format!("\x1b]9;{}\x07", text.replace(char::is_control, " ")),
+    }
+}

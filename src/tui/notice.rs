@@ -1,0 +1,103 @@
+//! Messages that come up for a while, and stay to be read again.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// How grave a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// It goes by itself.
+    Info,
+    /// It stays until somebody closes it.
+    Error,
+}
+
+/// A message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// When it came.
+    pub at: DateTime<Utc>,
+    /// How grave it is.
+    pub level: Level,
+    /// What it says, in as many lines as it needs.
+    pub text: String,
+}
+
+/// All messages so far, and which of them are up.
+#[derive(Debug, Clone, Default)]
+pub struct Notices {
+    /// The oldest first.
+    pub all: Vec<Notice>,
+    /// Those before are not up any more.
+    closed: usize,
+}
+
+/// How long a message that goes by itself is up.
+const UP: TimeDelta = TimeDelta::seconds(4);
+/// At most so many are up at once.
+const MOST_UP: usize = 3;
+/// At most so many are kept.
+const MOST_KEPT: usize = 500;
+
+impl Notices {
+    /// Brings a message up. One that is up already comes up anew and not twice.
+    pub fn push(&mut self, level: Level, text: impl Into<String>, now: DateTime<Utc>) {
+        let text = text.into();
+        let closed = self.closed;
+        let mut index = 0;
+        self.all.retain(|notice| {
+            index += 1;
+            index <= closed || notice.text != text
+        });
+        self.all.push(Notice { at: now, level, text });
+        if self.all.len() > MOST_KEPT {
+            self.all.remove(0);
+            self.closed = self.closed.saturating_sub(1);
+        }
+    }
+
+    /// Those that are up, the oldest first.
+    pub fn up(&self, now: DateTime<Utc>) -> Vec<&Notice> {
+        let up = |notice: &&Notice| notice.level == Level::Error || now - notice.at < UP;
+        let mut notices: Vec<&Notice> = self.all[self.closed..].iter().filter(up).collect();
+        notices.drain(..notices.len().saturating_sub(MOST_UP));
+        notices
+    }
+
+    /// Closes those that are up; whether there were any.
+    pub fn close(&mut self, now: DateTime<Utc>) -> bool {
+        let any = !self.up(now).is_empty();
+        self.closed = self.all.len();
+        any
+    }
+
+    /// Whether one is up that goes by itself.
+    pub fn fades(&self, now: DateTime<Utc>) -> bool {
+        self.up(now).iter().any(|notice| notice.level == Level::Info)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_go_by_themselves_and_errors_stay_until_they_are_closed() {
+        let (mut notices, now) = (Notices::default(), DateTime::UNIX_EPOCH);
+        notices.push(Level::Info, "copied", now);
+        notices.push(Level::Error, "no pool", now);
+        assert_eq!(notices.up(now).len(), 2);
+        let later = now + TimeDelta::seconds(5);
+        assert_eq!(notices.up(later).len(), 1);
+        assert!(notices.close(later));
+        assert!(!notices.close(later));
+        assert_eq!(notices.all.len(), 2);
+    }
+
+    #[test]
+    fn the_same_message_is_up_once() {
+        let (mut notices, now) = (Notices::default(), DateTime::UNIX_EPOCH);
+        notices.push(Level::Error, "no pool", now);
+        notices.push(Level::Error, "no pool", now);
+        assert_eq!(notices.up(now).len(), 1);
+    }
+}

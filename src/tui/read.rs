@@ -1,0 +1,75 @@
+//! Reading what is on disk: settings, records, steps, the place where somebody was.
+
+use std::path::PathBuf;
+
+use super::data::{BuildRow, Progress};
+use super::event::Event;
+use crate::buildctl::job::StepsFile;
+use crate::domain::build::BuildId;
+use crate::store::settings::Settings;
+use crate::store::{Home, builds};
+
+/// So many of the newest builds are read before the first frame: more than a screen holds.
+const FIRST: usize = 100;
+/// The others are read and shown so many at a time.
+const CHUNK: usize = 500;
+
+/// Where the place is kept.
+pub(super) fn place_file(home: &Home) -> PathBuf {
+    home.state_dir().join("dashboard.toml")
+}
+
+/// The settings on disk; what can't be read is as it was.
+pub(super) fn settings(home: &Home, last: &Settings) -> Settings {
+    Settings::load(home, last)
+}
+
+/// The newest builds, and the numbers of the others, the newest first.
+pub(super) struct Newest {
+    pub event: Event,
+    pub rest: Vec<BuildId>,
+}
+
+/// Reads the newest builds.
+pub(super) fn newest(home: &Home) -> Newest {
+    // A home that can't be listed is the pool's to complain of.
+    let mut ids = builds::ids(home).unwrap_or_default();
+    ids.sort_unstable_by(|a, b| b.cmp(a));
+    let rest = ids.split_off(ids.len().min(FIRST));
+    Newest { event: records(home, &ids, Some(rest.len())), rest }
+}
+
+/// Reads the records of builds.
+pub(super) fn records(home: &Home, ids: &[BuildId], unread: Option<usize>) -> Event {
+    let (mut rows, mut unreadable) = (Vec::new(), Vec::new());
+    for id in ids {
+        match builds::load(home, *id) {
+            Ok(build) => rows.push(BuildRow::from(&build)),
+            // A build's directory is there a moment before its record, and retention removes both.
+            Err(_) if !home.build_dir(id.0).join(builds::RECORD).exists() => {}
+            Err(error) => unreadable.push((*id, error.to_string())),
+        }
+    }
+    Event::Records { rows, unreadable, unread }
+}
+
+/// Reads the records of builds in pieces, for lists that fill while somebody looks.
+pub(super) fn in_pieces(home: &Home, ids: &[BuildId], mut tell: impl FnMut(Event) -> bool) {
+    let mut unread = ids.len();
+    for chunk in ids.chunks(CHUNK) {
+        unread -= chunk.len();
+        if !tell(records(home, chunk, Some(unread))) {
+            return;
+        }
+    }
+}
+
+/// How far the steps of builds are; none for a build that has no steps yet.
+pub(super) fn progress(home: &Home, ids: &[BuildId]) -> Event {
+    let of = |id: &BuildId| {
+        let file = home.build_dir(id.0).join(builds::STEPS);
+        let steps = builds::load_if_there::<StepsFile>(&file).ok()??;
+        Some((*id, Progress::of(&steps.steps)))
+    };
+    Event::Steps(ids.iter().filter_map(of).collect())
+}

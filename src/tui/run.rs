@@ -1,0 +1,402 @@
+//! The dashboard at work: events in, frames and effects out.
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use crossterm::event::{Event as Input, EventStream};
+use futures_util::StreamExt;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+
+use super::app::{App, Manners};
+use super::effect::Effect;
+use super::event::Event;
+use super::log::{LogView, Subject, Waker, Watch};
+use super::manners;
+use super::outside::Outside;
+use super::pace::{Cause, Pace};
+use super::place::{Pane, Place};
+use super::read;
+use super::signals::{Signals, Told};
+use super::terminal::{self, Screen};
+use super::theme::Theme;
+use super::view;
+use crate::domain::build::BuildId;
+use crate::domain::config::Config;
+use crate::pool::client;
+use crate::store::settings::Settings;
+use crate::store::{Home, builds};
+
+/// How soon a pool that went away is looked for again, at first and at the longest.
+const RECONNECT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// How often what runs is looked at.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Why there is no dashboard.
+#[derive(Debug, thiserror::Error)]
+pub enum TuiError {
+    /// Nobody could see it.
+    #[error("the dashboard needs a terminal; `slipway --help` lists the commands that don't")]
+    NoTerminal,
+    /// The terminal, or the runtime, failed.
+    #[error("the dashboard ended: cannot {doing}: {source}")]
+    Io {
+        /// What was attempted.
+        doing: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// config.toml can't be used.
+    #[error("{0}")]
+    Config(String),
+}
+
+fn cannot(doing: &'static str) -> impl Fn(io::Error) -> TuiError {
+    move |source| TuiError::Io { doing, source }
+}
+
+/// Opens the dashboard, on a build where one is named, and runs it until somebody leaves.
+///
+/// # Errors
+/// When there is no terminal, or it fails.
+pub async fn run(home: &Home, build: Option<BuildId>) -> Result<ExitCode, TuiError> {
+    if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+        return Err(TuiError::NoTerminal);
+    }
+    let settings = read::settings(home, &Settings::default());
+    let (manners, problems) = manners::from_environment(home, &settings.config);
+    let mut place = builds::load_if_there::<Place>(&read::place_file(home)).ok().flatten().unwrap_or_default();
+    if let Some(id) = build {
+        place = Place { pane: Pane::Log, build: Some(id), ..Place::default() };
+    }
+    let mut dashboard = Dashboard::open(home, settings, manners, place)?;
+    for problem in problems {
+        dashboard.app.complain(problem);
+    }
+    dashboard.run(true).await
+}
+
+/// Shows a mere file in the log viewer, with the steps of a build where there are any.
+///
+/// # Errors
+/// When there is no terminal, or it fails, or the file can't be read.
+pub async fn view_file(home: &Home, title: String, log: PathBuf, steps: Option<PathBuf>) -> Result<ExitCode, TuiError> {
+    let config = read::settings(home, &Settings::default()).config;
+    let (manners, problems) = manners::from_environment(home, &config);
+    let (sender, events) = mpsc::unbounded_channel();
+    let mut app = App::new(home.clone(), manners, Place { pane: Pane::Log, ..Place::default() }, Utc::now());
+    app.data.settings.config = config.clone();
+    app.single = true;
+    app.zoomed = true;
+    // Somebody may still write it.
+    let subject = Subject { build: None, log, steps, baseline: None, live: true, title };
+    let view = LogView::open(subject, waker(&sender)).map_err(|error| TuiError::Config(error.to_string()))?;
+    app.log = Some(view);
+    for problem in problems {
+        app.complain(problem);
+    }
+    let screen = Screen::take(app.manners.mouse).map_err(cannot("take the terminal over"))?;
+    let outside = Outside::new(home.clone(), sender.clone());
+    let themes = watch_themes(home, &sender);
+    let config = Some(config);
+    let dashboard = Dashboard { app, screen, outside, events, sender, pace: Pace::default(), config, themes };
+    dashboard.run(false).await
+}
+
+/// What runs: the state, the terminal, and the ways to everything outside.
+struct Dashboard {
+    app: App,
+    screen: Screen,
+    outside: Outside,
+    events: UnboundedReceiver<Event>,
+    sender: UnboundedSender<Event>,
+    pace: Pace,
+    /// What config.toml said last.
+    config: Option<Config>,
+    /// Tells when a file of the user's themes changes.
+    themes: Option<Watch>,
+}
+
+/// Whether to go on.
+enum Next {
+    Go,
+    End(ExitCode),
+}
+
+impl Dashboard {
+    fn open(home: &Home, settings: Settings, manners: Manners, place: Place) -> Result<Dashboard, TuiError> {
+        let (sender, events) = mpsc::unbounded_channel();
+        let mut app = App::new(home.clone(), manners, place, Utc::now());
+        app.data.settings = settings;
+        let newest = read::newest(home);
+        let first = app.update(newest.event, Utc::now());
+        let screen = Screen::take(app.manners.mouse).map_err(cannot("take the terminal over"))?;
+        let outside = Outside::new(home.clone(), sender.clone());
+        outside.read_rest(newest.rest);
+        // The log of what is selected belongs to the first frame.
+        for effect in first {
+            outside.carry_out_now(&mut app, effect);
+        }
+        let config = Some(app.data.settings.config.clone());
+        let themes = watch_themes(home, &sender);
+        Ok(Dashboard { app, screen, outside, events, sender, pace: Pace::default(), config, themes })
+    }
+
+    /// Goes on until somebody leaves; `pool`: hears of what changes there.
+    async fn run(mut self, pool: bool) -> Result<ExitCode, TuiError> {
+        self.draw()?;
+        if self.app.data.settings.config.ui.theme == "auto"
+            && let Some(name) = manners::theme_of_terminal(&self.app.data.settings.config.ui).await
+        {
+            self.set_theme(&name);
+            self.pace.want(Cause::Asked);
+        }
+        if pool {
+            tokio::spawn(watch_pool(self.app.home.clone(), self.sender.clone()));
+        }
+        let mut signals = Signals::new().map_err(cannot("listen for signals"))?;
+        let mut input = EventStream::new();
+        let mut tick = Instant::now() + SECOND;
+        loop {
+            if self.pace.due().is_some_and(|due| due <= Instant::now()) {
+                self.draw()?;
+            }
+            let due = self.pace.due();
+            let frame = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let ticks = self.app.wants_ticks();
+            let second = async {
+                match ticks {
+                    true => tokio::time::sleep_until(tick.into()).await,
+                    false => std::future::pending().await,
+                }
+            };
+            let (event, cause) = tokio::select! {
+                biased;
+                told = signals.next() => match told {
+                    // A terminal that has gone must not be asked for events again: reading it never waits any more.
+                    Told::End(signal) => {
+                        terminal::restore();
+                        if pool {
+                            self.outside.remember(&self.app.place());
+                        }
+                        return Ok(ExitCode::from(128 + signal));
+                    }
+                    Told::Stop => {
+                        self.suspend(&mut input)?;
+                        continue;
+                    }
+                },
+                event = input.next() => match event {
+                    Some(Ok(event)) => match from_terminal(event) {
+                        Some(event) => (event, Cause::Asked),
+                        None => continue,
+                    },
+                    Some(Err(error)) => return Err(cannot("read the terminal")(error)),
+                    None => return Ok(ExitCode::SUCCESS),
+                },
+                Some(event) = self.events.recv() => (event, Cause::Unasked),
+                () = second => {
+                    tick = Instant::now() + SECOND;
+                    (Event::Tick, Cause::Unasked)
+                }
+                () = frame => continue,
+            };
+            self.pace.want(cause);
+            if matches!(event, Event::ThemeFiles) {
+                self.read_theme_again();
+            }
+            let reads_settings = matches!(event, Event::Settings(_));
+            let effects = self.app.update(event, Utc::now());
+            if reads_settings {
+                self.take_manners();
+            }
+            for effect in effects {
+                if let Next::End(code) = self.carry_out(effect, &mut input)? {
+                    return Ok(code);
+                }
+            }
+        }
+    }
+
+    fn draw(&mut self) -> Result<(), TuiError> {
+        self.app.now = Utc::now();
+        let app = &mut self.app;
+        let bytes = self.screen.draw(|frame| view::draw(app, frame)).map_err(cannot("draw"))?;
+        self.screen.set_title(&view::title(&self.app)).map_err(cannot("draw"))?;
+        self.pace.drawn(Instant::now(), bytes);
+        if let Some(effect) = self.app.progress_wanted() {
+            self.outside.carry_out_now(&mut self.app, effect);
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, effect: Effect, input: &mut EventStream) -> Result<Next, TuiError> {
+        match effect {
+            Effect::Quit => return Ok(Next::End(ExitCode::SUCCESS)),
+            Effect::Suspend => self.suspend(input)?,
+            Effect::Redraw => self.screen.clear().map_err(cannot("draw"))?,
+            Effect::SetMouse(mouse) => self.screen.set_mouse(mouse).map_err(cannot("set the mouse"))?,
+            Effect::Copy(text) => self.screen.copy(&text).map_err(cannot("copy"))?,
+            Effect::Tell(text) => {
+                let sequence = manners::notification(&self.app.data.settings.config, &text);
+                self.screen.send(&sequence).map_err(cannot("ring the bell"))?;
+            }
+            Effect::NextTheme => {
+                let names = self.app.manners.themes.clone();
+                let at = names.iter().position(|name| name == self.app.manners.theme.name()).unwrap_or(0);
+                self.take_theme(&names[(at + 1) % names.len()]);
+            }
+            Effect::Theme(name) => self.take_theme(&name),
+            Effect::Edit(file) => self.run_program(&["VISUAL", "EDITOR"], "vi", file, input)?,
+            Effect::Page(file) => self.run_program(&["PAGER"], "less -R", file, input)?,
+            other => self.outside.carry_out_now(&mut self.app, other),
+        }
+        Ok(Next::Go)
+    }
+
+    /// Takes over what config.toml says now.
+    fn take_manners(&mut self) {
+        let config = self.app.data.settings.config.clone();
+        if self.config.as_ref() == Some(&config) {
+            return;
+        }
+        let (manners, problems) = manners::from_environment(&self.app.home, &config);
+        let mouse = manners.mouse;
+        self.app.manners = manners;
+        // A terminal that has gone is noticed when it is drawn on.
+        let _ = self.screen.set_mouse(mouse);
+        for problem in problems {
+            self.app.complain(problem);
+        }
+        self.config = Some(config);
+    }
+
+    /// Looks like a theme from now on, and says so.
+    fn take_theme(&mut self, name: &str) {
+        if self.set_theme(name) {
+            let text = rust_i18n::t!("notice.theme", locale = self.app.manners.lang.code(), name = name).into_owned();
+            self.app.say(text);
+        }
+    }
+
+    /// A theme's file changed: what is on the screen looks like it now.
+    fn read_theme_again(&mut self) {
+        if let Some(watch) = &self.themes {
+            watch.looking();
+        }
+        let name = self.app.manners.theme.name().to_owned();
+        self.set_theme(&name);
+    }
+
+    /// Looks like a theme from now on; whether there is such a theme.
+    fn set_theme(&mut self, name: &str) -> bool {
+        match Theme::load(name, &self.app.home, manners::depth()) {
+            Ok(theme) => {
+                self.app.manners.theme = theme;
+                true
+            }
+            Err(error) => {
+                self.app.complain(error.to_string());
+                false
+            }
+        }
+    }
+
+    /// Gives the terminal to a program until it ends.
+    fn run_program(
+        &mut self,
+        variables: &[&str],
+        usual: &str,
+        file: PathBuf,
+        input: &mut EventStream,
+    ) -> Result<(), TuiError> {
+        let set = variables.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()));
+        let program = set.unwrap_or_else(|| usual.to_owned());
+        // Two readers of one terminal would share its keys.
+        *input = EventStream::new();
+        self.screen.leave();
+        let status =
+            std::process::Command::new("sh").args(["-c", &format!("{program} \"$1\""), "sh"]).arg(&file).status();
+        // What was typed ahead was meant for the program.
+        let _ = rustix::termios::tcflush(io::stdin(), rustix::termios::QueueSelector::IFlush);
+        self.screen.enter().map_err(cannot("take the terminal over again"))?;
+        let problem = match status {
+            Ok(status) if status.success() => None,
+            Ok(status) => Some(format!("{program}: {status}")),
+            Err(error) => Some(format!("cannot run {program}: {error}")),
+        };
+        // The sender lives as long as the dashboard does.
+        let _ = self.sender.send(Event::ProgramEnded { file, problem });
+        Ok(())
+    }
+
+    /// Stops this process until the shell lets it go on.
+    fn suspend(&mut self, input: &mut EventStream) -> Result<(), TuiError> {
+        *input = EventStream::new();
+        self.screen.leave();
+        // SIGTSTP would be dropped where no shell watches the process group.
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+        self.screen.enter().map_err(cannot("take the terminal over again"))?;
+        self.pace.want(Cause::Asked);
+        Ok(())
+    }
+}
+
+/// An event of the terminal as ours; none where it is of no interest.
+fn from_terminal(event: Input) -> Option<Event> {
+    Some(match event {
+        Input::Key(key) => Event::Key(key),
+        Input::Paste(text) => Event::Paste(text),
+        Input::Mouse(mouse) => Event::Mouse(mouse),
+        Input::Resize(..) => Event::Resize,
+        Input::FocusGained => Event::Focus(true),
+        Input::FocusLost => Event::Focus(false),
+    })
+}
+
+/// Tells of changes of the user's themes, where there is a directory of them.
+fn watch_themes(home: &Home, sender: &UnboundedSender<Event>) -> Option<Watch> {
+    let sender = sender.clone();
+    let waker: Waker = Arc::new(move || {
+        // Without a receiver the dashboard is at its end.
+        let _ = sender.send(Event::ThemeFiles);
+    });
+    let directory = home.themes_dir();
+    directory.is_dir().then(|| Watch::directory(&directory, &waker))
+}
+
+/// Hears of everything that changes in the pool, and starts it again when it goes away.
+async fn watch_pool(home: Home, sender: UnboundedSender<Event>) {
+    let mut wait = RECONNECT.0;
+    loop {
+        let heard = |news| {
+            wait = RECONNECT.0;
+            sender.send(Event::News(Box::new(news))).is_ok()
+        };
+        let ended = client::watch(&home, heard).await;
+        let Err(error) = ended else { return };
+        if sender.send(Event::PoolLost(error.message)).is_err() {
+            return;
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(RECONNECT.1);
+    }
+}
+
+/// What wakes the dashboard from other threads.
+pub(super) fn waker(sender: &UnboundedSender<Event>) -> Waker {
+    let sender = sender.clone();
+    Arc::new(move || {
+        // Without a receiver the dashboard is at its end.
+        let _ = sender.send(Event::LogWoken);
+    })
+}

@@ -1,0 +1,237 @@
+//! Whole screens, as people see them: every pane and form at three sizes in both languages, with wide and long names.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+
+use super::app::App;
+use super::data::{BuildRow, Progress};
+use super::event::Event;
+use super::lang::Lang;
+use super::notice::Level;
+use super::testing::{SIZES, app, configured, news, now, text_of};
+use super::view;
+use crate::access::images::TagInfo;
+use crate::domain::build::{Build, BuildId, BuildState, sample};
+use crate::domain::repository::{Repository, Source};
+use crate::domain::rule::Rule;
+use crate::protocol::{Error, ErrorKind};
+
+fn press(app: &mut App, keys: &[KeyCode]) {
+    for code in keys {
+        app.update(Event::Key(KeyEvent::new(*code, KeyModifiers::NONE)), now());
+    }
+}
+
+fn typed(app: &mut App, text: &str) {
+    let keys: Vec<KeyCode> = text.chars().map(KeyCode::Char).collect();
+    press(app, &keys);
+}
+
+/// A dashboard with something of everything.
+fn full(lang: Lang) -> App {
+    let mut app = app();
+    app.manners.lang = lang;
+    let mut settings = configured();
+    let long = "a-repository-with-a-name-that-is-much-longer-than-any-pane-is-wide";
+    let path = format!("acme/{}", &long[..60]).parse().unwrap();
+    let source = Source { platform: None, url: "https://git.example.com/团队/镜像.git".into() };
+    let regex: Rule = toml::from_str(
+        "name = 'release'\nbranch = { regex = 'release-(?<v>\\w*)' }\nversions = [{ name = '${v}', time = 'yyyyMMddHHmm' }]",
+    )
+    .unwrap();
+    let rules = vec![Rule::starter("main"), regex];
+    let summary = "一个摘要很长的镜像仓库".to_owned();
+    settings.repositories.insert(path, Repository { source: Some(source), rules, summary, ..Repository::default() });
+    app.update(Event::Settings(Box::new(settings)), now());
+    let states = [
+        BuildState::Queued,
+        BuildState::Running,
+        BuildState::Succeeded,
+        BuildState::Failed,
+        BuildState::Cancelled,
+        BuildState::TimedOut,
+        BuildState::Refused,
+        BuildState::Interrupted,
+        BuildState::Superseded,
+    ];
+    let build = |(index, state): (usize, BuildState)| {
+        let id = BuildId(100 - index as u64);
+        let started = now() - chrono::TimeDelta::seconds(600 - 60 * index as i64);
+        Build {
+            id,
+            state,
+            reason: format!("a reason for {state}: 因为这样"),
+            queued_at: started,
+            started_at: (state != BuildState::Queued).then_some(started),
+            finished_at: state.is_final().then(|| started + chrono::TimeDelta::seconds(42)),
+            ..sample()
+        }
+    };
+    let builds: Vec<Build> = states.into_iter().enumerate().map(build).collect();
+    let open = builds.iter().filter(|build| !build.state.is_final()).cloned().collect();
+    let rows = builds.iter().filter(|build| build.state.is_final()).map(BuildRow::from).collect();
+    app.update(Event::Records { rows, unreadable: Vec::new(), unread: Some(0) }, now());
+    app.update(Event::News(Box::new(news(open, Vec::new()))), now());
+    app.update(Event::Steps(vec![(BuildId(99), Progress { done: 7, total: 10, cached: 3 })]), now());
+    let tag = |tag: &str| TagInfo {
+        tag: tag.into(),
+        name: format!("acme/api:{tag}"),
+        digest: "sha256:f6a1c3b7".into(),
+        platforms: vec!["linux/amd64".into(), "linux/arm64".into()],
+        size: 12_345_678,
+        created: Some(now() - chrono::TimeDelta::hours(3)),
+        origin: None,
+    };
+    app.update(Event::Tags("acme/api".parse().unwrap(), Ok(vec![tag("latest"), tag("v1-202010151625")])), now());
+    app
+}
+
+/// The screen at every size, one after the other.
+fn screens(app: &mut App) -> String {
+    let mut screens = String::new();
+    for (columns, rows) in SIZES {
+        let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
+        // The first frame tells the lists how high they are.
+        for _ in 0..2 {
+            terminal.draw(|frame| view::draw(app, frame)).unwrap();
+            app.update(Event::Resize, now());
+        }
+        terminal.draw(|frame| view::draw(app, frame)).unwrap();
+        screens.push_str(&format!("--- {columns}x{rows}\n{}", text_of(terminal.backend().buffer())));
+    }
+    screens
+}
+
+/// A snapshot in each language of what `prepare` brings up.
+fn assert_screens(name: &str, prepare: impl Fn(&mut App)) {
+    for lang in [Lang::En, Lang::ZhCn] {
+        let mut app = full(lang);
+        prepare(&mut app);
+        insta::assert_snapshot!(format!("{name}-{}", lang.code()), screens(&mut app));
+    }
+}
+
+#[test]
+fn the_panes() {
+    for (name, key) in [
+        ("namespaces", '1'),
+        ("repositories", '2'),
+        ("rules", '3'),
+        ("builds", '4'),
+        ("log", '5'),
+        ("tags", '6'),
+        ("builders", '7'),
+    ] {
+        assert_screens(name, |app| {
+            typed(app, "2jj");
+            typed(app, &key.to_string());
+        });
+    }
+}
+
+#[test]
+fn the_details() {
+    assert_screens("details-of-a-build", |app| typed(app, "4jji"));
+    assert_screens("details-of-a-rule", |app| typed(app, "2jj3ji"));
+}
+
+#[test]
+fn what_comes_up_in_front() {
+    assert_screens("help", |app| typed(app, "4?"));
+    assert_screens("palette", |app| typed(app, ":web"));
+    assert_screens("confirm", |app| typed(app, "4jx"));
+    assert_screens("copy", |app| typed(app, "4jjy"));
+    assert_screens("messages", |app| {
+        app.notices.push(Level::Error, "构建器不可用: install it with `slipway setup`", now());
+        typed(app, "M");
+    });
+    assert_screens("notices", |app| {
+        let error = Error::new(ErrorKind::Refused, "tag v1 exists, and the repository is immutable; 换一个版本");
+        app.update(Event::Answered { purpose: super::effect::Purpose::Build, result: Err(error) }, now());
+        app.say("saved");
+    });
+}
+
+#[test]
+fn the_forms() {
+    assert_screens("form-namespace", |app| {
+        typed(app, "1a");
+        typed(app, "Bad Name");
+    });
+    assert_screens("form-repository-1", |app| typed(app, "1j2a"));
+    assert_screens("form-repository-2", |app| {
+        typed(app, "2jje");
+        press(app, &[KeyCode::PageDown]);
+    });
+    let refs = || {
+        let commit = || "d4ef3dc3b77a011a5779eec7efdd45aaaaaaaaaa".parse().unwrap();
+        ["release-v1", "release-版本", "Release-v1", "main", "x-release-v2"]
+            .map(|name| (crate::domain::push::Ref::branch(name), commit()))
+            .to_vec()
+    };
+    let source = || Source { platform: None, url: "x".into() };
+    let regex = |app: &mut App| {
+        typed(app, "2j3jje");
+        app.update(Event::Refs(source(), Ok(refs())), now());
+    };
+    assert_screens("form-rule-1", |app| {
+        regex(app);
+        press(app, &[KeyCode::Tab, KeyCode::Tab]);
+        typed(app, "(");
+    });
+    assert_screens("form-rule-2", |app| {
+        regex(app);
+        press(app, &[KeyCode::PageDown]);
+    });
+    assert_screens("form-rule-3", |app| {
+        regex(app);
+        press(app, &[KeyCode::PageDown, KeyCode::PageDown, KeyCode::Tab, KeyCode::Tab]);
+        typed(app, "GO_VERSION=1.24");
+    });
+    assert_screens("form-rule-refs", |app| {
+        regex(app);
+        press(app, &[KeyCode::F(4)]);
+    });
+    assert_screens("form-diff", |app| {
+        typed(app, "1ajj");
+        press(app, &[KeyCode::F(2)]);
+        app.update(Event::Diff(Ok("--- a\n+++ a\n@@ -0,0 +1 @@\n+registry = \"local\"\n".into())), now());
+    });
+    assert_screens("form-delete", |app| {
+        typed(app, "2jjX");
+        typed(app, "wrong");
+        press(app, &[KeyCode::Enter]);
+    });
+    assert_screens("replay", |app| {
+        typed(app, "2j3jjB");
+        app.update(Event::Refs(source(), Ok(refs())), now());
+    });
+}
+
+#[test]
+fn nothing_is_there_yet() {
+    for lang in [Lang::En, Lang::ZhCn] {
+        let mut app = app();
+        app.manners.lang = lang;
+        insta::assert_snapshot!(format!("empty-{}", lang.code()), screens(&mut app));
+    }
+}
+
+#[test]
+fn no_size_and_no_key_breaks_the_screen() {
+    let mut app = full(Lang::ZhCn);
+    let keys = "1234567zi?\u{1b}:a\u{1b}aT\u{1b}/x\u{1b}LhljkgGsSyMB\u{1b}X\u{1b}2jj3jje\u{1b}";
+    for (columns, rows) in
+        (1..=300).step_by(23).flat_map(|columns| (1..=100).step_by(9).map(move |rows| (columns, rows)))
+    {
+        let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
+        for key in keys.chars() {
+            let code = if key == '\u{1b}' { KeyCode::Esc } else { KeyCode::Char(key) };
+            press(&mut app, &[code]);
+            if u32::from(columns) * u32::from(rows) < 2000 || key == '?' {
+                terminal.draw(|frame| view::draw(&mut app, frame)).unwrap();
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What becomes of the dashboard when something happens: an event in, the state changed, effects out. No I/O, no clock.
+
+mod actions;
+mod forms;
+mod keys;
+mod lists;
+mod modals;
+mod pointer;
+mod pool;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use super::app::App;
+use super::data::{BuildRow, Progress, Tags};
+use super::effect::Effect;
+use super::event::Event;
+use super::modal::Modal;
+use super::place::Pane;
+use crate::domain::build::BuildState;
+use crate::domain::history::{Past, expected_starts};
+
+/// Builds that are not final are among so many of the newest.
+const MOST_OPEN: usize = 1000;
+
+impl App {
+    /// Takes an event in at a time, and says what is to be done.
+    pub fn update(&mut self, event: Event, now: DateTime<Utc>) -> Vec<Effect> {
+        self.now = now;
+        // These come often, and change no list.
+        let same_lists = matches!(event, Event::LogWoken | Event::Resize | Event::ThemeFiles | Event::Focus(_));
+        let mut effects = match event {
+            Event::Key(key) => self.key(key),
+            Event::Paste(text) => self.paste(&text),
+            Event::Mouse(mouse) => self.mouse(mouse),
+            // Nothing to do but to draw again.
+            Event::Resize | Event::ThemeFiles => Vec::new(),
+            Event::Focus(attended) => {
+                self.attended = Some(attended);
+                Vec::new()
+            }
+            Event::Tick => self.tick(),
+            Event::News(news) => self.news(*news),
+            Event::PoolLost(reason) => self.pool_lost(reason),
+            Event::Answered { purpose, result } => self.answered(purpose, result),
+            Event::Settings(settings) => {
+                self.data.settings = *settings;
+                self.settings_changed()
+            }
+            Event::Records { rows, unreadable, unread } => {
+                let effects = self.ended(&rows);
+                self.records(rows, unread);
+                self.data.unreadable.extend(unreadable);
+                effects
+            }
+            Event::Steps(steps) => {
+                self.data.progress.extend(steps);
+                Vec::new()
+            }
+            Event::Tags(path, result) => {
+                let tags = result.map_or_else(Tags::Failed, Tags::There);
+                self.data.tags.insert(path, tags);
+                Vec::new()
+            }
+            Event::Refs(_, result) => {
+                self.refs_came(result);
+                Vec::new()
+            }
+            Event::Diff(result) => {
+                if let Some(Modal::Form(form)) = &mut self.modal {
+                    form.take_diff(result);
+                }
+                Vec::new()
+            }
+            Event::LogWoken => {
+                if let Some(log) = &mut self.log {
+                    log.woken();
+                }
+                Vec::new()
+            }
+            Event::Exported(Ok(path)) => {
+                let text = rust_i18n::t!("notice.exported", locale = self.manners.lang.code(), path = path.display());
+                self.say(text);
+                Vec::new()
+            }
+            Event::Exported(Err(reason)) => {
+                self.complain(reason);
+                Vec::new()
+            }
+            Event::ProgramEnded { problem, .. } => {
+                if let Some(problem) = problem {
+                    self.complain(problem);
+                }
+                // The pool notices the edit by itself, and tells; one that it does not take over is told as a problem.
+                vec![Effect::Redraw]
+            }
+        };
+        if !self.single && !same_lists {
+            self.arrange();
+            self.look_where_selected(&mut effects);
+        }
+        effects
+    }
+
+    /// Works out when waiting builds will start.
+    pub(super) fn expect_starts(&mut self) {
+        let waits = self.data.builds.values().rev().take(MOST_OPEN).any(|row| row.state == BuildState::Queued);
+        let slots = self.data.status.as_ref().map_or(1, |status| status.limit);
+        self.data.starts = if waits {
+            let past: Vec<Past> = self.data.builds.values().rev().take(MOST_OPEN).map(Past::from).collect();
+            expected_starts(&past, slots, self.now)
+        } else {
+            BTreeMap::new()
+        };
+    }
+
+    /// Whether the time matters for what is on the screen: ages of what runs, messages that go.
+    pub fn wants_ticks(&self) -> bool {
+        let waits = self.data.builds.values().rev().take(MOST_OPEN).any(|row| !row.state.is_final());
+        waits || self.notices.fades(self.now) || self.interrupted_at.is_some()
+    }
+
+    fn tick(&mut self) -> Vec<Effect> {
+        if self.interrupted_at.is_some_and(|at| self.now - at > keys::TWICE) {
+            self.interrupted_at = None;
+        }
+        let open = self.data.builds.values().rev().take(MOST_OPEN).filter(|row| !row.state.is_final());
+        let running: Vec<_> = open.filter(|row| row.started_at.is_some()).map(|row| row.id).collect();
+        if running.is_empty() { Vec::new() } else { vec![Effect::ReadSteps(running)] }
+    }
+
+    fn records(&mut self, rows: Vec<BuildRow>, unread: Option<usize>) {
+        for row in &rows {
+            // What was counted while it ran may lack its last steps.
+            self.data.progress.remove(&row.id);
+        }
+        self.data.read(rows);
+        if let Some(unread) = unread {
+            self.data.unread = unread;
+        }
+    }
+
+    /// Brings the log, the tags and the progress of what is selected or visible.
+    fn look_where_selected(&mut self, effects: &mut Vec<Effect>) {
+        let build = self.lists.builds.build();
+        let stands = build.and_then(|id| Some((id, self.data.builds.get(&id)?.state)));
+        if stands != self.log_of {
+            if stands.map(|(id, _)| id) != self.log_of.map(|(id, _)| id) {
+                self.details_scroll = 0;
+            }
+            self.log_of = stands;
+            effects.push(Effect::ShowLog(build));
+        }
+        if let Some((path, None)) = self.shown_tags() {
+            self.data.tags.insert(path.clone(), Tags::Asked);
+            effects.push(Effect::ListTags(path));
+        }
+        effects.extend(self.progress_wanted());
+    }
+
+    /// Asks for the progress of the builds that are on the screen, where it is not known; to be called once they were drawn, too.
+    pub fn progress_wanted(&mut self) -> Option<Effect> {
+        let visible = self.lists.builds.visible().iter().filter_map(|key| match key {
+            super::list::Key::Build(id) => Some(*id),
+            _ => None,
+        });
+        let started = |id: &_| self.data.builds.get(id).is_some_and(|row| row.started_at.is_some());
+        let lacking: Vec<_> = visible.filter(|id| started(id) && !self.data.progress.contains_key(id)).collect();
+        for id in &lacking {
+            // Asked for once; a build without steps has none.
+            self.data.progress.insert(*id, Progress::default());
+        }
+        (!lacking.is_empty()).then_some(Effect::ReadSteps(lacking))
+    }
+
+    /// Gives a pane the focus.
+    pub(super) fn go_to(&mut self, pane: Pane) {
+        self.focus = pane;
+    }
+}
+
+#[cfg(test)]
+mod tests;

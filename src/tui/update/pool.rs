@@ -1,0 +1,132 @@
+//! What the pool says.
+
+use rust_i18n::t;
+
+use crate::domain::build::BuildState;
+use crate::protocol::{Error, News, Reply};
+use crate::tui::app::App;
+use crate::tui::data::{Link, Tags};
+use crate::tui::effect::{Effect, Purpose};
+use crate::tui::place::Pane;
+
+impl App {
+    pub(super) fn news(&mut self, news: News) -> Vec<Effect> {
+        let back = matches!(self.data.link, Link::Lost(_));
+        let problems = news.status.problems.clone();
+        let known = self.data.status.as_ref().map(|status| status.problems.clone()).unwrap_or_default();
+        let were_down = down(&self.data);
+        let learnt = self.data.learn(news);
+        // What is wrong with a builder is told once, with what mends it, and stays in its details.
+        for (name, reason) in down(&self.data).into_iter().filter(|builder| !were_down.contains(builder)) {
+            self.complain(format!("{name}: {reason}"));
+        }
+        if back {
+            let text = self.text("notice.pool_back");
+            self.say(text);
+        }
+        // A file that can't be taken over is told once, and stays in the header until it is mended.
+        for problem in problems.into_iter().filter(|problem| !known.contains(problem)) {
+            self.complain(problem);
+        }
+        self.expect_starts();
+        let mut effects = Vec::new();
+        if learnt.settings {
+            effects.push(Effect::ReadSettings);
+        }
+        if !learnt.ended.is_empty() {
+            effects.push(Effect::ReadRecords(learnt.ended));
+        }
+        effects
+    }
+
+    pub(super) fn pool_lost(&mut self, reason: String) -> Vec<Effect> {
+        if self.data.link == Link::Connected {
+            let text = t!("notice.pool_lost", locale = self.manners.lang.code(), reason = reason);
+            self.complain(text);
+        }
+        self.data.link = Link::Lost(reason);
+        Vec::new()
+    }
+
+    /// A build's record became final: its tags may have moved, and somebody may want to know.
+    pub(super) fn ended(&mut self, rows: &[crate::tui::data::BuildRow]) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for row in rows.iter().filter(|row| row.state.is_final()) {
+            let was_open = self.data.builds.get(&row.id).is_some_and(|known| !known.state.is_final());
+            if !was_open {
+                continue;
+            }
+            if row.state == BuildState::Succeeded && matches!(self.data.tags.get(&row.path), Some(Tags::There(_))) {
+                effects.push(Effect::ListTags(row.path.clone()));
+            }
+            let state = self.text(&format!("state.{}", row.state.word()));
+            let text =
+                t!("notice.ended", locale = self.manners.lang.code(), id = row.id, path = row.path, state = state)
+                    .into_owned();
+            if row.state == BuildState::Failed || row.state == BuildState::TimedOut {
+                self.complain(format!("{text}: {}", row.reason));
+            } else {
+                self.say(text.clone());
+            }
+            if self.attended != Some(true) {
+                effects.push(Effect::Tell(text));
+            }
+        }
+        effects
+    }
+
+    pub(super) fn answered(&mut self, purpose: Purpose, result: Result<Reply, Error>) -> Vec<Effect> {
+        let lang = self.manners.lang.code();
+        if purpose == Purpose::Form {
+            return self.form_answered(result.map(|_| ()).map_err(|error| error.message));
+        }
+        let reply = match result {
+            Ok(reply) => reply,
+            Err(error) => {
+                self.complain(error.message);
+                return Vec::new();
+            }
+        };
+        match (purpose, reply) {
+            (Purpose::Build, Reply::Queued { build, already }) => {
+                let (id, state) = (build.id, build.state);
+                if state == BuildState::Refused {
+                    self.complain(format!("{id}: {}", build.reason));
+                } else {
+                    let key = if already { "notice.already" } else { "notice.queued" };
+                    self.say(t!(key, locale = lang, id = id));
+                }
+                for warning in &build.warnings {
+                    self.complain(warning.clone());
+                }
+                self.data.builds.entry(id).or_insert_with(|| build.as_ref().into());
+                self.show_build(id);
+                if self.focus != Pane::Log {
+                    self.focus = Pane::Builds;
+                }
+            }
+            (Purpose::Cancel(id), Reply::Build(build)) => {
+                let state = self.text(&format!("state.{}", build.state.word()));
+                self.say(t!("notice.ended", locale = lang, id = id, path = build.path(), state = state));
+            }
+            (Purpose::Delete(name), _) => {
+                self.data.tags.clear();
+                let key = if self.deleted.is_some() { "notice.deleted_undo" } else { "notice.deleted" };
+                self.say(t!(key, locale = lang, name = name));
+            }
+            (Purpose::Undo(name), _) => {
+                self.deleted = None;
+                self.say(t!("notice.undone", locale = lang, name = name));
+            }
+            _ => {}
+        }
+        Vec::new()
+    }
+}
+
+/// The builders that are down, and why.
+fn down(data: &crate::tui::data::Data) -> Vec<(String, String)> {
+    let builders = data.status.iter().flat_map(|status| &status.builders);
+    let down = builders.filter(|builder| builder.state == "down");
+    down.map(|builder| (builder.name.clone(), builder.reason.clone())).collect()
+}

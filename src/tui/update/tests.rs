@@ -1,0 +1,209 @@
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use crate::domain::build::{Build, BuildId, BuildState, sample};
+use crate::domain::name::RepositoryPath;
+use crate::domain::rule::Rule;
+use crate::protocol::{Error, ErrorKind, Reply, Request};
+use crate::tui::app::App;
+use crate::tui::data::{BuildRow, Link};
+use crate::tui::effect::{Effect, Purpose};
+use crate::tui::event::Event;
+use crate::tui::place::Pane;
+use crate::tui::testing::{app, configured, news, now};
+
+/// Presses keys one after the other; what the last one wants.
+fn press(app: &mut App, keys: &str) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    for key in keys.chars() {
+        let code = match key {
+            '\r' => KeyCode::Enter,
+            '\x1b' => KeyCode::Esc,
+            '\t' => KeyCode::Tab,
+            key => KeyCode::Char(key),
+        };
+        effects = app.update(Event::Key(KeyEvent::new(code, KeyModifiers::NONE)), now());
+    }
+    effects
+}
+
+fn build(id: u64, state: BuildState) -> Build {
+    let started_at = (state != BuildState::Queued).then(now);
+    let finished_at = state.is_final().then(now);
+    Build { id: BuildId(id), state, started_at, finished_at, ..sample() }
+}
+
+/// A dashboard with acme/api, acme/web and other/tool; builds 1 to 3 of acme/api.
+fn with_builds() -> App {
+    let mut app = app();
+    app.update(Event::Settings(Box::new(configured())), now());
+    let rows = [1, 2, 3].map(|id| BuildRow::from(&build(id, BuildState::Succeeded)));
+    app.update(Event::Records { rows: rows.to_vec(), unreadable: Vec::new(), unread: Some(0) }, now());
+    app
+}
+
+fn shown(app: &App) -> Vec<u64> {
+    app.lists
+        .builds
+        .rows
+        .iter()
+        .filter_map(|key| match key {
+            crate::tui::list::Key::Build(id) => Some(id.0),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn a_selection_narrows_the_lists_after_it() {
+    let mut app = with_builds();
+    assert_eq!(shown(&app), [3, 2, 1]);
+    assert_eq!(app.lists.repositories.rows.len(), 4, "all, and three repositories");
+    press(&mut app, "1jj");
+    assert_eq!(app.lists.namespaces.name(), Some("other"));
+    assert_eq!(app.lists.repositories.rows.len(), 2);
+    assert!(shown(&app).is_empty());
+    press(&mut app, "g");
+    assert_eq!(shown(&app), [3, 2, 1]);
+}
+
+#[test]
+fn the_log_follows_the_selected_build() {
+    let mut app = with_builds();
+    let effects = press(&mut app, "4j");
+    assert!(matches!(effects[..], [Effect::ShowLog(Some(BuildId(2))), ..]), "{effects:?}");
+    assert!(press(&mut app, "5").is_empty());
+}
+
+#[test]
+fn build_now_asks_the_pool_and_then_shows_the_build() {
+    let mut app = with_builds();
+    let effects = press(&mut app, "2jb");
+    let [Effect::Ask { request, purpose: Purpose::Build }] = &effects[..] else { panic!("{effects:?}") };
+    let Request::Start { path, rule, .. } = &**request else { panic!("{request:?}") };
+    assert_eq!((path.to_string().as_str(), rule.as_deref()), ("acme/api", Some("main")));
+    let queued = Reply::Queued { build: Box::new(build(4, BuildState::Queued)), already: false };
+    app.update(Event::Answered { purpose: Purpose::Build, result: Ok(queued) }, now());
+    assert_eq!(app.lists.builds.build(), Some(BuildId(4)));
+    assert_eq!(app.focus, Pane::Builds);
+}
+
+#[test]
+fn build_now_is_refused_with_the_reason_where_the_rules_forbid_it() {
+    let mut app = with_builds();
+    let mut settings = configured();
+    let path: RepositoryPath = "acme/api".parse().unwrap();
+    let regex =
+        toml::from_str::<Rule>("name = 'main'\nbranch = { regex = 'v.*' }\nversions = [{ name = 'x' }]").unwrap();
+    settings.repositories.get_mut(&path).unwrap().rules = vec![regex];
+    app.update(Event::Settings(Box::new(settings)), now());
+    assert!(press(&mut app, "2jb").is_empty());
+    let notice = app.notices.up(now())[0].text.clone();
+    assert!(notice.contains("regex"), "{notice}");
+}
+
+#[test]
+fn cancelling_asks_first_and_only_y_means_yes() {
+    let mut app = with_builds();
+    app.update(Event::News(Box::new(news(vec![build(4, BuildState::Running)], Vec::new()))), now());
+    assert!(press(&mut app, "4x").is_empty());
+    assert!(app.modal.is_some());
+    assert!(press(&mut app, "\r").is_empty());
+    assert!(app.modal.is_none());
+    let effects = press(&mut app, "xy");
+    assert!(matches!(&effects[..], [Effect::Ask { purpose: Purpose::Cancel(BuildId(4)), .. }]), "{effects:?}");
+}
+
+#[test]
+fn a_build_that_ended_cannot_be_cancelled() {
+    let mut app = with_builds();
+    assert!(press(&mut app, "4x").is_empty());
+    assert!(app.modal.is_none());
+    assert!(!app.notices.up(now()).is_empty());
+}
+
+#[test]
+fn what_the_pool_refuses_is_shown_until_it_is_closed() {
+    let mut app = with_builds();
+    let error = Error::new(ErrorKind::Refused, "tag v1 exists and the repository is immutable");
+    app.update(Event::Answered { purpose: Purpose::Build, result: Err(error) }, now());
+    assert!(app.notices.up(now() + chrono::TimeDelta::hours(1))[0].text.contains("immutable"));
+    press(&mut app, "\x1b");
+    assert!(app.notices.up(now()).is_empty());
+}
+
+#[test]
+fn a_pool_that_went_away_is_told_once_and_its_return_too() {
+    let mut app = with_builds();
+    app.update(Event::News(Box::new(news(Vec::new(), Vec::new()))), now());
+    app.update(Event::PoolLost("killed".into()), now());
+    app.update(Event::PoolLost("still gone".into()), now());
+    assert_eq!(app.notices.all.len(), 1);
+    assert!(matches!(app.data.link, Link::Lost(_)));
+    app.update(Event::News(Box::new(news(Vec::new(), Vec::new()))), now());
+    assert_eq!(app.data.link, Link::Connected);
+    assert_eq!(app.notices.all.len(), 2);
+}
+
+#[test]
+fn a_filter_shows_what_matches_and_escape_shows_everything() {
+    let mut app = with_builds();
+    press(&mut app, "4/#2");
+    assert_eq!(shown(&app), [2]);
+    press(&mut app, "\r");
+    assert_eq!(shown(&app), [2], "enter keeps it");
+    press(&mut app, "\x1b");
+    assert_eq!(shown(&app), [3, 2, 1]);
+}
+
+#[test]
+fn pasted_text_is_never_taken_for_keys() {
+    let mut app = with_builds();
+    assert!(app.update(Event::Paste("xyq".into()), now()).is_empty());
+    assert!(app.modal.is_none());
+    press(&mut app, "4/");
+    app.update(Event::Paste("#3\n".into()), now());
+    assert_eq!(shown(&app), [3]);
+}
+
+#[test]
+fn q_leaves_and_keeps_the_place() {
+    let mut app = with_builds();
+    press(&mut app, "2j");
+    let effects = press(&mut app, "q");
+    let [Effect::Remember(place), Effect::Quit] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!(place.repository.as_deref(), Some("acme/api"));
+    assert_eq!(place.pane, Pane::Repositories);
+}
+
+#[test]
+fn ctrl_c_leaves_only_when_it_is_pressed_twice() {
+    let mut app = with_builds();
+    let ctrl_c = || Event::Key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL));
+    assert!(app.update(ctrl_c(), now()).is_empty());
+    assert!(app.update(ctrl_c(), now() + chrono::TimeDelta::seconds(5)).is_empty());
+    let effects = app.update(ctrl_c(), now() + chrono::TimeDelta::seconds(5));
+    assert!(matches!(effects[..], [Effect::Remember(_), Effect::Quit]), "{effects:?}");
+}
+
+#[test]
+fn nothing_ticks_where_nothing_runs() {
+    let mut app = with_builds();
+    assert!(!app.wants_ticks());
+    app.update(Event::News(Box::new(news(vec![build(4, BuildState::Running)], Vec::new()))), now());
+    assert!(app.wants_ticks());
+}
+
+#[test]
+fn the_palette_leads_to_actions_things_themes_and_languages() {
+    for (text, expected) in [("slipway-light", "theme"), ("zh-CN", "language"), ("acme/web", "repository")] {
+        let mut app = with_builds();
+        press(&mut app, ":");
+        let effects = press(&mut app, &format!("{text}\r"));
+        match expected {
+            "theme" => assert!(matches!(&effects[..], [Effect::Theme(name)] if name == text), "{effects:?}"),
+            "language" => assert_eq!(app.manners.lang, crate::tui::lang::Lang::ZhCn),
+            _ => assert_eq!(app.lists.repositories.name(), Some(text)),
+        }
+        assert!(app.modal.is_none());
+    }
+}

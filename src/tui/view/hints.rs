@@ -1,0 +1,83 @@
+//! The last row: the keys that matter here, as many as fit, and always where to find the others.
+
+use ratatui::buffer::Buffer;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+
+use crate::tui::app::App;
+use crate::tui::keymap::Action;
+use crate::tui::place::Pane;
+use crate::tui::theme::Role;
+use crate::tui::widget::text::width;
+
+/// What matters in a pane, the most important first.
+fn wanted(pane: Pane) -> &'static [Action] {
+    match pane {
+        Pane::Namespaces => &[Action::Add, Action::Open, Action::Edit, Action::Delete, Action::Search, Action::Palette],
+        Pane::Repositories | Pane::Rules => &[
+            Action::BuildNow,
+            Action::Add,
+            Action::Edit,
+            Action::Replay,
+            Action::Open,
+            Action::EditToml,
+            Action::Delete,
+            Action::Search,
+        ],
+        Pane::Builds => &[
+            Action::Open,
+            Action::Cancel,
+            Action::Retry,
+            Action::BuildNow,
+            Action::Search,
+            Action::Copy,
+            Action::Zoom,
+            Action::Pager,
+        ],
+        Pane::Log => &[
+            Action::Search,
+            Action::Follow,
+            Action::FirstError,
+            Action::NextStep,
+            Action::Fold,
+            Action::StepTable,
+            Action::Wrap,
+            Action::Copy,
+            Action::Zoom,
+            Action::Cancel,
+        ],
+        Pane::Tags => &[Action::Copy, Action::Delete, Action::Search, Action::Zoom],
+        Pane::Builders => &[Action::Add, Action::Edit, Action::Details, Action::Delete],
+    }
+}
+
+/// Draws the hints.
+pub(super) fn draw(app: &App, buf: &mut Buffer) {
+    let look = app.look();
+    let area = app.areas.hints;
+    let hint = |action: Action| {
+        let key = app.manners.keymap.keys(action).first()?.to_string();
+        let text = look.text(&format!("hint.{}", action.name())).into_owned();
+        let role = if app.forbidden(action).is_some() { Role::Muted } else { Role::KeyText };
+        Some((key, text, role))
+    };
+    let Some(help) = hint(Action::Help) else { return };
+    let mut room = usize::from(area.width).saturating_sub(width(&help.0) + width(&help.1) + 2);
+    let mut shown = Vec::new();
+    for hint in wanted(app.focus).iter().filter_map(|action| hint(*action)) {
+        let wide = width(&hint.0) + width(&hint.1) + 3;
+        if wide > room {
+            break;
+        }
+        room -= wide;
+        shown.push(hint);
+    }
+    shown.push(help);
+    let mut spans = Vec::new();
+    for (key, text, role) in shown {
+        spans.push(Span::raw(if spans.is_empty() { " " } else { "  " }));
+        spans.push(Span::styled(key, look.style(Role::Key)));
+        spans.push(Span::styled(format!(" {text}"), look.style(role)));
+    }
+    Line::from(spans).render(area, buf);
+}

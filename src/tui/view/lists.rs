@@ -1,0 +1,249 @@
+//! The list panes: their columns and cells.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::text::Span;
+use rust_i18n::t;
+
+use crate::domain::build::BuildState;
+use crate::domain::pattern::Pattern;
+use crate::domain::rule::Rule;
+use crate::tui::app::App;
+use crate::tui::data::{BuildRow, Tags};
+use crate::tui::list::Key;
+use crate::tui::look::Look;
+use crate::tui::place::Pane;
+use crate::tui::rows;
+use crate::tui::theme::Role;
+use crate::tui::widget::pane::PaneBlock;
+use crate::tui::widget::table::{Column, Table};
+use crate::tui::widget::text::{age, bytes, duration};
+
+/// Draws a list pane; where its rows are, and where the cursor belongs.
+pub(super) fn draw(app: &mut App, pane: Pane, area: Rect, buf: &mut Buffer) -> (Rect, Option<Position>) {
+    let look = app.look();
+    let focused = app.focus == pane;
+    let Some(list) = app.list(pane) else { return (Rect::default(), None) };
+    let title = look.text(pane.text_key());
+    let shown = list.rows.iter().filter(|key| **key != Key::All).count();
+    let mut state = String::new();
+    if list.sort.by > 0 || list.sort.reversed {
+        let order = rows::orders(pane).get(list.sort.by).copied().unwrap_or_default();
+        state = format!("{}{}", look.text(order), if list.sort.reversed { " -" } else { "" });
+    }
+    let block = PaneBlock::new(pane.number(), &title).count(shown).filter(&list.filter, list.typing).state(&state);
+    let inner = block.render(area, buf, &look, focused);
+    let cursor = (list.typing && focused).then(|| block.filter_end(area));
+    let columns = columns(pane, app.selected_repository().is_some(), &look);
+    let empty = if list.filter.is_empty() { empty_text(app, pane) } else { app.text("empty.filtered") };
+    let table = Table::new(&columns)
+        .header(inner.height > 2 && inner.width > 30)
+        .selected(list.index, focused)
+        .offset(list.offset)
+        .empty(&empty);
+    let rows = table.render(inner, buf, &look, list.rows.len(), |index| cells(app, pane, &list.rows[index], &look));
+    let height = usize::from(rows.height);
+    if let Some(list) = app.list_mut(pane)
+        && list.height != height
+    {
+        list.height = height;
+        list.show_selected();
+    }
+    (rows, cursor)
+}
+
+/// A pane's columns. Those with the higher number go first where there is no room.
+fn columns(pane: Pane, narrowed: bool, look: &Look) -> Vec<Column> {
+    let column = |key: &str, least: usize, priority: u8| {
+        Column::new(look.text(&format!("column.{key}")).into_owned(), least, priority)
+    };
+    match pane {
+        Pane::Namespaces => vec![column("name", 8, 0).grows(), column("count", 3, 2).right(), column("last", 1, 1)],
+        Pane::Repositories => vec![column("name", 10, 0).grows().cut_in_the_middle(), column("last", 6, 1)],
+        Pane::Rules => vec![column("name", 6, 0), column("ref", 8, 1).grows(), column("last", 1, 2)],
+        Pane::Builds => vec![
+            column("state", 9, 0),
+            column("build", 5, 0),
+            column(if narrowed { "why" } else { "repository" }, 10, 3).grows(),
+            column("rule", 6, 2),
+            column("tags", 8, 4),
+            column("ref", 6, 5),
+            column("commit", 8, 8),
+            column("trigger", 7, 9),
+            column("steps", 5, 1).right(),
+            column("cache", 5, 6).right(),
+            column("time", 5, 1).right(),
+            column("age", 4, 7).right(),
+        ],
+        Pane::Tags => vec![
+            column("name", 8, 0).grows(),
+            column("size", 6, 2).right(),
+            column("age", 4, 1).right(),
+            column("build", 5, 3),
+            column("platforms", 11, 4),
+            column("digest", 14, 5),
+        ],
+        Pane::Builders => vec![
+            column("name", 8, 0).grows(),
+            column("state", 7, 0),
+            column("slots", 5, 1).right(),
+            column("labels", 8, 2),
+        ],
+        Pane::Log => Vec::new(),
+    }
+}
+
+fn cells(app: &App, pane: Pane, key: &Key, look: &Look) -> Vec<Span<'static>> {
+    match (pane, key) {
+        (_, Key::All) => vec![Span::styled(look.text("list.all").into_owned(), look.style(Role::Muted))],
+        (Pane::Namespaces, Key::Name(name)) => {
+            let count = app.data.settings.repositories.keys().filter(|path| path.namespace == *name).count();
+            let last = app.data.builds.values().rev().find(|row| row.path.namespace == *name);
+            vec![Span::raw(name.clone()), Span::raw(count.to_string()), glyph(last, look)]
+        }
+        (Pane::Repositories, Key::Name(name)) => {
+            let narrowed = app.lists.namespaces.name().is_some();
+            let shown = if narrowed { name.split_once('/').map_or(name.as_str(), |(_, name)| name) } else { name };
+            let last = name.parse().ok().and_then(|path| app.data.last_build(&path, None));
+            vec![Span::raw(shown.to_owned()), last_build(last, look)]
+        }
+        (Pane::Rules, Key::Name(name)) => {
+            let path = app.selected_repository();
+            let repository = path.as_ref().and_then(|path| app.repository(path));
+            let rule = repository.and_then(|repository| repository.rule(name));
+            let last = path.as_ref().and_then(|path| app.data.last_build(path, Some(name)));
+            let what = rule.map(what_rule_does).unwrap_or_default();
+            vec![Span::raw(name.clone()), Span::styled(what, look.style(Role::Muted)), glyph(last, look)]
+        }
+        (Pane::Builds, Key::Build(id)) => {
+            app.data.builds.get(id).map(|row| build_cells(app, row, look)).unwrap_or_default()
+        }
+        (Pane::Tags, Key::Name(name)) => tag_cells(app, name, look),
+        (Pane::Builders, Key::Name(name)) => builder_cells(app, name, look),
+        _ => Vec::new(),
+    }
+}
+
+/// The role of a build's state.
+pub(crate) fn role_of(state: BuildState) -> Role {
+    match state {
+        BuildState::Queued | BuildState::Held => Role::StatusWait,
+        BuildState::Running => Role::StatusRun,
+        BuildState::Succeeded => Role::StatusOk,
+        BuildState::Failed | BuildState::TimedOut => Role::StatusFail,
+        BuildState::Cancelled | BuildState::Superseded => Role::StatusStopped,
+        BuildState::Interrupted | BuildState::Refused => Role::StatusWarn,
+    }
+}
+
+fn glyph(last: Option<&BuildRow>, look: &Look) -> Span<'static> {
+    match last {
+        Some(row) => Span::styled(look.glyphs.build(row.state), look.style(role_of(row.state))),
+        None => Span::styled("-", look.style(Role::Muted)),
+    }
+}
+
+/// `✓ 2m`: how the last build ended and how long ago, or for how long it has run.
+fn last_build(last: Option<&BuildRow>, look: &Look) -> Span<'static> {
+    let Some(row) = last else { return Span::styled("-", look.style(Role::Muted)) };
+    let since = row.finished_at.or(row.started_at).unwrap_or(row.queued_at);
+    let text = format!("{} {}", look.glyphs.build(row.state), age(since, look.now));
+    Span::styled(text, look.style(role_of(row.state)))
+}
+
+/// `v.* > ${version}`: which refs, and the tags they get.
+fn what_rule_does(rule: &Rule) -> String {
+    let pattern = match rule.pattern() {
+        Ok((kind, Pattern::Literal(name))) => format!("{} {name}", kind.word()),
+        Ok((kind, Pattern::Regex(regex))) => format!("{} /{regex}/", kind.word()),
+        Err(_) => "?".into(),
+    };
+    let versions: Vec<&str> = rule.versions.iter().map(|version| version.name.as_str()).collect();
+    format!("{pattern} > {}", versions.join(", "))
+}
+
+fn build_cells(app: &App, row: &BuildRow, look: &Look) -> Vec<Span<'static>> {
+    let state = look.text(&format!("state.{}", row.state.word())).into_owned();
+    let status = Span::styled(format!("{} {state}", look.glyphs.build(row.state)), look.style(role_of(row.state)));
+    let narrowed = app.selected_repository().is_some();
+    // Within one repository its name says nothing, and what a waiting build waits for does.
+    let repository = match row.state {
+        BuildState::Queued | BuildState::Held if !row.reason.is_empty() => {
+            let name = if narrowed { String::new() } else { format!("{}  ", row.path) };
+            let later = app.data.starts.get(&row.id).map(|at| *at - look.now);
+            let start = later.filter(|time| *time > chrono::TimeDelta::seconds(1)).map_or_else(String::new, |time| {
+                format!("{}; ", t!("starts_in", locale = look.lang.code(), time = duration(time)))
+            });
+            Span::raw(format!("{name}{start}{}", row.reason))
+        }
+        _ if narrowed => Span::styled(row.reason.clone(), look.style(Role::Muted)),
+        _ => Span::raw(row.path.to_string()),
+    };
+    let progress = app.data.progress.get(&row.id).filter(|progress| progress.total > 0);
+    let steps = progress.map_or_else(String::new, |progress| format!("{}/{}", progress.done, progress.total));
+    let cache = progress.map_or_else(String::new, |progress| format!("{}%", progress.cached * 100 / progress.total));
+    let trigger = look.text(&format!("trigger.{}", row.trigger.word())).into_owned();
+    let muted = |text: String| Span::styled(text, look.style(Role::Muted));
+    vec![
+        status,
+        Span::raw(row.id.to_string()),
+        repository,
+        Span::raw(row.rule.clone()),
+        Span::raw(row.tags.join(" ")),
+        muted(row.reference.name.clone()),
+        muted(row.commit.short(8).to_owned()),
+        muted(trigger),
+        Span::raw(steps),
+        Span::styled(cache, look.style(Role::StatusCached)),
+        Span::raw(row.duration(look.now).map_or_else(String::new, duration)),
+        muted(age(row.finished_at.unwrap_or(row.queued_at), look.now)),
+    ]
+}
+
+fn tag_cells(app: &App, name: &str, look: &Look) -> Vec<Span<'static>> {
+    let Some((_, Some(Tags::There(tags)))) = app.shown_tags() else { return Vec::new() };
+    let Some(tag) = tags.iter().find(|tag| tag.tag == name) else { return Vec::new() };
+    let muted = |text: String| Span::styled(text, look.style(Role::Muted));
+    vec![
+        Span::raw(tag.tag.clone()),
+        Span::raw(bytes(tag.size)),
+        muted(tag.created.map_or_else(String::new, |at| age(at, look.now))),
+        Span::raw(tag.origin.as_ref().map_or_else(String::new, |origin| format!("#{}", origin.build))),
+        muted(tag.platforms.join(" ")),
+        muted(tag.digest.clone()),
+    ]
+}
+
+fn builder_cells(app: &App, name: &str, look: &Look) -> Vec<Span<'static>> {
+    let status = app.data.status.iter().flat_map(|status| &status.builders).find(|builder| builder.name == name);
+    let Some(builder) = status else { return vec![Span::raw(name.to_owned())] };
+    let role = match builder.state.as_str() {
+        "ready" => Role::StatusOk,
+        "starting" => Role::StatusWait,
+        _ => Role::StatusFail,
+    };
+    let labels: Vec<String> = builder.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    vec![
+        Span::raw(builder.name.clone()),
+        Span::styled(look.text(&format!("builder_state.{}", builder.state)).into_owned(), look.style(role)),
+        Span::raw(format!("{}/{}", builder.busy, builder.slots)),
+        Span::styled(labels.join(" "), look.style(Role::Muted)),
+    ]
+}
+
+fn empty_text(app: &App, pane: Pane) -> String {
+    let all = app.repository_in_question().is_none();
+    match pane {
+        Pane::Rules if app.selected_repository().is_none() => app.text("empty.rules_of_all"),
+        Pane::Tags if all => app.text("empty.tags_of_all"),
+        Pane::Tags => match app.shown_tags() {
+            Some((_, Some(Tags::Failed(reason)))) => reason.clone(),
+            Some((_, Some(Tags::There(_)))) => app.text("empty.tags"),
+            _ => app.text("empty.tags_asked"),
+        },
+        Pane::Builds if app.data.unread > 0 => {
+            t!("header.reading", locale = app.manners.lang.code(), n = app.data.unread).into_owned()
+        }
+        _ => app.text(&format!("empty.{}", pane.text_key().trim_start_matches("pane."))),
+    }
+}

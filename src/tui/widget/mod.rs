@@ -1,0 +1,6 @@
+//! Small pieces that views share.
+
+pub mod input;
+pub mod pane;
+pub mod table;
+pub mod text;
