@@ -5,15 +5,12 @@
 
 mod support;
 
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use slipway::domain::build::{Build, BuildId};
 use slipway::protocol::{Answer, Call, Request, VERSION};
-use slipway::store::{builds, read};
-use support::{World, peak_mb, rounds, row, spread};
+use support::{World, multiply, peak_mb, rounds, row, spread};
 
 const BUILDS: u64 = 10_000;
 
@@ -30,7 +27,7 @@ fn main() {
     world.pool();
     let first = world.json(&["build", "start", "bench/start", "--wait"])["id"].as_u64().unwrap();
     assert!(world.slipway(&["pool", "stop"]).status().unwrap().success());
-    multiply(&world, first);
+    multiply(&world, first, BUILDS);
 
     let (mut answered, mut memory, mut listed) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds(5) {
@@ -60,20 +57,4 @@ fn answers(world: &World) -> bool {
     let mut line = String::new();
     let asked = writeln!(stream, "{call}").and_then(|()| BufReader::new(stream).read_line(&mut line));
     asked.is_ok() && matches!(serde_json::from_str(&line), Ok(Answer::Reply(_)))
-}
-
-/// Copies a finished build until there are so many.
-fn multiply(world: &World, first: u64) {
-    let home = world.home();
-    let model = home.build_dir(first);
-    let record: Build = read::load(&model.join(builds::RECORD)).unwrap();
-    for id in first + 1..=BUILDS {
-        let directory = home.build_dir(id);
-        fs::create_dir(&directory).unwrap();
-        for entry in fs::read_dir(&model).unwrap().map(Result::unwrap) {
-            fs::copy(entry.path(), directory.join(entry.file_name())).unwrap();
-        }
-        let record = Build { id: BuildId(id), ..record.clone() };
-        fs::write(directory.join(builds::RECORD), toml::to_string(&record).unwrap()).unwrap();
-    }
 }

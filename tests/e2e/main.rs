@@ -7,6 +7,7 @@ mod builders;
 mod building;
 mod cancelling;
 mod command_line;
+mod dashboard;
 mod demo;
 mod editing;
 mod fixture;

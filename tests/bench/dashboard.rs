@@ -1,0 +1,248 @@
+//! The dashboard in a real terminal: its first frame with ten thousand builds on disk, a key's way to the screen under eight
+//! floods, what following a flood sends over the line, and what it costs idle.
+//!
+//! `cargo bench --bench dashboard`, with buildctl, buildkitd and runc in PATH, as root. A `gitui` in PATH is measured beside it,
+//! on a repository with as many commits.
+#![allow(clippy::unwrap_used, reason = "a benchmark that can't go on ends")]
+
+mod support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use support::{Again, World, multiply, peak_mb, ratios, rounds, row, spread};
+
+const BUILDS: u64 = 10_000;
+const FLOODS: usize = 8;
+const KEYS: usize = 400;
+const IDLE: Duration = Duration::from_secs(5);
+
+fn main() {
+    first_frame();
+    floods();
+}
+
+fn repository(world: &World, name: &str, build: &str) {
+    world.write("namespaces/bench.toml", "");
+    world.write(
+        &format!("namespaces/bench/{name}.toml"),
+        &format!(
+            "[source]\nurl = {:?}\n[build]\n{build}\n[[rule]]\nname = \"main\"\nbranch = \"main\"\nversions = [{{ name = \"latest\" }}]\n",
+            world.source()
+        ),
+    );
+}
+
+/// From exec to a screen that shows the newest of ten thousand builds with its log; then idle.
+fn first_frame() {
+    let world = World::new("", "RUN seq 200\n");
+    repository(&world, "frame", "");
+    world.pool();
+    let first = world.json(&["build", "start", "bench/frame", "--wait"])["id"].as_u64().unwrap();
+    multiply(&world, first, BUILDS);
+    let (mut shown, mut memory) = (Vec::new(), Vec::new());
+    for _ in 0..rounds(9) {
+        let begun = Instant::now();
+        let mut screen = Screen::open(&mut dashboard(&world));
+        screen.wait(|text| text.contains(&format!("#{BUILDS}")) && text.contains("exporting"));
+        shown.push(begun.elapsed().as_secs_f64());
+        screen.wait(|text| !text.contains("reading"));
+        memory.push(peak_mb(screen.pid()).unwrap());
+        screen.leave();
+    }
+    let mut screen = Screen::open(&mut dashboard(&world));
+    screen.wait(|text| text.contains(&format!("#{BUILDS}")) && !text.contains("reading"));
+    // What the start still does is no idling.
+    std::thread::sleep(Duration::from_secs(2));
+    let before = wake_ups(screen.pid());
+    std::thread::sleep(IDLE);
+    let idle = wake_ups(screen.pid()) - before;
+    screen.leave();
+    println!("\ndashboard: {BUILDS} builds on disk, medians of {} rounds (least to most)", shown.len());
+    row("from exec to the first full frame, s", &spread(&shown), "goal <= 0.05");
+    row("peak memory with all of them read, MB", &spread(&memory), "");
+    row(&format!("wake-ups in {} s, idle", IDLE.as_secs()), &idle.to_string(), "goal 0");
+    if let Some(theirs) = gitui(&world) {
+        row("gitui, as many commits: first full frame, s", &spread(&theirs), "");
+        row("ratio", &spread(&ratios(&shown, &theirs)), "goal < 1");
+    }
+}
+
+/// A gitui that is in PATH, on a repository with ten thousand commits.
+fn gitui(world: &World) -> Option<Vec<f64>> {
+    Command::new("gitui").arg("--version").stdout(Stdio::null()).status().ok().filter(|status| status.success())?;
+    let directory = world.beside("commits");
+    fs::create_dir_all(&directory).unwrap();
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command.current_dir(&directory).args(arguments);
+        command
+    };
+    assert!(git(&["init", "-q", "-b", "main"]).status().unwrap().success());
+    let mut import = git(&["fast-import", "--quiet"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = import.stdin.take().unwrap();
+    for number in 1..=BUILDS {
+        let who = format!("bench <bench@example.org> {} +0000", 1_600_000_000 + number);
+        write!(input, "commit refs/heads/main\ncommitter {who}\ndata 6\ncommit\n").unwrap();
+    }
+    drop(input);
+    assert!(import.wait().unwrap().success());
+    let mut shown = Vec::new();
+    for _ in 0..rounds(9) {
+        let begun = Instant::now();
+        let mut screen = Screen::open(Command::new("gitui").arg("-d").arg(&directory));
+        screen.wait(|text| text.contains("Status") && text.contains("main"));
+        shown.push(begun.elapsed().as_secs_f64());
+        screen.kill();
+    }
+    Some(shown)
+}
+
+/// Eight builds that print as fast as they can, one of them on the screen.
+fn floods() {
+    let world = World::new(&format!("[pool]\nbuilds = {FLOODS}\n"), "RUN seq 100000000\n");
+    for number in 0..FLOODS {
+        repository(&world, &format!("flood{number}"), "cache = false");
+    }
+    world.pool();
+    for number in 0..FLOODS {
+        world.json(&["build", "start", &format!("bench/flood{number}")]);
+    }
+    let mut screen = Screen::open(&mut dashboard(&world));
+    screen.wait(|text| text.contains("FOLLOW") && text.contains("00"));
+    let mut latencies = Vec::new();
+    for _ in 0..KEYS / 2 {
+        for (keys, is_open) in [("?", true), ("\x1b", false)] {
+            let begun = Instant::now();
+            screen.send(keys);
+            screen.wait(|text| text.contains("In lists") == is_open);
+            latencies.push(begun.elapsed().as_secs_f64());
+            std::thread::sleep(Duration::from_millis(40));
+        }
+    }
+    latencies.sort_by(f64::total_cmp);
+    let p99 = latencies[latencies.len() * 99 / 100];
+    // What the line carries while somebody watches, against what buildctl's own display of the same build sends.
+    let following = bytes_in(&screen, Duration::from_secs(10));
+    let memory = peak_mb(screen.pid()).unwrap();
+    screen.leave();
+    for id in 2..=FLOODS {
+        let _ = world.slipway(&["build", "cancel", "--yes", &id.to_string()]).status();
+    }
+    let again = Again::of(&world.job(1), &world.beside("again"));
+    let _ = world.slipway(&["build", "cancel", "--yes", "1"]).status();
+    let mut command = world.command(&again.program);
+    command.args(again.arguments.iter().map(|argument| argument.replace("rawjson", "tty")));
+    let mut theirs = Screen::open(&mut command);
+    theirs.wait(|text| text.contains("00"));
+    let display = bytes_in(&theirs, Duration::from_secs(10));
+    theirs.kill();
+    println!("\ndashboard: {FLOODS} builds print as fast as they can, one of them on the screen");
+    row(&format!("a key's way to the screen, median of {KEYS}, s"), &spread(&latencies), "");
+    row("a key's way to the screen, p99, s", &format!("{p99:.3}"), "goal <= 0.033");
+    row("following, bytes a second", &format!("{following:.0}"), "");
+    row("buildctl --progress=tty, bytes a second", &format!("{display:.0}"), "");
+    row("ratio of bytes", &format!("{:.2}", following / display), "goal <= 0.5");
+    row("peak memory, MB", &format!("{memory:.1}"), "");
+}
+
+fn bytes_in(screen: &Screen, time: Duration) -> f64 {
+    let before = screen.bytes.load(Ordering::Relaxed);
+    std::thread::sleep(time);
+    (screen.bytes.load(Ordering::Relaxed) - before) as f64 / time.as_secs_f64()
+}
+
+fn dashboard(world: &World) -> Command {
+    let mut command = world.command(env!("CARGO_BIN_EXE_slipway"));
+    command.env("LANG", "C.UTF-8");
+    command
+}
+
+/// How often the threads of a process have waited for something.
+fn wake_ups(pid: u32) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let of = |task: &Path| {
+        let status = fs::read_to_string(task.join("status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).map(str::trim);
+        line.and_then(|number| number.parse::<u64>().ok()).unwrap_or(0)
+    };
+    tasks.map(|task| of(&task.path())).sum()
+}
+
+/// A program in a terminal of 120x36.
+struct Screen {
+    child: Box<dyn Child + Send + Sync>,
+    _master: Box<dyn MasterPty + Send>,
+    keyboard: Box<dyn Write + Send>,
+    terminal: Arc<Mutex<vt100::Parser>>,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Screen {
+    fn open(command: &mut Command) -> Screen {
+        let size = PtySize { rows: 36, cols: 120, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).unwrap();
+        let mut builder = CommandBuilder::new(command.get_program());
+        builder.args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => builder.env(name, value),
+                None => builder.env_remove(name),
+            }
+        }
+        builder.env("TERM", "xterm-256color");
+        let child = pair.slave.spawn_command(builder).unwrap();
+        let cells = |count: u16| std::num::NonZeroU16::new(count).unwrap();
+        let terminal = Arc::new(Mutex::new(vt100::Parser::new(cells(36), cells(120), 0)));
+        let bytes = Arc::new(AtomicU64::new(0));
+        let (seen, counted) = (terminal.clone(), bytes.clone());
+        let mut output = pair.master.try_clone_reader().unwrap();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 65536];
+            while let Ok(length @ 1..) = output.read(&mut buffer) {
+                counted.fetch_add(length as u64, Ordering::Relaxed);
+                seen.lock().unwrap().process(&buffer[..length]);
+            }
+        });
+        let keyboard = pair.master.take_writer().unwrap();
+        Screen { child, _master: pair.master, keyboard, terminal, bytes }
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.process_id().unwrap()
+    }
+
+    fn send(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+        self.keyboard.flush().unwrap();
+    }
+
+    fn wait(&mut self, shows: impl Fn(&str) -> bool) {
+        let begun = Instant::now();
+        loop {
+            let text = self.terminal.lock().unwrap().screen().contents();
+            if shows(&text) {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "never came:\n{text}");
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    /// Leaves the dashboard.
+    fn leave(mut self) {
+        self.send("q");
+        assert!(self.child.wait().unwrap().success());
+    }
+
+    fn kill(mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

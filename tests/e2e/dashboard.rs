@@ -1,0 +1,283 @@
+//! The dashboard in a real terminal, against a real pool and real BuildKit.
+
+use std::fs;
+use std::process::Command;
+
+use rustix::process::Pid;
+
+use crate::support::processes::{is_alive, kill, with_environment};
+use crate::support::project::{Project, ticking};
+use crate::support::pty::Pty;
+use crate::support::slipway::Slipway;
+
+const ROWS: u16 = 36;
+const COLUMNS: u16 = 120;
+
+/// The dashboard of a home, in a terminal of the usual size.
+fn open(slipway: &Slipway) -> Pty {
+    Pty::start(slipway.command(&[]).env("LANG", "C.UTF-8"), ROWS, COLUMNS)
+}
+
+#[test]
+fn an_empty_home_says_what_to_do_first_and_q_gives_the_terminal_back() {
+    let slipway = Slipway::new();
+    let mut pty = open(&slipway);
+    pty.wait_for("Welcome to slipway");
+    pty.wait_for("No namespace yet");
+    pty.send("q");
+    assert!(pty.wait().success());
+    assert!(!pty.screen().contains("Welcome"), "{}", pty.screen());
+}
+
+#[test]
+fn a_build_is_started_followed_and_cancelled_by_keys() {
+    let project = Project::new(&[&ticking("dashboard-cancel", 600)]);
+    let mut pty = open(&project.slipway);
+    pty.wait_for("acme");
+    pty.send("2jb");
+    pty.wait_for("build #1 is queued");
+    pty.wait_for("tick 3");
+    pty.send("x");
+    pty.wait_for("Cancel build #1 of acme/app?");
+    pty.send("\r");
+    assert_eq!(project.state(1), "running", "the default is No");
+    pty.send("xy");
+    pty.wait_for("cancelled");
+    assert_eq!(project.state(1), "cancelled");
+    assert!(pty.screen().contains("tick"), "{}", pty.screen());
+}
+
+#[test]
+fn a_failed_build_opens_on_its_error() {
+    let project = Project::new(&["RUN echo before", "RUN echo the reason; exit 7"]);
+    let mut pty = open(&project.slipway);
+    pty.wait_for("acme");
+    pty.send("2jb");
+    pty.wait_for("failed");
+    pty.send("5");
+    pty.wait_for("exit code 7");
+    pty.wait_for("the reason");
+    pty.wait_for("Dockerfile:");
+}
+
+#[test]
+fn a_dashboard_outlives_the_pool_and_loses_nothing() {
+    let project = Project::new(&[&ticking("dashboard-pool", 100)]);
+    let mut pty = open(&project.slipway);
+    pty.wait_for("acme");
+    pty.send("2jb5");
+    pty.wait_for("tick 2");
+    project.kill_pool();
+    pty.wait_for("the pool is back");
+    pty.wait_for("succeeded");
+    assert_eq!(project.ticks(1), (1..=100).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_terminal_that_is_cut_ends_the_dashboard_and_not_the_build_and_the_place_is_kept() {
+    let project = Project::new(&[&ticking("dashboard-cut", 60)]);
+    let command = project.slipway.command(&[]);
+    // `script` owns the terminal that the dashboard is in, as a server of ssh does.
+    let mut terminal = Command::new("script");
+    terminal.args(["-q", "-c", &command.get_program().display().to_string(), "/dev/null"]);
+    take_environment(&mut terminal, &command);
+    let mut pty = Pty::start(&terminal, ROWS, COLUMNS);
+    pty.wait_for("acme");
+    pty.send("2jb");
+    pty.wait_for("build #1 is queued");
+    pty.send("5");
+    pty.wait_for("tick 2");
+    let dashboard = running(&project, |arguments| arguments.len() == 1 && arguments[0].ends_with("/slipway"));
+    assert_eq!(dashboard.len(), 1);
+    for script in running(&project, |arguments| arguments[0] == "script") {
+        kill(script);
+    }
+    project.slipway.wait_until("the dashboard is gone", || !is_alive(dashboard[0]));
+    assert_eq!(project.state(1), "running");
+    let pty = open(&project.slipway);
+    pty.wait_for("tick");
+    project.wait_for(1, "succeeded");
+    pty.wait_for("succeeded");
+    assert_eq!(project.ticks(1), (1..=60).collect::<Vec<_>>());
+}
+
+/// The processes of a project's home whose arguments are as wanted.
+fn running(project: &Project, wanted: impl Fn(&[String]) -> bool) -> Vec<Pid> {
+    let ours = with_environment("SLIPWAY_HOME", project.slipway.home());
+    let is_wanted = |pid: &Pid| {
+        let line = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        let arguments: Vec<String> = line.split_terminator('\0').map(str::to_owned).collect();
+        !arguments.is_empty() && wanted(&arguments)
+    };
+    ours.into_iter().filter(is_wanted).collect()
+}
+
+/// Gives a command the environment that another one was given.
+fn take_environment(command: &mut Command, from: &Command) {
+    command.env("LANG", "C.UTF-8");
+    for (name, value) in from.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+}
+
+#[test]
+fn ctrl_z_stops_the_dashboard_and_fg_brings_it_back() {
+    let project = Project::new(&["RUN true"]);
+    let command = project.slipway.command(&[]);
+    let mut shell = Command::new("bash");
+    shell.args(["--norc", "--noprofile", "-i"]).env("PS1", "shell> ");
+    take_environment(&mut shell, &command);
+    let mut pty = Pty::start(&shell, ROWS, COLUMNS);
+    pty.wait_for("shell>");
+    pty.send(&format!("{}\r", command.get_program().display()));
+    pty.wait_for("acme");
+    pty.send("\x1a");
+    pty.wait_for("Stopped");
+    pty.send("echo $((40 + 2)); fg\r");
+    pty.wait_for("Namespaces");
+    pty.send("2");
+    pty.send("q");
+    pty.wait_for("42");
+    pty.send("exit 3\r");
+    assert_eq!(pty.wait().exit_code(), 3);
+}
+
+#[test]
+fn no_size_of_the_terminal_breaks_the_screen() {
+    let project = Project::new(&["RUN echo 宽字符 wide 🚢 characters; seq 1 200"]);
+    let id = project.start();
+    project.wait_for(id, "succeeded");
+    let mut pty = open(&project.slipway);
+    pty.wait_for("succeeded");
+    // A fixed sequence: a failure can be repeated.
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = |least: u64, most: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        u16::try_from(least + state % (most - least)).unwrap()
+    };
+    for round in 0..500 {
+        pty.resize(next(1, 70), next(1, 250));
+        if round % 25 == 0 {
+            pty.send(["1", "2", "3", "4", "5", "6", "7", "z", "?", "\x1b"][usize::from(next(0, 10))]);
+        }
+    }
+    pty.send("\x1b");
+    pty.resize(ROWS, COLUMNS);
+    pty.wait_for("Namespaces");
+    pty.send("q");
+}
+
+#[test]
+fn from_an_empty_home_to_an_image_by_keys_alone() {
+    let project = Project::new(&["RUN echo all by keys"]);
+    let source = project.source.path().display().to_string();
+    let slipway = Slipway::new();
+    let mut pty = open(&slipway);
+    pty.wait_for("No namespace yet");
+    pty.wait_for("ready");
+    pty.send("a");
+    pty.wait_for("New namespace");
+    pty.send("keys\x1bOQ");
+    pty.wait_for("What will be written");
+    pty.send("\r");
+    pty.wait_for("\u{250f} 2 Repositories");
+    pty.send("a");
+    pty.wait_for("New repository");
+    pty.send("\tApp");
+    pty.wait_for("repository name");
+    pty.send("\x15app\r\r\r\r\r\r");
+    pty.wait_for("2/2");
+    pty.send(&source);
+    pty.send("\x1bOQ");
+    pty.wait_for("What will be written");
+    pty.send("\r");
+    pty.wait_for("keys/app");
+    pty.wait_for("main  branch main");
+    pty.send("b");
+    pty.wait_for("succeeded");
+    pty.send("6");
+    pty.wait_for("6 Tags 1");
+    pty.wait_for("latest");
+    let tags = slipway.json(&["tag", "list", "keys/app"]);
+    assert_eq!(tags[0]["tag"], "latest");
+
+    // A rule with a regex, its tags shown as it is typed; then a replay of it.
+    project.source.branch("release-v1");
+    pty.send("3a");
+    pty.wait_for("New rule of keys/app");
+    pty.send("release\t\t \t");
+    pty.send("release-(?<v>.*");
+    pty.wait_for("unclosed group");
+    pty.send(")\x1b[6~");
+    pty.wait_for("2/3");
+    pty.send("\x15${v}\t\t8\x1bOQ");
+    pty.wait_for("+versions = [{ name = \"${v}\", commit = 8 }]");
+    pty.send("\r");
+    pty.wait_for("saved");
+    pty.send("GB");
+    pty.wait_for("release-v1");
+    pty.send("\r");
+    pty.wait_for("build #2 is queued");
+    slipway.wait_until("the replay has succeeded", || slipway.json(&["build", "show", "2"])["state"] == "succeeded");
+
+    // Deleting asks for the name; what was deleted can be had back.
+    pty.send("3GX");
+    pty.wait_for("type the name");
+    pty.send("wrong\r");
+    pty.wait_for("has to be typed");
+    pty.send("\x15release\r");
+    pty.wait_for("deleted rule");
+    pty.send("u");
+    pty.wait_for("is back");
+    assert_eq!(slipway.json(&["rule", "list", "keys/app"]).as_array().unwrap().len(), 2);
+    pty.send("q");
+    assert!(pty.wait().success());
+}
+
+#[test]
+fn a_log_is_searched_filtered_and_left_by_keys() {
+    let project = Project::new(&["RUN seq 1 5000 | sed 's/^/line /'"]);
+    let id = project.start();
+    project.wait_for(id, "succeeded");
+    let mut pty = open(&project.slipway);
+    pty.wait_for("succeeded");
+    pty.send("5/line 77[0-9]$\r");
+    pty.wait_for("1/10");
+    pty.wait_for("line 770");
+    pty.send("n");
+    pty.wait_for("2/10");
+    pty.send("&");
+    pty.wait_for("&line 77[0-9]$");
+    assert!(!pty.screen().contains("line 780"), "{}", pty.screen());
+    pty.send("&g");
+    pty.wait_for("load build definition");
+    pty.send("/[\r");
+    pty.wait_for("unclosed");
+}
+
+#[test]
+fn any_log_or_recorded_stream_opens_in_the_viewer() {
+    let slipway = Slipway::new();
+    slipway.write("some.log", "first line\n\x1b[31mred\x1b[0m \x1b]0;title\x07line\n");
+    slipway.write(
+        "recorded.json",
+        "{\"vertexes\":[{\"digest\":\"sha256:a\",\"name\":\"[1/2] RUN make\",\"started\":\"2026-01-01T00:00:00Z\"}]}\n",
+    );
+    for (file, text) in [("some.log", "red line"), ("recorded.json", "[1/2] RUN make")] {
+        let path = slipway.home().join(file).display().to_string();
+        let mut pty = Pty::start(slipway.command(&["view", &path]).env("LANG", "C.UTF-8"), 24, 80);
+        pty.wait_for(text);
+        pty.send("q");
+        assert!(pty.wait().success());
+    }
+    let path = slipway.home().join("some.log").display().to_string();
+    let printed = slipway.run(&["view", &path]).ok();
+    assert!(printed.stdout.contains("first line"), "{}", printed.stdout);
+    assert_eq!(slipway.run(&["view", "/no/such/file"]).code(), Some(3));
+}
