@@ -44,41 +44,10 @@ pub fn arguments(job: &Job, leg: &Leg, run: &Run) -> Result<Vec<String>, crate::
     let paths = rule.paths()?;
     let mut list = Arguments::default();
 
-    list.pair("--addr", run.address);
-    if let Some(tls) = run.tls {
-        for (flag, value) in [
-            ("--tlscacert", &tls.ca),
-            ("--tlscert", &tls.cert),
-            ("--tlskey", &tls.key),
-            ("--tlsservername", &tls.server_name),
-        ] {
-            if let Some(value) = value {
-                list.pair(flag, value);
-            }
-        }
-    }
+    list.address(run.address, run.tls);
     list.word("build");
     list.pair("--progress", "rawjson");
-    list.pair("--frontend", "dockerfile.v0");
-
-    match &job.context {
-        Context::Local { directory, .. } => {
-            list.pair("--local", format!("context={}", directory.display()));
-            list.pair("--local", format!("dockerfile={}", directory.display()));
-        }
-        Context::Git { context, secret_id, ssh } => {
-            list.opt("context", context);
-            if let Some(id) = secret_id {
-                list.pair("--secret", format!("id={id},env={GIT_SECRET_VARIABLE}"));
-            }
-            match ssh {
-                Some(Ssh::Agent) => list.pair("--ssh", "default"),
-                Some(Ssh::Key(key)) => list.pair("--ssh", format!("default={}", key.display())),
-                None => {}
-            }
-        }
-    }
-    list.opt("filename", &paths.dockerfile);
+    list.frontend(&job.context, &paths.dockerfile);
     if let Some(target) = &rule.target {
         list.opt("target", target);
     }
@@ -112,7 +81,7 @@ pub fn arguments(job: &Job, leg: &Leg, run: &Run) -> Result<Vec<String>, crate::
         let host = image.split('/').next().unwrap_or(image);
         list.pair("--registry-auth-tlscontext", csv(&[format!("host=https://{host}"), format!("ca={}", ca.display())]));
     }
-    Ok(list.0)
+    Ok(list.into_words())
 }
 
 /// The labels of the OCI image specification that slipway knows the values of.
@@ -177,20 +146,65 @@ fn csv(fields: &[String]) -> String {
     fields.iter().map(quoted).collect::<Vec<_>>().join(",")
 }
 
+/// A list of arguments that grows.
 #[derive(Default)]
-struct Arguments(Vec<String>);
+pub(super) struct Arguments(Vec<String>);
 
 impl Arguments {
-    fn word(&mut self, word: &str) {
+    /// The daemon.
+    pub(super) fn address(&mut self, address: &str, tls: Option<&BuilderTls>) {
+        self.pair("--addr", address);
+        let Some(tls) = tls else { return };
+        for (flag, value) in [
+            ("--tlscacert", &tls.ca),
+            ("--tlscert", &tls.cert),
+            ("--tlskey", &tls.key),
+            ("--tlsservername", &tls.server_name),
+        ] {
+            if let Some(value) = value {
+                self.pair(flag, value);
+            }
+        }
+    }
+
+    /// The Dockerfile frontend, with its context and the Dockerfile in it.
+    pub(super) fn frontend(&mut self, context: &Context, dockerfile: &str) {
+        self.pair("--frontend", "dockerfile.v0");
+        match context {
+            Context::Local { directory, .. } => {
+                self.pair("--local", format!("context={}", directory.display()));
+                self.pair("--local", format!("dockerfile={}", directory.display()));
+            }
+            Context::Git { context, secret_id, ssh } => {
+                self.opt("context", context);
+                if let Some(id) = secret_id {
+                    self.pair("--secret", format!("id={id},env={GIT_SECRET_VARIABLE}"));
+                }
+                match ssh {
+                    Some(Ssh::Agent) => self.pair("--ssh", "default"),
+                    Some(Ssh::Key(key)) => self.pair("--ssh", format!("default={}", key.display())),
+                    None => {}
+                }
+            }
+        }
+        self.opt("filename", dockerfile);
+    }
+
+    /// The list.
+    pub(super) fn into_words(self) -> Vec<String> {
+        self.0
+    }
+
+    pub(super) fn word(&mut self, word: &str) {
         self.0.push(word.into());
     }
 
-    fn pair(&mut self, flag: &str, value: impl Into<String>) {
+    pub(super) fn pair(&mut self, flag: &str, value: impl Into<String>) {
         self.0.push(flag.into());
         self.0.push(value.into());
     }
 
-    fn opt(&mut self, key: &str, value: impl AsRef<str>) {
+    pub(super) fn opt(&mut self, key: &str, value: impl AsRef<str>) {
         self.pair("--opt", format!("{key}={}", value.as_ref()));
     }
 

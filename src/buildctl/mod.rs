@@ -5,3 +5,4 @@ pub mod job;
 pub mod progress;
 pub mod recording;
 pub mod runner;
+pub mod subrequest;

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
+use super::journal::PushId;
 use super::name::RepositoryPath;
 use super::push::{CommitId, Push, Ref};
 use super::repository::BuildSettings;
@@ -196,10 +197,32 @@ pub enum RetryCause {
 /// Who asked to stop a build, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CancelRequest {
-    /// The user's name on this machine.
+    /// The user's name on this machine; "" where nobody asked.
     pub by: String,
     /// When.
     pub at: DateTime<Utc>,
+    /// The build of a newer push that makes this one superfluous.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<BuildId>,
+}
+
+impl CancelRequest {
+    /// A person asks.
+    pub fn of(by: String, at: DateTime<Utc>) -> CancelRequest {
+        CancelRequest { by, at, superseded_by: None }
+    }
+
+    /// How the build ends, and why; `before_start`: it never ran.
+    pub fn conclusion(&self, build: BuildId, before_start: bool) -> (BuildState, String) {
+        let when = if before_start { " before it started" } else { "" };
+        let retry = format!("`slipway build retry {}` builds it again", build.0);
+        match self.superseded_by {
+            Some(newer) => {
+                (BuildState::Superseded, format!("superseded{when} by build {newer} of a newer push; {retry}"))
+            }
+            None => (BuildState::Cancelled, format!("cancelled by {}{when}; {retry}", self.by)),
+        }
+    }
 }
 
 /// The record of a build: `builds/<id>/build.toml`.
@@ -252,6 +275,9 @@ pub struct Build {
     /// Why it tries that build again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_cause: Option<RetryCause>,
+    /// The push that it was started by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push: Option<PushId>,
     /// How many automatic retries after failures of the machinery came before it.
     #[serde(default)]
     pub attempt: u32,
@@ -391,6 +417,7 @@ pub(crate) fn sample() -> Build {
         retry_of: None,
         retried_as: None,
         retry_cause: None,
+        push: None,
         attempt: 0,
         cancel: None,
         failure: None,

@@ -71,6 +71,9 @@ pub struct BuildSettings {
     /// Only this builder; empty: any.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub builder: String,
+    /// How often the source is asked for what was pushed; absent: as the pool does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub poll: Option<HumanDuration>,
     /// How long a build may run; absent: the pool's limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<HumanDuration>,
@@ -84,6 +87,7 @@ impl Default for BuildSettings {
             overseas: false,
             network: String::new(),
             builder: String::new(),
+            poll: None,
             timeout: None,
         }
     }

@@ -29,6 +29,12 @@ pub struct Rule {
     /// Which tags; a rule has this or `branch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Pattern>,
+    /// Build when a matching ref is pushed; false: only when a person asks.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub auto: bool,
+    /// Which builds of an earlier push of the same ref a newer push makes superfluous.
+    #[serde(default, skip_serializing_if = "Supersede::is_never")]
+    pub supersede: Supersede,
     /// Where the Dockerfile is.
     #[serde(default, skip_serializing_if = "Dockerfile::is_default")]
     pub dockerfile: Dockerfile,
@@ -56,6 +62,46 @@ pub struct Dockerfile {
     pub directory: String,
     /// The file's name in it.
     pub file: String,
+}
+
+/// Which earlier builds of a rule and a ref a newer push ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Supersede {
+    /// None: every push gets its image.
+    #[default]
+    Never,
+    /// Those that have not started.
+    Queued,
+    /// Those that run, too.
+    Running,
+}
+
+impl Supersede {
+    /// All of them.
+    pub const ALL: [Supersede; 3] = [Supersede::Never, Supersede::Queued, Supersede::Running];
+
+    /// As TOML has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Supersede::Never => "never",
+            Supersede::Queued => "queued",
+            Supersede::Running => "running",
+        }
+    }
+
+    fn is_never(&self) -> bool {
+        *self == Supersede::Never
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_yes(auto: &bool) -> bool {
+    *auto
 }
 
 impl Default for Dockerfile {
@@ -107,6 +153,8 @@ impl Rule {
             name: "main".into(),
             branch: Some(Pattern::Literal(default_branch.into())),
             tag: None,
+            auto: true,
+            supersede: Supersede::Never,
             dockerfile: Dockerfile::default(),
             context: None,
             target: None,

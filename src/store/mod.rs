@@ -7,6 +7,7 @@ pub mod home;
 mod layout;
 mod merge;
 pub mod process;
+pub mod pushes;
 pub mod read;
 pub mod schema;
 pub mod secrets;

@@ -48,6 +48,8 @@ pub struct PoolConfig {
     pub builds: Option<u32>,
     /// How long a build may run.
     pub timeout: HumanDuration,
+    /// How often each source is asked for what was pushed.
+    pub poll: HumanDuration,
     /// How often a failure of the machinery is retried by itself.
     pub retries: u32,
     /// The wait before the first such retry; it doubles each time.
@@ -61,6 +63,7 @@ impl Default for PoolConfig {
         PoolConfig {
             builds: None,
             timeout: HumanDuration::seconds(2 * 60 * 60),
+            poll: HumanDuration::seconds(60),
             retries: 3,
             retry_delay: HumanDuration::seconds(5),
             min_free: ByteSize(512 * 1024 * 1024),
