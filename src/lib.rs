@@ -15,6 +15,7 @@
 //! | [`source`] | where code comes from: refs of git repositories, checkouts |
 //! | [`store`] | TOML on disk: paths, atomic writes, migration, hand edits, secrets |
 //! | [`log`] | a build's log file: writing, reading, following, making it fit for a terminal |
+//! | [`lang`] | the languages: which one is spoken, and what errors and reasons are called in it |
 //! | [`domain`] | the words and the rules, pure: no I/O, no clock |
 
 pub mod access;
@@ -22,6 +23,7 @@ pub mod buildctl;
 pub mod buildkit;
 pub mod cli;
 pub mod domain;
+pub mod lang;
 pub mod log;
 pub mod pool;
 pub mod protocol;

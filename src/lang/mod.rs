@@ -1,4 +1,9 @@
-//! The languages of the dashboard's texts, which are in `src/locales`.
+//! The languages that slipway speaks: the dashboard's texts are in `src/locales`; errors and reasons are English and translated
+//! where they are shown.
+
+mod translate;
+
+pub use translate::translate;
 
 use crate::domain::config::Language;
 
