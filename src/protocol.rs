@@ -11,6 +11,7 @@ use crate::domain::builder::Builder;
 use crate::domain::config::RegistrySettings;
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
+use crate::domain::outline::Outline;
 use crate::domain::platform::Platform;
 use crate::domain::push::Ref;
 use crate::domain::repository::Repository;
@@ -90,6 +91,15 @@ pub enum Request {
     },
     /// Hear of everything that changes, until one side leaves: a [`Reply::News`] at once, and one after each change.
     Watch,
+    /// What the Dockerfile of a rule, saved or not, offers at a ref of the source: [`Reply::Outline`].
+    Examine {
+        /// The repository.
+        path: RepositoryPath,
+        /// The rule.
+        rule: Box<Rule>,
+        /// The ref.
+        reference: Ref,
+    },
     /// Remove a tag of a repository: [`Reply::Done`].
     DeleteTag {
         /// The repository.
@@ -104,9 +114,12 @@ impl Request {
     pub fn may_be_repeated(&self) -> bool {
         match self {
             // The same rule and commit is not queued twice.
-            Request::Status | Request::OpenBuilds | Request::Watch | Request::Wait { .. } | Request::Start { .. } => {
-                true
-            }
+            Request::Status
+            | Request::OpenBuilds
+            | Request::Watch
+            | Request::Wait { .. }
+            | Request::Examine { .. }
+            | Request::Start { .. } => true,
             Request::Stop
             | Request::Save { .. }
             | Request::Delete(_)
@@ -243,6 +256,8 @@ pub enum Reply {
         /// It was queued or running before: the same rule and commit are not built twice at once.
         already: bool,
     },
+    /// What a Dockerfile offers.
+    Outline(Outline),
     /// What changed since the last news.
     News(Box<News>),
 }

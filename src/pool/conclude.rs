@@ -68,8 +68,8 @@ pub fn conclude(build: &Build, ended: &Ended, config: &PoolConfig, now: DateTime
 /// The runner was stopped: by a person, or by something else, which is an interruption.
 fn stopped(build: &Build, now: DateTime<Utc>) -> Conclusion {
     if let Some(cancel) = &build.cancel {
-        let reason = format!("cancelled by {}; `slipway build retry {}` builds it again", cancel.by, build.id.0);
-        return Conclusion { state: BuildState::Cancelled, reason, failure: None, retry: None };
+        let (state, reason) = cancel.conclusion(build.id, false);
+        return Conclusion { state, reason, failure: None, retry: None };
     }
     let again = build.retry_cause != Some(RetryCause::Interrupted);
     let reason = if again {
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_build_that_fails_while_it_is_cancelled_is_cancelled_and_not_tried_again() {
-        let cancel = Some(CancelRequest { by: "ann".into(), at: now() });
+        let cancel = Some(CancelRequest::of("ann".into(), now()));
         let build = Build { cancel, ..sample() };
         let conclusion = not_started(&build, FailureKind::Daemon);
         assert_eq!((conclusion.state, conclusion.retry), (BuildState::Cancelled, None));

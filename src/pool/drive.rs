@@ -154,7 +154,10 @@ fn tell_to_stop(runner: ProcessId) {
 
 async fn request_cancel(pool: &Arc<Pool>, id: BuildId, request: CancelRequest) {
     let build = pool.update(id, |build| {
-        build.reason = format!("{} asked to cancel it", request.by);
+        build.reason = match request.superseded_by {
+            Some(newer) => format!("build {newer} of a newer push makes it superfluous"),
+            None => format!("{} asked to cancel it", request.by),
+        };
         build.cancel = Some(request);
     });
     // On a full disk the build is cancelled all the same: that may be what frees it.
@@ -211,9 +214,8 @@ pub(super) async fn finish(pool: &Arc<Pool>, id: BuildId, ended: Ended) {
 /// A build that was cancelled before it started.
 async fn finish_waiting(pool: &Arc<Pool>, id: BuildId) {
     let Some(build) = pool.state().open.get(&id).map(|entry| entry.build.clone()) else { return };
-    let by = build.cancel.as_ref().map_or_else(String::new, |cancel| cancel.by.clone());
-    let reason = format!("cancelled by {by} before it started; `slipway build retry {}` builds it again", id.0);
-    close(pool, build, BuildState::Cancelled, reason, Utc::now()).await;
+    let Some((state, reason)) = build.cancel.as_ref().map(|cancel| cancel.conclusion(id, true)) else { return };
+    close(pool, build, state, reason, Utc::now()).await;
 }
 
 async fn retry(pool: &Arc<Pool>, build: &Build, cause: RetryCause, at: chrono::DateTime<Utc>) -> Option<BuildId> {

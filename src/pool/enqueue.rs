@@ -9,6 +9,7 @@ use super::state::{Entry, Order, Pool};
 use super::{drive, entities, server};
 use crate::access::{registries, sources};
 use crate::domain::build::{Build, BuildId, BuildState, RetryCause, Trigger};
+use crate::domain::journal::PushId;
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
 use crate::domain::push::{Push, Ref};
@@ -47,7 +48,7 @@ pub(super) async fn start(
         namespace: &namespace,
         repository: &repository,
         rule: rule.clone(),
-        reference,
+        what: What::Now(reference),
         trigger: Trigger::Manual,
         by,
     };
@@ -79,9 +80,30 @@ pub(super) async fn replay(
         namespace: &namespace,
         repository: &repository,
         rule: rule.clone(),
-        reference,
+        what: What::Now(reference),
         trigger: Trigger::Replay,
         by,
+    };
+    build_ref(pool, wish).await
+}
+
+/// What a rule makes of a push that was seen.
+pub(super) async fn push(
+    pool: &Arc<Pool>,
+    path: &RepositoryPath,
+    rule: &Rule,
+    push: Push,
+    id: PushId,
+) -> Result<Reply, Error> {
+    let (namespace, repository) = find_repository(pool, path).await?;
+    let wish = Wish {
+        path,
+        namespace: &namespace,
+        repository: &repository,
+        rule: rule.clone(),
+        what: What::Pushed(push, id),
+        trigger: Trigger::Push,
+        by: String::new(),
     };
     build_ref(pool, wish).await
 }
@@ -95,7 +117,7 @@ pub(super) async fn retry(pool: &Arc<Pool>, id: BuildId, by: String) -> Result<R
     let namespace = pool.state().settings.namespaces.get(&earlier.namespace).cloned().unwrap_or_default();
     if earlier.state == BuildState::Succeeded && earlier.immutable {
         let tags: Vec<&str> = earlier.tags.iter().map(|tag| tag.as_str()).collect();
-        check_immutable(pool, &earlier.path(), &namespace, &tags).await.map_err(refused)?;
+        check_immutable(pool, &earlier.path(), &namespace, &tags).await?;
     }
     let _admission = pool.admission.lock().await;
     check_not_ending(pool)?;
@@ -143,19 +165,32 @@ struct Wish<'a> {
     namespace: &'a Namespace,
     repository: &'a Repository,
     rule: Rule,
-    reference: Ref,
+    what: What,
     trigger: Trigger,
     by: String,
 }
 
+/// What is to be built.
+enum What {
+    /// A ref, as it is now.
+    Now(Ref),
+    /// A push that was seen.
+    Pushed(Push, PushId),
+}
+
 async fn build_ref(pool: &Arc<Pool>, wish: Wish<'_>) -> Result<Reply, Error> {
-    let Wish { path, namespace, repository, rule, reference, trigger, by } = wish;
+    let Wish { path, namespace, repository, rule, what, trigger, by } = wish;
     let source = repository.source.clone().ok_or_else(|| {
         refused(format!("repository {path} has no source; `slipway repo edit {path} --source URL` binds it to one"))
     })?;
-    let settings = pool.state().settings.clone();
-    let commit = sources::resolve(&pool.home, &settings, &source, &reference).await?;
-    let push = Push { reference, commit, at: Utc::now() };
+    let (push, push_id) = match what {
+        What::Pushed(push, id) => (push, Some(id)),
+        What::Now(reference) => {
+            let settings = pool.state().settings.clone();
+            let commit = sources::resolve(&pool.home, &settings, &source, &reference).await?;
+            (Push { reference, commit, at: Utc::now() }, None)
+        }
+    };
     let (tags, refusal) = match rule.tags(&push) {
         Ok(Some(tags)) => (tags, None),
         // The caller has matched the ref, so this is a rule that changed in between.
@@ -170,7 +205,11 @@ async fn build_ref(pool: &Arc<Pool>, wish: Wish<'_>) -> Result<Reply, Error> {
         Some(refusal) => Some(refusal),
         None if repository.immutable => {
             let names: Vec<&str> = tags.tags.iter().map(|tag| tag.as_str()).collect();
-            check_immutable(pool, path, namespace, &names).await.err()
+            match check_immutable(pool, path, namespace, &names).await {
+                // Nobody waits for a push: it is asked again when the registry can be.
+                Err(error) if error.kind == ErrorKind::Unreachable && push_id.is_some() => return Err(error),
+                checked => checked.err().map(|error| error.message),
+            }
         }
         None => None,
     };
@@ -199,6 +238,7 @@ async fn build_ref(pool: &Arc<Pool>, wish: Wish<'_>) -> Result<Reply, Error> {
         retry_of: None,
         retried_as: None,
         retry_cause: None,
+        push: push_id,
         attempt: 0,
         cancel: None,
         failure: None,
@@ -324,18 +364,19 @@ async fn check_immutable(
     path: &RepositoryPath,
     namespace: &Namespace,
     tags: &[&str],
-) -> Result<(), String> {
-    let target = pool.target(path, namespace).await.map_err(|error| error.to_string())?;
+) -> Result<(), Error> {
+    let unknown = |error: &dyn std::fmt::Display| Error::new(ErrorKind::Unreachable, error.to_string());
+    let target = pool.target(path, namespace).await.map_err(|error| unknown(&error))?;
     let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
     let taken = registries::on_own_thread(async move || publish::check(&target, &tags, true).await)
         .await
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| unknown(&error))?;
     match taken.iter().find(|taken| taken.immutable) {
         None => Ok(()),
-        Some(Taken { tag, digest, .. }) => Err(format!(
+        Some(Taken { tag, digest, .. }) => Err(refused(format!(
             "{}:{tag} exists ({digest}) and {path} is immutable; push under another version, or `slipway tag delete {path}:{tag}`",
             namespace.image_name(path)
-        )),
+        ))),
     }
 }
 

@@ -26,6 +26,7 @@ use crate::domain::namespace::LOCAL_REGISTRY;
 use crate::domain::platform::Platform;
 use crate::domain::push::CommitId;
 use crate::domain::repository::Source;
+use crate::domain::rule::Rule;
 use crate::domain::tree_path::TreePath;
 use crate::source::{Transport, checkout};
 use crate::store::builds;
@@ -78,7 +79,13 @@ pub(super) async fn launch(
 
     let home = pool.home.clone();
     let directory = home.build_dir(id.0);
-    let (context, secret) = context(pool, &settings, &build, abort).await?;
+    let wish = ContextWish {
+        source: &Source { platform: build.platform.clone(), url: build.source.clone() },
+        rule: &build.rule,
+        commit: &build.commit,
+        checkout: directory.join(runner::CHECKOUT_DIR),
+    };
+    let (context, secret) = context(pool, &settings, wish, abort).await?;
     let docker_config = directory.join(runner::DOCKER_CONFIG_DIR);
     registries::write_docker_config(&home, &settings, &docker_config)
         .await
@@ -111,23 +118,31 @@ fn daemon_failure(message: impl Into<String>) -> Failure {
     Failure::new(FailureKind::Daemon, message)
 }
 
-/// The context, and the secret that goes into the runner's environment.
-async fn context(
+/// What a context is made of.
+pub(super) struct ContextWish<'a> {
+    pub source: &'a Source,
+    pub rule: &'a Rule,
+    pub commit: &'a CommitId,
+    /// Where the tree of a local source is put.
+    pub checkout: PathBuf,
+}
+
+/// The context, and the secret that goes into the environment of `buildctl`.
+pub(super) async fn context(
     pool: &Pool,
     settings: &Settings,
-    build: &Build,
+    wish: ContextWish<'_>,
     abort: &Arc<AtomicBool>,
 ) -> Result<(Context, Option<String>), Failure> {
-    let source = Source { platform: build.platform.clone(), url: build.source.clone() };
+    let ContextWish { source, rule, commit, checkout } = wish;
     let failure = |error: crate::protocol::Error| Failure::new(FailureKind::Source, error.message);
     let url = sources::parse_url(&source.url).map_err(failure)?;
-    let paths = build.rule.paths().map_err(|error| Failure::new(FailureKind::Source, error.to_string()))?;
+    let paths = rule.paths().map_err(|error| Failure::new(FailureKind::Source, error.to_string()))?;
     if let Some(repository) = url.local_path() {
-        let root = pool.home.build_dir(build.id.0).join(runner::CHECKOUT_DIR);
-        let directory = check_out(repository.to_path_buf(), build.commit.clone(), root, paths.context, abort.clone());
+        let directory = check_out(repository.to_path_buf(), commit.clone(), checkout, paths.context, abort.clone());
         return Ok((Context::Local { repository: repository.to_path_buf(), directory: directory.await? }, None));
     }
-    let access = sources::access(&pool.home, settings, &source).await.map_err(failure)?;
+    let access = sources::access(&pool.home, settings, source).await.map_err(failure)?;
     let credentials = access.credentials;
     let mut host = url.host().unwrap_or_default().to_owned();
     if let Some(port) = url.port() {
@@ -145,7 +160,7 @@ async fn context(
     };
     let ssh = (url.transport() == Transport::Ssh).then(|| credentials.ssh_key.map_or(Ssh::Agent, Ssh::Key));
     let context = url
-        .buildkit_context(build.commit.as_str(), &paths.context)
+        .buildkit_context(commit.as_str(), &paths.context)
         .ok_or_else(|| Failure::new(FailureKind::Source, format!("{url} can't be a build's context")))?;
     Ok((Context::Git { context, secret_id, ssh }, secret))
 }

@@ -8,6 +8,7 @@ mod conclude;
 mod drive;
 mod enqueue;
 mod entities;
+mod examine;
 mod launch;
 mod managed;
 mod news;
@@ -16,7 +17,9 @@ mod retention;
 mod run;
 pub mod schedule;
 mod server;
+mod settling;
 mod state;
+mod watching;
 
 pub use managed::is_rootless;
 pub use run::{PoolError, run};

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::state::Pool;
 use crate::domain::build::BuildId;
 use crate::domain::config::RetentionConfig;
-use crate::store::builds;
+use crate::store::{Home, builds, pushes};
 
 /// A finished build.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +54,7 @@ pub(super) async fn apply(pool: &Arc<Pool>) {
         for id in &delete {
             fs::remove_dir_all(home.build_dir(id.0))?;
         }
+        forget_pushes(&home, listing.ids.iter().find(|id| !delete.contains(id)))?;
         Ok(delete.len())
     };
     match tokio::task::spawn_blocking(work).await {
@@ -62,6 +63,22 @@ pub(super) async fn apply(pool: &Arc<Pool>) {
         Ok(Err(error)) => tracing::warn!("cannot delete builds that are no longer kept: {error}"),
         Err(error) => tracing::warn!("retention failed: {error}"),
     }
+}
+
+/// The journal is kept as long as builds are: pushes from before the oldest build go.
+fn forget_pushes(home: &Home, oldest: Option<&BuildId>) -> std::io::Result<()> {
+    let Some(since) = oldest.and_then(|id| builds::load(home, *id).ok()).map(|build| build.pushed_at) else {
+        return Ok(());
+    };
+    for id in pushes::ids(home)? {
+        match pushes::load(home, id) {
+            Ok(push) if push.settled && push.pushed_at < since => pushes::remove(home, id)?,
+            Ok(_) => break,
+            // What does not parse is kept for whoever mends it.
+            Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::state::{Order, Pool};
-use super::{builders, enqueue, entities, news};
+use super::{builders, enqueue, entities, examine, news};
 use crate::domain::build::{Build, BuildId, BuildState, CancelRequest};
 use crate::protocol::{Answer, Call, Error, ErrorKind, PoolStatus, Reply, Request, VERSION};
 
@@ -97,6 +97,9 @@ async fn answer(pool: &Arc<Pool>, request: Request) -> Result<Reply, Error> {
         Request::Wait { id, known } => {
             wait(pool, id, known.as_deref()).await.map(|build| Reply::Build(Box::new(build)))
         }
+        Request::Examine { path, rule, reference } => {
+            examine::examine(pool, &path, *rule, &reference).await.map(Reply::Outline)
+        }
         // Answered with more than one line: see `converse`.
         Request::Watch => Err(Error::new(ErrorKind::Usage, "watching is a conversation of its own")),
         Request::DeleteTag { path, tag } => entities::delete_tag(pool, &path, &tag).await.map(|()| Reply::Done),
@@ -114,7 +117,7 @@ pub(super) fn status(pool: &Pool) -> PoolStatus {
         queued: state.open.len() - running,
         limit: state.limit(),
         builders: builders::statuses(&state),
-        problems: state.settings.problems.values().cloned().collect(),
+        problems: state.settings.problems.values().chain(state.watch_problems.values()).cloned().collect(),
     }
 }
 
@@ -134,7 +137,7 @@ async fn cancel(pool: &Arc<Pool>, id: BuildId, by: String) -> Result<Reply, Erro
         }
     };
     // The task may end between the look and the word: then the wait below tells how.
-    let _ = orders.send(Order::Cancel(CancelRequest { by, at: chrono::Utc::now() })).await;
+    let _ = orders.send(Order::Cancel(CancelRequest::of(by, chrono::Utc::now()))).await;
     wait(pool, id, None).await.map(|build| Reply::Build(Box::new(build)))
 }
 

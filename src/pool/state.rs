@@ -44,6 +44,8 @@ pub(super) struct State {
     pub open: BTreeMap<BuildId, Entry>,
     pub next_id: u64,
     pub builders: BTreeMap<String, BuilderRuntime>,
+    /// The sources that can't be watched now, and why.
+    pub watch_problems: BTreeMap<String, String>,
     /// Why nothing may start, such as a full disk.
     pub blocked: Option<String>,
 }

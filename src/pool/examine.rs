@@ -1,0 +1,95 @@
+//! Questions about a rule's Dockerfile, answered by BuildKit's frontend on a builder; nothing is built.
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::enqueue::failed;
+use super::launch::{self, ContextWish};
+use super::schedule::Readiness;
+use super::state::Pool;
+use crate::access::{registries, sources};
+use crate::buildctl::arguments::GIT_SECRET_VARIABLE;
+use crate::buildctl::subrequest::{self, Subrequest};
+use crate::buildkit::install;
+use crate::domain::builder::BuilderTls;
+use crate::domain::name::RepositoryPath;
+use crate::domain::outline::Outline;
+use crate::domain::push::Ref;
+use crate::domain::rule::Rule;
+use crate::protocol::{Error, ErrorKind};
+
+/// Somebody waits for the answer in a form.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What the Dockerfile of a rule, saved or not, offers at a ref of the repository's source.
+pub(super) async fn examine(
+    pool: &Arc<Pool>,
+    path: &RepositoryPath,
+    rule: Rule,
+    reference: &Ref,
+) -> Result<Outline, Error> {
+    let settings = pool.state().settings.clone();
+    let source = settings.repositories.get(path).and_then(|repository| repository.source.clone());
+    let source = source
+        .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("{path} has no source to read a Dockerfile of")))?;
+    let (address, tls) = builder(pool)?;
+    let commit = sources::resolve(&pool.home, &settings, &source, reference).await?;
+    let directory = TempDir::with_prefix("slipway-examine-").map_err(failed)?;
+    let wish = ContextWish { source: &source, rule: &rule, commit: &commit, checkout: directory.path().join("tree") };
+    let abort = Arc::new(AtomicBool::new(false));
+    let (context, secret) =
+        launch::context(pool, &settings, wish, &abort).await.map_err(|failure| failed(failure.message))?;
+    // Frontends named by `# syntax=` are pulled with the registries' credentials.
+    let docker_config = directory.path().join("docker");
+    registries::write_docker_config(&pool.home, &settings, &docker_config).await.map_err(failed)?;
+    let buildctl =
+        install::find(&pool.home).tools().ok_or_else(|| failed("buildctl is missing; run `slipway setup`"))?;
+
+    let mut outline = Outline::default();
+    for question in subrequest::ALL {
+        let arguments = subrequest::arguments(question, &rule, &context, &address, tls.as_ref()).map_err(failed)?;
+        let mut command = Command::new(&buildctl.buildctl);
+        command.args(arguments).env("DOCKER_CONFIG", &docker_config).stdin(Stdio::null()).kill_on_drop(true);
+        match &secret {
+            Some(secret) => command.env(GIT_SECRET_VARIABLE, secret),
+            None => command.env_remove(GIT_SECRET_VARIABLE),
+        };
+        let output = match tokio::time::timeout(LIMIT, command.output()).await {
+            Ok(output) => output.map_err(|error| failed(format!("cannot run buildctl: {error}")))?,
+            Err(_) => {
+                return Err(failed(format!("the builder did not answer within {} seconds", LIMIT.as_secs())));
+            }
+        };
+        if output.status.success() {
+            question.read(&String::from_utf8_lossy(&output.stdout), &mut outline);
+        } else if question == Subrequest::Targets {
+            return Err(failed(last_words(&String::from_utf8_lossy(&output.stderr))));
+        }
+        // A target that is not there has no outline, and a frontend need not lint: the targets are told all the same.
+    }
+    Ok(outline)
+}
+
+/// A builder that can be asked: one with an address, ready now.
+fn builder(pool: &Pool) -> Result<(String, Option<BuilderTls>), Error> {
+    let state = pool.state();
+    let ready = |runtime: &&super::builders::BuilderRuntime| runtime.readiness() == Readiness::Ready;
+    let found = state
+        .builders
+        .values()
+        .filter(ready)
+        .find_map(|runtime| Some((runtime.address.clone()?, runtime.config.tls.clone())));
+    found.ok_or_else(|| Error::new(ErrorKind::Unreachable, "no builder is ready to read the Dockerfile"))
+}
+
+/// The line of `buildctl`'s that says why.
+fn last_words(stderr: &str) -> String {
+    let line = stderr.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("buildctl failed");
+    let line = line.strip_prefix("error: ").unwrap_or(line);
+    line.strip_prefix("failed to solve: ").unwrap_or(line).to_owned()
+}

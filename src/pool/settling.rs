@@ -1,0 +1,148 @@
+//! What becomes of a push that was seen: every rule answers it, builds are queued, older ones end, and all of it is written down.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+
+use super::state::{Order, Pool};
+use super::{enqueue, entities};
+use crate::domain::build::{Build, BuildId, CancelRequest};
+use crate::domain::journal::{Answer, PushRecord, Verdict, refusal, superseded};
+use crate::domain::push::Push;
+use crate::domain::rule::Rule;
+use crate::protocol::{Error, ErrorKind, Reply};
+use crate::store::{Home, builds, pushes};
+
+/// A build that could not be queued is tried again after the first time, and then less and less often, down to the second.
+const QUEUE_AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(5 * 60));
+
+/// Asks every rule, starts the builds, and writes down what became of them.
+pub(super) async fn settle(pool: Arc<Pool>, mut push: PushRecord) {
+    // What a person has just saved counts.
+    entities::reload(&pool).await;
+    let repository = pool.state().settings.repositories.get(&push.repository).cloned();
+    let Some(repository) = repository else {
+        push.settled = true;
+        write_down(&pool.home, &push).await;
+        return;
+    };
+    let built = builds_of(&pool, &push);
+    for rule in &repository.rules {
+        if let Some(id) = built.get(&rule.name) {
+            push.answers.push(Answer {
+                rule: rule.name.clone(),
+                verdict: Verdict::Built,
+                build: Some(*id),
+                reason: format!("build #{}", id.0),
+            });
+            continue;
+        }
+        let answer = match refusal(&repository, rule, &push.reference) {
+            Some((verdict, reason)) => Answer { rule: rule.name.clone(), verdict, build: None, reason },
+            None => {
+                let wanted =
+                    Push { reference: push.reference.clone(), commit: push.commit.clone(), at: push.pushed_at };
+                match queue(&pool, &push, rule, wanted).await {
+                    Some(queued) => answer(&pool, &rule.name, queued),
+                    // The next pool settles it.
+                    None => return,
+                }
+            }
+        };
+        push.answers.push(answer);
+    }
+    push.settled = true;
+    let answers: Vec<String> = push
+        .answers
+        .iter()
+        .map(|answer| format!("{}: {} ({})", answer.rule, answer.verdict.word(), answer.reason))
+        .collect();
+    tracing::info!("push {} of {} to {}: {}", push.id, push.reference, push.repository, answers.join("; "));
+    // Where it can't be written, the next pool finds the builds by the push that they name.
+    write_down(&pool.home, &push).await;
+}
+
+/// Queues the build of a push. What fails for no fault of the push's, such as a full disk, is tried again; none where the pool
+/// ends meanwhile.
+async fn queue(pool: &Arc<Pool>, push: &PushRecord, rule: &Rule, wanted: Push) -> Option<Result<Reply, Error>> {
+    let mut wait = QUEUE_AGAIN.0;
+    loop {
+        match enqueue::push(pool, &push.repository, rule, wanted.clone(), push.id).await {
+            Err(error) if matches!(error.kind, ErrorKind::Failed | ErrorKind::Unreachable) => {
+                tracing::warn!("push {} is not built yet: {error}", push.id);
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => wait = (wait * 2).min(QUEUE_AGAIN.1),
+                    () = pool.stopped() => return None,
+                }
+            }
+            queued => return Some(queued),
+        }
+    }
+}
+
+fn answer(pool: &Pool, rule: &str, queued: Result<Reply, Error>) -> Answer {
+    let rule = rule.to_owned();
+    match queued {
+        Ok(Reply::Queued { build, already: true }) => Answer {
+            rule,
+            verdict: Verdict::Duplicate,
+            build: Some(build.id),
+            reason: format!("build #{} of the same commit is {}", build.id.0, build.state),
+        },
+        Ok(Reply::Queued { build, .. }) if build.state.is_final() => {
+            Answer { rule, verdict: Verdict::Refused, build: Some(build.id), reason: build.reason.clone() }
+        }
+        Ok(Reply::Queued { build, .. }) => {
+            supersede(pool, &build);
+            Answer { rule, verdict: Verdict::Built, build: Some(build.id), reason: format!("build #{}", build.id.0) }
+        }
+        Ok(other) => {
+            Answer { rule, verdict: Verdict::Failed, build: None, reason: format!("the pool answered {other:?}") }
+        }
+        Err(error) => {
+            let verdict = if error.kind == ErrorKind::Refused { Verdict::Refused } else { Verdict::Failed };
+            Answer { rule, verdict, build: None, reason: error.message }
+        }
+    }
+}
+
+/// Ends the builds that a newer one makes superfluous.
+fn supersede(pool: &Pool, newer: &Build) {
+    let state = pool.state();
+    for id in superseded(state.open.values().map(|entry| &entry.build), newer) {
+        let Some(entry) = state.open.get(&id) else { continue };
+        let request = CancelRequest { by: String::new(), at: Utc::now(), superseded_by: Some(newer.id) };
+        // Where its orders are full, a person has cancelled it already.
+        let _ = entry.orders.try_send(Order::Cancel(request));
+    }
+}
+
+/// Writes a push into the journal; whether it is there.
+pub(super) async fn write_down(home: &Home, push: &PushRecord) -> bool {
+    let (home, push) = (home.clone(), push.clone());
+    let id = push.id;
+    match tokio::task::spawn_blocking(move || pushes::record(&home, &push)).await {
+        Ok(Ok(())) => return true,
+        Ok(Err(error)) => tracing::error!("push {id} can't be recorded: {error}"),
+        Err(error) => tracing::error!("an internal task failed: {error}"),
+    }
+    false
+}
+
+/// The builds that an earlier pool started for a push before it could write that down, by their rules.
+fn builds_of(pool: &Pool, push: &PushRecord) -> BTreeMap<String, BuildId> {
+    // A pool that saw the push itself has started none yet.
+    if push.pushed_at >= pool.started_at {
+        return BTreeMap::new();
+    }
+    let mut ids = builds::ids(&pool.home).unwrap_or_default();
+    ids.sort_unstable_by(|one, other| other.cmp(one));
+    ids.into_iter()
+        .filter_map(|id| builds::load(&pool.home, id).ok())
+        .take_while(|build| build.queued_at >= push.pushed_at)
+        .filter(|build| build.push == Some(push.id))
+        .map(|build| (build.rule.name, build.id))
+        .collect()
+}
