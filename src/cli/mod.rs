@@ -14,6 +14,7 @@ mod follow;
 mod namespace;
 mod output;
 mod pool;
+mod push;
 mod registry;
 mod repo;
 mod rule;
@@ -73,6 +74,9 @@ enum Command {
     /// Builds
     #[command(subcommand)]
     Build(build::Verb),
+    /// Pushes that were seen, and what each rule made of them
+    #[command(subcommand)]
+    Push(push::Verb),
     /// Image tags
     #[command(subcommand)]
     Tag(tag::Verb),
@@ -159,6 +163,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Builder(verb) => verb.run(&home, format).await,
             Command::Registry(verb) => verb.run(&home, format).await,
             Command::Build(verb) => return verb.run(&home, format).await,
+            Command::Push(verb) => verb.run(&home, format),
             Command::Tag(verb) => verb.run(&home, format).await,
             Command::Pool(verb) => return verb.run(home, format).await,
             Command::Apply(apply) => apply.run(&home, format).await,

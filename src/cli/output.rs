@@ -7,7 +7,10 @@ use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
 use super::CliError;
+use crate::domain::config::Config;
+use crate::lang::{Lang, translate};
 use crate::log::sanitize::Sanitizer;
+use crate::store::{Home, read};
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -61,7 +64,7 @@ fn harmless(text: &str) -> String {
 /// Prints an error: text, or `{"error": {"kind", "message"}}` on stderr.
 pub(super) fn error(error: &CliError, format: Format) {
     match format {
-        Format::Text => say(&format!("slipway: {error}")),
+        Format::Text => say(&format!("slipway: {}", translate(&error.to_string(), language()))),
         Format::Json => {
             let kind = match error {
                 CliError::Answer(answer) => serde_json::to_value(answer.kind).unwrap_or_default(),
@@ -70,6 +73,13 @@ pub(super) fn error(error: &CliError, format: Format) {
             say(&serde_json::json!({ "error": { "kind": kind, "message": error.to_string() } }).to_string());
         }
     }
+}
+
+/// The language of people's texts: as config.toml has it, else the locale's.
+fn language() -> Lang {
+    // What is wrong with the home or its config.toml is told by whoever needs them.
+    let config = Home::from_env().ok().and_then(|home| read::load::<Config>(&home.config_file()).ok());
+    Lang::choose(config.unwrap_or_default().ui.language, |name| std::env::var(name).ok())
 }
 
 /// Columns of text, as wide as their widest cell; the last one is not padded.

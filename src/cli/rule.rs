@@ -13,7 +13,7 @@ use crate::domain::pattern::Pattern;
 use crate::domain::platform::Platform;
 use crate::domain::preview::{Answer, PreviewRow, preview};
 use crate::domain::push::{CommitId, Ref};
-use crate::domain::rule::{Dockerfile, Rule, RuleError, looks_secret};
+use crate::domain::rule::{Dockerfile, Rule, RuleError, Supersede, looks_secret};
 use crate::domain::version::{CommitDigits, TimeFormat, Version};
 use crate::protocol::{Entity, EntityName, Error, ErrorKind, SaveMode};
 use crate::store::Home;
@@ -100,6 +100,12 @@ pub(super) struct Options {
     /// The stage to build, where it is not the last
     #[arg(long)]
     target: Option<String>,
+    /// Build when a matching ref is pushed
+    #[arg(long, value_name = "BOOL")]
+    auto: Option<bool>,
+    /// Which builds of an earlier push of the same ref a newer push ends: never, queued or running ones
+    #[arg(long, value_name = "WHICH", value_parser = supersede)]
+    supersede: Option<Supersede>,
     /// A platform; may be given again, or as a list with commas
     #[arg(long = "image-platform", value_delimiter = ',', value_name = "OS/ARCH")]
     platforms: Vec<Platform>,
@@ -143,6 +149,11 @@ pub(super) fn commit_digits(text: &str) -> Result<CommitDigits, String> {
     digits.ok_or_else(|| format!("{text:?} is not a number of digits; a tag takes 6 to 40 of the commit id"))
 }
 
+fn supersede(text: &str) -> Result<Supersede, String> {
+    let found = Supersede::ALL.into_iter().find(|which| which.word() == text);
+    found.ok_or_else(|| format!("{text:?} is none of {}", Supersede::ALL.map(Supersede::word).join(", ")))
+}
+
 impl Options {
     fn apply(self, rule: &mut Rule) {
         let pattern = match (self.branch, self.tag, self.regex) {
@@ -162,6 +173,8 @@ impl Options {
         super::namespace::set(file, self.file);
         rule.context = self.context.or(rule.context.take());
         rule.target = self.target.or(rule.target.take());
+        super::namespace::set(&mut rule.auto, self.auto);
+        super::namespace::set(&mut rule.supersede, self.supersede);
         if !self.platforms.is_empty() {
             rule.platforms = self.platforms;
         }
@@ -334,6 +347,8 @@ fn show_text(rule: &Rule) -> String {
         ("platforms", platforms_text(rule)),
         ("arguments", args.join("\n")),
         ("versions", versions.join("\n")),
+        ("auto", if rule.auto { "yes" } else { "no" }.into()),
+        ("supersede", rule.supersede.word().into()),
         ("build now", rule.build_now_ref().map_or_else(|error| format!("no: {}", error.reason), |_| "yes".into())),
     ])
 }

@@ -12,7 +12,7 @@ use super::rule::{KindWord, commit_digits, time_format};
 use super::{CliError, Format};
 use crate::domain::pattern::Pattern;
 use crate::domain::push::{CommitId, Push, Ref};
-use crate::domain::rule::{Dockerfile, Rule};
+use crate::domain::rule::{Dockerfile, Rule, Supersede};
 use crate::domain::version::{CommitDigits, TimeFormat, Version};
 use crate::protocol::{Error, ErrorKind};
 
@@ -73,6 +73,8 @@ impl Match {
             name: "match".into(),
             branch: self.branch.as_ref().map(literal).or_else(|| regex(KindWord::Branch)),
             tag: self.tag.as_ref().map(literal).or_else(|| regex(KindWord::Tag)),
+            auto: true,
+            supersede: Supersede::default(),
             dockerfile: Dockerfile::default(),
             context: None,
             target: None,

@@ -6,7 +6,6 @@ use super::data::{BuildRow, Data, Tags};
 use super::form::Form;
 use super::glyphs::Glyphs;
 use super::keymap::{Action, Keymap, Scope};
-use super::lang::Lang;
 use super::list::{Key, List};
 use super::log::LogView;
 use super::look::Look;
@@ -19,6 +18,7 @@ use crate::domain::build::{BuildId, BuildState};
 use crate::domain::name::RepositoryPath;
 use crate::domain::repository::Repository;
 use crate::domain::rule::Rule;
+use crate::lang::{Lang, translate};
 use crate::protocol::Entity;
 use crate::store::Home;
 
@@ -170,7 +170,13 @@ impl App {
 
     /// Brings a message up that something went wrong.
     pub fn complain(&mut self, text: impl Into<String>) {
+        let text = self.translated(&text.into());
         self.notices.push(Level::Error, text, self.now);
+    }
+
+    /// An error or a reason, which are made in English, in the language of the dashboard.
+    pub fn translated(&self, text: &str) -> String {
+        translate(text, self.manners.lang).into_owned()
     }
 
     /// Where somebody is.
@@ -257,6 +263,16 @@ impl App {
         Some((path, rule?))
     }
 
+    /// Why something can be done to none of the builds that it would be done to.
+    fn forbidden_for_builds(&self, fits: impl Fn(BuildState) -> bool, why: &str) -> Option<String> {
+        let builds = self.lists.builds.builds();
+        let mut states = builds.iter().filter_map(|id| self.data.builds.get(id)).map(|row| row.state).peekable();
+        if states.peek().is_none() {
+            return Some(self.text("action_forbidden.no_build"));
+        }
+        (!states.any(fits)).then(|| self.text(why))
+    }
+
     /// Why an action can't be done now; none where it can.
     pub fn forbidden(&self, action: Action) -> Option<String> {
         if self.single && !is_for_a_mere_log(action) {
@@ -265,17 +281,11 @@ impl App {
         match action {
             Action::BuildNow => match self.rule_in_question() {
                 None => Some(self.text("action_forbidden.no_rule")),
-                Some((_, rule)) => rule.build_now_ref().err().map(|error| error.reason),
+                Some((_, rule)) => rule.build_now_ref().err().map(|error| self.translated(&error.reason)),
             },
             Action::Replay => self.rule_in_question().is_none().then(|| self.text("action_forbidden.no_rule")),
-            Action::Cancel => match self.selected_build() {
-                None => Some(self.text("action_forbidden.no_build")),
-                Some(build) => build.state.is_final().then(|| self.text("action_forbidden.ended")),
-            },
-            Action::Retry => match self.selected_build() {
-                None => Some(self.text("action_forbidden.no_build")),
-                Some(build) => (!build.state.is_final()).then(|| self.text("action_forbidden.not_ended")),
-            },
+            Action::Cancel => self.forbidden_for_builds(|state| !state.is_final(), "action_forbidden.ended"),
+            Action::Retry => self.forbidden_for_builds(BuildState::is_final, "action_forbidden.not_ended"),
             Action::UndoDelete => self.deleted.is_none().then(|| self.text("action_forbidden.nothing_deleted")),
             _ => None,
         }

@@ -143,7 +143,7 @@ fn rule(app: &App, look: &Look, columns: usize) -> Vec<Line<'static>> {
     let Some((path, rule)) = app.rule_in_question() else { return nothing(look) };
     let mut fields = Fields::new(look);
     rule_fields(rule, &mut fields);
-    let now = rule.build_now_ref().map_or_else(|error| error.reason, |_| look.text("form.yes").into_owned());
+    let now = rule.build_now_ref().map_or_else(|error| look.say(&error.reason), |_| look.text("form.yes").into_owned());
     fields.add("build_now", now);
     let rows: Vec<&BuildRow> =
         app.data.builds.values().rev().filter(|row| row.path == path && row.rule == rule.name).take(LAST).collect();
@@ -178,7 +178,7 @@ fn build(app: &App, look: &Look, columns: usize) -> Vec<Line<'static>> {
     let state = look.text(&format!("state.{}", row.state.word())).into_owned();
     let role = look.style(role_of(row.state));
     fields.spans("state", vec![Span::styled(format!("{} {state}", look.glyphs.build(row.state)), role)]);
-    fields.add("reason", &row.reason);
+    fields.add("reason", look.say(&row.reason));
     fields.add("ref", row.reference.to_string());
     fields.add("commit", row.commit.to_string());
     let by = if row.asked_by.is_empty() { String::new() } else { format!(" ({})", row.asked_by) };
@@ -230,7 +230,7 @@ fn builder(app: &App, look: &Look) -> Vec<Line<'static>> {
     fields.add("name", &builder.name);
     fields.add("kind", &builder.kind);
     fields.add("state", look.text(&format!("builder_state.{}", builder.state)).into_owned());
-    fields.add("reason", &builder.reason);
+    fields.add("reason", look.say(&builder.reason));
     fields.add("address", builder.address.as_deref().unwrap_or_default());
     fields.add("slots", format!("{}/{}", builder.busy, builder.slots));
     fields.add("platforms", builder.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));

@@ -79,6 +79,8 @@ pub enum Purpose {
     Cancel(BuildId),
     /// A form saved.
     Form,
+    /// What a Dockerfile offers, by the question that the form asked.
+    Outline(String),
     /// Something was deleted: what it was called, for the message.
     Delete(String),
     /// What was deleted is made again.

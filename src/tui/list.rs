@@ -1,5 +1,7 @@
 //! The state of a list pane: what it shows, what is selected, how it is filtered and sorted.
 
+use std::collections::BTreeSet;
+
 use crate::domain::build::BuildId;
 
 /// What names a row.
@@ -39,6 +41,8 @@ pub struct List {
     pub sort: Sort,
     /// How many rows the screen holds, as it was last drawn.
     pub height: usize,
+    /// The rows that are marked: what is done is done to all of them.
+    pub marked: BTreeSet<Key>,
     /// The selection follows this row wherever it moves; none: the selection stays at the first row.
     chosen: Option<Key>,
 }
@@ -65,9 +69,36 @@ impl List {
         }
     }
 
+    /// The builds that something is to be done to: those that are marked, else the selected one.
+    pub fn builds(&self) -> Vec<BuildId> {
+        let id = |key: &Key| match key {
+            Key::Build(id) => Some(*id),
+            _ => None,
+        };
+        if self.marked.is_empty() {
+            self.build().into_iter().collect()
+        } else {
+            self.marked.iter().filter_map(id).collect()
+        }
+    }
+
+    /// Marks the selected row, or takes its mark away, and goes to the next one.
+    pub fn mark(&mut self) {
+        let Some(key) = self.selected().cloned() else { return };
+        if !self.marked.remove(&key) {
+            self.marked.insert(key);
+        }
+        self.step(1);
+    }
+
     /// Takes other rows over; what was chosen stays selected where it is still there, else its place.
     pub fn set_rows(&mut self, rows: Vec<Key>) {
         let found = self.chosen.as_ref().and_then(|chosen| rows.iter().position(|key| key == chosen));
+        if !self.marked.is_empty() {
+            // What is not seen is not acted on.
+            let there: BTreeSet<&Key> = rows.iter().collect();
+            self.marked.retain(|key| there.contains(key));
+        }
         self.rows = rows;
         match (found, &self.chosen) {
             (Some(index), _) => self.index = index,
@@ -143,6 +174,21 @@ mod tests {
         list.step(-1);
         list.set_rows(builds(&[6, 5, 4]));
         assert_eq!(list.build(), Some(BuildId(6)));
+    }
+
+    #[test]
+    fn marks_stay_with_their_rows_and_go_with_them() {
+        let mut list = List { height: 3, ..List::default() };
+        list.set_rows(builds(&[5, 4, 3]));
+        assert_eq!(list.builds(), [BuildId(5)]);
+        list.mark();
+        list.mark();
+        assert_eq!(list.build(), Some(BuildId(3)));
+        list.set_rows(builds(&[6, 5, 3]));
+        assert_eq!(list.builds(), [BuildId(5)], "what is no longer shown is not acted on");
+        list.go_to(1);
+        list.mark();
+        assert_eq!(list.builds(), [BuildId(3)], "without a mark it is the selected one");
     }
 
     #[test]

@@ -6,8 +6,8 @@ use chrono::{DateTime, FixedOffset, Utc};
 use ratatui::style::Style;
 
 use super::glyphs::Glyphs;
-use super::lang::Lang;
 use super::theme::{Role, Theme};
+use crate::lang::{Lang, translate};
 
 /// What a view needs to draw anything at all.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,11 @@ impl Look<'_> {
     /// The style of a role.
     pub fn style(&self, role: Role) -> Style {
         self.theme.style(role)
+    }
+
+    /// An error or a reason, which are made in English.
+    pub fn say(&self, text: &str) -> String {
+        translate(text, self.lang).into_owned()
     }
 
     /// A text that has nothing to fill in.

@@ -9,9 +9,9 @@ use terminal_colorsaurus::{QueryOptions, ThemeMode, theme_mode};
 use super::app::Manners;
 use super::glyphs::Glyphs;
 use super::keymap::Keymap;
-use super::lang::Lang;
 use super::theme::{self, Background, Depth, Theme};
 use crate::domain::config::{Config, Notify, UiConfig};
+use crate::lang::Lang;
 use crate::store::Home;
 
 /// A terminal that does not say how light it is within this is taken to be dark: over a network it takes longer.

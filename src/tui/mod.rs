@@ -16,7 +16,7 @@
 //! | [`details`] | what is known of what is selected, with the past of a rule as a picture |
 //! | [`widget`] | small pieces that views share |
 //! | [`keymap`] | every action and its keys, in one table |
-//! | [`theme`], [`glyphs`], [`lang`], [`look`] | colours by role, signs, languages: how everything is drawn |
+//! | [`theme`], [`glyphs`], [`look`] | colours by role, signs: how everything is drawn |
 
 pub mod app;
 pub mod data;
@@ -26,7 +26,6 @@ pub mod event;
 pub mod form;
 pub mod glyphs;
 pub mod keymap;
-pub mod lang;
 pub mod list;
 pub mod log;
 pub mod look;

@@ -4,11 +4,11 @@ use crossterm::event::{KeyCode, KeyEvent};
 
 use super::effect::Purpose;
 use super::form::Form;
-use super::lang::Lang;
 use super::popup::{Help, Messages, Palette};
 use crate::domain::build::BuildId;
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::Ref;
+use crate::lang::Lang;
 use crate::protocol::Request;
 use crate::tui::keymap::Action;
 
@@ -64,10 +64,8 @@ pub enum Target {
 pub struct Confirm {
     /// What is asked, with the name of the thing.
     pub question: String,
-    /// What the pool is asked for when the answer is yes.
-    pub request: Request,
-    /// What its answer is for.
-    pub purpose: Purpose,
+    /// What the pool is asked for when the answer is yes, and what each of its answers is for.
+    pub requests: Vec<(Request, Purpose)>,
 }
 
 /// What became of a question.

@@ -3,14 +3,16 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// At most so many frames in a second, whatever happens.
-const MOST_A_SECOND: usize = 30;
+/// At most so many frames in every [`WINDOW`], whatever happens: thirty a second.
+const MOST: usize = 3;
+/// See [`MOST`].
+const WINDOW: Duration = Duration::from_millis(100);
 /// What nobody asked for by a key is drawn this long after the last frame at the earliest.
 const UNASKED: Duration = Duration::from_millis(66);
+/// Who presses keys gets the frames: each of them shows what else is new, too.
+const AFTER_A_KEY: Duration = Duration::from_millis(200);
 /// What nobody asked for may send so many bytes a second: a slow line has room for keys beside it.
 const UNASKED_BYTES_A_SECOND: u64 = 8_000;
-/// Of the frames of a second so many are kept for keys.
-const KEPT_FOR_KEYS: usize = 10;
 /// A flood is still seen to move.
 const LONGEST: Duration = Duration::from_millis(500);
 
@@ -30,6 +32,8 @@ pub struct Pace {
     /// When the last frames were drawn, the newest last.
     frames: VecDeque<Instant>,
     last_bytes: u64,
+    /// The last frame was for a key.
+    after_key: bool,
 }
 
 impl Pace {
@@ -43,27 +47,24 @@ impl Pace {
         let cause = self.wanted?;
         // The first frame has nothing to wait for.
         let Some(last) = self.frames.back() else { return Some(Instant::now()) };
-        let full = self.frames.len() >= MOST_A_SECOND;
-        let earliest = self.frames.front().filter(|_| full).map_or(*last, |first| *first + Duration::from_secs(1));
+        let full = self.frames.len() >= MOST;
+        let earliest = self.frames.front().filter(|_| full).map_or(*last, |first| *first + WINDOW);
         Some(match cause {
             Cause::Asked => earliest,
             Cause::Unasked => {
-                let others = self.frames.len().checked_sub(MOST_A_SECOND - KEPT_FOR_KEYS);
-                let earliest = others
-                    .and_then(|index| self.frames.get(index))
-                    .map_or(earliest, |first| earliest.max(*first + Duration::from_secs(1)));
                 let millis = self.last_bytes.saturating_mul(1000) / UNASKED_BYTES_A_SECOND;
-                earliest.max(*last + Duration::from_millis(millis).clamp(UNASKED, LONGEST))
+                let least = if self.after_key { AFTER_A_KEY } else { UNASKED };
+                earliest.max(*last + Duration::from_millis(millis).clamp(least, LONGEST))
             }
         })
     }
 
     /// A frame was drawn.
     pub fn drawn(&mut self, at: Instant, bytes: u64) {
-        self.wanted = None;
+        self.after_key = self.wanted.take() == Some(Cause::Asked);
         self.last_bytes = bytes;
         self.frames.push_back(at);
-        if self.frames.len() > MOST_A_SECOND {
+        if self.frames.len() > MOST {
             self.frames.pop_front();
         }
     }
@@ -87,14 +88,24 @@ mod tests {
 
     #[test]
     fn a_flood_leaves_room_for_keys() {
-        let (mut pace, now) = (Pace::default(), Instant::now());
-        for frame in 0..20 {
-            pace.drawn(now + Duration::from_millis(frame * 10), 10);
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        let mut now = start;
+        // A flood wants frames all the time, somebody presses 25 keys a second.
+        for key in 1..250 {
+            let pressed = start + Duration::from_millis(40 * key);
+            loop {
+                pace.want(Cause::Unasked);
+                match pace.due() {
+                    Some(due) if due < pressed => now = now.max(due),
+                    _ => break,
+                }
+                pace.drawn(now, 10);
+            }
+            pace.want(Cause::Asked);
+            assert!(pace.due().is_some_and(|due| due <= pressed), "key {key} waits");
+            now = pressed;
+            pace.drawn(now, 10);
         }
-        pace.want(Cause::Unasked);
-        assert_eq!(pace.due(), Some(now + Duration::from_secs(1)));
-        pace.want(Cause::Asked);
-        assert_eq!(pace.due(), Some(now + Duration::from_millis(190)));
     }
 
     #[test]
@@ -109,7 +120,7 @@ mod tests {
         }
         for (index, first) in drawn.iter().enumerate() {
             let within = drawn[index..].iter().take_while(|at| **at < *first + Duration::from_secs(1)).count();
-            assert!(within <= MOST_A_SECOND, "{within}");
+            assert!(within <= 30, "{within}");
         }
     }
 }

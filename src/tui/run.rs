@@ -230,6 +230,9 @@ impl Dashboard {
     fn draw(&mut self) -> Result<(), TuiError> {
         self.app.now = Utc::now();
         let app = &mut self.app;
+        if let Some(log) = &mut app.log {
+            log.catch_up();
+        }
         let bytes = self.screen.draw(|frame| view::draw(app, frame)).map_err(cannot("draw"))?;
         self.screen.set_title(&view::title(&self.app)).map_err(cannot("draw"))?;
         self.pace.drawn(Instant::now(), bytes);

@@ -7,7 +7,6 @@ use ratatui::backend::TestBackend;
 use super::app::App;
 use super::data::{BuildRow, Progress};
 use super::event::Event;
-use super::lang::Lang;
 use super::notice::Level;
 use super::testing::{SIZES, app, configured, news, now, text_of};
 use super::view;
@@ -15,6 +14,7 @@ use crate::access::images::TagInfo;
 use crate::domain::build::{Build, BuildId, BuildState, sample};
 use crate::domain::repository::{Repository, Source};
 use crate::domain::rule::Rule;
+use crate::lang::Lang;
 use crate::protocol::{Error, ErrorKind};
 
 fn press(app: &mut App, keys: &[KeyCode]) {

@@ -113,6 +113,7 @@ pub(super) fn rule_pages(is_new: bool, value: &Rule) -> Vec<Page> {
         Field::text("directory", &value.dockerfile.directory),
         Field::text("file", &value.dockerfile.file),
         Field::text("context", value.context.as_deref().unwrap_or_default()),
+        Field::toggle("auto", value.auto),
     ]);
     let mut versions = Vec::new();
     for number in 0..MOST_VERSIONS {
@@ -297,6 +298,8 @@ fn rule(reader: &mut Reader, path: &RepositoryPath, base: &Rule, is_new: bool) -
         name: if is_new { reader.text("name") } else { base.name.clone() },
         branch,
         tag,
+        auto: reader.is_on("auto"),
+        supersede: base.supersede,
         context: reader.optional("context"),
         target: reader.optional("target"),
         platforms: reader.list::<Platform>("platforms"),

@@ -30,8 +30,8 @@ impl Form {
         let foot = Rect { y: inner.bottom() - 1, height: 1, ..inner };
         self.render_foot(foot, buf, look);
         let mut body = Rect { height: inner.height - 1, ..inner };
-        if let Some(error) = &self.error {
-            let lines = u16::try_from(width(error).div_ceil(usize::from(body.width).max(1))).unwrap_or(3).clamp(1, 4);
+        if let Some(error) = self.error.as_ref().map(|error| look.say(error)) {
+            let lines = u16::try_from(width(&error).div_ceil(usize::from(body.width).max(1))).unwrap_or(3).clamp(1, 4);
             let area = Rect { y: body.bottom().saturating_sub(lines), height: lines.min(body.height), ..body };
             let text = Paragraph::new(error.as_str()).style(look.style(Role::FieldError)).wrap(Wrap { trim: false });
             text.render(area, buf);
@@ -42,13 +42,13 @@ impl Form {
             return;
         }
         if has_refs && self.shows_refs {
-            self.render_refs(body, buf, look);
+            self.render_beside(body, buf, look);
             return;
         }
         if has_refs && body.width >= BESIDE {
             let left = body.width / 2;
             let refs = Rect { x: body.x + left + 2, width: body.width - left - 2, ..body };
-            self.render_refs(refs, buf, look);
+            self.render_beside(refs, buf, look);
             body.width = left;
         }
         self.render_fields(body, buf, look);
@@ -85,6 +85,7 @@ impl Form {
             (_, true, _) => "form.saving",
             (_, _, true) => "form.keys.diff",
             (Kind::Delete { .. }, ..) => "form.keys.delete",
+            (Kind::Rule { .. }, ..) if self.shows_outline() => "form.keys.outline",
             (Kind::Rule { .. }, ..) => "form.keys.rule",
             _ => "form.keys.fields",
         };
@@ -148,13 +149,22 @@ impl Form {
         }
     }
 
+    /// What helps with the page: the refs, or what the Dockerfile offers.
+    fn render_beside(&self, area: Rect, buf: &mut Buffer, look: &Look) {
+        if self.shows_outline() {
+            self.render_outline(area, buf, look);
+        } else {
+            self.render_refs(area, buf, look);
+        }
+    }
+
     /// The refs of the source and the tags that the rule, as it stands, would give them.
     fn render_refs(&self, area: Rect, buf: &mut Buffer, look: &Look) {
         let mut lines = vec![Line::styled(look.text("form.refs.title").into_owned(), look.style(Role::Header))];
         match &self.refs {
             Refs::None => {}
             Refs::Asked => lines.push(Line::styled(look.text("form.refs.asked").into_owned(), look.style(Role::Muted))),
-            Refs::Failed(why) => lines.push(Line::styled(why.clone(), look.style(Role::FieldError))),
+            Refs::Failed(why) => lines.push(Line::styled(look.say(why), look.style(Role::FieldError))),
             Refs::There(refs) if refs.is_empty() => {
                 lines.push(Line::styled(look.text("form.refs.none").into_owned(), look.style(Role::Muted)));
             }
@@ -177,7 +187,7 @@ impl Form {
                         Span::raw(fit(&tags, left).into_owned()),
                     ]));
                     for text in row.notes.iter().filter(|_| row.answer != Answer::None) {
-                        let text = fit(text, room.saturating_sub(4)).into_owned();
+                        let text = fit(&look.say(text), room.saturating_sub(4)).into_owned();
                         lines.push(Line::styled(format!("    {text}"), look.style(Role::FieldNote)));
                     }
                 }
@@ -201,7 +211,7 @@ fn note(field: &Field, focused: bool, tried: bool, look: &Look) -> Option<(Strin
     // What nobody has typed yet is not wrong yet.
     let typed = tried || !field.content().is_empty();
     if let Some(error) = field.error.as_ref().filter(|_| typed) {
-        return Some((printable(error).into_owned(), Role::FieldError));
+        return Some((printable(&look.say(error)).into_owned(), Role::FieldError));
     }
     let key = format!("form.note.{}", field.key);
     let text = look.text(&key).into_owned();

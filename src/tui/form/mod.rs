@@ -3,6 +3,7 @@
 mod content;
 mod draw;
 mod field;
+mod outline;
 
 use std::collections::BTreeSet;
 
@@ -117,6 +118,7 @@ pub struct Form {
     pub shows_refs: bool,
     /// Errors are shown of fields that nobody has come to yet.
     pub tried: bool,
+    offered: outline::Offered,
     offset: usize,
     cursor: Option<Position>,
 }
@@ -145,6 +147,7 @@ impl Form {
             preview: Vec::new(),
             shows_refs: false,
             tried: false,
+            offered: outline::Offered::default(),
             offset: 0,
             cursor: None,
         };
@@ -236,7 +239,7 @@ impl Form {
             return if key.code == KeyCode::Esc { Answer::Closed } else { Answer::Open(Vec::new()) };
         }
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
-        let effects = match key.code {
+        let mut effects = match key.code {
             KeyCode::Esc if self.diff.take().is_some() => Vec::new(),
             KeyCode::Esc if self.shows_refs => {
                 self.shows_refs = false;
@@ -247,6 +250,13 @@ impl Form {
             _ if self.diff.is_some() => Vec::new(),
             KeyCode::F(2) => self.submit(),
             KeyCode::Enter if control => self.submit(),
+            KeyCode::F(3) => {
+                match self.take_offer() {
+                    Ok(()) => self.changed(now),
+                    Err(why) => self.error = Some(why.to_owned()),
+                }
+                Vec::new()
+            }
             KeyCode::F(4) => {
                 self.shows_refs = !self.shows_refs;
                 Vec::new()
@@ -275,6 +285,7 @@ impl Form {
                 Vec::new()
             }
         };
+        effects.extend(self.ask_outline());
         Answer::Open(effects)
     }
 

@@ -118,6 +118,7 @@ actions! {
     Build {
         Cancel "cancel" ["x"] "Cancel; asks",
         Retry "retry" ["r"] "Build again",
+        MarkBuild "mark_build" ["space"] "Mark the build; cancel and build again take all marked",
         Pager "pager" ["|"] "Log in $PAGER",
         Export "export" ["D"] "Write the log to a file",
     }

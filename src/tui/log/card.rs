@@ -81,7 +81,7 @@ impl Card {
                 look.style(Role::StatusFail),
             ));
         }
-        lines.push(Line::styled(printable(self.message()).into_owned(), look.style(Role::Strong)));
+        lines.push(Line::styled(printable(&look.say(self.message())).into_owned(), look.style(Role::Strong)));
         if let Some(hint) = self.failure.as_ref().and_then(|failure| failure.hint.as_ref()) {
             lines.push(Line::styled(hint.clone(), look.style(Role::StatusWarn)));
         }

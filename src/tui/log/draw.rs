@@ -51,7 +51,7 @@ impl LogView {
         if let (None, Some(build)) = (&self.log, &self.subject.build) {
             let state = look.text(&format!("state.{}", build.state.word())).into_owned();
             let waits = t!("empty.log_waits", locale = look.lang.code(), id = build.id, state = state);
-            let lines = format!("{waits}\n{}", printable(&build.reason));
+            let lines = format!("{waits}\n{}", printable(&look.say(&build.reason)));
             Paragraph::new(lines).style(look.style(Role::Muted)).wrap(Wrap { trim: false }).render(text, buf);
             return;
         }

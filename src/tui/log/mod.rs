@@ -13,7 +13,9 @@ mod steps;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use chrono::TimeDelta;
@@ -121,9 +123,13 @@ pub struct LogView {
     log: Option<LogFile>,
     stderr: Stderr,
     steps: StepsFile,
+    /// Which file the steps were read from, and when it was last written.
+    steps_version: Option<(u64, i64, i64)>,
     /// How long each step took in the build that is compared with.
     baseline: BTreeMap<String, TimeDelta>,
     watch: Option<Watch>,
+    /// Something happened to the log since it was looked at.
+    stale: bool,
     sanitizer: Sanitizer,
     view: View,
     /// What the lens lets through, and what the search finds, as far as it was counted.
@@ -170,8 +176,10 @@ impl LogView {
             stderr: Stderr::of(&subject.log),
             log,
             steps: StepsFile::default(),
+            steps_version: None,
             baseline: BTreeMap::new(),
             watch: None,
+            stale: false,
             sanitizer: Sanitizer::default(),
             view: View { following: true, ..View::default() },
             lens_counts: Counts::default(),
@@ -190,6 +198,8 @@ impl LogView {
             subject,
             waker,
         };
+        view.watch_subject();
+        view.read_baseline();
         view.look_at_subject();
         view.go_to_end();
         Ok(view)
@@ -207,21 +217,35 @@ impl LogView {
 
     /// Takes over how the build stands now; the place in the log stays.
     pub fn subject_changed(&mut self, subject: Subject) {
-        self.subject = subject;
+        let before = std::mem::replace(&mut self.subject, subject);
+        // To watch anew is not for nothing: the kernel takes its time to end a watch.
+        if (&before.log, before.live) != (&self.subject.log, self.subject.live) {
+            self.watch_subject();
+        }
+        if before.baseline != self.subject.baseline {
+            self.read_baseline();
+        }
         self.look_at_subject();
         self.woken();
+        self.catch_up();
     }
 
-    fn look_at_subject(&mut self) {
+    fn watch_subject(&mut self) {
         self.watch = match (self.subject.live, self.subject.log.parent()) {
             (true, Some(directory)) => Some(Watch::directory(directory, &self.waker)),
             _ => None,
         };
-        self.read_steps();
+    }
+
+    fn read_baseline(&mut self) {
         let before = self.subject.baseline.as_ref().map(|file| builds::load_if_there::<StepsFile>(file));
         if let Some(Ok(Some(before))) = before {
             self.baseline = steps::durations(&before.steps);
         }
+    }
+
+    fn look_at_subject(&mut self) {
+        self.read_steps();
         let failed = |build: &&Build| matches!(build.state, BuildState::Failed | BuildState::TimedOut);
         self.card = match (self.subject.build.as_ref().filter(failed), &self.log) {
             (Some(build), log) => Some(card::Card::of(build, &self.steps.steps, log.as_ref())),
@@ -231,15 +255,29 @@ impl LogView {
     }
 
     fn read_steps(&mut self) {
-        let steps = self.subject.steps.as_ref();
+        let Some(file) = self.subject.steps.clone() else { return };
+        // To look costs nothing; to read a new file may wait for the disk, which is busy while builds run.
+        let version = fs::metadata(&file).ok().map(|found| (found.ino(), found.mtime(), found.mtime_nsec()));
+        if version == self.steps_version {
+            return;
+        }
+        self.steps_version = version;
         // They are written anew as they change: a reader that comes too early comes again.
-        if let Some(Ok(Some(steps))) = steps.map(|file| builds::load_if_there::<StepsFile>(file)) {
+        if let Ok(Some(steps)) = builds::load_if_there::<StepsFile>(&file) {
             self.steps = steps;
         }
     }
 
+    /// Something happened to the log: it is looked at before the next frame, however often it happens until then.
+    pub fn woken(&mut self) {
+        self.stale = true;
+    }
+
     /// Takes over what happened to the log meanwhile; whether there is anything new to draw.
-    pub fn woken(&mut self) -> bool {
+    pub fn catch_up(&mut self) -> bool {
+        if !std::mem::take(&mut self.stale) {
+            return false;
+        }
         if let Some(watch) = &self.watch {
             watch.looking();
         }

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use ratatui::buffer::Buffer;
 
 use super::*;
+use crate::lang::Lang;
 use crate::tui::keymap::{Action, Scope};
-use crate::tui::lang::Lang;
 use crate::tui::testing::{look, screen};
 use crate::tui::theme::Theme;
 
@@ -44,6 +44,12 @@ fn of_a_build() -> Vec<u8> {
     text.into_bytes()
 }
 
+/// Looks at a log that was written to; whether there was anything new.
+fn looked_at(view: &mut LogView) -> bool {
+    view.woken();
+    view.catch_up()
+}
+
 #[test]
 fn a_log_opens_at_its_end_and_every_toggle_shows() {
     let (_directory, mut view) = view(&of_a_build(), false);
@@ -69,13 +75,13 @@ fn following_goes_on_as_the_log_grows_and_stops_when_somebody_scrolls_up() {
     let (directory, mut view) = view(b"first\n", true);
     let mut file = std::fs::OpenOptions::new().append(true).open(directory.path().join("log")).unwrap();
     writeln!(file, "second").unwrap();
-    assert!(view.woken());
+    assert!(looked_at(&mut view));
     assert!(shown(&mut view, (60, 6)).contains("second"));
     view.act(Action::Up);
     for n in 0..20 {
         writeln!(file, "more {n}").unwrap();
     }
-    view.woken();
+    looked_at(&mut view);
     let screen = shown(&mut view, (60, 6));
     assert!(screen.contains("PAUSED +20") && screen.contains("first"), "{screen}");
     view.act(Action::Bottom);
@@ -87,7 +93,7 @@ fn a_log_that_is_cut_or_replaced_is_shown_as_it_is_then() {
     let (directory, mut view) = view(&of_a_build(), true);
     shown(&mut view, (60, 6));
     std::fs::write(directory.path().join("log"), "begun anew\n").unwrap();
-    assert!(view.woken());
+    assert!(looked_at(&mut view));
     assert!(shown(&mut view, (60, 6)).contains("begun anew"));
 }
 
@@ -96,7 +102,7 @@ fn a_search_counts_and_goes_from_hit_to_hit_and_around() {
     let (_directory, mut view) = view(&of_a_build(), false);
     view.act(Action::Search);
     typed(&mut view, "number 1[0-9]");
-    while !view.woken() {
+    while !looked_at(&mut view) {
         std::thread::yield_now();
     }
     view.act(Action::NextMatch);
@@ -136,7 +142,7 @@ proptest! {
                 view.key(KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE));
             }
             view.act(all[action % all.len()]);
-            view.woken();
+            looked_at(&mut view);
             let mut buffer = Buffer::empty(area);
             view.render(area, &mut buffer, &look, true);
             for cell in buffer.content() {

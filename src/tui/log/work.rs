@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use notify::{Config, PollWatcher, RecommendedWatcher, RecursiveMode, Watcher};
@@ -18,22 +18,60 @@ const POLL: Duration = Duration::from_millis(500);
 
 /// Wakes when anything in a directory changes; stops when dropped.
 pub(in crate::tui) struct Watch {
-    /// Somebody was woken, and has not looked yet.
-    woken: Arc<AtomicBool>,
+    turn: Arc<Turn>,
     _watcher: Option<Box<dyn Watcher + Send>>,
+}
+
+/// Whose turn it is: a log that grows ten thousand times a second wakes once a frame.
+#[derive(Default)]
+struct Turn {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default, PartialEq)]
+enum State {
+    /// What changes wakes.
+    #[default]
+    Watching,
+    /// Somebody was woken, and has not looked yet.
+    Woken,
+    /// Nobody looks any more.
+    Closed,
+}
+
+impl Turn {
+    /// Wakes, and waits until somebody has looked: meanwhile the kernel makes one event of the many that are the same.
+    fn wake(&self, waker: &Waker) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if *state == State::Closed {
+            return;
+        }
+        *state = State::Woken;
+        waker();
+        let waiting = self.changed.wait_while(state, |state| *state == State::Woken);
+        drop(waiting.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn become_state(&self, new: State) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = new;
+        self.changed.notify_all();
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.turn.become_state(State::Closed);
+    }
 }
 
 impl Watch {
     /// Watches a directory, by inotify where it is to be had.
     pub(in crate::tui) fn directory(directory: &Path, waker: &Waker) -> Watch {
-        let woken = Arc::new(AtomicBool::new(false));
+        let turn = Arc::new(Turn::default());
         let handler = || {
-            let (woken, waker) = (woken.clone(), waker.clone());
-            move |_: notify::Result<notify::Event>| {
-                if !woken.swap(true, Ordering::SeqCst) {
-                    waker();
-                }
-            }
+            let (turn, waker) = (turn.clone(), waker.clone());
+            move |_: notify::Result<notify::Event>| turn.wake(&waker)
         };
         let mut watcher: Option<Box<dyn Watcher + Send>> =
             RecommendedWatcher::new(handler(), Config::default()).ok().map(|watcher| Box::new(watcher) as _);
@@ -45,12 +83,12 @@ impl Watch {
             watcher = PollWatcher::new(handler(), polled).ok().map(|watcher| Box::new(watcher) as _);
             watches(&mut watcher);
         }
-        Watch { woken, _watcher: watcher }
+        Watch { turn, _watcher: watcher }
     }
 
     /// Whoever was woken looks now: what changes from here on wakes again.
     pub(in crate::tui) fn looking(&self) {
-        self.woken.store(false, Ordering::SeqCst);
+        self.turn.become_state(State::Watching);
     }
 }
 

@@ -40,7 +40,7 @@ impl Messages {
         let inner = super::frame(screen, (100, screen.height), &look.text("messages.title"), buf, look);
         let mut lines: Vec<Line> = Vec::new();
         for problem in problems {
-            lines.push(Line::styled(problem.clone(), look.style(Role::StatusFail)));
+            lines.push(Line::styled(look.say(problem), look.style(Role::StatusFail)));
         }
         if !problems.is_empty() {
             lines.push(Line::default());

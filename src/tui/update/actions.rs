@@ -6,12 +6,12 @@ use rust_i18n::t;
 
 use crate::domain::build::BuildId;
 use crate::domain::name::RepositoryPath;
+use crate::lang::Lang;
 use crate::protocol::{EntityName, Request};
 use crate::tui::app::App;
-use crate::tui::data::Tags;
+use crate::tui::data::{BuildRow, Tags};
 use crate::tui::effect::{Effect, Purpose};
 use crate::tui::keymap::Action;
-use crate::tui::lang::Lang;
 use crate::tui::list::Key;
 use crate::tui::modal::{Confirm, CopyItem, Modal};
 use crate::tui::place::Pane;
@@ -89,10 +89,14 @@ impl App {
             Action::BuildNow => effects.extend(self.build_now()),
             Action::Replay => self.replay(&mut effects),
             Action::Cancel => self.ask_to_cancel(),
+            Action::MarkBuild if self.focus == Pane::Builds => self.lists.builds.mark(),
+            Action::MarkBuild => {}
             Action::Retry => {
-                let id = self.lists.builds.build()?;
-                let request = Box::new(Request::Retry { id, by: self.manners.user.clone() });
-                effects.push(Effect::Ask { request, purpose: Purpose::Build });
+                for id in self.marked_builds(|row| row.state.is_final()) {
+                    let request = Box::new(Request::Retry { id, by: self.manners.user.clone() });
+                    effects.push(Effect::Ask { request, purpose: Purpose::Build });
+                }
+                self.lists.builds.marked.clear();
             }
             Action::Pager => effects.extend(self.log_file().map(Effect::Page)),
             Action::Export => effects.extend(self.lists.builds.build().map(Effect::Export)),
@@ -141,6 +145,10 @@ impl App {
         }
         if let Some(list) = self.list_mut(self.focus).filter(|list| !list.filter.is_empty()) {
             list.filter.clear();
+            return;
+        }
+        if let Some(list) = self.list_mut(self.focus).filter(|list| !list.marked.is_empty()) {
+            list.marked.clear();
             return;
         }
         if self.single {
@@ -210,12 +218,28 @@ impl App {
     }
 
     fn ask_to_cancel(&mut self) {
-        let Some(build) = self.selected_build() else { return };
-        let question =
-            t!("confirm.cancel", locale = self.manners.lang.code(), id = build.id, path = build.path).into_owned();
-        let (id, by) = (build.id, self.manners.user.clone());
-        let (request, purpose) = (Request::Cancel { id, by }, Purpose::Cancel(id));
-        self.modal = Some(Modal::Confirm(Confirm { question, request, purpose }));
+        let open: Vec<BuildId> = self.marked_builds(|row| !row.state.is_final());
+        let lang = self.manners.lang.code();
+        let question = match open.as_slice() {
+            [] => return,
+            [id] => {
+                let path = self.data.builds.get(id).map(|row| row.path.to_string()).unwrap_or_default();
+                t!("confirm.cancel", locale = lang, id = id, path = path).into_owned()
+            }
+            ids => {
+                let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
+                t!("confirm.cancel_marked", locale = lang, count = ids.len(), ids = names.join(" ")).into_owned()
+            }
+        };
+        let cancel = |id| (Request::Cancel { id, by: self.manners.user.clone() }, Purpose::Cancel(id));
+        let requests = open.into_iter().map(cancel).collect();
+        self.modal = Some(Modal::Confirm(Confirm { question, requests }));
+    }
+
+    /// The builds that are marked, else the selected one, of those that something can be done to.
+    fn marked_builds(&self, fits: impl Fn(&BuildRow) -> bool) -> Vec<BuildId> {
+        let fits = |id: &BuildId| self.data.builds.get(id).is_some_and(&fits);
+        self.lists.builds.builds().into_iter().filter(fits).collect()
     }
 
     /// A tag is deleted after a question; for everything else the name has to be typed.
@@ -227,7 +251,8 @@ impl App {
             let name = format!("{path}:{tag}");
             let question = t!("confirm.delete_tag", locale = self.manners.lang.code(), name = name).into_owned();
             let request = Request::DeleteTag { path, tag: tag.into() };
-            self.modal = Some(Modal::Confirm(Confirm { question, request, purpose: Purpose::Delete(name) }));
+            let requests = vec![(request, Purpose::Delete(name))];
+            self.modal = Some(Modal::Confirm(Confirm { question, requests }));
             return;
         }
         match self.entity_in_question().filter(|_| !matches!(self.focus, Pane::Builds | Pane::Log)) {

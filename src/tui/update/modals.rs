@@ -2,12 +2,12 @@
 
 use crossterm::event::{KeyEvent, MouseEvent, MouseEventKind};
 
+use crate::lang::Lang;
 use crate::protocol::Request;
 use crate::tui::app::App;
 use crate::tui::effect::{Effect, Purpose};
 use crate::tui::form;
 use crate::tui::keymap::Action;
-use crate::tui::lang::Lang;
 use crate::tui::list::Key;
 use crate::tui::log::Reply;
 use crate::tui::modal::{Answer, Confirm, CopyItem, Modal, Target};
@@ -43,14 +43,17 @@ impl App {
                 Answer::Waits => {}
                 Answer::No => self.modal = None,
                 Answer::Yes => {
-                    let ask =
-                        Effect::Ask { request: Box::new(confirm.request.clone()), purpose: confirm.purpose.clone() };
-                    if matches!(confirm.purpose, Purpose::Delete(_)) {
+                    let requests = std::mem::take(&mut confirm.requests);
+                    if requests.iter().any(|(_, purpose)| matches!(purpose, Purpose::Delete(_))) {
                         // What is deleted after a mere question can't be brought back.
                         self.deleted = None;
                     }
+                    if requests.iter().any(|(_, purpose)| matches!(purpose, Purpose::Cancel(_))) {
+                        self.lists.builds.marked.clear();
+                    }
                     self.modal = None;
-                    return vec![ask];
+                    let ask = |(request, purpose)| Effect::Ask { request: Box::new(request), purpose };
+                    return requests.into_iter().map(ask).collect();
                 }
             },
             Modal::Copy(items) => {

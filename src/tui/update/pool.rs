@@ -7,6 +7,7 @@ use crate::protocol::{Error, News, Reply};
 use crate::tui::app::App;
 use crate::tui::data::{Link, Tags};
 use crate::tui::effect::{Effect, Purpose};
+use crate::tui::modal::Modal;
 use crate::tui::place::Pane;
 
 impl App {
@@ -64,7 +65,7 @@ impl App {
                 t!("notice.ended", locale = self.manners.lang.code(), id = row.id, path = row.path, state = state)
                     .into_owned();
             if row.state == BuildState::Failed || row.state == BuildState::TimedOut {
-                self.complain(format!("{text}: {}", row.reason));
+                self.complain(format!("{text}: {}", self.translated(&row.reason)));
             } else {
                 self.say(text.clone());
             }
@@ -80,6 +81,16 @@ impl App {
         if purpose == Purpose::Form {
             return self.form_answered(result.map(|_| ()).map_err(|error| error.message));
         }
+        if let Purpose::Outline(question) = &purpose {
+            if let Some(Modal::Form(form)) = &mut self.modal {
+                let outline = result.map_err(|error| error.message).and_then(|reply| match reply {
+                    Reply::Outline(outline) => Ok(outline),
+                    other => Err(format!("the pool answered {other:?}")),
+                });
+                form.take_outline(question, outline);
+            }
+            return Vec::new();
+        }
         let reply = match result {
             Ok(reply) => reply,
             Err(error) => {
@@ -91,7 +102,7 @@ impl App {
             (Purpose::Build, Reply::Queued { build, already }) => {
                 let (id, state) = (build.id, build.state);
                 if state == BuildState::Refused {
-                    self.complain(format!("{id}: {}", build.reason));
+                    self.complain(format!("{id}: {}", self.translated(&build.reason)));
                 } else {
                     let key = if already { "notice.already" } else { "notice.queued" };
                     self.say(t!(key, locale = lang, id = id));

@@ -201,9 +201,34 @@ fn the_palette_leads_to_actions_things_themes_and_languages() {
         let effects = press(&mut app, &format!("{text}\r"));
         match expected {
             "theme" => assert!(matches!(&effects[..], [Effect::Theme(name)] if name == text), "{effects:?}"),
-            "language" => assert_eq!(app.manners.lang, crate::tui::lang::Lang::ZhCn),
+            "language" => assert_eq!(app.manners.lang, crate::lang::Lang::ZhCn),
             _ => assert_eq!(app.lists.repositories.name(), Some(text)),
         }
         assert!(app.modal.is_none());
     }
+}
+
+#[test]
+fn what_is_done_to_marked_builds_is_done_to_all_of_them_and_no_other() {
+    let mut app = with_builds();
+    let running = [4, 5].map(|id| BuildRow::from(&build(id, BuildState::Running)));
+    app.update(Event::Records { rows: running.to_vec(), unreadable: Vec::new(), unread: None }, now());
+    assert_eq!(shown(&app), [5, 4, 3, 2, 1]);
+    press(&mut app, "4   ");
+    assert_eq!(app.lists.builds.marked.len(), 3);
+    let effects = press(&mut app, "xy");
+    let cancelled: Vec<u64> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Ask { request, .. } => match **request {
+                Request::Cancel { id, .. } => Some(id.0),
+                _ => None,
+            },
+            _ => None,
+        })
+        .collect();
+    assert_eq!(cancelled, [4, 5], "build 3 has ended");
+    assert!(app.lists.builds.marked.is_empty());
+    press(&mut app, "gg \x1b");
+    assert!(app.lists.builds.marked.is_empty(), "esc takes the marks away");
 }

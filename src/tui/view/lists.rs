@@ -31,6 +31,10 @@ pub(super) fn draw(app: &mut App, pane: Pane, area: Rect, buf: &mut Buffer) -> (
         let order = rows::orders(pane).get(list.sort.by).copied().unwrap_or_default();
         state = format!("{}{}", look.text(order), if list.sort.reversed { " -" } else { "" });
     }
+    if !list.marked.is_empty() {
+        let marked = t!("list.marked", locale = look.lang.code(), count = list.marked.len());
+        state = format!("{marked} {state}").trim_end().to_owned();
+    }
     let block = PaneBlock::new(pane.number(), &title).count(shown).filter(&list.filter, list.typing).state(&state);
     let inner = block.render(area, buf, &look, focused);
     let cursor = (list.typing && focused).then(|| block.filter_end(area));
@@ -174,19 +178,24 @@ fn build_cells(app: &App, row: &BuildRow, look: &Look) -> Vec<Span<'static>> {
             let start = later.filter(|time| *time > chrono::TimeDelta::seconds(1)).map_or_else(String::new, |time| {
                 format!("{}; ", t!("starts_in", locale = look.lang.code(), time = duration(time)))
             });
-            Span::raw(format!("{name}{start}{}", row.reason))
+            Span::raw(format!("{name}{start}{}", look.say(&row.reason)))
         }
-        _ if narrowed => Span::styled(row.reason.clone(), look.style(Role::Muted)),
+        _ if narrowed => Span::styled(look.say(&row.reason), look.style(Role::Muted)),
         _ => Span::raw(row.path.to_string()),
     };
     let progress = app.data.progress.get(&row.id).filter(|progress| progress.total > 0);
     let steps = progress.map_or_else(String::new, |progress| format!("{}/{}", progress.done, progress.total));
     let cache = progress.map_or_else(String::new, |progress| format!("{}%", progress.cached * 100 / progress.total));
     let trigger = look.text(&format!("trigger.{}", row.trigger.word())).into_owned();
+    let id = if app.lists.builds.marked.contains(&Key::Build(row.id)) {
+        Span::styled(format!("{}*", row.id), look.style(Role::Strong))
+    } else {
+        Span::raw(row.id.to_string())
+    };
     let muted = |text: String| Span::styled(text, look.style(Role::Muted));
     vec![
         status,
-        Span::raw(row.id.to_string()),
+        id,
         repository,
         Span::raw(row.rule.clone()),
         Span::raw(row.tags.join(" ")),

@@ -98,7 +98,7 @@ fn no_log(app: &App, frame: &mut Frame, area: Rect, focused: bool) {
         Some(build) => {
             let state = look.text(&format!("state.{}", build.state.word())).into_owned();
             let text = rust_i18n::t!("empty.log_waits", locale = look.lang.code(), id = build.id, state = state);
-            format!("{text}\n{}", build.reason)
+            format!("{text}\n{}", look.say(&build.reason))
         }
         None => app.text("empty.log"),
     };

@@ -221,7 +221,7 @@ pub fn scroll_bar(area: Rect, buf: &mut Buffer, look: &Look, offset: usize, coun
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::lang::Lang;
+    use crate::lang::Lang;
     use crate::tui::testing::{look, screen};
     use crate::tui::theme::Theme;
 

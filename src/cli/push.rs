@@ -1,0 +1,157 @@
+//! `slipway push`: the journal of pushes, and what each rule made of them.
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::output::{Table, fields, print};
+use super::{CliError, Format};
+use crate::domain::journal::{PushId, PushRecord};
+use crate::domain::name::RepositoryPath;
+use crate::store::{Home, pushes};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// The pushes that were seen, the newest first
+    List {
+        /// Only those to the source of NAMESPACE/REPOSITORY
+        path: Option<RepositoryPath>,
+        /// At most so many
+        #[arg(long, short = 'n', default_value_t = 50)]
+        limit: usize,
+    },
+    /// One push, and why each rule built it or did not
+    Show {
+        /// Its number
+        id: u64,
+    },
+}
+
+#[derive(Serialize)]
+struct View {
+    id: u64,
+    repository: String,
+    #[serde(rename = "ref")]
+    reference: String,
+    commit: String,
+    before: Option<String>,
+    pushed_at: String,
+    origin: &'static str,
+    settled: bool,
+    answers: Vec<AnswerView>,
+}
+
+#[derive(Serialize)]
+struct AnswerView {
+    rule: String,
+    verdict: &'static str,
+    build: Option<u64>,
+    reason: String,
+}
+
+impl From<PushRecord> for View {
+    fn from(push: PushRecord) -> View {
+        let answers = push.answers.into_iter().map(|answer| AnswerView {
+            rule: answer.rule,
+            verdict: answer.verdict.word(),
+            build: answer.build.map(|id| id.0),
+            reason: answer.reason,
+        });
+        View {
+            id: push.id.0,
+            repository: push.repository.to_string(),
+            reference: push.reference.to_string(),
+            commit: push.commit.to_string(),
+            before: push.before.map(|commit| commit.to_string()),
+            pushed_at: push.pushed_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+            origin: push.origin.word(),
+            settled: push.settled,
+            answers: answers.collect(),
+        }
+    }
+}
+
+impl View {
+    /// What became of it, in a few words.
+    fn summary(&self) -> String {
+        if !self.settled {
+            return "rules are being asked".to_owned();
+        }
+        let told: Vec<String> = self
+            .answers
+            .iter()
+            .filter(|answer| answer.verdict != "no_match")
+            .map(|answer| match answer.build {
+                Some(build) => format!("{}: {} #{build}", answer.rule, answer.verdict),
+                None => format!("{}: {}", answer.rule, answer.verdict),
+            })
+            .collect();
+        if told.is_empty() { "no rule matches".to_owned() } else { told.join(", ") }
+    }
+}
+
+impl Verb {
+    pub(super) fn run(self, home: &Home, format: Format) -> Result<(), CliError> {
+        match self {
+            Verb::List { path, limit } => list(home, path.as_ref(), limit, format),
+            Verb::Show { id } => show(home, PushId(id), format),
+        }
+    }
+}
+
+fn list(home: &Home, path: Option<&RepositoryPath>, limit: usize, format: Format) -> Result<(), CliError> {
+    let ids = pushes::ids(home).map_err(CliError::io("list the pushes"))?;
+    let mut views = Vec::new();
+    for id in ids.into_iter().rev() {
+        if views.len() >= limit {
+            break;
+        }
+        // One that retention removes this moment is gone.
+        if let Ok(push) = pushes::load(home, id)
+            && path.is_none_or(|path| *path == push.repository)
+        {
+            views.push(View::from(push));
+        }
+    }
+    print(format, &views, || {
+        if views.is_empty() {
+            return "no push was seen yet; sources are asked every pool.poll (60 s)".to_owned();
+        }
+        let mut table = Table::new(["PUSH", "REPOSITORY", "REF", "COMMIT", "SEEN", "WHAT BECAME OF IT"]);
+        for view in &views {
+            table.row([
+                view.id.to_string(),
+                view.repository.clone(),
+                view.reference.trim_start_matches("refs/").to_owned(),
+                view.commit.chars().take(8).collect(),
+                view.pushed_at.clone(),
+                view.summary(),
+            ]);
+        }
+        table.text()
+    })
+}
+
+fn show(home: &Home, id: PushId, format: Format) -> Result<(), CliError> {
+    if !pushes::is_there(home, id) {
+        return Err(CliError::not_found(format!("there is no push {id}; `slipway push list` shows them")));
+    }
+    let view = View::from(pushes::load(home, id).map_err(|error| CliError::failed(error.to_string()))?);
+    print(format, &view, || {
+        let mut text = fields(&[
+            ("push", view.id.to_string()),
+            ("repository", view.repository.clone()),
+            ("ref", view.reference.clone()),
+            ("commit", view.commit.clone()),
+            ("before", view.before.clone().unwrap_or_else(|| "(new)".into())),
+            ("pushed_at", format!("{} ({})", view.pushed_at, view.origin)),
+        ]);
+        let mut table = Table::new(["RULE", "VERDICT", "BUILD", "REASON"]);
+        for answer in &view.answers {
+            let build = answer.build.map_or_else(String::new, |id| format!("#{id}"));
+            table.row([answer.rule.clone(), answer.verdict.to_owned(), build, answer.reason.clone()]);
+        }
+        text.push_str("\n\n");
+        text.push_str(&table.text());
+        text
+    })
+}
