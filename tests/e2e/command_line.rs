@@ -337,3 +337,14 @@ fn what_the_command_line_writes_keeps_what_a_person_wrote() {
     let written = fs::read_to_string(slipway.home().join("namespaces/acme.toml")).unwrap();
     assert!(written.contains(&text.replace("Old", "New")), "{written}");
 }
+
+#[test]
+fn errors_are_told_in_the_language_of_the_locale_and_json_is_the_same_everywhere() {
+    let slipway = Slipway::new();
+    let ran = run(slipway.command(&["build", "show", "7"]).env("LC_ALL", "zh_CN.UTF-8"));
+    assert_eq!((ran.code(), ran.stderr.as_str()), (Some(3), "slipway: 没有构建 #7；`slipway build list` 可列出全部\n"));
+    let ran = run(slipway.command(&["build", "show", "7"]).env("LC_ALL", "en_US.UTF-8"));
+    assert_eq!(ran.stderr, "slipway: there is no build #7; `slipway build list` shows them\n");
+    let ran = run(slipway.command(&["build", "show", "7", "--output", "json"]).env("LC_ALL", "zh_CN.UTF-8"));
+    assert!(ran.stderr.contains("there is no build #7"), "{}", ran.stderr);
+}

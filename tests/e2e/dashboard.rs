@@ -13,6 +13,10 @@ use crate::support::slipway::Slipway;
 const ROWS: u16 = 36;
 const COLUMNS: u16 = 120;
 
+const F2: &str = "\x1bOQ";
+const F3: &str = "\x1bOR";
+const PAGE_DOWN: &str = "\x1b[6~";
+
 /// The dashboard of a home, in a terminal of the usual size.
 fn open(slipway: &Slipway) -> Pty {
     Pty::start(slipway.command(&[]).env("LANG", "C.UTF-8"), ROWS, COLUMNS)
@@ -280,4 +284,25 @@ fn any_log_or_recorded_stream_opens_in_the_viewer() {
     let printed = slipway.run(&["view", &path]).ok();
     assert!(printed.stdout.contains("first line"), "{}", printed.stdout);
     assert_eq!(slipway.run(&["view", "/no/such/file"]).code(), Some(3));
+}
+
+#[test]
+fn a_rules_form_offers_what_the_dockerfile_has() {
+    let project = Project::new(&["ARG GREETING=hello", "RUN echo $GREETING"]);
+    let mut pty = open(&project.slipway);
+    pty.wait_for("acme");
+    pty.wait_for("ready");
+    pty.send("2j3je");
+    pty.wait_for("Refs and Dockerfile");
+    pty.send(&PAGE_DOWN.repeat(2));
+    pty.wait_for("What the Dockerfile offers");
+    pty.wait_for("GREETING=hello");
+    // To the first argument; F3 takes what is offered, F2 shows what will be written.
+    pty.send(&format!("\t\t{F3}{F2}"));
+    pty.wait_for("What will be written");
+    pty.send("\r");
+    pty.wait_for("saved");
+    let file = project.slipway.home().join("namespaces/acme/app.toml");
+    let text = fs::read_to_string(file).unwrap();
+    assert!(text.contains("GREETING = \"hello\""), "{text}");
 }

@@ -15,3 +15,4 @@ mod publishing;
 mod sources;
 mod support;
 mod surviving;
+mod watching;
