@@ -12,7 +12,7 @@
 //! | [`buildctl`] | the `buildctl` command line (pure), its progress stream (pure), the runner process |
 //! | [`buildkit`] | BuildKit itself: finding and installing it, running a managed daemon |
 //! | [`registry`] | where images go: OCI layout directories, remote registries, credentials |
-//! | [`source`] | where code comes from: refs of git repositories, checkouts |
+//! | [`source`] | where code comes from: refs of git repositories, checkouts, webhooks |
 //! | [`store`] | TOML on disk: paths, atomic writes, migration, hand edits, secrets |
 //! | [`log`] | a build's log file: writing, reading, following, making it fit for a terminal |
 //! | [`lang`] | the languages: which one is spoken, and what errors and reasons are called in it |

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::build::{Build, BuildId, BuildState};
 use super::name::RepositoryPath;
-use super::push::{CommitId, Ref};
+use super::push::{CommitId, Ref, RefKind};
 use super::repository::Repository;
 use super::rule::Supersede;
 
@@ -55,6 +55,8 @@ pub struct PushRecord {
 pub enum Origin {
     /// The source was asked for its refs: the push came at some time since it was asked before.
     Poll,
+    /// The platform told of it.
+    Webhook,
 }
 
 impl Origin {
@@ -62,6 +64,7 @@ impl Origin {
     pub fn word(self) -> &'static str {
         match self {
             Origin::Poll => "poll",
+            Origin::Webhook => "webhook",
         }
     }
 }
@@ -136,6 +139,30 @@ pub fn moved(seen: Option<&BTreeMap<Ref, CommitId>>, now: &BTreeMap<Ref, CommitI
         .collect()
 }
 
+/// Whether a webhook's word for a branch is enough, given where the branch was last seen: only where it follows on that.
+///
+/// Webhooks come late, twice, or out of order; where one does not follow on what was seen, the source itself is asked. A tag's
+/// commit may be the tag's own object, so tags are asked for, too.
+pub fn follows(seen: Option<&BTreeMap<Ref, CommitId>>, reference: &Ref, before: Option<&CommitId>) -> bool {
+    reference.kind == RefKind::Branch && seen.is_some_and(|seen| seen.get(reference) == before)
+}
+
+/// A listing of a source, with what webhooks told meanwhile: `told` has where each ref was before. A server that answers from a
+/// copy which lags behind would seem to move the ref back.
+pub fn caught_up(
+    mut listed: BTreeMap<Ref, CommitId>,
+    seen: Option<&BTreeMap<Ref, CommitId>>,
+    told: &BTreeMap<Ref, Vec<Option<CommitId>>>,
+) -> BTreeMap<Ref, CommitId> {
+    for (reference, befores) in told {
+        let lags = befores.contains(&listed.get(reference).cloned());
+        if let Some(commit) = seen.and_then(|seen| seen.get(reference)).filter(|_| lags) {
+            listed.insert(reference.clone(), commit.clone());
+        }
+    }
+    listed
+}
+
 /// The builds that a newer build of the same rule and ref makes superfluous, as its rule has it.
 pub fn superseded<'a>(open: impl Iterator<Item = &'a Build>, newer: &Build) -> Vec<BuildId> {
     let runs = |build: &Build| build.state == BuildState::Running;
@@ -184,6 +211,8 @@ pub fn refusal(repository: &Repository, rule: &super::rule::Rule, reference: &Re
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::domain::pattern::Pattern;
     use crate::domain::rule::Rule;
@@ -212,6 +241,64 @@ mod tests {
             moved(Some(&before), &now).iter().map(|one| (one.reference.to_string(), one.before.is_some())).collect();
         let expected = [("refs/heads/main", true), ("refs/heads/new", false), ("refs/tags/v1", true)];
         assert_eq!(found, expected.map(|(name, known)| (name.to_owned(), known)));
+    }
+
+    proptest! {
+        /// A branch that moves from commit to commit; listings that begin and end at any time, some from a copy that lags; webhooks
+        /// that come late, twice, out of order, or never.
+        #[test]
+        fn however_polls_and_webhooks_interleave_each_commit_is_a_push_once(
+            events in prop::collection::vec((0..5u8, any::<prop::sample::Index>(), any::<bool>()), 1..60),
+        ) {
+            let branch = Ref::branch("main");
+            let commit = |number: usize| -> CommitId { format!("{number:040x}").parse().unwrap() };
+            let at = |number: usize| BTreeMap::from([(branch.clone(), commit(number))]);
+            let (mut head, mut seen, mut listing) = (0, at(0), None);
+            let (mut told, mut found) = (BTreeMap::new(), Vec::new());
+            for (event, which, lagging) in events {
+                match event {
+                    0 => head += 1,
+                    1 => listing = listing.or(Some(head)),
+                    2 => if let Some(number) = listing.take() {
+                        // A copy that lags shows what was before a push that a webhook told.
+                        let befores: &[Option<CommitId>] = told.get(&branch).map_or(&[], Vec::as_slice);
+                        let before = befores.iter().flatten().next().filter(|_| lagging).cloned();
+                        let listed = before.map_or_else(|| at(number), |before| BTreeMap::from([(branch.clone(), before)]));
+                        let now = caught_up(listed, Some(&seen), &told);
+                        found.extend(moved(Some(&seen), &now).into_iter().map(|moved| moved.commit));
+                        seen = now;
+                    },
+                    // A webhook of any push so far.
+                    _ if head > 0 => {
+                        let number = which.index(head) + 1;
+                        let before = Some(commit(number - 1));
+                        if follows(Some(&seen), &branch, before.as_ref()) {
+                            found.push(commit(number));
+                            seen.insert(branch.clone(), commit(number));
+                            told.entry(branch.clone()).or_insert_with(Vec::new).push(before);
+                            // What began before it knows nothing of it.
+                            listing = None;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            found.extend(moved(Some(&seen), &at(head)).into_iter().map(|moved| moved.commit));
+            let once: std::collections::BTreeSet<_> = found.iter().collect();
+            prop_assert_eq!(once.len(), found.len(), "{:?}", &found);
+            prop_assert_eq!(found.last().cloned(), (head > 0).then(|| commit(head)));
+        }
+    }
+
+    #[test]
+    fn a_webhook_for_a_tag_or_an_unknown_source_is_no_more_than_a_hint() {
+        let seen = refs(&[("refs/heads/main", 'a')]);
+        let commit = |digit: char| digit.to_string().repeat(40).parse::<CommitId>().unwrap();
+        assert!(follows(Some(&seen), &Ref::branch("main"), Some(&commit('a'))));
+        assert!(follows(Some(&seen), &Ref::branch("new"), None));
+        assert!(!follows(Some(&seen), &Ref::branch("main"), Some(&commit('b'))));
+        assert!(!follows(Some(&seen), &Ref::tag("v1"), None));
+        assert!(!follows(None, &Ref::branch("main"), None));
     }
 
     #[test]

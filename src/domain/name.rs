@@ -19,6 +19,8 @@ pub enum NameKind {
     Rule,
     /// 1 to 64 of `A-Z a-z 0-9 . _ -`: a builder's name is also a file's.
     Builder,
+    /// A source platform.
+    Platform,
 }
 
 impl NameKind {
@@ -26,7 +28,7 @@ impl NameKind {
         match self {
             NameKind::Namespace => (2, 120),
             NameKind::Repository => (2, 64),
-            NameKind::Rule | NameKind::Builder => (1, 64),
+            NameKind::Rule | NameKind::Builder | NameKind::Platform => (1, 64),
         }
     }
 
@@ -42,6 +44,7 @@ impl fmt::Display for NameKind {
             NameKind::Repository => "repository",
             NameKind::Rule => "rule",
             NameKind::Builder => "builder",
+            NameKind::Platform => "platform",
         })
     }
 }

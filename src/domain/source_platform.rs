@@ -10,6 +10,77 @@ use super::secret_ref::SecretRef;
 pub enum PlatformKind {
     /// Any git server, reached over https, http, ssh, git:// or a path.
     Git,
+    /// GitHub and GitHub Enterprise.
+    Github,
+    /// GitLab.com and GitLab's own servers.
+    Gitlab,
+    /// Gitea and Forgejo.
+    Gitea,
+    /// Bitbucket Cloud.
+    Bitbucket,
+    /// Gitee.
+    Gitee,
+    /// Codeup of Yunxiao.
+    Codeup,
+    /// Aliyun Code, Codeup's forerunner.
+    AliyunCode,
+}
+
+impl PlatformKind {
+    /// All of them.
+    pub const ALL: [PlatformKind; 8] = [
+        PlatformKind::Git,
+        PlatformKind::Github,
+        PlatformKind::Gitlab,
+        PlatformKind::Gitea,
+        PlatformKind::Bitbucket,
+        PlatformKind::Gitee,
+        PlatformKind::Codeup,
+        PlatformKind::AliyunCode,
+    ];
+
+    /// As TOML has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            PlatformKind::Git => "git",
+            PlatformKind::Github => "github",
+            PlatformKind::Gitlab => "gitlab",
+            PlatformKind::Gitea => "gitea",
+            PlatformKind::Bitbucket => "bitbucket",
+            PlatformKind::Gitee => "gitee",
+            PlatformKind::Codeup => "codeup",
+            PlatformKind::AliyunCode => "aliyun_code",
+        }
+    }
+
+    /// As people call it.
+    pub fn title(self) -> &'static str {
+        match self {
+            PlatformKind::Git => "a plain git server",
+            PlatformKind::Github => "GitHub",
+            PlatformKind::Gitlab => "GitLab",
+            PlatformKind::Gitea => "Gitea",
+            PlatformKind::Bitbucket => "Bitbucket",
+            PlatformKind::Gitee => "Gitee",
+            PlatformKind::Codeup => "Codeup",
+            PlatformKind::AliyunCode => "Aliyun Code",
+        }
+    }
+
+    /// The user name that its https takes with a token, where it is the same for everyone.
+    pub fn username(self) -> Option<&'static str> {
+        match self {
+            PlatformKind::Github => Some("x-access-token"),
+            PlatformKind::Gitlab => Some("oauth2"),
+            PlatformKind::Bitbucket => Some("x-token-auth"),
+            _ => None,
+        }
+    }
+
+    /// Whether it can tell of pushes by itself.
+    pub fn has_webhooks(self) -> bool {
+        !matches!(self, PlatformKind::Git | PlatformKind::AliyunCode)
+    }
 }
 
 /// A bound source platform.
@@ -18,7 +89,7 @@ pub enum PlatformKind {
 pub struct SourcePlatform {
     /// Its kind.
     pub kind: PlatformKind,
-    /// The user name for https; servers that take tokens accept any.
+    /// The user name for https; absent: the one that the kind has for tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
     /// The token or password for https.
@@ -30,4 +101,23 @@ pub struct SourcePlatform {
     /// A file of CA certificates in PEM, for servers with a certificate of a private CA.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,
+    /// The secret of its webhooks; absent: none are taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_secret: Option<SecretRef>,
+}
+
+impl SourcePlatform {
+    /// One of that kind, without credentials.
+    pub fn new(kind: PlatformKind) -> SourcePlatform {
+        SourcePlatform { kind, username: None, token: None, ssh_key: None, ca: None, webhook_secret: None }
+    }
+
+    /// Everything that is wrong with it.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.webhook_secret.is_some() && !self.kind.has_webhooks() {
+            problems.push(format!("webhook_secret: {} sends no webhooks; leave it out", self.kind.title()));
+        }
+        problems
+    }
 }

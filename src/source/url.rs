@@ -209,6 +209,15 @@ impl SourceUrl {
         self.port
     }
 
+    /// Whether both name the same repository, however it is reached: over https or ssh, with `.git` at its end or without.
+    pub fn is_same_repository(&self, other: &SourceUrl) -> bool {
+        let place = |url: &SourceUrl| {
+            let path = url.path.to_string_lossy().trim_matches('/').to_owned();
+            (url.host.as_ref().map(|host| host.to_ascii_lowercase()), path.trim_end_matches(".git").to_owned())
+        };
+        place(self) == place(other)
+    }
+
     /// BuildKit's git context of a commit and a directory: `URL#COMMIT:DIR`. None for local paths, which BuildKit can't reach:
     /// these are checked out and sent.
     ///
@@ -283,6 +292,17 @@ mod tests {
         assert_eq!(parsed("ssh://host/a").as_str(), "ssh://git@host/a");
         assert_eq!(parsed("host:a.git").as_str(), "git@host:a.git");
         assert_eq!(parsed("git+ssh://kim@host/a").as_str(), "ssh://kim@host/a");
+    }
+
+    #[test]
+    fn a_repository_is_the_same_however_it_is_reached() {
+        let same = |one: &str, other: &str| parsed(one).is_same_repository(&parsed(other));
+        assert!(same("https://GitHub.com/acme/api.git", "git@github.com:acme/api"));
+        assert!(same("ssh://git@host:2222/acme/api.git", "http://host:3000/acme/api/"));
+        assert!(same("file:///srv/api.git", "/srv/api"));
+        assert!(!same("https://host/acme/api", "https://other/acme/api"));
+        assert!(!same("https://host/acme/api", "https://host/acme/apis"));
+        assert!(!same("/host/acme/api", "https://host/acme/api"));
     }
 
     #[test]

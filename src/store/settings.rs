@@ -77,7 +77,10 @@ impl Settings {
             loader.directory(&home.registries_dir(), &last.registries, |_, registry: &RegistrySettings| {
                 first(None, registry.problems())
             });
-        settings.platforms = loader.directory(&home.platforms_dir(), &last.platforms, |_, _: &SourcePlatform| None);
+        settings.platforms =
+            loader.directory(&home.platforms_dir(), &last.platforms, |name, platform: &SourcePlatform| {
+                first(name::check(NameKind::Platform, name).err().map(|e| e.to_string()), platform.problems())
+            });
         settings.namespaces =
             loader.directory(&home.namespaces_dir(), &last.namespaces, |name, namespace: &Namespace| {
                 first(Namespace::check_name(name).err().map(|e| e.to_string()), namespace.problems())

@@ -4,6 +4,8 @@ mod ui;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -20,6 +22,8 @@ pub struct Config {
     pub pool: PoolConfig,
     /// The managed BuildKit.
     pub buildkit: BuildkitConfig,
+    /// Where platforms tell of pushes.
+    pub webhook: WebhookConfig,
     /// What is kept of finished builds.
     pub retention: RetentionConfig,
     /// The dashboard.
@@ -84,6 +88,21 @@ pub struct BuildkitConfig {
     /// Whether the daemon runs without root; absent: where slipway itself is not root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rootless: Option<bool>,
+}
+
+/// `[webhook]`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebhookConfig {
+    /// The address that is listened on, such as `127.0.0.1:8484`; absent: no webhooks are taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+    /// A file with the certificate and its chain in PEM; with `key`, TLS is spoken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// A file with the certificate's private key in PEM (PKCS #8).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
 }
 
 /// `[retention]`
