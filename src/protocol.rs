@@ -16,6 +16,7 @@ use crate::domain::platform::Platform;
 use crate::domain::push::Ref;
 use crate::domain::repository::Repository;
 use crate::domain::rule::Rule;
+use crate::domain::source_platform::SourcePlatform;
 
 /// The version of this conversation; a pool of another version says so instead of misunderstanding.
 pub const VERSION: u32 = 1;
@@ -172,6 +173,17 @@ pub enum Entity {
         /// The password to keep in a secret file that `value` names.
         password: Option<String>,
     },
+    /// A source platform.
+    Platform {
+        /// Its name.
+        name: String,
+        /// What it is to be.
+        value: SourcePlatform,
+        /// The token to keep in a secret file that `value` names.
+        token: Option<String>,
+        /// The secret of its webhooks to keep in a secret file that `value` names.
+        webhook_secret: Option<String>,
+    },
 }
 
 impl Entity {
@@ -183,6 +195,7 @@ impl Entity {
             Entity::Rule { path, value } => EntityName::Rule(path.clone(), value.name.clone()),
             Entity::Builder { name, .. } => EntityName::Builder(name.clone()),
             Entity::Registry { host, .. } => EntityName::Registry(host.clone()),
+            Entity::Platform { name, .. } => EntityName::Platform(name.clone()),
         }
     }
 }
@@ -201,6 +214,8 @@ pub enum EntityName {
     Builder(String),
     /// A registry's settings.
     Registry(String),
+    /// A source platform that no repository names.
+    Platform(String),
 }
 
 impl std::fmt::Display for EntityName {
@@ -211,6 +226,7 @@ impl std::fmt::Display for EntityName {
             EntityName::Rule(path, name) => write!(f, "rule {name:?} of {path}"),
             EntityName::Builder(name) => write!(f, "builder {name:?}"),
             EntityName::Registry(host) => write!(f, "registry {host:?}"),
+            EntityName::Platform(name) => write!(f, "platform {name:?}"),
         }
     }
 }
@@ -325,6 +341,9 @@ pub struct PoolStatus {
     pub limit: u32,
     /// Its builders.
     pub builders: Vec<BuilderStatus>,
+    /// Where it takes webhooks, as a URL; none: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhooks: Option<String>,
     /// Files that could not be read; the last good state of each stays in force.
     pub problems: Vec<String>,
 }

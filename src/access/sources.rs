@@ -103,7 +103,7 @@ pub async fn access(home: &Home, settings: &Settings, source: &Source) -> Result
     };
     Ok(Access {
         credentials: Credentials {
-            username: platform.username.clone(),
+            username: platform.username.clone().or_else(|| platform.kind.username().map(str::to_owned)),
             token,
             ssh_key: platform.ssh_key.as_ref().map(PathBuf::from),
             ssh_passphrase: None,

@@ -182,6 +182,26 @@ mod tests {
     }
 
     #[test]
+    fn every_confirmation_has_a_translation() {
+        let said = Regex::new(r##"\bsay\(\s*(?:&format!\(\s*)?"((?:[^"\\]|\\.)*)""##).unwrap();
+        let argument = Regex::new(r"\{[^{}]*\}").unwrap();
+        let (mut found, mut missing) = (0, Vec::new());
+        for path in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli")).unwrap() {
+            for text in said.captures_iter(&fs::read_to_string(path.unwrap().path()).unwrap()) {
+                let text = text[1].replace("\\\"", "\"");
+                let printed = argument.replace_all(text.trim_start_matches("slipway: "), "X").into_owned();
+                let says_nothing = printed.chars().filter(char::is_ascii_lowercase).count() == 0;
+                found += 1;
+                if !says_nothing && translate(&printed, Lang::ZhCn) == printed {
+                    missing.push(printed);
+                }
+            }
+        }
+        assert!(found > 20, "only {found} were found");
+        assert_eq!(missing, Vec::<String>::new(), "not in zh-CN.toml");
+    }
+
+    #[test]
     fn every_error_of_slipway_has_a_translation() {
         let mut texts = Vec::new();
         error_texts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut texts);

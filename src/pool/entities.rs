@@ -1,4 +1,4 @@
-//! Namespaces, repositories, rules, builders, registries: saved and deleted for the clients.
+//! Namespaces, repositories, rules, builders, registries, platforms: saved and deleted for the clients.
 //!
 //! What is saved is checked first, written whole, and in force before the client hears of it.
 
@@ -76,6 +76,22 @@ pub(super) async fn save(pool: &Arc<Pool>, entity: Entity, mode: SaveMode) -> Re
             }
             write(move || edit::save(&home.registries_dir().join(format!("{host}.toml")), &value)).await?;
         }
+        Entity::Platform { name, mut value, token, webhook_secret } => {
+            name::check(NameKind::Platform, &name).map_err(wrong)?;
+            let [token_file, hook_file] = platform_secrets(&name);
+            if token.is_some() {
+                value.token = Some(SecretRef::File(token_file.clone()));
+            }
+            if webhook_secret.is_some() {
+                value.webhook_secret = Some(SecretRef::File(hook_file.clone()));
+            }
+            usage(&value.problems())?;
+            for (file, secret) in [(token_file, token), (hook_file, webhook_secret)] {
+                let (secrets, Some(secret)) = (Secrets::at(home.secrets_dir()), secret) else { continue };
+                blocking(move || secrets.put(&file, &Secret::new(secret)).map_err(failed)).await?;
+            }
+            write(move || edit::save(&home.platforms_dir().join(format!("{name}.toml")), &value)).await?;
+        }
     }
     read_again(pool).await;
     Ok(())
@@ -85,6 +101,11 @@ pub(super) async fn save(pool: &Arc<Pool>, entity: Entity, mode: SaveMode) -> Re
 fn secret_name(host: &str) -> String {
     let name: String = host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
     format!("registry-{name}")
+}
+
+/// The files under `secrets/` that a platform's token and the secret of its webhooks are kept in.
+fn platform_secrets(name: &str) -> [String; 2] {
+    [format!("platform-{name}"), format!("webhook-{name}")]
 }
 
 /// Managed builders would share one daemon, its directory and its sockets.
@@ -182,6 +203,28 @@ pub(super) async fn delete(pool: &Arc<Pool>, entity: EntityName) -> Result<(), E
                 blocking(move || secrets.remove(&secret_name(&host)).map_err(failed)).await?;
             }
         }
+        EntityName::Platform(name) => {
+            let settings = pool.state().settings.clone();
+            let uses = settings.repositories.iter().filter(|(_, repository)| {
+                repository.source.as_ref().is_some_and(|source| source.platform.as_ref() == Some(&name))
+            });
+            let uses: Vec<String> = uses.map(|(path, _)| path.to_string()).collect();
+            if !uses.is_empty() {
+                let text = format!("platform {name:?} is named by {}; change their sources first", uses.join(", "));
+                return Err(Error::new(ErrorKind::Refused, text));
+            }
+            let file = home.platforms_dir().join(format!("{name}.toml"));
+            remove(move || atomic::remove(&file)).await?;
+            let Some(platform) = settings.platforms.get(&name) else { return Ok(()) };
+            let kept = [&platform.token, &platform.webhook_secret];
+            // Another file, which a person named, may be there for others, too.
+            for (file, kept) in platform_secrets(&name).into_iter().zip(kept) {
+                if *kept == Some(SecretRef::File(file.clone())) {
+                    let secrets = Secrets::at(pool.home.secrets_dir());
+                    blocking(move || secrets.remove(&file).map_err(failed)).await?;
+                }
+            }
+        }
     }
     read_again(pool).await;
     Ok(())
@@ -274,6 +317,7 @@ fn check_presence(pool: &Pool, name: &EntityName, mode: SaveMode) -> Result<(), 
             }
             EntityName::Builder(name) => settings.builders.contains_key(name),
             EntityName::Registry(host) => settings.registries.contains_key(host),
+            EntityName::Platform(name) => settings.platforms.contains_key(name),
         }
     };
     match (mode, there) {

@@ -9,6 +9,7 @@ mod drive;
 mod enqueue;
 mod entities;
 mod examine;
+mod hooks;
 mod launch;
 mod managed;
 mod news;
@@ -18,6 +19,7 @@ mod run;
 pub mod schedule;
 mod server;
 mod settling;
+mod sight;
 mod state;
 mod watching;
 

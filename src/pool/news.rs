@@ -88,6 +88,7 @@ mod tests {
             queued: 0,
             limit: 2,
             builders: Vec::new(),
+            webhooks: None,
             problems: Vec::new(),
         }
     }

@@ -11,11 +11,11 @@ use chrono::Utc;
 use rustix::fs::FlockOperation;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use super::schedule::{Decision, schedule};
 use super::state::{Pool, State};
-use super::{builders, enqueue, entities, retention, server, watching};
+use super::{builders, enqueue, entities, hooks, retention, server, watching};
 use crate::buildkit::daemon::in_use;
 use crate::domain::build::{BuildId, BuildState};
 use crate::domain::config::ByteSize;
@@ -88,6 +88,7 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
             next_id: listing.ids.last().map_or(1, |id| id.0 + 1),
             builders: std::collections::BTreeMap::new(),
             blocked: None,
+            webhooks: None,
             watch_problems: std::collections::BTreeMap::new(),
         }),
         admission: tokio::sync::Mutex::new(()),
@@ -111,9 +112,12 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
     let edits = tokio::spawn(follow_edits(pool.clone(), edits));
     let keeper = tokio::spawn(keep(pool.clone()));
     let scheduler = tokio::spawn(schedule_all(pool.clone()));
-    let watcher = tokio::spawn(watching::watch(pool.clone()));
+    let (tell, told) = mpsc::channel(hooks::WAITING);
+    let hooks = tokio::spawn(hooks::listen(pool.clone(), tell));
+    let watcher = tokio::spawn(watching::watch(pool.clone(), told));
     wait_for_end(&pool).await;
     scheduler.abort();
+    hooks.abort();
     // It keeps what it has seen.
     let _ = watcher.await;
     edits.abort();

@@ -117,6 +117,7 @@ pub(super) fn status(pool: &Pool) -> PoolStatus {
         queued: state.open.len() - running,
         limit: state.limit(),
         builders: builders::statuses(&state),
+        webhooks: state.webhooks.clone(),
         problems: state.settings.problems.values().chain(state.watch_problems.values()).cloned().collect(),
     }
 }

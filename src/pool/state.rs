@@ -46,6 +46,8 @@ pub(super) struct State {
     pub builders: BTreeMap<String, BuilderRuntime>,
     /// The sources that can't be watched now, and why.
     pub watch_problems: BTreeMap<String, String>,
+    /// Where webhooks are taken.
+    pub webhooks: Option<String>,
     /// Why nothing may start, such as a full disk.
     pub blocked: Option<String>,
 }

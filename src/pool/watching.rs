@@ -8,33 +8,30 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::settling;
+use super::hooks;
+use super::sight::{Lately, Memory, Told};
 use super::state::Pool;
 use crate::access::sources;
-use crate::domain::journal::{Origin, PushId, PushRecord, moved};
 use crate::domain::name::RepositoryPath;
-use crate::domain::push::{CommitId, Ref};
 use crate::domain::repository::Source;
 use crate::protocol::Error;
 use crate::source::refs::Refs;
-use crate::store::Home;
-use crate::store::pushes::{self, Seen, Watched};
+use crate::store::pushes;
 use crate::store::settings::Settings;
 
 /// So many sources are asked at once.
 const AT_ONCE: usize = 8;
+/// So many more of those that failed the last time: they may hang until the time is over, and hold none of the others up.
+const FAILING_AT_ONCE: usize = 4;
 /// Sources that are new are asked within this time, not all at once.
 const SPREAD: Duration = Duration::from_secs(2);
 /// A source that fails is asked again after this time at the latest.
 const LONGEST_WAIT: Duration = Duration::from_secs(30 * 60);
 /// What was seen and is no push is kept within this time, together with all of its kind.
 const KEEP_WITHIN: Duration = Duration::from_secs(1);
-/// A push that was not settled is among the newest: so many settled ones in a row, and there are no more.
-const SETTLED_IN_A_ROW: usize = 64;
-
 /// When a source is asked next.
 #[derive(Debug, Clone)]
 struct Turn {
@@ -45,12 +42,16 @@ struct Turn {
     /// How often it failed in a row.
     failures: u32,
     asking: bool,
+    /// A webhook told of something that a listing which had begun before knows nothing of.
+    outdated: bool,
+    /// What webhooks told lately.
+    lately: Lately,
 }
 
 type Asked = (RepositoryPath, Source, Result<Refs, Error>);
 
 /// Watches the sources of all repositories that build by themselves, until the pool ends.
-pub(super) async fn watch(pool: Arc<Pool>) {
+pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryPath, Told)>) {
     let known = pushes::watched(&pool.home)
         .map_err(|error| error.to_string())
         .and_then(|watched| Ok((watched, pushes::ids(&pool.home).map_err(|error| format!("pushes/: {error}"))?)));
@@ -62,9 +63,8 @@ pub(super) async fn watch(pool: Arc<Pool>) {
             return tell_problem(&pool, "watch.toml", Some(text));
         }
     };
-    let mut memory = Memory { home: pool.home.clone(), watched, unkept_since: None };
-    let mut next_id = ids.last().map_or(1, |id| id.0 + 1);
-    settle_what_was_left(&pool, &ids, &mut memory).await;
+    let mut memory = Memory::new(pool.home.clone(), watched, &ids);
+    memory.settle_what_was_left(&pool, &ids).await;
     let mut turns: BTreeMap<RepositoryPath, Turn> = BTreeMap::new();
     let mut asking: JoinSet<Asked> = JoinSet::new();
     let mut changes = pool.changes.subscribe();
@@ -84,10 +84,9 @@ pub(super) async fn watch(pool: Arc<Pool>) {
         if memory.unkept_since.is_some_and(|since| since + KEEP_WITHIN <= now) {
             memory.keep().await;
         }
-        for (path, turn) in turns.iter_mut().filter(|(_, turn)| !turn.asking && turn.due <= now) {
-            if asking.len() >= AT_ONCE {
-                break;
-            }
+        let (begin, due) = next_turns(&turns, now);
+        for path in begin {
+            let Some(turn) = turns.get_mut(&path) else { continue };
             turn.asking = true;
             let (pool, path, source, settings) = (pool.clone(), path.clone(), turn.source.clone(), settings.clone());
             asking.spawn(async move {
@@ -95,9 +94,6 @@ pub(super) async fn watch(pool: Arc<Pool>) {
                 (path, source, refs)
             });
         }
-        // Those that are due and find no room are begun when one of the others is done.
-        let full = asking.len() >= AT_ONCE;
-        let due = turns.values().filter(|turn| !turn.asking).map(|turn| turn.due).min().filter(|_| !full);
         let due = due.into_iter().chain(memory.unkept_since.map(|since| since + KEEP_WITHIN)).min();
         let next = async {
             match due {
@@ -115,6 +111,14 @@ pub(super) async fn watch(pool: Arc<Pool>) {
             () = next => {}
             // Most changes are of builds; they are looked at and left.
             _ = changes.changed() => {}
+            // The pool has the other end as long as it runs.
+            Some((path, told)) = told.recv() => {
+                let Some(turn) = turns.get_mut(&path) else { continue };
+                turn.outdated = turn.asking;
+                if memory.take_told(&pool, &path, &turn.source, told, &mut turn.lately).await {
+                    turn.due = Instant::now();
+                }
+            }
             Some(asked) = asking.join_next() => {
                 let (path, source, refs) = match asked {
                     Ok(asked) => asked,
@@ -127,6 +131,10 @@ pub(super) async fn watch(pool: Arc<Pool>) {
                 };
                 let Some(turn) = turns.get_mut(&path).filter(|turn| turn.source == source) else { continue };
                 turn.asking = false;
+                if std::mem::take(&mut turn.outdated) {
+                    turn.due = Instant::now();
+                    continue;
+                }
                 turn.asked = turn.asked.wrapping_add(1);
                 // A tenth more or less, so that those that were asked together are soon asked apart.
                 let interval = interval(&settings, &path).mul_f64(0.9 + 0.2 * chance(&path, turn.asked));
@@ -135,7 +143,7 @@ pub(super) async fn watch(pool: Arc<Pool>) {
                         turn.failures = 0;
                         turn.due = Instant::now() + interval;
                         tell_problem(&pool, &path.to_string(), None);
-                        take(&pool, &mut memory, &mut next_id, &path, &source, &refs).await;
+                        memory.take(&pool, &path, &source, &refs, &mut turn.lately).await;
                     }
                     Err(error) => {
                         let wait = backoff(interval, turn.failures);
@@ -148,6 +156,33 @@ pub(super) async fn watch(pool: Arc<Pool>) {
             }
         }
     }
+}
+
+/// The sources that are asked now, and when the next one is due. Those that are due and find no room are begun when one of the
+/// others is done.
+fn next_turns(turns: &BTreeMap<RepositoryPath, Turn>, now: Instant) -> (Vec<RepositoryPath>, Option<Instant>) {
+    let lane = |turn: &Turn| usize::from(turn.failures > 0);
+    let mut room = [AT_ONCE, FAILING_AT_ONCE];
+    for turn in turns.values().filter(|turn| turn.asking) {
+        room[lane(turn)] = room[lane(turn)].saturating_sub(1);
+    }
+    let mut waiting: Vec<(&RepositoryPath, &Turn)> = turns.iter().filter(|(_, turn)| !turn.asking).collect();
+    // Who has waited longest is asked first.
+    waiting.sort_by_key(|(_, turn)| turn.due);
+    let (mut begin, mut next) = (Vec::new(), None);
+    for (path, turn) in waiting {
+        let room = &mut room[lane(turn)];
+        if *room == 0 {
+            continue;
+        }
+        if turn.due > now {
+            next = Some(turn.due);
+            break;
+        }
+        *room -= 1;
+        begin.push(path.clone());
+    }
+    (begin, next)
 }
 
 /// The wait after so many failures before this one.
@@ -177,12 +212,21 @@ fn follow(pool: &Pool, settings: &Settings, turns: &mut BTreeMap<RepositoryPath,
         .collect();
     turns.retain(|path, turn| wanted.get(path) == Some(&&turn.source));
     for (path, source) in &wanted {
+        // An interval that was made shorter holds from now on.
+        let latest = Instant::now() + interval(settings, path).mul_f64(1.1);
+        turns.entry((*path).clone()).and_modify(|turn| {
+            if turn.failures == 0 {
+                turn.due = turn.due.min(latest);
+            }
+        });
         turns.entry((*path).clone()).or_insert_with(|| Turn {
             source: (*source).clone(),
             due: Instant::now() + SPREAD.mul_f64(chance(path, 0)),
             asked: 0,
             failures: 0,
             asking: false,
+            outdated: false,
+            lately: Lately::default(),
         });
     }
     // What is not watched is seen for the first time when it is watched again: nobody wants what was pushed meanwhile built.
@@ -192,38 +236,11 @@ fn follow(pool: &Pool, settings: &Settings, turns: &mut BTreeMap<RepositoryPath,
     if memory.watched.repositories.len() != before {
         memory.changed();
     }
-    pool.state().watch_problems.retain(|name, _| names.contains(name));
+    pool.state().watch_problems.retain(|name, _| name == hooks::NAME || names.contains(name));
 }
 
-/// What was seen of the sources, and whether it is on disk.
-struct Memory {
-    home: Home,
-    watched: Watched,
-    /// Something changed that is no push: it may wait for more of its kind.
-    unkept_since: Option<Instant>,
-}
-
-impl Memory {
-    fn changed(&mut self) {
-        self.unkept_since.get_or_insert_with(Instant::now);
-    }
-
-    async fn keep(&mut self) {
-        let (home, watched) = (self.home.clone(), self.watched.clone());
-        let kept = tokio::task::spawn_blocking(move || pushes::save_watched(&home, &watched)).await;
-        match kept {
-            Ok(Ok(())) => self.unkept_since = None,
-            Ok(Err(error)) => {
-                // A full disk, most likely: it is tried again.
-                self.unkept_since = Some(Instant::now());
-                tracing::error!("what was seen of the sources can't be kept: {error}");
-            }
-            Err(error) => tracing::error!("an internal task failed: {error}"),
-        }
-    }
-}
-
-fn tell_problem(pool: &Pool, name: &str, problem: Option<String>) {
+/// Tells the clients what can't be watched, or that it can again.
+pub(super) fn tell_problem(pool: &Pool, name: &str, problem: Option<String>) {
     let changed = {
         let mut state = pool.state();
         if let Some(problem) = &problem {
@@ -239,90 +256,6 @@ fn tell_problem(pool: &Pool, name: &str, problem: Option<String>) {
     }
 }
 
-/// Takes the refs of a source over: what moved is a push.
-async fn take(
-    pool: &Arc<Pool>,
-    memory: &mut Memory,
-    next_id: &mut u64,
-    path: &RepositoryPath,
-    source: &Source,
-    refs: &Refs,
-) {
-    let now: BTreeMap<Ref, CommitId> =
-        refs.refs.iter().filter_map(|found| Some((found.name.parse().ok()?, found.commit.parse().ok()?))).collect();
-    let seen = memory.watched.refs(path, &source.url);
-    if seen == Some(&now) {
-        return;
-    }
-    let at = Utc::now();
-    let found: Vec<PushRecord> = moved(seen, &now)
-        .into_iter()
-        .zip(*next_id..)
-        .map(|(moved, id)| PushRecord {
-            id: PushId(id),
-            repository: path.clone(),
-            reference: moved.reference,
-            commit: moved.commit,
-            before: moved.before,
-            pushed_at: at,
-            origin: Origin::Poll,
-            answers: Vec::new(),
-            settled: false,
-        })
-        .collect();
-    for (index, push) in found.iter().enumerate() {
-        *next_id += 1;
-        if !settling::write_down(&pool.home, push).await {
-            // All of them are seen again when the source is asked next.
-            for written in &found[..index] {
-                let _ = pushes::remove(&pool.home, written.id);
-            }
-            return;
-        }
-    }
-    memory.watched.repositories.insert(path.to_string(), Seen { source: source.url.clone(), refs: now });
-    if found.is_empty() {
-        memory.changed();
-        return;
-    }
-    // Before anything is built: a pool that is killed now must not see the same pushes again.
-    memory.keep().await;
-    for push in found {
-        tokio::spawn(settling::settle(pool.clone(), push));
-    }
-}
-
-/// Settles what an earlier pool wrote into the journal and did not come to.
-async fn settle_what_was_left(pool: &Arc<Pool>, ids: &[PushId], memory: &mut Memory) {
-    let mut settled = 0;
-    let mut left = Vec::new();
-    for id in ids.iter().rev() {
-        match pushes::load(&pool.home, *id) {
-            Ok(push) if push.settled => settled += 1,
-            Ok(push) => {
-                settled = 0;
-                left.push(push);
-            }
-            Err(error) => tracing::warn!("{error}"),
-        }
-        if settled >= SETTLED_IN_A_ROW {
-            break;
-        }
-    }
-    for push in left.iter().rev() {
-        // Were the refs not kept as seen, the same push would be seen again.
-        if let Some(seen) = memory.watched.repositories.get_mut(&push.repository.to_string()) {
-            seen.refs.insert(push.reference.clone(), push.commit.clone());
-        }
-    }
-    if !left.is_empty() {
-        memory.keep().await;
-    }
-    for push in left.into_iter().rev() {
-        tokio::spawn(settling::settle(pool.clone(), PushRecord { answers: Vec::new(), ..push }));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -335,6 +268,36 @@ mod tests {
         assert_eq!(backoff(minute, 40), LONGEST_WAIT);
         let hour = Duration::from_secs(3600);
         assert_eq!(backoff(hour, 2), hour, "never more often than it was asked for");
+    }
+
+    #[test]
+    fn sources_that_hang_hold_up_none_that_answer() {
+        let now = Instant::now();
+        let turn = |failures, asking, due| Turn {
+            source: Source { url: "/srv/git/app".into(), platform: None },
+            due,
+            asked: 0,
+            failures,
+            asking,
+            outdated: false,
+            lately: Lately::default(),
+        };
+        let path = |name: &str| -> RepositoryPath { format!("acme/{name}").parse().unwrap() };
+        let mut turns = BTreeMap::new();
+        for number in 10..40 {
+            turns.insert(path(&format!("hangs{number}")), turn(1, number < 13, now));
+        }
+        turns.insert(path("works"), turn(0, false, now));
+        let later = now + Duration::from_secs(9);
+        turns.insert(path("later"), turn(0, false, later));
+        let (begin, next) = next_turns(&turns, now);
+        assert_eq!(begin, [path("hangs13"), path("works")], "three hang already, and there is room for one more");
+        assert_eq!(next, Some(later));
+        for number in 50..57 {
+            turns.insert(path(&format!("works{number}")), turn(0, true, now));
+        }
+        turns.insert(path("waits-longest"), turn(0, false, now - Duration::from_secs(1)));
+        assert_eq!(next_turns(&turns, now).0, [path("waits-longest"), path("hangs13")]);
     }
 
     #[test]
