@@ -191,7 +191,7 @@ impl Dashboard {
                         return Ok(ExitCode::from(128 + signal));
                     }
                     Told::Stop => {
-                        self.suspend(&mut input)?;
+                        self.suspend()?;
                         continue;
                     }
                 },
@@ -245,7 +245,7 @@ impl Dashboard {
     fn carry_out(&mut self, effect: Effect, input: &mut EventStream) -> Result<Next, TuiError> {
         match effect {
             Effect::Quit => return Ok(Next::End(ExitCode::SUCCESS)),
-            Effect::Suspend => self.suspend(input)?,
+            Effect::Suspend => self.suspend()?,
             Effect::Redraw => self.screen.clear().map_err(cannot("draw"))?,
             Effect::SetMouse(mouse) => self.screen.set_mouse(mouse).map_err(cannot("set the mouse"))?,
             Effect::Copy(text) => self.screen.copy(&text).map_err(cannot("copy"))?,
@@ -342,9 +342,8 @@ impl Dashboard {
         Ok(())
     }
 
-    /// Stops this process until the shell lets it go on.
-    fn suspend(&mut self, input: &mut EventStream) -> Result<(), TuiError> {
-        *input = EventStream::new();
+    /// Stops this process until the shell lets it go on. Whoever reads the keys stops and goes on with it.
+    fn suspend(&mut self) -> Result<(), TuiError> {
         self.screen.leave();
         // SIGTSTP would be dropped where no shell watches the process group.
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
