@@ -13,6 +13,7 @@ mod error;
 mod follow;
 mod namespace;
 mod output;
+mod platform;
 mod pool;
 mod push;
 mod registry;
@@ -71,6 +72,9 @@ enum Command {
     /// Settings of registries
     #[command(subcommand)]
     Registry(registry::Verb),
+    /// Source platforms: credentials that sources are read with, and webhooks
+    #[command(subcommand)]
+    Platform(platform::Verb),
     /// Builds
     #[command(subcommand)]
     Build(build::Verb),
@@ -104,7 +108,10 @@ enum Command {
 
 /// Parses the command line, does what it says, and tells how it ended.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return ExitCode::from(output::complain(&error)),
+    };
     let format = cli.output;
     match run(cli) {
         Ok(code) => code,
@@ -161,6 +168,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Repo(verb) => verb.run(&home, format).await,
             Command::Rule(verb) => verb.run(&home, format).await,
             Command::Builder(verb) => verb.run(&home, format).await,
+            Command::Platform(verb) => verb.run(&home, format).await,
             Command::Registry(verb) => verb.run(&home, format).await,
             Command::Build(verb) => return verb.run(&home, format).await,
             Command::Push(verb) => verb.run(&home, format),

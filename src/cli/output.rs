@@ -1,6 +1,8 @@
 //! How results and errors are printed: plain text in columns, or one JSON document.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write};
+use std::sync::LazyLock;
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -11,6 +13,16 @@ use crate::domain::config::Config;
 use crate::lang::{Lang, translate};
 use crate::log::sanitize::Sanitizer;
 use crate::store::{Home, read};
+
+/// What our own words begin with, where a build's may stand beside them.
+const OURS: &str = "slipway: ";
+
+/// The language of people's texts: as config.toml has it, else the locale's.
+static LANGUAGE: LazyLock<Lang> = LazyLock::new(|| {
+    // What is wrong with the home or its config.toml is told by whoever needs them.
+    let config = Home::from_env().ok().and_then(|home| read::load::<Config>(&home.config_file()).ok());
+    Lang::choose(config.unwrap_or_default().ui.language, |name| std::env::var(name).ok())
+});
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -46,8 +58,34 @@ pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), CliError> {
     }
 }
 
-/// Says on stderr that something was done.
+/// Says on stderr what was done or is wrong, in the language of the person.
 pub(super) fn say(line: &str) {
+    write_line(&match line.strip_prefix(OURS) {
+        Some(line) => format!("{OURS}{}", translated(line)),
+        None => translated(line).into_owned(),
+    });
+}
+
+/// A text in the language of the person.
+pub(super) fn translated(text: &str) -> Cow<'_, str> {
+    translate(text, *LANGUAGE)
+}
+
+/// Says what is wrong with the arguments, or shows the help that was asked for; the exit status.
+pub(super) fn complain(error: &clap::Error) -> u8 {
+    if error.use_stderr() && *LANGUAGE != Lang::En {
+        for line in error.render().to_string().trim_end().lines() {
+            let text = line.trim_start();
+            write_line(&format!("{}{}", &line[..line.len() - text.len()], translated(text)));
+        }
+    } else {
+        // A reader that left early is no error worth words.
+        let _ = error.print();
+    }
+    u8::try_from(error.exit_code()).unwrap_or(2)
+}
+
+fn write_line(line: &str) {
     let mut err = io::stderr();
     let line = if err.is_terminal() { harmless(line) } else { line.to_owned() };
     // A stderr that is gone is no reason to fail.
@@ -64,22 +102,15 @@ fn harmless(text: &str) -> String {
 /// Prints an error: text, or `{"error": {"kind", "message"}}` on stderr.
 pub(super) fn error(error: &CliError, format: Format) {
     match format {
-        Format::Text => say(&format!("slipway: {}", translate(&error.to_string(), language()))),
+        Format::Text => say(&format!("{OURS}{error}")),
         Format::Json => {
             let kind = match error {
                 CliError::Answer(answer) => serde_json::to_value(answer.kind).unwrap_or_default(),
                 _ => "failed".into(),
             };
-            say(&serde_json::json!({ "error": { "kind": kind, "message": error.to_string() } }).to_string());
+            write_line(&serde_json::json!({ "error": { "kind": kind, "message": error.to_string() } }).to_string());
         }
     }
-}
-
-/// The language of people's texts: as config.toml has it, else the locale's.
-fn language() -> Lang {
-    // What is wrong with the home or its config.toml is told by whoever needs them.
-    let config = Home::from_env().ok().and_then(|home| read::load::<Config>(&home.config_file()).ok());
-    Lang::choose(config.unwrap_or_default().ui.language, |name| std::env::var(name).ok())
 }
 
 /// Columns of text, as wide as their widest cell; the last one is not padded.

@@ -97,6 +97,7 @@ fn show(status: &PoolStatus, format: Format) -> Result<(), CliError> {
             ("version", status.version.clone()),
             ("running", format!("{} of {}", status.running, status.limit)),
             ("queued", status.queued.to_string()),
+            ("webhooks", status.webhooks.as_ref().map_or_else(String::new, |url| format!("{url}/PLATFORM"))),
             ("problems", status.problems.join("\n")),
         ]);
         format!("{head}\n{}", builders.text())

@@ -88,14 +88,19 @@ impl Options {
         if !self.password_stdin {
             return Ok(None);
         }
-        let mut text = String::new();
-        io::stdin().read_to_string(&mut text).map_err(CliError::io("read the password from standard input"))?;
-        let password = text.trim_end_matches(['\n', '\r']).to_owned();
-        if password.is_empty() {
-            return Err(CliError::usage("no password came on standard input"));
-        }
-        Ok(Some(password))
+        from_stdin("password").map(Some)
     }
+}
+
+/// Reads a secret from standard input.
+pub(super) fn from_stdin(what: &str) -> Result<String, CliError> {
+    let mut text = String::new();
+    io::stdin().read_to_string(&mut text).map_err(CliError::io(format!("read the {what} from standard input")))?;
+    let secret = text.trim_end_matches(['\n', '\r']).to_owned();
+    if secret.is_empty() {
+        return Err(CliError::usage(format!("no {what} came on standard input")));
+    }
+    Ok(secret)
 }
 
 #[derive(Serialize)]
@@ -176,7 +181,8 @@ async fn save(
     source::save(home, Entity::Registry { host, value: value.clone(), password }, mode).await
 }
 
-fn where_from(reference: &SecretRef) -> String {
+/// Where a secret is from, in words.
+pub(super) fn where_from(reference: &SecretRef) -> String {
     match reference {
         SecretRef::File(name) => format!("in secrets/{name}"),
         SecretRef::Env(name) => format!("in the variable {name}"),

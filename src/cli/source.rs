@@ -60,7 +60,7 @@ pub(super) fn confirm(question: &str) -> Result<bool, CliError> {
         return Ok(true);
     }
     let mut err = io::stderr();
-    write!(err, "{question} [y/N] ").and_then(|()| err.flush()).map_err(CliError::io("ask"))?;
+    write!(err, "{} [y/N] ", output::translated(question)).and_then(|()| err.flush()).map_err(CliError::io("ask"))?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).map_err(CliError::io("read the answer"))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

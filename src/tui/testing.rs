@@ -109,6 +109,7 @@ pub(crate) fn news(builds: Vec<Build>, ended: Vec<BuildId>) -> News {
         queued: 0,
         limit: 2,
         builders: vec![builder],
+        webhooks: None,
         problems: Vec::new(),
     };
     News { status, builds, ended, settings_changes: 0 }

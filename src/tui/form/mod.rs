@@ -209,7 +209,10 @@ impl Form {
     /// Asks for the name of what is to be deleted.
     pub fn delete(name: EntityName) -> Form {
         let typed = match &name {
-            EntityName::Namespace(name) | EntityName::Builder(name) | EntityName::Registry(name) => name.clone(),
+            EntityName::Namespace(name)
+            | EntityName::Builder(name)
+            | EntityName::Registry(name)
+            | EntityName::Platform(name) => name.clone(),
             EntityName::Repository(path) => path.to_string(),
             EntityName::Rule(_, rule) => rule.clone(),
         };

@@ -201,6 +201,7 @@ impl App {
                 self.home.repository_file(&path.namespace, &path.repository)
             }
             EntityName::Builder(name) => self.home.builders_dir().join(format!("{name}.toml")),
+            EntityName::Platform(name) => self.home.platforms_dir().join(format!("{name}.toml")),
             EntityName::Registry(host) => self.home.registries_dir().join(format!("{host}.toml")),
         })
     }

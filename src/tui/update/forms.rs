@@ -105,7 +105,7 @@ impl App {
             EntityName::Builder(name) => {
                 settings.builders.get(name).map(|value| Entity::Builder { name: name.clone(), value: value.clone() })
             }
-            EntityName::Registry(_) => None,
+            EntityName::Registry(_) | EntityName::Platform(_) => None,
         };
         self.open_form(Form::delete(name));
     }
