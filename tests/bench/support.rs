@@ -68,9 +68,11 @@ impl World {
         fs::write(path, text).unwrap();
     }
 
-    /// Gives a program this home.
+    /// Gives a program this home, and what stands in for others in `bin` beside it.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
+        let path = std::env::var("PATH").unwrap();
+        command.env("PATH", format!("{}:{path}", self.beside("bin").display()));
         command.env("SLIPWAY_HOME", self.home().state_dir()).env_remove("BUILDKIT_HOST").stdin(Stdio::null());
         command
     }

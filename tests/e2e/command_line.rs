@@ -348,3 +348,22 @@ fn errors_are_told_in_the_language_of_the_locale_and_json_is_the_same_everywhere
     let ran = run(slipway.command(&["build", "show", "7", "--output", "json"]).env("LC_ALL", "zh_CN.UTF-8"));
     assert!(ran.stderr.contains("there is no build #7"), "{}", ran.stderr);
 }
+
+#[test]
+fn wrong_arguments_and_what_was_done_are_told_in_the_language_of_the_locale() {
+    let slipway = Slipway::new();
+    let chinese = |arguments: &[&str]| run(slipway.command(arguments).env("LC_ALL", "zh_CN.UTF-8"));
+    let ran = chinese(&["namespace", "creat", "acme"]);
+    assert_eq!((ran.code(), ran.stdout.as_str()), (Some(2), ""));
+    assert!(
+        ran.stderr.starts_with("错误：没有子命令 'creat'\n\n  提示：有相近的子命令 'create'\n\n用法："),
+        "{}",
+        ran.stderr
+    );
+    let ran = chinese(&["namespace", "create", "acme"]);
+    assert_eq!(ran.code(), Some(0));
+    assert!(ran.stderr.starts_with("已创建命名空间 \"acme\"；下一步：slipway repo create acme/NAME"), "{}", ran.stderr);
+    let help = chinese(&["namespace", "--help"]);
+    assert_eq!((help.code(), help.stderr.as_str()), (Some(0), ""));
+    assert_eq!(run(&mut slipway.command(&["namespace", "creat"])).code(), Some(2));
+}

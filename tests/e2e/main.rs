@@ -16,3 +16,4 @@ mod sources;
 mod support;
 mod surviving;
 mod watching;
+mod webhooks;

@@ -73,6 +73,11 @@ impl GitRepo {
         self.git(&["rev-parse", "HEAD"])
     }
 
+    /// The commit that is checked out.
+    pub fn head(&self) -> String {
+        self.git(&["rev-parse", "HEAD"]).trim().to_owned()
+    }
+
     /// Goes to a branch; a new one starts at the current commit.
     pub fn branch(&self, name: &str) -> &GitRepo {
         let exists = !self.git(&["branch", "--list", name]).is_empty();

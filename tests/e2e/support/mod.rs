@@ -8,6 +8,7 @@ pub mod dockerfile;
 pub mod git_daemon;
 pub mod git_http;
 pub mod git_repo;
+pub mod hook;
 pub mod inetd;
 pub mod processes;
 pub mod project;
