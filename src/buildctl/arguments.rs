@@ -41,7 +41,7 @@ pub struct Run<'a> {
 pub fn arguments(job: &Job, leg: &Leg, run: &Run) -> Result<Vec<String>, crate::domain::rule::RuleError> {
     let build = &job.build;
     let rule = &build.rule;
-    let paths = rule.paths()?;
+    let paths = rule.build_paths()?;
     let mut list = Arguments::default();
 
     list.address(run.address, run.tls);

@@ -53,7 +53,7 @@ pub fn arguments(
     address: &str,
     tls: Option<&BuilderTls>,
 ) -> Result<Vec<String>, RuleError> {
-    let paths = rule.paths()?;
+    let paths = rule.build_paths()?;
     let mut list = Arguments::default();
     list.address(address, tls);
     list.word("build");

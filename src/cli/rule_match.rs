@@ -1,6 +1,5 @@
 //! `slipway rule match`: the tags that a push would get; pure, and without any state.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
@@ -12,7 +11,7 @@ use super::rule::{KindWord, commit_digits, time_format};
 use super::{CliError, Format};
 use crate::domain::pattern::Pattern;
 use crate::domain::push::{CommitId, Push, Ref};
-use crate::domain::rule::{Dockerfile, Rule, Supersede};
+use crate::domain::rule::Rule;
 use crate::domain::version::{CommitDigits, TimeFormat, Version};
 use crate::protocol::{Error, ErrorKind};
 
@@ -73,14 +72,8 @@ impl Match {
             name: "match".into(),
             branch: self.branch.as_ref().map(literal).or_else(|| regex(KindWord::Branch)),
             tag: self.tag.as_ref().map(literal).or_else(|| regex(KindWord::Tag)),
-            auto: true,
-            supersede: Supersede::default(),
-            dockerfile: Dockerfile::default(),
-            context: None,
-            target: None,
-            platforms: Vec::new(),
-            args: BTreeMap::new(),
             versions: vec![Version { name: self.version.clone(), time: self.time, commit: self.commit_digits }],
+            ..Rule::starter("")
         };
         let problems = rule.problems();
         if !problems.is_empty() {

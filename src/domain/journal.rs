@@ -93,8 +93,16 @@ pub enum Verdict {
     NoMatch,
     /// The repository or the rule is not built by itself.
     AutoOff,
+    /// The commit's subject asks not to be built.
+    Skipped,
+    /// No file that the rule looks at changed.
+    Paths,
+    /// The rule failed too often in a row.
+    Paused,
     /// The same rule and commit is queued or running.
     Duplicate,
+    /// A newer push of the same ref came before its build was queued.
+    Superseded,
     /// A build was refused.
     Refused,
     /// The build could not be queued.
@@ -108,7 +116,11 @@ impl Verdict {
             Verdict::Built => "built",
             Verdict::NoMatch => "no_match",
             Verdict::AutoOff => "auto_off",
+            Verdict::Skipped => "skipped",
+            Verdict::Paths => "paths",
+            Verdict::Paused => "paused",
             Verdict::Duplicate => "duplicate",
+            Verdict::Superseded => "superseded",
             Verdict::Refused => "refused",
             Verdict::Failed => "failed",
         }

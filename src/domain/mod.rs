@@ -4,6 +4,9 @@
 
 pub mod build;
 pub mod builder;
+pub mod changed_files;
+pub mod commit_message;
+pub mod commit_status;
 pub mod config;
 pub mod failure;
 pub mod history;
@@ -18,6 +21,7 @@ pub mod publish;
 pub mod push;
 pub mod repository;
 pub mod rule;
+pub mod schedule;
 pub mod secret_ref;
 pub mod source_platform;
 pub mod step;

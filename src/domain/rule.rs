@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::changed_files;
 use super::name::{self, NameKind};
 use super::pattern::{Matcher, Pattern, PatternError};
 use super::platform::Platform;
 use super::push::{Push, Ref, RefKind};
+use super::schedule::Schedule;
 use super::tag::Tag;
 use super::tree_path::TreePath;
 use super::version::{MOST_VERSIONS, Replacement, Version, VersionError};
@@ -35,6 +37,21 @@ pub struct Rule {
     /// Which builds of an earlier push of the same ref a newer push makes superfluous.
     #[serde(default, skip_serializing_if = "Supersede::is_never")]
     pub supersede: Supersede,
+    /// A push builds only where it changes a file that one of these globs matches; empty: any file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+    /// Files that one of these globs matches count as not changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore_paths: Vec<String>,
+    /// When it is built though nothing was pushed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
+    /// Build again when a base image of the last good build has another digest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub follow_base_images: bool,
+    /// After so many failures in a row it is built only when a person asks; 0: never; absent: as `pool.pause_after` has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause_after: Option<u32>,
     /// Where the Dockerfile is.
     #[serde(default, skip_serializing_if = "Dockerfile::is_default")]
     pub dockerfile: Dockerfile,
@@ -155,6 +172,11 @@ impl Rule {
             tag: None,
             auto: true,
             supersede: Supersede::Never,
+            paths: Vec::new(),
+            ignore_paths: Vec::new(),
+            schedule: None,
+            follow_base_images: false,
+            pause_after: None,
             dockerfile: Dockerfile::default(),
             context: None,
             target: None,
@@ -183,8 +205,16 @@ impl Rule {
             Ok(matcher) => captures = matcher.capture_names(),
             Err(error) => problem(self.pattern_field(), error.to_string()),
         }
-        if let Err(error) = self.paths() {
+        if let Err(error) = self.build_paths() {
             problem(error.field, error.reason);
+        }
+        for (field, globs) in [("paths", &self.paths), ("ignore_paths", &self.ignore_paths)] {
+            if let Err(error) = changed_files::compile(globs) {
+                problem(field, error.to_string());
+            }
+        }
+        if let Some(Err(error)) = self.schedule.as_ref().map(Schedule::check) {
+            problem("schedule", error.to_string());
         }
         if let Some((index, platform)) =
             self.platforms.iter().enumerate().find(|(index, platform)| self.platforms[..*index].contains(platform))
@@ -295,7 +325,7 @@ impl Rule {
     ///
     /// # Errors
     /// When a path leaves the tree, or the Dockerfile is outside of the context.
-    pub fn paths(&self) -> Result<BuildPaths, RuleError> {
+    pub fn build_paths(&self) -> Result<BuildPaths, RuleError> {
         let error = |field, reason: String| RuleError { rule: self.name.clone(), field, reason };
         let directory = TreePath::parse(&self.dockerfile.directory).map_err(|e| error("dockerfile", e.to_string()))?;
         let file = &self.dockerfile.file;

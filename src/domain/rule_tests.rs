@@ -123,19 +123,19 @@ fn the_context_is_the_dockerfiles_directory_unless_another_above_it_is_named() {
         ..Rule::starter("main")
     };
     for same in ["svc/api", "/svc/api/", "./svc/api"] {
-        let paths = rule(same, None).paths().unwrap();
+        let paths = rule(same, None).build_paths().unwrap();
         assert_eq!((paths.context.as_str(), paths.dockerfile.as_str()), ("svc/api", "Dockerfile"));
     }
-    let paths = rule("svc/api", Some("/")).paths().unwrap();
+    let paths = rule("svc/api", Some("/")).build_paths().unwrap();
     assert_eq!((paths.context.as_str(), paths.dockerfile.as_str()), ("", "svc/api/Dockerfile"));
-    assert!(rule("docker", Some("src")).paths().unwrap_err().reason.contains("not in the context"));
-    assert!(rule("../x", None).paths().is_err());
+    assert!(rule("docker", Some("src")).build_paths().unwrap_err().reason.contains("not in the context"));
+    assert!(rule("../x", None).build_paths().is_err());
     let file = |name: &str| Rule {
         dockerfile: Dockerfile { file: name.into(), ..Dockerfile::default() },
         ..Rule::starter("main")
     };
-    assert!(file("docker/Dockerfile").paths().is_err());
-    assert!(file("api.Dockerfile").paths().is_ok());
+    assert!(file("docker/Dockerfile").build_paths().is_err());
+    assert!(file("api.Dockerfile").build_paths().is_ok());
 }
 
 #[test]

@@ -89,6 +89,12 @@ impl PlatformKind {
 pub struct SourcePlatform {
     /// Its kind.
     pub kind: PlatformKind,
+    /// Where it is, such as `https://gitlab.example.com`; absent: where the kind's own makers run it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Whose repositories: Codeup's organisation, by its id; Bitbucket's workspace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organization: Option<String>,
     /// The user name for https; absent: the one that the kind has for tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
@@ -101,6 +107,12 @@ pub struct SourcePlatform {
     /// A file of CA certificates in PEM, for servers with a certificate of a private CA.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,
+    /// The proxy through which it is reached; absent: as the environment has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
+    /// Its token may be sent over plain http.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plain_http: bool,
     /// The secret of its webhooks; absent: none are taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<SecretRef>,
@@ -109,7 +121,18 @@ pub struct SourcePlatform {
 impl SourcePlatform {
     /// One of that kind, without credentials.
     pub fn new(kind: PlatformKind) -> SourcePlatform {
-        SourcePlatform { kind, username: None, token: None, ssh_key: None, ca: None, webhook_secret: None }
+        SourcePlatform {
+            kind,
+            url: None,
+            organization: None,
+            username: None,
+            token: None,
+            ssh_key: None,
+            ca: None,
+            proxy: None,
+            plain_http: false,
+            webhook_secret: None,
+        }
     }
 
     /// Everything that is wrong with it.

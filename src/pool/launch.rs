@@ -137,7 +137,7 @@ pub(super) async fn context(
     let ContextWish { source, rule, commit, checkout } = wish;
     let failure = |error: crate::protocol::Error| Failure::new(FailureKind::Source, error.message);
     let url = sources::parse_url(&source.url).map_err(failure)?;
-    let paths = rule.paths().map_err(|error| Failure::new(FailureKind::Source, error.to_string()))?;
+    let paths = rule.build_paths().map_err(|error| Failure::new(FailureKind::Source, error.to_string()))?;
     if let Some(repository) = url.local_path() {
         let directory = check_out(repository.to_path_buf(), commit.clone(), checkout, paths.context, abort.clone());
         return Ok((Context::Local { repository: repository.to_path_buf(), directory: directory.await? }, None));

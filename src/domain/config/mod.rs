@@ -58,6 +58,8 @@ pub struct PoolConfig {
     pub retries: u32,
     /// The wait before the first such retry; it doubles each time.
     pub retry_delay: HumanDuration,
+    /// After so many failures in a row a rule is built only when a person asks, unless it says otherwise; 0: never.
+    pub pause_after: u32,
     /// Builds wait while less than this is free where they are kept.
     pub min_free: ByteSize,
 }
@@ -70,6 +72,7 @@ impl Default for PoolConfig {
             poll: HumanDuration::seconds(60),
             retries: 3,
             retry_delay: HumanDuration::seconds(5),
+            pause_after: 10,
             min_free: ByteSize(512 * 1024 * 1024),
         }
     }

@@ -299,13 +299,12 @@ fn rule(reader: &mut Reader, path: &RepositoryPath, base: &Rule, is_new: bool) -
         branch,
         tag,
         auto: reader.is_on("auto"),
-        supersede: base.supersede,
         context: reader.optional("context"),
         target: reader.optional("target"),
         platforms: reader.list::<Platform>("platforms"),
         args: args(reader),
         versions: versions(reader),
-        dockerfile: base.dockerfile.clone(),
+        ..base.clone()
     };
     value.dockerfile.directory = reader.text("directory");
     value.dockerfile.file = reader.text("file");

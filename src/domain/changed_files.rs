@@ -1,0 +1,95 @@
+//! Which pushes a rule looks at, by the files that they change: its `paths` and `ignore_paths`. Pure.
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+
+use super::rule::Rule;
+
+/// A glob that can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{glob:?} is no glob: {reason}; write it as svc/api/** or *.md")]
+pub struct GlobError {
+    /// What was given.
+    pub glob: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// Reads globs over paths from the root of the tree. `*` stays in its directory, `**` does not; one without a slash is meant in
+/// every directory, and one that ends in a slash is all of that directory, as in .gitignore.
+///
+/// # Errors
+/// The first that can't be read.
+pub fn compile(globs: &[String]) -> Result<GlobSet, GlobError> {
+    let mut set = GlobSetBuilder::new();
+    for glob in globs {
+        let error = |reason: String| GlobError { glob: glob.clone(), reason };
+        let from_root = glob.trim_start_matches('/');
+        if from_root.is_empty() {
+            return Err(error("it is empty".into()));
+        }
+        let text = match (glob.trim_end_matches('/').contains('/'), from_root.strip_suffix('/')) {
+            (false, None) => format!("**/{from_root}"),
+            (false, Some(directory)) => format!("**/{directory}/**"),
+            (true, None) => from_root.to_owned(),
+            (true, Some(directory)) => format!("{directory}/**"),
+        };
+        let compiled = GlobBuilder::new(&text).literal_separator(true).build();
+        set.add(compiled.map_err(|problem| error(problem.kind().to_string()))?);
+    }
+    set.build().map_err(|problem| GlobError { glob: globs.join(", "), reason: problem.to_string() })
+}
+
+impl Rule {
+    /// Whether it is of interest to the rule which files a push changes.
+    pub fn looks_at_files(&self) -> bool {
+        !self.paths.is_empty() || !self.ignore_paths.is_empty()
+    }
+
+    /// The first changed file that the rule looks at; none: the push is not for it.
+    ///
+    /// # Errors
+    /// When a glob can't be read.
+    pub fn file_of_interest<'a>(&self, changed: &'a [String]) -> Result<Option<&'a str>, GlobError> {
+        let (wanted, ignored) = (compile(&self.paths)?, compile(&self.ignore_paths)?);
+        let of_interest = |path: &&String| {
+            (self.paths.is_empty() || wanted.is_match(path.as_str())) && !ignored.is_match(path.as_str())
+        };
+        Ok(changed.iter().find(of_interest).map(String::as_str))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_interest(paths: &[&str], ignore: &[&str], changed: &[&str]) -> Option<String> {
+        let own = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let rule = Rule { paths: own(paths), ignore_paths: own(ignore), ..Rule::starter("main") };
+        rule.file_of_interest(&own(changed)).unwrap().map(str::to_owned)
+    }
+
+    #[test]
+    fn a_glob_is_meant_as_in_gitignore() {
+        assert!(of_interest(&["svc/api/**"], &[], &["svc/api/deep/x.go"]).is_some());
+        assert!(of_interest(&["svc/api/"], &[], &["svc/api/deep/x.go"]).is_some());
+        assert!(of_interest(&["svc/*"], &[], &["svc/api/x.go"]).is_none());
+        assert!(of_interest(&["*.go"], &[], &["svc/api/x.go"]).is_some());
+        assert!(of_interest(&["/*.go"], &[], &["svc/api/x.go"]).is_none());
+        assert!(of_interest(&["vendor/"], &[], &["svc/vendor/x.go"]).is_some());
+        assert!(of_interest(&["go.{mod,sum}"], &[], &["go.sum"]).is_some());
+    }
+
+    #[test]
+    fn what_is_ignored_counts_as_not_changed() {
+        assert_eq!(of_interest(&[], &["*.md", "docs/"], &["README.md", "docs/a/b.txt"]), None);
+        assert_eq!(of_interest(&[], &["*.md"], &["README.md", "main.go"]).as_deref(), Some("main.go"));
+        assert_eq!(of_interest(&["svc/"], &["*.md"], &["svc/README.md"]), None);
+        assert_eq!(of_interest(&[], &[], &[]), None);
+    }
+
+    #[test]
+    fn a_wrong_glob_says_which() {
+        assert!(compile(&["a[".to_owned()]).unwrap_err().to_string().contains("a["));
+        assert!(compile(&["/".to_owned()]).is_err());
+    }
+}

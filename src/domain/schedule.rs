@@ -1,0 +1,112 @@
+//! Schedules: when a rule is built though nothing was pushed. Pure; the clock is given.
+
+use std::str::FromStr as _;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use croner::Cron;
+use serde::{Deserialize, Serialize};
+
+/// `schedule = { cron = "0 3 * * *", time_zone = "Asia/Shanghai" }` of a rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// Five fields: minute, hour, day of the month, month, day of the week.
+    pub cron: String,
+    /// A name of the IANA database that the fields are meant in.
+    #[serde(default = "utc", skip_serializing_if = "is_utc")]
+    pub time_zone: String,
+}
+
+fn utc() -> String {
+    "UTC".into()
+}
+
+fn is_utc(zone: &str) -> bool {
+    zone == "UTC"
+}
+
+/// A schedule that can't be followed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScheduleError {
+    /// It is no cron expression of five fields.
+    #[error("cron {cron:?}: {reason}; it has five fields: minute, hour, day, month, weekday, such as \"0 3 * * 1-5\"")]
+    Cron {
+        /// What was given.
+        cron: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no such time zone.
+    #[error("time_zone {zone:?} is not in the IANA database; write it as Asia/Shanghai, Europe/Berlin or UTC")]
+    Zone {
+        /// What was given.
+        zone: String,
+    },
+    /// No time ever fits it, such as the 30th of February.
+    #[error("cron {cron:?} fits no time at all")]
+    Never {
+        /// What was given.
+        cron: String,
+    },
+}
+
+impl Schedule {
+    /// Whether it can be followed.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), ScheduleError> {
+        self.next(DateTime::UNIX_EPOCH).map(|_| ())
+    }
+
+    /// The first time after `after` that fits.
+    ///
+    /// # Errors
+    /// When the expression or the zone can't be read, or nothing ever fits.
+    pub fn next(&self, after: DateTime<Utc>) -> Result<DateTime<Utc>, ScheduleError> {
+        let wrong = |reason: String| ScheduleError::Cron { cron: self.cron.clone(), reason };
+        if self.cron.split_whitespace().count() != 5 {
+            return Err(wrong("it does not have five fields".into()));
+        }
+        let cron = Cron::from_str(&self.cron).map_err(|error| wrong(error.to_string()))?;
+        let zone = Tz::from_str(&self.time_zone).map_err(|_| ScheduleError::Zone { zone: self.time_zone.clone() })?;
+        let next = cron.find_next_occurrence(&after.with_timezone(&zone), false);
+        next.map(|next| next.with_timezone(&Utc)).map_err(|_| ScheduleError::Never { cron: self.cron.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(cron: &str, zone: &str, after: &str) -> Result<String, ScheduleError> {
+        let schedule = Schedule { cron: cron.into(), time_zone: zone.into() };
+        schedule.next(after.parse().unwrap()).map(|next| next.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
+    }
+
+    #[test]
+    fn the_fields_are_meant_in_their_time_zone() {
+        assert_eq!(next("0 3 * * *", "UTC", "2026-01-01T03:00:00Z").unwrap(), "2026-01-02T03:00:00Z");
+        assert_eq!(next("0 3 * * *", "Asia/Shanghai", "2026-01-01T00:00:00Z").unwrap(), "2026-01-01T19:00:00Z");
+        assert_eq!(next("30 9 * * 1-5", "Europe/Berlin", "2026-07-03T08:00:00Z").unwrap(), "2026-07-06T07:30:00Z");
+    }
+
+    #[test]
+    fn an_hour_that_summer_time_leaves_out_or_repeats_is_built_in_once() {
+        // 2026-03-29: the clock in Berlin goes from 2:00 to 3:00; 2026-10-25: from 3:00 back to 2:00.
+        let spring = next("30 2 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z").unwrap();
+        assert!(spring.starts_with("2026-03-29"), "{spring}");
+        let first = next("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00Z").unwrap();
+        assert_eq!(first, "2026-10-25T00:30:00Z");
+        assert!(next("30 2 * * *", "Europe/Berlin", &first).unwrap().starts_with("2026-10-26"));
+    }
+
+    #[test]
+    fn what_is_no_schedule_says_why() {
+        for (cron, zone) in [("", "UTC"), ("* * * *", "UTC"), ("61 * * * *", "UTC"), ("* * * * *", "Mars/Base")] {
+            assert!(next(cron, zone, "2026-01-01T00:00:00Z").is_err(), "{cron} {zone}");
+        }
+        assert!(matches!(next("0 0 30 2 *", "UTC", "2026-01-01T00:00:00Z"), Err(ScheduleError::Never { .. })));
+    }
+}
