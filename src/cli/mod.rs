@@ -20,6 +20,7 @@ mod registry;
 mod repo;
 mod rule;
 mod rule_match;
+mod rule_options;
 pub mod setup;
 mod source;
 mod tag;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::output::{Table, fields, print, say};
+use super::output::{Table, fields, print, say, translated};
 use super::{CliError, Format};
 use crate::pool::{self, client};
 use crate::protocol::{ErrorKind, PoolStatus, Reply, Request};
@@ -98,6 +98,15 @@ fn show(status: &PoolStatus, format: Format) -> Result<(), CliError> {
             ("running", format!("{} of {}", status.running, status.limit)),
             ("queued", status.queued.to_string()),
             ("webhooks", status.webhooks.as_ref().map_or_else(String::new, |url| format!("{url}/PLATFORM"))),
+            (
+                "paused",
+                status
+                    .paused
+                    .iter()
+                    .map(|paused| translated(&paused.to_string()).into_owned())
+                    .collect::<Vec<_>>()
+                    .join("\n"),
+            ),
             ("problems", status.problems.join("\n")),
         ]);
         format!("{head}\n{}", builders.text())

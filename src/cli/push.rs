@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::output::{Table, fields, print};
+use super::output::{Table, fields, print, translated};
 use super::{CliError, Format};
 use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
@@ -33,6 +33,7 @@ struct View {
     #[serde(rename = "ref")]
     reference: String,
     commit: String,
+    subject: Option<String>,
     before: Option<String>,
     pushed_at: String,
     origin: &'static str,
@@ -61,6 +62,7 @@ impl From<PushRecord> for View {
             repository: push.repository.to_string(),
             reference: push.reference.to_string(),
             commit: push.commit.to_string(),
+            subject: push.subject,
             before: push.before.map(|commit| commit.to_string()),
             pushed_at: push.pushed_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
             origin: push.origin.word(),
@@ -142,13 +144,14 @@ fn show(home: &Home, id: PushId, format: Format) -> Result<(), CliError> {
             ("repository", view.repository.clone()),
             ("ref", view.reference.clone()),
             ("commit", view.commit.clone()),
+            ("subject", view.subject.clone().unwrap_or_default()),
             ("before", view.before.clone().unwrap_or_else(|| "(new)".into())),
             ("pushed_at", format!("{} ({})", view.pushed_at, view.origin)),
         ]);
         let mut table = Table::new(["RULE", "VERDICT", "BUILD", "REASON"]);
         for answer in &view.answers {
             let build = answer.build.map_or_else(String::new, |id| format!("#{id}"));
-            table.row([answer.rule.clone(), answer.verdict.to_owned(), build, answer.reason.clone()]);
+            table.row([answer.rule.clone(), answer.verdict.to_owned(), build, translated(&answer.reason).into_owned()]);
         }
         text.push_str("\n\n");
         text.push_str(&table.text());

@@ -54,6 +54,8 @@ pub struct PoolConfig {
     pub timeout: HumanDuration,
     /// How often each source is asked for what was pushed.
     pub poll: HumanDuration,
+    /// How often registries are asked whether base images changed, for the rules that follow them.
+    pub base_images: HumanDuration,
     /// How often a failure of the machinery is retried by itself.
     pub retries: u32,
     /// The wait before the first such retry; it doubles each time.
@@ -70,6 +72,7 @@ impl Default for PoolConfig {
             builds: None,
             timeout: HumanDuration::seconds(2 * 60 * 60),
             poll: HumanDuration::seconds(60),
+            base_images: HumanDuration::seconds(60 * 60),
             retries: 3,
             retry_delay: HumanDuration::seconds(5),
             pause_after: 10,
