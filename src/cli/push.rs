@@ -143,7 +143,7 @@ fn show(home: &Home, id: PushId, format: Format) -> Result<(), CliError> {
             ("ref", view.reference.clone()),
             ("commit", view.commit.clone()),
             ("before", view.before.clone().unwrap_or_else(|| "(new)".into())),
-            ("pushed_at", format!("{} ({})", view.pushed_at, view.origin)),
+            ("pushed", format!("{} ({})", view.pushed_at, view.origin)),
         ]);
         let mut table = Table::new(["RULE", "VERDICT", "BUILD", "REASON"]);
         for answer in &view.answers {
