@@ -43,7 +43,7 @@ use crate::tui::{self, TuiError};
 #[command(name = "slipway", version, max_term_width = 100)]
 struct Cli {
     /// How results are printed
-    #[arg(long, value_enum, default_value = "text", global = true)]
+    #[arg(long, value_enum, default_value = "text", global = true, display_order = 900)]
     output: Format,
     /// What to do; nothing: the dashboard
     #[command(subcommand)]

@@ -73,6 +73,11 @@ pub(super) fn translated(text: &str) -> Cow<'_, str> {
     translate(text, *LANGUAGE)
 }
 
+/// A word or a reason in a cell, in the language of the person.
+pub(super) fn told(text: &str) -> String {
+    translated(text).into_owned()
+}
+
 /// The language of the person.
 pub(super) fn language() -> Lang {
     *LANGUAGE

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::Utc;
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::output::{Table, fields, print, say};
+use super::output::{Table, fields, print, say, told};
 use super::{CliError, Format, source};
 use crate::access::{images, sources};
 use crate::domain::name::RepositoryPath;
@@ -297,9 +297,9 @@ async fn show_preview(
             table.row([
                 row.reference.name.clone(),
                 row.commit.short(8).into(),
-                answer.into(),
+                told(answer),
                 row.tags.join(", "),
-                row.notes.join("; "),
+                row.notes.iter().map(|note| told(note)).collect::<Vec<_>>().join("; "),
             ]);
         }
         table.text()
@@ -330,7 +330,7 @@ fn list_text(path: &RepositoryPath, rules: &[Rule]) -> String {
 
 fn platforms_text(rule: &Rule) -> String {
     if rule.platforms.is_empty() {
-        return "the builder's own".into();
+        return told("the builder's own");
     }
     rule.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
@@ -347,8 +347,11 @@ fn show_text(rule: &Rule) -> String {
         ("platforms", platforms_text(rule)),
         ("arguments", args.join("\n")),
         ("versions", versions.join("\n")),
-        ("auto", if rule.auto { "yes" } else { "no" }.into()),
+        ("auto", super::namespace::yes_no(rule.auto)),
         ("supersede", rule.supersede.word().into()),
-        ("build now", rule.build_now_ref().map_or_else(|error| format!("no: {}", error.reason), |_| "yes".into())),
+        (
+            "build now",
+            rule.build_now_ref().map_or_else(|error| told(&format!("no: {}", error.reason)), |_| told("yes")),
+        ),
     ])
 }
