@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{Local, Utc};
 use clap::Subcommand;
 
-use super::output::{Table, fields, print, say};
+use super::output::{Table, fields, print, say, told};
 use super::rule_options::Options;
 use super::{CliError, Format, source};
 use crate::access::{images, sources};
@@ -187,9 +187,9 @@ async fn show_preview(
             table.row([
                 row.reference.name.clone(),
                 row.commit.short(8).into(),
-                answer.into(),
+                told(answer),
                 row.tags.join(", "),
-                row.notes.join("; "),
+                row.notes.iter().map(|note| told(note)).collect::<Vec<_>>().join("; "),
             ]);
         }
         table.text()
@@ -220,14 +220,15 @@ fn list_text(path: &RepositoryPath, rules: &[Rule]) -> String {
 
 /// `0 3 * * * in Asia/Shanghai; next 2026-11-27 03:00 +08:00`
 fn schedule_text(schedule: &Schedule) -> String {
-    let words = format!("{} in {}", schedule.cron, schedule.time_zone);
-    let Ok(next) = schedule.next(Utc::now()) else { return words };
-    format!("{words}; next {}", next.with_timezone(&Local).format("%Y-%m-%d %H:%M %:z"))
+    let Schedule { cron, time_zone } = schedule;
+    let Ok(next) = schedule.next(Utc::now()) else { return told(&format!("{cron} in {time_zone}")) };
+    let next = next.with_timezone(&Local).format("%Y-%m-%d %H:%M %:z");
+    told(&format!("{cron} in {time_zone}; next {next}"))
 }
 
 fn platforms_text(rule: &Rule) -> String {
     if rule.platforms.is_empty() {
-        return "the builder's own".into();
+        return told("the builder's own");
     }
     rule.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
@@ -244,13 +245,16 @@ fn show_text(rule: &Rule) -> String {
         ("platforms", platforms_text(rule)),
         ("arguments", args.join("\n")),
         ("versions", versions.join("\n")),
-        ("auto", if rule.auto { "yes" } else { "no" }.into()),
+        ("auto", super::namespace::yes_no(rule.auto)),
         ("supersede", rule.supersede.word().into()),
         ("paths", rule.paths.join("\n")),
         ("ignored paths", rule.ignore_paths.join("\n")),
         ("schedule", rule.schedule.as_ref().map_or_else(String::new, schedule_text)),
-        ("base images", if rule.follow_base_images { "followed" } else { "" }.into()),
-        ("pause after", rule.pause_after.map_or_else(String::new, |failures| format!("{failures} failures"))),
-        ("build now", rule.build_now_ref().map_or_else(|error| format!("no: {}", error.reason), |_| "yes".into())),
+        ("base images", if rule.follow_base_images { told("followed") } else { String::new() }),
+        ("pause after", rule.pause_after.map_or_else(String::new, |failures| told(&format!("{failures} failures")))),
+        (
+            "build now",
+            rule.build_now_ref().map_or_else(|error| told(&format!("no: {}", error.reason)), |_| told("yes")),
+        ),
     ])
 }
