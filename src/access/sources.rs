@@ -92,7 +92,7 @@ pub fn parse_url(url: &str) -> Result<SourceUrl, Error> {
 }
 
 /// The platform that a source names, where it names one.
-fn platform<'a>(settings: &'a Settings, source: &Source) -> Result<Option<&'a SourcePlatform>, Error> {
+pub(super) fn platform<'a>(settings: &'a Settings, source: &Source) -> Result<Option<&'a SourcePlatform>, Error> {
     match &source.platform {
         None => Ok(None),
         Some(name) => settings.platforms.get(name).map(Some).ok_or_else(|| {
