@@ -98,15 +98,7 @@ fn show(status: &PoolStatus, format: Format) -> Result<(), CliError> {
             ("running", format!("{}/{}", status.running, status.limit)),
             ("queued", status.queued.to_string()),
             ("webhooks", status.webhooks.as_ref().map_or_else(String::new, |url| format!("{url}/PLATFORM"))),
-            (
-                "paused",
-                status
-                    .paused
-                    .iter()
-                    .map(|paused| told(&paused.to_string()))
-                    .collect::<Vec<_>>()
-                    .join("\n"),
-            ),
+            ("paused", status.paused.iter().map(|paused| told(&paused.to_string())).collect::<Vec<_>>().join("\n")),
             ("problems", status.problems.iter().map(|problem| told(problem)).collect::<Vec<_>>().join("\n")),
         ]);
         format!("{head}\n{}", builders.text())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{Local, Utc};
+use chrono::{DateTime, Local, Utc};
 use clap::Subcommand;
 
 use super::output::{Table, fields, print, say, told};
@@ -218,12 +218,10 @@ fn list_text(path: &RepositoryPath, rules: &[Rule]) -> String {
     table.text()
 }
 
-/// `0 3 * * * in Asia/Shanghai; next 2026-11-27 03:00 +08:00`
-fn schedule_text(schedule: &Schedule) -> String {
-    let Schedule { cron, time_zone } = schedule;
-    let Ok(next) = schedule.next(Utc::now()) else { return told(&format!("{cron} in {time_zone}")) };
-    let next = next.with_timezone(&Local).format("%Y-%m-%d %H:%M %:z");
-    told(&format!("{cron} in {time_zone}; next {next}"))
+/// When a schedule comes next, on this machine's clock.
+fn next_text(schedule: &Schedule) -> String {
+    let local = |next: DateTime<Utc>| next.with_timezone(&Local).format("%Y-%m-%d %H:%M %:z").to_string();
+    schedule.next(Utc::now()).map_or_else(|_| String::new(), local)
 }
 
 fn platforms_text(rule: &Rule) -> String {
@@ -249,7 +247,8 @@ fn show_text(rule: &Rule) -> String {
         ("supersede", rule.supersede.word().into()),
         ("paths", rule.paths.join("\n")),
         ("ignored paths", rule.ignore_paths.join("\n")),
-        ("schedule", rule.schedule.as_ref().map_or_else(String::new, schedule_text)),
+        ("schedule", rule.schedule.as_ref().map_or_else(String::new, ToString::to_string)),
+        ("next", rule.schedule.as_ref().map_or_else(String::new, next_text)),
         ("base images", if rule.follow_base_images { told("followed") } else { String::new() }),
         ("pause after", rule.pause_after.map_or_else(String::new, |failures| told(&format!("{failures} failures")))),
         (
