@@ -12,6 +12,7 @@ pub mod read;
 pub mod schema;
 pub mod secrets;
 pub mod settings;
+pub mod slice;
 pub mod watch;
 
 pub use home::Home;
