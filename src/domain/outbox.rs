@@ -159,8 +159,6 @@ pub enum Fate {
     Again {
         /// When.
         at: DateTime<Utc>,
-        /// It is the first failure since the receiver last took something.
-        first: bool,
     },
 }
 
@@ -234,7 +232,7 @@ impl Outbox {
                 } else if at - message.at > KEEP {
                     Fate::GivenUp(message)
                 } else {
-                    return Some(Fate::Again { at, first: lane.failures == 1 });
+                    return Some(Fate::Again { at });
                 }
             }
         };
@@ -329,8 +327,7 @@ mod tests {
         loop {
             assert_eq!(outbox.begin(now).len(), 1);
             match outbox.ended(&chat(), FAILED, now) {
-                Some(Fate::Again { at, first }) => {
-                    assert_eq!(first, waits.is_empty());
+                Some(Fate::Again { at }) => {
                     assert_eq!((outbox.begin(now), outbox.next_due()), (Vec::new(), Some(at)));
                     waits.push((at - now).num_seconds());
                     now = at;

@@ -13,6 +13,7 @@ mod hooks;
 mod launch;
 mod managed;
 mod news;
+mod notify;
 mod platforms;
 mod retention;
 mod run;

@@ -7,12 +7,14 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::builders::BuilderRuntime;
+use super::notify::Outgoing;
 use super::schedule::{BuilderView, Decision, PoolView, Waiting};
 use crate::access::registries::{self, RegistriesError};
 use crate::domain::build::{Build, BuildId, BuildState, CancelRequest};
 use crate::domain::builder::labels_asked;
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
+use crate::domain::outbox::Receiver;
 use crate::domain::platform::Platform;
 use crate::registry::Target;
 use crate::store::Home;
@@ -31,6 +33,8 @@ pub(super) struct Pool {
     pub woken: Notify,
     /// Something that clients may want to know of changed; how often so far.
     pub changes: watch::Sender<u64>,
+    /// What is on its way to others.
+    pub outgoing: Outgoing,
     /// True once the pool is told to end: nothing new is taken or started.
     pub stopping: watch::Sender<bool>,
 }
@@ -46,6 +50,8 @@ pub(super) struct State {
     pub builders: BTreeMap<String, BuilderRuntime>,
     /// The sources that can't be watched now, and why.
     pub watch_problems: BTreeMap<String, String>,
+    /// Who can't be told of builds, of which repository ("": of all), and why.
+    pub untold: BTreeMap<(Receiver, String), String>,
     /// Where webhooks are taken.
     pub webhooks: Option<String>,
     /// Why nothing may start, such as a full disk.
