@@ -3,6 +3,7 @@
 //! The pool builds and publishes with it; the command line previews rules and lists tags with it.
 
 pub mod images;
+pub mod platforms;
 pub mod registries;
 pub mod sources;
 

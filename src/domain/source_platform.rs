@@ -113,6 +113,9 @@ pub struct SourcePlatform {
     /// Its token may be sent over plain http.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub plain_http: bool,
+    /// The client id of slipway's OAuth application on it, for `platform login`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oauth_client_id: Option<String>,
     /// The secret of its webhooks; absent: none are taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<SecretRef>,
@@ -131,6 +134,7 @@ impl SourcePlatform {
             ca: None,
             proxy: None,
             plain_http: false,
+            oauth_client_id: None,
             webhook_secret: None,
         }
     }
