@@ -360,7 +360,7 @@ mod tests {
         assert_eq!(outbox.add(running.clone()), Some(Dropped::Replaced(queued)));
         assert_eq!(outbox.begin(at(0)), [status(2, BuildState::Queued, "b")]);
         outbox.ended(&github(), Attempt::Delivered, at(0));
-        assert_eq!(outbox.begin(at(0)), [running.clone()]);
+        assert_eq!(outbox.begin(at(0)), vec![running.clone()]);
         // What is on its way is not called back; it is not tried again, though.
         let done = status(1, BuildState::Succeeded, "a");
         assert_eq!(outbox.add(done.clone()), None);

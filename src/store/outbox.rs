@@ -49,7 +49,7 @@ pub fn load(home: &Home) -> io::Result<(Vec<Message>, Vec<ReadError>)> {
     let (mut messages, mut problems) = (Vec::new(), Vec::new());
     for entry in entries {
         let path = entry?.path();
-        if !path.extension().is_some_and(|extension| extension == "toml") {
+        if path.extension().is_none_or(|extension| extension != "toml") {
             continue;
         }
         match read::load::<Message>(&path) {

@@ -19,7 +19,6 @@ mod workspace;
 
 use std::path::Path;
 
-pub use download::causes;
 pub use error::{Attempt, InstallError};
 pub use find::{Found, Missing, Place, Tool, Tools, Version, find};
 pub use machine::{Machine, User};

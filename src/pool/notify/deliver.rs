@@ -9,7 +9,7 @@ use tokio::task::{Id, JoinSet};
 
 use super::send::{self, SendError};
 use crate::domain::name::RepositoryPath;
-use crate::domain::outbox::{Attempt, Fate, Message, Receiver};
+use crate::domain::outbox::{Attempt, Content, Fate, Message, Receiver};
 use crate::pool::state::Pool;
 use crate::store::outbox;
 use crate::store::settings::Settings;
@@ -93,7 +93,15 @@ async fn take_end(pool: &Arc<Pool>, receivers: &mut HashMap<Id, Receiver>, ended
         Some(Fate::Replaced(message)) => remove(pool, message).await,
         Some(Fate::GivenUp(message)) => {
             if !matches!(error, Some(SendError::NotConfigured)) {
-                let text = format!("{receiver} was not told: {} is given up: {why}", message.what());
+                let text = match &message.content {
+                    Content::Notification { .. } => {
+                        format!("{receiver} was not told: {} is given up: {why}", message.what())
+                    }
+                    // The same words for every build, so that they are told once.
+                    Content::Status { .. } => {
+                        format!("{receiver} takes no statuses of {}: {why}", message.repository)
+                    }
+                };
                 tell_problem(pool, receiver, message.repository.clone(), Some(text));
             }
             remove(pool, message).await;

@@ -19,9 +19,11 @@ pub(super) use deliver::deliver;
 use super::enqueue::{blocking, failed};
 use super::state::Pool;
 use crate::domain::build::{Build, BuildId};
+use crate::domain::commit_status::CommitStatus;
 use crate::domain::config::NotifyConfig;
 use crate::domain::notification::{self, Body};
 use crate::domain::outbox::{Content, Dropped, Message, Outbox};
+use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Error, ErrorKind, Reply};
 use crate::store::{Home, builds, outbox};
 
@@ -92,17 +94,20 @@ pub(super) async fn note(pool: &Arc<Pool>, build: &Build) -> Noted {
 /// # Errors
 /// When it can't be written; then nothing is left of it.
 pub(super) async fn try_note(pool: &Arc<Pool>, build: &Build) -> Result<Noted, Error> {
-    let notify: Vec<NotifyConfig> = {
-        let state = pool.state();
+    let (notify, platform) = {
+        let settings = &pool.state().settings;
         let path = build.path();
-        state.settings.config.notify.iter().filter(|notify| notify.is_for(&path)).cloned().collect()
+        let notify: Vec<NotifyConfig> =
+            settings.config.notify.iter().filter(|notify| notify.is_for(&path)).cloned().collect();
+        let takes_statuses = |name: &&String| settings.platforms.get(*name).is_some_and(SourcePlatform::takes_statuses);
+        (notify, build.platform.as_ref().filter(takes_statuses).cloned())
     };
-    if notify.is_empty() {
+    if notify.is_empty() && platform.is_none() {
         return Ok(Noted(Vec::new()));
     }
     let (home, build) = (pool.home.clone(), build.clone());
     blocking(move || {
-        let messages = messages(&home, &build, &notify);
+        let messages = messages(&home, &build, &notify, platform);
         for (index, message) in messages.iter().enumerate() {
             if let Err(error) = outbox::put(&home, message) {
                 messages[..index].iter().for_each(|message| drop(outbox::remove(&home, message)));
@@ -157,8 +162,8 @@ pub(super) async fn close(pool: &Arc<Pool>, build: &Build) {
     send(pool, noted);
 }
 
-/// What a build's state means for others.
-fn messages(home: &Home, build: &Build, notify: &[NotifyConfig]) -> Vec<Message> {
+/// What a build's state means for others: for notifications, and for the platform of its source.
+fn messages(home: &Home, build: &Build, notify: &[NotifyConfig], platform: Option<String>) -> Vec<Message> {
     let failed_before = std::cell::LazyCell::new(|| notification::failed_before(build, earlier(home, build.id)));
     let at = notification::changed_at(build);
     let message = |id: String, content| Message {
@@ -176,7 +181,13 @@ fn messages(home: &Home, build: &Build, notify: &[NotifyConfig]) -> Vec<Message>
         let content = Content::Notification { to: notify.name.clone(), event, body };
         Some(message(id, content))
     });
-    told.collect()
+    let status = platform.and_then(|to| {
+        let status = CommitStatus::of(build)?;
+        let id = id_of(home, build, &[build.state.word(), "status", &to]);
+        let content = Content::Status { to, source: build.source.clone(), commit: build.commit.clone(), status };
+        Some(message(id, content))
+    });
+    told.chain(status).collect()
 }
 
 /// The builds before one, the newest first.
