@@ -101,6 +101,11 @@ pub enum Request {
         /// The ref.
         reference: Ref,
     },
+    /// Send a test to a notification of config.toml now: [`Reply::Notified`] once it has it.
+    TestNotification {
+        /// Its name.
+        name: String,
+    },
     /// Remove a tag of a repository: [`Reply::Done`].
     DeleteTag {
         /// The repository.
@@ -127,6 +132,7 @@ impl Request {
             | Request::Replay { .. }
             | Request::Retry { .. }
             | Request::Cancel { .. }
+            | Request::TestNotification { .. }
             | Request::DeleteTag { .. } => false,
         }
     }
@@ -274,6 +280,11 @@ pub enum Reply {
     },
     /// What a Dockerfile offers.
     Outline(Outline),
+    /// A notification has what it was sent.
+    Notified {
+        /// What came back.
+        answer: String,
+    },
     /// What changed since the last news.
     News(Box<News>),
 }

@@ -13,6 +13,7 @@ mod error;
 mod follow;
 mod help;
 mod namespace;
+mod notify;
 mod output;
 mod platform;
 mod pool;
@@ -75,6 +76,9 @@ enum Command {
     /// Source platforms: credentials that sources are read with, and webhooks
     #[command(subcommand)]
     Platform(platform::Verb),
+    /// Notifications: who is told of what becomes of builds
+    #[command(subcommand)]
+    Notify(notify::Verb),
     /// Builds
     #[command(subcommand)]
     Build(build::Verb),
@@ -176,6 +180,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Builder(verb) => verb.run(&home, format).await,
             Command::Platform(verb) => verb.run(&home, format).await,
             Command::Registry(verb) => verb.run(&home, format).await,
+            Command::Notify(verb) => verb.run(&home, format).await,
             Command::Build(verb) => return verb.run(&home, format).await,
             Command::Push(verb) => verb.run(&home, format),
             Command::Tag(verb) => verb.run(&home, format).await,

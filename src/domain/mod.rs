@@ -14,6 +14,8 @@ pub mod history;
 pub mod journal;
 pub mod name;
 pub mod namespace;
+pub mod notification;
+pub mod outbox;
 pub mod outline;
 pub mod pattern;
 pub mod platform;

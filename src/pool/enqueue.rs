@@ -6,7 +6,7 @@ use chrono::Utc;
 use tokio::sync::{mpsc, watch};
 
 use super::state::{Entry, Order, Pool};
-use super::{drive, entities, server};
+use super::{drive, entities, notify, server};
 use crate::access::{registries, sources};
 use crate::domain::build::{Build, BuildId, BuildState, RetryCause, Trigger};
 use crate::domain::journal::PushId;
@@ -294,10 +294,10 @@ async fn build_ref(pool: &Arc<Pool>, wish: Wish<'_>) -> Result<Reply, Error> {
         let record = build.clone();
         blocking(move || {
             let directory = builds::create(&home, record.id).map_err(failed)?;
-            builds::save(&directory.join(builds::RECORD), &record).map_err(failed)?;
-            builds::close(&directory).map_err(failed)
+            builds::save(&directory.join(builds::RECORD), &record).map_err(failed)
         })
         .await?;
+        notify::close(pool, &build).await;
         return Ok(Reply::Queued { build: Box::new(build), already: false });
     }
     let build = queue(pool, build).await?;
@@ -317,6 +317,7 @@ async fn queue(pool: &Arc<Pool>, build: Build) -> Result<Build, Error> {
     let home = pool.home.clone();
     let record = build.clone();
     let id = build.id;
+    let noted = notify::try_note(pool, &build).await?;
     // Whoever sees its files can cancel it: it has its entry before, and its task reads what it was told meanwhile.
     let inbox = admit(pool, build.clone());
     let recorded = blocking(move || {
@@ -333,9 +334,11 @@ async fn queue(pool: &Arc<Pool>, build: Build) -> Result<Build, Error> {
     .await;
     if let Err(error) = recorded {
         pool.state().open.remove(&id);
+        notify::withdraw(pool, noted);
         return Err(error);
     }
     set_going(pool, id, inbox, None);
+    notify::send(pool, noted);
     Ok(build)
 }
 

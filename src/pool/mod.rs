@@ -15,6 +15,7 @@ mod hooks;
 mod launch;
 mod managed;
 mod news;
+mod notify;
 mod past;
 mod platforms;
 mod retention;

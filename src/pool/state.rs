@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use super::builders::BuilderRuntime;
+use super::notify::Outgoing;
 use super::past::Past;
 use super::schedule::{BuilderView, Decision, PoolView, Waiting};
 use crate::access::registries::{self, RegistriesError};
@@ -15,6 +16,7 @@ use crate::domain::builder::labels_asked;
 use crate::domain::journal::PushId;
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
+use crate::domain::outbox::Receiver;
 use crate::domain::platform::Platform;
 use crate::domain::push::Ref;
 use crate::registry::Target;
@@ -38,6 +40,8 @@ pub(super) struct Pool {
     pub woken: Notify,
     /// Something that clients may want to know of changed; how often so far.
     pub changes: watch::Sender<u64>,
+    /// What is on its way to others.
+    pub outgoing: Outgoing,
     /// True once the pool is told to end: nothing new is taken or started.
     pub stopping: watch::Sender<bool>,
 }
@@ -57,6 +61,8 @@ pub(super) struct State {
     pub newest_push: BTreeMap<(RepositoryPath, Ref), PushId>,
     /// Held while the commits of a repository's source are looked at: they are kept in one place.
     pub looking: BTreeMap<RepositoryPath, Arc<tokio::sync::Mutex<()>>>,
+    /// Who can't be told of builds, of which repository ("": of all), and why.
+    pub untold: BTreeMap<(Receiver, String), String>,
     /// Where webhooks are taken.
     pub webhooks: Option<String>,
     /// Why nothing may start, such as a full disk.

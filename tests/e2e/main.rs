@@ -11,6 +11,7 @@ mod dashboard;
 mod demo;
 mod editing;
 mod fixture;
+mod notify;
 mod publishing;
 mod sources;
 mod support;

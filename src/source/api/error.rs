@@ -121,7 +121,7 @@ impl Reason {
 }
 
 /// An error with all its causes: the outer text of an HTTP client's error never says why, and may name a whole address.
-pub(super) fn causes(error: &reqwest::Error) -> String {
+pub fn causes(error: &reqwest::Error) -> String {
     let mut causes = Vec::new();
     let mut next = error.source();
     while let Some(cause) = next {
