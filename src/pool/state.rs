@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::builders::BuilderRuntime;
+use super::news::Written;
 use super::schedule::{BuilderView, Decision, PoolView, Waiting};
 use crate::access::registries::{self, RegistriesError};
 use crate::domain::build::{Build, BuildId, BuildState, CancelRequest};
@@ -43,6 +44,8 @@ pub(super) struct State {
     /// The builds that are not final.
     pub open: BTreeMap<BuildId, Entry>,
     pub next_id: u64,
+    /// What was written into the journal of pushes lately.
+    pub written: Written,
     pub builders: BTreeMap<String, BuilderRuntime>,
     /// The sources that can't be watched now, and why.
     pub watch_problems: BTreeMap<String, String>,

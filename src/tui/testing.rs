@@ -112,5 +112,5 @@ pub(crate) fn news(builds: Vec<Build>, ended: Vec<BuildId>) -> News {
         webhooks: None,
         problems: Vec::new(),
     };
-    News { status, builds, ended, settings_changes: 0 }
+    News { status, builds, ended, pushes: Vec::new(), settings_changes: 0 }
 }

@@ -1,6 +1,8 @@
 //! What is known of what is selected, in the place of the log.
 
-use chrono::TimeDelta;
+mod push;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -92,7 +94,13 @@ fn lines(app: &App, look: &Look, columns: usize) -> Vec<Line<'static>> {
         Pane::Builds | Pane::Log => build(app, look, columns),
         Pane::Tags => tag(app, look),
         Pane::Builders => builder(app, look),
+        Pane::Pushes => push::lines(app, look),
     }
+}
+
+/// A time in the zone of the dashboard.
+fn time(at: DateTime<Utc>, look: &Look) -> String {
+    at.with_timezone(&look.zone).format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 fn nothing(look: &Look) -> Vec<Line<'static>> {
@@ -183,7 +191,7 @@ fn build(app: &App, look: &Look, columns: usize) -> Vec<Line<'static>> {
     fields.add("commit", row.commit.to_string());
     let by = if row.asked_by.is_empty() { String::new() } else { format!(" ({})", row.asked_by) };
     fields.add("trigger", format!("{}{by}", look.text(&format!("trigger.{}", row.trigger.word()))));
-    let time = |at: chrono::DateTime<chrono::Utc>| at.with_timezone(&look.zone).format("%Y-%m-%d %H:%M:%S").to_string();
+    let time = |at| time(at, look);
     fields.add("queued", time(row.queued_at));
     fields.add("started", row.started_at.map(time).unwrap_or_default());
     fields.add("finished", row.finished_at.map(time).unwrap_or_default());
