@@ -39,7 +39,7 @@ fn full(lang: Lang) -> App {
     let path = format!("acme/{}", &long[..60]).parse().unwrap();
     let source = Source { platform: None, url: "https://git.example.com/团队/镜像.git".into() };
     let regex: Rule = toml::from_str(
-        "name = 'release'\nbranch = { regex = 'release-(?<v>\\w*)' }\nversions = [{ name = '${v}', time = 'yyyyMMddHHmm' }]",
+        "name = 'release'\nschedule = { cron = '0 3 * * *', time_zone = 'Asia/Shanghai' }\npaths = ['svc/**']\nbranch = { regex = 'release-(?<v>\\w*)' }\nversions = [{ name = '${v}', time = 'yyyyMMddHHmm' }]",
     )
     .unwrap();
     let rules = vec![Rule::starter("main"), regex];
@@ -175,6 +175,7 @@ fn the_details() {
     assert_screens("details-of-a-build", |app| typed(app, "4jji"));
     assert_screens("details-of-a-push", |app| typed(app, "8ji"));
     assert_screens("details-of-a-rule", |app| typed(app, "2jj3ji"));
+    assert_screens("details-of-a-scheduled-rule", |app| typed(app, "2j3jji"));
 }
 
 #[test]
@@ -229,6 +230,12 @@ fn the_forms() {
         regex(app);
         press(app, &[KeyCode::PageDown, KeyCode::PageDown, KeyCode::Tab, KeyCode::Tab]);
         typed(app, "GO_VERSION=1.24");
+    });
+    assert_screens("form-rule-4", |app| {
+        regex(app);
+        press(app, &[KeyCode::PageDown; 3]);
+        press(app, &[KeyCode::Tab; 3]);
+        typed(app, "[, docs/");
     });
     assert_screens("form-rule-refs", |app| {
         regex(app);

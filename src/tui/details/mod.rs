@@ -19,7 +19,7 @@ use super::widget::pane::PaneBlock;
 use super::widget::text::{age, bytes, duration, pad, printable, width};
 use crate::domain::build::BuildState;
 use crate::domain::history::{Past, expected_duration};
-use crate::domain::rule::{Rule, looks_secret};
+use crate::domain::rule::{Rule, Supersede, looks_secret};
 
 /// So many of a rule's last builds are in its picture.
 const LAST: usize = 60;
@@ -132,6 +132,7 @@ fn repository(app: &App, look: &Look, columns: usize) -> Vec<Line<'static>> {
     fields.add("source", repository.source.as_ref().map_or("", |source| &source.url));
     fields.add("platform", repository.source.as_ref().and_then(|source| source.platform.as_deref()).unwrap_or(""));
     fields.flag("auto", repository.build.auto);
+    fields.add("poll", repository.build.poll.map_or_else(String::new, |poll| poll.to_string()));
     fields.flag("cache", repository.build.cache);
     fields.flag("immutable", repository.immutable);
     fields.add("network", &repository.build.network);
@@ -174,6 +175,21 @@ fn rule_fields(rule: &Rule, fields: &mut Fields) {
         let commit = version.commit.map_or_else(String::new, |digits| format!("-<{}>", digits.get()));
         fields.add("version", format!("{}{time}{commit}", version.name));
     }
+    fields.flag("auto", rule.auto);
+    if rule.supersede != Supersede::Never {
+        fields.add("supersede", rule.supersede.word());
+    }
+    fields.add("paths", rule.paths.join(", "));
+    fields.add("ignore_paths", rule.ignore_paths.join(", "));
+    if let Some(schedule) = &rule.schedule {
+        fields.add("schedule", format!("{} ({})", schedule.cron, schedule.time_zone));
+        let next = fields.look.upcoming(schedule, 1).unwrap_or_else(|error| fields.look.say(&error.to_string()));
+        fields.add("next", next);
+    }
+    if rule.follow_base_images {
+        fields.flag("follow_base_images", true);
+    }
+    fields.add("pause_after", rule.pause_after.map_or_else(String::new, |count| count.to_string()));
     for (name, value) in &rule.args {
         fields.add("arg", format!("{name}={}", if looks_secret(name) { "***" } else { value }));
     }
