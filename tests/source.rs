@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests fail by panicking, as tests do
 
+#[path = "source/commits.rs"]
+mod commits;
 #[path = "source/servers.rs"]
 mod servers;
 
@@ -13,16 +15,21 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use servers::{Fixture, HttpBackend, git, git_daemon, sshd};
-use slipway::source::checkout::{CheckoutError, checkout, commit_info};
-use slipway::source::{Access, Credentials, Kind, Refs, SourceError, SourceUrl, refs};
+use slipway::domain::push::Ref;
+use slipway::source::checkout::{CheckoutError, checkout};
+use slipway::source::{Access, Credentials, Git, Kind, Refs, SourceError, SourceUrl};
 use slipway::store::secrets::Secret;
 
 fn url(text: impl AsRef<str>) -> SourceUrl {
     SourceUrl::parse(text.as_ref()).unwrap()
 }
 
+fn speaking_git() -> Git {
+    Git::new(env!("CARGO_BIN_EXE_slipway").into())
+}
+
 async fn list(text: impl AsRef<str>) -> Result<Refs, SourceError> {
-    refs::list(&url(text), &Access::default()).await
+    speaking_git().list(&url(text), &Access::default()).await
 }
 
 fn token(username: &str, token: &str) -> Access {
@@ -94,17 +101,17 @@ async fn http_takes_the_token_and_nothing_else() {
     let fixture = Fixture::new();
     let server = HttpBackend::start(fixture.dir.path()).await;
     let address = url(format!("http://127.0.0.1:{}/api.git", server.port));
-    expect_fixture(&fixture, &refs::list(&address, &token("kim", "s3cret")).await.unwrap());
+    expect_fixture(&fixture, &speaking_git().list(&address, &token("kim", "s3cret")).await.unwrap());
     for access in [token("kim", "wrong"), token("lee", "s3cret"), Access::default()] {
-        let error = refs::list(&address, &access).await.unwrap_err();
+        let error = speaking_git().list(&address, &access).await.unwrap_err();
         assert_eq!(error.kind, Kind::Credentials, "{error}");
         assert!(!error.to_string().contains("wrong"), "{error}");
     }
     let none = url(format!("http://127.0.0.1:{}/none.git", server.port));
-    let error = refs::list(&none, &token("kim", "s3cret")).await.unwrap_err();
+    let error = speaking_git().list(&none, &token("kim", "s3cret")).await.unwrap_err();
     assert_eq!(error.kind, Kind::NotFound, "{error}");
     let page = url(format!("http://127.0.0.1:{}/page", server.port));
-    let error = refs::list(&page, &token("kim", "s3cret")).await.unwrap_err();
+    let error = speaking_git().list(&page, &token("kim", "s3cret")).await.unwrap_err();
     assert_eq!(error.kind, Kind::NotARepository, "{error}");
 }
 
@@ -114,7 +121,7 @@ async fn a_redirect_to_another_server_does_not_get_the_token() {
     let server = HttpBackend::start(fixture.dir.path()).await;
     let other = HttpBackend::start(fixture.dir.path()).await;
     let address = url(format!("http://127.0.0.1:{}/away/{}/api.git", server.port, other.port));
-    let error = refs::list(&address, &token("kim", "s3cret")).await.unwrap_err();
+    let error = speaking_git().list(&address, &token("kim", "s3cret")).await.unwrap_err();
     assert_eq!(error.kind, Kind::Credentials, "{error}");
     assert!(error.to_string().contains("redirects to another one"), "{error}");
     assert!(other.authorizations().is_empty());
@@ -126,14 +133,17 @@ async fn https_with_a_private_ca_needs_that_ca() {
     let server = HttpBackend::start(fixture.dir.path()).await;
     let tls = servers::tls_front(server.port);
     let address = url(format!("https://localhost:{}/api.git", tls.port));
-    let error = refs::list(&address, &token("kim", "s3cret")).await.unwrap_err();
+    let error = speaking_git().list(&address, &token("kim", "s3cret")).await.unwrap_err();
     assert_eq!(error.kind, Kind::Tls, "{error}");
     let ca = fixture.dir.path().join("ca.pem");
     fs::write(&ca, &tls.ca_pem).unwrap();
     let access = Access { ca: Some(ca), ..token("kim", "s3cret") };
-    expect_fixture(&fixture, &refs::list(&address, &access).await.unwrap());
+    let git = speaking_git();
+    expect_fixture(&fixture, &git.list(&address, &access).await.unwrap());
+    let error = git.list(&address, &token("kim", "s3cret")).await.unwrap_err();
+    assert_eq!(error.kind, Kind::Tls, "the CA of one source vouches for no other: {error}");
     let broken = Access { ca: Some(fixture.dir.path().join("none.pem")), ..token("kim", "s3cret") };
-    let error = refs::list(&address, &broken).await.unwrap_err();
+    let error = speaking_git().list(&address, &broken).await.unwrap_err();
     assert!(error.kind == Kind::Tls && error.to_string().contains("none.pem"), "{error}");
 }
 
@@ -148,9 +158,59 @@ async fn a_server_that_hangs_costs_no_more_than_its_time() {
         "git://127.0.0.1:PORT/a",
     ] {
         let access = Access { timeout: Duration::from_millis(300), ..Access::default() };
-        let error = refs::list(&url(text.replace("PORT", &port.to_string())), &access).await.unwrap_err();
+        let error = speaking_git().list(&url(text.replace("PORT", &port.to_string())), &access).await.unwrap_err();
         assert_eq!(error.kind, Kind::Network, "{error}");
         assert!(error.to_string().contains("no answer within 0.3 s"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_trickles_is_hung_up_on_when_its_time_is_over() {
+    let trickling = servers::trickling();
+    let access = Access { timeout: Duration::from_secs(1), ..Access::default() };
+    let git = speaking_git();
+    for scheme in ["git", "http", "ssh"] {
+        let address = url(format!("{scheme}://127.0.0.1:{}/a.git", trickling.port));
+        let error = git.list(&address, &access).await.unwrap_err();
+        assert!(error.to_string().contains("no answer within 1.0 s"), "{error}");
+        let hung_up = trickling.hung_up.recv_timeout(Duration::from_secs(30));
+        assert!(hung_up.is_ok(), "{scheme}: somebody still listens to it");
+    }
+    // Nobody else is the worse for it.
+    let fixture = Fixture::new();
+    expect_fixture(&fixture, &git.list(&url(fixture.bare.display().to_string()), &access).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_server_that_lies_is_an_error_and_no_more() {
+    let commit = "c".repeat(40);
+    let line = |text: &str| format!("{:04x}{text}", text.len() + 4);
+    let capabilities = "\0multi_ack side-band-64k ofs-delta\n";
+    let lies = [
+        "this is no git".to_owned(),
+        "ffffffffffffffff".into(),
+        format!("0003{}0000", line("x")),
+        format!("{}0000", line(&format!("{} refs/heads/main{capabilities}", "z".repeat(40)))),
+        format!("{}0000", line("refs/heads/main")),
+        line(&format!("{commit} refs/heads/main{capabilities}")),
+    ];
+    for lie in &lies {
+        let port = servers::saying(lie.as_bytes());
+        let access = Access { timeout: Duration::from_secs(5), ..Access::default() };
+        let listed = speaking_git().list(&url(format!("git://127.0.0.1:{port}/a.git")), &access).await;
+        assert!(listed.is_err(), "{lie:?}: {listed:?}");
+    }
+    // Names that no ref can have, and control characters, come through as nothing that a rule could match.
+    let odd = format!(
+        "{}{}{}0000",
+        line(&format!("{commit} refs/heads/main{capabilities}")),
+        line(&format!("{commit} refs/heads/../../etc/passwd\n")),
+        line(&format!("{commit} refs/heads/\x1b[2Jx\n"))
+    );
+    let port = servers::saying(odd.as_bytes());
+    if let Ok(refs) = list(format!("git://127.0.0.1:{port}/a.git")).await {
+        let named: Vec<Ref> = refs.refs.iter().filter_map(|found| found.name.parse().ok()).collect();
+        assert!(named.iter().all(|found| found.name == "main"), "{named:?}");
     }
 }
 
@@ -189,7 +249,7 @@ async fn lists_refs_for_another_test() {
     let Ok(address) = std::env::var("SLIPWAY_TEST_URL") else { return };
     let ssh_key = std::env::var_os("SLIPWAY_TEST_KEY").map(PathBuf::from);
     let access = Access { credentials: Credentials { ssh_key, ..Credentials::default() }, ..Access::default() };
-    match refs::list(&url(address), &access).await {
+    match speaking_git().list(&url(address), &access).await {
         Ok(refs) => println!("RESULT ok {:?} {}", refs.head, refs.refs.len()),
         Err(error) => println!("RESULT {:?} {error}", error.kind),
     }
@@ -292,11 +352,4 @@ fn a_checkout_that_cannot_be_says_why() {
     fs::create_dir_all(dest.join("old")).unwrap();
     let error = checkout(&fixture.bare, &fixture.first, &dest, &AtomicBool::new(false)).unwrap_err();
     assert!(matches!(error, CheckoutError::NotEmpty { .. }), "{error}");
-}
-
-#[test]
-fn a_commit_has_a_subject_and_a_time() {
-    let fixture = Fixture::new();
-    let info = commit_info(&fixture.bare, &fixture.first).unwrap();
-    assert_eq!((info.subject.as_str(), info.time), ("The first", 1_602_750_300));
 }

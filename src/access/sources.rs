@@ -1,20 +1,28 @@
 //! Sources: their refs, listed and resolved with the credentials of their platform.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use super::tokens;
 use crate::domain::push::{CommitId, Ref};
 use crate::domain::repository::Source;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Error, ErrorKind};
-use crate::source::refs::{self, Refs};
-use crate::source::{Access, Credentials, Kind, SourceUrl};
+use crate::source::commits::Wanted;
+use crate::source::{Access, Commit, Credentials, Git, Kind, Refs, SourceError, SourceUrl};
 use crate::store::Home;
-use crate::store::secrets::Secrets;
+use crate::store::process;
 use crate::store::settings::Settings;
 
 /// A server that has not listed its refs by then is given up: somebody waits for the answer.
 const LIST_LIMIT: Duration = Duration::from_secs(30);
+/// A commit that could not be looked at by then is given up: its tree may have to be fetched for it.
+const LOOK_LIMIT: Duration = Duration::from_secs(120);
+
+/// The processes that speak git for us.
+static GIT: LazyLock<Git> =
+    LazyLock::new(|| Git::new(process::own_program().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"))));
 
 /// The commit that a ref of a source points at now.
 ///
@@ -54,13 +62,25 @@ pub fn default_branch_of(refs: &Refs) -> Option<String> {
 pub async fn list_refs(home: &Home, settings: &Settings, source: &Source) -> Result<Refs, Error> {
     let url = parse_url(&source.url)?;
     let access = access(home, settings, source).await?;
-    refs::list(&url, &access).await.map_err(|error| {
-        let kind = match error.kind {
-            Kind::NotFound | Kind::NotARepository => ErrorKind::NotFound,
-            _ => ErrorKind::Unreachable,
-        };
-        Error::new(kind, error.to_string())
-    })
+    GIT.list(&url, &access).await.map_err(told)
+}
+
+/// Looks at a commit of a source, with the credentials of its platform.
+///
+/// # Errors
+/// When the source can't be read, or does not have the commit.
+pub async fn look(home: &Home, settings: &Settings, source: &Source, wanted: Wanted) -> Result<Commit, Error> {
+    let url = parse_url(&source.url)?;
+    let access = Access { timeout: LOOK_LIMIT, ..access(home, settings, source).await? };
+    GIT.look(&url, &access, wanted).await.map_err(told)
+}
+
+fn told(error: SourceError) -> Error {
+    let kind = match error.kind {
+        Kind::NotFound | Kind::NotARepository => ErrorKind::NotFound,
+        _ => ErrorKind::Unreachable,
+    };
+    Error::new(kind, error.to_string())
 }
 
 /// Reads a source's URL.
@@ -72,7 +92,7 @@ pub fn parse_url(url: &str) -> Result<SourceUrl, Error> {
 }
 
 /// The platform that a source names, where it names one.
-fn platform<'a>(settings: &'a Settings, source: &Source) -> Result<Option<&'a SourcePlatform>, Error> {
+pub(super) fn platform<'a>(settings: &'a Settings, source: &Source) -> Result<Option<&'a SourcePlatform>, Error> {
     match &source.platform {
         None => Ok(None),
         Some(name) => settings.platforms.get(name).map(Some).ok_or_else(|| {
@@ -87,20 +107,20 @@ fn platform<'a>(settings: &'a Settings, source: &Source) -> Result<Option<&'a So
 /// How a source is reached: with the credentials of its platform.
 ///
 /// # Errors
-/// When there is no such platform, or its token can't be had.
+/// When there is no such platform, its token can't be had, or it would go over plain http and may not.
 pub async fn access(home: &Home, settings: &Settings, source: &Source) -> Result<Access, Error> {
-    let Some(platform) = platform(settings, source)? else {
+    let (Some(platform), Some(name)) = (platform(settings, source)?, &source.platform) else {
         return Ok(Access { timeout: LIST_LIMIT, ..Access::default() });
     };
-    let token = match &platform.token {
-        None => None,
-        Some(reference) => {
-            let token = Secrets::at(home.secrets_dir()).resolve(reference).await;
-            let cannot =
-                |error| Error::new(ErrorKind::Failed, format!("cannot have the token of {}: {error}", source.url));
-            Some(token.map_err(cannot)?)
-        }
-    };
+    let token = tokens::of(home, name, platform).await?;
+    if token.is_some() && !platform.plain_http && parse_url(&source.url)?.is_in_the_open() {
+        let text = format!(
+            "the token of the platform {name:?} is not sent to {}: over plain http everyone on the way can read it; name the source \
+             with https, or say plain_http = true in platforms/{name}.toml where the network is your own",
+            source.url
+        );
+        return Err(Error::new(ErrorKind::Refused, text));
+    }
     Ok(Access {
         credentials: Credentials {
             username: platform.username.clone().or_else(|| platform.kind.username().map(str::to_owned)),
@@ -109,6 +129,7 @@ pub async fn access(home: &Home, settings: &Settings, source: &Source) -> Result
             ssh_passphrase: None,
         },
         ca: platform.ca.as_ref().map(PathBuf::from),
+        proxy: platform.proxy.clone(),
         timeout: LIST_LIMIT,
     })
 }

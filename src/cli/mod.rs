@@ -98,6 +98,9 @@ enum Command {
     },
     /// Print the manual page
     Man,
+    /// Speak git for whoever started it
+    #[command(hide = true, name = crate::source::git::SUBCOMMAND)]
+    Git,
     /// Own the buildctl of one build; the pool starts it
     #[command(hide = true)]
     Runner {
@@ -134,6 +137,9 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
                     ExitCode::FAILURE
                 }
             });
+        }
+        Some(Command::Git) => {
+            return crate::source::git::serve().map(|()| ExitCode::SUCCESS).map_err(CliError::io("speak git"));
         }
         Some(Command::Completions { shell }) => {
             let mut text = Vec::new();
@@ -175,7 +181,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Tag(verb) => verb.run(&home, format).await,
             Command::Pool(verb) => return verb.run(home, format).await,
             Command::Apply(apply) => apply.run(&home, format).await,
-            Command::Completions { .. } | Command::Man | Command::Runner { .. } => Ok(()),
+            Command::Completions { .. } | Command::Man | Command::Git | Command::Runner { .. } => Ok(()),
         };
         done.map(|()| ExitCode::SUCCESS)
     })

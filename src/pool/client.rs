@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 
 use crate::domain::build::{Build, BuildId};
 use crate::protocol::{Answer, Call, Error, ErrorKind, News, Reply, Request, VERSION};
-use crate::store::Home;
+use crate::store::{Home, process};
 
 /// A pool answers within 0.2 s of its start even with ten thousand builds on disk; a busy machine gets the rest.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -166,7 +166,7 @@ pub async fn start(home: &Home) -> Result<UnixStream, Error> {
     let spawn = || -> io::Result<std::process::Child> {
         let output = home.open_pool_log()?;
         let errors = output.try_clone()?;
-        let mut command = Command::new(own_program()?);
+        let mut command = Command::new(process::own_program()?);
         command.args(["pool", "run"]).stdin(Stdio::null()).stdout(output).stderr(errors).current_dir("/");
         in_own_session(&mut command);
         command.spawn()
@@ -203,12 +203,6 @@ pub async fn start(home: &Home) -> Result<UnixStream, Error> {
         }
         tokio::time::sleep(START_POLL).await;
     }
-}
-
-/// This very program, even where its file was replaced by an upgrade.
-pub(super) fn own_program() -> io::Result<PathBuf> {
-    let path = std::env::current_exe()?;
-    Ok(if path.exists() { path } else { PathBuf::from("/proc/self/exe") })
 }
 
 /// Lets a process outlive us and our terminal.

@@ -30,7 +30,7 @@ use crate::domain::rule::Rule;
 use crate::domain::tree_path::TreePath;
 use crate::source::{Transport, checkout};
 use crate::store::builds;
-use crate::store::process::ProcessId;
+use crate::store::process::{self, ProcessId};
 use crate::store::settings::Settings;
 
 /// Starts the runner of a build on the builders that the scheduler chose, unless `abort` becomes true before.
@@ -220,7 +220,7 @@ fn host_of(image: &str) -> &str {
 /// its end of the pipe closes, the runner leaves without a trace, and no build ever has two.
 fn spawn(directory: &Path, docker_config: &Path, secret: Option<&str>) -> std::io::Result<ProcessId> {
     let errors = fs::OpenOptions::new().create(true).append(true).open(directory.join(runner::ERRORS))?;
-    let mut command = Command::new(client::own_program()?);
+    let mut command = Command::new(process::own_program()?);
     command
         .arg0("slipway")
         .arg("runner")

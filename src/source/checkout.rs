@@ -49,15 +49,6 @@ pub enum CheckoutError {
     },
 }
 
-/// A commit, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CommitInfo {
-    /// The first line of its message.
-    pub subject: String,
-    /// When it was committed, in seconds since 1970.
-    pub time: i64,
-}
-
 /// Writes the tree of exactly that commit (40 digits) into `dest`, which is made, or empty. Modes and symbolic links are kept;
 /// a submodule is an empty directory, for its commits are in another repository. Blocks, until `abort` becomes true.
 ///
@@ -82,23 +73,12 @@ pub fn checkout(repository: &Path, commit: &str, dest: &Path, abort: &AtomicBool
     repo.checkout_tree(found.as_object(), Some(&mut options)).map_err(git)
 }
 
-/// A commit's subject and time. Blocks.
-///
-/// # Errors
-/// When the repository does not open or has no such commit.
-pub fn commit_info(repository: &Path, commit: &str) -> Result<CommitInfo, CheckoutError> {
-    let repo = open_for_checkout(repository)?;
-    let found = find(&repo, repository, commit)?;
-    let subject = String::from_utf8_lossy(found.summary_bytes().unwrap_or_default()).into_owned();
-    Ok(CommitInfo { subject, time: found.time().seconds() })
-}
-
 /// The repository at exactly that path, not one above it.
 pub(super) fn open(path: &Path) -> Result<Repository, git2::Error> {
     Repository::open(path)
 }
 
-fn open_for_checkout(path: &Path) -> Result<Repository, CheckoutError> {
+pub(super) fn open_for_checkout(path: &Path) -> Result<Repository, CheckoutError> {
     open(path).map_err(|error| CheckoutError::Open {
         path: path.into(),
         reason: match error.code() {
@@ -111,7 +91,7 @@ fn open_for_checkout(path: &Path) -> Result<Repository, CheckoutError> {
     })
 }
 
-fn find<'r>(repo: &'r Repository, path: &Path, commit: &str) -> Result<git2::Commit<'r>, CheckoutError> {
+pub(super) fn find<'r>(repo: &'r Repository, path: &Path, commit: &str) -> Result<git2::Commit<'r>, CheckoutError> {
     let missing = || CheckoutError::NoCommit { path: path.into(), commit: commit.into() };
     // A short id is filled up with zeros by libgit2: it would be another commit.
     let id = Some(commit).filter(|commit| commit.len() == 40).and_then(|commit| Oid::from_str(commit).ok());

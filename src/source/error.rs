@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use git2::{ErrorClass, ErrorCode};
+use serde::{Deserialize, Serialize};
 
 use super::url::{SourceUrl, Transport};
 
 /// What kind of trouble it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// There is no such repository, or none that these credentials show.
     NotFound,
@@ -26,7 +27,7 @@ pub enum Kind {
 }
 
 /// A source that can't be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("cannot read the source {url}: {reason}; {advice}")]
 pub struct SourceError {
     /// What kind of trouble it is.

@@ -218,6 +218,16 @@ impl SourceUrl {
         place(self) == place(other)
     }
 
+    /// The repository's path on its server, as it stands in the URL; none for local paths.
+    pub fn remote_path(&self) -> Option<String> {
+        (self.transport != Transport::Local).then(|| self.path.to_string_lossy().into_owned())
+    }
+
+    /// Whether what is sent to it can be read on the way: it goes over plain http, and leaves this machine.
+    pub fn is_in_the_open(&self) -> bool {
+        self.transport == Transport::Http && !is_loopback(self.host().unwrap_or_default())
+    }
+
     /// BuildKit's git context of a commit and a directory: `URL#COMMIT:DIR`. None for local paths, which BuildKit can't reach:
     /// these are checked out and sent.
     ///
@@ -248,6 +258,12 @@ impl fmt::Display for SourceUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// Whether a host is this machine; IPv6 addresses are in brackets.
+pub fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    address.map_or_else(|_| host.eq_ignore_ascii_case("localhost"), |address| address.is_loopback())
 }
 
 fn form(text: &str, what: &str) -> UrlError {
@@ -303,6 +319,14 @@ mod tests {
         assert!(!same("https://host/acme/api", "https://other/acme/api"));
         assert!(!same("https://host/acme/api", "https://host/acme/apis"));
         assert!(!same("/host/acme/api", "https://host/acme/api"));
+    }
+
+    #[test]
+    fn what_leaves_this_machine_over_plain_http_is_in_the_open() {
+        let open = |url: &str| parsed(url).is_in_the_open();
+        assert!(open("http://host/a") && open("http://localhost.example/a") && open("http://10.0.0.1/a"));
+        assert!(!open("http://localhost:3000/a") && !open("http://[::1]/a") && !open("http://127.8.0.1/a"));
+        assert!(!open("https://host/a") && !open("git@host:a") && !open("/srv/a"));
     }
 
     #[test]

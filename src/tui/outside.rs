@@ -17,7 +17,7 @@ use crate::domain::build::{BuildId, BuildState};
 use crate::domain::rule::Rule;
 use crate::pool::client;
 use crate::protocol::{Entity, Request, SaveMode};
-use crate::source::refs::{Refs, RemoteRef};
+use crate::source::{Refs, RemoteRef};
 use crate::store::settings::Settings;
 use crate::store::{Home, builds, edit};
 

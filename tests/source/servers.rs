@@ -5,12 +5,14 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Response, Uri, header};
+use tokio::io::AsyncWriteExt as _;
 
 /// Runs git away from anyone's configuration, and returns what it prints.
 pub fn git(dir: &Path, args: &[&str]) -> String {
@@ -177,6 +179,54 @@ pub fn hanging_up() -> u16 {
     port
 }
 
+/// A server that sends a byte now and then, for ever, and tells when the other side hangs up.
+pub struct Trickling {
+    pub port: u16,
+    pub hung_up: mpsc::Receiver<()>,
+}
+
+pub fn trickling() -> Trickling {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, hung_up) = mpsc::channel();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut asked = [0; 4];
+            let _ = stream.read_exact(&mut asked);
+            // The beginning of an answer as long as can be, in the other side's own protocol.
+            let begin: &[u8] = match &asked {
+                b"GET " => b"HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\nX-Slow: ",
+                b"SSH-" => b"",
+                _ => b"fff0",
+            };
+            let _ = stream.write_all(begin);
+            while stream.write_all(b"a").is_ok() {
+                thread::sleep(Duration::from_millis(20));
+            }
+            if tell.send(()).is_err() {
+                return;
+            }
+        }
+    });
+    Trickling { port, hung_up }
+}
+
+/// A server that says this to whoever asks, whatever is asked, and hangs up.
+pub fn saying(words: &[u8]) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let words = words.to_owned();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut asked = [0; 1024];
+            let _ = stream.read(&mut asked);
+            let _ = stream.write_all(&words);
+            let _ = stream.shutdown(Shutdown::Write);
+        }
+    });
+    port
+}
+
 #[derive(Clone)]
 struct Backend {
     root: PathBuf,
@@ -211,9 +261,9 @@ async fn serve(
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
-) -> Response<String> {
+) -> Response<Body> {
     let answer = |status: u16, name: header::HeaderName, value: &str, body: &str| {
-        Response::builder().status(status).header(name, value).body(body.to_owned()).unwrap()
+        Response::builder().status(status).header(name, value).body(Body::from(body.to_owned())).unwrap()
     };
     if let Some(to) = uri.path().strip_prefix("/away/") {
         let (port, path) = to.split_once('/').unwrap();
@@ -234,10 +284,14 @@ async fn serve(
     command.arg("http-backend").env("GIT_PROJECT_ROOT", &backend.root).env("GIT_HTTP_EXPORT_ALL", "1");
     command.env("PATH_INFO", uri.path()).env("QUERY_STRING", uri.query().unwrap_or_default());
     command.env("REQUEST_METHOD", method.as_str()).env("REMOTE_USER", "kim").env("REMOTE_ADDR", "127.0.0.1");
-    assert!(body.is_empty(), "refs are listed with GET alone");
-    let output = command.stdin(Stdio::null()).output().await.unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    if let Some(kind) = headers.get(header::CONTENT_TYPE) {
+        command.env("CONTENT_TYPE", kind.to_str().unwrap()).env("CONTENT_LENGTH", body.len().to_string());
+    }
+    let mut backend = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    backend.stdin.take().unwrap().write_all(&body).await.unwrap();
+    let output = backend.wait_with_output().await.unwrap().stdout;
+    let end = output.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    let (head, body) = (std::str::from_utf8(&output[..end]).unwrap(), output[end + 4..].to_vec());
     let mut response = Response::builder();
     for (name, value) in head.lines().filter_map(|line| line.split_once(": ")) {
         response = match name {
@@ -245,7 +299,7 @@ async fn serve(
             _ => response.header(name, value),
         };
     }
-    response.body(body.to_owned()).unwrap()
+    response.body(Body::from(body)).unwrap()
 }
 
 /// TLS in front of a plain server, with a certificate of a CA of its own.

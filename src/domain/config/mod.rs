@@ -100,6 +100,10 @@ pub struct WebhookConfig {
     /// The address that is listened on, such as `127.0.0.1:8484`; absent: no webhooks are taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
+    /// The public address under which the platforms reach the listener, such as `https://build.example.com/hooks`; webhooks that
+    /// slipway registers go to `/PLATFORM` below it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// A file with the certificate and its chain in PEM; with `key`, TLS is spoken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<PathBuf>,

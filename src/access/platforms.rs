@@ -1,0 +1,128 @@
+//! The platforms' APIs, by the settings of a home and with the tokens that it keeps.
+
+use crate::domain::commit_status::CommitStatus;
+use crate::domain::push::CommitId;
+use crate::domain::repository::Source;
+use crate::domain::source_platform::SourcePlatform;
+use crate::protocol::{Error, ErrorKind};
+use crate::source::api::{Api, ApiError, Connector, Identity, Page, Reason, Registered};
+use crate::store::Home;
+use crate::store::secrets::Secrets;
+use crate::store::settings::Settings;
+
+use super::{sources, tokens};
+
+/// Who the token of a platform is, what it may do, what it lacks, and when it ends.
+///
+/// # Errors
+/// When there is no such platform, it has no API or no token, or it can't be reached or does not know the token.
+pub async fn check(home: &Home, settings: &Settings, name: &str) -> Result<Identity, Error> {
+    let platform = named(settings, name)?;
+    let (api, has_token) = api(home, name, platform).await?;
+    if !has_token {
+        let text =
+            format!("the platform {name:?} has no token; give it one: `slipway platform edit {name} --token-stdin`");
+        return Err(Error::new(ErrorKind::Usage, text));
+    }
+    api.identity().await.map_err(|error| error_of(&error))
+}
+
+/// The repositories that the token of a platform sees whose names contain `filter`; the first page, or the one that an earlier
+/// page's `next` names.
+///
+/// # Errors
+/// When there is no such platform, it has no API, or it can't be reached or refuses.
+pub async fn repositories(
+    home: &Home,
+    settings: &Settings,
+    name: &str,
+    filter: &str,
+    page: Option<&str>,
+) -> Result<Page, Error> {
+    let (api, _) = api(home, name, named(settings, name)?).await?;
+    api.repositories(filter, page).await.map_err(|error| error_of(&error))
+}
+
+/// Sets a status of a commit on the platform of a source.
+///
+/// # Errors
+/// When the source names no platform, the platform has no statuses, or it can't be reached or refuses. The kind is
+/// [`ErrorKind::Unreachable`] where the same may work later.
+pub async fn set_status(
+    home: &Home,
+    settings: &Settings,
+    source: &Source,
+    commit: &CommitId,
+    status: &CommitStatus,
+) -> Result<(), Error> {
+    let (name, platform) = of_source(settings, source)?;
+    let url = sources::parse_url(&source.url)?;
+    let (api, _) = api(home, name, platform).await?;
+    api.set_status(&url, commit, status).await.map_err(|error| error_of(&error))
+}
+
+/// Makes the webhook of a source's repository that sends to `url`, with the secret of its platform; one with the same URL is
+/// brought in line instead.
+///
+/// # Errors
+/// When the source names no platform, the platform has no webhook_secret, or it can't be reached or refuses.
+pub async fn register_webhook(
+    home: &Home,
+    settings: &Settings,
+    source: &Source,
+    url: &str,
+) -> Result<Registered, Error> {
+    let (name, platform) = of_source(settings, source)?;
+    let Some(secret) = &platform.webhook_secret else {
+        let text = format!(
+            "the platform {name:?} has no secret for its webhooks; make one: `slipway platform edit {name} --new-webhook-secret`"
+        );
+        return Err(Error::new(ErrorKind::Usage, text));
+    };
+    let secret = Secrets::at(home.secrets_dir()).resolve(secret).await.map_err(|error| {
+        Error::new(ErrorKind::Failed, format!("cannot have the secret of the webhooks of {name:?}: {error}"))
+    })?;
+    let address = sources::parse_url(&source.url)?;
+    let (api, _) = api(home, name, platform).await?;
+    api.register_webhook(&address, url, &secret).await.map_err(|error| error_of(&error))
+}
+
+/// The platform of that name.
+fn named<'a>(settings: &'a Settings, name: &str) -> Result<&'a SourcePlatform, Error> {
+    settings.platforms.get(name).ok_or_else(|| {
+        let text = format!("there is no platform {name:?}; `slipway platform list` shows them");
+        Error::new(ErrorKind::NotFound, text)
+    })
+}
+
+/// The platform that a source names.
+fn of_source<'a>(settings: &'a Settings, source: &'a Source) -> Result<(&'a str, &'a SourcePlatform), Error> {
+    let platform = sources::platform(settings, source)?;
+    match (&source.platform, platform) {
+        (Some(name), Some(platform)) => Ok((name, platform)),
+        _ => {
+            let text = format!("the source {} names no platform; give it one with --platform NAME", source.url);
+            Err(Error::new(ErrorKind::Usage, text))
+        }
+    }
+}
+
+/// A platform's API, and whether it has a token.
+async fn api(home: &Home, name: &str, platform: &SourcePlatform) -> Result<(Api, bool), Error> {
+    let token = tokens::of(home, name, platform).await?;
+    let has_token = token.is_some();
+    let api = Connector::new(platform).and_then(|connector| Api::new(&connector, platform, token));
+    Ok((api.map_err(|error| error_of(&error))?, has_token))
+}
+
+/// As the pool and the command line tell it.
+pub(crate) fn error_of(error: &ApiError) -> Error {
+    let kind = match &error.reason {
+        reason if reason.is_transient() => ErrorKind::Unreachable,
+        Reason::NotFound { .. } => ErrorKind::NotFound,
+        Reason::NoApi { .. } | Reason::Unsupported { .. } | Reason::PlainHttp => ErrorKind::Refused,
+        Reason::Setting(_) | Reason::NoRepository { .. } => ErrorKind::Usage,
+        _ => ErrorKind::Failed,
+    };
+    Error::new(kind, error.to_string())
+}

@@ -1,0 +1,147 @@
+//! Codeup of Yunxiao: its OpenAPI, version 1. The central edition has an organisation in every path, regional editions have none;
+//! it says neither what a token may do nor when it ends.
+
+use reqwest::{Method, Url};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::error::{ApiError, Reason};
+use super::http::Http;
+use super::{Found, Identity, Page, Registered, Webhook, at_most, github};
+use crate::domain::commit_status::CommitStatus;
+use crate::domain::push::CommitId;
+
+/// The header that its tokens go in.
+pub(super) const TOKEN: &str = "x-yunxiao-token";
+
+/// The host of the central edition's API.
+const CENTRAL: &str = "openapi-rdc.aliyuncs.com";
+
+/// A status's context, in characters.
+const LONGEST_CONTEXT: usize = 50;
+
+#[derive(Deserialize)]
+struct User {
+    username: Option<String>,
+    name: Option<String>,
+    id: Option<String>,
+}
+
+pub(super) async fn identity(http: &Http) -> Result<Identity, ApiError> {
+    let (user, _): (User, _) = http.get("read who the token is", &http.at(["platform", "user"])).await?;
+    Ok(Identity { login: user.username.or(user.id), name: user.name, ..Identity::default() })
+}
+
+/// The path of something of Codeup's.
+fn below<'a>(
+    http: &Http,
+    attempted: &str,
+    organization: Option<&'a str>,
+    rest: &[&'a str],
+) -> Result<Vec<&'a str>, ApiError> {
+    let mut path = vec!["codeup"];
+    match organization {
+        Some(organization) => path.extend(["organizations", organization]),
+        None if http.place() == CENTRAL => {
+            let text = "its organization is not set: give its id, which stands in the addresses of its repositories, with \
+                        --organization ID";
+            return Err(http.error(attempted, Reason::Setting(text.into())));
+        }
+        None => {}
+    }
+    path.extend(rest);
+    Ok(path)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Repository {
+    path_with_namespace: String,
+    http_url_to_repo: Option<String>,
+    web_url: Option<String>,
+    default_branch: Option<String>,
+    visibility: Option<String>,
+}
+
+pub(super) async fn repositories(
+    http: &Http,
+    attempted: &str,
+    organization: Option<&str>,
+    filter: &str,
+    page: Option<Url>,
+) -> Result<Page, ApiError> {
+    let first = || {
+        let mut query = vec![("page", "1"), ("perPage", "100"), ("orderBy", "path")];
+        if !filter.is_empty() {
+            query.push(("search", filter));
+        }
+        Ok(http.list(below(http, attempted, organization, &["repositories"])?, &query))
+    };
+    let url = page.map_or_else(first, Ok)?;
+    let (repositories, next) = http.get_page::<Repository>(attempted, &url).await?;
+    let found = |repository: Repository| {
+        let web = repository.web_url.unwrap_or_default();
+        Found {
+            name: repository.path_with_namespace,
+            // Older answers have only the page's address, which git takes with this ending.
+            url: repository.http_url_to_repo.unwrap_or_else(|| format!("{}.git", web.trim_end_matches(".git"))),
+            default_branch: repository.default_branch.filter(|branch| !branch.is_empty()),
+            private: repository.visibility.as_deref() != Some("public"),
+        }
+    };
+    Ok(Page { repositories: repositories.into_iter().map(found).collect(), next: next.map(String::from) })
+}
+
+pub(super) async fn set_status(
+    http: &Http,
+    attempted: &str,
+    organization: Option<&str>,
+    path: &[String],
+    commit: &CommitId,
+    status: &CommitStatus,
+) -> Result<(), ApiError> {
+    let (path, commit) = (path.join("/"), commit.to_string());
+    let url = http.at(below(http, attempted, organization, &["repositories", &path, "commits", &commit, "statuses"])?);
+    let body = json!({
+        "context": at_most(&status.context, LONGEST_CONTEXT), "state": github::state(status.state),
+        "description": status.description,
+    });
+    http.tell(attempted, Method::POST, &url, &body).await.map(drop)
+}
+
+#[derive(Deserialize)]
+struct Hook {
+    id: u64,
+    url: String,
+}
+
+/// A tag never comes as a push: it has an event of its own.
+pub(super) async fn register_webhook(
+    http: &Http,
+    attempted: &str,
+    organization: Option<&str>,
+    path: &[String],
+    hook: Webhook<'_>,
+) -> Result<Registered, ApiError> {
+    let path = path.join("/");
+    let hooks = http.at(below(http, attempted, organization, &["repositories", &path, "webhooks"])?);
+    let mut list = hooks.clone();
+    list.query_pairs_mut().extend_pairs([("page", "1"), ("perPage", "100")]);
+    let found = http.find::<Hook>(attempted, list, |found| found.url == hook.url).await?;
+    let body = json!({
+        "description": "slipway", "url": hook.url, "token": hook.secret.expose(), "pushEvents": true,
+        "tagPushEvents": true, "mergeRequestsEvents": false, "noteEvents": false, "enableSslVerification": true,
+    });
+    match found {
+        Some(found) => {
+            let id = found.id.to_string();
+            let url = http.at(below(http, attempted, organization, &["repositories", &path, "webhooks", &id])?);
+            http.tell(attempted, Method::PUT, &url, &body).await?;
+            Ok(Registered::Updated)
+        }
+        None => {
+            http.tell(attempted, Method::POST, &hooks, &body).await?;
+            Ok(Registered::Created)
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! What can go wrong with a platform's API, sorted by what a person has to do about it.
+
+use std::error::Error;
+
+use chrono::{DateTime, Utc};
+
+/// Something that was asked of a platform and did not work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot {attempted} on {place}: {reason}")]
+pub struct ApiError {
+    /// What was attempted: `list the repositories`.
+    pub attempted: String,
+    /// Where: the host of the API.
+    pub place: String,
+    /// Why it did not work.
+    pub reason: Reason,
+}
+
+/// Why a platform did not do what was asked. What stands in its own words is one line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// The kind of platform has no API that slipway knows.
+    #[error("{platform} has no API that slipway knows; choose the platform's own kind, or do it by hand")]
+    NoApi {
+        /// The kind.
+        platform: &'static str,
+    },
+    /// The API has no such thing.
+    #[error("the API of {platform} can't do that: {what}")]
+    Unsupported {
+        /// The kind.
+        platform: &'static str,
+        /// What it can't do, and what to do instead.
+        what: &'static str,
+    },
+    /// A setting of the platform is missing or wrong.
+    #[error("{0}")]
+    Setting(String),
+    /// The token would be sent in the open.
+    #[error(
+        "its token would go over plain http, where everyone on the way can read it; give the platform an https url, or \
+         say plain_http = true where the network is your own"
+    )]
+    PlainHttp,
+    /// The source does not lie on a platform of this kind.
+    #[error("{url} names no repository of {platform}; it should end in {form}")]
+    NoRepository {
+        /// The source.
+        url: String,
+        /// The kind.
+        platform: &'static str,
+        /// What the path of a repository looks like.
+        form: &'static str,
+    },
+    /// Status 401: nobody knows the token.
+    #[error(
+        "it does not know the token ({said}); give the platform a new one: `slipway platform edit NAME --token-stdin`"
+    )]
+    Unknown {
+        /// Its own words.
+        said: String,
+    },
+    /// Status 403: the token may not do that.
+    #[error("the token may not do that ({said}); give it the rights that `slipway platform check NAME` names")]
+    Forbidden {
+        /// Its own words.
+        said: String,
+    },
+    /// Status 404: there is no such thing, or none that this token is shown.
+    #[error("it has no such repository, commit or page, or does not show it to this token ({said})")]
+    NotFound {
+        /// Its own words.
+        said: String,
+    },
+    /// Too much was asked.
+    #[error("it was asked too often{}; slipway asks again later", until.map_or_else(String::new, |at| format!(", and answers again at {}", at.format("%H:%M:%S UTC"))))]
+    Limited {
+        /// When it answers again, where it says so.
+        until: Option<DateTime<Utc>>,
+    },
+    /// It refused in its own words.
+    #[error("it answered {status}: {said}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// Its own words.
+        said: String,
+    },
+    /// Status 5xx: it is out of order.
+    #[error("it is out of order ({status}: {said}); try again later")]
+    OutOfOrder {
+        /// The HTTP status.
+        status: u16,
+        /// Its own words.
+        said: String,
+    },
+    /// It was not reached: name, connection, time-out, TLS.
+    #[error("{0}; check the platform's url, ca and proxy, and the network")]
+    Network(String),
+    /// It answered with something else.
+    #[error("its answer is not what its documentation says: {0}; check that the platform's url and kind are right")]
+    Unreadable(String),
+    /// It sends us to another server, which is not given the token.
+    #[error(
+        "it redirects to {0}, which is not given the token; name that address as the platform's url if it is right"
+    )]
+    Elsewhere(String),
+    /// The person who was asked said no.
+    #[error("the person who was asked said no")]
+    Denied,
+    /// Nobody said yes in time.
+    #[error("nobody entered the code in time; begin anew")]
+    Expired,
+}
+
+impl Reason {
+    /// Whether the same request may well work later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Reason::Limited { .. } | Reason::OutOfOrder { .. } | Reason::Network(_))
+    }
+}
+
+/// An error with all its causes: the outer text of an HTTP client's error never says why, and may name a whole address.
+pub(super) fn causes(error: &reqwest::Error) -> String {
+    let mut causes = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    match (causes.is_empty(), error.is_timeout()) {
+        (_, true) => "no answer in time".to_owned(),
+        (true, false) => "the request can't be sent".to_owned(),
+        (false, false) => causes.join(": "),
+    }
+}
+
+/// So many characters of a platform's own words are shown.
+const SHOWN: usize = 300;
+
+/// A platform's own words in the body of an error, on one line. Each platform has another form; all are JSON objects.
+pub(super) fn words(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let words = match serde_json::from_slice::<serde_json::Value>(body) {
+        Ok(value) => {
+            let mut said = Vec::new();
+            collect(&value, &mut said);
+            said.join("; ")
+        }
+        Err(_) if text.trim_start().starts_with('<') => "a web page".to_owned(),
+        Err(_) => text.into_owned(),
+    };
+    let words: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    if words.is_empty() { "without a word".to_owned() } else { words.chars().take(SHOWN).collect() }
+}
+
+/// The texts that stand where the platforms put their words. GitLab nests them by field, Bitbucket in `error`, GitHub lists more.
+fn collect(value: &serde_json::Value, said: &mut Vec<String>) {
+    const WORDS: [&str; 8] =
+        ["message", "error", "error_description", "detail", "errors", "errorMessage", "errorCode", "code"];
+    match value {
+        serde_json::Value::String(text) if !text.is_empty() && !said.contains(text) => said.push(text.clone()),
+        serde_json::Value::Array(list) => list.iter().for_each(|value| collect(value, said)),
+        serde_json::Value::Object(fields) => {
+            let known: Vec<&serde_json::Value> = WORDS.iter().filter_map(|word| fields.get(*word)).collect();
+            if known.is_empty() {
+                fields.values().for_each(|value| collect(value, said));
+            } else {
+                known.into_iter().for_each(|value| collect(value, said));
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_platforms_words_are_found_in_its_errors() {
+        for (body, said) in [
+            (r#"{"message":"Bad credentials","documentation_url":"https://docs"}"#, "Bad credentials"),
+            (
+                r#"{"message":"Validation Failed","errors":[{"resource":"Hook","code":"custom","message":"Hook already exists"}]}"#,
+                "Validation Failed; Hook already exists; custom",
+            ),
+            (r#"{"message":{"url":["is blocked: URL is not allowed"]}}"#, "is blocked: URL is not allowed"),
+            (
+                r#"{"error":"insufficient_scope","error_description":"needs higher privileges","scope":"api"}"#,
+                "insufficient_scope; needs higher privileges",
+            ),
+            (r#"{"type":"error","error":{"message":"No such repo","detail":"a\nb"}}"#, "No such repo; a b"),
+            (
+                r#"{"errorCode":"SYSTEM_UNAUTHORIZED_ERROR","errorMessage":"无权限","requestId":"1"}"#,
+                "无权限; SYSTEM_UNAUTHORIZED_ERROR",
+            ),
+            ("<html><body>502</body></html>", "a web page"),
+            ("", "without a word"),
+            ("null", "without a word"),
+            ("over\x1b[2Jload", "over [2Jload"),
+        ] {
+            assert_eq!(words(body.as_bytes()), said, "{body}");
+        }
+        assert_eq!(words("x".repeat(5000).as_bytes()).len(), SHOWN);
+    }
+}

@@ -1,0 +1,56 @@
+//! Gitea and Forgejo: the REST API, version 1. It took much over from GitHub's, and says neither what a token may do nor when it
+//! ends.
+
+use reqwest::Url;
+
+use super::error::ApiError;
+use super::github::{Repository, User};
+use super::http::Http;
+use super::{Identity, Page, Registered, Webhook, github, has};
+use crate::domain::commit_status::CommitStatus;
+use crate::domain::push::CommitId;
+
+pub(super) async fn identity(http: &Http) -> Result<Identity, ApiError> {
+    #[derive(serde::Deserialize)]
+    struct Account {
+        #[serde(flatten)]
+        user: User,
+        full_name: Option<String>,
+    }
+    let (account, _): (Account, _) = http.get("read who the token is", &http.at(["user"])).await?;
+    let name = account.full_name.or(account.user.name).filter(|name| !name.is_empty());
+    Ok(Identity { login: Some(account.user.login), name, ..Identity::default() })
+}
+
+/// Gitea's search finds everyone's repositories; the list is the token's own, and has no search.
+pub(super) async fn repositories(
+    http: &Http,
+    attempted: &str,
+    filter: &str,
+    page: Option<Url>,
+) -> Result<Page, ApiError> {
+    let first = || http.list(["user", "repos"], &[("limit", "50"), ("page", "1")]);
+    let (repositories, next) = http.get_page::<Repository>(attempted, &page.unwrap_or_else(first)).await?;
+    let repositories = repositories.into_iter().map(Repository::found).filter(|found| has(&found.name, filter));
+    Ok(Page { repositories: repositories.collect(), next: next.map(String::from) })
+}
+
+pub(super) async fn set_status(
+    http: &Http,
+    attempted: &str,
+    path: &[String],
+    commit: &CommitId,
+    status: &CommitStatus,
+) -> Result<(), ApiError> {
+    github::set_status(http, attempted, path, commit, status).await
+}
+
+/// Pushes of tags are among Gitea's pushes.
+pub(super) async fn register_webhook(
+    http: &Http,
+    attempted: &str,
+    path: &[String],
+    hook: Webhook<'_>,
+) -> Result<Registered, ApiError> {
+    github::register(http, attempted, path, hook, "gitea").await
+}

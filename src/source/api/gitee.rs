@@ -1,0 +1,87 @@
+//! Gitee: the REST API, version 5. It says neither what a token may do nor when it ends, and has no statuses of commits.
+
+use reqwest::{Method, Url};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::error::ApiError;
+use super::github::User;
+use super::http::Http;
+use super::{Found, Identity, Page, Registered, Webhook};
+
+pub(super) async fn identity(http: &Http) -> Result<Identity, ApiError> {
+    let (user, _): (User, _) = http.get("read who the token is", &http.at(["user"])).await?;
+    Ok(Identity { login: Some(user.login), name: user.name, ..Identity::default() })
+}
+
+#[derive(Deserialize)]
+struct Repository {
+    full_name: String,
+    /// With `.git` at its end.
+    html_url: String,
+    default_branch: Option<String>,
+    #[serde(default)]
+    private: bool,
+    /// Only the members of an enterprise may read it.
+    #[serde(default)]
+    internal: bool,
+}
+
+pub(super) async fn repositories(
+    http: &Http,
+    attempted: &str,
+    filter: &str,
+    page: Option<Url>,
+) -> Result<Page, ApiError> {
+    let first = || {
+        let mut query = vec![("per_page", "100"), ("page", "1"), ("sort", "full_name")];
+        if !filter.is_empty() {
+            query.push(("q", filter));
+        }
+        http.list(["user", "repos"], &query)
+    };
+    let (repositories, next) = http.get_page::<Repository>(attempted, &page.unwrap_or_else(first)).await?;
+    let found = |repository: Repository| Found {
+        name: repository.full_name,
+        url: repository.html_url,
+        default_branch: repository.default_branch.filter(|branch| !branch.is_empty()),
+        private: repository.private || repository.internal,
+    };
+    Ok(Page { repositories: repositories.into_iter().map(found).collect(), next: next.map(String::from) })
+}
+
+#[derive(Deserialize)]
+struct Hook {
+    id: u64,
+    url: String,
+}
+
+/// `encryption_type` 1: the secret signs, and is not sent itself.
+pub(super) async fn register_webhook(
+    http: &Http,
+    attempted: &str,
+    path: &[String],
+    hook: Webhook<'_>,
+) -> Result<Registered, ApiError> {
+    let hooks = |id: Option<&str>| {
+        let parts = ["repos"].into_iter().chain(path.iter().map(String::as_str)).chain(["hooks"]).chain(id);
+        http.at(parts)
+    };
+    let mut list = hooks(None);
+    list.query_pairs_mut().extend_pairs([("per_page", "100"), ("page", "1")]);
+    let found = http.find::<Hook>(attempted, list, |found| found.url == hook.url).await?;
+    let body = json!({
+        "url": hook.url, "password": hook.secret.expose(), "encryption_type": 1,
+        "push_events": true, "tag_push_events": true,
+    });
+    match found {
+        Some(found) => {
+            http.tell(attempted, Method::PATCH, &hooks(Some(&found.id.to_string())), &body).await?;
+            Ok(Registered::Updated)
+        }
+        None => {
+            http.tell(attempted, Method::POST, &hooks(None), &body).await?;
+            Ok(Registered::Created)
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Speaking to a platform's API: where it is, who we are, how long it may take, and what its answers mean.
+//!
+//! The token goes to the API's own host and to nobody else, and over plain http only where that was allowed.
+
+use std::path::Path;
+use std::time::Duration;
+
+use chrono::Utc;
+use reqwest::header::{ACCEPT, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Certificate, Client, Method, Proxy, RequestBuilder, Response, StatusCode, Url, redirect};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::error::{ApiError, Reason, causes, words};
+use super::{limit, paging};
+use crate::domain::source_platform::SourcePlatform;
+use crate::source::url::is_loopback;
+use crate::store::secrets::Secret;
+
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long one request may take in all: somebody waits for it.
+const REQUEST: Duration = Duration::from_secs(30);
+/// The pauses before a question is asked again that failed for a reason that passes. What changes something is sent once.
+const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
+/// In bytes. A page of a hundred repositories has some 700 KB on GitHub, which says most.
+const LARGEST: usize = 8 * 1024 * 1024;
+/// A renamed repository is one step away; more are a loop.
+const REDIRECTS: usize = 4;
+/// A list that goes on after so many pages is no list of a repository's webhooks.
+const PAGES: usize = 50;
+
+/// How the API is told who we are.
+#[derive(Debug, Clone)]
+pub(super) enum Proof {
+    /// Nobody.
+    Nothing,
+    /// `Authorization: Bearer …`
+    Bearer(Secret),
+    /// HTTP's basic authentication.
+    Basic(String, Secret),
+    /// A header of the platform's own.
+    Header(&'static str, Secret),
+}
+
+/// What an API answered; its status is a success, or 304.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// The API of one platform, as one user.
+#[derive(Debug, Clone)]
+pub(super) struct Http {
+    client: Client,
+    /// Everything is below it; it ends in a slash.
+    base: Url,
+    proof: Proof,
+    /// What every request says, such as the API's version.
+    headers: HeaderMap,
+}
+
+/// A client that trusts the platform's CA and goes through its proxy. Making one is dear: it reads the system's CAs.
+pub(super) fn client(platform: &SourcePlatform) -> Result<Client, String> {
+    let stay = redirect::Policy::custom(|attempt| {
+        let same = attempt.previous().last().is_some_and(|from| same_origin(from, attempt.url()));
+        if same && attempt.previous().len() <= REDIRECTS { attempt.follow() } else { attempt.stop() }
+    });
+    let mut client = Client::builder()
+        .connect_timeout(CONNECT)
+        .timeout(REQUEST)
+        .redirect(stay)
+        .user_agent(concat!("slipway/", env!("CARGO_PKG_VERSION")));
+    if let Some(ca) = &platform.ca {
+        for certificate in certificates(Path::new(ca))? {
+            client = client.add_root_certificate(certificate);
+        }
+    }
+    if let Some(proxy) = &platform.proxy {
+        let proxy = Proxy::all(proxy).map_err(|error| format!("its proxy {proxy:?} is no address: {error}"))?;
+        client = client.proxy(proxy);
+    }
+    client.build().map_err(|error| causes(&error))
+}
+
+fn certificates(file: &Path) -> Result<Vec<Certificate>, String> {
+    let shown = file.display();
+    let pem = std::fs::read(file).map_err(|error| format!("cannot read its CA certificates {shown}: {error}"))?;
+    let found = Certificate::from_pem_bundle(&pem).map_err(|error| format!("its CA file {shown}: {error}"))?;
+    if found.is_empty() { Err(format!("its CA file {shown} holds no certificate in PEM")) } else { Ok(found) }
+}
+
+/// Whether what is sent there could be read on the way, and that was not allowed.
+pub(super) fn open_secret(url: &Url, plain_http: bool) -> bool {
+    url.scheme() == "http" && !plain_http && !is_loopback(url.host_str().unwrap_or_default())
+}
+
+fn same_origin(one: &Url, other: &Url) -> bool {
+    one.origin() == other.origin()
+}
+
+impl Http {
+    /// Speaks to the API below `base`. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// When a proof would be sent over plain http that may not be.
+    pub(super) fn new(client: Client, mut base: Url, proof: Proof, plain_http: bool) -> Result<Http, Reason> {
+        if open_secret(&base, plain_http) && !matches!(proof, Proof::Nothing) {
+            return Err(Reason::PlainHttp);
+        }
+        if !base.path().ends_with('/') {
+            base.set_path(&format!("{}/", base.path()));
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        Ok(Http { client, base, proof, headers })
+    }
+
+    /// Says this with every request.
+    pub(super) fn saying(mut self, name: &'static str, value: &'static str) -> Http {
+        self.headers.insert(name, HeaderValue::from_static(value));
+        self
+    }
+
+    /// The host, for errors.
+    pub(super) fn place(&self) -> String {
+        let port = self.base.port().map(|port| format!(":{port}")).unwrap_or_default();
+        format!("{}{port}", self.base.host_str().unwrap_or_default())
+    }
+
+    /// The address of a thing, each part of its path encoded.
+    pub(super) fn at<S: AsRef<str>>(&self, path: impl IntoIterator<Item = S>) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        url
+    }
+
+    /// The address of a list, with its parameters.
+    pub(super) fn list<S: AsRef<str>>(&self, path: impl IntoIterator<Item = S>, query: &[(&str, &str)]) -> Url {
+        let mut url = self.at(path);
+        url.query_pairs_mut().extend_pairs(query);
+        url
+    }
+
+    /// The address of a page that an earlier answer named.
+    ///
+    /// # Errors
+    /// When it is not on this server: the token would go to another.
+    pub(super) fn page(&self, attempted: &str, url: &str) -> Result<Url, ApiError> {
+        match Url::parse(url) {
+            Ok(page) if same_origin(&page, &self.base) => Ok(page),
+            Ok(page) => Err(self.error(attempted, Reason::Elsewhere(shown(&page)))),
+            Err(_) => Err(self.error(attempted, Reason::Unreadable(format!("{url:?} is no address of a page")))),
+        }
+    }
+
+    /// Asks a question, again where that may help.
+    pub(super) async fn ask(&self, attempted: &str, url: &Url, headers: HeaderMap) -> Result<Answer, ApiError> {
+        let mut pauses = PAUSES.into_iter();
+        loop {
+            let request = self.client.get(url.clone()).headers(headers.clone());
+            match (self.send(attempted, request).await, pauses.next()) {
+                (Err(ApiError { reason: Reason::OutOfOrder { .. } | Reason::Network(_), .. }), Some(pause)) => {
+                    sleep(pause).await;
+                }
+                (answer, _) => return answer,
+            }
+        }
+    }
+
+    /// Asks a question whose answer is JSON.
+    pub(super) async fn get<T: DeserializeOwned>(&self, attempted: &str, url: &Url) -> Result<(T, Answer), ApiError> {
+        let answer = self.ask(attempted, url, HeaderMap::new()).await?;
+        Ok((self.read(attempted, &answer)?, answer))
+    }
+
+    /// One page of a list, and where the next one is.
+    pub(super) async fn get_page<T: DeserializeOwned>(
+        &self,
+        attempted: &str,
+        url: &Url,
+    ) -> Result<(Vec<T>, Option<Url>), ApiError> {
+        let (items, answer): (Vec<T>, Answer) = self.get(attempted, url).await?;
+        let next = paging::next(url, &answer.headers, items.len());
+        Ok((items, next))
+    }
+
+    /// The first thing of a list that is wanted, page by page.
+    pub(super) async fn find<T: DeserializeOwned>(
+        &self,
+        attempted: &str,
+        first: Url,
+        wanted: impl Fn(&T) -> bool,
+    ) -> Result<Option<T>, ApiError> {
+        let mut url = first;
+        for _ in 0..PAGES {
+            let (items, next) = self.get_page::<T>(attempted, &url).await?;
+            if let Some(found) = items.into_iter().find(&wanted) {
+                return Ok(Some(found));
+            }
+            match next {
+                Some(next) => url = self.page(attempted, next.as_str())?,
+                None => return Ok(None),
+            }
+        }
+        Err(self.error(attempted, Reason::Unreadable(format!("its list has no end after {PAGES} pages"))))
+    }
+
+    /// Changes something.
+    pub(super) async fn tell(
+        &self,
+        attempted: &str,
+        method: Method,
+        url: &Url,
+        body: &Value,
+    ) -> Result<Answer, ApiError> {
+        self.send(attempted, self.client.request(method, url.clone()).json(body)).await
+    }
+
+    /// The JSON of an answer.
+    pub(super) fn read<T: DeserializeOwned>(&self, attempted: &str, answer: &Answer) -> Result<T, ApiError> {
+        serde_json::from_slice(&answer.body).map_err(|error| {
+            let kind = answer.header("content-type").unwrap_or("something unnamed");
+            let what = if answer.body.trim_ascii_start().starts_with(b"<") {
+                format!("it is a web page ({kind})")
+            } else {
+                error.to_string()
+            };
+            self.error(attempted, Reason::Unreadable(what))
+        })
+    }
+
+    pub(super) fn error(&self, attempted: &str, reason: Reason) -> ApiError {
+        ApiError { attempted: attempted.into(), place: self.place(), reason }
+    }
+
+    async fn send(&self, attempted: &str, request: RequestBuilder) -> Result<Answer, ApiError> {
+        let request = request.headers(self.headers.clone());
+        let request = match &self.proof {
+            Proof::Nothing => request,
+            Proof::Bearer(token) => request.bearer_auth(token.expose()),
+            Proof::Basic(user, token) => request.basic_auth(user, Some(token.expose())),
+            Proof::Header(name, token) => {
+                let mut value = HeaderValue::from_str(token.expose()).map_err(|_| {
+                    let text = "its token has characters that no header can have; give it a new one";
+                    self.error(attempted, Reason::Setting(text.into()))
+                })?;
+                value.set_sensitive(true);
+                request.header(*name, value)
+            }
+        };
+        let answer = exchange(request).await.map_err(|reason| self.error(attempted, reason))?;
+        match refusal(&answer) {
+            Some(reason) => Err(self.error(attempted, reason)),
+            None => Ok(answer),
+        }
+    }
+}
+
+/// Sends a request and reads the whole answer, whatever it says.
+pub(super) async fn exchange(request: RequestBuilder) -> Result<Answer, Reason> {
+    let response = request.send().await.map_err(|error| Reason::Network(causes(&error)))?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    Ok(Answer { status, headers, body: body(response).await? })
+}
+
+async fn body(mut response: Response) -> Result<Vec<u8>, Reason> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| Reason::Network(cut(&error)))? {
+        if body.len() + chunk.len() > LARGEST {
+            return Err(Reason::Unreadable(format!("it has more than {LARGEST} bytes")));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn cut(error: &reqwest::Error) -> String {
+    format!("the answer was cut: {}", causes(error))
+}
+
+/// What an answer refuses; none where it is one that was hoped for.
+fn refusal(answer: &Answer) -> Option<Reason> {
+    let status = answer.status;
+    if status.is_success() || status == StatusCode::NOT_MODIFIED {
+        return None;
+    }
+    if status.is_redirection() {
+        let to = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or("nowhere");
+        return Some(Reason::Elsewhere(Url::parse(to).map_or_else(|_| to.to_owned(), |url| shown(&url))));
+    }
+    let said = words(&answer.body);
+    if let Some(until) = limit::limited(status, &answer.headers, &said, Utc::now()) {
+        return Some(Reason::Limited { until });
+    }
+    Some(match status {
+        StatusCode::UNAUTHORIZED => Reason::Unknown { said },
+        StatusCode::FORBIDDEN => Reason::Forbidden { said },
+        StatusCode::NOT_FOUND | StatusCode::GONE => Reason::NotFound { said },
+        _ if status.is_server_error() => Reason::OutOfOrder { status: status.as_u16(), said },
+        _ => Reason::Refused { status: status.as_u16(), said },
+    })
+}
+
+/// An address without what may be secret in it.
+fn shown(url: &Url) -> String {
+    format!("{}{}", url.origin().ascii_serialization(), url.path())
+}

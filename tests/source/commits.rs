@@ -1,0 +1,88 @@
+//! Commits of real sources: what they say and change, read where they are or fetched at depth 1.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use slipway::source::commits::Wanted;
+use slipway::source::{Access, Commit, Kind, SourceError};
+
+use super::servers::{Fixture, HttpBackend, git, git_daemon};
+use super::{speaking_git, token, url};
+
+/// Looks at `feature/x` of a fixture, compared with these commits.
+async fn look(
+    address: &str,
+    access: &Access,
+    store: &Path,
+    commit: &str,
+    since: &[&str],
+) -> Result<Commit, SourceError> {
+    let wanted = Wanted {
+        store: store.to_owned(),
+        reference: "refs/heads/feature/x".parse().unwrap(),
+        commit: commit.parse().unwrap(),
+        since: since.iter().map(|commit| commit.parse().unwrap()).collect(),
+    };
+    speaking_git().look(&url(address), access, wanted).await
+}
+
+/// What the second commit of a fixture changes.
+fn changes(fixture: &Fixture) -> BTreeMap<slipway::domain::push::CommitId, Vec<String>> {
+    BTreeMap::from([(fixture.first.parse().unwrap(), vec!["a.txt".to_owned(), "run.sh".into()])])
+}
+
+#[tokio::test]
+async fn a_local_commit_says_its_message_and_what_it_changes() {
+    let fixture = Fixture::new();
+    let store = fixture.dir.path().join("store");
+    let address = fixture.bare.display().to_string();
+    let found = look(&address, &Access::default(), &store, &fixture.second, &[&fixture.first]).await.unwrap();
+    assert_eq!(found.message, "The second\n");
+    assert_eq!(found.changed, changes(&fixture));
+    assert!(!store.exists(), "what is on this machine is not copied");
+    let gone = "f".repeat(40);
+    let found = look(&address, &Access::default(), &store, &fixture.second, &[&gone]).await.unwrap();
+    assert_eq!(found.changed, BTreeMap::new(), "nothing can be said of a commit that is gone");
+    let error = look(&address, &Access::default(), &store, &gone, &[]).await.unwrap_err();
+    assert_eq!(error.kind, Kind::NotFound, "{error}");
+}
+
+#[tokio::test]
+async fn a_commit_of_another_machine_is_compared_with_what_was_looked_at_before() {
+    let fixture = Fixture::new();
+    let daemon = git_daemon(fixture.dir.path());
+    let http = HttpBackend::start(fixture.dir.path()).await;
+    for (name, address, access) in [
+        ("git", format!("git://127.0.0.1:{}/api.git", daemon.port), Access::default()),
+        ("http", format!("http://127.0.0.1:{}/api.git", http.port), token("kim", "s3cret")),
+    ] {
+        let store = fixture.dir.path().join(name);
+        git(&fixture.bare, &["update-ref", "refs/heads/feature/x", &fixture.first]);
+        let found = look(&address, &access, &store, &fixture.first, &[]).await.unwrap();
+        assert_eq!(found.message, "The first\n\nwith a body\n", "{name}");
+        git(&fixture.bare, &["update-ref", "refs/heads/feature/x", &fixture.second]);
+        let found = look(&address, &access, &store, &fixture.second, &[&fixture.first]).await.unwrap();
+        assert_eq!(found.message, "The second\n", "{name}");
+        assert_eq!(found.changed, changes(&fixture), "{name}");
+        // Forced back, and looked at once more.
+        git(&fixture.bare, &["update-ref", "refs/heads/feature/x", &fixture.first]);
+        let found = look(&address, &access, &store, &fixture.first, &[&fixture.second]).await.unwrap();
+        assert_eq!(found.changed.len(), 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_is_no_tip_any_more_is_had_where_the_server_gives_it_out() {
+    let fixture = Fixture::new();
+    let daemon = git_daemon(fixture.dir.path());
+    let address = format!("git://127.0.0.1:{}/api.git", daemon.port);
+    git(&fixture.bare, &["branch", "-D", "trunk"]);
+    git(&fixture.bare, &["tag", "-d", "v1", "light"]);
+    let store = fixture.dir.path().join("refused");
+    let found = look(&address, &Access::default(), &store, &fixture.second, &[&fixture.first]).await.unwrap();
+    assert_eq!(found.changed, BTreeMap::new());
+    git(&fixture.bare, &["config", "uploadpack.allowReachableSHA1InWant", "true"]);
+    let store = fixture.dir.path().join("given-out");
+    let found = look(&address, &Access::default(), &store, &fixture.second, &[&fixture.first]).await.unwrap();
+    assert_eq!(found.changed, changes(&fixture));
+}
