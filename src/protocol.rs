@@ -355,8 +355,32 @@ pub struct PoolStatus {
     /// Where it takes webhooks, as a URL; none: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhooks: Option<String>,
+    /// Rules that failed too often to be built by themselves.
+    #[serde(default)]
+    pub paused: Vec<PausedRule>,
     /// Files that could not be read; the last good state of each stays in force.
     pub problems: Vec<String>,
+}
+
+/// A rule that failed too often to be built by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PausedRule {
+    /// Its repository.
+    pub repository: RepositoryPath,
+    /// Its name.
+    pub rule: String,
+    /// How often it failed in a row.
+    pub failures: u32,
+}
+
+impl std::fmt::Display for PausedRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let PausedRule { repository, rule, failures } = self;
+        write!(
+            f,
+            "rule {rule:?} of {repository} failed {failures} times in a row, so it is paused; change it, or build it by hand until it succeeds"
+        )
+    }
 }
 
 /// How a builder is.

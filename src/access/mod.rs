@@ -6,6 +6,7 @@ pub mod images;
 pub mod platforms;
 pub mod registries;
 pub mod sources;
+pub mod tokens;
 
 /// Who asks: the user's name on this machine.
 pub fn user() -> String {

@@ -7,10 +7,10 @@ use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Error, ErrorKind};
 use crate::source::api::{Api, ApiError, Connector, Identity, Page, Reason, Registered};
 use crate::store::Home;
-use crate::store::secrets::{Secret, Secrets};
+use crate::store::secrets::Secrets;
 use crate::store::settings::Settings;
 
-use super::sources;
+use super::{sources, tokens};
 
 /// Who the token of a platform is, what it may do, what it lacks, and when it ends.
 ///
@@ -109,22 +109,10 @@ fn of_source<'a>(settings: &'a Settings, source: &'a Source) -> Result<(&'a str,
 
 /// A platform's API, and whether it has a token.
 async fn api(home: &Home, name: &str, platform: &SourcePlatform) -> Result<(Api, bool), Error> {
-    let token = token(home, name, platform).await?;
+    let token = tokens::of(home, name, platform).await?;
     let has_token = token.is_some();
     let api = Connector::new(platform).and_then(|connector| Api::new(&connector, platform, token));
     Ok((api.map_err(|error| error_of(&error))?, has_token))
-}
-
-/// The token of a platform, where it has one.
-///
-/// # Errors
-/// When the secret that its settings name can't be had.
-pub async fn token(home: &Home, name: &str, platform: &SourcePlatform) -> Result<Option<Secret>, Error> {
-    let Some(reference) = &platform.token else { return Ok(None) };
-    let token = Secrets::at(home.secrets_dir()).resolve(reference).await;
-    let cannot =
-        |error| Error::new(ErrorKind::Failed, format!("cannot have the token of the platform {name:?}: {error}"));
-    token.map(Some).map_err(cannot)
 }
 
 /// As the pool and the command line tell it.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use super::tokens;
 use crate::domain::push::{CommitId, Ref};
 use crate::domain::repository::Source;
 use crate::domain::source_platform::SourcePlatform;
@@ -12,7 +13,6 @@ use crate::source::commits::Wanted;
 use crate::source::{Access, Commit, Credentials, Git, Kind, Refs, SourceError, SourceUrl};
 use crate::store::Home;
 use crate::store::process;
-use crate::store::secrets::Secrets;
 use crate::store::settings::Settings;
 
 /// A server that has not listed its refs by then is given up: somebody waits for the answer.
@@ -107,20 +107,20 @@ pub(super) fn platform<'a>(settings: &'a Settings, source: &Source) -> Result<Op
 /// How a source is reached: with the credentials of its platform.
 ///
 /// # Errors
-/// When there is no such platform, or its token can't be had.
+/// When there is no such platform, its token can't be had, or it would go over plain http and may not.
 pub async fn access(home: &Home, settings: &Settings, source: &Source) -> Result<Access, Error> {
-    let Some(platform) = platform(settings, source)? else {
+    let (Some(platform), Some(name)) = (platform(settings, source)?, &source.platform) else {
         return Ok(Access { timeout: LIST_LIMIT, ..Access::default() });
     };
-    let token = match &platform.token {
-        None => None,
-        Some(reference) => {
-            let token = Secrets::at(home.secrets_dir()).resolve(reference).await;
-            let cannot =
-                |error| Error::new(ErrorKind::Failed, format!("cannot have the token of {}: {error}", source.url));
-            Some(token.map_err(cannot)?)
-        }
-    };
+    let token = tokens::of(home, name, platform).await?;
+    if token.is_some() && !platform.plain_http && parse_url(&source.url)?.is_in_the_open() {
+        let text = format!(
+            "the token of the platform {name:?} is not sent to {}: over plain http everyone on the way can read it; name the source \
+             with https, or say plain_http = true in platforms/{name}.toml where the network is your own",
+            source.url
+        );
+        return Err(Error::new(ErrorKind::Refused, text));
+    }
     Ok(Access {
         credentials: Credentials {
             username: platform.username.clone().or_else(|| platform.kind.username().map(str::to_owned)),

@@ -2,6 +2,7 @@
 //!
 //! Everybody imports this room; it imports nobody. What is decided here is decided once: names, refs, rules, tags, states.
 
+pub mod base_image;
 pub mod build;
 pub mod builder;
 pub mod changed_files;
@@ -23,6 +24,7 @@ pub mod publish;
 pub mod push;
 pub mod repository;
 pub mod rule;
+pub mod rule_history;
 pub mod schedule;
 pub mod secret_ref;
 pub mod source_platform;

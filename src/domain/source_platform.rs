@@ -82,6 +82,11 @@ impl PlatformKind {
         !matches!(self, PlatformKind::Git | PlatformKind::Gitee | PlatformKind::AliyunCode)
     }
 
+    /// Whether `platform login` can have a token from it.
+    pub fn has_device_flow(self) -> bool {
+        matches!(self, PlatformKind::Github | PlatformKind::Gitlab)
+    }
+
     /// Whether it can tell of pushes by itself.
     pub fn has_webhooks(self) -> bool {
         !matches!(self, PlatformKind::Git | PlatformKind::AliyunCode)
@@ -167,6 +172,49 @@ impl SourcePlatform {
         if self.webhook_secret.is_some() && !self.kind.has_webhooks() {
             problems.push(format!("webhook_secret: {} sends no webhooks; leave it out", self.kind.title()));
         }
+        for (key, address) in [("url", &self.url), ("proxy", &self.proxy)] {
+            let Some(address) = address else { continue };
+            let rest = address.strip_prefix("https://").or_else(|| address.strip_prefix("http://"));
+            let host = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
+            match host {
+                None | Some("") => problems.push(format!("{key}: {address:?} is no http or https address")),
+                // They are shown and logged; a proxy's user and password go into HTTPS_PROXY of the pool instead.
+                Some(host) if host.contains('@') => {
+                    problems.push(format!(
+                        "{key}: it has credentials inside, where everyone would see them; take them out"
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        if self.oauth_client_id.is_some() && !self.kind.has_device_flow() {
+            problems.push(format!("oauth_client_id: {} has no device flow; leave it out", self.kind.title()));
+        }
         problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_a_scheme_and_no_credentials() {
+        let problems = |url: &str, proxy: &str| {
+            let mut platform = SourcePlatform::new(PlatformKind::Gitlab);
+            (platform.url, platform.proxy) = (Some(url.into()), Some(proxy.into()));
+            platform.problems()
+        };
+        assert_eq!(problems("https://gitlab.example.com/sub", "http://proxy:3128"), Vec::<String>::new());
+        let found = problems("gitlab.example.com", "http://kim:s3cret@proxy:3128");
+        assert!(found[0].starts_with("url: \"gitlab.example.com\" is no http"), "{found:?}");
+        assert!(found[1].starts_with("proxy: it has credentials inside") && !found[1].contains("s3cret"), "{found:?}");
+    }
+
+    #[test]
+    fn only_a_platform_with_a_device_flow_has_a_client_id() {
+        let platform = |kind| SourcePlatform { oauth_client_id: Some("id".into()), ..SourcePlatform::new(kind) };
+        assert!(platform(PlatformKind::Github).problems().is_empty());
+        assert_eq!(platform(PlatformKind::Gitee).problems().len(), 1);
     }
 }

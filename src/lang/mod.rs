@@ -1,8 +1,12 @@
 //! The languages that slipway speaks: the dashboard's texts are in `src/locales`; errors and reasons are English and translated
 //! where they are shown.
 
+mod command_line;
 mod translate;
 
+#[cfg(test)]
+pub(crate) use command_line::all_help;
+pub use command_line::{help, label};
 pub use translate::translate;
 
 use crate::domain::config::Language;

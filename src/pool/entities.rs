@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::builders;
 use super::enqueue::blocking;
 use super::state::Pool;
-use crate::access::registries;
+use crate::access::{registries, tokens};
 use crate::domain::builder::BuilderKind;
 use crate::domain::name::{self, NameKind, RepositoryPath};
 use crate::domain::namespace::Namespace;
@@ -105,7 +105,7 @@ fn secret_name(host: &str) -> String {
 
 /// The files under `secrets/` that a platform's token and the secret of its webhooks are kept in.
 fn platform_secrets(name: &str) -> [String; 2] {
-    [format!("platform-{name}"), format!("webhook-{name}")]
+    [tokens::file(name), format!("webhook-{name}")]
 }
 
 /// Managed builders would share one daemon, its directory and its sockets.
@@ -181,6 +181,7 @@ pub(super) async fn delete(pool: &Arc<Pool>, entity: EntityName) -> Result<(), E
             remove(move || {
                 atomic::remove(&home.repository_file(&path.namespace, &path.repository))?;
                 remove_directory(&home.image_layout(&path.namespace, &path.repository))?;
+                remove_directory(&home.git_dir(&path))?;
                 remove_directory(&home.cache_layout(&path.namespace, &path.repository, ""))
             })
             .await?;
@@ -224,6 +225,8 @@ pub(super) async fn delete(pool: &Arc<Pool>, entity: EntityName) -> Result<(), E
                     blocking(move || secrets.remove(&file).map_err(failed)).await?;
                 }
             }
+            let (secrets, renewal) = (Secrets::at(pool.home.secrets_dir()), tokens::renewal_file(&name));
+            blocking(move || secrets.remove(&renewal).map_err(failed)).await?;
         }
     }
     read_again(pool).await;

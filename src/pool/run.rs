@@ -11,11 +11,14 @@ use chrono::Utc;
 use rustix::fs::FlockOperation;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
+use super::past::Past;
 use super::schedule::{Decision, schedule};
 use super::state::{Pool, State};
-use super::{builders, enqueue, entities, hooks, notify, retention, server, watching};
+use super::{
+    base_images, builders, enqueue, entities, facts, hooks, notify, past, retention, scheduled, server, watching,
+};
 use crate::buildkit::daemon::in_use;
 use crate::domain::build::{BuildId, BuildState};
 use crate::domain::config::ByteSize;
@@ -91,9 +94,13 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
             webhooks: None,
             watch_problems: std::collections::BTreeMap::new(),
             untold: std::collections::BTreeMap::new(),
+            newest_push: std::collections::BTreeMap::new(),
+            looking: std::collections::BTreeMap::new(),
         }),
         admission: tokio::sync::Mutex::new(()),
         edits: tokio::sync::Mutex::new(()),
+        past: Past::default(),
+        looks: Semaphore::new(facts::AT_ONCE),
         woken: Notify::new(),
         changes: tokio::sync::watch::Sender::new(0),
         outgoing: notify::Outgoing::of_earlier(&home),
@@ -107,6 +114,8 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
     if let Err(error) = in_use::withdraw_stop_request(&pool.home.buildkit_dir()) {
         tracing::warn!("{error}");
     }
+    let finished = listing.ids.difference(&listing.open).copied().collect();
+    tokio::spawn(past::read(pool.clone(), finished));
     take_over(&pool, listing.open).await;
     builders::follow_settings(&pool);
 
@@ -118,7 +127,9 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
     let hooks = tokio::spawn(hooks::listen(pool.clone(), tell));
     let watcher = tokio::spawn(watching::watch(pool.clone(), told));
     let deliverer = tokio::spawn(notify::deliver(pool.clone()));
+    let clocks = [tokio::spawn(scheduled::follow(pool.clone())), tokio::spawn(base_images::follow(pool.clone()))];
     wait_for_end(&pool).await;
+    clocks.iter().for_each(tokio::task::JoinHandle::abort);
     scheduler.abort();
     hooks.abort();
     // It keeps what it has seen.

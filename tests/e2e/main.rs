@@ -16,5 +16,6 @@ mod publishing;
 mod sources;
 mod support;
 mod surviving;
+mod triggers;
 mod watching;
 mod webhooks;

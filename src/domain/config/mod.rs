@@ -73,6 +73,8 @@ pub struct PoolConfig {
     pub timeout: HumanDuration,
     /// How often each source is asked for what was pushed.
     pub poll: HumanDuration,
+    /// How often registries are asked whether base images changed, for the rules that follow them.
+    pub base_images: HumanDuration,
     /// How often a failure of the machinery is retried by itself.
     pub retries: u32,
     /// The wait before the first such retry; it doubles each time.
@@ -89,6 +91,7 @@ impl Default for PoolConfig {
             builds: None,
             timeout: HumanDuration::seconds(2 * 60 * 60),
             poll: HumanDuration::seconds(60),
+            base_images: HumanDuration::seconds(60 * 60),
             retries: 3,
             retry_delay: HumanDuration::seconds(5),
             pause_after: 10,
@@ -119,6 +122,10 @@ pub struct WebhookConfig {
     /// The address that is listened on, such as `127.0.0.1:8484`; absent: no webhooks are taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
+    /// The public address under which the platforms reach the listener, such as `https://build.example.com/hooks`; webhooks that
+    /// slipway registers go to `/PLATFORM` below it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// A file with the certificate and its chain in PEM; with `key`, TLS is spoken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<PathBuf>,

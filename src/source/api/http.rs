@@ -99,6 +99,11 @@ fn certificates(file: &Path) -> Result<Vec<Certificate>, String> {
     if found.is_empty() { Err(format!("its CA file {shown} holds no certificate in PEM")) } else { Ok(found) }
 }
 
+/// Whether what is sent there could be read on the way, and that was not allowed.
+pub(super) fn open_secret(url: &Url, plain_http: bool) -> bool {
+    url.scheme() == "http" && !plain_http && !is_loopback(url.host_str().unwrap_or_default())
+}
+
 fn same_origin(one: &Url, other: &Url) -> bool {
     one.origin() == other.origin()
 }
@@ -109,8 +114,7 @@ impl Http {
     /// # Errors
     /// When a proof would be sent over plain http that may not be.
     pub(super) fn new(client: Client, mut base: Url, proof: Proof, plain_http: bool) -> Result<Http, Reason> {
-        let open = base.scheme() == "http" && !plain_http && !is_loopback(base.host_str().unwrap_or_default());
-        if open && !matches!(proof, Proof::Nothing) {
+        if open_secret(&base, plain_http) && !matches!(proof, Proof::Nothing) {
             return Err(Reason::PlainHttp);
         }
         if !base.path().ends_with('/') {

@@ -5,6 +5,7 @@
 
 mod bitbucket;
 mod codeup;
+pub mod device;
 mod error;
 mod gitea;
 mod gitee;
@@ -130,6 +131,10 @@ impl Connector {
             reason: Reason::Setting(why),
         })
     }
+
+    fn client(&self) -> Client {
+        self.0.clone()
+    }
 }
 
 /// The API of a platform, as the owner of a token.
@@ -157,7 +162,7 @@ impl Api {
             (PlatformKind::Bitbucket, Some(token)) => bitbucket::proof(platform.username.as_deref(), token),
             (_, Some(token)) => Proof::Bearer(token),
         };
-        let http = Http::new(connector.0.clone(), base, proof, platform.plain_http);
+        let http = Http::new(connector.client(), base, proof, platform.plain_http);
         let mut http = http.map_err(|reason| fail(&host, reason))?;
         if platform.kind == PlatformKind::Github {
             http = http.saying("accept", github::MEDIA_TYPE).saying(github::VERSION.0, github::VERSION.1);

@@ -45,6 +45,19 @@ pub(super) fn api(platform: &SourcePlatform) -> Result<Url, Reason> {
     Ok(url)
 }
 
+/// Where the platform itself is, for people and their browsers: the base of its OAuth addresses.
+///
+/// # Errors
+/// When its url is none.
+pub(super) fn web(platform: &SourcePlatform) -> Result<Url, Reason> {
+    let makers = match platform.kind {
+        PlatformKind::Gitlab => "https://gitlab.com",
+        _ => "https://github.com",
+    };
+    let url = platform.url.as_deref().unwrap_or(makers);
+    Url::parse(url).map_err(|error| Reason::Setting(format!("its url is no address: {error}")))
+}
+
 /// What stands before the repositories' own paths: GitLab and Gitea may live below a path of a web server.
 pub(super) fn prefix(platform: &SourcePlatform) -> Vec<String> {
     let url = platform.url.as_deref().and_then(|url| Url::parse(url).ok());
