@@ -5,6 +5,7 @@ use crate::domain::push::CommitId;
 use crate::domain::repository::Source;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Error, ErrorKind};
+use crate::source::api::device::{DeviceFlow, Invitation, Tokens};
 use crate::source::api::{Api, ApiError, Connector, Identity, Page, Reason, Registered};
 use crate::store::Home;
 use crate::store::secrets::Secrets;
@@ -85,6 +86,46 @@ pub async fn register_webhook(
     let address = sources::parse_url(&source.url)?;
     let (api, _) = api(home, name, platform).await?;
     api.register_webhook(&address, url, &secret).await.map_err(|error| error_of(&error))
+}
+
+/// Where the webhooks of a platform go: below the public address that config.toml has.
+///
+/// # Errors
+/// When config.toml has none.
+pub fn webhook_url(settings: &Settings, name: &str) -> Result<String, Error> {
+    let url = settings.config.webhook.url.as_deref().map(|url| url.trim_end_matches('/'));
+    match url {
+        Some(url) if url.starts_with("https://") || url.starts_with("http://") => Ok(format!("{url}/{name}")),
+        Some(url) => {
+            let text = format!("webhook.url in config.toml is {url:?}; it must be an http or https address");
+            Err(Error::new(ErrorKind::Usage, text))
+        }
+        None => {
+            let text = "the platforms are not told where slipway listens: set webhook.url in config.toml to the address under \
+                        which they reach it, such as \"https://build.example.com\"";
+            Err(Error::new(ErrorKind::Usage, text))
+        }
+    }
+}
+
+/// Begins a login: asks a platform for a code that a person enters.
+///
+/// # Errors
+/// When there is no such platform, it has no device flow or no OAuth application, or it can't be reached.
+pub async fn invite(settings: &Settings, name: &str) -> Result<(DeviceFlow, Invitation), Error> {
+    let platform = named(settings, name)?;
+    let flow = Connector::new(platform).and_then(|connector| DeviceFlow::new(&connector, platform));
+    let flow = flow.map_err(|error| error_of(&error))?;
+    let invitation = flow.begin().await.map_err(|error| error_of(&error))?;
+    Ok((flow, invitation))
+}
+
+/// Waits until the person has entered the code.
+///
+/// # Errors
+/// When the person says no or nothing in time, or the platform breaks off.
+pub async fn logged_in(flow: &DeviceFlow, invitation: &Invitation) -> Result<Tokens, Error> {
+    flow.wait(invitation, tokio::time::sleep).await.map_err(|error| error_of(&error))
 }
 
 /// The platform of that name.

@@ -77,14 +77,19 @@ impl PlatformKind {
         }
     }
 
-    /// Whether it shows statuses beside commits.
-    pub fn has_statuses(self) -> bool {
-        !matches!(self, PlatformKind::Git | PlatformKind::Gitee | PlatformKind::AliyunCode)
+    /// Whether slipway knows an API of it.
+    pub fn has_api(self) -> bool {
+        !matches!(self, PlatformKind::Git | PlatformKind::AliyunCode)
     }
 
     /// Whether `platform login` can have a token from it.
     pub fn has_device_flow(self) -> bool {
         matches!(self, PlatformKind::Github | PlatformKind::Gitlab)
+    }
+
+    /// Whether it shows statuses beside commits.
+    pub fn has_statuses(self) -> bool {
+        !matches!(self, PlatformKind::Git | PlatformKind::Gitee | PlatformKind::AliyunCode)
     }
 
     /// Whether it can tell of pushes by itself.

@@ -93,9 +93,9 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
             blocked: None,
             webhooks: None,
             watch_problems: std::collections::BTreeMap::new(),
-            untold: std::collections::BTreeMap::new(),
             newest_push: std::collections::BTreeMap::new(),
             looking: std::collections::BTreeMap::new(),
+            untold: std::collections::BTreeMap::new(),
         }),
         admission: tokio::sync::Mutex::new(()),
         edits: tokio::sync::Mutex::new(()),
@@ -126,8 +126,8 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
     let (tell, told) = mpsc::channel(hooks::WAITING);
     let hooks = tokio::spawn(hooks::listen(pool.clone(), tell));
     let watcher = tokio::spawn(watching::watch(pool.clone(), told));
-    let deliverer = tokio::spawn(notify::deliver(pool.clone()));
     let clocks = [tokio::spawn(scheduled::follow(pool.clone())), tokio::spawn(base_images::follow(pool.clone()))];
+    let deliverer = tokio::spawn(notify::deliver(pool.clone()));
     wait_for_end(&pool).await;
     clocks.iter().for_each(tokio::task::JoinHandle::abort);
     scheduler.abort();

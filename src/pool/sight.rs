@@ -60,6 +60,13 @@ struct Found {
     subject: Option<String>,
 }
 
+impl Lately {
+    /// Nothing was told that a listing is to be compared with.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.before.is_empty() && self.pushed_at.is_empty()
+    }
+}
+
 impl Memory {
     /// What an earlier pool left.
     pub(super) fn new(home: Home, watched: Watched, ids: &[PushId]) -> Memory {
@@ -86,7 +93,7 @@ impl Memory {
         }
     }
 
-    /// Takes the refs of a source over: what moved is a push.
+    /// Takes the refs of a source over: what moved is a push. False where that could not be written down.
     pub(super) async fn take(
         &mut self,
         pool: &Arc<Pool>,
@@ -94,7 +101,7 @@ impl Memory {
         source: &Source,
         refs: &Refs,
         lately: &mut Lately,
-    ) {
+    ) -> bool {
         lately.before.retain(|(_, _, since)| since.elapsed() < LAG);
         let mut before: BTreeMap<Ref, Vec<Option<CommitId>>> = BTreeMap::new();
         for (reference, commit, _) in &lately.before {
@@ -106,7 +113,7 @@ impl Memory {
         let now = caught_up(listed, seen, &before);
         let told = std::mem::take(&mut lately.pushed_at);
         if seen == Some(&now) {
-            return;
+            return true;
         }
         let found = moved(seen, &now);
         let at = Utc::now();
@@ -114,7 +121,7 @@ impl Memory {
             Some(at) => Found { moved, at: *at, origin: Origin::Webhook, subject: None },
             None => Found { moved, at, origin: Origin::Poll, subject: None },
         });
-        self.record(pool, path, source, now, found.collect()).await;
+        self.record(pool, path, source, now, found.collect()).await
     }
 
     /// Takes a webhook's word over where that is enough; whether the source must be asked.

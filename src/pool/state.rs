@@ -57,12 +57,12 @@ pub(super) struct State {
     pub builders: BTreeMap<String, BuilderRuntime>,
     /// The sources that can't be watched now, and why.
     pub watch_problems: BTreeMap<String, String>,
-    /// Who can't be told of builds, of which repository ("": of all), and why.
-    pub untold: BTreeMap<(Receiver, String), String>,
     /// The newest push of each ref that was recorded.
     pub newest_push: BTreeMap<(RepositoryPath, Ref), PushId>,
     /// Held while the commits of a repository's source are looked at: they are kept in one place.
     pub looking: BTreeMap<RepositoryPath, Arc<tokio::sync::Mutex<()>>>,
+    /// Who can't be told of builds, of which repository ("": of all), and why.
+    pub untold: BTreeMap<(Receiver, String), String>,
     /// Where webhooks are taken.
     pub webhooks: Option<String>,
     /// Why nothing may start, such as a full disk.

@@ -14,6 +14,7 @@ pub mod schema;
 pub mod secrets;
 pub mod settings;
 pub mod shell;
+pub mod slice;
 pub mod watch;
 
 pub use home::Home;
