@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::build::{Build, BuildId};
 use crate::domain::builder::Builder;
 use crate::domain::config::RegistrySettings;
+use crate::domain::journal::PushId;
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
 use crate::domain::outline::Outline;
@@ -298,6 +299,9 @@ pub struct News {
     pub builds: Vec<Build>,
     /// Builds that are open no more: their records are final.
     pub ended: Vec<BuildId>,
+    /// Pushes that are new in the journal or were answered since the last news; none in the first.
+    #[serde(default)]
+    pub pushes: Vec<PushId>,
     /// How often the settings on disk were taken over: another number, and they are to be read again.
     pub settings_changes: u64,
 }

@@ -62,6 +62,18 @@ pub enum Origin {
     Webhook,
 }
 
+impl PushRecord {
+    /// What the rules made of it that its ref is one of, in the order of the rules.
+    pub fn answers_of_matching(&self) -> impl Iterator<Item = &Answer> {
+        self.answers.iter().filter(|answer| answer.verdict != Verdict::NoMatch)
+    }
+
+    /// The builds that were started for it, or were there already, in the order of the rules.
+    pub fn builds(&self) -> impl Iterator<Item = BuildId> {
+        self.answers.iter().filter_map(|answer| answer.build)
+    }
+}
+
 impl Origin {
     /// As TOML has it.
     pub fn word(self) -> &'static str {
@@ -222,6 +234,29 @@ pub fn refusal(repository: &Repository, rule: &super::rule::Rule, reference: &Re
         return Some((Verdict::AutoOff, "auto of the rule is off".to_owned()));
     }
     None
+}
+
+/// A push to `acme/api`, built by its rule, for tests.
+#[cfg(test)]
+pub(crate) fn sample() -> PushRecord {
+    let build = super::build::sample();
+    PushRecord {
+        id: PushId(7),
+        repository: build.path(),
+        reference: build.reference.clone(),
+        commit: build.commit.clone(),
+        before: None,
+        pushed_at: build.pushed_at,
+        origin: Origin::Poll,
+        subject: None,
+        answers: vec![Answer {
+            rule: build.rule.name.clone(),
+            verdict: Verdict::Built,
+            build: Some(build.id),
+            reason: format!("build {}", build.id),
+        }],
+        settled: true,
+    }
 }
 
 #[cfg(test)]

@@ -279,6 +279,13 @@ impl Rule {
         Ok((kind, matcher))
     }
 
+    /// Whether a ref is one of the rule's; of a rule that is not valid, none is.
+    pub fn is_for(&self, reference: &Ref) -> bool {
+        let matching =
+            |(kind, matcher): (RefKind, Matcher)| kind == reference.kind && matcher.captures(&reference.name).is_some();
+        self.matcher().is_ok_and(matching)
+    }
+
     /// The tags that a push gets; none where the rule does not match it.
     ///
     /// # Errors

@@ -81,6 +81,20 @@ impl Schedule {
         let next = cron.find_next_occurrence(&after.with_timezone(&zone), false);
         next.map(|next| next.with_timezone(&Utc)).map_err(|_| ScheduleError::Never { cron: self.cron.clone() })
     }
+
+    /// The first `count` times after `after` that fit, in the schedule's own zone.
+    ///
+    /// # Errors
+    /// When the expression or the zone can't be read, or nothing ever fits.
+    pub fn upcoming(&self, after: DateTime<Utc>, count: usize) -> Result<Vec<DateTime<Tz>>, ScheduleError> {
+        let zone = Tz::from_str(&self.time_zone).map_err(|_| ScheduleError::Zone { zone: self.time_zone.clone() })?;
+        let (mut times, mut at) = (Vec::with_capacity(count), after);
+        for _ in 0..count {
+            at = self.next(at)?;
+            times.push(at.with_timezone(&zone));
+        }
+        Ok(times)
+    }
 }
 
 #[cfg(test)]
@@ -107,6 +121,14 @@ mod tests {
         let first = next("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00Z").unwrap();
         assert_eq!(first, "2026-10-25T00:30:00Z");
         assert!(next("30 2 * * *", "Europe/Berlin", &first).unwrap().starts_with("2026-10-26"));
+    }
+
+    #[test]
+    fn the_next_times_are_told_in_the_schedules_own_zone() {
+        let schedule = Schedule { cron: "0 3 * * 1-5".into(), time_zone: "Asia/Shanghai".into() };
+        let times = schedule.upcoming("2026-11-26T10:00:00Z".parse().unwrap(), 3).unwrap();
+        let told: Vec<String> = times.iter().map(|at| at.format("%a %m-%d %H:%M").to_string()).collect();
+        assert_eq!(told, ["Fri 11-27 03:00", "Mon 11-30 03:00", "Tue 12-01 03:00"]);
     }
 
     #[test]

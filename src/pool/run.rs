@@ -89,6 +89,7 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
             settings_changes: 0,
             open: std::collections::BTreeMap::new(),
             next_id: listing.ids.last().map_or(1, |id| id.0 + 1),
+            written: super::news::Written::default(),
             builders: std::collections::BTreeMap::new(),
             blocked: None,
             webhooks: None,

@@ -15,7 +15,7 @@ use crate::domain::push::Push;
 use crate::domain::rule::{Rule, Supersede};
 use crate::domain::rule_history::RuleHistory;
 use crate::protocol::{Error, ErrorKind, PausedRule, Reply};
-use crate::store::{Home, builds, pushes};
+use crate::store::{builds, pushes};
 
 /// A build that could not be queued is tried again after the first time, and then less and less often, down to the second.
 const QUEUE_AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(5 * 60));
@@ -27,7 +27,7 @@ pub(super) async fn settle(pool: Arc<Pool>, mut push: PushRecord) {
     let repository = pool.state().settings.repositories.get(&push.repository).cloned();
     let Some(repository) = repository else {
         push.settled = true;
-        write_down(&pool.home, &push).await;
+        write_down(&pool, &push).await;
         return;
     };
     let built = builds_of(&pool, &push);
@@ -74,7 +74,7 @@ pub(super) async fn settle(pool: Arc<Pool>, mut push: PushRecord) {
         .collect();
     tracing::info!("push {} of {} to {}: {}", push.id, push.reference, push.repository, answers.join("; "));
     // Where it can't be written, the next pool finds the builds by the push that they name.
-    write_down(&pool.home, &push).await;
+    write_down(&pool, &push).await;
 }
 
 /// Queues the build of a push. What fails for no fault of the push's, such as a full disk, is tried again; none where the pool
@@ -150,12 +150,16 @@ fn supersede(pool: &Pool, newer: &Build) {
     }
 }
 
-/// Writes a push into the journal; whether it is there.
-pub(super) async fn write_down(home: &Home, push: &PushRecord) -> bool {
-    let (home, push) = (home.clone(), push.clone());
+/// Writes a push into the journal, and lets clients know; whether it is there.
+pub(super) async fn write_down(pool: &Pool, push: &PushRecord) -> bool {
+    let (home, push) = (pool.home.clone(), push.clone());
     let id = push.id;
     match tokio::task::spawn_blocking(move || pushes::record(&home, &push)).await {
-        Ok(Ok(())) => return true,
+        Ok(Ok(())) => {
+            pool.state().written.add(id);
+            pool.tell_watchers();
+            return true;
+        }
         Ok(Err(error)) => tracing::error!("push {id} can't be recorded: {error}"),
         Err(error) => tracing::error!("an internal task failed: {error}"),
     }

@@ -182,7 +182,7 @@ impl Memory {
                 settled: false,
             };
             self.next_id += 1;
-            if !settling::write_down(&self.home, &push).await {
+            if !settling::write_down(pool, &push).await {
                 // All of them are seen again when the source is asked next.
                 for push in &written {
                     let _ = pushes::remove(&self.home, push.id);

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use super::builders::BuilderRuntime;
+use super::news::Written;
 use super::notify::Outgoing;
 use super::past::Past;
 use super::schedule::{BuilderView, Decision, PoolView, Waiting};
@@ -54,6 +55,8 @@ pub(super) struct State {
     /// The builds that are not final.
     pub open: BTreeMap<BuildId, Entry>,
     pub next_id: u64,
+    /// What was written into the journal of pushes lately.
+    pub written: Written,
     pub builders: BTreeMap<String, BuilderRuntime>,
     /// The sources that can't be watched now, and why.
     pub watch_problems: BTreeMap<String, String>,

@@ -15,6 +15,7 @@ use super::place::{Pane, Place};
 use super::theme::Theme;
 use super::view::Areas;
 use crate::domain::build::{BuildId, BuildState};
+use crate::domain::journal::PushRecord;
 use crate::domain::name::RepositoryPath;
 use crate::domain::repository::Repository;
 use crate::domain::rule::Rule;
@@ -60,6 +61,8 @@ pub struct Lists {
     pub tags: List,
     /// Builders.
     pub builders: List,
+    /// Pushes.
+    pub pushes: List,
 }
 
 /// The dashboard.
@@ -211,6 +214,7 @@ impl App {
             Pane::Builds => Some(&self.lists.builds),
             Pane::Tags => Some(&self.lists.tags),
             Pane::Builders => Some(&self.lists.builders),
+            Pane::Pushes => Some(&self.lists.pushes),
             Pane::Log => None,
         }
     }
@@ -224,6 +228,7 @@ impl App {
             Pane::Builds => Some(&mut self.lists.builds),
             Pane::Tags => Some(&mut self.lists.tags),
             Pane::Builders => Some(&mut self.lists.builders),
+            Pane::Pushes => Some(&mut self.lists.pushes),
             Pane::Log => None,
         }
     }
@@ -238,8 +243,17 @@ impl App {
         self.data.builds.get(&self.lists.builds.build()?)
     }
 
-    /// The repository that actions are about: the selected one, else that of the selected build.
+    /// The selected push.
+    pub fn selected_push(&self) -> Option<&PushRecord> {
+        self.data.pushes.get(&self.lists.pushes.push()?)
+    }
+
+    /// The repository that actions are about: among pushes, the selected push's; else the selected one, else that of the selected
+    /// build.
     pub fn repository_in_question(&self) -> Option<RepositoryPath> {
+        if let Some(push) = self.selected_push().filter(|_| self.focus == Pane::Pushes) {
+            return Some(push.repository.clone());
+        }
         self.selected_repository().or_else(|| Some(self.selected_build()?.path.clone()))
     }
 
@@ -263,6 +277,13 @@ impl App {
         Some((path, rule?))
     }
 
+    /// The rules of a push's repository, as they are now, that its ref is one of.
+    pub fn rules_for(&self, push: &PushRecord) -> Vec<&str> {
+        let rules = self.repository(&push.repository).map(|repository| repository.rules.as_slice()).unwrap_or_default();
+        let matching = rules.iter().filter(|rule| rule.is_for(&push.reference));
+        matching.map(|rule| rule.name.as_str()).collect()
+    }
+
     /// Why something can be done to none of the builds that it would be done to.
     fn forbidden_for_builds(&self, fits: impl Fn(BuildState) -> bool, why: &str) -> Option<String> {
         let builds = self.lists.builds.builds();
@@ -282,6 +303,10 @@ impl App {
             Action::BuildNow => match self.rule_in_question() {
                 None => Some(self.text("action_forbidden.no_rule")),
                 Some((_, rule)) => rule.build_now_ref().err().map(|error| self.translated(&error.reason)),
+            },
+            Action::Replay if self.focus == Pane::Pushes => match self.selected_push() {
+                None => Some(self.text("action_forbidden.no_push")),
+                Some(push) => self.rules_for(push).is_empty().then(|| self.text("action_forbidden.no_rule_matches")),
             },
             Action::Replay => self.rule_in_question().is_none().then(|| self.text("action_forbidden.no_rule")),
             Action::Cancel => self.forbidden_for_builds(|state| !state.is_final(), "action_forbidden.ended"),

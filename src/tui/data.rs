@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::access::images::TagInfo;
 use crate::domain::build::{Build, BuildId, BuildState, Image, Trigger};
+use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::{CommitId, Ref};
 use crate::domain::step::{Step, StepState, progress};
@@ -130,6 +131,10 @@ pub struct Data {
     pub unread: usize,
     /// Records that can't be read, each with the reason.
     pub unreadable: BTreeMap<BuildId, String>,
+    /// The journal, as far as it is read.
+    pub pushes: BTreeMap<PushId, PushRecord>,
+    /// How many pushes on disk are not read yet.
+    pub unread_pushes: usize,
     /// How far the steps of a build are, where somebody looked.
     pub progress: BTreeMap<BuildId, Progress>,
     /// When waiting builds will start, as past ones let expect.
@@ -149,6 +154,10 @@ pub struct Data {
 pub struct Learnt {
     /// Builds that ended: their records are to be read.
     pub ended: Vec<BuildId>,
+    /// Pushes that are new or were answered: they are to be read.
+    pub pushes: Vec<PushId>,
+    /// What was written into the journal while the pool could not tell of it is to be read.
+    pub journal: bool,
     /// The settings are to be read again.
     pub settings: bool,
 }
@@ -166,11 +175,12 @@ impl Data {
         for build in &news.builds {
             self.builds.insert(build.id, BuildRow::from(build));
         }
+        let journal = self.link != Link::Connected;
         let settings = self.settings_changes != Some(news.settings_changes) || self.link != Link::Connected;
         self.status = Some(news.status);
         self.link = Link::Connected;
         self.settings_changes = Some(news.settings_changes);
-        Learnt { ended: ended.into_iter().collect(), settings }
+        Learnt { ended: ended.into_iter().collect(), pushes: news.pushes, journal, settings }
     }
 
     /// Takes over what was read from disk. What the pool says of an open build is newer than its record.
@@ -183,6 +193,21 @@ impl Data {
                 }
             }
         }
+    }
+
+    /// Takes over what was read of the journal. What became of a push does not change any more.
+    pub fn read_pushes(&mut self, records: Vec<PushRecord>) {
+        for record in records {
+            let settled = self.pushes.get(&record.id).is_some_and(|known| known.settled);
+            if record.settled || !settled {
+                self.pushes.insert(record.id, record);
+            }
+        }
+    }
+
+    /// The pushes whose rules are still being asked, as far as it is known here.
+    pub fn unsettled(&self) -> Vec<PushId> {
+        self.pushes.values().filter(|push| !push.settled).map(|push| push.id).collect()
     }
 
     /// The last build of a repository, or of one of its rules.
@@ -220,5 +245,24 @@ mod tests {
         assert_eq!(data.builds[&sample().id].state, BuildState::Running);
         data.read(vec![BuildRow::from(&Build { state: BuildState::Succeeded, ..sample() })]);
         assert_eq!(data.builds[&sample().id].state, BuildState::Succeeded);
+    }
+    #[test]
+    fn a_push_that_was_answered_is_never_shown_as_unanswered_again() {
+        let mut data = Data::default();
+        let push = |settled| PushRecord { settled, ..crate::domain::journal::sample() };
+        data.read_pushes(vec![push(false)]);
+        assert_eq!(data.unsettled(), [push(false).id]);
+        data.read_pushes(vec![push(true)]);
+        data.read_pushes(vec![push(false)]);
+        assert_eq!(data.unsettled(), []);
+    }
+
+    #[test]
+    fn what_was_pushed_while_the_pool_was_away_is_read_when_it_is_back() {
+        let mut data = Data::default();
+        assert!(data.learn(news(Vec::new(), Vec::new())).journal);
+        assert!(!data.learn(news(Vec::new(), Vec::new())).journal);
+        data.link = Link::Lost("killed".into());
+        assert!(data.learn(news(Vec::new(), Vec::new())).journal);
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::domain::build::BuildId;
+use crate::domain::journal::PushId;
 use crate::domain::name::RepositoryPath;
 use crate::domain::repository::{Repository, Source};
 use crate::protocol::{Entity, Request};
@@ -23,6 +24,15 @@ pub enum Effect {
     ReadSettings,
     /// Read the records of these builds again.
     ReadRecords(Vec<BuildId>),
+    /// Read these pushes of the journal again.
+    ReadPushes(Vec<PushId>),
+    /// Read what was written into the journal meanwhile.
+    CatchUp {
+        /// The newest push that is known; none: none is.
+        after: Option<PushId>,
+        /// Those whose rules were still being asked.
+        unsettled: Vec<PushId>,
+    },
     /// Read the steps of these builds.
     ReadSteps(Vec<BuildId>),
     /// Read everything on disk again.

@@ -8,6 +8,7 @@ use super::data::{BuildRow, Progress};
 use super::effect::Purpose;
 use crate::access::images::TagInfo;
 use crate::domain::build::BuildId;
+use crate::domain::journal::PushRecord;
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::{CommitId, Ref};
 use crate::domain::repository::Source;
@@ -48,6 +49,13 @@ pub enum Event {
         rows: Vec<BuildRow>,
         /// Those that can't be read.
         unreadable: Vec<(BuildId, String)>,
+        /// How many are still to come; none: this was no reading of all.
+        unread: Option<usize>,
+    },
+    /// Pushes of the journal that were read, and how many are still to come.
+    Pushes {
+        /// They.
+        records: Vec<PushRecord>,
         /// How many are still to come; none: this was no reading of all.
         unread: Option<usize>,
     },

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::domain::build::BuildId;
+use crate::domain::journal::PushId;
 
 /// What names a row.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +14,8 @@ pub enum Key {
     Name(String),
     /// A build.
     Build(BuildId),
+    /// A push.
+    Push(PushId),
 }
 
 /// How a list is sorted.
@@ -65,6 +68,14 @@ impl List {
     pub fn build(&self) -> Option<BuildId> {
         match self.selected() {
             Some(Key::Build(id)) => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// The push that is selected.
+    pub fn push(&self) -> Option<PushId> {
+        match self.selected() {
+            Some(Key::Push(id)) => Some(*id),
             _ => None,
         }
     }

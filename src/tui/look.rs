@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-use chrono::{DateTime, FixedOffset, Utc};
+use chrono::{DateTime, Datelike as _, FixedOffset, Utc};
 use ratatui::style::Style;
 
 use super::glyphs::Glyphs;
 use super::theme::{Role, Theme};
+use crate::domain::schedule::{Schedule, ScheduleError};
 use crate::lang::{Lang, translate};
 
 /// What a view needs to draw anything at all.
@@ -33,6 +34,23 @@ impl Look<'_> {
     /// An error or a reason, which are made in English.
     pub fn say(&self, text: &str) -> String {
         translate(text, self.lang).into_owned()
+    }
+
+    /// When a schedule runs next: `Fri 2026-11-27 03:00`, several with commas between, in the schedule's zone, which is named.
+    ///
+    /// # Errors
+    /// What is wrong with the schedule.
+    pub fn upcoming(&self, schedule: &Schedule, count: usize) -> Result<String, ScheduleError> {
+        const DAYS: [&str; 7] =
+            ["weekday.mon", "weekday.tue", "weekday.wed", "weekday.thu", "weekday.fri", "weekday.sat", "weekday.sun"];
+        let mut times = Vec::with_capacity(count);
+        for at in schedule.upcoming(self.now, count)? {
+            let day = self.text(DAYS[at.weekday().num_days_from_monday() as usize]);
+            let (date, time) = (at.format("%Y-%m-%d"), at.format("%H:%M"));
+            let told = rust_i18n::t!("weekday.time", locale = self.lang.code(), day = day, date = date, time = time);
+            times.push(told.into_owned());
+        }
+        Ok(format!("{} ({})", times.join(", "), schedule.time_zone))
     }
 
     /// A text that has nothing to fill in.

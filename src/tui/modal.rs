@@ -28,6 +28,8 @@ pub enum Modal {
     Form(Box<Form>),
     /// The refs that a rule may be replayed for.
     Replay(Box<Replay>),
+    /// The rules that may be replayed for the ref of a push.
+    ReplayPush(Box<ReplayPush>),
 }
 
 /// A rule is to be replayed for a ref of its source.
@@ -38,6 +40,16 @@ pub struct Replay {
     pub rule: String,
     /// The refs to choose from, or why there are none; none: they are asked for.
     pub refs: Option<Result<Palette<Ref>, String>>,
+}
+
+/// A rule is to be chosen, and replayed for the ref of a push.
+pub struct ReplayPush {
+    /// The repository.
+    pub path: RepositoryPath,
+    /// The ref.
+    pub reference: Ref,
+    /// The rules that the ref is one of.
+    pub rules: Palette<String>,
 }
 
 /// What the palette can lead to.

@@ -45,6 +45,8 @@ impl Outside {
                 self.work(move || Event::Settings(Box::new(read::settings(&home, &last))));
             }
             Effect::ReadRecords(ids) => self.work(move || read::records(&home, &ids, None)),
+            Effect::ReadPushes(ids) => self.work(move || read::push_records(&home, &ids, None)),
+            Effect::CatchUp { after, unsettled } => self.work(move || read::catch_up(&home, after, unsettled)),
             Effect::ReadSteps(ids) => self.work(move || read::progress(&home, &ids)),
             Effect::ReadAll => {
                 let newest = read::newest(&self.home);
@@ -102,10 +104,14 @@ impl Outside {
         }
     }
 
-    /// Begins to read the builds that the first frame does not need.
+    /// Begins to read the builds and the pushes that the first frame does not need.
     pub(super) fn read_rest(&self, ids: Vec<BuildId>) {
         let (home, sender) = (self.home.clone(), self.sender.clone());
-        std::thread::spawn(move || read::in_pieces(&home, &ids, |event| sender.send(event).is_ok()));
+        std::thread::spawn(move || {
+            let tell = |event| sender.send(event).is_ok();
+            read::journal(&home, tell);
+            read::in_pieces(&home, &ids, tell);
+        });
     }
 
     /// Keeps the place for the next time.

@@ -23,12 +23,22 @@ pub enum Pane {
     Tags,
     /// Where builds run.
     Builders,
+    /// The journal: what was pushed, and what became of it.
+    Pushes,
 }
 
 impl Pane {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Pane; 7] =
-        [Pane::Namespaces, Pane::Repositories, Pane::Rules, Pane::Builds, Pane::Log, Pane::Tags, Pane::Builders];
+    pub const ALL: [Pane; 8] = [
+        Pane::Namespaces,
+        Pane::Repositories,
+        Pane::Rules,
+        Pane::Builds,
+        Pane::Log,
+        Pane::Tags,
+        Pane::Builders,
+        Pane::Pushes,
+    ];
 
     /// The number on its border, which is also its key.
     pub fn number(self) -> usize {
@@ -45,6 +55,7 @@ impl Pane {
             Pane::Log => "pane.log",
             Pane::Tags => "pane.tags",
             Pane::Builders => "pane.builders",
+            Pane::Pushes => "pane.pushes",
         }
     }
 }

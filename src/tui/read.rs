@@ -6,10 +6,11 @@ use super::data::{BuildRow, Progress};
 use super::event::Event;
 use crate::buildctl::job::StepsFile;
 use crate::domain::build::BuildId;
+use crate::domain::journal::PushId;
 use crate::store::settings::Settings;
-use crate::store::{Home, builds};
+use crate::store::{Home, builds, pushes};
 
-/// So many of the newest builds are read before the first frame: more than a screen holds.
+/// So many of the newest builds are read before the first frame, and of the pushes before all others: more than a screen holds.
 const FIRST: usize = 100;
 /// The others are read and shown so many at a time.
 const CHUNK: usize = 500;
@@ -62,6 +63,42 @@ pub(super) fn in_pieces(home: &Home, ids: &[BuildId], mut tell: impl FnMut(Event
             return;
         }
     }
+}
+
+/// Reads pushes of the journal. One that is not there any more, or can't be read, is left out: the pool's log tells why.
+pub(super) fn push_records(home: &Home, ids: &[PushId], unread: Option<usize>) -> Event {
+    Event::Pushes { records: ids.iter().filter_map(|id| pushes::load(home, *id).ok()).collect(), unread }
+}
+
+/// Reads the journal in pieces, the newest first: the first piece is small, so that it comes soon.
+pub(super) fn journal(home: &Home, mut tell: impl FnMut(Event) -> bool) {
+    let mut ids = push_ids(home);
+    ids.reverse();
+    let (first, rest) = ids.split_at(ids.len().min(FIRST));
+    let mut unread = ids.len();
+    for chunk in std::iter::once(first).chain(rest.chunks(CHUNK)) {
+        unread -= chunk.len();
+        if !tell(push_records(home, chunk, Some(unread))) {
+            return;
+        }
+    }
+}
+
+/// Reads the pushes after one, and those that were not settled; where none is known yet, the newest.
+pub(super) fn catch_up(home: &Home, after: Option<PushId>, mut unsettled: Vec<PushId>) -> Event {
+    let ids = push_ids(home);
+    let known = match after {
+        Some(after) => ids.partition_point(|id| *id <= after),
+        None => ids.len().saturating_sub(FIRST),
+    };
+    unsettled.extend(&ids[known..]);
+    push_records(home, &unsettled, None)
+}
+
+/// The numbers of the pushes, the oldest first.
+fn push_ids(home: &Home) -> Vec<PushId> {
+    // A journal that can't be listed is the pool's to complain of.
+    pushes::ids(home).unwrap_or_default()
 }
 
 /// How far the steps of builds are; none for a build that has no steps yet.

@@ -6,6 +6,7 @@ use super::app::App;
 use super::data::{BuildRow, Tags};
 use super::list::{Key, List, Sort};
 use super::place::Pane;
+use crate::domain::journal::PushRecord;
 
 /// The orders that a pane's list can have, as keys of their texts.
 pub fn orders(pane: Pane) -> &'static [&'static str] {
@@ -14,6 +15,7 @@ pub fn orders(pane: Pane) -> &'static [&'static str] {
         Pane::Builds => &["sort.newest", "sort.repository", "sort.state", "sort.duration"],
         Pane::Tags => &["sort.newest", "sort.name", "sort.size"],
         Pane::Builders => &["sort.name"],
+        Pane::Pushes => &["sort.newest", "sort.repository"],
         Pane::Log => &[],
     }
 }
@@ -33,6 +35,8 @@ impl App {
         self.lists.tags.set_rows(rows);
         let rows = self.builder_rows();
         self.lists.builders.set_rows(rows);
+        let rows = self.push_rows();
+        self.lists.pushes.set_rows(rows);
     }
 
     fn namespace_rows(&self) -> Vec<Key> {
@@ -123,6 +127,21 @@ impl App {
         let names = names.into_iter().filter(|name| matches(&list.filter, &[name]));
         in_order(names.map(|name| Key::Name(name.clone())), list.sort)
     }
+
+    fn push_rows(&self) -> Vec<Key> {
+        let list = &self.lists.pushes;
+        let (namespace, repository) = (self.lists.namespaces.name(), self.selected_repository());
+        let wanted = |push: &&PushRecord| {
+            namespace.is_none_or(|namespace| push.repository.namespace == namespace)
+                && repository.as_ref().is_none_or(|path| push.repository == *path)
+                && (list.filter.is_empty() || push_matches(&list.filter, push))
+        };
+        let mut rows: Vec<&PushRecord> = self.data.pushes.values().rev().filter(wanted).collect();
+        if list.sort.by == 1 {
+            rows.sort_by_key(|push| &push.repository);
+        }
+        in_order(rows.into_iter().map(|push| Key::Push(push.id)), list.sort)
+    }
 }
 
 /// The rows of a list that narrows the next: everything first, unless there is nothing.
@@ -148,6 +167,21 @@ fn matches(filter: &str, texts: &[&str]) -> bool {
         let word = word.to_lowercase();
         texts.iter().any(|text| text.to_lowercase().contains(&word))
     })
+}
+
+fn push_matches(filter: &str, push: &PushRecord) -> bool {
+    let (id, path) = (push.id.to_string(), push.repository.to_string());
+    let builds = push.builds().map(|id| id.to_string()).collect::<Vec<_>>().join(" ");
+    let mut texts = vec![
+        id.as_str(),
+        path.as_str(),
+        push.reference.name.as_str(),
+        push.commit.short(12),
+        push.origin.word(),
+        builds.as_str(),
+    ];
+    texts.extend(push.answers.iter().map(|answer| answer.verdict.word()));
+    matches(filter, &texts)
 }
 
 fn build_matches(filter: &str, row: &BuildRow) -> bool {

@@ -12,6 +12,8 @@ use super::testing::{SIZES, app, configured, news, now, text_of};
 use super::view;
 use crate::access::images::TagInfo;
 use crate::domain::build::{Build, BuildId, BuildState, sample};
+use crate::domain::journal::{self, Answer, Origin, PushId, PushRecord, Verdict};
+use crate::domain::push::Ref;
 use crate::domain::repository::{Repository, Source};
 use crate::domain::rule::Rule;
 use crate::lang::Lang;
@@ -37,7 +39,7 @@ fn full(lang: Lang) -> App {
     let path = format!("acme/{}", &long[..60]).parse().unwrap();
     let source = Source { platform: None, url: "https://git.example.com/团队/镜像.git".into() };
     let regex: Rule = toml::from_str(
-        "name = 'release'\nbranch = { regex = 'release-(?<v>\\w*)' }\nversions = [{ name = '${v}', time = 'yyyyMMddHHmm' }]",
+        "name = 'release'\nschedule = { cron = '0 3 * * *', time_zone = 'Asia/Shanghai' }\npaths = ['svc/**']\nbranch = { regex = 'release-(?<v>\\w*)' }\nversions = [{ name = '${v}', time = 'yyyyMMddHHmm' }]",
     )
     .unwrap();
     let rules = vec![Rule::starter("main"), regex];
@@ -84,7 +86,44 @@ fn full(lang: Lang) -> App {
         origin: None,
     };
     app.update(Event::Tags("acme/api".parse().unwrap(), Ok(vec![tag("latest"), tag("v1-202010151625")])), now());
+    app.update(Event::Pushes { records: pushes(), unread: Some(0) }, now());
     app
+}
+
+/// A journal with something of everything.
+fn pushes() -> Vec<PushRecord> {
+    let answer = |rule: &str, verdict, build: Option<u64>, reason: &str| Answer {
+        rule: rule.into(),
+        verdict,
+        build: build.map(BuildId),
+        reason: reason.into(),
+    };
+    let no_match = || answer("release", Verdict::NoMatch, None, "\"main\" does not match");
+    let answers = [
+        vec![no_match()],
+        vec![no_match(), answer("main", Verdict::Skipped, None, "the subject says [skip ci]: 只改文档")],
+        vec![answer("main", Verdict::Built, Some(97), "build #97"), no_match()],
+        vec![
+            answer("main", Verdict::AutoOff, None, "auto of the rule is off"),
+            answer("release", Verdict::Built, Some(98), "build #98"),
+            answer("发布", Verdict::Duplicate, Some(96), "build #96 of the same commit is failed"),
+        ],
+        Vec::new(),
+    ];
+    let push = |(index, answers): (usize, Vec<Answer>)| PushRecord {
+        id: PushId(index as u64 + 8),
+        reference: if index == 3 {
+            Ref::branch("feature/a-branch-with-a-very-long-name-分支")
+        } else {
+            Ref::branch("main")
+        },
+        origin: if index % 2 == 0 { Origin::Poll } else { Origin::Webhook },
+        pushed_at: now() - chrono::TimeDelta::minutes(60 - 12 * index as i64),
+        settled: !answers.is_empty(),
+        answers,
+        ..journal::sample()
+    };
+    answers.into_iter().enumerate().map(push).collect()
 }
 
 /// The screen at every size, one after the other.
@@ -122,6 +161,7 @@ fn the_panes() {
         ("log", '5'),
         ("tags", '6'),
         ("builders", '7'),
+        ("pushes", '8'),
     ] {
         assert_screens(name, |app| {
             typed(app, "2jj");
@@ -133,7 +173,9 @@ fn the_panes() {
 #[test]
 fn the_details() {
     assert_screens("details-of-a-build", |app| typed(app, "4jji"));
+    assert_screens("details-of-a-push", |app| typed(app, "8ji"));
     assert_screens("details-of-a-rule", |app| typed(app, "2jj3ji"));
+    assert_screens("details-of-a-scheduled-rule", |app| typed(app, "2j3jji"));
 }
 
 #[test]
@@ -189,6 +231,12 @@ fn the_forms() {
         press(app, &[KeyCode::PageDown, KeyCode::PageDown, KeyCode::Tab, KeyCode::Tab]);
         typed(app, "GO_VERSION=1.24");
     });
+    assert_screens("form-rule-4", |app| {
+        regex(app);
+        press(app, &[KeyCode::PageDown; 3]);
+        press(app, &[KeyCode::Tab; 3]);
+        typed(app, "[, docs/");
+    });
     assert_screens("form-rule-refs", |app| {
         regex(app);
         press(app, &[KeyCode::F(4)]);
@@ -221,7 +269,7 @@ fn nothing_is_there_yet() {
 #[test]
 fn no_size_and_no_key_breaks_the_screen() {
     let mut app = full(Lang::ZhCn);
-    let keys = "1234567zi?\u{1b}:a\u{1b}aT\u{1b}/x\u{1b}LhljkgGsSyMB\u{1b}X\u{1b}2jj3jje\u{1b}";
+    let keys = "12345678zi?\u{1b}:a\u{1b}aT\u{1b}/x\u{1b}LhljkgGsSyMB\u{1b}X\u{1b}2jj3jje\u{1b}";
     for (columns, rows) in
         (1..=300).step_by(23).flat_map(|columns| (1..=100).step_by(9).map(move |rows| (columns, rows)))
     {

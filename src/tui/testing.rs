@@ -113,5 +113,5 @@ pub(crate) fn news(builds: Vec<Build>, ended: Vec<BuildId>) -> News {
         paused: Vec::new(),
         problems: Vec::new(),
     };
-    News { status, builds, ended, settings_changes: 0 }
+    News { status, builds, ended, pushes: Vec::new(), settings_changes: 0 }
 }

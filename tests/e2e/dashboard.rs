@@ -168,7 +168,7 @@ fn no_size_of_the_terminal_breaks_the_screen() {
     for round in 0..500 {
         pty.resize(next(1, 70), next(1, 250));
         if round % 25 == 0 {
-            pty.send(["1", "2", "3", "4", "5", "6", "7", "z", "?", "\x1b"][usize::from(next(0, 10))]);
+            pty.send(["1", "2", "3", "4", "5", "6", "7", "8", "z", "?", "\x1b"][usize::from(next(0, 11))]);
         }
     }
     pty.send("\x1b");
@@ -219,7 +219,7 @@ fn from_an_empty_home_to_an_image_by_keys_alone() {
     pty.send("release-(?<v>.*");
     pty.wait_for("unclosed group");
     pty.send(")\x1b[6~");
-    pty.wait_for("2/3");
+    pty.wait_for("2/4");
     pty.send("\x15${v}\t\t8\x1bOQ");
     pty.wait_for("+versions = [{ name = \"${v}\", commit = 8 }]");
     pty.send("\r");
@@ -305,4 +305,35 @@ fn a_rules_form_offers_what_the_dockerfile_has() {
     let file = project.slipway.home().join("namespaces/acme/app.toml");
     let text = fs::read_to_string(file).unwrap();
     assert!(text.contains("GREETING = \"hello\""), "{text}");
+}
+
+#[test]
+fn a_push_appears_in_the_journal_by_itself_and_leads_to_its_build() {
+    let slipway = Slipway::new();
+    slipway.write("config.toml", "[pool]\npoll = \"1s\"\n");
+    let project = Project::in_home(slipway, &["RUN echo built by a push"]);
+    let mut pty = open(&project.slipway);
+    pty.wait_for("acme");
+    pty.send("8");
+    pty.wait_for("No push was seen yet");
+    let seen = project.slipway.home().join("watch.toml");
+    project.slipway.wait_until("the source was seen", || seen.exists());
+    let commit = project.source.write("news", "1").commit("news");
+    pty.wait_for("built #1");
+    pty.send("i");
+    pty.wait_for("What each rule answered");
+    pty.wait_for(&commit);
+    project.source.branch("release");
+    pty.wait_for("no rule matches");
+    pty.send("B");
+    pty.wait_for("none of the rules, as they are now, matches");
+    // From the push that was built to its build, and its log.
+    pty.send("ij\r");
+    pty.wait_for("\u{250f} 4 Builds 1");
+    pty.wait_for("built by a push");
+    project.wait_for(1, "succeeded");
+    pty.send("8jB");
+    pty.wait_for("build #2 is queued");
+    project.wait_for(2, "succeeded");
+    assert_eq!(project.show(2)["trigger"], "replay");
 }

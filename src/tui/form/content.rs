@@ -1,22 +1,20 @@
 //! From what is configured to fields, and back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::field::Field;
+use super::rule::rule;
 use super::{Kind, Page};
 use crate::domain::builder::{Builder, BuilderKind};
 use crate::domain::name::{self, NameKind, RepositoryPath};
 use crate::domain::namespace::Namespace;
-use crate::domain::pattern::Pattern;
 use crate::domain::platform::Platform;
 use crate::domain::repository::{HumanDuration, Repository, Source, Visibility};
-use crate::domain::rule::{MOST_ARGS, Rule};
-use crate::domain::version::{CommitDigits, MOST_VERSIONS, TimeFormat, Version};
 use crate::protocol::Entity;
 use crate::store::settings::Settings;
 
 /// The word for no choice.
-const ANY: &str = "-";
+pub(super) const ANY: &str = "-";
 
 /// What is wrong: the field's key and number, and why. An empty key is the form's own.
 pub(super) type Problems = Vec<(String, usize, String)>;
@@ -32,7 +30,7 @@ fn visibility(word: &str) -> Visibility {
     if word == "public" { Visibility::Public } else { Visibility::Private }
 }
 
-fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
+pub(super) fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
     words.map(str::to_owned).to_vec()
 }
 
@@ -79,67 +77,21 @@ pub(super) fn repository_pages(
     let build = &value.build;
     let platform = source.and_then(|source| source.platform.as_deref()).unwrap_or(ANY);
     let builder = if build.builder.is_empty() { ANY } else { &build.builder };
-    let timeout = build.timeout.map_or_else(String::new, |timeout| timeout.to_string());
+    let text = |time: Option<HumanDuration>| time.map_or_else(String::new, |time| time.to_string());
     let sources = vec![
         Field::text("url", source.map_or("", |source| &source.url)),
         Field::choice("platform", any_of(settings.platforms.keys()), platform),
         Field::toggle("auto", build.auto),
+        Field::text("poll", &text(build.poll)),
         Field::toggle("cache", build.cache),
         Field::toggle("overseas", build.overseas),
         Field::text("network", &build.network),
         Field::choice("builder", any_of(settings.builders.keys()), builder),
-        Field::text("timeout", &timeout),
+        Field::text("timeout", &text(build.timeout)),
     ];
     vec![
         Page { title: "form.page.information", fields: information },
         Page { title: "form.page.source", fields: sources },
-    ]
-}
-
-pub(super) fn rule_pages(is_new: bool, value: &Rule) -> Vec<Page> {
-    let (kind, pattern) = match (&value.branch, &value.tag) {
-        (None, Some(tag)) => ("tag", Some(tag)),
-        (branch, _) => ("branch", branch.as_ref()),
-    };
-    let is_regex = pattern.is_some_and(Pattern::is_regex);
-    let mut refs = Vec::new();
-    if is_new {
-        refs.push(Field::text("name", &value.name));
-    }
-    refs.extend([
-        Field::choice("ref_kind", words(["branch", "tag"]), kind),
-        Field::choice("match", words(["literal", "regex"]), if is_regex { "regex" } else { "literal" }),
-        Field::text("pattern", pattern.map_or("", Pattern::text)),
-        Field::text("directory", &value.dockerfile.directory),
-        Field::text("file", &value.dockerfile.file),
-        Field::text("context", value.context.as_deref().unwrap_or_default()),
-        Field::toggle("auto", value.auto),
-    ]);
-    let mut versions = Vec::new();
-    for number in 0..MOST_VERSIONS {
-        let version = value.versions.get(number);
-        let time = version.and_then(|version| version.time).map_or(ANY, TimeFormat::word);
-        let commit =
-            version.and_then(|version| version.commit).map_or_else(String::new, |digits| digits.get().to_string());
-        versions.extend([
-            Field::text("version", version.map_or("", |version| &version.name)).numbered(number),
-            Field::choice("time", words([ANY, "yyyyMMdd", "yyyyMMddHHmm"]), time).numbered(number),
-            Field::text("commit", &commit).numbered(number),
-        ]);
-    }
-    let platforms = value.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let mut how =
-        vec![Field::text("platforms", &platforms), Field::text("target", value.target.as_deref().unwrap_or_default())];
-    for (number, (name, content)) in value.args.iter().enumerate() {
-        how.push(Field::text("arg", &format!("{name}={content}")).numbered(number));
-    }
-    if value.args.len() < MOST_ARGS {
-        how.push(Field::text("arg", "").numbered(value.args.len()));
-    }
-    vec![
-        Page { title: "form.page.refs", fields: refs },
-        Page { title: "form.page.versions", fields: versions },
-        Page { title: "form.page.arguments", fields: how },
     ]
 }
 
@@ -163,34 +115,48 @@ pub(super) fn builder_pages(name: Option<&str>, value: &Builder) -> Vec<Page> {
 }
 
 /// Reads the fields.
-struct Reader<'a> {
-    pages: &'a [Page],
+pub(super) struct Reader<'a> {
+    pub pages: &'a [Page],
     problems: Problems,
 }
 
-impl Reader<'_> {
-    fn field(&self, key: &str, number: usize) -> Option<&Field> {
+impl<'a> Reader<'a> {
+    pub(super) fn new(pages: &'a [Page]) -> Reader<'a> {
+        Reader { pages, problems: Vec::new() }
+    }
+
+    pub(super) fn field(&self, key: &str, number: usize) -> Option<&Field> {
         self.pages.iter().flat_map(|page| &page.fields).find(|field| field.key == key && field.number == number)
     }
 
-    fn text(&self, key: &str) -> String {
+    pub(super) fn text(&self, key: &str) -> String {
         self.field(key, 0).map_or_else(String::new, |field| field.content().trim().to_owned())
     }
 
-    fn optional(&self, key: &str) -> Option<String> {
+    pub(super) fn optional(&self, key: &str) -> Option<String> {
         Some(self.text(key)).filter(|text| !text.is_empty() && text != ANY)
     }
 
-    fn is_on(&self, key: &str) -> bool {
+    pub(super) fn is_on(&self, key: &str) -> bool {
         self.text(key) == "true"
     }
 
-    fn wrong(&mut self, key: &str, number: usize, why: impl ToString) {
+    pub(super) fn wrong(&mut self, key: &str, number: usize, why: impl ToString) {
         self.problems.push((key.to_owned(), number, why.to_string()));
     }
 
+    /// A length of time; none where nothing is typed.
+    fn duration(&mut self, key: &str) -> Option<HumanDuration> {
+        let text = self.optional(key)?;
+        let parsed = HumanDuration::parse(&text);
+        if parsed.is_none() {
+            self.wrong(key, 0, "write it as 90s, 30m or 1h30m");
+        }
+        parsed
+    }
+
     /// A list with commas between.
-    fn list<T: std::str::FromStr>(&mut self, key: &str) -> Vec<T>
+    pub(super) fn list<T: std::str::FromStr>(&mut self, key: &str) -> Vec<T>
     where
         T::Err: ToString,
     {
@@ -218,7 +184,7 @@ impl Reader<'_> {
 
 /// What the fields say, and what is wrong with it.
 pub(super) fn read(kind: &Kind, pages: &[Page]) -> (Option<Entity>, Problems) {
-    let mut reader = Reader { pages, problems: Vec::new() };
+    let mut reader = Reader::new(pages);
     let entity = match kind {
         Kind::Namespace { name, base } => Some(namespace(&mut reader, name.as_deref(), base)),
         Kind::Repository { path, base } => repository(&mut reader, path.as_ref(), base),
@@ -266,11 +232,6 @@ fn repository(reader: &mut Reader, path: Option<&RepositoryPath>, base: &Reposit
     } else if let Err(error) = crate::access::sources::parse_url(&url) {
         reader.wrong("url", 0, error.message);
     }
-    let timeout = reader.optional("timeout");
-    let parsed = timeout.as_deref().map(HumanDuration::parse);
-    if parsed == Some(None) {
-        reader.wrong("timeout", 0, "write it as 90s, 30m or 1h30m");
-    }
     let mut value = Repository {
         summary: reader.text("summary"),
         description: reader.text("description"),
@@ -285,85 +246,10 @@ fn repository(reader: &mut Reader, path: Option<&RepositoryPath>, base: &Reposit
     value.build.overseas = reader.is_on("overseas");
     value.build.network = reader.text("network");
     value.build.builder = reader.optional("builder").unwrap_or_default();
-    value.build.timeout = parsed.flatten();
+    value.build.poll = reader.duration("poll");
+    value.build.timeout = reader.duration("timeout");
     reader.take_problems(value.problems());
     Some(Entity::Repository { path, value })
-}
-
-fn rule(reader: &mut Reader, path: &RepositoryPath, base: &Rule, is_new: bool) -> Entity {
-    let text = reader.text("pattern");
-    let pattern = if reader.text("match") == "regex" { Pattern::Regex(text) } else { Pattern::Literal(text) };
-    let (branch, tag) = if reader.text("ref_kind") == "tag" { (None, Some(pattern)) } else { (Some(pattern), None) };
-    let mut value = Rule {
-        name: if is_new { reader.text("name") } else { base.name.clone() },
-        branch,
-        tag,
-        auto: reader.is_on("auto"),
-        context: reader.optional("context"),
-        target: reader.optional("target"),
-        platforms: reader.list::<Platform>("platforms"),
-        args: args(reader),
-        versions: versions(reader),
-        ..base.clone()
-    };
-    value.dockerfile.directory = reader.text("directory");
-    value.dockerfile.file = reader.text("file");
-    for error in value.problems() {
-        let key = match error.field {
-            "branch" | "tag" => "pattern",
-            "versions" => "version",
-            "args" => "arg",
-            "dockerfile" => "file",
-            field => field,
-        };
-        let key = if reader.field(key, 0).is_some() { key } else { "" };
-        reader.wrong(key, 0, error.reason);
-    }
-    Entity::Rule { path: path.clone(), value }
-}
-
-fn versions(reader: &mut Reader) -> Vec<Version> {
-    let mut versions = Vec::new();
-    for number in 0..MOST_VERSIONS {
-        let text = |key: &str| reader.field(key, number).map_or("", |field| field.content().trim()).to_owned();
-        let (name, time, commit) = (text("version"), text("time"), text("commit"));
-        if name.is_empty() && time == ANY && commit.is_empty() {
-            continue;
-        }
-        let digits = match commit.as_str() {
-            "" => None,
-            digits => digits.parse().ok().and_then(CommitDigits::new).or_else(|| {
-                reader.wrong("commit", number, "6 to 40 digits of the commit id");
-                None
-            }),
-        };
-        versions.push(Version { name, time: TimeFormat::from_word(&time), commit: digits });
-    }
-    versions
-}
-
-fn args(reader: &mut Reader) -> BTreeMap<String, String> {
-    let (mut args, mut seen) = (BTreeMap::new(), BTreeSet::new());
-    let texts: Vec<(usize, String)> = reader
-        .pages
-        .iter()
-        .flat_map(|page| &page.fields)
-        .filter(|field| field.key == "arg")
-        .map(|field| (field.number, field.content().trim().to_owned()))
-        .filter(|(_, text)| !text.is_empty())
-        .collect();
-    for (number, text) in texts {
-        match text.split_once('=') {
-            Some((name, _)) if !seen.insert(name.to_owned()) => {
-                reader.wrong("arg", number, format!("{name} is there twice"))
-            }
-            Some((name, value)) if !name.is_empty() => {
-                args.insert(name.to_owned(), value.to_owned());
-            }
-            _ => reader.wrong("arg", number, "write it as NAME=VALUE"),
-        }
-    }
-    args
 }
 
 fn builder(reader: &mut Reader, name: Option<&str>, base: &Builder) -> Entity {

@@ -7,15 +7,17 @@ use ratatui::widgets::{Paragraph, Widget, Wrap};
 use rust_i18n::t;
 
 use super::field::{Field, Value};
-use super::{Form, Kind, Refs};
+use super::{Form, Kind, Refs, rule};
 use crate::domain::preview::Answer;
 use crate::tui::look::Look;
 use crate::tui::popup;
 use crate::tui::theme::Role;
-use crate::tui::widget::text::{fit, fit_middle, pad, printable, width};
+use crate::tui::widget::text::{fit, fit_middle, pad, printable, width, wrapped_rows};
 
 /// From so many columns on the refs stand beside the fields.
 const BESIDE: u16 = 100;
+/// So many of the times that a schedule runs at are shown: enough to see its pattern.
+const SHOWN_TIMES: usize = 3;
 
 impl Form {
     /// Draws it.
@@ -95,15 +97,12 @@ impl Form {
 
     fn render_fields(&mut self, area: Rect, buf: &mut Buffer, look: &Look) {
         let narrow = area.width < 60;
-        let tried = self.tried;
         let labels: Vec<String> = self.pages[self.page].fields.iter().map(|field| label(field, look)).collect();
         let column = labels.iter().map(|label| width(label)).max().unwrap_or(0).min(26) + 2;
         let room = usize::from(area.width).saturating_sub(if narrow { 2 } else { column }).max(1);
         // A field takes its own row, its label's where it is narrow, and what is wrong with it or to know of it.
-        let height = |form: &Form, index: usize| {
-            let field = &form.pages[form.page].fields[index];
-            1 + usize::from(narrow) + note_rows(note(field, index == form.focus, tried, look).as_ref(), room)
-        };
+        let height =
+            |form: &Form, index: usize| 1 + usize::from(narrow) + note_rows(form.note(index, look).as_ref(), room);
         let rows = usize::from(area.height);
         self.offset = self.offset.min(self.focus);
         while (self.offset..=self.focus).map(|index| height(self, index)).sum::<usize>() > rows
@@ -138,8 +137,7 @@ impl Form {
                 self.cursor = input.cursor();
             }
             y += 1;
-            let field = &self.pages[self.page].fields[index];
-            if let Some(note) = note(field, focused, tried, look) {
+            if let Some(note) = self.note(index, look) {
                 let rows =
                     u16::try_from(note_rows(Some(&note), room)).unwrap_or(1).min(area.bottom().saturating_sub(y));
                 let text = Paragraph::new(note.0).style(look.style(note.1)).wrap(Wrap { trim: true });
@@ -147,6 +145,25 @@ impl Form {
                 y += rows;
             }
         }
+    }
+
+    /// What is wrong with a field of the page that is shown, what it comes to, or, where it has the focus, what to know of it.
+    fn note(&self, index: usize, look: &Look) -> Option<(String, Role)> {
+        let field = &self.pages[self.page].fields[index];
+        // What nobody has typed yet is not wrong yet.
+        let typed = self.tried || !field.content().is_empty();
+        if let Some(error) = field.error.as_ref().filter(|_| typed) {
+            return Some((printable(&look.say(error)).into_owned(), Role::FieldError));
+        }
+        if let ("cron", Some(schedule)) = (field.key, rule::schedule(&self.pages))
+            && let Ok(times) = look.upcoming(&schedule, SHOWN_TIMES)
+        {
+            let text = t!("form.schedule", locale = look.lang.code(), times = times).into_owned();
+            return Some((text, Role::FieldNote));
+        }
+        let key = format!("form.note.{}", field.key);
+        let text = look.text(&key).into_owned();
+        (index == self.focus && text != key && !text.ends_with(&key)).then_some((text, Role::FieldNote))
     }
 
     /// What helps with the page: the refs, or what the Dockerfile offers.
@@ -206,21 +223,9 @@ fn label(field: &Field, look: &Look) -> String {
     }
 }
 
-/// What is wrong with a field, or, where it has the focus, what to know of it.
-fn note(field: &Field, focused: bool, tried: bool, look: &Look) -> Option<(String, Role)> {
-    // What nobody has typed yet is not wrong yet.
-    let typed = tried || !field.content().is_empty();
-    if let Some(error) = field.error.as_ref().filter(|_| typed) {
-        return Some((printable(&look.say(error)).into_owned(), Role::FieldError));
-    }
-    let key = format!("form.note.{}", field.key);
-    let text = look.text(&key).into_owned();
-    (focused && text != key && !text.ends_with(&key)).then_some((text, Role::FieldNote))
-}
-
 /// How many rows a note takes: what is wrong has to be read to its end.
 fn note_rows(note: Option<&(String, Role)>, columns: usize) -> usize {
-    note.map_or(0, |(text, _)| (width(text) + width(text) / 8).div_ceil(columns).clamp(1, 4))
+    note.map_or(0, |(text, _)| wrapped_rows(text, columns).clamp(1, 6))
 }
 
 fn render_value(field: &mut Field, focused: bool, area: Rect, buf: &mut Buffer, look: &Look) {

@@ -4,6 +4,7 @@ mod content;
 mod draw;
 mod field;
 mod outline;
+mod rule;
 
 use std::collections::BTreeSet;
 
@@ -187,7 +188,7 @@ impl Form {
         let known = name.and_then(|name| repository?.rule(name)).cloned();
         let is_new = known.is_none();
         let base = known.unwrap_or_else(|| Rule { name: String::new(), ..Rule::starter("") });
-        let pages = content::rule_pages(is_new, &base);
+        let pages = rule::rule_pages(is_new, &base);
         let taken = repository.is_some_and(|repository| repository.immutable).then_some(tags);
         let kind = Kind::Rule { path: path.clone(), base: Box::new(base), is_new, taken };
         let mut form = Form::with(kind, pages);

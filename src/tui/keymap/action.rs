@@ -72,6 +72,7 @@ actions! {
         FocusLog "focus_log" ["5"] "Go to the log",
         FocusTags "focus_tags" ["6"] "Go to the tags",
         FocusBuilders "focus_builders" ["7"] "Go to the builders",
+        FocusPushes "focus_pushes" ["8"] "Go to the pushes",
         NextPane "next_pane" ["tab"] "Next pane",
         PreviousPane "previous_pane" ["shift-tab"] "Previous pane",
         Down "down" ["j down"] "Down",

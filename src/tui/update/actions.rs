@@ -32,8 +32,10 @@ impl App {
             Action::FocusLog => self.go_to(Pane::Log),
             Action::FocusTags => self.go_to(Pane::Tags),
             Action::FocusBuilders => self.go_to(Pane::Builders),
+            Action::FocusPushes => self.go_to(Pane::Pushes),
             Action::NextPane => self.turn(1),
             Action::PreviousPane => self.turn(Pane::ALL.len() - 1),
+            Action::In | Action::Open if self.focus == Pane::Pushes => self.open_push(),
             Action::In | Action::Open if !self.single => self.enter_pane(),
             Action::Out if !self.single => self.leave_pane(),
             Action::Back => self.back(),
@@ -87,6 +89,7 @@ impl App {
             Action::Delete => self.delete(),
             Action::UndoDelete => effects.extend(self.undo_delete()),
             Action::BuildNow => effects.extend(self.build_now()),
+            Action::Replay if self.focus == Pane::Pushes => effects.extend(self.replay_push()),
             Action::Replay => self.replay(&mut effects),
             Action::Cancel => self.ask_to_cancel(),
             Action::MarkBuild if self.focus == Pane::Builds => self.lists.builds.mark(),
@@ -189,7 +192,7 @@ impl App {
                 let build = self.selected_build()?;
                 Some(EntityName::Rule(build.path.clone(), build.rule.clone()))
             }
-            Pane::Tags => Some(EntityName::Repository(self.repository_in_question()?)),
+            Pane::Tags | Pane::Pushes => Some(EntityName::Repository(self.repository_in_question()?)),
         }
     }
 
@@ -256,7 +259,7 @@ impl App {
             self.modal = Some(Modal::Confirm(Confirm { question, requests }));
             return;
         }
-        match self.entity_in_question().filter(|_| !matches!(self.focus, Pane::Builds | Pane::Log)) {
+        match self.entity_in_question().filter(|_| !matches!(self.focus, Pane::Builds | Pane::Log | Pane::Pushes)) {
             Some(name) => self.open_delete_form(name),
             None => self.nothing_selected(),
         }
@@ -338,6 +341,14 @@ impl App {
                     if let Some(address) = &builder.address {
                         add('a', "address", Some(address.clone()));
                     }
+                }
+            }
+            Pane::Pushes => {
+                if let Some(push) = self.selected_push() {
+                    add('c', "commit", Some(push.commit.to_string()));
+                    add('r', "ref", Some(push.reference.to_string()));
+                    add('n', "name", Some(push.repository.to_string()));
+                    add('b', "build", push.builds().next().map(|id| id.to_string()));
                 }
             }
             Pane::Namespaces => add('n', "name", self.lists.namespaces.name().map(str::to_owned)),

@@ -141,7 +141,7 @@ impl App {
                 self.open_form(form);
             }
             Pane::Builders => self.open_form(Form::builder(&self.data.settings, None)),
-            Pane::Builds | Pane::Tags | Pane::Log => effects.extend(self.act(Action::BuildNow)),
+            Pane::Builds | Pane::Tags | Pane::Log | Pane::Pushes => effects.extend(self.act(Action::BuildNow)),
         }
     }
 

@@ -7,6 +7,7 @@ mod lists;
 mod modals;
 mod pointer;
 mod pool;
+mod pushes;
 
 use std::collections::BTreeMap;
 
@@ -53,6 +54,13 @@ impl App {
                 self.records(rows, unread);
                 self.data.unreadable.extend(unreadable);
                 effects
+            }
+            Event::Pushes { records, unread } => {
+                self.data.read_pushes(records);
+                if let Some(unread) = unread {
+                    self.data.unread_pushes = unread;
+                }
+                Vec::new()
             }
             Event::Steps(steps) => {
                 self.data.progress.extend(steps);

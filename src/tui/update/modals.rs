@@ -3,7 +3,6 @@
 use crossterm::event::{KeyEvent, MouseEvent, MouseEventKind};
 
 use crate::lang::Lang;
-use crate::protocol::Request;
 use crate::tui::app::App;
 use crate::tui::effect::{Effect, Purpose};
 use crate::tui::form;
@@ -69,13 +68,20 @@ impl App {
                     Outcome::Closed => self.modal = None,
                     Outcome::Chosen(reference) => {
                         let (path, rule) = (replay.path.clone(), replay.rule.clone());
-                        let by = self.manners.user.clone();
                         self.modal = None;
-                        let request = Box::new(Request::Replay { path, rule, reference, by });
-                        return vec![Effect::Ask { request, purpose: Purpose::Build }];
+                        return vec![self.ask_to_replay(path, rule, reference)];
                     }
                 },
                 _ => self.modal = None,
+            },
+            Modal::ReplayPush(replay) => match replay.rules.key(key) {
+                Outcome::Open => {}
+                Outcome::Closed => self.modal = None,
+                Outcome::Chosen(rule) => {
+                    let (path, reference) = (replay.path.clone(), replay.reference.clone());
+                    self.modal = None;
+                    return vec![self.ask_to_replay(path, rule, reference)];
+                }
             },
             Modal::Form(form) => match form.key(key, self.now) {
                 form::Answer::Open(effects) => return effects,
@@ -149,6 +155,7 @@ impl App {
         match &mut self.modal {
             Some(Modal::Palette(palette)) => palette.paste(text),
             Some(Modal::Form(form)) => form.paste(text, now),
+            Some(Modal::ReplayPush(replay)) => replay.rules.paste(text),
             Some(Modal::Replay(replay)) => {
                 if let Some(Ok(refs)) = &mut replay.refs {
                     refs.paste(text);

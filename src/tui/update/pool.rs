@@ -37,6 +37,13 @@ impl App {
         if !learnt.ended.is_empty() {
             effects.push(Effect::ReadRecords(learnt.ended));
         }
+        if learnt.journal {
+            let after = self.data.pushes.keys().next_back().copied();
+            effects.push(Effect::CatchUp { after, unsettled: self.data.unsettled() });
+        }
+        if !learnt.pushes.is_empty() {
+            effects.push(Effect::ReadPushes(learnt.pushes));
+        }
         effects
     }
 

@@ -47,6 +47,7 @@ fn wanted(pane: Pane) -> &'static [Action] {
             Action::Cancel,
         ],
         Pane::Tags => &[Action::Copy, Action::Delete, Action::Search, Action::Zoom],
+        Pane::Pushes => &[Action::Open, Action::Details, Action::Replay, Action::Search, Action::Copy, Action::Zoom],
         Pane::Builders => &[Action::Add, Action::Edit, Action::Details, Action::Delete],
     }
 }

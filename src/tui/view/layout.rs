@@ -11,7 +11,7 @@ pub const WIDE: u16 = 100;
 /// Less than this is too small for anything.
 pub const LEAST: (u16, u16) = (40, 10);
 /// The panes in the column at the left.
-const SIDE: [Pane; 5] = [Pane::Namespaces, Pane::Repositories, Pane::Rules, Pane::Tags, Pane::Builders];
+const SIDE: [Pane; 6] = [Pane::Namespaces, Pane::Repositories, Pane::Rules, Pane::Tags, Pane::Builders, Pane::Pushes];
 
 /// Where everything is on the screen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -92,11 +92,11 @@ fn builds_height(height: u16, wish: Wish) -> u16 {
 
 /// Shares the height of the column out: everybody gets a border and a row, who has the focus what it needs, the rest those
 /// that need more, one row each in turn; what is left over goes to the repositories.
-fn heights(height: u16, wish: Wish) -> [u16; 5] {
+fn heights(height: u16, wish: Wish) -> [u16; SIDE.len()] {
     const LEAST: u16 = 3;
-    let mut heights = [1; 5];
-    if height >= LEAST * 5 {
-        heights = [LEAST; 5];
+    let mut heights = [1; SIDE.len()];
+    if usize::from(height) >= usize::from(LEAST) * SIDE.len() {
+        heights = [LEAST; SIDE.len()];
     }
     let mut left = height.saturating_sub(heights.iter().sum());
     let needed = SIDE.map(|pane| u16::try_from((wish.rows)(pane)).unwrap_or(u16::MAX).saturating_add(3).max(LEAST));

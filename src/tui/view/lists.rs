@@ -5,7 +5,6 @@ use ratatui::layout::{Position, Rect};
 use ratatui::text::Span;
 use rust_i18n::t;
 
-use crate::domain::build::BuildState;
 use crate::domain::pattern::Pattern;
 use crate::domain::rule::Rule;
 use crate::tui::app::App;
@@ -17,7 +16,9 @@ use crate::tui::rows;
 use crate::tui::theme::Role;
 use crate::tui::widget::pane::PaneBlock;
 use crate::tui::widget::table::{Column, Table};
-use crate::tui::widget::text::{age, bytes, duration};
+use crate::tui::widget::text::age;
+
+use super::cells::{build_cells, builder_cells, push_cells, role_of, tag_cells};
 
 /// Draws a list pane; where its rows are, and where the cursor belongs.
 pub(super) fn draw(app: &mut App, pane: Pane, area: Rect, buf: &mut Buffer) -> (Rect, Option<Position>) {
@@ -93,6 +94,15 @@ fn columns(pane: Pane, narrowed: bool, look: &Look) -> Vec<Column> {
             column("slots", 5, 1).right(),
             column("labels", 8, 2),
         ],
+        Pane::Pushes => vec![
+            column("push", 2, 0),
+            column("outcome", 9, 0).grows(),
+            column("repository", 10, 3).cut_in_the_middle(),
+            column("ref", 6, 0).cut_in_the_middle(),
+            column("commit", 8, 4),
+            column("origin", 7, 5),
+            column("age", 4, 1).right(),
+        ],
         Pane::Log => Vec::new(),
     }
 }
@@ -124,19 +134,10 @@ fn cells(app: &App, pane: Pane, key: &Key, look: &Look) -> Vec<Span<'static>> {
         }
         (Pane::Tags, Key::Name(name)) => tag_cells(app, name, look),
         (Pane::Builders, Key::Name(name)) => builder_cells(app, name, look),
+        (Pane::Pushes, Key::Push(id)) => {
+            app.data.pushes.get(id).map(|push| push_cells(app, push, look)).unwrap_or_default()
+        }
         _ => Vec::new(),
-    }
-}
-
-/// The role of a build's state.
-pub(crate) fn role_of(state: BuildState) -> Role {
-    match state {
-        BuildState::Queued | BuildState::Held => Role::StatusWait,
-        BuildState::Running => Role::StatusRun,
-        BuildState::Succeeded => Role::StatusOk,
-        BuildState::Failed | BuildState::TimedOut => Role::StatusFail,
-        BuildState::Cancelled | BuildState::Superseded => Role::StatusStopped,
-        BuildState::Interrupted | BuildState::Refused => Role::StatusWarn,
     }
 }
 
@@ -166,80 +167,6 @@ fn what_rule_does(rule: &Rule) -> String {
     format!("{pattern} > {}", versions.join(", "))
 }
 
-fn build_cells(app: &App, row: &BuildRow, look: &Look) -> Vec<Span<'static>> {
-    let state = look.text(&format!("state.{}", row.state.word())).into_owned();
-    let status = Span::styled(format!("{} {state}", look.glyphs.build(row.state)), look.style(role_of(row.state)));
-    let narrowed = app.selected_repository().is_some();
-    // Within one repository its name says nothing, and what a waiting build waits for does.
-    let repository = match row.state {
-        BuildState::Queued | BuildState::Held if !row.reason.is_empty() => {
-            let name = if narrowed { String::new() } else { format!("{}  ", row.path) };
-            let later = app.data.starts.get(&row.id).map(|at| *at - look.now);
-            let start = later.filter(|time| *time > chrono::TimeDelta::seconds(1)).map_or_else(String::new, |time| {
-                format!("{}; ", t!("starts_in", locale = look.lang.code(), time = duration(time)))
-            });
-            Span::raw(format!("{name}{start}{}", look.say(&row.reason)))
-        }
-        _ if narrowed => Span::styled(look.say(&row.reason), look.style(Role::Muted)),
-        _ => Span::raw(row.path.to_string()),
-    };
-    let progress = app.data.progress.get(&row.id).filter(|progress| progress.total > 0);
-    let steps = progress.map_or_else(String::new, |progress| format!("{}/{}", progress.done, progress.total));
-    let cache = progress.map_or_else(String::new, |progress| format!("{}%", progress.cached * 100 / progress.total));
-    let trigger = look.text(&format!("trigger.{}", row.trigger.word())).into_owned();
-    let id = if app.lists.builds.marked.contains(&Key::Build(row.id)) {
-        Span::styled(format!("{}*", row.id), look.style(Role::Strong))
-    } else {
-        Span::raw(row.id.to_string())
-    };
-    let muted = |text: String| Span::styled(text, look.style(Role::Muted));
-    vec![
-        status,
-        id,
-        repository,
-        Span::raw(row.rule.clone()),
-        Span::raw(row.tags.join(" ")),
-        muted(row.reference.name.clone()),
-        muted(row.commit.short(8).to_owned()),
-        muted(trigger),
-        Span::raw(steps),
-        Span::styled(cache, look.style(Role::StatusCached)),
-        Span::raw(row.duration(look.now).map_or_else(String::new, duration)),
-        muted(age(row.finished_at.unwrap_or(row.queued_at), look.now)),
-    ]
-}
-
-fn tag_cells(app: &App, name: &str, look: &Look) -> Vec<Span<'static>> {
-    let Some((_, Some(Tags::There(tags)))) = app.shown_tags() else { return Vec::new() };
-    let Some(tag) = tags.iter().find(|tag| tag.tag == name) else { return Vec::new() };
-    let muted = |text: String| Span::styled(text, look.style(Role::Muted));
-    vec![
-        Span::raw(tag.tag.clone()),
-        Span::raw(bytes(tag.size)),
-        muted(tag.created.map_or_else(String::new, |at| age(at, look.now))),
-        Span::raw(tag.origin.as_ref().map_or_else(String::new, |origin| format!("#{}", origin.build))),
-        muted(tag.platforms.join(" ")),
-        muted(tag.digest.clone()),
-    ]
-}
-
-fn builder_cells(app: &App, name: &str, look: &Look) -> Vec<Span<'static>> {
-    let status = app.data.status.iter().flat_map(|status| &status.builders).find(|builder| builder.name == name);
-    let Some(builder) = status else { return vec![Span::raw(name.to_owned())] };
-    let role = match builder.state.as_str() {
-        "ready" => Role::StatusOk,
-        "starting" => Role::StatusWait,
-        _ => Role::StatusFail,
-    };
-    let labels: Vec<String> = builder.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    vec![
-        Span::raw(builder.name.clone()),
-        Span::styled(look.text(&format!("builder_state.{}", builder.state)).into_owned(), look.style(role)),
-        Span::raw(format!("{}/{}", builder.busy, builder.slots)),
-        Span::styled(labels.join(" "), look.style(Role::Muted)),
-    ]
-}
-
 fn empty_text(app: &App, pane: Pane) -> String {
     let all = app.repository_in_question().is_none();
     match pane {
@@ -252,6 +179,9 @@ fn empty_text(app: &App, pane: Pane) -> String {
         },
         Pane::Builds if app.data.unread > 0 => {
             t!("header.reading", locale = app.manners.lang.code(), n = app.data.unread).into_owned()
+        }
+        Pane::Pushes if app.data.unread_pushes > 0 => {
+            t!("empty.pushes_reading", locale = app.manners.lang.code(), n = app.data.unread_pushes).into_owned()
         }
         _ => app.text(&format!("empty.{}", pane.text_key().trim_start_matches("pane."))),
     }

@@ -1,5 +1,6 @@
 //! What is on the screen: pure drawing of the state.
 
+mod cells;
 mod header;
 mod hints;
 mod layout;
@@ -11,8 +12,8 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::widgets::{Clear, Paragraph, Widget, Wrap};
 
+pub(crate) use cells::{role_of, role_of_verdict};
 pub use layout::Areas;
-pub(crate) use lists::role_of;
 
 use super::app::App;
 use super::details;

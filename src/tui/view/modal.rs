@@ -68,6 +68,12 @@ pub(super) fn draw(app: &mut App, frame: &mut Frame) -> Option<Position> {
                 }
             }
         }
+        Modal::ReplayPush(replay) => {
+            let lang = look.lang.code();
+            let title = t!("replay.rules", locale = lang, reference = replay.reference.name, path = replay.path);
+            replay.rules.render_titled(area, buf, &look, &title);
+            replay.rules.cursor()
+        }
         Modal::Form(form) => {
             form.render(area, buf, &look);
             form.cursor()

@@ -1,6 +1,8 @@
 //! What is known of what is selected, in the place of the log.
 
-use chrono::TimeDelta;
+mod push;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -17,7 +19,7 @@ use super::widget::pane::PaneBlock;
 use super::widget::text::{age, bytes, duration, pad, printable, width};
 use crate::domain::build::BuildState;
 use crate::domain::history::{Past, expected_duration};
-use crate::domain::rule::{Rule, looks_secret};
+use crate::domain::rule::{Rule, Supersede, looks_secret};
 
 /// So many of a rule's last builds are in its picture.
 const LAST: usize = 60;
@@ -92,7 +94,13 @@ fn lines(app: &App, look: &Look, columns: usize) -> Vec<Line<'static>> {
         Pane::Builds | Pane::Log => build(app, look, columns),
         Pane::Tags => tag(app, look),
         Pane::Builders => builder(app, look),
+        Pane::Pushes => push::lines(app, look),
     }
+}
+
+/// A time in the zone of the dashboard.
+fn time(at: DateTime<Utc>, look: &Look) -> String {
+    at.with_timezone(&look.zone).format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 fn nothing(look: &Look) -> Vec<Line<'static>> {
@@ -124,6 +132,7 @@ fn repository(app: &App, look: &Look, columns: usize) -> Vec<Line<'static>> {
     fields.add("source", repository.source.as_ref().map_or("", |source| &source.url));
     fields.add("platform", repository.source.as_ref().and_then(|source| source.platform.as_deref()).unwrap_or(""));
     fields.flag("auto", repository.build.auto);
+    fields.add("poll", repository.build.poll.map_or_else(String::new, |poll| poll.to_string()));
     fields.flag("cache", repository.build.cache);
     fields.flag("immutable", repository.immutable);
     fields.add("network", &repository.build.network);
@@ -166,6 +175,21 @@ fn rule_fields(rule: &Rule, fields: &mut Fields) {
         let commit = version.commit.map_or_else(String::new, |digits| format!("-<{}>", digits.get()));
         fields.add("version", format!("{}{time}{commit}", version.name));
     }
+    fields.flag("auto", rule.auto);
+    if rule.supersede != Supersede::Never {
+        fields.add("supersede", rule.supersede.word());
+    }
+    fields.add("paths", rule.paths.join(", "));
+    fields.add("ignore_paths", rule.ignore_paths.join(", "));
+    if let Some(schedule) = &rule.schedule {
+        fields.add("schedule", format!("{} ({})", schedule.cron, schedule.time_zone));
+        let next = fields.look.upcoming(schedule, 1).unwrap_or_else(|error| fields.look.say(&error.to_string()));
+        fields.add("next", next);
+    }
+    if rule.follow_base_images {
+        fields.flag("follow_base_images", true);
+    }
+    fields.add("pause_after", rule.pause_after.map_or_else(String::new, |count| count.to_string()));
     for (name, value) in &rule.args {
         fields.add("arg", format!("{name}={}", if looks_secret(name) { "***" } else { value }));
     }
@@ -183,7 +207,7 @@ fn build(app: &App, look: &Look, columns: usize) -> Vec<Line<'static>> {
     fields.add("commit", row.commit.to_string());
     let by = if row.asked_by.is_empty() { String::new() } else { format!(" ({})", row.asked_by) };
     fields.add("trigger", format!("{}{by}", look.text(&format!("trigger.{}", row.trigger.word()))));
-    let time = |at: chrono::DateTime<chrono::Utc>| at.with_timezone(&look.zone).format("%Y-%m-%d %H:%M:%S").to_string();
+    let time = |at| time(at, look);
     fields.add("queued", time(row.queued_at));
     fields.add("started", row.started_at.map(time).unwrap_or_default());
     fields.add("finished", row.finished_at.map(time).unwrap_or_default());

@@ -1,0 +1,57 @@
+//! What is done with a push: its build is shown, its ref is built again.
+
+use crate::domain::name::RepositoryPath;
+use crate::domain::push::Ref;
+use crate::protocol::Request;
+use crate::tui::app::App;
+use crate::tui::effect::{Effect, Purpose};
+use crate::tui::modal::{Modal, ReplayPush};
+use crate::tui::place::Pane;
+use crate::tui::popup::{Candidate, Palette};
+
+impl App {
+    /// Shows the build of the selected push; where there is none, why.
+    pub(super) fn open_push(&mut self) {
+        let Some(push) = self.selected_push() else { return };
+        let build = push.builds().next();
+        // One that retention has deleted can't be shown; one that is not read yet comes soon.
+        match build.filter(|id| self.data.unread > 0 || self.data.builds.contains_key(id)) {
+            Some(id) => {
+                self.show_build(id);
+                self.focus = Pane::Builds;
+            }
+            None => {
+                if let Some(id) = build {
+                    self.say(rust_i18n::t!("notice.build_gone", locale = self.manners.lang.code(), id = id));
+                }
+                self.details = true;
+                self.details_scroll = 0;
+            }
+        }
+    }
+
+    /// Builds the ref of the selected push by the rule that it is one of; where it is one of several, lets one be chosen.
+    pub(super) fn replay_push(&mut self) -> Option<Effect> {
+        let push = self.selected_push()?;
+        let (path, reference) = (push.repository.clone(), push.reference.clone());
+        match self.rules_for(push).as_slice() {
+            [] => None,
+            [rule] => Some(self.ask_to_replay(path, (*rule).to_owned(), reference)),
+            rules => {
+                let candidate = |rule: &&str| Candidate {
+                    text: (*rule).to_owned(),
+                    detail: String::new(),
+                    target: (*rule).to_owned(),
+                };
+                let rules = Palette::new(rules.iter().map(candidate).collect());
+                self.modal = Some(Modal::ReplayPush(Box::new(ReplayPush { path, reference, rules })));
+                None
+            }
+        }
+    }
+
+    pub(super) fn ask_to_replay(&self, path: RepositoryPath, rule: String, reference: Ref) -> Effect {
+        let request = Request::Replay { path, rule, reference, by: self.manners.user.clone() };
+        Effect::Ask { request: Box::new(request), purpose: Purpose::Build }
+    }
+}
