@@ -1,8 +1,5 @@
 //! `slipway platform`: who we are on the platforms that sources live on, and the secrets of their webhooks.
 
-use std::fs::File;
-use std::io::Read as _;
-
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -15,6 +12,7 @@ use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::pool::client;
 use crate::protocol::{Entity, EntityName, ErrorKind, Reply, Request, SaveMode};
 use crate::store::Home;
+use crate::store::secrets::Secret;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -225,7 +223,11 @@ impl Options {
         let hook = self.webhook_secret_env.map(SecretRef::Env).or(self.webhook_secret_command.map(SecretRef::Command));
         value.webhook_secret = hook.or(value.webhook_secret);
         let token = if self.token_stdin { Some(from_stdin("token")?) } else { None };
-        let webhook_secret = if self.new_webhook_secret { Some(random()?) } else { None };
+        let webhook_secret = if self.new_webhook_secret {
+            Some(Secret::random().map_err(CliError::io("read /dev/urandom"))?.expose().to_owned())
+        } else {
+            None
+        };
         let made = webhook_secret.clone();
         source::save(home, Entity::Platform { name: name.clone(), value, token, webhook_secret }, mode).await?;
         if let Some(secret) = made {
@@ -249,12 +251,4 @@ async fn webhook(home: &Home, name: &str) -> Option<String> {
 
 fn paths<T>(bound: &[(&crate::domain::name::RepositoryPath, T)]) -> Vec<String> {
     bound.iter().map(|(path, _)| path.to_string()).collect()
-}
-
-/// 32 random bytes in hexadecimal.
-fn random() -> Result<String, CliError> {
-    let mut bytes = [0; 32];
-    let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-    read.map_err(CliError::io("read /dev/urandom"))?;
-    Ok(hex::encode(bytes))
 }
