@@ -339,7 +339,7 @@ fn a_push_appears_in_the_journal_by_itself_and_leads_to_its_build() {
 }
 
 #[test]
-fn a_platform_is_made_bound_and_deleted_by_keys_alone_and_its_secrets_are_in_no_toml() {
+fn a_platform_is_made_and_bound_by_keys_alone_and_its_secrets_are_in_no_toml() {
     let project = Project::new(&["RUN true"]);
     let home = project.slipway.home().to_owned();
     let mut pty = open(&project.slipway);
@@ -380,7 +380,7 @@ fn a_platform_is_made_bound_and_deleted_by_keys_alone_and_its_secrets_are_in_no_
     pty.send(F2);
     pty.wait_for("+platform = \"ours\"");
     pty.send("\r");
-    pty.wait_for("saved");
+    pty.wait_for("platform        ours");
     pty.send("9X");
     pty.wait_for("type the name");
     pty.send("ours\r");
