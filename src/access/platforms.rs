@@ -3,8 +3,10 @@
 use crate::domain::commit_status::CommitStatus;
 use crate::domain::push::CommitId;
 use crate::domain::repository::Source;
+use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Error, ErrorKind};
+use crate::source::api::device::{DeviceFlow, Invitation, Tokens};
 use crate::source::api::{Api, ApiError, Connector, Identity, Page, Reason, Registered};
 use crate::store::Home;
 use crate::store::secrets::Secrets;
@@ -73,18 +75,62 @@ pub async fn register_webhook(
     url: &str,
 ) -> Result<Registered, Error> {
     let (name, platform) = of_source(settings, source)?;
-    let Some(secret) = &platform.webhook_secret else {
-        let text = format!(
-            "the platform {name:?} has no secret for its webhooks; make one: `slipway platform edit {name} --new-webhook-secret`"
-        );
-        return Err(Error::new(ErrorKind::Usage, text));
-    };
-    let secret = Secrets::at(home.secrets_dir()).resolve(secret).await.map_err(|error| {
+    let secret = Secrets::at(home.secrets_dir()).resolve(webhook_secret(name, platform)?).await.map_err(|error| {
         Error::new(ErrorKind::Failed, format!("cannot have the secret of the webhooks of {name:?}: {error}"))
     })?;
     let address = sources::parse_url(&source.url)?;
     let (api, _) = api(home, name, platform).await?;
     api.register_webhook(&address, url, &secret).await.map_err(|error| error_of(&error))
+}
+
+/// Where the webhooks of a platform go: below the public address that config.toml has.
+///
+/// # Errors
+/// When config.toml has none, or no webhooks of this platform are taken.
+pub fn webhook_url(settings: &Settings, name: &str) -> Result<String, Error> {
+    webhook_secret(name, named(settings, name)?)?;
+    let url = settings.config.webhook.url.as_deref().map(|url| url.trim_end_matches('/'));
+    match url {
+        Some(url) if url.starts_with("https://") || url.starts_with("http://") => Ok(format!("{url}/{name}")),
+        Some(url) => {
+            let text = format!("webhook.url in config.toml is {url:?}; it must be an http or https address");
+            Err(Error::new(ErrorKind::Usage, text))
+        }
+        None => {
+            let text = "the platforms are not told where slipway listens: set webhook.url in config.toml to the address under \
+                        which they reach it, such as \"https://build.example.com\"";
+            Err(Error::new(ErrorKind::Usage, text))
+        }
+    }
+}
+
+/// Begins a login: asks a platform for a code that a person enters.
+///
+/// # Errors
+/// When there is no such platform, it has no device flow or no OAuth application, or it can't be reached.
+pub async fn invite(settings: &Settings, name: &str) -> Result<(DeviceFlow, Invitation), Error> {
+    let platform = named(settings, name)?;
+    let flow = Connector::new(platform).and_then(|connector| DeviceFlow::new(&connector, platform));
+    let flow = flow.map_err(|error| error_of(&error))?;
+    let invitation = flow.begin().await.map_err(|error| error_of(&error))?;
+    Ok((flow, invitation))
+}
+
+/// Waits until the person has entered the code.
+///
+/// # Errors
+/// When the person says no or nothing in time, or the platform breaks off.
+pub async fn logged_in(flow: &DeviceFlow, invitation: &Invitation) -> Result<Tokens, Error> {
+    flow.wait(invitation, tokio::time::sleep).await.map_err(|error| error_of(&error))
+}
+
+fn webhook_secret<'a>(name: &str, platform: &'a SourcePlatform) -> Result<&'a SecretRef, Error> {
+    platform.webhook_secret.as_ref().ok_or_else(|| {
+        let text = format!(
+            "the platform {name:?} has no secret for its webhooks; make one: `slipway platform edit {name} --new-webhook-secret`"
+        );
+        Error::new(ErrorKind::Usage, text)
+    })
 }
 
 /// The platform of that name.

@@ -8,11 +8,12 @@ use serde::Serialize;
 use super::namespace::{VisibilityWord, set, visibility_word, yes_no};
 use super::output::{Table, fields, print, say};
 use super::{CliError, Format, source};
-use crate::access::sources;
+use crate::access::{platforms, sources};
 use crate::domain::name::RepositoryPath;
 use crate::domain::repository::{HumanDuration, Repository, Source};
 use crate::domain::rule::Rule;
 use crate::protocol::{Entity, EntityName, SaveMode};
+use crate::source::api::Registered;
 use crate::store::Home;
 use crate::store::settings::Settings;
 
@@ -63,6 +64,9 @@ pub(super) struct Options {
     /// The platform whose credentials read the source
     #[arg(long)]
     platform: Option<String>,
+    /// Make the webhook on the platform that tells slipway of pushes; needs webhook.url in config.toml
+    #[arg(long)]
+    register_webhook: bool,
     /// Who may pull
     #[arg(long)]
     visibility: Option<VisibilityWord>,
@@ -187,9 +191,13 @@ impl Verb {
             }
             Verb::Create { path, options, no_rule } => create(home, path, *options, no_rule).await,
             Verb::Edit { path, options } => {
-                let mut value = source::repository(&source::settings(home), &path)?;
+                let settings = source::settings(home);
+                let mut value = source::repository(&settings, &path)?;
+                let register = options.register_webhook;
                 options.apply(&mut value)?;
-                source::save(home, Entity::Repository { path, value }, SaveMode::Edit).await
+                let hook = if register { Some(hook(&settings, &value)?) } else { None };
+                source::save(home, Entity::Repository { path, value }, SaveMode::Edit).await?;
+                register_webhook(home, &settings, hook).await
             }
             Verb::Delete { path, yes } => source::delete(home, EntityName::Repository(path), yes).await,
         }
@@ -200,7 +208,9 @@ async fn create(home: &Home, path: RepositoryPath, options: Options, no_rule: bo
     let settings = source::settings(home);
     let namespace = source::namespace(&settings, &path.namespace)?;
     let mut value = namespace.new_repository(&path.repository);
+    let register = options.register_webhook;
     options.apply(&mut value)?;
+    let hook = if register { Some(hook(&settings, &value)?) } else { None };
     if let (Some(bound), false) = (value.source.clone(), no_rule) {
         let branch = default_branch(home, &settings, &bound).await;
         value.rules = vec![Rule::starter(&branch)];
@@ -210,6 +220,30 @@ async fn create(home: &Home, path: RepositoryPath, options: Options, no_rule: bo
     match rules.first() {
         Some(rule) => say(&format!("created {path} with rule {rule:?}; next: slipway build start {path}")),
         None => say(&format!("created {path}; next: slipway rule create {path} NAME --branch BRANCH --version TAG")),
+    }
+    register_webhook(home, &settings, hook).await
+}
+
+/// The source that a webhook is registered for, and where it goes. What is missing is told before anything is saved.
+fn hook(settings: &Settings, value: &Repository) -> Result<(Source, String), CliError> {
+    let source = value.source.clone();
+    let source = source.ok_or_else(|| CliError::usage("--register-webhook needs a source; give --source URL, too"))?;
+    let platform = source.platform.as_deref();
+    let platform = platform.ok_or_else(|| {
+        CliError::usage("--register-webhook needs the platform that the source lies on; give --platform NAME, too")
+    })?;
+    let url = platforms::webhook_url(settings, platform)?;
+    Ok((source, url))
+}
+
+async fn register_webhook(home: &Home, settings: &Settings, hook: Option<(Source, String)>) -> Result<(), CliError> {
+    let Some((source, url)) = hook else { return Ok(()) };
+    match platforms::register_webhook(home, settings, &source, &url).await? {
+        Registered::Created => say(&format!("made the webhook to {url}")),
+        Registered::Updated => say(&format!("the webhook to {url} was there; it has the secret and the events now")),
+    }
+    if settings.config.webhook.listen.is_none() {
+        say("nothing listens for webhooks yet; set webhook.listen in config.toml");
     }
     Ok(())
 }

@@ -77,6 +77,11 @@ impl PlatformKind {
         }
     }
 
+    /// Whether slipway knows an API of it.
+    pub fn has_api(self) -> bool {
+        !matches!(self, PlatformKind::Git | PlatformKind::AliyunCode)
+    }
+
     /// Whether `platform login` can have a token from it.
     pub fn has_device_flow(self) -> bool {
         matches!(self, PlatformKind::Github | PlatformKind::Gitlab)

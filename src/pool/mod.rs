@@ -21,6 +21,7 @@ mod server;
 mod settling;
 mod sight;
 mod state;
+mod unchanged;
 mod watching;
 
 pub use managed::is_rootless;

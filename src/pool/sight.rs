@@ -51,6 +51,13 @@ pub(super) struct Lately {
     pushed_at: BTreeMap<Ref, DateTime<Utc>>,
 }
 
+impl Lately {
+    /// Nothing was told that a listing is to be compared with.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.before.is_empty() && self.pushed_at.is_empty()
+    }
+}
+
 impl Memory {
     /// What an earlier pool left.
     pub(super) fn new(home: Home, watched: Watched, ids: &[PushId]) -> Memory {
@@ -77,7 +84,7 @@ impl Memory {
         }
     }
 
-    /// Takes the refs of a source over: what moved is a push.
+    /// Takes the refs of a source over: what moved is a push. False where that could not be written down.
     pub(super) async fn take(
         &mut self,
         pool: &Arc<Pool>,
@@ -85,7 +92,7 @@ impl Memory {
         source: &Source,
         refs: &Refs,
         lately: &mut Lately,
-    ) {
+    ) -> bool {
         lately.before.retain(|(_, _, since)| since.elapsed() < LAG);
         let mut before: BTreeMap<Ref, Vec<Option<CommitId>>> = BTreeMap::new();
         for (reference, commit, _) in &lately.before {
@@ -97,7 +104,7 @@ impl Memory {
         let now = caught_up(listed, seen, &before);
         let told = std::mem::take(&mut lately.pushed_at);
         if seen == Some(&now) {
-            return;
+            return true;
         }
         let found = moved(seen, &now);
         let at = Utc::now();
@@ -105,7 +112,7 @@ impl Memory {
             Some(at) => (moved, *at, Origin::Webhook),
             None => (moved, at, Origin::Poll),
         });
-        self.record(pool, path, source, now, found.collect()).await;
+        self.record(pool, path, source, now, found.collect()).await
     }
 
     /// Takes a webhook's word over where that is enough; whether the source must be asked.

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::hooks;
 use super::sight::{Lately, Memory, Told};
 use super::state::Pool;
-use crate::access::sources;
+use super::unchanged::{Condition, Connectors};
 use crate::domain::name::RepositoryPath;
 use crate::domain::repository::Source;
 use crate::protocol::Error;
@@ -46,9 +46,12 @@ struct Turn {
     outdated: bool,
     /// What webhooks told lately.
     lately: Lately,
+    /// What the platform said when the refs were listed last.
+    condition: Condition,
 }
 
-type Asked = (RepositoryPath, Source, Result<Refs, Error>);
+/// Whose refs were asked for; none where nothing was pushed since; and what is asked with the next time.
+type Asked = (RepositoryPath, Source, Result<Option<Refs>, Error>, Condition);
 
 /// Watches the sources of all repositories that build by themselves, until the pool ends.
 pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryPath, Told)>) {
@@ -67,6 +70,7 @@ pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryP
     memory.settle_what_was_left(&pool, &ids).await;
     let mut turns: BTreeMap<RepositoryPath, Turn> = BTreeMap::new();
     let mut asking: JoinSet<Asked> = JoinSet::new();
+    let connectors: Arc<Connectors> = Arc::default();
     let mut changes = pool.changes.subscribe();
     let mut known_settings = None;
     let mut settings = Arc::new(Settings::default());
@@ -88,10 +92,13 @@ pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryP
         for path in begin {
             let Some(turn) = turns.get_mut(&path) else { continue };
             turn.asking = true;
+            // What webhooks told is looked for in the refs themselves.
+            let (connectors, condition, must) =
+                (connectors.clone(), std::mem::take(&mut turn.condition), !turn.lately.is_quiet());
             let (pool, path, source, settings) = (pool.clone(), path.clone(), turn.source.clone(), settings.clone());
             asking.spawn(async move {
-                let refs = sources::list_refs(&pool.home, &settings, &source).await;
-                (path, source, refs)
+                let (refs, condition) = connectors.list_refs(&pool.home, &settings, &source, condition, must).await;
+                (path, source, refs, condition)
             });
         }
         let due = due.into_iter().chain(memory.unkept_since.map(|since| since + KEEP_WITHIN)).min();
@@ -120,7 +127,7 @@ pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryP
                 }
             }
             Some(asked) = asking.join_next() => {
-                let (path, source, refs) = match asked {
+                let (path, source, refs, condition) = match asked {
                     Ok(asked) => asked,
                     // A panic: which source it was is not known, so all are asked again.
                     Err(error) => {
@@ -143,7 +150,12 @@ pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryP
                         turn.failures = 0;
                         turn.due = Instant::now() + interval;
                         tell_problem(&pool, &path.to_string(), None);
-                        memory.take(&pool, &path, &source, &refs, &mut turn.lately).await;
+                        let kept = match refs {
+                            Some(refs) => memory.take(&pool, &path, &source, &refs, &mut turn.lately).await,
+                            None => true,
+                        };
+                        // What could not be written down is to be seen again.
+                        turn.condition = if kept { condition } else { Condition::default() };
                     }
                     Err(error) => {
                         let wait = backoff(interval, turn.failures);
@@ -227,6 +239,7 @@ fn follow(pool: &Pool, settings: &Settings, turns: &mut BTreeMap<RepositoryPath,
             asking: false,
             outdated: false,
             lately: Lately::default(),
+            condition: Condition::default(),
         });
     }
     // What is not watched is seen for the first time when it is watched again: nobody wants what was pushed meanwhile built.
@@ -281,6 +294,7 @@ mod tests {
             asking,
             outdated: false,
             lately: Lately::default(),
+            condition: Condition::default(),
         };
         let path = |name: &str| -> RepositoryPath { format!("acme/{name}").parse().unwrap() };
         let mut turns = BTreeMap::new();

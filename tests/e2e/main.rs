@@ -11,6 +11,7 @@ mod dashboard;
 mod demo;
 mod editing;
 mod fixture;
+mod platforms;
 mod publishing;
 mod sources;
 mod support;

@@ -1,0 +1,138 @@
+//! `slipway platform check`: who the token is, and whether the sources can be read with it.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+
+use super::super::output::{Table, fields, print};
+use super::super::{CliError, Format};
+use super::Bound;
+use crate::access::{platforms, sources};
+use crate::domain::source_platform::SourcePlatform;
+use crate::protocol::{Error, ErrorKind};
+use crate::source::api::Identity;
+use crate::store::Home;
+use crate::store::settings::Settings;
+
+/// Who a token is.
+#[derive(Serialize)]
+pub(super) struct Who {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    login: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scopes: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<DateTime<Utc>>,
+    lacks: Vec<Lacked>,
+}
+
+#[derive(Serialize)]
+struct Lacked {
+    right: &'static str,
+    purpose: &'static str,
+}
+
+impl From<Identity> for Who {
+    fn from(identity: Identity) -> Who {
+        let Identity { login, name, scopes, expires_at, lacks } = identity;
+        let lacks = lacks.into_iter().map(|lack| Lacked { right: lack.right, purpose: lack.purpose }).collect();
+        Who { login, name, scopes, expires_at, lacks }
+    }
+}
+
+impl Who {
+    pub(super) fn text(&self, now: DateTime<Utc>) -> String {
+        let scopes = match &self.scopes {
+            None => "the platform does not say".to_owned(),
+            Some(scopes) if scopes.is_empty() => "none".to_owned(),
+            Some(scopes) => scopes.join(", "),
+        };
+        let expires = self.expires_at.map_or_else(String::new, |at| {
+            let days = (at - now).num_days();
+            let left = if at <= now { "it has ended".to_owned() } else { format!("{days} days left") };
+            format!("{} ({left})", at.to_rfc3339_opts(SecondsFormat::Secs, true))
+        });
+        let lacks = self.lacks.iter().map(|lack| format!("{} {}", lack.right, lack.purpose));
+        fields(&[
+            ("login", self.login.clone().unwrap_or_else(|| "the token belongs to no account".into())),
+            ("name", self.name.clone().unwrap_or_default()),
+            ("scopes", scopes),
+            ("expires", expires),
+            ("lacks", lacks.collect::<Vec<_>>().join("\n")),
+        ])
+    }
+}
+
+/// A source that was asked.
+#[derive(Serialize)]
+struct Checked {
+    repository: String,
+    source: String,
+    refs: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct View {
+    /// None where the platform has no API or no token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<Who>,
+    sources: Vec<Checked>,
+}
+
+pub(super) async fn run(
+    home: &Home,
+    settings: &Settings,
+    platform: &SourcePlatform,
+    name: &str,
+    bound: &[Bound<'_>],
+    format: Format,
+) -> Result<(), CliError> {
+    let asked = platform.kind.has_api() && platform.token.is_some();
+    if !asked && bound.is_empty() {
+        let text = format!("no repository's source names the platform {name:?}; there is nothing to ask");
+        return Err(Error::new(ErrorKind::Refused, text).into());
+    }
+    let identity = if asked { Some(platforms::check(home, settings, name).await) } else { None };
+    let (identity, unknown) = match identity.transpose() {
+        Ok(identity) => (identity.map(Who::from), None),
+        Err(error) => (None, Some(error)),
+    };
+    let mut checked = Vec::new();
+    for (path, source) in bound {
+        let (refs, error) = match sources::list_refs(home, settings, source).await {
+            Ok(refs) => (refs.refs.len(), None),
+            Err(error) => (0, Some(error.message)),
+        };
+        checked.push(Checked { repository: path.to_string(), source: source.url.clone(), refs, error });
+    }
+    let view = View { identity, sources: checked };
+    print(format, &view, || text(&view))?;
+    if let Some(error) = unknown {
+        return Err(error.into());
+    }
+    let failed = view.sources.iter().filter(|one| one.error.is_some()).count();
+    if failed == 0 {
+        return Ok(());
+    }
+    let text = format!("{failed} of {} sources of the platform {name:?} can't be read", view.sources.len());
+    Err(Error::new(ErrorKind::Unreachable, text).into())
+}
+
+fn text(view: &View) -> String {
+    let mut text = view.identity.as_ref().map_or_else(String::new, |who| who.text(Utc::now()));
+    if !view.sources.is_empty() {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        let mut table = Table::new(["REPOSITORY", "REFS", "SOURCE"]);
+        for one in &view.sources {
+            let refs = if one.error.is_some() { "-".to_owned() } else { one.refs.to_string() };
+            table.row([one.repository.clone(), refs, one.error.clone().unwrap_or_else(|| one.source.clone())]);
+        }
+        text.push_str(&table.text());
+    }
+    text
+}

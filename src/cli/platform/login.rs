@@ -1,0 +1,32 @@
+//! `slipway platform login`: a person enters a code in a browser, on any machine, and the platform gives slipway a token.
+
+use chrono::Utc;
+
+use super::super::output::{print, say};
+use super::super::{CliError, Format, source};
+use super::check::Who;
+use crate::access::{platforms, tokens};
+use crate::domain::source_platform::SourcePlatform;
+use crate::protocol::{Entity, SaveMode};
+use crate::store::Home;
+use crate::store::settings::Settings;
+
+pub(super) async fn run(
+    home: &Home,
+    settings: &Settings,
+    value: SourcePlatform,
+    name: String,
+    format: Format,
+) -> Result<(), CliError> {
+    let (flow, invitation) = platforms::invite(settings, &name).await?;
+    let minutes = invitation.holds.as_secs() / 60;
+    say(&format!("open {} and enter the code {}; it holds for {minutes} minutes", invitation.address, invitation.code));
+    let tokens = platforms::logged_in(&flow, &invitation).await?;
+    tokens::keep_renewal(home, &name, &tokens)?;
+    let token = Some(tokens.token.expose().to_owned());
+    let entity = Entity::Platform { name: name.clone(), value, token, webhook_secret: None };
+    source::save(home, entity, SaveMode::Edit).await?;
+    let identity: Who = platforms::check(home, &source::settings(home), &name).await?.into();
+    say(&format!("the token of the platform {name:?} is kept under secrets/"));
+    print(format, &identity, || identity.text(Utc::now()))
+}

@@ -1,0 +1,193 @@
+//! `slipway platform`: who we are on the platforms that sources live on, what we may do there, and the secrets of their webhooks.
+
+mod check;
+mod login;
+mod options;
+mod repos;
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::output::{Table, fields, print, say};
+use super::registry::where_from;
+use super::{CliError, Format, source};
+use crate::access::platforms;
+use crate::domain::name::RepositoryPath;
+use crate::domain::repository::Source;
+use crate::domain::secret_ref::SecretRef;
+use crate::domain::source_platform::{PlatformKind, SourcePlatform};
+use crate::pool::client;
+use crate::protocol::{EntityName, Reply, Request, SaveMode};
+use crate::store::Home;
+use crate::store::settings::Settings;
+use options::Options;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// All platforms
+    List,
+    /// One platform, and where its webhooks go
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Make a platform; sources name it with --platform
+    Create {
+        /// 1 to 64 characters of A-Z a-z 0-9 . _ -
+        name: String,
+        /// What it is
+        #[arg(long, value_parser = kind, value_name = "KIND")]
+        kind: PlatformKind,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Change what is given, leave the rest
+    Edit {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Who its token is, what that may do and when it ends; then ask the sources that name it for their refs
+    Check {
+        /// Its name
+        name: String,
+    },
+    /// The repositories on it that its token sees
+    Repos {
+        /// Its name
+        name: String,
+        /// Only those whose names contain this
+        #[arg(long, default_value = "", hide_default_value = true)]
+        filter: String,
+        /// At most so many
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+    },
+    /// Get a token by entering a code in a browser, on any machine (GitHub, GitLab)
+    Login {
+        /// Its name
+        name: String,
+    },
+    /// Delete a platform that no repository names, and the secrets that are kept for it
+    Delete {
+        /// Its name
+        name: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+fn kind(text: &str) -> Result<PlatformKind, String> {
+    let words = || PlatformKind::ALL.map(PlatformKind::word).join(", ");
+    PlatformKind::ALL.into_iter().find(|kind| kind.word() == text).ok_or_else(|| format!("known are {}", words()))
+}
+
+#[derive(Serialize)]
+struct View<'a> {
+    name: &'a str,
+    #[serde(flatten)]
+    platform: &'a SourcePlatform,
+    /// Repositories whose source names it.
+    repositories: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook: Option<String>,
+}
+
+/// A repository whose source names a platform, and that source.
+type Bound<'a> = (&'a RepositoryPath, &'a Source);
+
+impl Verb {
+    pub(super) async fn run(self, home: &Home, format: Format) -> Result<(), CliError> {
+        let settings = source::settings(home);
+        let find = |name: &str| {
+            let none = || format!("there is no platform {name:?}; `slipway platform list` shows them");
+            settings.platforms.get(name).cloned().ok_or_else(|| CliError::not_found(none()))
+        };
+        let bound = |name: &str| -> Vec<Bound<'_>> {
+            let named = |platform: Option<&str>| platform == Some(name);
+            let sources = settings.repositories.iter().filter_map(|(path, value)| Some((path, value.source.as_ref()?)));
+            sources.filter(|(_, source)| named(source.platform.as_deref())).collect()
+        };
+        match self {
+            Verb::List => {
+                let views = settings.platforms.iter().map(|(name, platform)| View {
+                    name,
+                    platform,
+                    repositories: paths(&bound(name)),
+                    webhook: None,
+                });
+                let views: Vec<View> = views.collect();
+                print(format, &views, || {
+                    if views.is_empty() {
+                        say("there are no platforms; `slipway platform create NAME --kind KIND` makes one");
+                        return String::new();
+                    }
+                    let mut table = Table::new(["NAME", "KIND", "TOKEN", "WEBHOOKS", "REPOSITORIES"]);
+                    for View { name, platform, repositories, .. } in &views {
+                        table.row([
+                            (*name).into(),
+                            platform.kind.word().into(),
+                            super::namespace::yes_no(platform.token.is_some()),
+                            super::namespace::yes_no(platform.webhook_secret.is_some()),
+                            repositories.len().to_string(),
+                        ]);
+                    }
+                    table.text()
+                })
+            }
+            Verb::Show { name } => {
+                let platform = find(&name)?;
+                let takes = platform.webhook_secret.is_some();
+                let webhook = if takes { webhook(home, &settings, &name).await } else { None };
+                let view = View { name: &name, platform: &platform, repositories: paths(&bound(&name)), webhook };
+                print(format, &view, || {
+                    let secret = |secret: &Option<SecretRef>| secret.as_ref().map_or_else(String::new, where_from);
+                    fields(&[
+                        ("name", name.clone()),
+                        ("kind", platform.kind.word().into()),
+                        ("url", platform.url.clone().unwrap_or_default()),
+                        ("organization", platform.organization.clone().unwrap_or_default()),
+                        ("username", platform.username.clone().unwrap_or_default()),
+                        ("token", secret(&platform.token)),
+                        ("ssh key", platform.ssh_key.clone().unwrap_or_default()),
+                        ("ca", platform.ca.clone().unwrap_or_default()),
+                        ("proxy", platform.proxy.clone().unwrap_or_default()),
+                        ("plain http", if platform.plain_http { "yes".into() } else { String::new() }),
+                        ("oauth client id", platform.oauth_client_id.clone().unwrap_or_default()),
+                        ("webhook secret", secret(&platform.webhook_secret)),
+                        ("webhook", view.webhook.clone().unwrap_or_default()),
+                        ("repositories", view.repositories.join("\n")),
+                    ])
+                })
+            }
+            Verb::Create { name, kind, options } => {
+                options.save(home, name, SourcePlatform::new(kind), SaveMode::Create).await
+            }
+            Verb::Edit { name, options } => {
+                let value = find(&name)?;
+                options.save(home, name, value, SaveMode::Edit).await
+            }
+            Verb::Check { name } => check::run(home, &settings, &find(&name)?, &name, &bound(&name), format).await,
+            Verb::Repos { name, filter, limit } => repos::run(home, &settings, &name, &filter, limit, format).await,
+            Verb::Login { name } => login::run(home, &settings, find(&name)?, name, format).await,
+            Verb::Delete { name, yes } => source::delete(home, EntityName::Platform(name), yes).await,
+        }
+    }
+}
+
+/// Where a platform's webhooks go: the public address, else where the pool takes some.
+async fn webhook(home: &Home, settings: &Settings, name: &str) -> Option<String> {
+    if let Ok(url) = platforms::webhook_url(settings, name) {
+        return Some(url);
+    }
+    match client::ask_if_running(home, Request::Status).await {
+        Ok(Some(Reply::Status(status))) => Some(format!("{}/{name}", status.webhooks?)),
+        _ => None,
+    }
+}
+
+fn paths(bound: &[Bound<'_>]) -> Vec<String> {
+    bound.iter().map(|(path, _)| path.to_string()).collect()
+}
