@@ -45,7 +45,7 @@ impl Lang {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::{BTreeMap, BTreeSet};
     use std::fs;
     use std::path::{Path, PathBuf};
@@ -54,7 +54,8 @@ mod tests {
 
     use super::*;
 
-    fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
+    /// All files of that kind below a directory of the repository.
+    pub(super) fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
         let (mut files, mut directories) = (Vec::new(), vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(directory)]);
         while let Some(directory) = directories.pop() {
             for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
