@@ -41,6 +41,7 @@ mod tests {
 
     use regex::Regex;
 
+    use super::super::tests::files;
     use super::*;
 
     /// The names that `Table::new([…])` and `fields(&[("…", …)])` give below src/cli.
@@ -50,7 +51,7 @@ mod tests {
         let fields = Regex::new(r"(?s)\bfields\(&\[\n(.*?)\n\s*\]\)").unwrap();
         let field = Regex::new(r#"(?m)^\s*\("([^"]*)","#).unwrap();
         let mut labels = BTreeSet::new();
-        for path in crate::lang::tests::files("src/cli", "rs") {
+        for path in files("src/cli", "rs") {
             let source = fs::read_to_string(path).unwrap();
             let code = source.split("#[cfg(test)]").next().unwrap();
             for head in head.captures_iter(code) {

@@ -54,7 +54,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// All files of that kind below a directory of the repository.
+    /// The files below a directory of the repository that have the extension.
     pub(super) fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
         let (mut files, mut directories) = (Vec::new(), vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(directory)]);
         while let Some(directory) = directories.pop() {
