@@ -156,6 +156,7 @@ impl Verb {
                         ("proxy", platform.proxy.clone().unwrap_or_default()),
                         ("plain http", if platform.plain_http { "yes".into() } else { String::new() }),
                         ("oauth client id", platform.oauth_client_id.clone().unwrap_or_default()),
+                        ("statuses", super::namespace::yes_no(platform.takes_statuses())),
                         ("webhook secret", secret(&platform.webhook_secret)),
                         ("webhook", view.webhook.clone().unwrap_or_default()),
                         ("repositories", view.repositories.join("\n")),

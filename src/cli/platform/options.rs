@@ -49,6 +49,9 @@ pub(in crate::cli) struct Options {
     /// The client id of an OAuth application on it, for `platform login`
     #[arg(long, value_name = "ID")]
     oauth_client_id: Option<String>,
+    /// Tell it what becomes of builds, as statuses of their commits
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    statuses: Option<bool>,
     /// Make a new secret for its webhooks, keep it under secrets/, and print it once
     #[arg(long, conflicts_with_all = ["webhook_secret_env", "webhook_secret_command"])]
     new_webhook_secret: bool,
@@ -72,6 +75,7 @@ impl Options {
         value.organization = self.organization.or(value.organization);
         value.proxy = self.proxy.or(value.proxy);
         value.plain_http = self.plain_http.unwrap_or(value.plain_http);
+        value.statuses = self.statuses.unwrap_or(value.statuses);
         value.oauth_client_id = self.oauth_client_id.or(value.oauth_client_id);
         value.username = self.username.or(value.username);
         value.ssh_key = self.ssh_key.or(value.ssh_key);
