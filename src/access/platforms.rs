@@ -3,6 +3,7 @@
 use crate::domain::commit_status::CommitStatus;
 use crate::domain::push::CommitId;
 use crate::domain::repository::Source;
+use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Error, ErrorKind};
 use crate::source::api::device::{DeviceFlow, Invitation, Tokens};
@@ -74,13 +75,7 @@ pub async fn register_webhook(
     url: &str,
 ) -> Result<Registered, Error> {
     let (name, platform) = of_source(settings, source)?;
-    let Some(secret) = &platform.webhook_secret else {
-        let text = format!(
-            "the platform {name:?} has no secret for its webhooks; make one: `slipway platform edit {name} --new-webhook-secret`"
-        );
-        return Err(Error::new(ErrorKind::Usage, text));
-    };
-    let secret = Secrets::at(home.secrets_dir()).resolve(secret).await.map_err(|error| {
+    let secret = Secrets::at(home.secrets_dir()).resolve(webhook_secret(name, platform)?).await.map_err(|error| {
         Error::new(ErrorKind::Failed, format!("cannot have the secret of the webhooks of {name:?}: {error}"))
     })?;
     let address = sources::parse_url(&source.url)?;
@@ -91,8 +86,9 @@ pub async fn register_webhook(
 /// Where the webhooks of a platform go: below the public address that config.toml has.
 ///
 /// # Errors
-/// When config.toml has none.
+/// When config.toml has none, or no webhooks of this platform are taken.
 pub fn webhook_url(settings: &Settings, name: &str) -> Result<String, Error> {
+    webhook_secret(name, named(settings, name)?)?;
     let url = settings.config.webhook.url.as_deref().map(|url| url.trim_end_matches('/'));
     match url {
         Some(url) if url.starts_with("https://") || url.starts_with("http://") => Ok(format!("{url}/{name}")),
@@ -126,6 +122,15 @@ pub async fn invite(settings: &Settings, name: &str) -> Result<(DeviceFlow, Invi
 /// When the person says no or nothing in time, or the platform breaks off.
 pub async fn logged_in(flow: &DeviceFlow, invitation: &Invitation) -> Result<Tokens, Error> {
     flow.wait(invitation, tokio::time::sleep).await.map_err(|error| error_of(&error))
+}
+
+fn webhook_secret<'a>(name: &str, platform: &'a SourcePlatform) -> Result<&'a SecretRef, Error> {
+    platform.webhook_secret.as_ref().ok_or_else(|| {
+        let text = format!(
+            "the platform {name:?} has no secret for its webhooks; make one: `slipway platform edit {name} --new-webhook-secret`"
+        );
+        Error::new(ErrorKind::Usage, text)
+    })
 }
 
 /// The platform of that name.

@@ -39,6 +39,11 @@ pub fn file(name: &str) -> String {
     format!("platform-{name}")
 }
 
+/// The file under `secrets/` that the secret of its webhooks is kept in.
+pub fn webhook_file(name: &str) -> String {
+    format!("webhook-{name}")
+}
+
 /// The file under `secrets/` that renews it.
 pub fn renewal_file(name: &str) -> String {
     format!("platform-{name}-renewal")

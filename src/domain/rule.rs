@@ -312,6 +312,11 @@ impl Rule {
         Ok(Some(tags))
     }
 
+    /// Whether it is of interest to the rule which files a push changes.
+    pub fn looks_at_files(&self) -> bool {
+        !self.paths.is_empty() || !self.ignore_paths.is_empty()
+    }
+
     /// The one ref that it builds.
     ///
     /// # Errors

@@ -171,6 +171,11 @@ impl SourcePlatform {
         self.statuses && self.token.is_some() && self.kind.has_statuses()
     }
 
+    /// Whether secrets of its own are kept under `secrets/`.
+    pub fn keeps_secrets(&self) -> bool {
+        [&self.token, &self.webhook_secret].into_iter().any(|secret| matches!(secret, Some(SecretRef::File(_))))
+    }
+
     /// Everything that is wrong with it.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();

@@ -182,43 +182,43 @@ mod tests {
         }
     }
 
-    /// The format strings of `#[error("…")]` below a directory.
-    fn error_texts(directory: &Path, found: &mut Vec<(String, String)>) {
-        let attribute = Regex::new(r##"#\[error\(\s*"((?:[^"\\]|\\.)*)""##).unwrap();
-        for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
-            if path.is_dir() {
-                error_texts(&path, found);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let source = fs::read_to_string(&path).unwrap();
-                found.extend(attribute.captures_iter(&source).map(|text| (path.display().to_string(), text[1].into())));
+    /// What a regex finds in the sources below a directory: each file with the first group.
+    fn found(directory: &str, regex: &Regex) -> Vec<(String, String)> {
+        let (mut found, mut directories) = (Vec::new(), vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(directory)]);
+        while let Some(directory) = directories.pop() {
+            for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+                if path.is_dir() {
+                    directories.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "rs") {
+                    let source = fs::read_to_string(&path).unwrap();
+                    found.extend(regex.captures_iter(&source).map(|text| (path.display().to_string(), text[1].into())));
+                }
             }
         }
+        found
     }
 
     #[test]
     fn every_confirmation_has_a_translation() {
         let said = Regex::new(r##"\bsay\(\s*(?:&format!\(\s*)?"((?:[^"\\]|\\.)*)""##).unwrap();
         let argument = Regex::new(r"\{[^{}]*\}").unwrap();
-        let (mut found, mut missing) = (0, Vec::new());
-        for path in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli")).unwrap() {
-            for text in said.captures_iter(&fs::read_to_string(path.unwrap().path()).unwrap()) {
-                let text = text[1].replace("\\\"", "\"");
-                let printed = argument.replace_all(text.trim_start_matches("slipway: "), "X").into_owned();
-                let says_nothing = printed.chars().filter(char::is_ascii_lowercase).count() == 0;
-                found += 1;
-                if !says_nothing && translate(&printed, Lang::ZhCn) == printed {
-                    missing.push(printed);
-                }
+        let (texts, mut missing) = (found("src/cli", &said), Vec::new());
+        assert!(texts.len() > 20, "only {} were found", texts.len());
+        for (_, text) in texts {
+            let text = text.replace("\\\"", "\"");
+            let printed = argument.replace_all(text.trim_start_matches("slipway: "), "X").into_owned();
+            let says_nothing = printed.chars().filter(char::is_ascii_lowercase).count() == 0;
+            if !says_nothing && translate(&printed, Lang::ZhCn) == printed {
+                missing.push(printed);
             }
         }
-        assert!(found > 20, "only {found} were found");
         assert_eq!(missing, Vec::<String>::new(), "not in zh-CN.toml");
     }
 
     #[test]
     fn every_error_of_slipway_has_a_translation() {
-        let mut texts = Vec::new();
-        error_texts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut texts);
+        let attribute = Regex::new(r##"#\[error\(\s*"((?:[^"\\]|\\.)*)""##).unwrap();
+        let texts = found("src", &attribute);
         assert!(texts.len() > 100);
         let argument = Regex::new(r"\{[^{}]*\}").unwrap();
         let mut missing = Vec::new();

@@ -105,7 +105,7 @@ fn secret_name(host: &str) -> String {
 
 /// The files under `secrets/` that a platform's token and the secret of its webhooks are kept in.
 fn platform_secrets(name: &str) -> [String; 2] {
-    [tokens::file(name), format!("webhook-{name}")]
+    [tokens::file(name), tokens::webhook_file(name)]
 }
 
 /// Managed builders would share one daemon, its directory and its sockets.

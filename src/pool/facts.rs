@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::state::Pool;
 use crate::access::sources;
+use crate::domain::changed_files::of_interest;
 use crate::domain::commit_message::{asks_for_no_build, subject};
 use crate::domain::journal::{PushRecord, Verdict};
 use crate::domain::push::CommitId;
@@ -81,7 +82,7 @@ impl Facts {
         // Where it is not known what changed, it is built: an image too many is better than one that is missing.
         let (id, commit) = past.good.as_ref().filter(|_| rule.looks_at_files())?;
         let changed = self.changed.get(commit)?;
-        match rule.file_of_interest(changed) {
+        match of_interest(&rule.paths, &rule.ignore_paths, changed) {
             Ok(None) => {
                 let count = changed.len();
                 Some((

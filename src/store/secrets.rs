@@ -37,6 +37,16 @@ impl Secret {
         Secret(SecretString::from(value.into()))
     }
 
+    /// 32 random bytes of the system in hexadecimal.
+    ///
+    /// # Errors
+    /// When the system gives none.
+    pub fn random() -> io::Result<Secret> {
+        let mut bytes = [0; 32];
+        fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+        Ok(Secret::new(hex::encode(bytes)))
+    }
+
     /// The value itself: for the one place that hands it on.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()

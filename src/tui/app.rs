@@ -63,6 +63,8 @@ pub struct Lists {
     pub builders: List,
     /// Pushes.
     pub pushes: List,
+    /// Platforms.
+    pub platforms: List,
 }
 
 /// The dashboard.
@@ -201,6 +203,7 @@ impl App {
             Pane::Log if self.details => &[Scope::Global],
             Pane::Log => &[Scope::Log, Scope::Build, Scope::Global],
             Pane::Builds => &[Scope::Build, Scope::List, Scope::Global],
+            Pane::Platforms => &[Scope::Platform, Scope::List, Scope::Global],
             _ => &[Scope::List, Scope::Global],
         }
     }
@@ -215,6 +218,7 @@ impl App {
             Pane::Tags => Some(&self.lists.tags),
             Pane::Builders => Some(&self.lists.builders),
             Pane::Pushes => Some(&self.lists.pushes),
+            Pane::Platforms => Some(&self.lists.platforms),
             Pane::Log => None,
         }
     }
@@ -229,6 +233,7 @@ impl App {
             Pane::Tags => Some(&mut self.lists.tags),
             Pane::Builders => Some(&mut self.lists.builders),
             Pane::Pushes => Some(&mut self.lists.pushes),
+            Pane::Platforms => Some(&mut self.lists.platforms),
             Pane::Log => None,
         }
     }
@@ -311,6 +316,9 @@ impl App {
             Action::Replay => self.rule_in_question().is_none().then(|| self.text("action_forbidden.no_rule")),
             Action::Cancel => self.forbidden_for_builds(|state| !state.is_final(), "action_forbidden.ended"),
             Action::Retry => self.forbidden_for_builds(BuildState::is_final, "action_forbidden.not_ended"),
+            Action::CheckPlatform => {
+                self.lists.platforms.name().is_none().then(|| self.text("notice.nothing_selected"))
+            }
             Action::UndoDelete => self.deleted.is_none().then(|| self.text("action_forbidden.nothing_deleted")),
             _ => None,
         }

@@ -9,8 +9,10 @@ use crate::domain::build::{Build, BuildId, BuildState, Image, Trigger};
 use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::{CommitId, Ref};
+use crate::domain::repository::Repository;
 use crate::domain::step::{Step, StepState, progress};
 use crate::protocol::{News, PoolStatus};
+use crate::source::api::Identity;
 use crate::store::settings::Settings;
 
 /// A build as the lists show it: small, for there may be tens of thousands.
@@ -108,6 +110,17 @@ pub enum Tags {
     Failed(String),
 }
 
+/// What a platform says of its token, as it was last asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Check {
+    /// It is being asked.
+    Asked,
+    /// This is who the token is.
+    Known(Identity),
+    /// Why it does not say.
+    Failed(String),
+}
+
 /// The way to the pool.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Link {
@@ -141,6 +154,8 @@ pub struct Data {
     pub starts: BTreeMap<BuildId, DateTime<Utc>>,
     /// The tags of repositories that were looked at.
     pub tags: BTreeMap<RepositoryPath, Tags>,
+    /// What platforms say of their tokens, where somebody asked.
+    pub checks: BTreeMap<String, Check>,
     /// How the pool is, as it last said.
     pub status: Option<PoolStatus>,
     /// The way to it.
@@ -208,6 +223,30 @@ impl Data {
     /// The pushes whose rules are still being asked, as far as it is known here.
     pub fn unsettled(&self) -> Vec<PushId> {
         self.pushes.values().filter(|push| !push.settled).map(|push| push.id).collect()
+    }
+
+    /// Why the source of a repository is not watched now; none where it is, or need not be.
+    pub fn unwatched(&self, path: &RepositoryPath) -> Option<&str> {
+        // As `pool::watching` tells it.
+        let begin = format!("{path} is not watched: ");
+        let problems = self.status.iter().flat_map(|status| &status.problems);
+        problems.map(String::as_str).find(|problem| problem.starts_with(&begin))
+    }
+
+    /// The repositories whose sources are on a platform.
+    pub fn bound_to<'a>(&'a self, platform: &'a str) -> impl Iterator<Item = &'a RepositoryPath> {
+        let repositories = self.settings.repositories.iter();
+        let on_it = move |(path, repository): (&'a RepositoryPath, &'a Repository)| {
+            let source = repository.source.as_ref()?;
+            (source.platform.as_deref() == Some(platform)).then_some(path)
+        };
+        repositories.filter_map(on_it)
+    }
+
+    /// Where the webhooks of a platform go; none where it has no secret for them, or the pool takes none.
+    pub fn webhook_url(&self, platform: &str) -> Option<String> {
+        self.settings.platforms.get(platform)?.webhook_secret.as_ref()?;
+        Some(format!("{}/{platform}", self.status.as_ref()?.webhooks.as_ref()?))
     }
 
     /// The last build of a repository, or of one of its rules.

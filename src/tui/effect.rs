@@ -6,7 +6,9 @@ use crate::domain::build::BuildId;
 use crate::domain::journal::PushId;
 use crate::domain::name::RepositoryPath;
 use crate::domain::repository::{Repository, Source};
-use crate::protocol::{Entity, Request};
+use crate::domain::source_platform::SourcePlatform;
+use crate::protocol::{Entity, Request, SaveMode};
+use crate::store::secrets::Secret;
 
 use super::place::Place;
 
@@ -54,6 +56,19 @@ pub enum Effect {
         /// Where its default branch is.
         source: Source,
     },
+    /// Save a platform with a new secret for its webhooks.
+    SaveWithSecret {
+        /// Its name.
+        name: String,
+        /// What it is to be.
+        value: Box<SourcePlatform>,
+        /// Its token, where one was typed.
+        token: Option<Secret>,
+        /// Whether it may or must be there.
+        mode: SaveMode,
+    },
+    /// Ask a platform who its token is.
+    Check(String),
     /// Send a text to the clipboard.
     Copy(String),
     /// Open a file in `$EDITOR`.

@@ -13,6 +13,8 @@ use crate::domain::name::RepositoryPath;
 use crate::domain::push::{CommitId, Ref};
 use crate::domain::repository::Source;
 use crate::protocol::{Error, News, Reply};
+use crate::source::api::Identity;
+use crate::store::secrets::Secret;
 use crate::store::settings::Settings;
 
 /// Something that happened.
@@ -67,6 +69,17 @@ pub enum Event {
     Refs(Source, Result<Vec<(Ref, CommitId)>, String>),
     /// What saving would change in a file.
     Diff(Result<String, String>),
+    /// What a platform says of its token.
+    Checked(String, Result<Identity, String>),
+    /// A platform was saved with a secret for its webhooks that was made for it, or was not.
+    SavedWithSecret {
+        /// The platform.
+        name: String,
+        /// The secret: it is shown once.
+        secret: Secret,
+        /// Why it was not saved.
+        result: Result<(), String>,
+    },
     /// A log has something new to show.
     LogWoken,
     /// A file of the user's themes changed.

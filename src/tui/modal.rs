@@ -10,6 +10,7 @@ use crate::domain::name::RepositoryPath;
 use crate::domain::push::Ref;
 use crate::lang::Lang;
 use crate::protocol::Request;
+use crate::store::secrets::Secret;
 use crate::tui::keymap::Action;
 
 /// What is in front of everything.
@@ -30,6 +31,8 @@ pub enum Modal {
     Replay(Box<Replay>),
     /// The rules that may be replayed for the ref of a push.
     ReplayPush(Box<ReplayPush>),
+    /// A new secret, which is shown once.
+    NewSecret(Box<NewSecret>),
 }
 
 /// A rule is to be replayed for a ref of its source.
@@ -50,6 +53,14 @@ pub struct ReplayPush {
     pub reference: Ref,
     /// The rules that the ref is one of.
     pub rules: Palette<String>,
+}
+
+/// A secret that was made for the webhooks of a platform.
+pub struct NewSecret {
+    /// The platform.
+    pub platform: String,
+    /// The secret.
+    pub secret: Secret,
 }
 
 /// What the palette can lead to.

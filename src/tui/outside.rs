@@ -12,12 +12,13 @@ use super::event::Event;
 use super::log::{LogView, Subject};
 use super::place::Place;
 use super::{read, run};
-use crate::access::{images, registries, sources};
+use crate::access::{images, platforms, registries, sources};
 use crate::domain::build::{BuildId, BuildState};
 use crate::domain::rule::Rule;
 use crate::pool::client;
-use crate::protocol::{Entity, Request, SaveMode};
+use crate::protocol::{Entity, Error, ErrorKind, Request, SaveMode};
 use crate::source::{Refs, RemoteRef};
+use crate::store::secrets::Secret;
 use crate::store::settings::Settings;
 use crate::store::{Home, builds, edit};
 
@@ -87,6 +88,29 @@ impl Outside {
                     let entity = Box::new(Entity::Repository { path, value: *value });
                     let result = client::ask(&home, Request::Save { entity, mode: SaveMode::Create }).await;
                     Event::Answered { purpose: Purpose::Form, result }
+                });
+            }
+            Effect::SaveWithSecret { name, value, token, mode } => self.task(async move {
+                match Secret::random() {
+                    Ok(secret) => {
+                        let token = token.map(|token| token.expose().to_owned());
+                        let webhook_secret = Some(secret.expose().to_owned());
+                        let entity = Entity::Platform { name: name.clone(), value: *value, token, webhook_secret };
+                        let result = client::ask(&home, Request::Save { entity: Box::new(entity), mode }).await;
+                        let result = result.map(|_| ()).map_err(|error| error.message);
+                        Event::SavedWithSecret { name, secret, result }
+                    }
+                    Err(error) => {
+                        let error = Error::new(ErrorKind::Failed, format!("cannot read /dev/urandom: {error}"));
+                        Event::Answered { purpose: Purpose::Form, result: Err(error) }
+                    }
+                }
+            }),
+            Effect::Check(name) => {
+                let settings = app.data.settings.clone();
+                self.task(async move {
+                    let identity = platforms::check(&home, &settings, &name).await;
+                    Event::Checked(name, identity.map_err(|error| error.message))
                 });
             }
             Effect::Export(id) => self.work(move || Event::Exported(export(&home, id))),

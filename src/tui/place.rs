@@ -25,11 +25,13 @@ pub enum Pane {
     Builders,
     /// The journal: what was pushed, and what became of it.
     Pushes,
+    /// Where sources are, and who we are there.
+    Platforms,
 }
 
 impl Pane {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Pane; 8] = [
+    pub const ALL: [Pane; 9] = [
         Pane::Namespaces,
         Pane::Repositories,
         Pane::Rules,
@@ -38,6 +40,7 @@ impl Pane {
         Pane::Tags,
         Pane::Builders,
         Pane::Pushes,
+        Pane::Platforms,
     ];
 
     /// The number on its border, which is also its key.
@@ -56,6 +59,7 @@ impl Pane {
             Pane::Tags => "pane.tags",
             Pane::Builders => "pane.builders",
             Pane::Pushes => "pane.pushes",
+            Pane::Platforms => "pane.platforms",
         }
     }
 }

@@ -14,7 +14,7 @@ pub fn orders(pane: Pane) -> &'static [&'static str] {
         Pane::Namespaces | Pane::Repositories | Pane::Rules => &["sort.name", "sort.last_build"],
         Pane::Builds => &["sort.newest", "sort.repository", "sort.state", "sort.duration"],
         Pane::Tags => &["sort.newest", "sort.name", "sort.size"],
-        Pane::Builders => &["sort.name"],
+        Pane::Builders | Pane::Platforms => &["sort.name"],
         Pane::Pushes => &["sort.newest", "sort.repository"],
         Pane::Log => &[],
     }
@@ -37,6 +37,8 @@ impl App {
         self.lists.builders.set_rows(rows);
         let rows = self.push_rows();
         self.lists.pushes.set_rows(rows);
+        let rows = self.platform_rows();
+        self.lists.platforms.set_rows(rows);
     }
 
     fn namespace_rows(&self) -> Vec<Key> {
@@ -126,6 +128,14 @@ impl App {
         };
         let names = names.into_iter().filter(|name| matches(&list.filter, &[name]));
         in_order(names.map(|name| Key::Name(name.clone())), list.sort)
+    }
+
+    fn platform_rows(&self) -> Vec<Key> {
+        let list = &self.lists.platforms;
+        let platforms = self.data.settings.platforms.iter().filter(|(name, platform)| {
+            matches(&list.filter, &[name, platform.kind.word(), platform.url.as_deref().unwrap_or_default()])
+        });
+        in_order(platforms.map(|(name, _)| Key::Name(name.clone())), list.sort)
     }
 
     fn push_rows(&self) -> Vec<Key> {

@@ -16,8 +16,12 @@ use crate::domain::journal::{self, Answer, Origin, PushId, PushRecord, Verdict};
 use crate::domain::push::Ref;
 use crate::domain::repository::{Repository, Source};
 use crate::domain::rule::Rule;
+use crate::domain::secret_ref::SecretRef;
+use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::lang::Lang;
 use crate::protocol::{Error, ErrorKind};
+use crate::source::api::{Identity, Lack};
+use crate::store::secrets::Secret;
 
 fn press(app: &mut App, keys: &[KeyCode]) {
     for code in keys {
@@ -37,7 +41,10 @@ fn full(lang: Lang) -> App {
     let mut settings = configured();
     let long = "a-repository-with-a-name-that-is-much-longer-than-any-pane-is-wide";
     let path = format!("acme/{}", &long[..60]).parse().unwrap();
-    let source = Source { platform: None, url: "https://git.example.com/团队/镜像.git".into() };
+    let source =
+        Source { platform: Some("公司-gitlab".into()), url: "https://git.example.com/团队/镜像.git".into() };
+    settings.platforms.insert("公司-gitlab".into(), platform(PlatformKind::Gitlab));
+    settings.platforms.insert("github".into(), SourcePlatform::new(PlatformKind::Github));
     let regex: Rule = toml::from_str(
         "name = 'release'\nschedule = { cron = '0 3 * * *', time_zone = 'Asia/Shanghai' }\npaths = ['svc/**']\nbranch = { regex = 'release-(?<v>\\w*)' }\nversions = [{ name = '${v}', time = 'yyyyMMddHHmm' }]",
     )
@@ -88,6 +95,19 @@ fn full(lang: Lang) -> App {
     app.update(Event::Tags("acme/api".parse().unwrap(), Ok(vec![tag("latest"), tag("v1-202010151625")])), now());
     app.update(Event::Pushes { records: pushes(), unread: Some(0) }, now());
     app
+}
+
+/// A platform with something in every field.
+fn platform(kind: PlatformKind) -> SourcePlatform {
+    SourcePlatform {
+        url: Some("https://gitlab.a-company-with-a-long-name.example.com".into()),
+        organization: Some("60f1".into()),
+        username: Some("机器人".into()),
+        token: Some(SecretRef::File("platform-gitlab".into())),
+        ca: Some("/etc/ssl/公司.pem".into()),
+        webhook_secret: Some(SecretRef::Command("pass show webhooks/gitlab".into())),
+        ..SourcePlatform::new(kind)
+    }
 }
 
 /// A journal with something of everything.
@@ -162,6 +182,7 @@ fn the_panes() {
         ("tags", '6'),
         ("builders", '7'),
         ("pushes", '8'),
+        ("platforms", '9'),
     ] {
         assert_screens(name, |app| {
             typed(app, "2jj");
@@ -174,6 +195,23 @@ fn the_panes() {
 fn the_details() {
     assert_screens("details-of-a-build", |app| typed(app, "4jji"));
     assert_screens("details-of-a-push", |app| typed(app, "8ji"));
+    assert_screens("details-of-a-platform", |app| {
+        let path = app.data.bound_to("公司-gitlab").next().unwrap().clone();
+        let mut news = news(Vec::new(), Vec::new());
+        news.status.webhooks = Some("https://hooks.example.com".into());
+        news.status.problems = vec![format!("{path} is not watched: 网络不可达; it is asked again in 60 s")];
+        app.update(Event::News(Box::new(news)), now());
+        app.notices.close(now());
+        typed(app, "9jC");
+        let identity = Identity {
+            login: Some("robot".into()),
+            name: Some("机器人".into()),
+            scopes: Some(vec!["read_api".into(), "read_repository".into()]),
+            expires_at: Some(now() + chrono::TimeDelta::days(12)),
+            lacks: vec![Lack { right: "api", purpose: "to register webhooks" }],
+        };
+        app.update(Event::Checked("公司-gitlab".into(), Ok(identity)), now());
+    });
     assert_screens("details-of-a-rule", |app| typed(app, "2jj3ji"));
     assert_screens("details-of-a-scheduled-rule", |app| typed(app, "2j3jji"));
 }
@@ -251,6 +289,24 @@ fn the_forms() {
         typed(app, "wrong");
         press(app, &[KeyCode::Enter]);
     });
+    assert_screens("form-platform-1", |app| {
+        typed(app, "9a");
+        typed(app, "gitlab");
+        press(app, &[KeyCode::Tab, KeyCode::Tab]);
+        typed(app, "gitlab.example.com");
+        press(app, &[KeyCode::Tab, KeyCode::Tab, KeyCode::Tab, KeyCode::Right, KeyCode::Tab]);
+        typed(app, "glpat-secret");
+    });
+    assert_screens("form-platform-2", |app| {
+        typed(app, "9je");
+        press(app, &[KeyCode::PageDown]);
+        press(app, &[KeyCode::Tab; 5]);
+    });
+    assert_screens("new-secret", |app| {
+        let saved =
+            Event::SavedWithSecret { name: "github".into(), secret: Secret::new("5e".repeat(32)), result: Ok(()) };
+        app.update(saved, now());
+    });
     assert_screens("replay", |app| {
         typed(app, "2j3jjB");
         app.update(Event::Refs(source(), Ok(refs())), now());
@@ -269,7 +325,7 @@ fn nothing_is_there_yet() {
 #[test]
 fn no_size_and_no_key_breaks_the_screen() {
     let mut app = full(Lang::ZhCn);
-    let keys = "12345678zi?\u{1b}:a\u{1b}aT\u{1b}/x\u{1b}LhljkgGsSyMB\u{1b}X\u{1b}2jj3jje\u{1b}";
+    let keys = "123456789zi?\u{1b}:a\u{1b}aT\u{1b}/x\u{1b}LhljkgGsSyMB\u{1b}X\u{1b}2jj3jje\u{1b}";
     for (columns, rows) in
         (1..=300).step_by(23).flat_map(|columns| (1..=100).step_by(9).map(move |rows| (columns, rows)))
     {

@@ -337,3 +337,54 @@ fn a_push_appears_in_the_journal_by_itself_and_leads_to_its_build() {
     project.wait_for(2, "succeeded");
     assert_eq!(project.show(2)["trigger"], "replay");
 }
+
+#[test]
+fn a_platform_is_made_and_bound_by_keys_alone_and_its_secrets_are_in_no_toml() {
+    let project = Project::new(&["RUN true"]);
+    let home = project.slipway.home().to_owned();
+    let mut pty = open(&project.slipway);
+    pty.wait_for("acme");
+    pty.send("9");
+    pty.wait_for("No platform yet");
+    pty.send("a");
+    pty.wait_for("New platform");
+    // Its name, gitlab of the kinds, its address, the token typed here.
+    pty.send("ours\t \tgitlab.test");
+    pty.wait_for("is no http or https address");
+    pty.send("\x15https://gitlab.test\t\t\t \t");
+    pty.send("glpat-s3cret");
+    pty.wait_for("************");
+    // A secret for its webhooks is made when it is saved.
+    pty.send(&format!("{PAGE_DOWN}\t\t\t\t\t "));
+    pty.wait_for("made when saved");
+    pty.send(F2);
+    pty.wait_for("+token = { file = \"platform-ours\" }");
+    assert!(!pty.screen().contains("s3cret"), "{}", pty.screen());
+    pty.send("\r");
+    pty.wait_for("It is not shown again");
+    let kept = |name: &str| fs::read_to_string(home.join("secrets").join(name)).unwrap();
+    let secret = kept("webhook-ours");
+    assert!(secret.len() == 64 && pty.screen().contains(&secret), "{}", pty.screen());
+    assert_eq!(kept("platform-ours"), "glpat-s3cret");
+    pty.send("\r");
+    let toml = fs::read_to_string(home.join("platforms/ours.toml")).unwrap();
+    assert!(!toml.contains("s3cret") && !toml.contains(&secret), "{toml}");
+
+    // Who the token is can't be told: nobody is there.
+    pty.send("C");
+    pty.wait_for("cannot read who the token is on gitlab.test");
+
+    // A repository's form binds its source to it.
+    pty.send(&format!("2je{PAGE_DOWN}\t "));
+    pty.wait_for("< ours >");
+    pty.send(F2);
+    pty.wait_for("+platform = \"ours\"");
+    pty.send("\r");
+    pty.wait_for("platform        ours");
+    pty.send("9X");
+    pty.wait_for("type the name");
+    pty.send("ours\r");
+    pty.wait_for("is named by acme/app");
+    pty.send("\x1b");
+    assert_eq!(project.slipway.json(&["platform", "show", "ours"])["repositories"][0], "acme/app");
+}

@@ -12,6 +12,7 @@ mod demo;
 mod editing;
 mod fixture;
 mod notify;
+mod platforms;
 mod publishing;
 mod sources;
 mod support;

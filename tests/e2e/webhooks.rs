@@ -236,7 +236,8 @@ fn a_platform_is_made_checked_and_deleted_by_commands() {
     assert_eq!(send(&url, "forge", &headers, &body).0, 404, "no repository names it yet");
     slipway.run(&["repo", "edit", "acme/app", "--platform", "forge"]).ok();
     let checked = slipway.json(&["platform", "check", "forge"]);
-    assert_eq!((&checked[0]["repository"], &checked[0]["refs"]), (&json!("acme/app"), &json!(1)));
+    let source = &checked["sources"][0];
+    assert_eq!((&source["repository"], &source["refs"]), (&json!("acme/app"), &json!(1)));
     let refused = run(&mut slipway.command(&["platform", "delete", "forge"]));
     assert_eq!(refused.code(), Some(4), "{}", refused.stderr);
     slipway.run(&["repo", "edit", "acme/app", "--platform", "code"]).ok();

@@ -1,8 +1,5 @@
 //! What `platform create` and `edit` take.
 
-use std::fs::File;
-use std::io::Read as _;
-
 use clap::Args;
 
 use super::super::output::{print_bytes, say};
@@ -13,6 +10,7 @@ use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Entity, SaveMode};
 use crate::store::Home;
+use crate::store::secrets::Secret;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Options {
@@ -46,12 +44,12 @@ pub(in crate::cli) struct Options {
     /// Its token may be sent over plain http: only where the network is your own
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     plain_http: Option<bool>,
+    /// Show what becomes of builds beside their commits, where the kind has statuses and the token may set them
+    #[arg(long, value_name = "BOOL")]
+    statuses: Option<bool>,
     /// The client id of an OAuth application on it, for `platform login`
     #[arg(long, value_name = "ID")]
     oauth_client_id: Option<String>,
-    /// Tell it what becomes of builds, as statuses of their commits
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
-    statuses: Option<bool>,
     /// Make a new secret for its webhooks, keep it under secrets/, and print it once
     #[arg(long, conflicts_with_all = ["webhook_secret_env", "webhook_secret_command"])]
     new_webhook_secret: bool,
@@ -85,7 +83,11 @@ impl Options {
         let hook = self.webhook_secret_env.map(SecretRef::Env).or(self.webhook_secret_command.map(SecretRef::Command));
         value.webhook_secret = hook.or(value.webhook_secret);
         let token = if self.token_stdin { Some(from_stdin("token")?) } else { None };
-        let webhook_secret = if self.new_webhook_secret { Some(random()?) } else { None };
+        let webhook_secret = if self.new_webhook_secret {
+            Some(Secret::random().map_err(CliError::io("read /dev/urandom"))?.expose().to_owned())
+        } else {
+            None
+        };
         let made = webhook_secret.clone();
         source::save(home, Entity::Platform { name: name.clone(), value, token, webhook_secret }, mode).await?;
         if let Some(secret) = made {
@@ -97,12 +99,4 @@ impl Options {
         }
         Ok(())
     }
-}
-
-/// 32 random bytes in hexadecimal.
-fn random() -> Result<String, CliError> {
-    let mut bytes = [0; 32];
-    let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-    read.map_err(CliError::io("read /dev/urandom"))?;
-    Ok(hex::encode(bytes))
 }

@@ -212,9 +212,6 @@ fn reason<E: ErrorResponse>(error: RequestTokenError<Reason, E>, said: impl FnOn
         RequestTokenError::ServerResponse(error) => said(&error),
         RequestTokenError::Request(reason) => reason,
         // The answer itself may have a token in it.
-        RequestTokenError::Parse(_, body) if body.trim_ascii_start().starts_with(b"<") => {
-            Reason::Unreadable("it is a web page".to_owned())
-        }
         RequestTokenError::Parse(error, _) => Reason::Unreadable(error.inner().to_string()),
         RequestTokenError::Other(text) => Reason::Unreadable(text),
     }

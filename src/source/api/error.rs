@@ -73,7 +73,7 @@ pub enum Reason {
         said: String,
     },
     /// Too much was asked.
-    #[error("it was asked too often{}; slipway asks again later", until.map_or_else(String::new, |at| format!(", and answers again at {}", at.format("%H:%M:%S UTC"))))]
+    #[error("it was asked too often; {}", again(*until))]
     Limited {
         /// When it answers again, where it says so.
         until: Option<DateTime<Utc>>,
@@ -111,6 +111,11 @@ pub enum Reason {
     /// Nobody said yes in time.
     #[error("nobody entered the code in time; begin anew")]
     Expired,
+}
+
+fn again(until: Option<DateTime<Utc>>) -> String {
+    let at = |until: DateTime<Utc>| format!("it answers again at {}", until.format("%H:%M:%S UTC"));
+    until.map_or_else(|| "try again in some minutes".to_owned(), at)
 }
 
 impl Reason {

@@ -1,5 +1,6 @@
 //! What is known of what is selected, in the place of the log.
 
+mod platform;
 mod push;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -95,6 +96,7 @@ fn lines(app: &App, look: &Look, columns: usize) -> Vec<Line<'static>> {
         Pane::Tags => tag(app, look),
         Pane::Builders => builder(app, look),
         Pane::Pushes => push::lines(app, look),
+        Pane::Platforms => platform::lines(app, look),
     }
 }
 
@@ -133,6 +135,7 @@ fn repository(app: &App, look: &Look, columns: usize) -> Vec<Line<'static>> {
     fields.add("platform", repository.source.as_ref().and_then(|source| source.platform.as_deref()).unwrap_or(""));
     fields.flag("auto", repository.build.auto);
     fields.add("poll", repository.build.poll.map_or_else(String::new, |poll| poll.to_string()));
+    fields.add("problem", app.data.unwatched(&path).map_or_else(String::new, |problem| look.say(problem)));
     fields.flag("cache", repository.build.cache);
     fields.flag("immutable", repository.immutable);
     fields.add("network", &repository.build.network);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::field::Field;
+use super::platform::platform;
 use super::rule::rule;
 use super::{Kind, Page};
 use crate::domain::builder::{Builder, BuilderKind};
@@ -172,7 +173,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What the domain says is wrong: `key: why`.
-    fn take_problems(&mut self, problems: Vec<String>) {
+    pub(super) fn take_problems(&mut self, problems: Vec<String>) {
         for problem in problems {
             match problem.split_once(": ") {
                 Some((key, why)) if self.field(key, 0).is_some() => self.wrong(key, 0, why),
@@ -190,6 +191,7 @@ pub(super) fn read(kind: &Kind, pages: &[Page]) -> (Option<Entity>, Problems) {
         Kind::Repository { path, base } => repository(&mut reader, path.as_ref(), base),
         Kind::Rule { path, base, is_new, .. } => Some(rule(&mut reader, path, base, *is_new)),
         Kind::Builder { name, base } => Some(builder(&mut reader, name.as_deref(), base)),
+        Kind::Platform { name, base } => Some(platform(&mut reader, name.as_deref(), base)),
         Kind::Delete { .. } => None,
     };
     (entity, reader.problems)

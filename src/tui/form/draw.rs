@@ -73,6 +73,10 @@ impl Form {
             }
             Kind::Builder { name: None, .. } => look.text("form.title.new_builder").into_owned(),
             Kind::Builder { name: Some(name), .. } => t!("form.title.builder", locale = lang, name = name).into_owned(),
+            Kind::Platform { name: None, .. } => look.text("form.title.new_platform").into_owned(),
+            Kind::Platform { name: Some(name), .. } => {
+                t!("form.title.platform", locale = lang, name = name).into_owned()
+            }
             Kind::Delete { name, .. } => t!("form.title.delete", locale = lang, name = name).into_owned(),
         };
         if self.pages.len() < 2 {
@@ -239,7 +243,11 @@ fn render_value(field: &mut Field, focused: bool, area: Rect, buf: &mut Buffer, 
             buf.set_stringn(area.x, area.y, text, columns, style);
         }
         Value::Choice { options, at } => {
-            let text = options.get(*at).map_or("", String::as_str);
+            let word = options.get(*at).map_or("", String::as_str);
+            // Words that TOML does not have are said in the language of the dashboard.
+            let key = format!("form.option.{}.{word}", field.key);
+            let text = look.text(&key);
+            let text = if text.ends_with(&key) { word } else { &text };
             buf.set_stringn(area.x, area.y, format!("< {text} >"), columns, style);
         }
     }

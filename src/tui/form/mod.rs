@@ -4,6 +4,7 @@ mod content;
 mod draw;
 mod field;
 mod outline;
+mod platform;
 mod rule;
 
 use std::collections::BTreeSet;
@@ -22,7 +23,9 @@ use crate::domain::preview::{PreviewRow, preview};
 use crate::domain::push::{CommitId, Ref};
 use crate::domain::repository::Repository;
 use crate::domain::rule::{MOST_ARGS, Rule};
+use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::protocol::{Entity, EntityName, Request, SaveMode};
+use crate::store::secrets::Secret;
 use crate::store::settings::Settings;
 
 /// What a form is for.
@@ -59,6 +62,13 @@ pub enum Kind {
         name: Option<String>,
         /// What it was.
         base: Box<Builder>,
+    },
+    /// A platform.
+    Platform {
+        /// The one that is edited.
+        name: Option<String>,
+        /// What it was.
+        base: Box<SourcePlatform>,
     },
     /// Something is to be deleted: its name has to be typed.
     Delete {
@@ -207,6 +217,14 @@ impl Form {
         Form::with(Kind::Builder { name: name.map(str::to_owned), base: Box::new(base) }, pages)
     }
 
+    /// A platform, new or to be changed.
+    pub fn platform(settings: &Settings, name: Option<&str>) -> Form {
+        let known = name.and_then(|name| settings.platforms.get(name)).cloned();
+        let base = known.unwrap_or_else(|| SourcePlatform::new(PlatformKind::Github));
+        let pages = platform::platform_pages(name, &base);
+        Form::with(Kind::Platform { name: name.map(str::to_owned), base: Box::new(base) }, pages)
+    }
+
     /// Asks for the name of what is to be deleted.
     pub fn delete(name: EntityName) -> Form {
         let typed = match &name {
@@ -228,6 +246,7 @@ impl Form {
             Kind::Repository { path, .. } => format!("repository {path:?}"),
             Kind::Rule { path, base, is_new, .. } => format!("rule {path} {:?} {is_new}", base.name),
             Kind::Builder { name, .. } => format!("builder {name:?}"),
+            Kind::Platform { name, .. } => format!("platform {name:?}"),
             Kind::Delete { name, .. } => format!("delete {name}"),
         }
     }
@@ -307,6 +326,7 @@ impl Form {
         self.touched = true;
         self.error = None;
         self.add_argument();
+        self.mask_token();
         self.check();
         self.look_at_refs(now);
     }
@@ -319,6 +339,16 @@ impl Form {
         let number = args.len();
         if full && number < MOST_ARGS {
             page.fields.push(Field::text("arg", "").numbered(number));
+        }
+    }
+
+    /// A token is not shown where it is typed.
+    fn mask_token(&mut self) {
+        let masked = platform::is_token_typed(&self.pages);
+        for field in self.pages.iter_mut().flat_map(|page| &mut page.fields).filter(|field| field.key == "token") {
+            if let Value::Text(input) = &mut field.value {
+                input.set_masked(masked);
+            }
         }
     }
 
@@ -424,7 +454,7 @@ impl Form {
     fn save(&mut self) -> Vec<Effect> {
         let (Some(entity), _) = content::read(&self.kind, &self.pages) else { return Vec::new() };
         let is_new = match &self.kind {
-            Kind::Namespace { name, .. } | Kind::Builder { name, .. } => name.is_none(),
+            Kind::Namespace { name, .. } | Kind::Builder { name, .. } | Kind::Platform { name, .. } => name.is_none(),
             Kind::Repository { path, .. } => path.is_none(),
             Kind::Rule { is_new, .. } => *is_new,
             Kind::Delete { .. } => false,
@@ -436,6 +466,12 @@ impl Form {
             && let Some(source) = value.source.clone()
         {
             return vec![Effect::SaveWithRule { path: path.clone(), value: Box::new(value.clone()), source }];
+        }
+        if platform::wants_new_secret(&self.pages)
+            && let Entity::Platform { name, value, token, .. } = entity
+        {
+            let token = token.map(Secret::new);
+            return vec![Effect::SaveWithSecret { name, value: Box::new(value), token, mode }];
         }
         vec![Effect::Ask {
             request: Box::new(Request::Save { entity: Box::new(entity), mode }),

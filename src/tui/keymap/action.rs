@@ -9,13 +9,15 @@ pub enum Scope {
     List,
     /// Where a build is selected or shown: in the list of builds and in the log.
     Build,
+    /// In the list of platforms.
+    Platform,
     /// In the log.
     Log,
 }
 
 impl Scope {
     /// All of them, in the order of the help.
-    pub const ALL: [Scope; 4] = [Scope::Log, Scope::Build, Scope::List, Scope::Global];
+    pub const ALL: [Scope; 5] = [Scope::Log, Scope::Build, Scope::Platform, Scope::List, Scope::Global];
 
     /// Its name among the texts.
     pub fn text_key(self) -> &'static str {
@@ -23,6 +25,7 @@ impl Scope {
             Scope::Global => "scope.global",
             Scope::List => "scope.list",
             Scope::Build => "scope.build",
+            Scope::Platform => "scope.platform",
             Scope::Log => "scope.log",
         }
     }
@@ -73,6 +76,7 @@ actions! {
         FocusTags "focus_tags" ["6"] "Go to the tags",
         FocusBuilders "focus_builders" ["7"] "Go to the builders",
         FocusPushes "focus_pushes" ["8"] "Go to the pushes",
+        FocusPlatforms "focus_platforms" ["9"] "Go to the platforms",
         NextPane "next_pane" ["tab"] "Next pane",
         PreviousPane "previous_pane" ["shift-tab"] "Previous pane",
         Down "down" ["j down"] "Down",
@@ -122,6 +126,9 @@ actions! {
         MarkBuild "mark_build" ["space"] "Mark the build; cancel and build again take all marked",
         Pager "pager" ["|"] "Log in $PAGER",
         Export "export" ["D"] "Write the log to a file",
+    }
+    Platform {
+        CheckPlatform "check_platform" ["C"] "Ask the platform who its token is, what it may do, and when it ends",
     }
     Log {
         Follow "follow" ["f"] "Follow, or stop following",

@@ -33,6 +33,8 @@ impl App {
             Action::FocusTags => self.go_to(Pane::Tags),
             Action::FocusBuilders => self.go_to(Pane::Builders),
             Action::FocusPushes => self.go_to(Pane::Pushes),
+            Action::FocusPlatforms => self.go_to(Pane::Platforms),
+            Action::CheckPlatform => effects.extend(self.check_platform()),
             Action::NextPane => self.turn(1),
             Action::PreviousPane => self.turn(Pane::ALL.len() - 1),
             Action::In | Action::Open if self.focus == Pane::Pushes => self.open_push(),
@@ -188,6 +190,7 @@ impl App {
                 let name = self.lists.builders.name()?;
                 self.data.settings.builders.contains_key(name).then(|| EntityName::Builder(name.into()))
             }
+            Pane::Platforms => Some(EntityName::Platform(self.lists.platforms.name()?.into())),
             Pane::Builds | Pane::Log => {
                 let build = self.selected_build()?;
                 Some(EntityName::Rule(build.path.clone(), build.rule.clone()))
@@ -341,6 +344,14 @@ impl App {
                     if let Some(address) = &builder.address {
                         add('a', "address", Some(address.clone()));
                     }
+                }
+            }
+            Pane::Platforms => {
+                if let Some(name) = self.lists.platforms.name() {
+                    let platform = self.data.settings.platforms.get(name);
+                    add('n', "name", Some(name.to_owned()));
+                    add('a', "address", platform.and_then(|platform| platform.url.clone()));
+                    add('w', "webhook", self.data.webhook_url(name));
                 }
             }
             Pane::Pushes => {

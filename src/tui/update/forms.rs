@@ -59,7 +59,8 @@ impl App {
         self.modal = None;
         if let Some(name) = deleted {
             self.data.tags.clear();
-            let text = rust_i18n::t!("notice.deleted_undo", locale = self.manners.lang.code(), name = name);
+            let key = if self.deleted.is_some() { "notice.deleted_undo" } else { "notice.deleted" };
+            let text = rust_i18n::t!(key, locale = self.manners.lang.code(), name = name);
             self.say(text);
         } else {
             let text = self.text("notice.saved");
@@ -78,6 +79,7 @@ impl App {
                 self.lists.repositories.choose(Key::Name(path.to_string()));
                 self.focus = Pane::Repositories;
             }
+            Some(Entity::Platform { name, .. }) => self.lists.platforms.choose(Key::Name(name)),
             Some(Entity::Rule { value, .. }) => self.lists.rules.choose(Key::Name(value.name)),
             _ => {}
         }
@@ -105,7 +107,16 @@ impl App {
             EntityName::Builder(name) => {
                 settings.builders.get(name).map(|value| Entity::Builder { name: name.clone(), value: value.clone() })
             }
-            EntityName::Registry(_) | EntityName::Platform(_) => None,
+            // Its secrets are deleted with it, and can't be brought back.
+            EntityName::Platform(name) => {
+                settings.platforms.get(name).filter(|value| !value.keeps_secrets()).map(|value| Entity::Platform {
+                    name: name.clone(),
+                    value: value.clone(),
+                    token: None,
+                    webhook_secret: None,
+                })
+            }
+            EntityName::Registry(_) => None,
         };
         self.open_form(Form::delete(name));
     }
@@ -141,6 +152,7 @@ impl App {
                 self.open_form(form);
             }
             Pane::Builders => self.open_form(Form::builder(&self.data.settings, None)),
+            Pane::Platforms => self.open_form(Form::platform(&self.data.settings, None)),
             Pane::Builds | Pane::Tags | Pane::Log | Pane::Pushes => effects.extend(self.act(Action::BuildNow)),
         }
     }
@@ -165,6 +177,7 @@ impl App {
                 form
             }
             Some(EntityName::Builder(name)) => Form::builder(settings, Some(&name)),
+            Some(EntityName::Platform(name)) => Form::platform(settings, Some(&name)),
             _ => {
                 let text = self.text("notice.nothing_selected");
                 return self.say(text);
@@ -204,6 +217,8 @@ impl App {
     pub(super) fn settings_changed(&mut self) -> Vec<Effect> {
         let repositories = &self.data.settings.repositories;
         self.data.tags.retain(|path, _| repositories.contains_key(path));
+        // Another token may have been given.
+        self.data.checks.clear();
         Vec::new()
     }
 }

@@ -5,6 +5,7 @@ mod forms;
 mod keys;
 mod lists;
 mod modals;
+mod platforms;
 mod pointer;
 mod pool;
 mod pushes;
@@ -14,7 +15,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::app::App;
-use super::data::{BuildRow, Progress, Tags};
+use super::data::{BuildRow, Check, Progress, Tags};
 use super::effect::Effect;
 use super::event::Event;
 use super::modal::Modal;
@@ -81,6 +82,11 @@ impl App {
                 }
                 Vec::new()
             }
+            Event::Checked(name, result) => {
+                self.data.checks.insert(name, result.map_or_else(Check::Failed, Check::Known));
+                Vec::new()
+            }
+            Event::SavedWithSecret { name, secret, result } => self.saved_with_secret(name, secret, result),
             Event::LogWoken => {
                 if let Some(log) = &mut self.log {
                     log.woken();

@@ -1,6 +1,6 @@
 //! What is in front of everything: keys to it, and what it wants; and what the log wants.
 
-use crossterm::event::{KeyEvent, MouseEvent, MouseEventKind};
+use crossterm::event::{KeyCode, KeyEvent, MouseEvent, MouseEventKind};
 
 use crate::lang::Lang;
 use crate::tui::app::App;
@@ -56,7 +56,7 @@ impl App {
                 }
             },
             Modal::Copy(items) => {
-                let chosen = items.iter().find(|item| key.code == crossterm::event::KeyCode::Char(item.key)).cloned();
+                let chosen = items.iter().find(|item| key.code == KeyCode::Char(item.key)).cloned();
                 self.modal = None;
                 if let Some(item) = chosen {
                     return self.copy_item(item);
@@ -82,6 +82,17 @@ impl App {
                     self.modal = None;
                     return vec![self.ask_to_replay(path, rule, reference)];
                 }
+            },
+            // It is not shown again: no other key closes it.
+            Modal::NewSecret(new) => match key.code {
+                KeyCode::Char('y') => {
+                    let secret = new.secret.expose().to_owned();
+                    let text = self.text("secret.copied");
+                    self.say(text);
+                    return vec![Effect::Copy(secret)];
+                }
+                KeyCode::Esc | KeyCode::Enter => self.modal = None,
+                _ => {}
             },
             Modal::Form(form) => match form.key(key, self.now) {
                 form::Answer::Open(effects) => return effects,
@@ -169,8 +180,8 @@ impl App {
     /// What is in front is used by keys; the wheel scrolls it as the arrows do.
     pub(super) fn modal_mouse(&mut self, mouse: MouseEvent) -> Vec<Effect> {
         let code = match mouse.kind {
-            MouseEventKind::ScrollDown => crossterm::event::KeyCode::Down,
-            MouseEventKind::ScrollUp => crossterm::event::KeyCode::Up,
+            MouseEventKind::ScrollDown => KeyCode::Down,
+            MouseEventKind::ScrollUp => KeyCode::Up,
             _ => return Vec::new(),
         };
         if matches!(self.modal, Some(Modal::Confirm(_) | Modal::Copy(_))) {

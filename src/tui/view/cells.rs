@@ -111,6 +111,28 @@ pub(super) fn builder_cells(app: &App, name: &str, look: &Look) -> Vec<Span<'sta
     ]
 }
 
+pub(super) fn platform_cells(app: &App, name: &str, look: &Look) -> Vec<Span<'static>> {
+    let Some(platform) = app.data.settings.platforms.get(name) else { return Vec::new() };
+    let yes_no = |yes: bool| Span::raw(look.text(if yes { "form.yes" } else { "form.no" }).into_owned());
+    let bound = app.data.bound_to(name).count();
+    let unwatched = app.data.bound_to(name).filter(|path| app.data.unwatched(path).is_some()).count();
+    let sources = match unwatched {
+        0 => Span::raw(bound.to_string()),
+        _ => {
+            let text = t!("platform.unwatched", locale = look.lang.code(), bound = bound, unwatched = unwatched);
+            Span::styled(text.into_owned(), look.style(Role::StatusFail))
+        }
+    };
+    vec![
+        Span::raw(name.to_owned()),
+        Span::raw(platform.kind.word()),
+        yes_no(platform.token.is_some()),
+        yes_no(platform.webhook_secret.is_some()),
+        sources,
+        Span::styled(platform.url.clone().unwrap_or_default(), look.style(Role::Muted)),
+    ]
+}
+
 pub(super) fn push_cells(app: &App, push: &PushRecord, look: &Look) -> Vec<Span<'static>> {
     let muted = |text: String| Span::styled(text, look.style(Role::Muted));
     // Within one namespace its name says nothing.

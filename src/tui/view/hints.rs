@@ -48,6 +48,15 @@ fn wanted(pane: Pane) -> &'static [Action] {
         ],
         Pane::Tags => &[Action::Copy, Action::Delete, Action::Search, Action::Zoom],
         Pane::Pushes => &[Action::Open, Action::Details, Action::Replay, Action::Search, Action::Copy, Action::Zoom],
+        Pane::Platforms => &[
+            Action::Add,
+            Action::Edit,
+            Action::CheckPlatform,
+            Action::Details,
+            Action::Delete,
+            Action::Search,
+            Action::Copy,
+        ],
         Pane::Builders => &[Action::Add, Action::Edit, Action::Details, Action::Delete],
     }
 }

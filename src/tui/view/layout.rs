@@ -11,7 +11,8 @@ pub const WIDE: u16 = 100;
 /// Less than this is too small for anything.
 pub const LEAST: (u16, u16) = (40, 10);
 /// The panes in the column at the left.
-const SIDE: [Pane; 6] = [Pane::Namespaces, Pane::Repositories, Pane::Rules, Pane::Tags, Pane::Builders, Pane::Pushes];
+const SIDE: [Pane; 7] =
+    [Pane::Namespaces, Pane::Repositories, Pane::Rules, Pane::Tags, Pane::Builders, Pane::Pushes, Pane::Platforms];
 
 /// Where everything is on the screen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

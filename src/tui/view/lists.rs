@@ -18,7 +18,7 @@ use crate::tui::widget::pane::PaneBlock;
 use crate::tui::widget::table::{Column, Table};
 use crate::tui::widget::text::age;
 
-use super::cells::{build_cells, builder_cells, push_cells, role_of, tag_cells};
+use super::cells::{build_cells, builder_cells, platform_cells, push_cells, role_of, tag_cells};
 
 /// Draws a list pane; where its rows are, and where the cursor belongs.
 pub(super) fn draw(app: &mut App, pane: Pane, area: Rect, buf: &mut Buffer) -> (Rect, Option<Position>) {
@@ -103,6 +103,14 @@ fn columns(pane: Pane, narrowed: bool, look: &Look) -> Vec<Column> {
             column("origin", 7, 5),
             column("age", 4, 1).right(),
         ],
+        Pane::Platforms => vec![
+            column("name", 8, 0).grows(),
+            column("kind", 6, 1),
+            column("token", 3, 2),
+            column("webhooks", 3, 3),
+            column("bound", 3, 0),
+            column("url", 16, 4).cut_in_the_middle(),
+        ],
         Pane::Log => Vec::new(),
     }
 }
@@ -134,6 +142,7 @@ fn cells(app: &App, pane: Pane, key: &Key, look: &Look) -> Vec<Span<'static>> {
         }
         (Pane::Tags, Key::Name(name)) => tag_cells(app, name, look),
         (Pane::Builders, Key::Name(name)) => builder_cells(app, name, look),
+        (Pane::Platforms, Key::Name(name)) => platform_cells(app, name, look),
         (Pane::Pushes, Key::Push(id)) => {
             app.data.pushes.get(id).map(|push| push_cells(app, push, look)).unwrap_or_default()
         }

@@ -74,6 +74,24 @@ pub(super) fn draw(app: &mut App, frame: &mut Frame) -> Option<Position> {
             replay.rules.render_titled(area, buf, &look, &title);
             replay.rules.cursor()
         }
+        Modal::NewSecret(new) => {
+            let lang = look.lang.code();
+            let goes = match app.data.webhook_url(&new.platform) {
+                Some(url) => t!("secret.url", locale = lang, url = url).into_owned(),
+                None => app.text("secret.no_listener"),
+            };
+            let lines = vec![
+                Line::raw(app.text("secret.once")),
+                Line::default(),
+                Line::styled(new.secret.expose().to_owned(), look.style(Role::Strong)),
+                Line::default(),
+                Line::raw(goes),
+                Line::default(),
+                Line::styled(app.text("secret.keys"), look.style(Role::KeyText)),
+            ];
+            popup(area, &t!("secret.title", locale = lang, name = new.platform), lines, buf, &look);
+            None
+        }
         Modal::Form(form) => {
             form.render(area, buf, &look);
             form.cursor()

@@ -16,6 +16,7 @@ pub struct Input {
     /// The first column that was shown last.
     scrolled: usize,
     cursor: Option<Position>,
+    masked: bool,
 }
 
 impl Input {
@@ -23,7 +24,12 @@ impl Input {
     pub fn new(text: &str) -> Input {
         let mut area = TextArea::new(vec![one_line(text)]);
         area.move_cursor(CursorMove::End);
-        Input { area, scrolled: 0, cursor: None }
+        Input { area, scrolled: 0, cursor: None, masked: false }
+    }
+
+    /// Whether a star is shown for each character.
+    pub fn set_masked(&mut self, masked: bool) {
+        self.masked = masked;
     }
 
     /// What stands there.
@@ -57,7 +63,10 @@ impl Input {
     /// Draws the text; what does not fit is scrolled so that the cursor is seen.
     pub fn render(&mut self, area: Rect, buf: &mut Buffer, style: Style) {
         let room = usize::from(area.width).max(1);
-        let text = printable(self.text()).into_owned();
+        let text = match self.masked {
+            true => "*".repeat(self.text().chars().count()),
+            false => printable(self.text()).into_owned(),
+        };
         let before: String = text.chars().take(self.area.cursor().1).collect();
         let at = before.width();
         if at < self.scrolled {
@@ -108,6 +117,17 @@ mod tests {
         assert!(!input.key(KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE)));
         assert!(input.key(KeyEvent::new(KeyCode::Char('u'), KeyModifiers::CONTROL)));
         assert_eq!(input.text(), "");
+    }
+
+    #[test]
+    fn a_masked_line_shows_how_much_was_typed_and_not_what() {
+        let mut input = Input::new("s3cret宽");
+        input.set_masked(true);
+        let area = Rect { x: 0, y: 0, width: 10, height: 1 };
+        let mut buf = Buffer::empty(area);
+        input.render(area, &mut buf, Style::new());
+        assert_eq!(buf, Buffer::with_lines(["*******   "]));
+        assert_eq!((input.text(), input.cursor()), ("s3cret宽", Some(Position { x: 7, y: 0 })));
     }
 
     #[test]

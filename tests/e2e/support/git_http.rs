@@ -35,6 +35,11 @@ impl GitHttp {
         format!("http://127.0.0.1:{}/source", self.port)
     }
 
+    /// The repository's address as a platform has it: `OWNER/REPOSITORY`.
+    pub fn forge_url(&self) -> String {
+        format!("http://127.0.0.1:{}/acme/api.git", self.port)
+    }
+
     fn start(repo: &GitRepo, credentials: Option<String>) -> GitHttp {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let server = GitHttp { port: listener.local_addr().unwrap().port(), stop: Arc::default() };
@@ -136,8 +141,9 @@ impl Site {
 /// Runs `git http-backend` as RFC 3875 says; its whole output.
 fn backend(root: &Path, request: &Request) -> io::Result<Vec<u8>> {
     let mut command: Command = git(root);
-    // As the usual hosts do, it knows the repository by both names.
-    let path = request.path.replacen("/source.git/", "/source/", 1);
+    // As the usual hosts do, it knows the repository by both names; and below an owner, as platforms have it.
+    let names = ["/source.git/", "/acme/api.git/", "/acme/api/"];
+    let path = names.iter().fold(request.path.clone(), |path, name| path.replacen(name, "/source/", 1));
     command.arg("http-backend").env("GIT_PROJECT_ROOT", root).env("GIT_HTTP_EXPORT_ALL", "1");
     command.env("REQUEST_METHOD", &request.method).env("PATH_INFO", path);
     command.env("QUERY_STRING", &request.query).env("CONTENT_LENGTH", request.body.len().to_string());

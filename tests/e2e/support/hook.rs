@@ -13,11 +13,16 @@ use sha2::Sha256;
 /// What an answer says: the status and the text.
 pub type Answer = (u16, String);
 
+/// HMAC-SHA256, as all signatures are made.
+pub fn hmac(secret: &str, text: &str) -> Vec<u8> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(text.as_bytes());
+    mac.finalize().into_bytes().to_vec()
+}
+
 /// The header that GitHub signs a body with.
 pub fn github_signature(secret: &str, body: &str) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
-    mac.update(body.as_bytes());
-    format!("X-Hub-Signature-256: sha256={}", hex::encode(mac.finalize().into_bytes()))
+    format!("X-Hub-Signature-256: sha256={}", hex::encode(hmac(secret, body)))
 }
 
 /// A push as GitHub tells it, at a time in seconds since 1970.

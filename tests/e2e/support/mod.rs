@@ -5,6 +5,7 @@
 pub mod background;
 pub mod buildkitd;
 pub mod dockerfile;
+pub mod forge;
 pub mod git_daemon;
 pub mod git_http;
 pub mod git_repo;

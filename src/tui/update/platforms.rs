@@ -1,0 +1,34 @@
+//! What is done with a platform: it is checked, and a new secret of its webhooks is shown once.
+
+use crate::store::secrets::Secret;
+use crate::tui::app::App;
+use crate::tui::data::Check;
+use crate::tui::effect::Effect;
+use crate::tui::modal::{Modal, NewSecret};
+
+impl App {
+    /// Asks the selected platform who its token is; the details show what it says.
+    pub(super) fn check_platform(&mut self) -> Option<Effect> {
+        let name = self.lists.platforms.name()?.to_owned();
+        self.details = true;
+        self.details_scroll = 0;
+        // One question at a time.
+        let asked = self.data.checks.insert(name.clone(), Check::Asked) == Some(Check::Asked);
+        (!asked).then_some(Effect::Check(name))
+    }
+
+    /// A platform was saved with a new secret: nothing but this shows it, now.
+    pub(super) fn saved_with_secret(
+        &mut self,
+        name: String,
+        secret: Secret,
+        result: Result<(), String>,
+    ) -> Vec<Effect> {
+        let saved = result.is_ok();
+        let effects = self.form_answered(result);
+        if saved {
+            self.modal = Some(Modal::NewSecret(Box::new(NewSecret { platform: name, secret })));
+        }
+        effects
+    }
+}
