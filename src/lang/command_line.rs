@@ -38,10 +38,10 @@ pub fn label(text: &str, lang: Lang) -> Option<&'static str> {
 mod tests {
     use std::collections::BTreeSet;
     use std::fs;
-    use std::path::Path;
 
     use regex::Regex;
 
+    use super::super::tests::files;
     use super::*;
 
     /// The names that `Table::new([…])` and `fields(&[("…", …)])` give below src/cli.
@@ -51,8 +51,8 @@ mod tests {
         let fields = Regex::new(r"(?s)\bfields\(&\[\n(.*?)\n\s*\]\)").unwrap();
         let field = Regex::new(r#"(?m)^\s*\("([^"]*)","#).unwrap();
         let mut labels = BTreeSet::new();
-        for path in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli")).unwrap() {
-            let source = fs::read_to_string(path.unwrap().path()).unwrap();
+        for path in files("src/cli", "rs") {
+            let source = fs::read_to_string(path).unwrap();
             let code = source.split("#[cfg(test)]").next().unwrap();
             for head in head.captures_iter(code) {
                 labels.extend(name.captures_iter(&head[1]).map(|name| name[1].to_lowercase()));

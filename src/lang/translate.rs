@@ -128,10 +128,10 @@ fn placeholders(text: &str) -> Vec<(String, Option<usize>)> {
 mod tests {
     use std::collections::BTreeSet;
     use std::fs;
-    use std::path::Path;
 
     use regex::Regex;
 
+    use super::super::tests::files;
     use super::*;
 
     #[test]
@@ -184,16 +184,10 @@ mod tests {
 
     /// What a regex finds in the sources below a directory: each file with the first group.
     fn found(directory: &str, regex: &Regex) -> Vec<(String, String)> {
-        let (mut found, mut directories) = (Vec::new(), vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(directory)]);
-        while let Some(directory) = directories.pop() {
-            for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
-                if path.is_dir() {
-                    directories.push(path);
-                } else if path.extension().is_some_and(|extension| extension == "rs") {
-                    let source = fs::read_to_string(&path).unwrap();
-                    found.extend(regex.captures_iter(&source).map(|text| (path.display().to_string(), text[1].into())));
-                }
-            }
+        let mut found = Vec::new();
+        for path in files(directory, "rs") {
+            let source = fs::read_to_string(&path).unwrap();
+            found.extend(regex.captures_iter(&source).map(|text| (path.display().to_string(), text[1].into())));
         }
         found
     }
