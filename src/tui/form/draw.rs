@@ -3,7 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Paragraph, Widget, Wrap};
+use ratatui::widgets::{Paragraph, Widget};
 use rust_i18n::t;
 
 use super::field::{Field, Value};
@@ -13,6 +13,7 @@ use crate::tui::look::Look;
 use crate::tui::popup;
 use crate::tui::theme::Role;
 use crate::tui::widget::text::{fit, fit_middle, pad, printable, width};
+use crate::tui::widget::wrap::{rows, wrap};
 
 /// From so many columns on the refs stand beside the fields.
 const BESIDE: u16 = 100;
@@ -31,9 +32,10 @@ impl Form {
         self.render_foot(foot, buf, look);
         let mut body = Rect { height: inner.height - 1, ..inner };
         if let Some(error) = self.error.as_ref().map(|error| look.say(error)) {
-            let lines = u16::try_from(width(&error).div_ceil(usize::from(body.width).max(1))).unwrap_or(3).clamp(1, 4);
+            let rows = wrap([Line::raw(error.as_str())], usize::from(body.width));
+            let lines = u16::try_from(rows.len()).unwrap_or(4).min(4);
             let area = Rect { y: body.bottom().saturating_sub(lines), height: lines.min(body.height), ..body };
-            let text = Paragraph::new(error.as_str()).style(look.style(Role::FieldError)).wrap(Wrap { trim: false });
+            let text = Paragraph::new(rows).style(look.style(Role::FieldError));
             text.render(area, buf);
             body.height = body.height.saturating_sub(lines);
         }
@@ -142,7 +144,7 @@ impl Form {
             if let Some(note) = note(field, focused, tried, look) {
                 let rows =
                     u16::try_from(note_rows(Some(&note), room)).unwrap_or(1).min(area.bottom().saturating_sub(y));
-                let text = Paragraph::new(note.0).style(look.style(note.1)).wrap(Wrap { trim: true });
+                let text = Paragraph::new(wrap([Line::raw(note.0)], room)).style(look.style(note.1));
                 text.render(Rect { y, height: rows, ..field_area }, buf);
                 y += rows;
             }
@@ -193,7 +195,7 @@ impl Form {
                 }
             }
         }
-        Paragraph::new(lines).wrap(Wrap { trim: false }).render(area, buf);
+        Paragraph::new(wrap(lines, usize::from(area.width))).render(area, buf);
     }
 }
 
@@ -220,7 +222,7 @@ fn note(field: &Field, focused: bool, tried: bool, look: &Look) -> Option<(Strin
 
 /// How many rows a note takes: what is wrong has to be read to its end.
 fn note_rows(note: Option<&(String, Role)>, columns: usize) -> usize {
-    note.map_or(0, |(text, _)| (width(text) + width(text) / 8).div_ceil(columns).clamp(1, 4))
+    note.map_or(0, |(text, _)| rows(text, columns).min(4))
 }
 
 fn render_value(field: &mut Field, focused: bool, area: Rect, buf: &mut Buffer, look: &Look) {
@@ -254,5 +256,5 @@ fn render_diff(diff: &str, area: Rect, buf: &mut Buffer, look: &Look) {
         };
         lines.push(Line::styled(printable(line).into_owned(), look.style(role)));
     }
-    Paragraph::new(lines).wrap(Wrap { trim: false }).render(area, buf);
+    Paragraph::new(wrap(lines, usize::from(area.width))).render(area, buf);
 }

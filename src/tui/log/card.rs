@@ -3,7 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Paragraph, Widget, Wrap};
+use ratatui::widgets::{Paragraph, Widget};
 use rust_i18n::t;
 
 use super::line::Shown;
@@ -18,6 +18,7 @@ use crate::log::scan::{self, Counts};
 use crate::tui::look::Look;
 use crate::tui::theme::Role;
 use crate::tui::widget::text::{fit, printable};
+use crate::tui::widget::wrap::wrap;
 
 /// So many of the step's last lines are shown.
 const LAST_LINES: usize = 20;
@@ -135,7 +136,7 @@ impl Card {
         } else {
             (area, Rect { height: 0, ..area })
         };
-        Paragraph::new(lines).wrap(Wrap { trim: false }).render(text, buf);
+        Paragraph::new(wrap(lines, columns)).render(text, buf);
         keys.render(foot, buf);
     }
 }

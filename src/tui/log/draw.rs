@@ -5,7 +5,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Paragraph, Widget, Wrap};
+use ratatui::widgets::{Paragraph, Widget};
 use rust_i18n::t;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
@@ -21,6 +21,7 @@ use crate::tui::theme::Role;
 use crate::tui::widget::pane::PaneBlock;
 use crate::tui::widget::table::scroll_bar;
 use crate::tui::widget::text::{fit, printable, width};
+use crate::tui::widget::wrap::wrap;
 
 /// From so many columns on the steps stand beside the log, not in its place.
 const BESIDE: u16 = 90;
@@ -51,8 +52,9 @@ impl LogView {
         if let (None, Some(build)) = (&self.log, &self.subject.build) {
             let state = look.text(&format!("state.{}", build.state.word())).into_owned();
             let waits = t!("empty.log_waits", locale = look.lang.code(), id = build.id, state = state);
-            let lines = format!("{waits}\n{}", printable(&look.say(&build.reason)));
-            Paragraph::new(lines).style(look.style(Role::Muted)).wrap(Wrap { trim: false }).render(text, buf);
+            let reason = printable(&look.say(&build.reason)).into_owned();
+            let lines = wrap([Line::raw(waits), Line::raw(reason)], usize::from(text.width));
+            Paragraph::new(lines).style(look.style(Role::Muted)).render(text, buf);
             return;
         }
         let bars = self.view.beside == Beside::Timeline;

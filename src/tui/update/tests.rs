@@ -142,6 +142,19 @@ fn a_pool_that_went_away_is_told_once_and_its_return_too() {
     app.update(Event::News(Box::new(news(Vec::new(), Vec::new()))), now());
     assert_eq!(app.data.link, Link::Connected);
     assert_eq!(app.notices.all.len(), 2);
+    let up: Vec<&str> = app.notices.up(now()).iter().map(|notice| notice.text.as_str()).collect();
+    assert_eq!(up, ["the pool is back"]);
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_up_until_the_file_is_mended() {
+    let mut app = with_builds();
+    let mut broken = news(Vec::new(), Vec::new());
+    broken.status.problems = vec!["namespaces/acme.toml:1:1: not TOML".into()];
+    app.update(Event::News(Box::new(broken)), now());
+    assert!(app.notices.up(now())[0].text.contains("not TOML"));
+    app.update(Event::News(Box::new(news(Vec::new(), Vec::new()))), now());
+    assert!(app.notices.up(now()).is_empty());
 }
 
 #[test]
