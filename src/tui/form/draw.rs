@@ -12,6 +12,7 @@ use crate::domain::preview::Answer;
 use crate::tui::look::Look;
 use crate::tui::popup;
 use crate::tui::theme::Role;
+use crate::tui::widget::table::scroll_bar;
 use crate::tui::widget::text::{fit, fit_middle, pad, printable, width};
 use crate::tui::widget::wrap::{rows, wrap};
 
@@ -40,7 +41,7 @@ impl Form {
             body.height = body.height.saturating_sub(lines);
         }
         if let Some(diff) = &self.diff {
-            render_diff(diff, body, buf, look);
+            self.offset = render_diff(diff, self.offset, body, buf, look);
             return;
         }
         if has_refs && self.shows_refs {
@@ -89,6 +90,7 @@ impl Form {
             (Kind::Delete { .. }, ..) => "form.keys.delete",
             (Kind::Rule { .. }, ..) if self.shows_outline() => "form.keys.outline",
             (Kind::Rule { .. }, ..) => "form.keys.rule",
+            _ if self.pages.len() > 1 => "form.keys.pages",
             _ => "form.keys.fields",
         };
         let text = look.text(key);
@@ -242,7 +244,8 @@ fn render_value(field: &mut Field, focused: bool, area: Rect, buf: &mut Buffer, 
     }
 }
 
-fn render_diff(diff: &str, area: Rect, buf: &mut Buffer, look: &Look) {
+/// Draws the change from a row on; the row that it could be.
+fn render_diff(diff: &str, offset: usize, area: Rect, buf: &mut Buffer, look: &Look) -> usize {
     let mut lines = vec![Line::styled(look.text("form.diff.title").into_owned(), look.style(Role::Header))];
     if diff.is_empty() {
         lines.push(Line::styled(look.text("form.diff.none").into_owned(), look.style(Role::Muted)));
@@ -256,5 +259,13 @@ fn render_diff(diff: &str, area: Rect, buf: &mut Buffer, look: &Look) {
         };
         lines.push(Line::styled(printable(line).into_owned(), look.style(role)));
     }
-    Paragraph::new(wrap(lines, usize::from(area.width))).render(area, buf);
+    let (rows, columns) = (usize::from(area.height), area.width.saturating_sub(1).max(1));
+    let lines = wrap(lines, usize::from(columns));
+    let count = lines.len();
+    let offset = offset.min(count.saturating_sub(rows));
+    Paragraph::new(lines.into_iter().skip(offset).collect::<Vec<_>>()).render(area, buf);
+    if count > rows {
+        scroll_bar(Rect { x: area.right() - 1, width: 1, ..area }, buf, look, offset, count);
+    }
+    offset
 }

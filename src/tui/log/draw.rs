@@ -15,6 +15,7 @@ use super::line::Shown;
 use super::{Asked, Beside, LogView, Times, steps};
 use crate::log::file::FileLine;
 use crate::log::reader::parse;
+use crate::log::scan::Wanted as _;
 use crate::tui::look::Look;
 use crate::tui::place::Pane;
 use crate::tui::theme::Role;
@@ -227,7 +228,9 @@ impl LogView {
     }
 
     fn upwards(&self, bottom: u64, height: usize, columns: usize) -> Vec<FileLine> {
-        let (mut lines, mut rows, mut at) = (Vec::new(), 0, Some(bottom));
+        let is_shown = |line: &FileLine| self.view.lens.is_clear() || self.view.lens.line(&line.text);
+        let shown = self.line(bottom).filter(is_shown).map(|line| line.start).or_else(|| self.before(bottom));
+        let (mut lines, mut rows, mut at) = (Vec::new(), 0, shown);
         while let Some(line) = at.and_then(|start| self.line(start)) {
             rows += self.rows(&line, columns);
             if rows > height && !lines.is_empty() {
@@ -257,10 +260,17 @@ impl LogView {
         (prefix + width(&shown.text())).div_ceil(columns.max(1)).max(1)
     }
 
+    /// Whether the lines have steps and times: those of a build have, and those of a file whose first line has.
+    fn has_prefixes(&self) -> bool {
+        let first = || self.line(0).is_some_and(|line| parse(&line.text).step.is_some());
+        self.subject.build.is_some() || self.subject.steps.is_some() || first()
+    }
+
     fn prefix_width(&self) -> usize {
-        let numbers = if self.view.no_numbers { 0 } else { 5 };
+        let numbers = if self.view.no_numbers || !self.has_prefixes() { 0 } else { 5 };
         let times = match self.view.times {
             Times::Off => 0,
+            _ if !self.has_prefixes() => 0,
             Times::Relative => 9,
             Times::Absolute => 9,
         };
@@ -290,12 +300,14 @@ impl LogView {
             (false, false) => " ",
         };
         let mut pieces = vec![(sign.to_owned(), look.style(Role::LogStderr))];
-        if !self.view.no_numbers {
+        let has_prefixes = self.has_prefixes();
+        if !self.view.no_numbers && has_prefixes {
             let number = shown.step.map_or_else(String::new, |step| format!("#{step}"));
             pieces.push((format!("{number:<4} "), look.style(Role::LogTime)));
         }
         let time = match self.view.times {
             Times::Off => None,
+            _ if !has_prefixes => None,
             Times::Relative => Some(shown.seconds.clone().unwrap_or_default()),
             Times::Absolute => Some(self.time_of_day(&shown, look)),
         };
