@@ -4,6 +4,7 @@ mod content;
 mod draw;
 mod field;
 mod outline;
+mod picker;
 mod platform;
 mod rule;
 
@@ -130,6 +131,7 @@ pub struct Form {
     /// Errors are shown of fields that nobody has come to yet.
     pub tried: bool,
     offered: outline::Offered,
+    picker: Option<Box<picker::Picker>>,
     offset: usize,
     cursor: Option<Position>,
 }
@@ -159,6 +161,7 @@ impl Form {
             shows_refs: false,
             tried: false,
             offered: outline::Offered::default(),
+            picker: None,
             offset: 0,
             cursor: None,
         };
@@ -261,6 +264,9 @@ impl Form {
             // What was sent can't be taken back; the answer comes soon.
             return if key.code == KeyCode::Esc { Answer::Closed } else { Answer::Open(Vec::new()) };
         }
+        if let Some(effects) = self.picker_key(key) {
+            return Answer::Open(effects);
+        }
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         let mut effects = match key.code {
             KeyCode::Esc if self.diff.take().is_some() => Vec::new(),
@@ -273,6 +279,13 @@ impl Form {
             _ if self.diff.is_some() => Vec::new(),
             KeyCode::F(2) => self.submit(),
             KeyCode::Enter if control => self.submit(),
+            KeyCode::F(3) if matches!(self.kind, Kind::Repository { .. }) => match self.open_picker() {
+                Ok(effect) => vec![effect],
+                Err(why) => {
+                    self.error = Some(why.to_owned());
+                    Vec::new()
+                }
+            },
             KeyCode::F(3) => {
                 match self.take_offer() {
                     Ok(()) => self.changed(now),
@@ -313,13 +326,17 @@ impl Form {
     }
 
     /// Takes what was pasted.
-    pub fn paste(&mut self, text: &str, now: DateTime<Utc>) {
+    pub fn paste(&mut self, text: &str, now: DateTime<Utc>) -> Vec<Effect> {
+        if let Some(effects) = self.picker_paste(text) {
+            return effects;
+        }
         if self.diff.is_none()
             && let Some(field) = self.focused()
         {
             field.paste(text);
             self.changed(now);
         }
+        Vec::new()
     }
 
     fn changed(&mut self, now: DateTime<Utc>) {
@@ -493,6 +510,6 @@ impl Form {
 
     /// Where the cursor belongs.
     pub fn cursor(&self) -> Option<Position> {
-        self.cursor
+        if self.picker.is_some() { self.picker_cursor() } else { self.cursor }
     }
 }

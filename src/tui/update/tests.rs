@@ -7,6 +7,7 @@ use crate::domain::rule::Rule;
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::protocol::{Entity, Error, ErrorKind, News, Reply, Request, SaveMode};
+use crate::source::api::{Found, Page};
 use crate::store::secrets::Secret;
 use crate::tui::app::App;
 use crate::tui::data::{BuildRow, Check, Link};
@@ -399,4 +400,31 @@ fn what_was_deleted_with_its_secrets_is_not_offered_back() {
         app.update(Event::Answered { purpose: Purpose::Form, result: Ok(Reply::Done) }, now());
         assert_eq!(press(&mut app, "u").len(), usize::from(comes_back));
     }
+}
+
+#[test]
+fn a_source_is_picked_from_the_repositories_of_its_platform() {
+    let mut app = with_a_platform();
+    press(&mut app, "2a");
+    let key = |app: &mut App, code| app.update(Event::Key(KeyEvent::new(code, KeyModifiers::NONE)), now());
+    key(&mut app, KeyCode::PageDown);
+    assert!(key(&mut app, KeyCode::F(3)).is_empty(), "no platform is chosen yet");
+    press(&mut app, "\t ");
+    let effects = key(&mut app, KeyCode::F(3));
+    let [Effect::ListRepositories(query)] = &effects[..] else { panic!("{effects:?}") };
+    let found = |name: &str| Found {
+        name: name.into(),
+        url: format!("https://github.com/{name}.git"),
+        default_branch: Some("trunk".into()),
+        private: false,
+    };
+    let page = Page { repositories: vec![found("acme/api"), found("acme/Web")], next: None };
+    app.update(Event::Repositories(query.clone(), Ok(page)), now());
+    assert!(press(&mut app, "web\r").is_empty());
+    let effects = key(&mut app, KeyCode::F(2));
+    let [Effect::PreviewToml(entity)] = &effects[..] else { panic!("{effects:?}") };
+    let Entity::Repository { path, value } = &**entity else { panic!("{entity:?}") };
+    let source = value.source.as_ref().unwrap();
+    assert_eq!((path.repository.as_str(), source.url.as_str()), ("web", "https://github.com/acme/Web.git"));
+    assert_eq!(source.platform.as_deref(), Some("github"));
 }
