@@ -411,7 +411,7 @@ fn a_source_is_picked_from_what_the_platform_has_and_built() {
         .set_body_json(json!([repository("acme/other", "https://git.test/acme/other.git")]))
         .insert_header("link", "</api/v3/user/repos?page=2>; rel=\"next\"");
     // The token is refused at first.
-    let down =
+    let refused =
         forge.mount_for_a_while(Mock::given(path("/api/v3/user/repos")).respond_with(ResponseTemplate::new(401)));
     let slipway = Slipway::new();
     slipway.run(&["namespace", "create", "acme"]).ok();
