@@ -102,6 +102,11 @@ pub enum Request {
         /// The ref.
         reference: Ref,
     },
+    /// Send a test to a notification of config.toml now: [`Reply::Notified`] once it has it.
+    TestNotification {
+        /// Its name.
+        name: String,
+    },
     /// Remove a tag of a repository: [`Reply::Done`].
     DeleteTag {
         /// The repository.
@@ -128,6 +133,7 @@ impl Request {
             | Request::Replay { .. }
             | Request::Retry { .. }
             | Request::Cancel { .. }
+            | Request::TestNotification { .. }
             | Request::DeleteTag { .. } => false,
         }
     }
@@ -275,6 +281,11 @@ pub enum Reply {
     },
     /// What a Dockerfile offers.
     Outline(Outline),
+    /// A notification has what it was sent.
+    Notified {
+        /// What came back.
+        answer: String,
+    },
     /// What changed since the last news.
     News(Box<News>),
 }
@@ -348,8 +359,32 @@ pub struct PoolStatus {
     /// Where it takes webhooks, as a URL; none: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhooks: Option<String>,
+    /// Rules that failed too often to be built by themselves.
+    #[serde(default)]
+    pub paused: Vec<PausedRule>,
     /// Files that could not be read; the last good state of each stays in force.
     pub problems: Vec<String>,
+}
+
+/// A rule that failed too often to be built by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PausedRule {
+    /// Its repository.
+    pub repository: RepositoryPath,
+    /// Its name.
+    pub rule: String,
+    /// How often it failed in a row.
+    pub failures: u32,
+}
+
+impl std::fmt::Display for PausedRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let PausedRule { repository, rule, failures } = self;
+        write!(
+            f,
+            "rule {rule:?} of {repository} failed {failures} times in a row, so it is paused; change it, or build it by hand until it succeeds"
+        )
+    }
 }
 
 /// How a builder is.

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::domain::config::RegistrySettings;
 use crate::domain::name::RepositoryPath;
+use crate::registry::client::Settings as ClientSettings;
 use crate::registry::credentials::{self, Credential, Password};
-use crate::registry::{Client, Layout, Registry, Target, client};
+use crate::registry::{Client, ImageName, Layout, Registry, Target};
 use crate::store::Home;
 use crate::store::secrets::Secrets;
 use crate::store::settings::Settings;
@@ -44,10 +45,41 @@ pub async fn open(
     path: &RepositoryPath,
 ) -> Result<Target, RegistriesError> {
     let image = registry.parse::<Registry>()?.image(&path.namespace, &path.repository)?;
-    let Some(host) = image.host() else {
+    if image.host().is_none() {
         let layout = Layout::new(home.image_layout(&path.namespace, &path.repository)).named(path.to_string());
         return Ok(layout.into());
-    };
+    }
+    Ok(client(home, settings, &image).await?.into())
+}
+
+/// The digest that a tag of any image names now, asked of the mirrors of its registry first, as a build does; none where there is no
+/// such tag.
+///
+/// # Errors
+/// When no host can be asked.
+pub async fn digest(
+    home: &Home,
+    settings: &Settings,
+    image: &str,
+    tag: &str,
+) -> Result<Option<String>, RegistriesError> {
+    let image = ImageName::remote(image)?;
+    let host = image.host().unwrap_or_default();
+    let of_host = settings.registry(host).mirrors;
+    let of_all = settings.config.buildkit.mirrors.get(host).cloned().unwrap_or_default();
+    for mirror in of_host.into_iter().chain(of_all) {
+        // A mirror that fails, or lacks it, is passed over.
+        if let Ok(client) = client(home, settings, &image.on(&mirror)).await
+            && let Ok(Some(digest)) = client.head(tag).await
+        {
+            return Ok(Some(digest));
+        }
+    }
+    Ok(client(home, settings, &image).await?.head(tag).await?)
+}
+
+async fn client(home: &Home, settings: &Settings, image: &ImageName) -> Result<Client, RegistriesError> {
+    let host = image.host().unwrap_or_default();
     let of_host = settings.registry(host);
     let credential = match explicit(home, host, &of_host).await? {
         Some(credential) => Some(credential),
@@ -57,8 +89,8 @@ pub async fn open(
             None => None,
         },
     };
-    let settings = client::Settings { plain_http: of_host.plain_http, ca_file: of_host.ca.map(PathBuf::from) };
-    Ok(Client::new(&image, &settings, credential)?.into())
+    let settings = ClientSettings { plain_http: of_host.plain_http, ca_file: of_host.ca.map(PathBuf::from) };
+    Ok(Client::new(image, &settings, credential)?)
 }
 
 /// The credential that `registries/<host>.toml` names.

@@ -3,18 +3,10 @@
 //! The first command prints the builder's address on the first line of its output; the second gets that address as `$1` and
 //! as `SLIPWAY_BUILDER`. Both run under `sh -c`.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::process::ExitStatusExt;
-use std::process::Stdio;
+use std::io;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::process::Command;
-use tokio::time::timeout;
-
-/// How much of a failed command's stderr the error carries: about a screenful.
-const TAIL_BYTES: u64 = 2_000;
+use crate::store::shell::{Shell, ShellError, said};
 
 /// An address takes far less; what a command prints beyond it is not read.
 const ADDRESS_BYTES: u64 = 4_096;
@@ -38,14 +30,6 @@ pub enum ProvisionError {
     /// It printed something else.
     #[error("the {role} command `{command}` printed {line:?} as its first line, which is not a builder's address; it must print one like tcp://10.0.0.7:1234, kube-pod://NAME or unix:///PATH{}", said(.stderr))]
     NoAddress { role: &'static str, command: String, line: String, stderr: String },
-}
-
-fn said(stderr: &str) -> String {
-    if stderr.is_empty() {
-        "; it said nothing on stderr".into()
-    } else {
-        format!("; the end of its stderr says:\n{stderr}")
-    }
 }
 
 /// Runs `command` and gives the address that it prints.
@@ -82,67 +66,28 @@ struct Finished {
     stderr: String,
 }
 
-/// Output goes to files, not pipes: what the command leaves running in the background (a port-forward, say) then neither
-/// holds us up nor breaks when we stop reading.
 async fn run(role: &'static str, command: &str, address: &str, limit: Duration) -> Result<Finished, ProvisionError> {
     let failed_to_run = |source| ProvisionError::Run { role, command: command.into(), source };
-    let start = || {
-        let (stdout, stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
-        let child = Command::new("sh")
-            .args(["-c", command, "sh", address])
-            .env("SLIPWAY_BUILDER", address)
-            .stdin(Stdio::null())
-            .stdout(stdout.try_clone()?)
-            .stderr(stderr.try_clone()?)
-            .process_group(0)
-            .spawn()?;
-        Ok((child, stdout, stderr))
-    };
-    let (mut child, stdout, stderr) = start().map_err(failed_to_run)?;
-    let mut group = Group(child.id().and_then(|id| Pid::from_raw(id as i32)));
-    let Ok(ended) = timeout(limit, child.wait()).await else {
-        let stderr = tail(&stderr);
-        return Err(ProvisionError::TimedOut { role, command: command.into(), after: limit, stderr });
-    };
-    group.0 = None;
-    let status = ended.map_err(failed_to_run)?;
-    let stderr = tail(&stderr);
-    if !status.success() {
-        let status = match status.code() {
-            Some(code) => format!("exit status {code}"),
-            None => format!("signal {}", status.signal().unwrap_or_default()),
-        };
-        return Err(ProvisionError::Failed { role, command: command.into(), status, stderr });
-    }
-    let stdout = read(&stdout, 0, ADDRESS_BYTES).map_err(failed_to_run)?;
-    Ok(Finished { stdout, stderr })
-}
-
-/// A command that is given up, by a time-out or a dropped future, ends with its children.
-struct Group(Option<Pid>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(leader) = self.0 {
-            let _ = kill_process_group(leader, Signal::KILL);
+    let shell = Shell { command, arguments: &[address], variables: &[("SLIPWAY_BUILDER", address)], input: b"", limit };
+    let ended = shell.run().await.map_err(|error| match error {
+        ShellError::Run(source) => failed_to_run(source),
+        ShellError::TimedOut { after, stderr } => {
+            ProvisionError::TimedOut { role, command: command.into(), after, stderr }
         }
+    })?;
+    let stderr = ended.stderr();
+    if !ended.status.success() {
+        return Err(ProvisionError::Failed { role, command: command.into(), status: ended.how(), stderr });
     }
-}
-
-fn tail(file: &File) -> String {
-    let start = file.metadata().map(|meta| meta.len().saturating_sub(TAIL_BYTES)).unwrap_or_default();
-    read(file, start, TAIL_BYTES).unwrap_or_default().trim().to_owned()
-}
-
-fn read(mut file: &File, start: u64, most: u64) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    file.seek(SeekFrom::Start(start))?;
-    file.take(most).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    let stdout = ended.stdout(ADDRESS_BYTES).map_err(failed_to_run)?;
+    Ok(Finished { stdout, stderr })
 }
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::Signal;
+    use tokio::time::timeout;
+
     use super::*;
 
     const LONG: Duration = Duration::from_secs(60);

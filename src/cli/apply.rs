@@ -18,7 +18,7 @@ use crate::protocol::{Entity, EntityName, Request, SaveMode};
 use crate::store::settings::Settings;
 use crate::store::{Home, edit, read};
 
-/// Make namespaces, repositories and rules as TOML files say.
+/// Make namespaces, repositories and rules as TOML files say, shown as a diff first.
 ///
 /// A file has [[namespace]] and [[repository]] entries, or is one of the files under namespaces/ as it is. What no file names is
 /// left alone.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::CliError;
-use super::output::{Table, fields};
+use super::output::{Table, fields, told};
 use crate::buildctl::job::StepsFile;
 use crate::domain::build::{Build, BuildId, BuildState, Image};
 use crate::domain::failure::Failure;
@@ -125,10 +125,10 @@ impl BuildView {
             ("rule", self.rule.clone()),
             ("ref", self.reference.clone()),
             ("commit", self.commit.clone()),
-            ("trigger", self.trigger.into()),
+            ("trigger", told(self.trigger)),
             ("asked by", self.asked_by.clone()),
-            ("state", self.state.to_string()),
-            ("reason", self.reason.clone()),
+            ("state", told(self.state.word())),
+            ("reason", told(&self.reason)),
             ("pushed", time(Some(self.pushed_at))),
             ("queued", time(Some(self.queued_at))),
             ("started", time(self.started_at)),
@@ -148,7 +148,7 @@ impl BuildView {
             for step in self.steps.iter().filter(|step| !step.internal || step.error.is_some()) {
                 table.row([
                     format!("#{}", step.number),
-                    step.state.word().into(),
+                    told(step.state.word()),
                     format!("{:.1}", step.seconds),
                     step.name.clone(),
                 ]);
@@ -172,7 +172,7 @@ pub(super) fn table(builds: &[BuildView], now: DateTime<Utc>) -> String {
         let short_ref = build.reference.trim_start_matches("refs/heads/").trim_start_matches("refs/");
         table.row([
             build.id.to_string(),
-            build.state.to_string(),
+            told(build.state.word()),
             format!("{}/{}", build.namespace, build.repository),
             build.rule.clone(),
             short_ref.to_owned(),
@@ -180,7 +180,7 @@ pub(super) fn table(builds: &[BuildView], now: DateTime<Utc>) -> String {
             build.tags.join(", "),
             if total == 0 { String::new() } else { format!("{done}/{total}") },
             took,
-            build.reason.clone(),
+            told(&build.reason),
         ]);
     }
     table.text()

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
-use super::output::{Table, fields, print};
+use super::output::{Table, fields, print, told};
 use super::{CliError, Format, source};
 use crate::domain::builder::{Builder, BuilderKind, BuilderTls};
 use crate::domain::platform::Platform;
@@ -145,11 +145,11 @@ impl Verb {
                         table.row([
                             status.name.clone(),
                             status.kind.clone(),
-                            status.state.clone(),
+                            told(&status.state),
                             format!("{}/{}", status.busy, status.slots),
                             status.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
                             labels_text(status),
-                            status.reason.clone(),
+                            told(&status.reason),
                         ]);
                     }
                     table.text()
@@ -164,10 +164,10 @@ impl Verb {
                     fields(&[
                         ("name", status.name.clone()),
                         ("kind", status.kind.clone()),
-                        ("state", status.state.clone()),
-                        ("reason", status.reason.clone()),
+                        ("state", told(&status.state)),
+                        ("reason", told(&status.reason)),
                         ("address", status.address.clone().unwrap_or_default()),
-                        ("slots", format!("{} of {} busy", status.busy, status.slots)),
+                        ("slots", told(&format!("{} of {} busy", status.busy, status.slots))),
                         ("platforms", status.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
                         ("labels", labels_text(status)),
                     ])

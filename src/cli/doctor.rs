@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::CliError;
-use super::output::{Format, print};
+use super::output::{Format, print, told};
 use crate::buildkit::install::{self, Version};
 use crate::buildkit::rootless;
 use crate::domain::config::ByteSize;
@@ -49,8 +49,12 @@ pub(super) async fn run(home: &Home, format: Format) -> Result<ExitCode, CliErro
     print(format, &checks, || {
         let line = |check: &Check| {
             let word = if check.ok { "ok  " } else { "FAIL" };
-            let mend = if check.mend.is_empty() { String::new() } else { format!("\n      mend: {}", check.mend) };
-            format!("{word}  {}: {}{mend}\n", check.name, check.says)
+            let mend = if check.mend.is_empty() {
+                String::new()
+            } else {
+                format!("\n      {}", told(&format!("mend: {}", check.mend)))
+            };
+            format!("{word}  {}: {}{mend}\n", told(&check.name), told(&check.says))
         };
         checks.iter().map(line).collect()
     })?;

@@ -11,7 +11,9 @@ mod demo;
 mod doctor;
 mod error;
 mod follow;
+mod help;
 mod namespace;
+mod notify;
 mod output;
 mod platform;
 mod pool;
@@ -20,6 +22,7 @@ mod registry;
 mod repo;
 mod rule;
 mod rule_match;
+mod rule_options;
 pub mod setup;
 mod source;
 mod tag;
@@ -28,7 +31,7 @@ mod view;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches as _, Parser, Subcommand};
 
 pub use error::CliError;
 pub use output::Format;
@@ -42,7 +45,7 @@ use crate::tui::{self, TuiError};
 #[command(name = "slipway", version, max_term_width = 100)]
 struct Cli {
     /// How results are printed
-    #[arg(long, value_enum, default_value = "text", global = true)]
+    #[arg(long, value_enum, default_value = "text", global = true, display_order = 900)]
     output: Format,
     /// What to do; nothing: the dashboard
     #[command(subcommand)]
@@ -51,9 +54,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Set up what is missing, build a sample, and name its image
     Demo(demo::Demo),
-    /// Find or install buildctl, buildkitd and an OCI runtime
     Setup(setup::Setup),
     /// Say what works and what does not, with the mend
     Doctor,
@@ -75,6 +76,9 @@ enum Command {
     /// Source platforms: credentials that sources are read with, and webhooks
     #[command(subcommand)]
     Platform(platform::Verb),
+    /// Notifications: who is told of what becomes of builds
+    #[command(subcommand)]
+    Notify(notify::Verb),
     /// Builds
     #[command(subcommand)]
     Build(build::Verb),
@@ -87,9 +91,7 @@ enum Command {
     /// The background pool
     #[command(subcommand)]
     Pool(pool::Verb),
-    /// Open a log, or a recorded rawjson stream of buildctl, in the log viewer
     View(view::View),
-    /// Make namespaces, repositories and rules as TOML files say, shown as a diff first
     Apply(apply::Apply),
     /// Print a shell's completions
     Completions {
@@ -111,7 +113,9 @@ enum Command {
 
 /// Parses the command line, does what it says, and tells how it ended.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let mut command = help::command(output::language());
+    let parsed = command.try_get_matches_from_mut(std::env::args_os());
+    let cli = match parsed.and_then(|given| Cli::from_arg_matches(&given).map_err(|error| error.format(&mut command))) {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(output::complain(&error)),
     };
@@ -176,6 +180,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Builder(verb) => verb.run(&home, format).await,
             Command::Platform(verb) => verb.run(&home, format).await,
             Command::Registry(verb) => verb.run(&home, format).await,
+            Command::Notify(verb) => verb.run(&home, format).await,
             Command::Build(verb) => return verb.run(&home, format).await,
             Command::Push(verb) => verb.run(&home, format),
             Command::Tag(verb) => verb.run(&home, format).await,

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
-use super::output::{Table, fields, print, say};
+use super::output::{Table, fields, print, say, told};
 use super::{CliError, Format, source};
 use crate::domain::namespace::Namespace;
 use crate::domain::repository::{Source, Visibility};
@@ -166,7 +166,7 @@ fn list_text(views: &[View]) -> String {
             view.name.into(),
             view.namespace.registry.clone(),
             view.repositories.len().to_string(),
-            visibility_word(view.namespace.visibility).into(),
+            told(visibility_word(view.namespace.visibility)),
             yes_no(view.namespace.auto_create),
             view.namespace.summary.clone(),
         ]);
@@ -180,7 +180,7 @@ fn show_text(view: &View) -> String {
         ("name", view.name.into()),
         ("registry", namespace.registry.clone()),
         ("auto-create", yes_no(namespace.auto_create)),
-        ("visibility", visibility_word(namespace.visibility).into()),
+        ("visibility", told(visibility_word(namespace.visibility))),
         ("immutable", yes_no(namespace.immutable)),
         ("accelerate", yes_no(namespace.accelerate)),
         ("source", namespace.source.as_ref().map_or_else(String::new, |source| source.url.clone())),
@@ -190,7 +190,7 @@ fn show_text(view: &View) -> String {
 }
 
 pub(super) fn yes_no(on: bool) -> String {
-    if on { "yes" } else { "no" }.into()
+    told(if on { "yes" } else { "no" })
 }
 
 pub(super) fn visibility_word(visibility: Visibility) -> &'static str {

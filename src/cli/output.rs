@@ -5,14 +5,16 @@ use std::io::{self, IsTerminal as _, Write};
 use std::sync::LazyLock;
 
 use clap::ValueEnum;
+use clap::error::ErrorKind;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
-use super::CliError;
+use super::{CliError, help};
 use crate::domain::config::Config;
-use crate::lang::{Lang, translate};
+use crate::lang::{self, Lang, translate};
 use crate::log::sanitize::Sanitizer;
 use crate::store::{Home, read};
+use crate::tui::widget::text::pad;
 
 /// What our own words begin with, where a build's may stand beside them.
 const OURS: &str = "slipway: ";
@@ -71,16 +73,28 @@ pub(super) fn translated(text: &str) -> Cow<'_, str> {
     translate(text, *LANGUAGE)
 }
 
+/// A word or a reason in a cell, in the language of the person.
+pub(super) fn told(text: &str) -> String {
+    translated(text).into_owned()
+}
+
+/// The language of the person.
+pub(super) fn language() -> Lang {
+    *LANGUAGE
+}
+
 /// Says what is wrong with the arguments, or shows the help that was asked for; the exit status.
 pub(super) fn complain(error: &clap::Error) -> u8 {
-    if error.use_stderr() && *LANGUAGE != Lang::En {
-        for line in error.render().to_string().trim_end().lines() {
-            let text = line.trim_start();
-            write_line(&format!("{}{}", &line[..line.len() - text.len()], translated(text)));
+    match error.kind() {
+        _ if *LANGUAGE == Lang::En => drop(error.print()),
+        ErrorKind::DisplayVersion => drop(error.print()),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => help::show(error, *LANGUAGE),
+        _ => {
+            for line in error.render().to_string().trim_end().lines() {
+                let text = line.trim_start();
+                write_line(&format!("{}{}", &line[..line.len() - text.len()], translated(text)));
+            }
         }
-    } else {
-        // A reader that left early is no error worth words.
-        let _ = error.print();
     }
     u8::try_from(error.exit_code()).unwrap_or(2)
 }
@@ -120,6 +134,10 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new<const N: usize>(head: [&str; N]) -> Table {
+        Table::named(head.map(labelled))
+    }
+
+    fn named<const N: usize>(head: [&str; N]) -> Table {
         Table { rows: vec![head.map(str::to_owned).to_vec()] }
     }
 
@@ -136,8 +154,7 @@ impl Table {
         for row in &self.rows {
             let mut line = String::new();
             for (cell, width) in row.iter().zip(&widths) {
-                line.push_str(cell);
-                line.push_str(&" ".repeat(width - cell.width() + 2));
+                line.push_str(&pad(cell, width + 2));
             }
             text.push_str(line.trim_end());
             text.push('\n');
@@ -148,12 +165,17 @@ impl Table {
 
 /// Keys and values, one a line, the values aligned; empty values are left out.
 pub(super) fn fields(pairs: &[(&str, String)]) -> String {
-    let width = pairs.iter().map(|(key, _)| key.width()).max().unwrap_or(0);
-    pairs
-        .iter()
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(key, value)| format!("{key:width$}  {}\n", value.replace('\n', &format!("\n{}", " ".repeat(width + 2)))))
-        .collect()
+    let width = pairs.iter().map(|(key, _)| labelled(key).width()).max().unwrap_or(0);
+    let line = |(key, value): &(&str, String)| {
+        let value = value.replace('\n', &format!("\n{}", " ".repeat(width + 2)));
+        format!("{}  {value}\n", pad(labelled(key), width))
+    };
+    pairs.iter().filter(|(_, value)| !value.is_empty()).map(line).collect()
+}
+
+/// The name of a column or field, in the language of the person.
+fn labelled(name: &str) -> &str {
+    lang::label(name, *LANGUAGE).unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -167,7 +189,7 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_by_what_a_terminal_shows() {
-        let mut table = Table::new(["NAME", "STATE"]);
+        let mut table = Table::named(["NAME", "STATE"]);
         table.row(["版本".into(), "ok".into()]);
         table.row(["a".into(), "line\nbreak".into()]);
         assert_eq!(table.text(), "NAME  STATE\n版本  ok\na     line break\n");

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::output::{Table, fields, print, say};
+use super::output::{Table, fields, print, say, told};
 use super::{CliError, Format};
 use crate::pool::{self, client};
 use crate::protocol::{ErrorKind, PoolStatus, Reply, Request};
@@ -87,18 +87,19 @@ fn show(status: &PoolStatus, format: Format) -> Result<(), CliError> {
             builders.row([
                 builder.name.clone(),
                 builder.kind.clone(),
-                builder.state.clone(),
+                told(&builder.state),
                 format!("{}/{}", builder.busy, builder.slots),
-                builder.reason.clone(),
+                told(&builder.reason),
             ]);
         }
         let head = fields(&[
             ("pid", status.pid.to_string()),
             ("version", status.version.clone()),
-            ("running", format!("{} of {}", status.running, status.limit)),
+            ("running", format!("{}/{}", status.running, status.limit)),
             ("queued", status.queued.to_string()),
             ("webhooks", status.webhooks.as_ref().map_or_else(String::new, |url| format!("{url}/PLATFORM"))),
-            ("problems", status.problems.join("\n")),
+            ("paused", status.paused.iter().map(|paused| told(&paused.to_string())).collect::<Vec<_>>().join("\n")),
+            ("problems", status.problems.iter().map(|problem| told(problem)).collect::<Vec<_>>().join("\n")),
         ]);
         format!("{head}\n{}", builders.text())
     })

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::output::{Table, fields, print};
+use super::output::{Table, fields, print, say, told};
 use super::{CliError, Format};
 use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
@@ -33,6 +33,7 @@ struct View {
     #[serde(rename = "ref")]
     reference: String,
     commit: String,
+    subject: Option<String>,
     before: Option<String>,
     pushed_at: String,
     origin: &'static str,
@@ -61,6 +62,7 @@ impl From<PushRecord> for View {
             repository: push.repository.to_string(),
             reference: push.reference.to_string(),
             commit: push.commit.to_string(),
+            subject: push.subject,
             before: push.before.map(|commit| commit.to_string()),
             pushed_at: push.pushed_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
             origin: push.origin.word(),
@@ -74,18 +76,18 @@ impl View {
     /// What became of it, in a few words.
     fn summary(&self) -> String {
         if !self.settled {
-            return "rules are being asked".to_owned();
+            return told("rules are being asked");
         }
-        let told: Vec<String> = self
+        let answers: Vec<String> = self
             .answers
             .iter()
             .filter(|answer| answer.verdict != "no_match")
             .map(|answer| match answer.build {
-                Some(build) => format!("{}: {} #{build}", answer.rule, answer.verdict),
-                None => format!("{}: {}", answer.rule, answer.verdict),
+                Some(build) => format!("{}: {} #{build}", answer.rule, told(answer.verdict)),
+                None => format!("{}: {}", answer.rule, told(answer.verdict)),
             })
             .collect();
-        if told.is_empty() { "no rule matches".to_owned() } else { told.join(", ") }
+        if answers.is_empty() { told("no rule matches") } else { answers.join(", ") }
     }
 }
 
@@ -114,7 +116,8 @@ fn list(home: &Home, path: Option<&RepositoryPath>, limit: usize, format: Format
     }
     print(format, &views, || {
         if views.is_empty() {
-            return "no push was seen yet; sources are asked every pool.poll (60 s)".to_owned();
+            say("no push was seen yet; sources are asked every pool.poll (60 s)");
+            return String::new();
         }
         let mut table = Table::new(["PUSH", "REPOSITORY", "REF", "COMMIT", "SEEN", "WHAT BECAME OF IT"]);
         for view in &views {
@@ -142,13 +145,14 @@ fn show(home: &Home, id: PushId, format: Format) -> Result<(), CliError> {
             ("repository", view.repository.clone()),
             ("ref", view.reference.clone()),
             ("commit", view.commit.clone()),
-            ("before", view.before.clone().unwrap_or_else(|| "(new)".into())),
-            ("pushed_at", format!("{} ({})", view.pushed_at, view.origin)),
+            ("subject", view.subject.clone().unwrap_or_default()),
+            ("before", view.before.clone().unwrap_or_else(|| told("(new)"))),
+            ("pushed", format!("{} ({})", view.pushed_at, told(view.origin))),
         ]);
         let mut table = Table::new(["RULE", "VERDICT", "BUILD", "REASON"]);
         for answer in &view.answers {
             let build = answer.build.map_or_else(String::new, |id| format!("#{id}"));
-            table.row([answer.rule.clone(), answer.verdict.to_owned(), build, answer.reason.clone()]);
+            table.row([answer.rule.clone(), told(answer.verdict), build, told(&answer.reason)]);
         }
         text.push_str("\n\n");
         text.push_str(&table.text());

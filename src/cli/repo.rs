@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::namespace::{VisibilityWord, set, visibility_word, yes_no};
-use super::output::{Table, fields, print, say};
+use super::output::{Table, fields, print, say, told};
 use super::{CliError, Format, source};
 use crate::access::{platforms, sources};
 use crate::domain::name::RepositoryPath;
@@ -274,7 +274,7 @@ fn list_text(views: &[View]) -> String {
             view.name.clone(),
             view.value.source.as_ref().map_or_else(|| "-".into(), |source| source.url.clone()),
             view.value.rules.len().to_string(),
-            visibility_word(view.value.visibility).into(),
+            told(visibility_word(view.value.visibility)),
             yes_no(view.value.immutable),
             view.value.summary.clone(),
         ]);
@@ -292,7 +292,7 @@ fn show_text(view: &View) -> String {
         ("image", view.image.clone()),
         ("source", source(|source| Some(&source.url))),
         ("platform", source(|source| source.platform.as_ref())),
-        ("visibility", visibility_word(value.visibility).into()),
+        ("visibility", told(visibility_word(value.visibility))),
         ("immutable", yes_no(value.immutable)),
         ("accelerate", yes_no(value.accelerate)),
         ("auto", yes_no(build.auto)),

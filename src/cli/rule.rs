@@ -2,19 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use chrono::Utc;
-use clap::{Args, Subcommand, ValueEnum};
+use chrono::{DateTime, Local, Utc};
+use clap::Subcommand;
 
-use super::output::{Table, fields, print, say};
+use super::output::{Table, fields, print, say, told};
+use super::rule_options::Options;
 use super::{CliError, Format, source};
 use crate::access::{images, sources};
 use crate::domain::name::RepositoryPath;
 use crate::domain::pattern::Pattern;
-use crate::domain::platform::Platform;
 use crate::domain::preview::{Answer, PreviewRow, preview};
 use crate::domain::push::{CommitId, Ref};
-use crate::domain::rule::{Dockerfile, Rule, RuleError, Supersede, looks_secret};
-use crate::domain::version::{CommitDigits, TimeFormat, Version};
+use crate::domain::rule::{Rule, RuleError, looks_secret};
+use crate::domain::schedule::Schedule;
+use crate::domain::version::Version;
 use crate::protocol::{Entity, EntityName, Error, ErrorKind, SaveMode};
 use crate::store::Home;
 
@@ -72,117 +73,6 @@ pub(super) enum Verb {
     },
     /// The tags that a push would get; needs no state. Exit status 1 when it does not match
     Match(super::rule_match::Match),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Options {
-    /// Build this branch
-    #[arg(long, conflicts_with_all = ["tag", "regex"])]
-    branch: Option<String>,
-    /// Build this tag
-    #[arg(long, conflicts_with = "regex")]
-    tag: Option<String>,
-    /// Build refs whose whole short name matches; (?<name>…) captures
-    #[arg(long, value_name = "RE")]
-    regex: Option<String>,
-    /// What the regex matches
-    #[arg(long, value_enum, requires = "regex")]
-    kind: Option<KindWord>,
-    /// Where the Dockerfile is, from the root of the source; also the build's context
-    #[arg(long, value_name = "DIR")]
-    directory: Option<String>,
-    /// The Dockerfile's name
-    #[arg(long)]
-    file: Option<String>,
-    /// The build's context, where it is not the Dockerfile's directory
-    #[arg(long, value_name = "DIR")]
-    context: Option<String>,
-    /// The stage to build, where it is not the last
-    #[arg(long)]
-    target: Option<String>,
-    /// Build when a matching ref is pushed
-    #[arg(long, value_name = "BOOL")]
-    auto: Option<bool>,
-    /// Which builds of an earlier push of the same ref a newer push ends: never, queued or running ones
-    #[arg(long, value_name = "WHICH", value_parser = supersede)]
-    supersede: Option<Supersede>,
-    /// A platform; may be given again, or as a list with commas
-    #[arg(long = "image-platform", value_delimiter = ',', value_name = "OS/ARCH")]
-    platforms: Vec<Platform>,
-    /// A build argument; may be given again
-    #[arg(long = "arg", value_name = "KEY=VALUE", value_parser = source::key_value)]
-    args: Vec<(String, String)>,
-    /// An image version: NAME[,time=yyyyMMdd|yyyyMMddHHmm][,commit[=DIGITS]]; up to three
-    #[arg(long = "version", value_name = "VERSION", value_parser = version)]
-    versions: Vec<Version>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum KindWord {
-    Branch,
-    Tag,
-}
-
-/// `latest`, `${imageTag},time=yyyyMMddHHmm,commit=30`
-fn version(text: &str) -> Result<Version, String> {
-    let mut parts = text.split(',');
-    let mut version = Version::named(parts.next().unwrap_or_default());
-    for part in parts {
-        match part.split_once('=').unwrap_or((part, "")) {
-            ("time", format) => version.time = Some(time_format(format)?),
-            ("commit", "") => version.commit = Some(CommitDigits::DEFAULT),
-            ("commit", digits) => version.commit = Some(commit_digits(digits)?),
-            (other, _) => {
-                return Err(format!("{other:?} is no part of a version; write NAME[,time=FORMAT][,commit[=DIGITS]]"));
-            }
-        }
-    }
-    Ok(version)
-}
-
-pub(super) fn time_format(text: &str) -> Result<TimeFormat, String> {
-    TimeFormat::from_word(text).ok_or_else(|| format!("{text:?} is not a time format; write yyyyMMdd or yyyyMMddHHmm"))
-}
-
-pub(super) fn commit_digits(text: &str) -> Result<CommitDigits, String> {
-    let digits = text.parse().ok().and_then(CommitDigits::new);
-    digits.ok_or_else(|| format!("{text:?} is not a number of digits; a tag takes 6 to 40 of the commit id"))
-}
-
-fn supersede(text: &str) -> Result<Supersede, String> {
-    let found = Supersede::ALL.into_iter().find(|which| which.word() == text);
-    found.ok_or_else(|| format!("{text:?} is none of {}", Supersede::ALL.map(Supersede::word).join(", ")))
-}
-
-impl Options {
-    fn apply(self, rule: &mut Rule) {
-        let pattern = match (self.branch, self.tag, self.regex) {
-            (Some(name), ..) => Some((KindWord::Branch, Pattern::Literal(name))),
-            (_, Some(name), _) => Some((KindWord::Tag, Pattern::Literal(name))),
-            (.., Some(regex)) => Some((self.kind.unwrap_or(KindWord::Branch), Pattern::Regex(regex))),
-            _ => None,
-        };
-        if let Some((kind, pattern)) = pattern {
-            (rule.branch, rule.tag) = match kind {
-                KindWord::Branch => (Some(pattern), None),
-                KindWord::Tag => (None, Some(pattern)),
-            };
-        }
-        let Dockerfile { directory, file } = &mut rule.dockerfile;
-        super::namespace::set(directory, self.directory);
-        super::namespace::set(file, self.file);
-        rule.context = self.context.or(rule.context.take());
-        rule.target = self.target.or(rule.target.take());
-        super::namespace::set(&mut rule.auto, self.auto);
-        super::namespace::set(&mut rule.supersede, self.supersede);
-        if !self.platforms.is_empty() {
-            rule.platforms = self.platforms;
-        }
-        rule.args.extend(self.args);
-        if !self.versions.is_empty() {
-            rule.versions = self.versions;
-        }
-    }
 }
 
 /// A rule as clients see it: what looks like a secret is masked.
@@ -297,9 +187,9 @@ async fn show_preview(
             table.row([
                 row.reference.name.clone(),
                 row.commit.short(8).into(),
-                answer.into(),
+                told(answer),
                 row.tags.join(", "),
-                row.notes.join("; "),
+                row.notes.iter().map(|note| told(note)).collect::<Vec<_>>().join("; "),
             ]);
         }
         table.text()
@@ -328,9 +218,15 @@ fn list_text(path: &RepositoryPath, rules: &[Rule]) -> String {
     table.text()
 }
 
+/// When a schedule comes next, on this machine's clock.
+fn next_text(schedule: &Schedule) -> String {
+    let local = |next: DateTime<Utc>| next.with_timezone(&Local).format("%Y-%m-%d %H:%M %:z").to_string();
+    schedule.next(Utc::now()).map_or_else(|_| String::new(), local)
+}
+
 fn platforms_text(rule: &Rule) -> String {
     if rule.platforms.is_empty() {
-        return "the builder's own".into();
+        return told("the builder's own");
     }
     rule.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
@@ -347,8 +243,17 @@ fn show_text(rule: &Rule) -> String {
         ("platforms", platforms_text(rule)),
         ("arguments", args.join("\n")),
         ("versions", versions.join("\n")),
-        ("auto", if rule.auto { "yes" } else { "no" }.into()),
+        ("auto", super::namespace::yes_no(rule.auto)),
         ("supersede", rule.supersede.word().into()),
-        ("build now", rule.build_now_ref().map_or_else(|error| format!("no: {}", error.reason), |_| "yes".into())),
+        ("paths", rule.paths.join("\n")),
+        ("ignored paths", rule.ignore_paths.join("\n")),
+        ("schedule", rule.schedule.as_ref().map_or_else(String::new, ToString::to_string)),
+        ("next", rule.schedule.as_ref().map_or_else(String::new, next_text)),
+        ("base images", if rule.follow_base_images { told("followed") } else { String::new() }),
+        ("pause after", rule.pause_after.map_or_else(String::new, |failures| told(&format!("{failures} failures")))),
+        (
+            "build now",
+            rule.build_now_ref().map_or_else(|error| told(&format!("no: {}", error.reason)), |_| told("yes")),
+        ),
     ])
 }

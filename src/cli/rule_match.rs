@@ -7,7 +7,7 @@ use clap::{ArgGroup, Args};
 use serde::Serialize;
 
 use super::output::{print, say};
-use super::rule::{KindWord, commit_digits, time_format};
+use super::rule_options::{KindWord, commit_digits, time_format};
 use super::{CliError, Format};
 use crate::domain::pattern::Pattern;
 use crate::domain::push::{CommitId, Push, Ref};

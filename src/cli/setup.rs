@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Format;
+use super::output::told;
 use crate::buildkit::install::{self, Found, InstallError, Machine, Options, Place, Progress, Tool, Version};
 use crate::store::home::Home;
 
@@ -120,7 +121,7 @@ impl Printer {
 
     /// Shows one event. A stderr that is gone is no reason to stop.
     pub fn show(&mut self, event: &Progress) {
-        let line = event.to_string();
+        let line = told(&event.to_string());
         let _nobody_reads = match self.columns {
             Some(columns) if event.is_transient() => {
                 let line: String = line.chars().take(columns().saturating_sub(1)).collect();
@@ -184,19 +185,20 @@ fn as_text(found: &Found) -> String {
     for (name, tool) in found.all() {
         let Some(tool) = tool else { continue };
         let place = match tool.place {
-            Place::Slipway => " (installed by slipway)",
-            Place::System => "",
+            Place::Slipway => told("(installed by slipway)"),
+            Place::System => String::new(),
         };
         let version = version(tool).unwrap_or("unknown");
-        text += &format!("{name:<12} {version:<12} {}{place}\n", tool.path.display());
+        text += format!("{name:<12} {version:<12} {} {place}", tool.path.display()).trim_end();
+        text.push('\n');
     }
     let missing = found.missing();
     if missing.is_empty() {
-        text += "everything that a managed builder needs is there\n";
+        text += &format!("{}\n", told("everything that a managed builder needs is there"));
     } else {
-        text += "missing:\n";
+        text += &format!("{}\n", told("missing:"));
         for part in missing {
-            text += &format!("  {part}\n");
+            text += &format!("  {}\n", told(&part.to_string()));
         }
     }
     text

@@ -14,7 +14,7 @@ use crate::log::reader::{self, Selection};
 use crate::store::{Home, builds};
 use crate::tui::{self, TuiError};
 
-/// Open a log, or a recorded rawjson stream, in the log viewer.
+/// Open a log, or a recorded rawjson stream of buildctl, in the log viewer.
 #[derive(Debug, Args)]
 pub(super) struct View {
     /// The file

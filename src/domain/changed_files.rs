@@ -1,8 +1,6 @@
-//! Which pushes a rule looks at, by the files that they change: its `paths` and `ignore_paths`. Pure.
+//! Which files a rule looks at: its `paths` and `ignore_paths`. Pure.
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-
-use super::rule::Rule;
 
 /// A glob that can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,23 +37,19 @@ pub fn compile(globs: &[String]) -> Result<GlobSet, GlobError> {
     set.build().map_err(|problem| GlobError { glob: globs.join(", "), reason: problem.to_string() })
 }
 
-impl Rule {
-    /// Whether it is of interest to the rule which files a push changes.
-    pub fn looks_at_files(&self) -> bool {
-        !self.paths.is_empty() || !self.ignore_paths.is_empty()
-    }
-
-    /// The first changed file that the rule looks at; none: the push is not for it.
-    ///
-    /// # Errors
-    /// When a glob can't be read.
-    pub fn file_of_interest<'a>(&self, changed: &'a [String]) -> Result<Option<&'a str>, GlobError> {
-        let (wanted, ignored) = (compile(&self.paths)?, compile(&self.ignore_paths)?);
-        let of_interest = |path: &&String| {
-            (self.paths.is_empty() || wanted.is_match(path.as_str())) && !ignored.is_match(path.as_str())
-        };
-        Ok(changed.iter().find(of_interest).map(String::as_str))
-    }
+/// The first changed file that `paths` (empty: any) match and `ignore_paths` don't; none: nothing of interest changed.
+///
+/// # Errors
+/// When a glob can't be read.
+pub fn of_interest<'a>(
+    paths: &[String],
+    ignore_paths: &[String],
+    changed: &'a [String],
+) -> Result<Option<&'a str>, GlobError> {
+    let (wanted, ignored) = (compile(paths)?, compile(ignore_paths)?);
+    let of_interest =
+        |path: &&String| (paths.is_empty() || wanted.is_match(path.as_str())) && !ignored.is_match(path.as_str());
+    Ok(changed.iter().find(of_interest).map(String::as_str))
 }
 
 #[cfg(test)]
@@ -64,8 +58,7 @@ mod tests {
 
     fn of_interest(paths: &[&str], ignore: &[&str], changed: &[&str]) -> Option<String> {
         let own = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        let rule = Rule { paths: own(paths), ignore_paths: own(ignore), ..Rule::starter("main") };
-        rule.file_of_interest(&own(changed)).unwrap().map(str::to_owned)
+        super::of_interest(&own(paths), &own(ignore), &own(changed)).unwrap().map(str::to_owned)
     }
 
     #[test]

@@ -1,7 +1,17 @@
 //! What platforms are told of a build: the status that they show beside a commit. Pure.
 
+use serde::{Deserialize, Serialize};
+
+use super::build::{Build, BuildState};
+use super::failure::FailureKind;
+use super::repository::HumanDuration;
+
+/// GitHub's limit on a description, in characters: the smallest.
+const LONGEST_DESCRIPTION: usize = 140;
+
 /// How a build stands, as platforms tell it apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CommitState {
     /// It waits or runs.
     Pending,
@@ -14,7 +24,7 @@ pub enum CommitState {
 }
 
 /// The status of one rule's build of a commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommitStatus {
     /// How it stands.
     pub state: CommitState,
@@ -22,4 +32,129 @@ pub struct CommitStatus {
     pub context: String,
     /// One line with the build's number, at most 140 characters: GitHub's limit, the smallest.
     pub description: String,
+}
+
+impl CommitStatus {
+    /// How a build stands; none where the build that tries it again says it.
+    pub fn of(build: &Build) -> Option<CommitStatus> {
+        if build.state.is_final() && build.retried_as.is_some() {
+            return None;
+        }
+        let (state, text) = match build.state {
+            BuildState::Queued | BuildState::Held => (CommitState::Pending, "is queued".to_owned()),
+            BuildState::Running => (CommitState::Pending, "is running".to_owned()),
+            BuildState::Succeeded => (CommitState::Success, succeeded(build)),
+            BuildState::Failed => failed(build),
+            BuildState::Cancelled | BuildState::Superseded | BuildState::Interrupted | BuildState::Refused => {
+                (CommitState::Error, format!("{}: {}", build.state, build.reason))
+            }
+            BuildState::TimedOut => (CommitState::Error, format!("timed out: {}", build.reason)),
+        };
+        Some(CommitStatus {
+            state,
+            context: format!("slipway/{}/{}", build.path(), build.rule.name),
+            description: one_line(&format!("{} {text}", build.id)),
+        })
+    }
+}
+
+/// `succeeded in 1m20s: latest`
+fn succeeded(build: &Build) -> String {
+    let seconds = build.finished_at.and_then(|end| build.duration(end)).map_or(0, |duration| duration.num_seconds());
+    let took = HumanDuration::seconds(u64::try_from(seconds).unwrap_or(0).max(1));
+    let tags: Vec<String> = build.tags.iter().map(ToString::to_string).collect();
+    format!("succeeded in {took}: {}", tags.join(", "))
+}
+
+/// Whether it is the commit's fault, and why.
+fn failed(build: &Build) -> (CommitState, String) {
+    let Some(failure) = &build.failure else { return (CommitState::Failure, format!("failed: {}", build.reason)) };
+    let state = match failure.kind {
+        FailureKind::Dockerfile | FailureKind::Source | FailureKind::Unknown => CommitState::Failure,
+        FailureKind::Credentials
+        | FailureKind::Certificate
+        | FailureKind::Platform
+        | FailureKind::Network
+        | FailureKind::Registry
+        | FailureKind::Disk
+        | FailureKind::Daemon
+        | FailureKind::Timeout
+        | FailureKind::Cancelled => CommitState::Error,
+    };
+    (state, format!("failed: {}", failure.message))
+}
+
+/// The text on one line, cut where a platform would refuse it.
+fn one_line(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= LONGEST_DESCRIPTION {
+        return line;
+    }
+    let kept: String = line.chars().take(LONGEST_DESCRIPTION - 1).collect();
+    format!("{}…", kept.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::domain::build::{BuildId, sample};
+    use crate::domain::failure::Failure;
+
+    fn told(build: &Build) -> (CommitState, String) {
+        let status = CommitStatus::of(build).unwrap();
+        assert_eq!(status.context, "slipway/acme/api/main");
+        (status.state, status.description)
+    }
+
+    fn failed(kind: FailureKind, message: &str) -> Build {
+        Build { state: BuildState::Failed, failure: Some(Failure::new(kind, message)), ..sample() }
+    }
+
+    #[test]
+    fn a_build_that_waits_or_runs_is_pending() {
+        for state in [BuildState::Queued, BuildState::Held, BuildState::Running] {
+            assert_eq!(told(&Build { state, ..sample() }).0, CommitState::Pending, "{state}");
+        }
+        assert_eq!(told(&sample()).1, "#7 is queued");
+    }
+
+    #[test]
+    fn a_success_says_how_long_it_took_and_what_it_made() {
+        let start = sample().queued_at;
+        let ran = |seconds| Build {
+            state: BuildState::Succeeded,
+            started_at: Some(start),
+            finished_at: Some(start + TimeDelta::seconds(seconds)),
+            ..sample()
+        };
+        assert_eq!(told(&ran(80)), (CommitState::Success, "#7 succeeded in 1m20s: latest".into()));
+        assert_eq!(told(&ran(0)).1, "#7 succeeded in 1s: latest");
+    }
+
+    #[test]
+    fn the_commit_fails_where_it_is_at_fault_and_has_an_error_where_the_machinery_is() {
+        assert_eq!(
+            told(&failed(FailureKind::Dockerfile, "RUN make: exit status 2")),
+            (CommitState::Failure, "#7 failed: RUN make: exit status 2".into())
+        );
+        assert_eq!(told(&failed(FailureKind::Registry, "502")).0, CommitState::Error);
+        for state in [BuildState::Cancelled, BuildState::TimedOut, BuildState::Refused, BuildState::Superseded] {
+            assert_eq!(told(&Build { state, ..sample() }).0, CommitState::Error, "{state}");
+        }
+    }
+
+    #[test]
+    fn a_build_that_is_tried_again_by_itself_leaves_the_word_to_that_one() {
+        let again = Build { retried_as: Some(BuildId(8)), ..failed(FailureKind::Network, "no route") };
+        assert_eq!(CommitStatus::of(&again), None);
+    }
+
+    #[test]
+    fn a_description_is_one_line_that_every_platform_takes() {
+        let (_, description) = told(&failed(FailureKind::Dockerfile, &"版本\n".repeat(200)));
+        assert_eq!(description.chars().count(), LONGEST_DESCRIPTION);
+        assert!(description.ends_with('…') && !description.contains('\n'), "{description}");
+    }
 }

@@ -42,6 +42,9 @@ pub struct PushRecord {
     pub pushed_at: DateTime<Utc>,
     /// Who said so.
     pub origin: Origin,
+    /// The first line of the commit's message, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
     /// What each rule made of it, in the order of the rules; those that are not there yet are still to be asked.
     #[serde(default, rename = "answer")]
     pub answers: Vec<Answer>,
@@ -245,6 +248,7 @@ pub(crate) fn sample() -> PushRecord {
         before: None,
         pushed_at: build.pushed_at,
         origin: Origin::Poll,
+        subject: None,
         answers: vec![Answer {
             rule: build.rule.name.clone(),
             verdict: Verdict::Built,

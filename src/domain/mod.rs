@@ -2,6 +2,7 @@
 //!
 //! Everybody imports this room; it imports nobody. What is decided here is decided once: names, refs, rules, tags, states.
 
+pub mod base_image;
 pub mod build;
 pub mod builder;
 pub mod changed_files;
@@ -13,6 +14,8 @@ pub mod history;
 pub mod journal;
 pub mod name;
 pub mod namespace;
+pub mod notification;
+pub mod outbox;
 pub mod outline;
 pub mod pattern;
 pub mod platform;
@@ -21,6 +24,7 @@ pub mod publish;
 pub mod push;
 pub mod repository;
 pub mod rule;
+pub mod rule_history;
 pub mod schedule;
 pub mod secret_ref;
 pub mod source_platform;

@@ -21,6 +21,8 @@ pub enum NameKind {
     Builder,
     /// A source platform.
     Platform,
+    /// 1 to 64 of `A-Z a-z 0-9 . _ -`: a notification's name is part of a file's.
+    Notification,
 }
 
 impl NameKind {
@@ -28,7 +30,7 @@ impl NameKind {
         match self {
             NameKind::Namespace => (2, 120),
             NameKind::Repository => (2, 64),
-            NameKind::Rule | NameKind::Builder | NameKind::Platform => (1, 64),
+            NameKind::Rule | NameKind::Builder | NameKind::Platform | NameKind::Notification => (1, 64),
         }
     }
 
@@ -45,6 +47,7 @@ impl fmt::Display for NameKind {
             NameKind::Rule => "rule",
             NameKind::Builder => "builder",
             NameKind::Platform => "platform",
+            NameKind::Notification => "notification",
         })
     }
 }

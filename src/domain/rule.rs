@@ -213,8 +213,16 @@ impl Rule {
                 problem(field, error.to_string());
             }
         }
-        if let Some(Err(error)) = self.schedule.as_ref().map(Schedule::check) {
-            problem("schedule", error.to_string());
+        match self.schedule.as_ref().map(Schedule::check) {
+            Some(Err(error)) => problem("schedule", error.to_string()),
+            Some(Ok(())) => {
+                if let Err(error) = self.literal_ref()
+                    && error.field == "schedule"
+                {
+                    problem("schedule", error.reason);
+                }
+            }
+            None => {}
         }
         if let Some((index, platform)) =
             self.platforms.iter().enumerate().find(|(index, platform)| self.platforms[..*index].contains(platform))
@@ -302,6 +310,25 @@ impl Rule {
                 .extend(expansion.replaced.into_iter().filter(|new| !tags.replaced.contains(new)).collect::<Vec<_>>());
         }
         Ok(Some(tags))
+    }
+
+    /// Whether it is of interest to the rule which files a push changes.
+    pub fn looks_at_files(&self) -> bool {
+        !self.paths.is_empty() || !self.ignore_paths.is_empty()
+    }
+
+    /// The one ref that it builds.
+    ///
+    /// # Errors
+    /// When its ref is a regex.
+    pub fn literal_ref(&self) -> Result<Ref, RuleError> {
+        match self.pattern()? {
+            (kind, Pattern::Literal(name)) => Ok(Ref { kind, name: name.clone() }),
+            (_, Pattern::Regex(_)) => {
+                let reason = "a schedule needs a branch or tag that is no regex; give it a rule of its own".into();
+                Err(RuleError { rule: self.name.clone(), field: "schedule", reason })
+            }
+        }
     }
 
     /// The ref that "build now" builds.

@@ -1,5 +1,6 @@
 //! Schedules: when a rule is built though nothing was pushed. Pure; the clock is given.
 
+use std::fmt;
 use std::str::FromStr as _;
 
 use chrono::{DateTime, Utc};
@@ -16,6 +17,12 @@ pub struct Schedule {
     /// A name of the IANA database that the fields are meant in.
     #[serde(default = "utc", skip_serializing_if = "is_utc")]
     pub time_zone: String,
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.cron, self.time_zone)
+    }
 }
 
 fn utc() -> String {

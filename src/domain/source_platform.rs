@@ -87,6 +87,11 @@ impl PlatformKind {
         matches!(self, PlatformKind::Github | PlatformKind::Gitlab)
     }
 
+    /// Whether it shows statuses beside commits.
+    pub fn has_statuses(self) -> bool {
+        !matches!(self, PlatformKind::Git | PlatformKind::Gitee | PlatformKind::AliyunCode)
+    }
+
     /// Whether it can tell of pushes by itself.
     pub fn has_webhooks(self) -> bool {
         !matches!(self, PlatformKind::Git | PlatformKind::AliyunCode)
@@ -129,6 +134,17 @@ pub struct SourcePlatform {
     /// The secret of its webhooks; absent: none are taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<SecretRef>,
+    /// Builds are told to it as statuses of their commits, where its kind has them and it has a token.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub statuses: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 impl SourcePlatform {
@@ -146,7 +162,13 @@ impl SourcePlatform {
             plain_http: false,
             oauth_client_id: None,
             webhook_secret: None,
+            statuses: true,
         }
+    }
+
+    /// Whether builds of its sources are told to it.
+    pub fn takes_statuses(&self) -> bool {
+        self.statuses && self.token.is_some() && self.kind.has_statuses()
     }
 
     /// Whether secrets of its own are kept under `secrets/`.

@@ -1,8 +1,12 @@
 //! The languages that slipway speaks: the dashboard's texts are in `src/locales`; errors and reasons are English and translated
 //! where they are shown.
 
+mod command_line;
 mod translate;
 
+#[cfg(test)]
+pub(crate) use command_line::all_help;
+pub use command_line::{help, label};
 pub use translate::translate;
 
 use crate::domain::config::Language;
@@ -50,7 +54,8 @@ mod tests {
 
     use super::*;
 
-    fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
+    /// The files below a directory of the repository that have the extension.
+    pub(super) fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
         let (mut files, mut directories) = (Vec::new(), vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(directory)]);
         while let Some(directory) = directories.pop() {
             for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {

@@ -9,8 +9,6 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use regex::{Regex, RegexSet};
-
 use super::Lang;
 
 /// An error within an error within an error: deeper ones stay as they are.
@@ -22,15 +20,14 @@ const REMEMBERED: usize = 1024;
 
 /// A text and what it becomes.
 struct Pattern {
-    text: Regex,
+    /// The text, cut at its placeholders.
+    literals: Vec<String>,
     /// The translation, cut at its placeholders, each with the number of what is filled in after it.
     parts: Vec<(String, Option<usize>)>,
 }
 
-struct Catalogue {
-    patterns: Vec<Pattern>,
-    set: RegexSet,
-}
+/// The more a pattern says itself, the further ahead it stands.
+struct Catalogue(Vec<Pattern>);
 
 static ZH_CN: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::parse(include_str!("zh-CN.toml")));
 
@@ -56,34 +53,47 @@ pub fn translate(text: &str, lang: Lang) -> Cow<'_, str> {
     })
 }
 
+impl Pattern {
+    /// What is filled in, where the text is one of this pattern: each time as little as what follows allows.
+    fn filled_in<'t>(&self, text: &'t str) -> Option<Vec<&'t str>> {
+        let (first, others) = self.literals.split_first()?;
+        let rest = text.strip_prefix(first.as_str())?;
+        let Some((last, middle)) = others.split_last() else { return rest.is_empty().then(Vec::new) };
+        let mut rest = rest.strip_suffix(last.as_str())?;
+        let mut filled_in = Vec::with_capacity(others.len());
+        for literal in middle {
+            let (before, after) = rest.split_once(literal.as_str())?;
+            filled_in.push(before);
+            rest = after;
+        }
+        filled_in.push(rest);
+        Some(filled_in)
+    }
+}
+
 impl Catalogue {
     fn parse(file: &str) -> Catalogue {
         let table: toml::Table = file.parse().expect("the catalogue is tested");
-        let mut entries: Vec<(String, String)> =
-            table.into_iter().filter_map(|(en, zh)| Some((en, zh.as_str()?.to_owned()))).collect();
-        // The more a pattern says itself, the better it fits.
-        let said = |en: &str| placeholders(en).iter().map(|(literal, _)| literal.chars().count()).sum::<usize>();
-        entries.sort_by_key(|(en, _)| std::cmp::Reverse(said(en)));
-        let texts: Vec<String> = entries.iter().map(|(en, _)| regex_of(en)).collect();
-        let patterns = texts
+        let mut patterns: Vec<Pattern> = table
             .iter()
-            .zip(&entries)
-            .map(|(text, (_, zh))| Pattern { text: Regex::new(text).expect("escaped"), parts: placeholders(zh) })
+            .filter_map(|(english, translation)| {
+                let literals = placeholders(english).into_iter().map(|(literal, _)| literal).collect();
+                Some(Pattern { literals, parts: placeholders(translation.as_str()?) })
+            })
             .collect();
-        Catalogue { patterns, set: RegexSet::new(&texts).expect("each of them compiles") }
+        let said = |pattern: &Pattern| pattern.literals.iter().map(|literal| literal.chars().count()).sum::<usize>();
+        patterns.sort_by_key(|pattern| std::cmp::Reverse(said(pattern)));
+        Catalogue(patterns)
     }
 
     fn translate(&self, text: &str, depth: usize) -> String {
-        let Some(first) = (depth > 0).then(|| self.set.matches(text).iter().next()).flatten() else {
-            return text.to_owned();
-        };
-        let pattern = &self.patterns[first];
-        let Some(found) = pattern.text.captures(text) else { return text.to_owned() };
+        let found = self.0.iter().find_map(|pattern| Some((pattern, pattern.filled_in(text)?)));
+        let Some((pattern, filled_in)) = found.filter(|_| depth > 0) else { return text.to_owned() };
         let mut translated = String::new();
         for (literal, number) in &pattern.parts {
             translated.push_str(literal);
-            if let Some(part) = number.and_then(|number| found.get(number)) {
-                translated.push_str(&self.translate(part.as_str(), depth - 1));
+            if let Some(part) = number.and_then(|number| filled_in.get(number.checked_sub(1)?)) {
+                translated.push_str(&self.translate(part, depth - 1));
             }
         }
         translated
@@ -114,24 +124,14 @@ fn placeholders(text: &str) -> Vec<(String, Option<usize>)> {
     parts
 }
 
-fn regex_of(text: &str) -> String {
-    let mut regex = String::from(r"(?s)\A");
-    for (literal, number) in placeholders(text) {
-        regex.push_str(&regex::escape(&literal));
-        if number.is_some() {
-            regex.push_str("(.*?)");
-        }
-    }
-    regex.push_str(r"\z");
-    regex
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
     use std::fs;
-    use std::path::Path;
 
+    use regex::Regex;
+
+    use super::super::tests::files;
     use super::*;
 
     #[test]
@@ -157,6 +157,20 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_takes_as_little_as_what_follows_allows() {
+        let filled_in = |pattern: &str, text| {
+            let literals = placeholders(pattern).into_iter().map(|(literal, _)| literal).collect();
+            Pattern { literals, parts: Vec::new() }.filled_in(text).map(|parts| parts.join("|"))
+        };
+        assert_eq!(filled_in("cannot {1} {2}: {3}", "cannot read a b: c: d").unwrap(), "read|a b|c: d");
+        assert_eq!(filled_in("{1} answered {2}{3}", "x answered yz").unwrap(), "x||yz");
+        assert_eq!(filled_in("{1}; mend it", "a; mend it; mend it").unwrap(), "a; mend it");
+        assert_eq!(filled_in("{1}:{2}: {3}", "a: b"), None);
+        assert_eq!(filled_in("ab{1}ba", "aba"), None);
+        assert_eq!(filled_in("yes", "yes!"), None);
+    }
+
+    #[test]
     fn every_translation_fills_in_what_its_text_does() {
         let table: toml::Table = include_str!("zh-CN.toml").parse().unwrap();
         for (en, zh) in table {
@@ -168,43 +182,37 @@ mod tests {
         }
     }
 
-    /// The format strings of `#[error("…")]` below a directory.
-    fn error_texts(directory: &Path, found: &mut Vec<(String, String)>) {
-        let attribute = Regex::new(r##"#\[error\(\s*"((?:[^"\\]|\\.)*)""##).unwrap();
-        for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
-            if path.is_dir() {
-                error_texts(&path, found);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let source = fs::read_to_string(&path).unwrap();
-                found.extend(attribute.captures_iter(&source).map(|text| (path.display().to_string(), text[1].into())));
-            }
+    /// What a regex finds in the sources below a directory: each file with the first group.
+    fn found(directory: &str, regex: &Regex) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        for path in files(directory, "rs") {
+            let source = fs::read_to_string(&path).unwrap();
+            found.extend(regex.captures_iter(&source).map(|text| (path.display().to_string(), text[1].into())));
         }
+        found
     }
 
     #[test]
     fn every_confirmation_has_a_translation() {
         let said = Regex::new(r##"\bsay\(\s*(?:&format!\(\s*)?"((?:[^"\\]|\\.)*)""##).unwrap();
         let argument = Regex::new(r"\{[^{}]*\}").unwrap();
-        let (mut found, mut missing) = (0, Vec::new());
-        for path in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli")).unwrap() {
-            for text in said.captures_iter(&fs::read_to_string(path.unwrap().path()).unwrap()) {
-                let text = text[1].replace("\\\"", "\"");
-                let printed = argument.replace_all(text.trim_start_matches("slipway: "), "X").into_owned();
-                let says_nothing = printed.chars().filter(char::is_ascii_lowercase).count() == 0;
-                found += 1;
-                if !says_nothing && translate(&printed, Lang::ZhCn) == printed {
-                    missing.push(printed);
-                }
+        let (texts, mut missing) = (found("src/cli", &said), Vec::new());
+        assert!(texts.len() > 20, "only {} were found", texts.len());
+        for (_, text) in texts {
+            let text = text.replace("\\\"", "\"");
+            let printed = argument.replace_all(text.trim_start_matches("slipway: "), "X").into_owned();
+            let says_nothing = printed.chars().filter(char::is_ascii_lowercase).count() == 0;
+            if !says_nothing && translate(&printed, Lang::ZhCn) == printed {
+                missing.push(printed);
             }
         }
-        assert!(found > 20, "only {found} were found");
         assert_eq!(missing, Vec::<String>::new(), "not in zh-CN.toml");
     }
 
     #[test]
     fn every_error_of_slipway_has_a_translation() {
-        let mut texts = Vec::new();
-        error_texts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut texts);
+        let attribute = Regex::new(r##"#\[error\(\s*"((?:[^"\\]|\\.)*)""##).unwrap();
+        let texts = found("src", &attribute);
         assert!(texts.len() > 100);
         let argument = Regex::new(r"\{[^{}]*\}").unwrap();
         let mut missing = Vec::new();

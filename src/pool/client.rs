@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 
 use crate::domain::build::{Build, BuildId};
 use crate::protocol::{Answer, Call, Error, ErrorKind, News, Reply, Request, VERSION};
-use crate::store::{Home, process};
+use crate::store::{Home, process, slice};
 
 /// A pool answers within 0.2 s of its start even with ten thousand builds on disk; a busy machine gets the rest.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -207,10 +207,12 @@ pub async fn start(home: &Home) -> Result<UnixStream, Error> {
 
 /// Lets a process outlive us and our terminal.
 pub(super) fn in_own_session(command: &mut Command) {
-    // SAFETY: setsid is async-signal-safe and touches no memory of ours.
+    // SAFETY: setsid and sched_setattr are async-signal-safe and touch no memory of ours.
     unsafe {
         command.pre_exec(|| {
             rustix::process::setsid()?;
+            // Nobody waits for it at a keyboard.
+            let _ = slice::usual();
             Ok(())
         });
     }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::conclude::{Conclusion, Ended, conclude};
 use super::state::{Order, Pool};
-use super::{builders, enqueue, launch};
+use super::{builders, enqueue, launch, notify};
 use crate::buildctl::job::RunResult;
 use crate::domain::build::{Build, BuildId, BuildState, CancelRequest, RetryCause};
 use crate::domain::failure::Failure;
@@ -77,7 +77,9 @@ async fn wait_for_start(pool: &Arc<Pool>, id: BuildId, orders: &mut mpsc::Receiv
                 entry.starting = None;
             }
             if let Some(build) = running {
+                let noted = notify::note(pool, &build).await;
                 write_record(pool, &build).await;
+                notify::send(pool, noted);
             }
             Waited::Ended(watch(pool, id, orders, runner).await)
         }
@@ -234,10 +236,9 @@ async fn close(pool: &Arc<Pool>, mut build: Build, state: BuildState, reason: St
         tracing::error!("{error}");
     }
     write_record(pool, &build).await;
-    if let Err(error) = builds::close(&pool.home.build_dir(build.id.0)) {
-        tracing::error!("cannot close build {}: {error}", build.id);
-    }
+    notify::close(pool, &build).await;
     tracing::info!("build {} of {} {}: {}", build.id, build.path(), build.state, build.reason);
+    pool.past.learn(&build);
     let entry = {
         let mut state = pool.state();
         if build.state == BuildState::Succeeded {

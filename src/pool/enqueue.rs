@@ -6,7 +6,7 @@ use chrono::Utc;
 use tokio::sync::{mpsc, watch};
 
 use super::state::{Entry, Order, Pool};
-use super::{drive, entities, server};
+use super::{drive, entities, notify, server};
 use crate::access::{registries, sources};
 use crate::domain::build::{Build, BuildId, BuildState, RetryCause, Trigger};
 use crate::domain::journal::PushId;
@@ -51,6 +51,7 @@ pub(super) async fn start(
         what: What::Now(reference),
         trigger: Trigger::Manual,
         by,
+        note: None,
     };
     build_ref(pool, wish).await
 }
@@ -83,6 +84,7 @@ pub(super) async fn replay(
         what: What::Now(reference),
         trigger: Trigger::Replay,
         by,
+        note: None,
     };
     build_ref(pool, wish).await
 }
@@ -101,9 +103,33 @@ pub(super) async fn push(
         namespace: &namespace,
         repository: &repository,
         rule: rule.clone(),
-        what: What::Pushed(push, id),
+        what: What::At(push, Some(id)),
         trigger: Trigger::Push,
         by: String::new(),
+        note: None,
+    };
+    build_ref(pool, wish).await
+}
+
+/// A commit that nobody pushed or asked for: its time came, or what it is built from changed, as the note says.
+pub(super) async fn unasked(
+    pool: &Arc<Pool>,
+    path: &RepositoryPath,
+    rule: &Rule,
+    push: Push,
+    trigger: Trigger,
+    note: Option<String>,
+) -> Result<Reply, Error> {
+    let (namespace, repository) = find_repository(pool, path).await?;
+    let wish = Wish {
+        path,
+        namespace: &namespace,
+        repository: &repository,
+        rule: rule.clone(),
+        what: What::At(push, None),
+        trigger,
+        by: String::new(),
+        note,
     };
     build_ref(pool, wish).await
 }
@@ -168,23 +194,25 @@ struct Wish<'a> {
     what: What,
     trigger: Trigger,
     by: String,
+    /// What people should know of why it is built.
+    note: Option<String>,
 }
 
 /// What is to be built.
 enum What {
     /// A ref, as it is now.
     Now(Ref),
-    /// A push that was seen.
-    Pushed(Push, PushId),
+    /// This commit; with the push that was seen, where one was.
+    At(Push, Option<PushId>),
 }
 
 async fn build_ref(pool: &Arc<Pool>, wish: Wish<'_>) -> Result<Reply, Error> {
-    let Wish { path, namespace, repository, rule, what, trigger, by } = wish;
+    let Wish { path, namespace, repository, rule, what, trigger, by, note } = wish;
     let source = repository.source.clone().ok_or_else(|| {
         refused(format!("repository {path} has no source; `slipway repo edit {path} --source URL` binds it to one"))
     })?;
     let (push, push_id) = match what {
-        What::Pushed(push, id) => (push, Some(id)),
+        What::At(push, id) => (push, id),
         What::Now(reference) => {
             let settings = pool.state().settings.clone();
             let commit = sources::resolve(&pool.home, &settings, &source, &reference).await?;
@@ -197,7 +225,8 @@ async fn build_ref(pool: &Arc<Pool>, wish: Wish<'_>) -> Result<Reply, Error> {
         Ok(None) => return Err(refused(format!("rule {:?} of {path} does not match {}", rule.name, push.reference))),
         Err(error) => (Tags { tags: Vec::new(), replaced: Vec::new() }, Some(error.to_string())),
     };
-    let mut warnings: Vec<String> = tags.replaced.iter().map(ToString::to_string).collect();
+    let mut warnings: Vec<String> = note.into_iter().collect();
+    warnings.extend(tags.replaced.iter().map(ToString::to_string));
     warnings.extend(rule.secret_args().iter().map(|name| {
         format!("the build argument {name} looks like a secret; arguments are readable in the image's history")
     }));
@@ -207,7 +236,7 @@ async fn build_ref(pool: &Arc<Pool>, wish: Wish<'_>) -> Result<Reply, Error> {
             let names: Vec<&str> = tags.tags.iter().map(|tag| tag.as_str()).collect();
             match check_immutable(pool, path, namespace, &names).await {
                 // Nobody waits for a push: it is asked again when the registry can be.
-                Err(error) if error.kind == ErrorKind::Unreachable && push_id.is_some() => return Err(error),
+                Err(error) if error.kind == ErrorKind::Unreachable && !trigger.asked_by_person() => return Err(error),
                 checked => checked.err().map(|error| error.message),
             }
         }
@@ -265,10 +294,10 @@ async fn build_ref(pool: &Arc<Pool>, wish: Wish<'_>) -> Result<Reply, Error> {
         let record = build.clone();
         blocking(move || {
             let directory = builds::create(&home, record.id).map_err(failed)?;
-            builds::save(&directory.join(builds::RECORD), &record).map_err(failed)?;
-            builds::close(&directory).map_err(failed)
+            builds::save(&directory.join(builds::RECORD), &record).map_err(failed)
         })
         .await?;
+        notify::close(pool, &build).await;
         return Ok(Reply::Queued { build: Box::new(build), already: false });
     }
     let build = queue(pool, build).await?;
@@ -288,6 +317,7 @@ async fn queue(pool: &Arc<Pool>, build: Build) -> Result<Build, Error> {
     let home = pool.home.clone();
     let record = build.clone();
     let id = build.id;
+    let noted = notify::try_note(pool, &build).await?;
     // Whoever sees its files can cancel it: it has its entry before, and its task reads what it was told meanwhile.
     let inbox = admit(pool, build.clone());
     let recorded = blocking(move || {
@@ -304,9 +334,11 @@ async fn queue(pool: &Arc<Pool>, build: Build) -> Result<Build, Error> {
     .await;
     if let Err(error) = recorded {
         pool.state().open.remove(&id);
+        notify::withdraw(pool, noted);
         return Err(error);
     }
     set_going(pool, id, inbox, None);
+    notify::send(pool, noted);
     Ok(build)
 }
 

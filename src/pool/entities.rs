@@ -181,6 +181,7 @@ pub(super) async fn delete(pool: &Arc<Pool>, entity: EntityName) -> Result<(), E
             remove(move || {
                 atomic::remove(&home.repository_file(&path.namespace, &path.repository))?;
                 remove_directory(&home.image_layout(&path.namespace, &path.repository))?;
+                remove_directory(&home.git_dir(&path))?;
                 remove_directory(&home.cache_layout(&path.namespace, &path.repository, ""))
             })
             .await?;

@@ -132,6 +132,7 @@ mod tests {
             limit: 2,
             builders: Vec::new(),
             webhooks: None,
+            paused: Vec::new(),
             problems: Vec::new(),
         }
     }

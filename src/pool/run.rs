@@ -11,11 +11,14 @@ use chrono::Utc;
 use rustix::fs::FlockOperation;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
+use super::past::Past;
 use super::schedule::{Decision, schedule};
 use super::state::{Pool, State};
-use super::{builders, enqueue, entities, hooks, retention, server, watching};
+use super::{
+    base_images, builders, enqueue, entities, facts, hooks, notify, past, retention, scheduled, server, watching,
+};
 use crate::buildkit::daemon::in_use;
 use crate::domain::build::{BuildId, BuildState};
 use crate::domain::config::ByteSize;
@@ -91,11 +94,17 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
             blocked: None,
             webhooks: None,
             watch_problems: std::collections::BTreeMap::new(),
+            newest_push: std::collections::BTreeMap::new(),
+            looking: std::collections::BTreeMap::new(),
+            untold: std::collections::BTreeMap::new(),
         }),
         admission: tokio::sync::Mutex::new(()),
         edits: tokio::sync::Mutex::new(()),
+        past: Past::default(),
+        looks: Semaphore::new(facts::AT_ONCE),
         woken: Notify::new(),
         changes: tokio::sync::watch::Sender::new(0),
+        outgoing: notify::Outgoing::of_earlier(&home),
         stopping: tokio::sync::watch::Sender::new(false),
         home,
     });
@@ -106,6 +115,8 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
     if let Err(error) = in_use::withdraw_stop_request(&pool.home.buildkit_dir()) {
         tracing::warn!("{error}");
     }
+    let finished = listing.ids.difference(&listing.open).copied().collect();
+    tokio::spawn(past::read(pool.clone(), finished));
     take_over(&pool, listing.open).await;
     builders::follow_settings(&pool);
 
@@ -116,11 +127,15 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
     let (tell, told) = mpsc::channel(hooks::WAITING);
     let hooks = tokio::spawn(hooks::listen(pool.clone(), tell));
     let watcher = tokio::spawn(watching::watch(pool.clone(), told));
+    let clocks = [tokio::spawn(scheduled::follow(pool.clone())), tokio::spawn(base_images::follow(pool.clone()))];
+    let deliverer = tokio::spawn(notify::deliver(pool.clone()));
     wait_for_end(&pool).await;
+    clocks.iter().for_each(tokio::task::JoinHandle::abort);
     scheduler.abort();
     hooks.abort();
     // It keeps what it has seen.
     let _ = watcher.await;
+    let _ = deliverer.await;
     edits.abort();
     keeper.abort();
     end(&pool).await;
@@ -183,9 +198,7 @@ async fn take_over(pool: &Arc<Pool>, open: std::collections::BTreeSet<BuildId>) 
             }
         };
         if build.state.is_final() {
-            if let Err(error) = builds::close(&directory) {
-                tracing::warn!("cannot close build {id}: {error}");
-            }
+            notify::close(pool, &build).await;
             continue;
         }
         let runner = builds::load_if_there::<ProcessId>(&directory.join(builds::RUNNER)).ok().flatten();
@@ -207,6 +220,7 @@ async fn adopt(pool: &Arc<Pool>, mut build: crate::domain::build::Build, runner:
         let job = builds::load_if_there::<crate::buildctl::job::Job>(&job).ok().flatten();
         build.builders = job.map(|job| job.legs.into_iter().map(|leg| leg.builder).collect()).unwrap_or_default();
         let _ = build.become_state(BuildState::Running, format!("builds on {}", build.builders.join(", ")), Utc::now());
+        notify::tell(pool, &build).await;
     }
     tracing::info!(
         "build {id} is carried on with (runner {}, {})",

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::state::{Order, Pool};
-use super::{builders, enqueue, entities, examine, news};
+use super::{builders, enqueue, entities, examine, news, notify};
 use crate::domain::build::{Build, BuildId, BuildState, CancelRequest};
 use crate::protocol::{Answer, Call, Error, ErrorKind, PoolStatus, Reply, Request, VERSION};
 
@@ -100,6 +100,7 @@ async fn answer(pool: &Arc<Pool>, request: Request) -> Result<Reply, Error> {
         Request::Examine { path, rule, reference } => {
             examine::examine(pool, &path, *rule, &reference).await.map(Reply::Outline)
         }
+        Request::TestNotification { name } => notify::test(pool, &name).await,
         // Answered with more than one line: see `converse`.
         Request::Watch => Err(Error::new(ErrorKind::Usage, "watching is a conversation of its own")),
         Request::DeleteTag { path, tag } => entities::delete_tag(pool, &path, &tag).await.map(|()| Reply::Done),
@@ -118,7 +119,15 @@ pub(super) fn status(pool: &Pool) -> PoolStatus {
         limit: state.limit(),
         builders: builders::statuses(&state),
         webhooks: state.webhooks.clone(),
-        problems: state.settings.problems.values().chain(state.watch_problems.values()).cloned().collect(),
+        paused: pool.past.paused_rules(&state.settings),
+        problems: state
+            .settings
+            .problems
+            .values()
+            .chain(state.watch_problems.values())
+            .chain(state.untold.values())
+            .cloned()
+            .collect(),
     }
 }
 

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use chrono::Utc;
 
+use super::facts::Facts;
 use super::state::{Order, Pool};
 use super::{enqueue, entities};
 use crate::domain::build::{Build, BuildId, CancelRequest};
 use crate::domain::journal::{Answer, PushRecord, Verdict, refusal, superseded};
 use crate::domain::push::Push;
-use crate::domain::rule::Rule;
-use crate::protocol::{Error, ErrorKind, Reply};
+use crate::domain::rule::{Rule, Supersede};
+use crate::domain::rule_history::RuleHistory;
+use crate::protocol::{Error, ErrorKind, PausedRule, Reply};
 use crate::store::{builds, pushes};
 
 /// A build that could not be queued is tried again after the first time, and then less and less often, down to the second.
@@ -29,23 +31,34 @@ pub(super) async fn settle(pool: Arc<Pool>, mut push: PushRecord) {
         return;
     };
     let built = builds_of(&pool, &push);
+    let mut matching = Vec::new();
+    for rule in repository.rules.iter().filter(|rule| !built.contains_key(&rule.name)) {
+        if refusal(&repository, rule, &push.reference).is_none() {
+            matching.push((rule, pool.past.of(&push.repository, &rule.name).await));
+        }
+    }
+    let facts = Facts::of(&pool, &push, &repository, &matching).await;
+    push.subject.clone_from(&facts.subject);
+    let usual_limit = pool.state().settings.config.pool.pause_after;
     for rule in &repository.rules {
+        let refused = |(verdict, reason)| Answer { rule: rule.name.clone(), verdict, build: None, reason };
         if let Some(id) = built.get(&rule.name) {
-            push.answers.push(Answer {
-                rule: rule.name.clone(),
-                verdict: Verdict::Built,
-                build: Some(*id),
-                reason: format!("build #{}", id.0),
-            });
+            let reason = format!("build {id}");
+            push.answers.push(Answer { build: Some(*id), ..refused((Verdict::Built, reason)) });
             continue;
         }
-        let answer = match refusal(&repository, rule, &push.reference) {
-            Some((verdict, reason)) => Answer { rule: rule.name.clone(), verdict, build: None, reason },
+        let past = matching.iter().find(|(other, _)| other.name == rule.name).map(|(_, past)| past);
+        let against = refusal(&repository, rule, &push.reference)
+            .or_else(|| facts.against(rule, &past?.past(&push.reference)))
+            .or_else(|| paused(&push, past?, rule, usual_limit))
+            .or_else(|| overtaken(&pool, &push, rule));
+        let answer = match against {
+            Some(against) => refused(against),
             None => {
                 let wanted =
                     Push { reference: push.reference.clone(), commit: push.commit.clone(), at: push.pushed_at };
                 match queue(&pool, &push, rule, wanted).await {
-                    Some(queued) => answer(&pool, &rule.name, queued),
+                    Some(queued) => answer(&pool, &rule.name, queued, &facts.note()),
                     // The next pool settles it.
                     None => return,
                 }
@@ -82,21 +95,39 @@ async fn queue(pool: &Arc<Pool>, push: &PushRecord, rule: &Rule, wanted: Push) -
     }
 }
 
-fn answer(pool: &Pool, rule: &str, queued: Result<Reply, Error>) -> Answer {
+/// Where a rule failed too often for it to be built by itself.
+fn paused(push: &PushRecord, past: &RuleHistory, rule: &Rule, usual_limit: u32) -> Option<(Verdict, String)> {
+    let failures = past.paused(rule, usual_limit)?;
+    let paused = PausedRule { repository: push.repository.clone(), rule: rule.name.clone(), failures };
+    Some((Verdict::Paused, paused.to_string()))
+}
+
+/// Where a newer push of the same ref came meanwhile, and the rule wants the newest alone.
+fn overtaken(pool: &Pool, push: &PushRecord, rule: &Rule) -> Option<(Verdict, String)> {
+    if rule.supersede == Supersede::Never {
+        return None;
+    }
+    let key = (push.repository.clone(), push.reference.clone());
+    let newest = pool.state().newest_push.get(&key).copied().filter(|newest| *newest > push.id)?;
+    Some((Verdict::Superseded, format!("push {newest} of the same ref is newer")))
+}
+
+fn answer(pool: &Pool, rule: &str, queued: Result<Reply, Error>, note: &str) -> Answer {
     let rule = rule.to_owned();
     match queued {
         Ok(Reply::Queued { build, already: true }) => Answer {
             rule,
             verdict: Verdict::Duplicate,
             build: Some(build.id),
-            reason: format!("build #{} of the same commit is {}", build.id.0, build.state),
+            reason: format!("build {} of the same commit is {}", build.id, build.state),
         },
         Ok(Reply::Queued { build, .. }) if build.state.is_final() => {
             Answer { rule, verdict: Verdict::Refused, build: Some(build.id), reason: build.reason.clone() }
         }
         Ok(Reply::Queued { build, .. }) => {
             supersede(pool, &build);
-            Answer { rule, verdict: Verdict::Built, build: Some(build.id), reason: format!("build #{}", build.id.0) }
+            let reason = format!("build {}{note}", build.id);
+            Answer { rule, verdict: Verdict::Built, build: Some(build.id), reason }
         }
         Ok(other) => {
             Answer { rule, verdict: Verdict::Failed, build: None, reason: format!("the pool answered {other:?}") }

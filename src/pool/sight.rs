@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::settling;
 use super::state::Pool;
+use crate::domain::commit_message::subject;
 use crate::domain::journal::{Moved, Origin, PushId, PushRecord, caught_up, follows, moved};
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::{CommitId, Ref};
@@ -49,6 +50,14 @@ pub(super) struct Lately {
     before: Vec<(Ref, Option<CommitId>, Instant)>,
     /// When refs were pushed whose commits the source is asked for.
     pushed_at: BTreeMap<Ref, DateTime<Utc>>,
+}
+
+/// A push that was found.
+struct Found {
+    moved: Moved,
+    at: DateTime<Utc>,
+    origin: Origin,
+    subject: Option<String>,
 }
 
 impl Lately {
@@ -109,8 +118,8 @@ impl Memory {
         let found = moved(seen, &now);
         let at = Utc::now();
         let found = found.into_iter().map(|moved| match told.get(&moved.reference) {
-            Some(at) => (moved, *at, Origin::Webhook),
-            None => (moved, at, Origin::Poll),
+            Some(at) => Found { moved, at: *at, origin: Origin::Webhook, subject: None },
+            None => Found { moved, at, origin: Origin::Poll, subject: None },
         });
         self.record(pool, path, source, now, found.collect()).await
     }
@@ -142,7 +151,9 @@ impl Memory {
             lately.before.push((pushed.reference.clone(), pushed.before.clone(), Instant::now()));
             let moved = Moved { reference: pushed.reference, before: pushed.before, commit: pushed.commit };
             // Where it can't be written down, it is seen again when the source is asked.
-            ask |= !self.record(pool, path, source, now, vec![(moved, at, Origin::Webhook)]).await;
+            let subject = pushed.message.as_deref().map(subject).map(str::to_owned);
+            let found = vec![Found { moved, at, origin: Origin::Webhook, subject }];
+            ask |= !self.record(pool, path, source, now, found).await;
         }
         ask
     }
@@ -154,10 +165,10 @@ impl Memory {
         path: &RepositoryPath,
         source: &Source,
         now: BTreeMap<Ref, CommitId>,
-        found: Vec<(Moved, DateTime<Utc>, Origin)>,
+        found: Vec<Found>,
     ) -> bool {
         let mut written: Vec<PushRecord> = Vec::with_capacity(found.len());
-        for (moved, pushed_at, origin) in found {
+        for Found { moved, at: pushed_at, origin, subject } in found {
             let push = PushRecord {
                 id: PushId(self.next_id),
                 repository: path.clone(),
@@ -166,6 +177,7 @@ impl Memory {
                 before: moved.before,
                 pushed_at,
                 origin,
+                subject,
                 answers: Vec::new(),
                 settled: false,
             };
@@ -186,6 +198,9 @@ impl Memory {
         }
         // Before anything is built: a pool that is killed now must not see the same pushes again.
         self.keep().await;
+        for push in &written {
+            pool.state().newest_push.insert((path.clone(), push.reference.clone()), push.id);
+        }
         for push in written {
             tokio::spawn(settling::settle(pool.clone(), push));
         }

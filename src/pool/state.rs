@@ -4,17 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use super::builders::BuilderRuntime;
 use super::news::Written;
+use super::notify::Outgoing;
+use super::past::Past;
 use super::schedule::{BuilderView, Decision, PoolView, Waiting};
 use crate::access::registries::{self, RegistriesError};
 use crate::domain::build::{Build, BuildId, BuildState, CancelRequest};
 use crate::domain::builder::labels_asked;
+use crate::domain::journal::PushId;
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
+use crate::domain::outbox::Receiver;
 use crate::domain::platform::Platform;
+use crate::domain::push::Ref;
 use crate::registry::Target;
 use crate::store::Home;
 use crate::store::settings::Settings;
@@ -28,10 +33,16 @@ pub(super) struct Pool {
     pub admission: tokio::sync::Mutex<()>,
     /// Held while settings are changed or read again: each change is made to what the one before left.
     pub edits: tokio::sync::Mutex<()>,
+    /// What past builds say of the next ones.
+    pub past: Past,
+    /// So many sources are asked at once what a push changes.
+    pub looks: Semaphore,
     /// Something happened that may let a build start.
     pub woken: Notify,
     /// Something that clients may want to know of changed; how often so far.
     pub changes: watch::Sender<u64>,
+    /// What is on its way to others.
+    pub outgoing: Outgoing,
     /// True once the pool is told to end: nothing new is taken or started.
     pub stopping: watch::Sender<bool>,
 }
@@ -49,6 +60,12 @@ pub(super) struct State {
     pub builders: BTreeMap<String, BuilderRuntime>,
     /// The sources that can't be watched now, and why.
     pub watch_problems: BTreeMap<String, String>,
+    /// The newest push of each ref that was recorded.
+    pub newest_push: BTreeMap<(RepositoryPath, Ref), PushId>,
+    /// Held while the commits of a repository's source are looked at: they are kept in one place.
+    pub looking: BTreeMap<RepositoryPath, Arc<tokio::sync::Mutex<()>>>,
+    /// Who can't be told of builds, of which repository ("": of all), and why.
+    pub untold: BTreeMap<(Receiver, String), String>,
     /// Where webhooks are taken.
     pub webhooks: Option<String>,
     /// Why nothing may start, such as a full disk.

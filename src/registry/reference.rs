@@ -129,6 +129,23 @@ pub struct ImageName {
 }
 
 impl ImageName {
+    /// Any image of a registry, by its full name without a tag: `docker.io/library/alpine`.
+    ///
+    /// # Errors
+    /// When its host or a part of its path can't be.
+    pub fn remote(text: &str) -> Result<ImageName, ReferenceError> {
+        let (host, path) = text.split_once('/').unwrap_or((text, ""));
+        check_host(host)?;
+        path.split('/').try_for_each(|part| check_component("image name", part))?;
+        Ok(ImageName { host: Some(host.to_owned()), path: path.to_owned() })
+    }
+
+    /// The same image on another host.
+    #[must_use]
+    pub fn on(&self, host: &str) -> ImageName {
+        ImageName { host: Some(host.to_owned()), path: self.path.clone() }
+    }
+
     /// `host[:port]`; nothing for the registry "local".
     pub fn host(&self) -> Option<&str> {
         self.host.as_deref()

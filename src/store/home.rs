@@ -7,6 +7,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::domain::name::RepositoryPath;
+
 use rustix::process::geteuid;
 use sha2::{Digest, Sha256};
 
@@ -166,6 +168,11 @@ impl Home {
     /// The cache directory of a rule whose repository lives in the registry "local".
     pub fn cache_layout(&self, namespace: &str, repository: &str, rule: &str) -> PathBuf {
         self.state.join("cache").join(namespace).join(repository).join(rule)
+    }
+
+    /// The commits of a source on another machine that were looked at: a bare repository.
+    pub fn git_dir(&self, path: &RepositoryPath) -> PathBuf {
+        self.state.join("git").join(&path.namespace).join(&path.repository)
     }
 
     /// The managed BuildKit: binaries, its state.

@@ -6,12 +6,15 @@ pub mod edit;
 pub mod home;
 mod layout;
 mod merge;
+pub mod outbox;
 pub mod process;
 pub mod pushes;
 pub mod read;
 pub mod schema;
 pub mod secrets;
 pub mod settings;
+pub mod shell;
+pub mod slice;
 pub mod watch;
 
 pub use home::Home;

@@ -15,6 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::io::AsyncReadExt;
 
 use super::atomic::{self, WriteError};
+use super::shell::Group;
 pub use crate::domain::secret_ref::SecretRef;
 
 /// How long a command may take to print its secret: time for a hardware key to be touched.
@@ -243,7 +244,7 @@ async fn from_command(command: &str, timeout: Duration) -> Result<Secret, Secret
         .kill_on_drop(true)
         .spawn()
         .map_err(|e| failed(format!("cannot be started: {e}")))?;
-    let mut group = Group(child.id());
+    let mut group = Group::of(child.id());
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let work = async {
         let (out, err) = tokio::join!(read_some(out), read_some(err));
@@ -253,7 +254,7 @@ async fn from_command(command: &str, timeout: Duration) -> Result<Secret, Secret
     let ended = ended.map_err(|_| failed(format!("took longer than {} s and was ended", timeout.as_secs())))?;
     let (status, out, err) = ended.map_err(|e| failed(format!("cannot be followed: {e}")))?;
     // It ended by itself; an agent that it started for the next time may stay.
-    group.0 = None;
+    group.leave();
     if !status.success() {
         return Err(failed(ending(status, &err)));
     }
@@ -278,17 +279,6 @@ fn ending(status: ExitStatus, stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let text: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN_STDERR).collect();
     if text.is_empty() { how } else { format!("{how}: {text}") }
-}
-
-/// The process group of a command that did not end by itself; it is ended when dropped.
-struct Group(Option<u32>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(pid) = self.0.and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())) {
-            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
-        }
-    }
 }
 
 fn shell_quoted(path: &Path) -> String {

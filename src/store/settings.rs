@@ -64,11 +64,10 @@ impl Settings {
         let mut settings = Settings::default();
         let mut loader = Loader { problems: BTreeMap::new() };
         let file = home.config_file();
-        settings.config = match file.exists().then(|| loader.read::<Config>(&file)) {
-            None => Config::default(),
-            Some(Some(config)) => config,
-            Some(None) => last.config.clone(),
-        };
+        if file.exists() {
+            let config = loader.checked(&file, |config: &Config| first(None, config.problems()));
+            settings.config = config.unwrap_or_else(|| last.config.clone());
+        }
         settings.builders = loader.directory(&home.builders_dir(), &last.builders, |name, builder: &Builder| {
             first(name::check(NameKind::Builder, name).err().map(|e| e.to_string()), builder.problems())
         });
@@ -176,6 +175,14 @@ impl Loader {
         }
     }
 
+    /// As `read`; `check` says what is wrong with what parses.
+    fn checked<T: DeserializeOwned>(&mut self, file: &Path, check: impl Fn(&T) -> Option<String>) -> Option<T> {
+        let value = self.read::<T>(file)?;
+        let Some(problem) = check(&value) else { return Some(value) };
+        self.problems.insert(file.to_path_buf(), format!("{}: {problem}", file.display()));
+        None
+    }
+
     /// A directory of repositories beside which no file makes the namespace would be passed over in silence.
     fn tell_of_orphans(&mut self, home: &Home, namespaces: &BTreeMap<String, Namespace>) {
         let Ok(entries) = fs::read_dir(home.namespaces_dir()) else { return };
@@ -238,13 +245,7 @@ impl Loader {
                 continue;
             };
             let name = name.to_owned();
-            let value = self.read::<T>(&file).and_then(|value| match check(&name, &value) {
-                None => Some(value),
-                Some(problem) => {
-                    self.problems.insert(file.clone(), format!("{}: {problem}", file.display()));
-                    None
-                }
-            });
+            let value = self.checked(&file, |value| check(&name, value));
             if let Some(value) = value.or_else(|| last.get(&name).cloned()) {
                 found.insert(name, value);
             }

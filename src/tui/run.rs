@@ -28,7 +28,7 @@ use crate::domain::build::BuildId;
 use crate::domain::config::Config;
 use crate::pool::client;
 use crate::store::settings::Settings;
-use crate::store::{Home, builds};
+use crate::store::{Home, builds, slice};
 
 /// How soon a pool that went away is looked for again, at first and at the longest.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
@@ -161,6 +161,8 @@ impl Dashboard {
         let mut signals = Signals::new().map_err(cannot("listen for signals"))?;
         let mut input = EventStream::new();
         let mut tick = Instant::now() + SECOND;
+        // Builds may keep every core busy while somebody waits for a key to be heard.
+        slice::shortest();
         loop {
             if self.pace.due().is_some_and(|due| due <= Instant::now()) {
                 self.draw()?;

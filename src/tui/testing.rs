@@ -110,6 +110,7 @@ pub(crate) fn news(builds: Vec<Build>, ended: Vec<BuildId>) -> News {
         limit: 2,
         builders: vec![builder],
         webhooks: None,
+        paused: Vec::new(),
         problems: Vec::new(),
     };
     News { status, builds, ended, pushes: Vec::new(), settings_changes: 0 }

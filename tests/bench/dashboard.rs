@@ -114,6 +114,8 @@ fn floods() {
     for number in 0..FLOODS {
         world.json(&["build", "start", &format!("bench/flood{number}")]);
     }
+    // The person's terminal is on another machine: what stands in for it here must not wait for a core.
+    slipway::store::slice::shortest();
     let mut screen = Screen::open(&mut dashboard(&world));
     screen.wait(|text| text.contains("FOLLOW") && text.contains("00"));
     let mut latencies = Vec::new();

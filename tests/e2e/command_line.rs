@@ -356,7 +356,7 @@ fn wrong_arguments_and_what_was_done_are_told_in_the_language_of_the_locale() {
     let ran = chinese(&["namespace", "creat", "acme"]);
     assert_eq!((ran.code(), ran.stdout.as_str()), (Some(2), ""));
     assert!(
-        ran.stderr.starts_with("错误：没有子命令 'creat'\n\n  提示：有相近的子命令 'create'\n\n用法："),
+        ran.stderr.starts_with("错误：没有子命令 'creat'\n\n  提示：有相近的子命令 'create'\n\n用法: "),
         "{}",
         ran.stderr
     );
@@ -365,5 +365,13 @@ fn wrong_arguments_and_what_was_done_are_told_in_the_language_of_the_locale() {
     assert!(ran.stderr.starts_with("已创建命名空间 \"acme\"；下一步：slipway repo create acme/NAME"), "{}", ran.stderr);
     let help = chinese(&["namespace", "--help"]);
     assert_eq!((help.code(), help.stderr.as_str()), (Some(0), ""));
+    assert!(help.stdout.starts_with("命名空间：") && help.stdout.contains("\n命令:\n  list "), "{}", help.stdout);
+    let table = chinese(&["namespace", "list"]).ok().stdout;
+    assert_eq!(table, "名称  镜像仓库服务  仓库  可见性  自动创建  摘要\nacme  local         0     私有    否\n");
+    assert!(run(&mut slipway.command(&["namespace", "list"])).stdout.starts_with("NAME  REGISTRY"));
+    assert_eq!(slipway.json(&["namespace", "list"]), {
+        let ran = chinese(&["namespace", "list", "--output", "json"]).ok();
+        ran.json()
+    });
     assert_eq!(run(&mut slipway.command(&["namespace", "creat"])).code(), Some(2));
 }

@@ -1,8 +1,13 @@
 //! Who a token is, what it sees, what it sets, and whether anything was pushed.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener};
+
+use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 use slipway::domain::commit_status::CommitState;
-use slipway::domain::source_platform::PlatformKind;
-use slipway::source::api::{Found, Lack, Pushed, Reason};
+use slipway::domain::source_platform::{PlatformKind, SourcePlatform};
+use slipway::source::api::{Api, Connector, Found, Lack, Pushed, Reason};
+use slipway::store::secrets::Secret;
 use wiremock::matchers::{body_json, header, method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -138,7 +143,7 @@ async fn every_platform_lists_the_repositories_of_a_token_page_by_page() {
     for (kind, at) in [(PlatformKind::Github, "/api/v3/user/repos"), (PlatformKind::Gitea, "/api/v1/user/repos")] {
         // Relative to the page itself, as RFC 8288 allows.
         let first = json(200, like_github).insert_header("link", "<?page=2>; rel=\"next\", <?page=2>; rel=\"last\"");
-        assert_eq!(listed(kind, at, first, "[]").await.0, [expected.clone()], "{kind:?}");
+        assert_eq!(listed(kind, at, first, "[]").await.0, std::slice::from_ref(&expected), "{kind:?}");
     }
     let project = r#"[{"id":4,"path_with_namespace":"acme/api","http_url_to_repo":"https://git.example.com/acme/api.git",
         "default_branch":null,"visibility":"internal"}]"#;
@@ -277,4 +282,56 @@ async fn a_status_that_gitlab_has_already_is_no_error() {
     let already = r#"{"message":"Cannot transition status via :enqueue from :pending (Reason(s): Status cannot transition via \"enqueue\")"}"#;
     Mock::given(method("POST")).respond_with(json(400, already)).mount(&server).await;
     api(PlatformKind::Gitlab, &server).set_status(&source(), &commit(), &status(CommitState::Pending)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_api_is_reached_through_its_platforms_proxy() {
+    let proxy = MockServer::start().await;
+    answer(&proxy, "/api/v1/user", json(200, r#"{"login":"kim"}"#)).await;
+    let mut platform = SourcePlatform::new(PlatformKind::Gitea);
+    (platform.url, platform.proxy) = (Some("http://gitea.slipway.invalid".into()), Some(proxy.uri()));
+    let api = Api::new(&Connector::new(&platform).unwrap(), &platform, None).unwrap();
+    assert_eq!(api.identity().await.unwrap().login.as_deref(), Some("kim"));
+    let asked = &proxy.received_requests().await.unwrap()[0];
+    assert_eq!(asked.headers["host"], "gitea.slipway.invalid");
+}
+
+#[tokio::test]
+async fn a_private_ca_vouches_for_an_api_of_its_own() {
+    let authority = authority();
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    let identity =
+        native_tls::Identity::from_pkcs8(certificate.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap();
+    let acceptor = native_tls::TlsAcceptor::new(identity).unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            // Whoever does not trust it hangs up.
+            let Ok(mut stream) = acceptor.accept(connection) else { continue };
+            let _ = stream.read(&mut [0; 4096]);
+            let body = "{\"login\":\"kim\"}";
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        }
+    });
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), authority.pem()).unwrap();
+    let mut platform = SourcePlatform::new(PlatformKind::Gitea);
+    platform.url = Some(format!("https://localhost:{port}"));
+    let ask = async |platform: &SourcePlatform| {
+        let api = Api::new(&Connector::new(platform).unwrap(), platform, Some(Secret::new(TOKEN))).unwrap();
+        api.identity().await
+    };
+    let error = ask(&platform).await.unwrap_err();
+    assert!(matches!(&error.reason, Reason::Network(why) if why.contains("certificate")), "{error}");
+    platform.ca = Some(file.path().display().to_string());
+    assert_eq!(ask(&platform).await.unwrap().login.as_deref(), Some("kim"));
+}
+
+fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut authority = CertificateParams::default();
+    authority.distinguished_name.push(rcgen::DnType::CommonName, "slipway test authority");
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap()
 }

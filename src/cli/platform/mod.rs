@@ -154,6 +154,7 @@ impl Verb {
                         ("ssh key", platform.ssh_key.clone().unwrap_or_default()),
                         ("ca", platform.ca.clone().unwrap_or_default()),
                         ("proxy", platform.proxy.clone().unwrap_or_default()),
+                        ("statuses", super::namespace::yes_no(platform.takes_statuses())),
                         ("plain http", if platform.plain_http { "yes".into() } else { String::new() }),
                         ("oauth client id", platform.oauth_client_id.clone().unwrap_or_default()),
                         ("webhook secret", secret(&platform.webhook_secret)),

@@ -44,6 +44,9 @@ pub(in crate::cli) struct Options {
     /// Its token may be sent over plain http: only where the network is your own
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     plain_http: Option<bool>,
+    /// Show what becomes of builds beside their commits, where the kind has statuses and the token may set them
+    #[arg(long, value_name = "BOOL")]
+    statuses: Option<bool>,
     /// The client id of an OAuth application on it, for `platform login`
     #[arg(long, value_name = "ID")]
     oauth_client_id: Option<String>,
@@ -70,6 +73,7 @@ impl Options {
         value.organization = self.organization.or(value.organization);
         value.proxy = self.proxy.or(value.proxy);
         value.plain_http = self.plain_http.unwrap_or(value.plain_http);
+        value.statuses = self.statuses.unwrap_or(value.statuses);
         value.oauth_client_id = self.oauth_client_id.or(value.oauth_client_id);
         value.username = self.username.or(value.username);
         value.ssh_key = self.ssh_key.or(value.ssh_key);

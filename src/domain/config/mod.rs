@@ -1,5 +1,6 @@
 //! Preferences: `config.toml`, and the settings of a registry: `registries/<host>.toml`.
 
+mod notify;
 mod ui;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use notify::NotifyConfig;
 pub use ui::{GlyphSet, Language, Notify, UiConfig};
 
 use super::repository::HumanDuration;
@@ -24,6 +26,9 @@ pub struct Config {
     pub buildkit: BuildkitConfig,
     /// Where platforms tell of pushes.
     pub webhook: WebhookConfig,
+    /// Who is told of what becomes of builds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notify: Vec<NotifyConfig>,
     /// What is kept of finished builds.
     pub retention: RetentionConfig,
     /// The dashboard.
@@ -31,6 +36,20 @@ pub struct Config {
     /// Its keys: an action's name to a key or a list of keys. The dashboard knows the actions, and says what is wrong here.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub keys: BTreeMap<String, KeyNames>,
+}
+
+impl Config {
+    /// Everything that is wrong with it, beyond what the dashboard tells of its keys.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (index, notify) in self.notify.iter().enumerate() {
+            if self.notify[..index].iter().any(|other| other.name == notify.name) {
+                problems.push(format!("notify: there are two of the name {:?}; give one of them another", notify.name));
+            }
+            problems.extend(notify.problems());
+        }
+        problems
+    }
 }
 
 /// A key, or several.
@@ -54,6 +73,8 @@ pub struct PoolConfig {
     pub timeout: HumanDuration,
     /// How often each source is asked for what was pushed.
     pub poll: HumanDuration,
+    /// How often registries are asked whether base images changed, for the rules that follow them.
+    pub base_images: HumanDuration,
     /// How often a failure of the machinery is retried by itself.
     pub retries: u32,
     /// The wait before the first such retry; it doubles each time.
@@ -70,6 +91,7 @@ impl Default for PoolConfig {
             builds: None,
             timeout: HumanDuration::seconds(2 * 60 * 60),
             poll: HumanDuration::seconds(60),
+            base_images: HumanDuration::seconds(60 * 60),
             retries: 3,
             retry_delay: HumanDuration::seconds(5),
             pause_after: 10,

@@ -73,7 +73,7 @@ pub enum Reason {
         said: String,
     },
     /// Too much was asked.
-    #[error("it was asked too often{}; slipway asks again later", until.map_or_else(String::new, |at| format!(", and answers again at {}", at.format("%H:%M:%S UTC"))))]
+    #[error("it was asked too often; {}", again(*until))]
     Limited {
         /// When it answers again, where it says so.
         until: Option<DateTime<Utc>>,
@@ -113,6 +113,11 @@ pub enum Reason {
     Expired,
 }
 
+fn again(until: Option<DateTime<Utc>>) -> String {
+    let at = |until: DateTime<Utc>| format!("it answers again at {}", until.format("%H:%M:%S UTC"));
+    until.map_or_else(|| "try again in some minutes".to_owned(), at)
+}
+
 impl Reason {
     /// Whether the same request may well work later.
     pub fn is_transient(&self) -> bool {
@@ -121,7 +126,7 @@ impl Reason {
 }
 
 /// An error with all its causes: the outer text of an HTTP client's error never says why, and may name a whole address.
-pub(super) fn causes(error: &reqwest::Error) -> String {
+pub fn causes(error: &reqwest::Error) -> String {
     let mut causes = Vec::new();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -27,8 +27,8 @@ pub(super) fn limited(
     })
 }
 
-/// Seconds or a date (RFC 9110, section 10.2.3).
-fn retry_after(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+/// When to come again, by a `Retry-After`: seconds or a date (RFC 9110, section 10.2.3).
+pub fn retry_after(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     match text.parse::<u32>() {
         Ok(seconds) => Some(now + TimeDelta::seconds(seconds.into())),
         Err(_) => DateTime::parse_from_rfc2822(text).ok().map(|at| at.to_utc()),

@@ -19,8 +19,9 @@ mod place;
 use chrono::{DateTime, Utc};
 use reqwest::Client;
 
-pub use error::{ApiError, Reason};
+pub use error::{ApiError, Reason, causes};
 use http::{Http, Proof};
+pub use limit::retry_after;
 
 use crate::domain::commit_status::CommitStatus;
 use crate::domain::push::CommitId;

@@ -4,7 +4,7 @@ mod payload;
 mod signature;
 
 pub use payload::{Hook, Pushed, read};
-pub use signature::{Trust, verify};
+pub use signature::{Trust, sign, verify};
 
 /// The headers of a webhook's request, by their names in lower case.
 pub trait Headers {

@@ -37,6 +37,8 @@ pub struct Pushed {
     pub commit: CommitId,
     /// When it was pushed, where the platform says so.
     pub at: Option<DateTime<Utc>>,
+    /// The commit's message, where the platform says it.
+    pub message: Option<String>,
 }
 
 /// Reads a webhook.
@@ -102,10 +104,24 @@ struct Push {
     checkout_sha: Option<String>,
     #[serde(default)]
     deleted: bool,
+    /// GitHub's and Gitea's: the commit that the ref points at now.
+    head_commit: Option<Told>,
+    /// GitLab's way: the newest commits of the push.
+    #[serde(default)]
+    commits: Vec<Told>,
     #[serde(default)]
     repository: Project,
     #[serde(default)]
     project: Project,
+}
+
+/// A commit as the platforms tell it.
+#[derive(Debug, Deserialize)]
+struct Told {
+    #[serde(default)]
+    id: String,
+    #[serde(default)]
+    message: String,
 }
 
 fn malformed(kind: PlatformKind, reason: impl ToString) -> HookError {
@@ -135,7 +151,11 @@ fn one_ref(kind: PlatformKind, body: &[u8]) -> Result<Hook, HookError> {
     let seconds = push.repository.pushed_at.as_ref().and_then(serde_json::Value::as_i64);
     let at = seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
     let before = commit(kind, push.before.as_deref())?;
-    let pushed = now.filter(|_| !push.deleted).map(|commit| Pushed { reference, before, commit, at });
+    let pushed = now.filter(|_| !push.deleted).map(|commit| {
+        let told = push.head_commit.iter().chain(&push.commits).find(|told| told.id == commit.as_str());
+        let message = told.map(|told| told.message.clone());
+        Pushed { reference, before, commit, at, message }
+    });
     let urls = push.repository.urls().into_iter().chain(push.project.urls()).collect();
     Ok(Hook::Pushed { urls, pushed: pushed.into_iter().collect() })
 }
@@ -197,6 +217,7 @@ struct BitbucketRef {
 #[derive(Debug, Deserialize)]
 struct BitbucketTarget {
     hash: String,
+    message: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -234,7 +255,7 @@ fn bitbucket(event: &str, body: &[u8]) -> Result<Hook, HookError> {
         let reference = reference.parse().map_err(|error| malformed(kind, error))?;
         let Some(commit_now) = commit(kind, Some(&new.target.hash))? else { continue };
         let before = commit(kind, change.old.as_ref().map(|old| old.target.hash.as_str()))?;
-        pushed.push(Pushed { reference, before, commit: commit_now, at: None });
+        pushed.push(Pushed { reference, before, commit: commit_now, at: None, message: new.target.message });
     }
     Ok(Hook::Pushed { urls: vec![push.repository.links.html.href], pushed })
 }

@@ -138,6 +138,7 @@ fn a_push_of_github_has_its_ref_its_commits_and_its_time() {
         before: Some(id('a').parse().unwrap()),
         commit: id('b').parse().unwrap(),
         at: DateTime::from_timestamp(1_700_000_001, 0),
+        message: Some("news".into()),
     };
     assert_eq!(pushed.first(), Some(&expected));
     // GitHub's other way of sending it.
@@ -160,8 +161,8 @@ fn deleted_refs_are_no_pushes_and_new_ones_have_nothing_before() {
 
 #[test]
 fn the_commit_of_gitlabs_tags_is_what_is_checked_out() {
-    let body =
-        serde_json::json!({ "ref": "refs/tags/v1", "before": id('0'), "after": id('a'), "checkout_sha": id('b') });
+    let body = serde_json::json!({ "ref": "refs/tags/v1", "before": id('0'), "after": id('a'), "checkout_sha": id('b'),
+            "commits": [{ "id": id('c'), "message": "older" }, { "id": id('b'), "message": "news\n" }] });
     for (kind, header) in [
         (PlatformKind::Gitlab, "x-gitlab-event"),
         (PlatformKind::Codeup, "codeup-event"),
@@ -169,6 +170,7 @@ fn the_commit_of_gitlabs_tags_is_what_is_checked_out() {
     ] {
         let (_, pushed) = one(kind, &[(header, "Tag Push Hook")], &body.to_string());
         assert_eq!(pushed[0].commit.as_str(), id('b'));
+        assert_eq!(pushed[0].message.as_deref(), Some("news\n"));
     }
 }
 
@@ -177,7 +179,7 @@ fn a_push_of_bitbucket_has_several_refs() {
     let change = |old: Option<(&str, &str, char)>, new: Option<(&str, &str, char)>| {
         let side = |side: Option<(&str, &str, char)>| {
             side.map(|(kind, name, digit)| {
-                serde_json::json!({ "type": kind, "name": name, "target": { "hash": id(digit) } })
+                serde_json::json!({ "type": kind, "name": name, "target": { "hash": id(digit), "message": "news" } })
             })
         };
         serde_json::json!({ "old": side(old), "new": side(new) })
@@ -194,6 +196,7 @@ fn a_push_of_bitbucket_has_several_refs() {
     assert_eq!(urls, ["https://bitbucket.example/acme/api"]);
     let refs: Vec<String> = pushed.iter().map(|one| one.reference.to_string()).collect();
     assert_eq!(refs, ["refs/heads/main", "refs/tags/v1"]);
+    assert_eq!(pushed[0].message.as_deref(), Some("news"));
 }
 
 #[test]

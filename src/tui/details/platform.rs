@@ -26,6 +26,9 @@ pub(super) fn lines(app: &App, look: &Look) -> Vec<Line<'static>> {
     fields.add("ssh_key", text(&platform.ssh_key));
     fields.add("ca", text(&platform.ca));
     fields.add("proxy", text(&platform.proxy));
+    if platform.kind.has_statuses() && !platform.statuses {
+        fields.flag("statuses", false);
+    }
     if platform.plain_http {
         fields.flag("plain_http", true);
     }

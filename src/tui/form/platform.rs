@@ -38,6 +38,7 @@ pub(super) fn platform_pages(name: Option<&str>, value: &SourcePlatform) -> Vec<
         text("ca", &value.ca),
         text("proxy", &value.proxy),
         Field::toggle("plain_http", value.plain_http),
+        Field::toggle("statuses", value.statuses),
         text("oauth_client_id", &value.oauth_client_id),
     ];
     how.extend(secret_fields(["webhook_secret_from", "webhook_secret"], value.webhook_secret.as_ref(), NEW));
@@ -86,6 +87,7 @@ pub(super) fn platform(reader: &mut Reader, name: Option<&str>, base: &SourcePla
         ca: reader.optional("ca"),
         proxy: reader.optional("proxy"),
         plain_http: reader.is_on("plain_http"),
+        statuses: reader.is_on("statuses"),
         oauth_client_id: reader.optional("oauth_client_id"),
         webhook_secret: hook,
     };

@@ -14,6 +14,7 @@ pub mod inetd;
 pub mod processes;
 pub mod project;
 pub mod pty;
+pub mod receiver;
 pub mod registry;
 pub mod skopeo;
 pub mod slipway;

@@ -1,0 +1,165 @@
+//! The options that make or change a rule.
+
+use clap::{Args, ValueEnum};
+
+use super::namespace::set;
+use super::source;
+use crate::domain::pattern::Pattern;
+use crate::domain::platform::Platform;
+use crate::domain::rule::{Dockerfile, Rule, Supersede};
+use crate::domain::schedule::Schedule;
+use crate::domain::version::{CommitDigits, TimeFormat, Version};
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Build this branch
+    #[arg(long, conflicts_with_all = ["tag", "regex"])]
+    branch: Option<String>,
+    /// Build this tag
+    #[arg(long, conflicts_with = "regex")]
+    tag: Option<String>,
+    /// Build refs whose whole short name matches; (?<name>…) captures
+    #[arg(long, value_name = "RE")]
+    regex: Option<String>,
+    /// What the regex matches
+    #[arg(long, value_enum, requires = "regex")]
+    kind: Option<KindWord>,
+    /// Where the Dockerfile is, from the root of the source; also the build's context
+    #[arg(long, value_name = "DIR")]
+    directory: Option<String>,
+    /// The Dockerfile's name
+    #[arg(long)]
+    file: Option<String>,
+    /// The build's context, where it is not the Dockerfile's directory
+    #[arg(long, value_name = "DIR")]
+    context: Option<String>,
+    /// The stage to build, where it is not the last
+    #[arg(long)]
+    target: Option<String>,
+    #[command(flatten)]
+    triggers: Triggers,
+    /// A platform; may be given again, or as a list with commas
+    #[arg(long = "image-platform", value_delimiter = ',', value_name = "OS/ARCH")]
+    platforms: Vec<Platform>,
+    /// A build argument; may be given again
+    #[arg(long = "arg", value_name = "KEY=VALUE", value_parser = source::key_value)]
+    args: Vec<(String, String)>,
+    /// An image version: NAME[,time=yyyyMMdd|yyyyMMddHHmm][,commit[=DIGITS]]; up to three
+    #[arg(long = "version", value_name = "VERSION", value_parser = version)]
+    versions: Vec<Version>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum KindWord {
+    Branch,
+    Tag,
+}
+
+/// `latest`, `${imageTag},time=yyyyMMddHHmm,commit=30`
+fn version(text: &str) -> Result<Version, String> {
+    let mut parts = text.split(',');
+    let mut version = Version::named(parts.next().unwrap_or_default());
+    for part in parts {
+        match part.split_once('=').unwrap_or((part, "")) {
+            ("time", format) => version.time = Some(time_format(format)?),
+            ("commit", "") => version.commit = Some(CommitDigits::DEFAULT),
+            ("commit", digits) => version.commit = Some(commit_digits(digits)?),
+            (other, _) => {
+                return Err(format!("{other:?} is no part of a version; write NAME[,time=FORMAT][,commit[=DIGITS]]"));
+            }
+        }
+    }
+    Ok(version)
+}
+
+pub(super) fn time_format(text: &str) -> Result<TimeFormat, String> {
+    TimeFormat::from_word(text).ok_or_else(|| format!("{text:?} is not a time format; write yyyyMMdd or yyyyMMddHHmm"))
+}
+
+pub(super) fn commit_digits(text: &str) -> Result<CommitDigits, String> {
+    let digits = text.parse().ok().and_then(CommitDigits::new);
+    digits.ok_or_else(|| format!("{text:?} is not a number of digits; a tag takes 6 to 40 of the commit id"))
+}
+
+fn supersede(text: &str) -> Result<Supersede, String> {
+    let found = Supersede::ALL.into_iter().find(|which| which.word() == text);
+    found.ok_or_else(|| format!("{text:?} is none of {}", Supersede::ALL.map(Supersede::word).join(", ")))
+}
+
+impl Options {
+    pub(super) fn apply(self, rule: &mut Rule) {
+        let pattern = match (self.branch, self.tag, self.regex) {
+            (Some(name), ..) => Some((KindWord::Branch, Pattern::Literal(name))),
+            (_, Some(name), _) => Some((KindWord::Tag, Pattern::Literal(name))),
+            (.., Some(regex)) => Some((self.kind.unwrap_or(KindWord::Branch), Pattern::Regex(regex))),
+            _ => None,
+        };
+        if let Some((kind, pattern)) = pattern {
+            (rule.branch, rule.tag) = match kind {
+                KindWord::Branch => (Some(pattern), None),
+                KindWord::Tag => (None, Some(pattern)),
+            };
+        }
+        let Dockerfile { directory, file } = &mut rule.dockerfile;
+        set(directory, self.directory);
+        set(file, self.file);
+        rule.context = self.context.or(rule.context.take());
+        rule.target = self.target.or(rule.target.take());
+        self.triggers.apply(rule);
+        if !self.platforms.is_empty() {
+            rule.platforms = self.platforms;
+        }
+        rule.args.extend(self.args);
+        if !self.versions.is_empty() {
+            rule.versions = self.versions;
+        }
+    }
+}
+
+/// When a rule is built by itself.
+#[derive(Debug, Args)]
+struct Triggers {
+    /// Build when a matching ref is pushed
+    #[arg(long, value_name = "BOOL")]
+    auto: Option<bool>,
+    /// Which builds of an earlier push of the same ref a newer push ends: never, queued or running ones
+    #[arg(long, value_name = "WHICH", value_parser = supersede)]
+    supersede: Option<Supersede>,
+    /// Build only pushes that change a file that matches, such as svc/api/** or *.go; may be given again; "" for any file
+    #[arg(long, value_name = "GLOB")]
+    paths: Vec<String>,
+    /// Files that match count as not changed; may be given again; "" for none
+    #[arg(long, value_name = "GLOB")]
+    ignore_paths: Vec<String>,
+    /// Build at these times, too: minute, hour, day, month, weekday, such as "0 3 * * 1-5"; "" for never
+    #[arg(long, value_name = "CRON")]
+    schedule: Option<String>,
+    /// The time zone of the schedule, such as Asia/Shanghai
+    #[arg(long, value_name = "ZONE")]
+    time_zone: Option<String>,
+    /// Build again when a base image has another digest
+    #[arg(long, value_name = "BOOL")]
+    follow_base_images: Option<bool>,
+    /// After so many failures in a row build only when a person asks; 0: never
+    #[arg(long, value_name = "FAILURES")]
+    pause_after: Option<u32>,
+}
+
+impl Triggers {
+    fn apply(self, rule: &mut Rule) {
+        set(&mut rule.auto, self.auto);
+        set(&mut rule.supersede, self.supersede);
+        for (globs, given) in [(&mut rule.paths, self.paths), (&mut rule.ignore_paths, self.ignore_paths)] {
+            if !given.is_empty() {
+                *globs = given.into_iter().filter(|glob| !glob.is_empty()).collect();
+            }
+        }
+        let before = rule.schedule.take();
+        let zone = self.time_zone.or_else(|| before.as_ref().map(|schedule| schedule.time_zone.clone()));
+        let cron = self.schedule.or_else(|| before.map(|schedule| schedule.cron)).filter(|cron| !cron.is_empty());
+        let utc = || "UTC".to_owned();
+        rule.schedule = cron.map(|cron| Schedule { cron, time_zone: zone.unwrap_or_else(utc) });
+        set(&mut rule.follow_base_images, self.follow_base_images);
+        rule.pause_after = self.pause_after.or(rule.pause_after);
+    }
+}

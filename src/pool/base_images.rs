@@ -1,0 +1,141 @@
+//! Rules that follow their base images: built again when a tag that the last build began with names another image.
+//!
+//! What a build began with is told by its steps; a build that failed with the new image is not tried again until there is yet another.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::state::Pool;
+use super::{enqueue, watching};
+use crate::access::registries;
+use crate::buildctl::job::StepsFile;
+use crate::domain::base_image::{BaseImage, base_images};
+use crate::domain::build::{Build, BuildId, Trigger};
+use crate::domain::name::RepositoryPath;
+use crate::domain::push::{Push, Ref};
+use crate::domain::rule::Rule;
+use crate::store::settings::Settings;
+use crate::store::{builds, pushes};
+
+/// The first look after a pool began comes after this time, or sooner where looks come more often.
+const FIRST: Duration = Duration::from_secs(60);
+/// Of a rule with many refs, those that were built last are followed.
+const MOST_REFS: usize = 20;
+
+/// A ref of a rule that is to be built again, should one of the images be another.
+struct Followed {
+    path: RepositoryPath,
+    rule: Rule,
+    /// The last good build.
+    good: Build,
+    /// What the last build began with.
+    images: Vec<BaseImage>,
+}
+
+/// Looks at the base images again and again, until the pool ends.
+pub(super) async fn follow(pool: Arc<Pool>) {
+    let mut wait = FIRST;
+    let mut changes = pool.changes.subscribe();
+    loop {
+        // An idle pool without such rules is not woken.
+        while !wants_any(&pool.state().settings) {
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                () = pool.stopped() => return,
+            }
+        }
+        let interval = pool.state().settings.config.pool.base_images.0.max(Duration::from_secs(1));
+        tokio::select! {
+            () = tokio::time::sleep(wait.min(interval)) => {}
+            () = pool.stopped() => return,
+        }
+        look(&pool).await;
+        wait = Duration::MAX;
+    }
+}
+
+fn wants_any(settings: &Settings) -> bool {
+    let rules = settings.repositories.values().filter(|repository| repository.build.auto);
+    rules.flat_map(|repository| &repository.rules).any(|rule| rule.auto && rule.follow_base_images)
+}
+
+async fn look(pool: &Arc<Pool>) {
+    let settings = pool.state().settings.clone();
+    let mut followed = Vec::new();
+    for (path, repository) in settings.repositories.iter().filter(|(_, repository)| repository.build.auto) {
+        for rule in repository.rules.iter().filter(|rule| rule.auto && rule.follow_base_images) {
+            let history = pool.past.of(path, &rule.name).await;
+            if history.paused(rule, settings.config.pool.pause_after).is_some() {
+                continue;
+            }
+            let refs: Vec<(Ref, BuildId, BuildId)> = history
+                .refs()
+                .into_iter()
+                .filter_map(|(reference, past)| Some((reference.clone(), past.good.as_ref()?.0, past.ended?)))
+                .take(MOST_REFS)
+                .collect();
+            let (pool, path, rule) = (pool.clone(), path.clone(), rule.clone());
+            let read = tokio::task::spawn_blocking(move || read(&pool, &path, &rule, &refs)).await;
+            followed.extend(read.unwrap_or_default());
+        }
+    }
+    // Each image is asked for once, however many rules begin with it.
+    let images: BTreeSet<BaseImage> = followed.iter().flat_map(|one| one.images.iter().cloned()).collect();
+    let mut now: BTreeMap<String, String> = BTreeMap::new();
+    for image in images.iter().map(|image| (image.to_string(), image)).collect::<BTreeMap<_, _>>().into_values() {
+        let problem = format!("the base image {image}");
+        let (home, settings, asked) = (pool.home.clone(), settings.clone(), image.clone());
+        let digest = registries::on_own_thread(async move || {
+            registries::digest(&home, &settings, &asked.name, &asked.tag).await
+        })
+        .await;
+        match digest {
+            Ok(digest) => {
+                watching::tell_problem(pool, &problem, None);
+                now.extend(digest.map(|digest| (image.to_string(), digest)));
+            }
+            Err(error) => {
+                watching::tell_problem(
+                    pool,
+                    &problem,
+                    Some(format!("{problem} can't be followed: {error}; it is tried again")),
+                );
+            }
+        }
+    }
+    for one in followed {
+        let changed = |image: &&BaseImage| now.get(&image.to_string()).is_some_and(|digest| *digest != image.digest);
+        let Some(image) = one.images.iter().find(changed) else { continue };
+        let note = format!("the base image {image} is {} now, and was {}", now[&image.to_string()], image.digest);
+        tracing::info!("{} rule {:?}: {note}", one.path, one.rule.name);
+        // The tags stay those of the push.
+        let push = Push { reference: one.good.reference, commit: one.good.commit, at: one.good.pushed_at };
+        let queued = enqueue::unasked(pool, &one.path, &one.rule, push, Trigger::BaseImage, Some(note)).await;
+        if let Err(error) = queued {
+            // The next look tries again.
+            tracing::warn!("{} rule {:?} is not built for its new base image: {error}", one.path, one.rule.name);
+        }
+    }
+}
+
+/// What is followed of a rule: refs that the source still has, that are not being built, with what their last builds began with.
+fn read(pool: &Pool, path: &RepositoryPath, rule: &Rule, refs: &[(Ref, BuildId, BuildId)]) -> Vec<Followed> {
+    let watched = pushes::watched(&pool.home).unwrap_or_default();
+    let there = watched.repositories.get(&path.to_string()).map(|seen| &seen.refs);
+    let is_open = |reference: &Ref| {
+        let state = pool.state();
+        let mut open = state.open.values().map(|entry| &entry.build);
+        open.any(|build| build.path() == *path && build.rule.name == rule.name && build.reference == *reference)
+    };
+    refs.iter()
+        .filter(|(reference, ..)| there.is_some_and(|there| there.contains_key(reference)) && !is_open(reference))
+        .filter_map(|(_, good, last)| {
+            let steps = pool.home.build_dir(last.0).join(builds::STEPS);
+            // A build that retention removed is followed no more.
+            let steps = builds::load_if_there::<StepsFile>(&steps).ok()??;
+            let good = builds::load(&pool.home, *good).ok()?;
+            Some(Followed { path: path.clone(), rule: rule.clone(), good, images: base_images(&steps.steps) })
+        })
+        .collect()
+}

@@ -1,0 +1,241 @@
+//! Telling others what becomes of builds: notifications, and the statuses of commits on their platforms.
+//!
+//! What a change of a build means for others is in the outbox on disk before the record says that it changed, and is sent once
+//! the record does: a pool that is killed anywhere in between loses none of it. It is sent again only where the pool dies between
+//! an answer and its noting.
+
+mod deliver;
+mod send;
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Notify;
+
+pub(super) use deliver::deliver;
+
+use super::enqueue::{blocking, failed};
+use super::state::Pool;
+use crate::domain::build::{Build, BuildId};
+use crate::domain::commit_status::CommitStatus;
+use crate::domain::config::NotifyConfig;
+use crate::domain::notification::{self, Body};
+use crate::domain::outbox::{Content, Dropped, Message, Outbox};
+use crate::domain::source_platform::SourcePlatform;
+use crate::protocol::{Error, ErrorKind, Reply};
+use crate::store::{Home, builds, outbox};
+
+/// How soon it is tried again to write what can't be written, such as on a full disk.
+const WRITE_AGAIN: Duration = Duration::from_secs(1);
+/// So many builds are looked at for the one before of the same rule and ref: one that is further back is old news.
+const LOOKED_BACK: usize = 1000;
+
+/// What is on its way to others.
+#[derive(Default)]
+pub(super) struct Outgoing {
+    outbox: Mutex<Outbox>,
+    /// There is something to send.
+    woken: Notify,
+    /// Made when the first URL is sent to: most pools send to none.
+    client: OnceLock<reqwest::Client>,
+}
+
+impl Outgoing {
+    /// What an earlier pool did not get delivered.
+    pub(super) fn of_earlier(home: &Home) -> Outgoing {
+        if let Err(error) = outbox::clean(home) {
+            tracing::warn!("{error}");
+        }
+        let outgoing = Outgoing::default();
+        match outbox::load(home) {
+            Ok((messages, problems)) => {
+                problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+                for message in messages {
+                    // There were no more of them then.
+                    outgoing.outbox().add(message);
+                }
+            }
+            Err(error) => tracing::error!("cannot list {}: {error}", outbox::directory(home).display()),
+        }
+        outgoing
+    }
+
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        // A task that panicked while it held the lock left plain data behind, which is as good as it was.
+        self.outbox.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// What is in the outbox on disk, and is not sent yet.
+#[must_use = "it is sent by the next pool only"]
+pub(super) struct Noted(Vec<Message>);
+
+/// Puts what a build's state means for others into the outbox on disk, however long the disk is full.
+pub(super) async fn note(pool: &Arc<Pool>, build: &Build) -> Noted {
+    let mut told = false;
+    loop {
+        match try_note(pool, build).await {
+            Ok(noted) => return noted,
+            Err(error) => {
+                if !told {
+                    tracing::error!("{error}; it is tried again until it works");
+                    told = true;
+                }
+                tokio::time::sleep(WRITE_AGAIN).await;
+            }
+        }
+    }
+}
+
+/// As [`note`], once.
+///
+/// # Errors
+/// When it can't be written; then nothing is left of it.
+pub(super) async fn try_note(pool: &Arc<Pool>, build: &Build) -> Result<Noted, Error> {
+    let (notify, platform) = {
+        let settings = &pool.state().settings;
+        let path = build.path();
+        let notify: Vec<NotifyConfig> =
+            settings.config.notify.iter().filter(|notify| notify.is_for(&path)).cloned().collect();
+        let takes_statuses = |name: &&String| settings.platforms.get(*name).is_some_and(SourcePlatform::takes_statuses);
+        (notify, build.platform.as_ref().filter(takes_statuses).cloned())
+    };
+    if notify.is_empty() && platform.is_none() {
+        return Ok(Noted(Vec::new()));
+    }
+    let (home, build) = (pool.home.clone(), build.clone());
+    blocking(move || {
+        let messages = messages(&home, &build, &notify, platform);
+        for (index, message) in messages.iter().enumerate() {
+            if let Err(error) = outbox::put(&home, message) {
+                messages[..index].iter().for_each(|message| drop(outbox::remove(&home, message)));
+                return Err(failed(error));
+            }
+        }
+        Ok(Noted(messages))
+    })
+    .await
+}
+
+/// Sends what was noted.
+pub(super) fn send(pool: &Arc<Pool>, noted: Noted) {
+    if noted.0.is_empty() {
+        return;
+    }
+    let dropped: Vec<Dropped> = {
+        let mut outbox = pool.outgoing.outbox();
+        noted.0.into_iter().filter_map(|message| outbox.add(message)).collect()
+    };
+    pool.outgoing.woken.notify_one();
+    for dropped in dropped {
+        let message = match dropped {
+            Dropped::Replaced(message) => message,
+            Dropped::TooMany(message) => {
+                let text = format!("too much waits for {}; {} is given up", message.receiver(), message.what());
+                deliver::tell_problem(pool, message.receiver(), String::new(), Some(text));
+                message
+            }
+        };
+        deliver::forget(pool, message);
+    }
+}
+
+/// Takes back what was noted of a build that could not be recorded.
+pub(super) fn withdraw(pool: &Arc<Pool>, noted: Noted) {
+    noted.0.into_iter().for_each(|message| deliver::forget(pool, message));
+}
+
+/// Tells others of a build's state.
+pub(super) async fn tell(pool: &Arc<Pool>, build: &Build) {
+    let noted = note(pool, build).await;
+    send(pool, noted);
+}
+
+/// Marks a build as final whose record says so already, once what that means for others is in the outbox.
+pub(super) async fn close(pool: &Arc<Pool>, build: &Build) {
+    let noted = note(pool, build).await;
+    if let Err(error) = builds::close(&pool.home.build_dir(build.id.0)) {
+        tracing::error!("cannot close build {}: {error}", build.id);
+    }
+    send(pool, noted);
+}
+
+/// What a build's state means for others: for notifications, and for the platform of its source.
+fn messages(home: &Home, build: &Build, notify: &[NotifyConfig], platform: Option<String>) -> Vec<Message> {
+    let failed_before = std::cell::LazyCell::new(|| notification::failed_before(build, earlier(home, build.id)));
+    let at = notification::changed_at(build);
+    let message = |id: String, content| Message {
+        id,
+        at,
+        build: build.id,
+        repository: build.path().to_string(),
+        state: build.state,
+        content,
+    };
+    let told = notify.iter().filter_map(|notify| {
+        let event = notification::event_for(notify, build, || *failed_before)?;
+        let id = id_of(home, build, &[event.word(), &notify.name]);
+        let body = Body { id: &id, event: event.word(), at, host: &host(), build: Some(build.into()) }.json();
+        let content = Content::Notification { to: notify.name.clone(), event, body };
+        Some(message(id, content))
+    });
+    let status = platform.and_then(|to| {
+        let status = CommitStatus::of(build)?;
+        let id = id_of(home, build, &[build.state.word(), "status", &to]);
+        let content = Content::Status { to, source: build.source.clone(), commit: build.commit.clone(), status };
+        Some(message(id, content))
+    });
+    told.chain(status).collect()
+}
+
+/// The builds before one, the newest first.
+fn earlier(home: &Home, than: BuildId) -> impl Iterator<Item = Build> {
+    // What can't be listed or read is as though it were not there: a success is then told as no more than that.
+    let mut ids = builds::ids(home).unwrap_or_default();
+    ids.retain(|id| *id < than);
+    ids.sort_unstable_by(|one, other| other.cmp(one));
+    ids.into_iter().take(LOOKED_BACK).filter_map(|id| builds::load(home, id).ok())
+}
+
+/// The same whenever the same is told again, and another one on every other machine and in every other home.
+fn id_of(home: &Home, build: &Build, parts: &[&str]) -> String {
+    let mut digest = Sha256::new();
+    let (home, id, queued) = (home.state_dir().to_string_lossy(), build.id.to_string(), build.queued_at.to_rfc3339());
+    for part in [&*host(), &home, &id, &queued].iter().chain(parts) {
+        digest.update(part);
+        digest.update([0]);
+    }
+    hex::encode(&digest.finalize()[..16])
+}
+
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Sends a test to a notification now: what came back.
+pub(super) async fn test(pool: &Arc<Pool>, name: &str) -> Result<Reply, Error> {
+    super::entities::reload(pool).await;
+    let notify = pool.state().settings.config.notify.iter().find(|notify| notify.name == name).cloned();
+    let notify = notify.ok_or_else(|| {
+        let text = format!("there is no notification {name:?} in config.toml; `slipway notify list` shows them");
+        Error::new(ErrorKind::NotFound, text)
+    })?;
+    let (home, wanted) = (pool.home.clone(), notify.clone());
+    let build =
+        blocking(move || Ok(earlier(&home, BuildId(u64::MAX)).find(|build| wanted.is_for(&build.path())))).await?;
+    let now: DateTime<Utc> = Utc::now();
+    let id =
+        hex::encode(&Sha256::digest(format!("{} {} {name} {now:?}", host(), pool.home.state_dir().display()))[..16]);
+    let body = Body { id: &id, event: "test", at: now, host: &host(), build: build.as_ref().map(Into::into) }.json();
+    let event = send::Event {
+        id: &id,
+        word: "test",
+        build: build.as_ref().map(|build| build.id),
+        repository: &build.as_ref().map_or_else(String::new, |build| build.path().to_string()),
+        body: &body,
+    };
+    let answer = send::notify(pool, &notify, event).await.map_err(failed)?;
+    Ok(Reply::Notified { answer })
+}

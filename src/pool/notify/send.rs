@@ -1,0 +1,271 @@
+//! One attempt to tell somebody: a request to a URL, a command.
+
+use std::io;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::{Client, Response, StatusCode, redirect};
+
+use super::Pool;
+use crate::access::platforms;
+use crate::domain::build::BuildId;
+use crate::domain::config::NotifyConfig;
+use crate::domain::notification::is_refusal;
+use crate::domain::outbox::{Attempt, Content, Message};
+use crate::domain::repository::Source;
+use crate::domain::source_platform::SourcePlatform;
+use crate::protocol::{self, ErrorKind};
+use crate::source::api::{self, causes};
+use crate::source::webhook::sign;
+use crate::store::secrets::{SecretError, Secrets};
+use crate::store::shell::{Shell, ShellError, said};
+
+/// A receiver that does not answer within this time is asked again later.
+const URL_LIMIT: Duration = Duration::from_secs(10);
+/// What a command does may be slow, such as sending mail.
+const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+/// So much of an answer is read, in bytes: enough to say what is wrong.
+const ANSWER_BYTES: usize = 2_000;
+/// So much of it is shown, in characters.
+const ANSWER_SHOWN: usize = 300;
+
+/// Why somebody was not told.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SendError {
+    /// It was taken out of the settings meanwhile.
+    #[error("there is no such receiver any more")]
+    NotConfigured,
+    /// The secret for its signature.
+    #[error("its secret cannot be had: {0}")]
+    Secret(#[from] SecretError),
+    /// No client for HTTP can be made.
+    #[error("no HTTP client can be made: {why}")]
+    Client {
+        /// Why.
+        why: String,
+    },
+    /// It can't be reached, or does not answer in time.
+    #[error("cannot reach {host}: {why}")]
+    Unreachable {
+        /// The host.
+        host: String,
+        /// Why.
+        why: String,
+    },
+    /// It answered, and did not take it.
+    #[error("{host} answered {status}{answer}")]
+    Status {
+        /// The host.
+        host: String,
+        /// The status.
+        status: StatusCode,
+        /// What it said, in brackets.
+        answer: String,
+        /// How long it asks to be left alone.
+        wait: Option<TimeDelta>,
+    },
+    /// The command can't be run, or took too long.
+    #[error("the command failed: {0}")]
+    Shell(#[from] ShellError),
+    /// The command failed.
+    #[error("the command failed: {how}{}", said(.stderr))]
+    Command {
+        /// How it ended.
+        how: String,
+        /// The end of what it wrote to stderr.
+        stderr: String,
+    },
+    /// The platform did not take a status.
+    #[error("{0}")]
+    Platform(protocol::Error),
+    /// What it printed can't be read.
+    #[error("the command's output cannot be read: {0}")]
+    Output(io::Error),
+}
+
+impl SendError {
+    /// Whether it is tried again.
+    pub(super) fn attempt(&self) -> Attempt {
+        match self {
+            SendError::NotConfigured => Attempt::Refused,
+            SendError::Platform(error) if error.kind != ErrorKind::Unreachable => Attempt::Refused,
+            SendError::Status { status, .. } if is_refusal(status.as_u16()) => Attempt::Refused,
+            SendError::Status { wait, .. } => Attempt::Failed { wait: *wait },
+            // It did what it should.
+            SendError::Output(_) => Attempt::Delivered,
+            SendError::Secret(_)
+            | SendError::Client { .. }
+            | SendError::Unreachable { .. }
+            | SendError::Platform(_)
+            | SendError::Shell(_)
+            | SendError::Command { .. } => Attempt::Failed { wait: None },
+        }
+    }
+}
+
+/// An event, ready to be sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Event<'a> {
+    pub id: &'a str,
+    pub word: &'a str,
+    pub build: Option<BuildId>,
+    /// `namespace/repository`; "" where there is none.
+    pub repository: &'a str,
+    pub body: &'a str,
+}
+
+/// Sends a message, with the settings as they are now.
+pub(super) async fn send(pool: &Pool, message: &Message) -> Result<(), SendError> {
+    match &message.content {
+        Content::Notification { to, event, body } => {
+            let notify = pool.state().settings.config.notify.iter().find(|notify| notify.name == *to).cloned();
+            let event = Event {
+                id: &message.id,
+                word: event.word(),
+                build: Some(message.build),
+                repository: &message.repository,
+                body,
+            };
+            self::notify(pool, &notify.ok_or(SendError::NotConfigured)?, event).await.map(drop)
+        }
+        Content::Status { to, source, commit, status } => {
+            let settings = pool.state().settings.clone();
+            if !settings.platforms.get(to).is_some_and(SourcePlatform::takes_statuses) {
+                return Err(SendError::NotConfigured);
+            }
+            let source = Source { platform: Some(to.clone()), url: source.clone() };
+            platforms::set_status(&pool.home, &settings, &source, commit, status).await.map_err(SendError::Platform)
+        }
+    }
+}
+
+/// Tells a notification of an event: what it answered.
+pub(super) async fn notify(pool: &Pool, notify: &NotifyConfig, event: Event<'_>) -> Result<String, SendError> {
+    match (&notify.url, &notify.command) {
+        (Some(url), _) => post(pool, notify, url, event).await,
+        (None, Some(command)) => run(command, event).await,
+        (None, None) => Err(SendError::NotConfigured),
+    }
+}
+
+async fn post(pool: &Pool, notify: &NotifyConfig, url: &str, event: Event<'_>) -> Result<String, SendError> {
+    let mut request = client(pool)?
+        .post(url)
+        .header(CONTENT_TYPE, "application/json")
+        .header("X-Slipway-Event", event.word)
+        .header("X-Slipway-Delivery", event.id)
+        .body(event.body.to_owned());
+    if let Some(reference) = &notify.secret {
+        let secret = Secrets::at(pool.home.secrets_dir()).resolve(reference).await?;
+        let signature = format!("sha256={}", sign(secret.expose(), event.body.as_bytes()));
+        request = request.header("X-Slipway-Signature-256", signature);
+    }
+    let host = notify.target();
+    // The error's own words repeat the address, whose path may be a secret.
+    let response = request
+        .send()
+        .await
+        .map_err(|error| SendError::Unreachable { host: host.clone(), why: causes(&error.without_url()) })?;
+    let (status, wait) = (response.status(), retry_after(response.headers(), Utc::now()));
+    let text = beginning_of(response).await;
+    if status.is_success() {
+        return Ok(format!("{host} answered {status}{text}"));
+    }
+    Err(SendError::Status { host, status, answer: text, wait })
+}
+
+async fn run(command: &str, event: Event<'_>) -> Result<String, SendError> {
+    let build = event.build.map_or_else(String::new, |build| build.0.to_string());
+    let shell = Shell {
+        command,
+        arguments: &[],
+        variables: &[
+            ("SLIPWAY_EVENT", event.word),
+            ("SLIPWAY_BUILD", &build),
+            ("SLIPWAY_REPOSITORY", event.repository),
+        ],
+        input: event.body.as_bytes(),
+        limit: COMMAND_LIMIT,
+    };
+    let ended = shell.run().await?;
+    if !ended.status.success() {
+        return Err(SendError::Command { how: ended.how(), stderr: ended.stderr() });
+    }
+    let printed = ended.stdout(ANSWER_BYTES as u64).map_err(SendError::Output)?;
+    Ok(format!("the command succeeded{}", in_brackets(&printed)))
+}
+
+/// The client for all URLs. It keeps no connection open, and follows no redirect: a body is posted where people said.
+fn client(pool: &Pool) -> Result<&Client, SendError> {
+    if let Some(client) = pool.outgoing.client.get() {
+        return Ok(client);
+    }
+    let made = Client::builder()
+        .timeout(URL_LIMIT)
+        .redirect(redirect::Policy::none())
+        .pool_max_idle_per_host(0)
+        .user_agent(concat!("slipway/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|error| SendError::Client { why: causes(&error) })?;
+    Ok(pool.outgoing.client.get_or_init(|| made))
+}
+
+/// The beginning of an answer's text, in brackets; one that breaks off is as good as it came.
+async fn beginning_of(mut response: Response) -> String {
+    let mut bytes = Vec::new();
+    while bytes.len() < ANSWER_BYTES {
+        match response.chunk().await {
+            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    in_brackets(&String::from_utf8_lossy(&bytes))
+}
+
+/// What others said, on one line; "" where they said nothing.
+fn in_brackets(text: &str) -> String {
+    let line = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let line: String = line.collect::<Vec<_>>().join(" ").chars().take(ANSWER_SHOWN).collect();
+    if line.is_empty() { line } else { format!(" ({line})") }
+}
+
+/// How long a receiver asks to be left alone.
+fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<TimeDelta> {
+    let wait = api::retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?.trim(), now)? - now;
+    (wait > TimeDelta::zero()).then_some(wait)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receiver_says_how_long_it_wants_to_be_left_alone() {
+        let now = DateTime::UNIX_EPOCH;
+        let asked = |text: &str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]), now);
+        assert_eq!(asked("120"), Some(TimeDelta::seconds(120)));
+        assert_eq!(asked("Thu, 01 Jan 1970 00:02:00 GMT"), Some(TimeDelta::seconds(120)));
+        for nothing in ["", "soon", "-5", "0", "Wed, 31 Dec 1969 23:00:00 GMT"] {
+            assert_eq!(asked(nothing), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn what_others_say_stays_on_its_line_and_is_harmless() {
+        assert_eq!(in_brackets(" bad\r\n\x1b[2Jrequest \n"), " (bad [2Jrequest)");
+        assert_eq!(in_brackets(" \n"), "");
+        assert_eq!(in_brackets(&"x".repeat(9999)).len(), ANSWER_SHOWN + 3);
+    }
+
+    #[test]
+    fn what_can_be_mended_is_tried_again_and_what_is_refused_is_not() {
+        let answered =
+            |status| SendError::Status { host: "x".into(), status, answer: String::new(), wait: None }.attempt();
+        for status in [StatusCode::BAD_GATEWAY, StatusCode::UNAUTHORIZED, StatusCode::NOT_FOUND, StatusCode::FOUND] {
+            assert_eq!(answered(status), Attempt::Failed { wait: None }, "{status}");
+        }
+        assert_eq!(answered(StatusCode::UNPROCESSABLE_ENTITY), Attempt::Refused);
+        assert_eq!(SendError::NotConfigured.attempt(), Attempt::Refused);
+    }
+}
