@@ -12,6 +12,17 @@ use crate::store::secrets::Secret;
 
 use super::place::Place;
 
+/// Some of the repositories of a platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepositoryQuery {
+    /// The platform.
+    pub platform: String,
+    /// What their names contain; empty: anything.
+    pub filter: String,
+    /// The page, as the one before named it; none: the first.
+    pub page: Option<String>,
+}
+
 /// Something to do outside the dashboard's own state.
 #[derive(Debug, Clone)]
 pub enum Effect {
@@ -67,6 +78,8 @@ pub enum Effect {
         /// Whether it may or must be there.
         mode: SaveMode,
     },
+    /// Ask a platform for some of its repositories.
+    ListRepositories(RepositoryQuery),
     /// Ask a platform who its token is.
     Check(String),
     /// Send a text to the clipboard.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crossterm::event::{KeyEvent, MouseEvent};
 
 use super::data::{BuildRow, Progress};
-use super::effect::Purpose;
+use super::effect::{Purpose, RepositoryQuery};
 use crate::access::images::TagInfo;
 use crate::domain::build::BuildId;
 use crate::domain::journal::PushRecord;
@@ -13,7 +13,7 @@ use crate::domain::name::RepositoryPath;
 use crate::domain::push::{CommitId, Ref};
 use crate::domain::repository::Source;
 use crate::protocol::{Error, News, Reply};
-use crate::source::api::Identity;
+use crate::source::api::{Identity, Page};
 use crate::store::secrets::Secret;
 use crate::store::settings::Settings;
 
@@ -69,6 +69,8 @@ pub enum Event {
     Refs(Source, Result<Vec<(Ref, CommitId)>, String>),
     /// What saving would change in a file.
     Diff(Result<String, String>),
+    /// Some of the repositories of a platform.
+    Repositories(RepositoryQuery, Result<Page, String>),
     /// What a platform says of its token.
     Checked(String, Result<Identity, String>),
     /// A platform was saved with a secret for its webhooks that was made for it, or was not.

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::app::App;
-use super::effect::{Effect, Purpose};
+use super::effect::{Effect, Purpose, RepositoryQuery};
 use super::event::Event;
 use super::log::{LogView, Subject};
 use super::place::Place;
@@ -106,6 +106,14 @@ impl Outside {
                     }
                 }
             }),
+            Effect::ListRepositories(query) => {
+                let settings = app.data.settings.clone();
+                self.task(async move {
+                    let RepositoryQuery { platform, filter, page } = &query;
+                    let found = platforms::repositories(&home, &settings, platform, filter, page.as_deref()).await;
+                    Event::Repositories(query, found.map_err(|error| error.message))
+                });
+            }
             Effect::Check(name) => {
                 let settings = app.data.settings.clone();
                 self.task(async move {

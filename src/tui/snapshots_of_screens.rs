@@ -6,6 +6,7 @@ use ratatui::backend::TestBackend;
 
 use super::app::App;
 use super::data::{BuildRow, Progress};
+use super::effect::RepositoryQuery;
 use super::event::Event;
 use super::notice::Level;
 use super::testing::{SIZES, app, configured, news, now, text_of};
@@ -21,7 +22,7 @@ use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::lang::Lang;
 use crate::protocol::{Error, ErrorKind};
-use crate::source::api::{Identity, Lack};
+use crate::source::api::{Found, Identity, Lack, Page};
 use crate::store::secrets::Secret;
 
 fn press(app: &mut App, keys: &[KeyCode]) {
@@ -291,6 +292,37 @@ fn the_forms() {
         typed(app, "2jjX");
         typed(app, "wrong");
         press(app, &[KeyCode::Enter]);
+    });
+    let repositories = |app: &mut App, next: Option<&str>| {
+        typed(app, "2je");
+        press(app, &[KeyCode::PageDown, KeyCode::F(3)]);
+        let found = |(name, branch): (&str, Option<&str>)| Found {
+            name: name.into(),
+            url: format!("https://git.example.com/{name}.git"),
+            default_branch: branch.map(str::to_owned),
+            private: branch.is_some(),
+        };
+        let names = [
+            ("acme/api", Some("main")),
+            ("acme/空仓库", None),
+            (
+                "平台组/a-group-within-a-group-within-a-group/另一个名字很长的仓库-with-a-long-name",
+                Some("a-default-branch-with-a-long-name"),
+            ),
+        ];
+        let page = Page { repositories: names.map(found).to_vec(), next: next.map(str::to_owned) };
+        let query = RepositoryQuery { platform: "公司-gitlab".into(), filter: String::new(), page: None };
+        app.update(Event::Repositories(query, Ok(page)), now());
+    };
+    assert_screens("form-picker", |app| {
+        repositories(app, None);
+        press(app, &[KeyCode::Down]);
+    });
+    assert_screens("form-picker-fails", |app| {
+        repositories(app, Some("2"));
+        let query = RepositoryQuery { platform: "公司-gitlab".into(), filter: String::new(), page: Some("2".into()) };
+        let why = "cannot list the repositories on git.example.com: it did not answer within 30 s; check the network";
+        app.update(Event::Repositories(query, Err(why.into())), now());
     });
     assert_screens("form-platform-1", |app| {
         typed(app, "9a");

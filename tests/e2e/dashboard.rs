@@ -4,7 +4,14 @@ use std::fs;
 use std::process::Command;
 
 use rustix::process::Pid;
+use serde_json::json;
+use wiremock::matchers::path;
+use wiremock::{Mock, ResponseTemplate};
 
+use crate::fixture::run_with_input;
+use crate::support::forge::Forge;
+use crate::support::git_http::GitHttp;
+use crate::support::git_repo::GitRepo;
 use crate::support::processes::{is_alive, kill, with_environment};
 use crate::support::project::{Project, ticking};
 use crate::support::pty::Pty;
@@ -387,4 +394,53 @@ fn a_platform_is_made_and_bound_by_keys_alone_and_its_secrets_are_in_no_toml() {
     pty.wait_for("is named by acme/app");
     pty.send("\x1b");
     assert_eq!(project.slipway.json(&["platform", "show", "ours"])["repositories"][0], "acme/app");
+}
+
+#[test]
+fn a_source_is_picked_from_what_the_platform_has_and_built() {
+    const TOKEN: &str = "a-token-that-nobody-else-has";
+    let source = GitRepo::new();
+    source.write("Dockerfile", "FROM scratch\nCOPY file /\n").write("file", "1").commit("An image");
+    let git = GitHttp::serve_with_password(&source, "x-access-token", TOKEN);
+    let forge = Forge::start();
+    let repository = |name: &str, url: &str| json!({ "full_name": name, "clone_url": url, "private": true, "default_branch": "main" });
+    let next = wiremock::matchers::query_param("page", "2");
+    let second = ResponseTemplate::new(200).set_body_json(json!([repository("acme/Picked", &git.forge_url())]));
+    forge.mount(Mock::given(path("/api/v3/user/repos")).and(next).respond_with(second));
+    let first = ResponseTemplate::new(200)
+        .set_body_json(json!([repository("acme/other", "https://git.test/acme/other.git")]))
+        .insert_header("link", "</api/v3/user/repos?page=2>; rel=\"next\"");
+    // The token is refused at first.
+    let refused =
+        forge.mount_for_a_while(Mock::given(path("/api/v3/user/repos")).respond_with(ResponseTemplate::new(401)));
+    let slipway = Slipway::new();
+    slipway.run(&["namespace", "create", "acme"]).ok();
+    let create = ["platform", "create", "forge", "--kind", "github", "--token-stdin", "--url", &forge.url()];
+    run_with_input(&mut slipway.command(&create), &format!("{TOKEN}\n")).ok();
+
+    let mut pty = open(&slipway);
+    pty.wait_for("acme");
+    pty.wait_for("ready");
+    pty.send(&format!("2a{PAGE_DOWN}"));
+    pty.wait_for("2/2");
+    pty.send(F3);
+    pty.wait_for("choose a source platform first");
+    pty.send(&format!("\t {F3}"));
+    pty.wait_for("Repositories of forge");
+    pty.wait_for("it does not know the token");
+    drop(refused);
+    forge.mount(Mock::given(path("/api/v3/user/repos")).respond_with(first));
+    pty.send(F3);
+    // Both pages.
+    pty.wait_for("acme/other");
+    pty.wait_for("acme/Picked");
+    pty.send("pick\r");
+    pty.wait_for(&git.forge_url());
+    pty.send(F2);
+    pty.wait_for("What will be written");
+    pty.send("\r");
+    pty.wait_for("main  branch main");
+    assert_eq!(slipway.json(&["repo", "show", "acme/picked"])["source"]["platform"], "forge");
+    pty.send("b");
+    pty.wait_for("succeeded");
 }

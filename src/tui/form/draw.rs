@@ -25,6 +25,10 @@ impl Form {
     /// Draws it.
     pub fn render(&mut self, screen: Rect, buf: &mut Buffer, look: &Look) {
         self.cursor = None;
+        if let Some(picker) = &mut self.picker {
+            picker.render(screen, buf, look);
+            return;
+        }
         let has_refs = matches!(self.kind, Kind::Rule { .. }) && !matches!(self.refs, Refs::None);
         let wide = if has_refs { 140 } else { 84 };
         let inner = popup::frame(screen, (wide, 28), &self.title(look), buf, look);
@@ -96,6 +100,7 @@ impl Form {
             (Kind::Delete { .. }, ..) => "form.keys.delete",
             (Kind::Rule { .. }, ..) if self.shows_outline() => "form.keys.outline",
             (Kind::Rule { .. }, ..) => "form.keys.rule",
+            _ if self.can_pick() => "form.keys.pick",
             _ if self.pages.len() > 1 => "form.keys.pages",
             _ => "form.keys.fields",
         };

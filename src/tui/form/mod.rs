@@ -3,7 +3,9 @@
 mod content;
 mod draw;
 mod field;
+mod kind;
 mod outline;
+mod picker;
 mod platform;
 mod rule;
 
@@ -14,70 +16,14 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Position;
 
 pub use field::{Field, Value};
+pub use kind::Kind;
 
 use super::effect::{Effect, Purpose};
-use crate::domain::builder::{Builder, BuilderKind};
-use crate::domain::name::RepositoryPath;
-use crate::domain::namespace::Namespace;
 use crate::domain::preview::{PreviewRow, preview};
 use crate::domain::push::{CommitId, Ref};
-use crate::domain::repository::Repository;
-use crate::domain::rule::{MOST_ARGS, Rule};
-use crate::domain::source_platform::{PlatformKind, SourcePlatform};
-use crate::protocol::{Entity, EntityName, Request, SaveMode};
+use crate::domain::rule::MOST_ARGS;
+use crate::protocol::{Entity, Request, SaveMode};
 use crate::store::secrets::Secret;
-use crate::store::settings::Settings;
-
-/// What a form is for.
-#[derive(Debug, Clone)]
-pub enum Kind {
-    /// A namespace.
-    Namespace {
-        /// The one that is edited.
-        name: Option<String>,
-        /// What it was.
-        base: Namespace,
-    },
-    /// A repository.
-    Repository {
-        /// The one that is edited.
-        path: Option<RepositoryPath>,
-        /// What it was.
-        base: Box<Repository>,
-    },
-    /// A rule.
-    Rule {
-        /// Its repository.
-        path: RepositoryPath,
-        /// What it was.
-        base: Box<Rule>,
-        /// It is not there yet.
-        is_new: bool,
-        /// The tags that an immutable repository has; none where tags may be overwritten.
-        taken: Option<BTreeSet<String>>,
-    },
-    /// A builder.
-    Builder {
-        /// The one that is edited.
-        name: Option<String>,
-        /// What it was.
-        base: Box<Builder>,
-    },
-    /// A platform.
-    Platform {
-        /// The one that is edited.
-        name: Option<String>,
-        /// What it was.
-        base: Box<SourcePlatform>,
-    },
-    /// Something is to be deleted: its name has to be typed.
-    Delete {
-        /// It.
-        name: EntityName,
-        /// What has to be typed.
-        typed: String,
-    },
-}
 
 /// A page of a form.
 #[derive(Debug, Clone)]
@@ -130,6 +76,7 @@ pub struct Form {
     /// Errors are shown of fields that nobody has come to yet.
     pub tried: bool,
     offered: outline::Offered,
+    picker: Option<Box<picker::Picker>>,
     offset: usize,
     cursor: Option<Position>,
 }
@@ -159,99 +106,12 @@ impl Form {
             shows_refs: false,
             tried: false,
             offered: outline::Offered::default(),
+            picker: None,
             offset: 0,
             cursor: None,
         };
         form.check();
         form
-    }
-
-    /// A namespace, new or to be changed.
-    pub fn namespace(settings: &Settings, name: Option<&str>) -> Form {
-        let base = name.and_then(|name| settings.namespaces.get(name)).cloned().unwrap_or_default();
-        let pages = content::namespace_pages(name, &base);
-        Form::with(Kind::Namespace { name: name.map(str::to_owned), base }, pages)
-    }
-
-    /// A repository, to be changed.
-    pub fn repository(settings: &Settings, path: &RepositoryPath) -> Form {
-        let base = settings.repositories.get(path).cloned().unwrap_or_default();
-        let pages = content::repository_pages(settings, Some(path), &path.namespace, &base);
-        Form::with(Kind::Repository { path: Some(path.clone()), base: Box::new(base) }, pages)
-    }
-
-    /// A repository that is not there yet, with the defaults of a namespace.
-    pub fn new_repository(settings: &Settings, namespace: &str) -> Form {
-        let base = settings.namespaces.get(namespace).map(|value| value.new_repository("")).unwrap_or_default();
-        let pages = content::repository_pages(settings, None, namespace, &base);
-        let mut form = Form::with(Kind::Repository { path: None, base: Box::new(base) }, pages);
-        // Its namespace is chosen already, its name is not.
-        form.focus = form.pages[0].fields.iter().position(|field| field.key == "name").unwrap_or_default();
-        form
-    }
-
-    /// A rule, new or to be changed, of a repository that has these tags; the refs of the source are to be asked for.
-    pub fn rule(
-        settings: &Settings,
-        path: &RepositoryPath,
-        name: Option<&str>,
-        tags: BTreeSet<String>,
-    ) -> (Form, Option<Effect>) {
-        let repository = settings.repositories.get(path);
-        let known = name.and_then(|name| repository?.rule(name)).cloned();
-        let is_new = known.is_none();
-        let base = known.unwrap_or_else(|| Rule { name: String::new(), ..Rule::starter("") });
-        let pages = rule::rule_pages(is_new, &base);
-        let taken = repository.is_some_and(|repository| repository.immutable).then_some(tags);
-        let kind = Kind::Rule { path: path.clone(), base: Box::new(base), is_new, taken };
-        let mut form = Form::with(kind, pages);
-        let source = repository.and_then(|repository| repository.source.clone());
-        if source.is_some() {
-            form.refs = Refs::Asked;
-        }
-        (form, source.map(Effect::ListRefs))
-    }
-
-    /// A builder, new or to be changed.
-    pub fn builder(settings: &Settings, name: Option<&str>) -> Form {
-        let known = name.and_then(|name| settings.builders.get(name)).cloned();
-        let base = known.unwrap_or_else(|| Builder::of(BuilderKind::Existing));
-        let pages = content::builder_pages(name, &base);
-        Form::with(Kind::Builder { name: name.map(str::to_owned), base: Box::new(base) }, pages)
-    }
-
-    /// A platform, new or to be changed.
-    pub fn platform(settings: &Settings, name: Option<&str>) -> Form {
-        let known = name.and_then(|name| settings.platforms.get(name)).cloned();
-        let base = known.unwrap_or_else(|| SourcePlatform::new(PlatformKind::Github));
-        let pages = platform::platform_pages(name, &base);
-        Form::with(Kind::Platform { name: name.map(str::to_owned), base: Box::new(base) }, pages)
-    }
-
-    /// Asks for the name of what is to be deleted.
-    pub fn delete(name: EntityName) -> Form {
-        let typed = match &name {
-            EntityName::Namespace(name)
-            | EntityName::Builder(name)
-            | EntityName::Registry(name)
-            | EntityName::Platform(name) => name.clone(),
-            EntityName::Repository(path) => path.to_string(),
-            EntityName::Rule(_, rule) => rule.clone(),
-        };
-        let page = Page { title: "form.page.delete", fields: vec![Field::text("typed_name", "")] };
-        Form::with(Kind::Delete { name, typed }, vec![page])
-    }
-
-    /// What the form is about: a draft of one form is no draft of another.
-    pub fn identity(&self) -> String {
-        match &self.kind {
-            Kind::Namespace { name, .. } => format!("namespace {name:?}"),
-            Kind::Repository { path, .. } => format!("repository {path:?}"),
-            Kind::Rule { path, base, is_new, .. } => format!("rule {path} {:?} {is_new}", base.name),
-            Kind::Builder { name, .. } => format!("builder {name:?}"),
-            Kind::Platform { name, .. } => format!("platform {name:?}"),
-            Kind::Delete { name, .. } => format!("delete {name}"),
-        }
     }
 
     fn focused(&mut self) -> Option<&mut Field> {
@@ -263,6 +123,9 @@ impl Form {
         if self.saving {
             // What was sent can't be taken back; the answer comes soon.
             return if key.code == KeyCode::Esc { Answer::Closed } else { Answer::Open(Vec::new()) };
+        }
+        if let Some(effects) = self.picker_key(key) {
+            return Answer::Open(effects);
         }
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         let mut effects = match key.code {
@@ -279,6 +142,13 @@ impl Form {
             }
             KeyCode::F(2) => self.submit(),
             KeyCode::Enter if control => self.submit(),
+            KeyCode::F(3) if matches!(self.kind, Kind::Repository { .. }) => match self.open_picker() {
+                Ok(effect) => vec![effect],
+                Err(why) => {
+                    self.error = Some(why.to_owned());
+                    Vec::new()
+                }
+            },
             KeyCode::F(3) => {
                 match self.take_offer() {
                     Ok(()) => self.changed(now),
@@ -330,13 +200,17 @@ impl Form {
     }
 
     /// Takes what was pasted.
-    pub fn paste(&mut self, text: &str, now: DateTime<Utc>) {
+    pub fn paste(&mut self, text: &str, now: DateTime<Utc>) -> Vec<Effect> {
+        if let Some(effects) = self.picker_paste(text) {
+            return effects;
+        }
         if self.diff.is_none()
             && let Some(field) = self.focused()
         {
             field.paste(text);
             self.changed(now);
         }
+        Vec::new()
     }
 
     fn changed(&mut self, now: DateTime<Utc>) {
@@ -510,6 +384,6 @@ impl Form {
 
     /// Where the cursor belongs.
     pub fn cursor(&self) -> Option<Position> {
-        self.cursor
+        if self.picker.is_some() { self.picker_cursor() } else { self.cursor }
     }
 }

@@ -48,7 +48,7 @@ pub(crate) fn frame(screen: Rect, wanted: (u16, u16), title: &str, buf: &mut Buf
 }
 
 /// Scrolls so that a row is on the screen.
-fn scrolled(offset: usize, row: usize, height: usize) -> usize {
+pub(crate) fn scrolled(offset: usize, row: usize, height: usize) -> usize {
     let height = height.max(1);
     if row < offset {
         row

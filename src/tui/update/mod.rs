@@ -82,6 +82,10 @@ impl App {
                 }
                 Vec::new()
             }
+            Event::Repositories(query, result) => match &mut self.modal {
+                Some(Modal::Form(form)) => form.take_repositories(&query, result).into_iter().collect(),
+                _ => Vec::new(),
+            },
             Event::Checked(name, result) => {
                 self.data.checks.insert(name, result.map_or_else(Check::Failed, Check::Known));
                 Vec::new()

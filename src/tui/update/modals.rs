@@ -165,7 +165,7 @@ impl App {
         let now = self.now;
         match &mut self.modal {
             Some(Modal::Palette(palette)) => palette.paste(text),
-            Some(Modal::Form(form)) => form.paste(text, now),
+            Some(Modal::Form(form)) => return form.paste(text, now),
             Some(Modal::ReplayPush(replay)) => replay.rules.paste(text),
             Some(Modal::Replay(replay)) => {
                 if let Some(Ok(refs)) = &mut replay.refs {

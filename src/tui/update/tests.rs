@@ -1,15 +1,14 @@
+mod platforms;
+mod pushes;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::domain::build::{Build, BuildId, BuildState, sample};
-use crate::domain::journal::{self, Answer, PushId, PushRecord, Verdict};
 use crate::domain::name::RepositoryPath;
 use crate::domain::rule::Rule;
-use crate::domain::secret_ref::SecretRef;
-use crate::domain::source_platform::{PlatformKind, SourcePlatform};
-use crate::protocol::{Entity, Error, ErrorKind, News, Reply, Request, SaveMode};
-use crate::store::secrets::Secret;
+use crate::protocol::{Error, ErrorKind, Reply, Request};
 use crate::tui::app::App;
-use crate::tui::data::{BuildRow, Check, Link};
+use crate::tui::data::{BuildRow, Link};
 use crate::tui::effect::{Effect, Purpose};
 use crate::tui::event::Event;
 use crate::tui::modal::Modal;
@@ -282,168 +281,4 @@ fn what_is_done_to_marked_builds_is_done_to_all_of_them_and_no_other() {
     assert!(app.lists.builds.marked.is_empty());
     press(&mut app, "gg \x1b");
     assert!(app.lists.builds.marked.is_empty(), "esc takes the marks away");
-}
-
-/// A push to acme/api that rule main answered with a build, where one is given.
-fn push(id: u64, build: Option<u64>) -> PushRecord {
-    let verdict = if build.is_some() { Verdict::Built } else { Verdict::AutoOff };
-    let answer = Answer { rule: "main".into(), verdict, build: build.map(BuildId), reason: String::new() };
-    PushRecord { id: PushId(id), answers: vec![answer], ..journal::sample() }
-}
-
-fn with_pushes(records: Vec<PushRecord>) -> App {
-    let mut app = with_builds();
-    app.update(Event::Pushes { records, unread: Some(0) }, now());
-    app
-}
-
-#[test]
-fn enter_on_a_push_goes_to_its_build() {
-    let mut app = with_pushes(vec![push(1, None), push(2, Some(2))]);
-    press(&mut app, "8\r");
-    assert_eq!((app.focus, app.lists.builds.build()), (Pane::Builds, Some(BuildId(2))));
-    press(&mut app, "8j\r");
-    assert_eq!((app.focus, app.details), (Pane::Pushes, true), "what was not built says why");
-}
-
-#[test]
-fn a_push_whose_build_is_no_longer_kept_says_so() {
-    let mut app = with_pushes(vec![push(1, Some(77))]);
-    press(&mut app, "8\r");
-    assert_eq!(app.focus, Pane::Pushes);
-    assert!(app.notices.up(now())[0].text.contains("#77"));
-}
-
-#[test]
-fn pushes_are_narrowed_by_namespace_and_repository_and_found_by_their_verdict() {
-    let elsewhere = PushRecord { repository: "other/tool".parse().unwrap(), ..push(3, None) };
-    let mut app = with_pushes(vec![push(1, None), push(2, Some(2)), elsewhere]);
-    assert_eq!(app.lists.pushes.rows.len(), 3);
-    press(&mut app, "1jj");
-    assert_eq!(app.lists.pushes.push(), Some(PushId(3)));
-    press(&mut app, "gj2j");
-    assert_eq!(app.lists.pushes.rows.len(), 2);
-    press(&mut app, "8/built\r");
-    assert_eq!(app.lists.pushes.push(), Some(PushId(2)));
-}
-
-#[test]
-fn a_push_is_replayed_by_the_rule_that_matches_or_by_the_one_that_is_chosen() {
-    let mut app = with_pushes(vec![push(1, None)]);
-    let effects = press(&mut app, "8B");
-    let [Effect::Ask { request, purpose: Purpose::Build }] = &effects[..] else { panic!("{effects:?}") };
-    let Request::Replay { path, rule, reference, .. } = &**request else { panic!("{request:?}") };
-    assert_eq!((path.to_string().as_str(), rule.as_str(), reference.name.as_str()), ("acme/api", "main", "main"));
-
-    let mut settings = configured();
-    let repository = settings.repositories.get_mut(&"acme/api".parse().unwrap()).unwrap();
-    repository.rules.push(Rule { name: "nightly".into(), ..Rule::starter("main") });
-    app.update(Event::Settings(Box::new(settings)), now());
-    assert!(press(&mut app, "B").is_empty());
-    let effects = press(&mut app, "night\r");
-    let [Effect::Ask { request, .. }] = &effects[..] else { panic!("{effects:?}") };
-    assert!(matches!(&**request, Request::Replay { rule, .. } if rule == "nightly"), "{request:?}");
-
-    let mut settings = configured();
-    settings.repositories.get_mut(&"acme/api".parse().unwrap()).unwrap().rules = vec![Rule::starter("release")];
-    app.update(Event::Settings(Box::new(settings)), now());
-    assert!(press(&mut app, "B").is_empty());
-    assert!(app.modal.is_none(), "no rule matches any more");
-}
-
-#[test]
-fn what_the_pool_writes_into_the_journal_is_read() {
-    let mut app = with_pushes(vec![PushRecord { settled: false, ..push(4, None) }]);
-    let first = app.update(Event::News(Box::new(news(Vec::new(), Vec::new()))), now());
-    let caught_up = |effect: &Effect| match effect {
-        Effect::CatchUp { after, unsettled } => *after == Some(PushId(4)) && *unsettled == [PushId(4)],
-        _ => false,
-    };
-    assert!(first.iter().any(caught_up), "{first:?}");
-    let later = News { pushes: vec![PushId(5)], ..news(Vec::new(), Vec::new()) };
-    let effects = app.update(Event::News(Box::new(later)), now());
-    assert!(matches!(&effects[..], [Effect::ReadPushes(ids)] if *ids == [PushId(5)]), "{effects:?}");
-}
-
-/// A dashboard with the platform github, which has no token yet.
-fn with_a_platform() -> App {
-    let mut app = with_builds();
-    let mut settings = configured();
-    settings.platforms.insert("github".into(), SourcePlatform::new(PlatformKind::Github));
-    app.update(Event::Settings(Box::new(settings)), now());
-    app
-}
-
-#[test]
-fn a_platform_is_checked_where_one_is_selected_and_once_at_a_time() {
-    let mut app = with_a_platform();
-    let effects = press(&mut app, "9C");
-    assert!(matches!(&effects[..], [Effect::Check(name)] if name == "github"), "{effects:?}");
-    assert!(app.details);
-    assert!(press(&mut app, "C").is_empty(), "it is being asked already");
-    app.update(Event::Checked("github".into(), Err("it does not know the token".into())), now());
-    assert_eq!(app.data.checks["github"], Check::Failed("it does not know the token".into()));
-    assert_eq!(press(&mut app, "C").len(), 1);
-    let mut app = with_builds();
-    assert!(press(&mut app, "9C").is_empty());
-    assert!(!app.notices.up(now()).is_empty());
-}
-
-#[test]
-fn a_token_that_is_typed_goes_to_the_pool_beside_the_toml_and_never_in_it() {
-    let mut app = with_a_platform();
-    press(&mut app, "9e\t\t\t\t ");
-    press(&mut app, "\ts3cret");
-    let f2 = || Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE));
-    let effects = app.update(f2(), now());
-    let [Effect::PreviewToml(entity)] = &effects[..] else { panic!("{effects:?}") };
-    let Entity::Platform { value, .. } = &**entity else { panic!("{entity:?}") };
-    assert_eq!(value.token, Some(SecretRef::File("platform-github".into())));
-    assert!(!toml::to_string(value).unwrap().contains("s3cret"));
-    app.update(Event::Diff(Ok("+token".into())), now());
-    let effects = press(&mut app, "\r");
-    let [Effect::Ask { request, purpose: Purpose::Form }] = &effects[..] else { panic!("{effects:?}") };
-    let Request::Save { entity, mode: SaveMode::Edit } = &**request else { panic!("{request:?}") };
-    assert!(
-        matches!(&**entity, Entity::Platform { token: Some(token), webhook_secret: None, .. } if token == "s3cret")
-    );
-}
-
-#[test]
-fn a_new_secret_of_webhooks_is_shown_until_it_is_closed_on_purpose() {
-    let mut app = with_a_platform();
-    press(&mut app, "9e");
-    app.update(Event::Key(KeyEvent::new(KeyCode::PageDown, KeyModifiers::NONE)), now());
-    press(&mut app, "\t\t\t\t\t ");
-    app.update(Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE)), now());
-    app.update(Event::Diff(Ok("+webhook_secret".into())), now());
-    let effects = press(&mut app, "\r");
-    let [Effect::SaveWithSecret { name, value, .. }] = &effects[..] else { panic!("{effects:?}") };
-    assert_eq!(value.webhook_secret, Some(SecretRef::File("webhook-github".into())));
-    let saved = Event::SavedWithSecret { name: name.clone(), secret: Secret::new("5e5e"), result: Ok(()) };
-    app.update(saved, now());
-    assert!(press(&mut app, "jq").is_empty());
-    let effects = press(&mut app, "y");
-    assert!(matches!(&effects[..], [Effect::Copy(text)] if text == "5e5e"), "{effects:?}");
-    assert!(app.notices.all.iter().all(|notice| !notice.text.contains("5e5e")), "messages are kept");
-    assert!(app.modal.is_some());
-    press(&mut app, "\x1b");
-    assert!(app.modal.is_none());
-}
-
-#[test]
-fn what_was_deleted_with_its_secrets_is_not_offered_back() {
-    for (token, comes_back) in
-        [(SecretRef::Env("TOKEN".into()), true), (SecretRef::File("platform-github".into()), false)]
-    {
-        let mut app = with_builds();
-        let mut settings = configured();
-        let platform = SourcePlatform { token: Some(token), ..SourcePlatform::new(PlatformKind::Github) };
-        settings.platforms.insert("github".into(), platform);
-        app.update(Event::Settings(Box::new(settings)), now());
-        let effects = press(&mut app, "9Xgithub\r");
-        assert!(matches!(&effects[..], [Effect::Ask { .. }]), "{effects:?}");
-        app.update(Event::Answered { purpose: Purpose::Form, result: Ok(Reply::Done) }, now());
-        assert_eq!(press(&mut app, "u").len(), usize::from(comes_back));
-    }
 }

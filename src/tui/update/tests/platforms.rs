@@ -1,0 +1,117 @@
+use super::*;
+use crate::domain::secret_ref::SecretRef;
+use crate::domain::source_platform::{PlatformKind, SourcePlatform};
+use crate::protocol::{Entity, SaveMode};
+use crate::source::api::{Found, Page};
+use crate::store::secrets::Secret;
+use crate::tui::data::Check;
+
+/// A dashboard with the platform github, which has no token yet.
+fn with_a_platform() -> App {
+    let mut app = with_builds();
+    let mut settings = configured();
+    settings.platforms.insert("github".into(), SourcePlatform::new(PlatformKind::Github));
+    app.update(Event::Settings(Box::new(settings)), now());
+    app
+}
+
+#[test]
+fn a_platform_is_checked_where_one_is_selected_and_once_at_a_time() {
+    let mut app = with_a_platform();
+    let effects = press(&mut app, "9C");
+    assert!(matches!(&effects[..], [Effect::Check(name)] if name == "github"), "{effects:?}");
+    assert!(app.details);
+    assert!(press(&mut app, "C").is_empty(), "it is being asked already");
+    app.update(Event::Checked("github".into(), Err("it does not know the token".into())), now());
+    assert_eq!(app.data.checks["github"], Check::Failed("it does not know the token".into()));
+    assert_eq!(press(&mut app, "C").len(), 1);
+    let mut app = with_builds();
+    assert!(press(&mut app, "9C").is_empty());
+    assert!(!app.notices.up(now()).is_empty());
+}
+
+#[test]
+fn a_token_that_is_typed_goes_to_the_pool_beside_the_toml_and_never_in_it() {
+    let mut app = with_a_platform();
+    press(&mut app, "9e\t\t\t\t ");
+    press(&mut app, "\ts3cret");
+    let f2 = || Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE));
+    let effects = app.update(f2(), now());
+    let [Effect::PreviewToml(entity)] = &effects[..] else { panic!("{effects:?}") };
+    let Entity::Platform { value, .. } = &**entity else { panic!("{entity:?}") };
+    assert_eq!(value.token, Some(SecretRef::File("platform-github".into())));
+    assert!(!toml::to_string(value).unwrap().contains("s3cret"));
+    app.update(Event::Diff(Ok("+token".into())), now());
+    let effects = press(&mut app, "\r");
+    let [Effect::Ask { request, purpose: Purpose::Form }] = &effects[..] else { panic!("{effects:?}") };
+    let Request::Save { entity, mode: SaveMode::Edit } = &**request else { panic!("{request:?}") };
+    assert!(
+        matches!(&**entity, Entity::Platform { token: Some(token), webhook_secret: None, .. } if token == "s3cret")
+    );
+}
+
+#[test]
+fn a_new_secret_of_webhooks_is_shown_until_it_is_closed_on_purpose() {
+    let mut app = with_a_platform();
+    press(&mut app, "9e");
+    app.update(Event::Key(KeyEvent::new(KeyCode::PageDown, KeyModifiers::NONE)), now());
+    press(&mut app, "\t\t\t\t\t ");
+    app.update(Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE)), now());
+    app.update(Event::Diff(Ok("+webhook_secret".into())), now());
+    let effects = press(&mut app, "\r");
+    let [Effect::SaveWithSecret { name, value, .. }] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!(value.webhook_secret, Some(SecretRef::File("webhook-github".into())));
+    let saved = Event::SavedWithSecret { name: name.clone(), secret: Secret::new("5e5e"), result: Ok(()) };
+    app.update(saved, now());
+    assert!(press(&mut app, "jq").is_empty());
+    let effects = press(&mut app, "y");
+    assert!(matches!(&effects[..], [Effect::Copy(text)] if text == "5e5e"), "{effects:?}");
+    assert!(app.notices.all.iter().all(|notice| !notice.text.contains("5e5e")), "messages are kept");
+    assert!(app.modal.is_some());
+    press(&mut app, "\x1b");
+    assert!(app.modal.is_none());
+}
+
+#[test]
+fn what_was_deleted_with_its_secrets_is_not_offered_back() {
+    for (token, comes_back) in
+        [(SecretRef::Env("TOKEN".into()), true), (SecretRef::File("platform-github".into()), false)]
+    {
+        let mut app = with_builds();
+        let mut settings = configured();
+        let platform = SourcePlatform { token: Some(token), ..SourcePlatform::new(PlatformKind::Github) };
+        settings.platforms.insert("github".into(), platform);
+        app.update(Event::Settings(Box::new(settings)), now());
+        let effects = press(&mut app, "9Xgithub\r");
+        assert!(matches!(&effects[..], [Effect::Ask { .. }]), "{effects:?}");
+        app.update(Event::Answered { purpose: Purpose::Form, result: Ok(Reply::Done) }, now());
+        assert_eq!(press(&mut app, "u").len(), usize::from(comes_back));
+    }
+}
+
+#[test]
+fn a_source_is_picked_from_the_repositories_of_its_platform() {
+    let mut app = with_a_platform();
+    press(&mut app, "2a");
+    let key = |app: &mut App, code| app.update(Event::Key(KeyEvent::new(code, KeyModifiers::NONE)), now());
+    key(&mut app, KeyCode::PageDown);
+    assert!(key(&mut app, KeyCode::F(3)).is_empty(), "no platform is chosen yet");
+    press(&mut app, "\t ");
+    let effects = key(&mut app, KeyCode::F(3));
+    let [Effect::ListRepositories(query)] = &effects[..] else { panic!("{effects:?}") };
+    let found = |name: &str| Found {
+        name: name.into(),
+        url: format!("https://github.com/{name}.git"),
+        default_branch: Some("trunk".into()),
+        private: false,
+    };
+    let page = Page { repositories: vec![found("acme/api"), found("acme/Web")], next: None };
+    app.update(Event::Repositories(query.clone(), Ok(page)), now());
+    assert!(press(&mut app, "web\r").is_empty());
+    let effects = key(&mut app, KeyCode::F(2));
+    let [Effect::PreviewToml(entity)] = &effects[..] else { panic!("{effects:?}") };
+    let Entity::Repository { path, value } = &**entity else { panic!("{entity:?}") };
+    let source = value.source.as_ref().unwrap();
+    assert_eq!((path.repository.as_str(), source.url.as_str()), ("web", "https://github.com/acme/Web.git"));
+    assert_eq!(source.platform.as_deref(), Some("github"));
+}
