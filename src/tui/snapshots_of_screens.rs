@@ -21,7 +21,7 @@ use crate::domain::schedule::Schedule;
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::lang::Lang;
-use crate::protocol::{Error, ErrorKind};
+use crate::protocol::{Error, ErrorKind, PausedRule};
 use crate::source::api::{Found, Identity, Lack, Page};
 use crate::store::secrets::Secret;
 
@@ -217,6 +217,12 @@ fn the_details() {
         app.update(Event::Checked("公司-gitlab".into(), Ok(identity)), now());
     });
     assert_screens("details-of-a-rule", |app| typed(app, "2jj3ji"));
+    assert_screens("details-of-a-paused-rule", |app| {
+        typed(app, "2jj3ji");
+        let (path, rule) = app.rule_in_question().map(|(path, rule)| (path, rule.name.clone())).unwrap();
+        let paused = PausedRule { repository: path, rule, failures: 10 };
+        app.data.status.as_mut().unwrap().paused.push(paused);
+    });
     assert_screens("details-of-a-scheduled-rule", |app| typed(app, "2j3ji"));
 }
 

@@ -156,6 +156,10 @@ fn rule(app: &App, look: &Look, columns: usize) -> Vec<Line<'static>> {
     let Some((path, rule)) = app.rule_in_question() else { return nothing(look) };
     let mut fields = Fields::new(look);
     rule_fields(rule, &mut fields);
+    fields.add(
+        "paused",
+        app.data.paused(&path, &rule.name).map_or_else(String::new, |paused| look.say(&paused.to_string())),
+    );
     let now = rule.build_now_ref().map_or_else(|error| look.say(&error.reason), |_| look.text("form.yes").into_owned());
     fields.add("build_now", now);
     let rows: Vec<&BuildRow> =

@@ -135,7 +135,14 @@ fn cells(app: &App, pane: Pane, key: &Key, look: &Look) -> Vec<Span<'static>> {
             let rule = repository.and_then(|repository| repository.rule(name));
             let last = path.as_ref().and_then(|path| app.data.last_build(path, Some(name)));
             let what = rule.map(what_rule_does).unwrap_or_default();
-            vec![Span::raw(name.clone()), Span::styled(what, look.style(Role::Muted)), glyph(last, look)]
+            let paused = path.as_ref().and_then(|path| app.data.paused(path, name));
+            let what = match paused {
+                Some(_) => {
+                    Span::styled(format!("{}: {what}", look.text("verdict.paused")), look.style(Role::StatusWarn))
+                }
+                None => Span::styled(what, look.style(Role::Muted)),
+            };
+            vec![Span::raw(name.clone()), what, glyph(last, look)]
         }
         (Pane::Builds, Key::Build(id)) => {
             app.data.builds.get(id).map(|row| build_cells(app, row, look)).unwrap_or_default()
