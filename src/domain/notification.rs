@@ -23,6 +23,8 @@ pub enum Event {
     Fixed,
     /// It failed, ran too long, or its runner died, and it is not tried again by itself.
     Failed,
+    /// It failed as the last of so many in a row that its rule is now built only when a person asks.
+    Paused,
     /// A rule forbade it, or forbade its tags.
     Refused,
     /// Somebody stopped it.
@@ -33,12 +35,13 @@ pub enum Event {
 
 impl Event {
     /// All of them.
-    pub const ALL: [Event; 8] = [
+    pub const ALL: [Event; 9] = [
         Event::Queued,
         Event::Started,
         Event::Succeeded,
         Event::Fixed,
         Event::Failed,
+        Event::Paused,
         Event::Refused,
         Event::Cancelled,
         Event::Superseded,
@@ -52,6 +55,7 @@ impl Event {
             Event::Succeeded => "succeeded",
             Event::Fixed => "fixed",
             Event::Failed => "failed",
+            Event::Paused => "paused",
             Event::Refused => "refused",
             Event::Cancelled => "cancelled",
             Event::Superseded => "superseded",
@@ -85,11 +89,22 @@ pub fn failed_before(build: &Build, earlier: impl Iterator<Item = Build>) -> boo
     false
 }
 
-/// The event that a notification is told of a build in its present state; none: it is for others. `failed_before` is asked only
-/// where it matters.
+/// Whether a build failed, and no other tries it again by itself.
+pub fn is_failure(build: &Build) -> bool {
+    outcome(build) == Some(false) && build.retried_as.is_none()
+}
+
+/// The event that a notification is told of a build in its present state; none: it is for others. `pauses`: its rule is paused
+/// because of it. `failed_before` is asked only where it matters.
 ///
-/// One change is told once: a notification that wants `fixed` hears of a mended rule as that, and not as `succeeded`, too.
-pub fn event_for(notify: &NotifyConfig, build: &Build, failed_before: impl FnOnce() -> bool) -> Option<Event> {
+/// One change is told once: a notification that wants `fixed` hears of a mended rule as that, and not as `succeeded`, too; the
+/// same holds for `paused` and `failed`.
+pub fn event_for(
+    notify: &NotifyConfig,
+    build: &Build,
+    pauses: bool,
+    failed_before: impl FnOnce() -> bool,
+) -> Option<Event> {
     if !notify.is_for(&build.path()) {
         return None;
     }
@@ -101,9 +116,10 @@ pub fn event_for(notify: &NotifyConfig, build: &Build, failed_before: impl FnOnc
             let fixed = wants(Event::Fixed).filter(|_| failed_before());
             fixed.or_else(|| wants(Event::Succeeded))
         }
+        // The one that tries it again says it.
+        BuildState::Failed | BuildState::TimedOut | BuildState::Interrupted if !is_failure(build) => None,
         BuildState::Failed | BuildState::TimedOut | BuildState::Interrupted => {
-            // The one that tries it again says it.
-            wants(Event::Failed).filter(|_| build.retried_as.is_none())
+            wants(Event::Paused).filter(|_| pauses).or_else(|| wants(Event::Failed))
         }
         BuildState::Refused => wants(Event::Refused),
         BuildState::Cancelled => wants(Event::Cancelled),
@@ -229,17 +245,17 @@ mod tests {
     #[test]
     fn every_state_is_told_to_who_wants_all_and_nothing_to_who_wants_nothing_of_it() {
         for state in BuildState::ALL {
-            assert!(event_for(&notify(&Event::ALL), &build(7, state), || false).is_some(), "{state}");
-            assert_eq!(event_for(&notify(&[]), &build(7, state), || true), None, "{state}");
+            assert!(event_for(&notify(&Event::ALL), &build(7, state), false, || false).is_some(), "{state}");
+            assert_eq!(event_for(&notify(&[]), &build(7, state), true, || true), None, "{state}");
         }
         let elsewhere = NotifyConfig { repositories: vec!["other/*".into()], ..notify(&Event::ALL) };
-        assert_eq!(event_for(&elsewhere, &build(7, BuildState::Failed), || false), None);
+        assert_eq!(event_for(&elsewhere, &build(7, BuildState::Failed), false, || false), None);
     }
 
     #[test]
     fn the_first_success_after_a_failure_is_told_as_fixed_and_once() {
         let good = build(7, BuildState::Succeeded);
-        let told = |events: &[Event], before| event_for(&notify(events), &good, || before);
+        let told = |events: &[Event], before| event_for(&notify(events), &good, false, || before);
         assert_eq!(told(&[Event::Fixed, Event::Succeeded], true), Some(Event::Fixed));
         assert_eq!(told(&[Event::Fixed, Event::Succeeded], false), Some(Event::Succeeded));
         assert_eq!(told(&[Event::Succeeded], true), Some(Event::Succeeded));
@@ -247,11 +263,21 @@ mod tests {
     }
 
     #[test]
+    fn the_failure_that_pauses_a_rule_is_told_as_that_to_who_wants_it() {
+        let bad = build(7, BuildState::Failed);
+        let told = |events: &[Event], pauses| event_for(&notify(events), &bad, pauses, || false);
+        assert_eq!(told(&[Event::Failed, Event::Paused], true), Some(Event::Paused));
+        assert_eq!(told(&[Event::Failed, Event::Paused], false), Some(Event::Failed));
+        assert_eq!(told(&[Event::Failed], true), Some(Event::Failed));
+        assert_eq!(told(&[Event::Paused], false), None);
+    }
+
+    #[test]
     fn a_failure_that_is_tried_again_by_itself_is_not_told() {
         for state in [BuildState::Failed, BuildState::Interrupted, BuildState::TimedOut] {
             let again = Build { retried_as: Some(BuildId(8)), ..build(7, state) };
-            assert_eq!(event_for(&notify(&Event::ALL), &again, || false), None);
-            assert_eq!(event_for(&notify(&Event::ALL), &build(7, state), || false), Some(Event::Failed));
+            assert_eq!(event_for(&notify(&Event::ALL), &again, true, || false), None);
+            assert_eq!(event_for(&notify(&Event::ALL), &build(7, state), false, || false), Some(Event::Failed));
         }
     }
 

@@ -56,7 +56,8 @@ impl Histories {
 }
 
 impl RuleHistory {
-    fn learn(&mut self, build: &Build) {
+    /// Takes a build of the rule into account.
+    pub fn learn(&mut self, build: &Build) {
         if build.trigger == Trigger::Schedule {
             self.scheduled = self.scheduled.max(Some(build.queued_at));
         }
@@ -105,6 +106,13 @@ impl RuleHistory {
     pub fn paused(&self, rule: &Rule, usual_limit: u32) -> Option<u32> {
         let limit = rule.pause_after.unwrap_or(usual_limit);
         Some(self.failures(rule)).filter(|failures| limit > 0 && *failures >= limit)
+    }
+
+    /// Whether a build that just ended is what makes it so.
+    pub fn is_paused_by(&self, build: &Build, rule: &Rule, usual_limit: u32) -> bool {
+        let mut after = self.clone();
+        after.learn(build);
+        self.paused(rule, usual_limit).is_none() && after.paused(rule, usual_limit).is_some()
     }
 
     /// The past of one of its refs.

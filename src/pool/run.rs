@@ -199,6 +199,7 @@ async fn take_over(pool: &Arc<Pool>, open: std::collections::BTreeSet<BuildId>) 
         };
         if build.state.is_final() {
             notify::close(pool, &build).await;
+            pool.past.learn(&build);
             continue;
         }
         let runner = builds::load_if_there::<ProcessId>(&directory.join(builds::RUNNER)).ok().flatten();

@@ -16,6 +16,7 @@ use crate::domain::journal::{self, Answer, Origin, PushId, PushRecord, Verdict};
 use crate::domain::push::Ref;
 use crate::domain::repository::{Repository, Source};
 use crate::domain::rule::Rule;
+use crate::domain::schedule::Schedule;
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::lang::Lang;
@@ -46,10 +47,12 @@ fn full(lang: Lang) -> App {
     settings.platforms.insert("公司-gitlab".into(), platform(PlatformKind::Gitlab));
     settings.platforms.insert("github".into(), SourcePlatform::new(PlatformKind::Github));
     let regex: Rule = toml::from_str(
-        "name = 'release'\nschedule = { cron = '0 3 * * *', time_zone = 'Asia/Shanghai' }\npaths = ['svc/**']\nbranch = { regex = 'release-(?<v>\\w*)' }\nversions = [{ name = '${v}', time = 'yyyyMMddHHmm' }]",
+        "name = 'release'\nbranch = { regex = 'release-(?<v>\\w*)' }\nversions = [{ name = '${v}', time = 'yyyyMMddHHmm' }]",
     )
     .unwrap();
-    let rules = vec![Rule::starter("main"), regex];
+    let nightly = Schedule { cron: "0 3 * * *".into(), time_zone: "Asia/Shanghai".into() };
+    let paths = vec!["svc/**".to_owned()];
+    let rules = vec![Rule { schedule: Some(nightly), paths, ..Rule::starter("main") }, regex];
     let summary = "一个摘要很长的镜像仓库".to_owned();
     settings.repositories.insert(path, Repository { source: Some(source), rules, summary, ..Repository::default() });
     app.update(Event::Settings(Box::new(settings)), now());
@@ -213,7 +216,7 @@ fn the_details() {
         app.update(Event::Checked("公司-gitlab".into(), Ok(identity)), now());
     });
     assert_screens("details-of-a-rule", |app| typed(app, "2jj3ji"));
-    assert_screens("details-of-a-scheduled-rule", |app| typed(app, "2j3jji"));
+    assert_screens("details-of-a-scheduled-rule", |app| typed(app, "2j3ji"));
 }
 
 #[test]
@@ -270,7 +273,7 @@ fn the_forms() {
         typed(app, "GO_VERSION=1.24");
     });
     assert_screens("form-rule-4", |app| {
-        regex(app);
+        typed(app, "2j3je");
         press(app, &[KeyCode::PageDown; 3]);
         press(app, &[KeyCode::Tab; 3]);
         typed(app, "[, docs/");

@@ -107,6 +107,24 @@ fn a_receiver_that_hangs_holds_up_no_other() {
 }
 
 #[test]
+fn the_failure_that_pauses_a_rule_is_told_as_that() {
+    let told = tempfile::tempdir().unwrap();
+    let file = told.path().join("told");
+    let config = format!(
+        "[pool]\npause_after = 2\n[[notify]]\nname = \"command\"\nevents = [\"failed\", \"paused\"]\n\
+         command = '''echo \"$SLIPWAY_EVENT $SLIPWAY_BUILD\" >> {}'''\n",
+        file.display()
+    );
+    let project = Project::in_home(home(&config), &["RUN false"]);
+    for _ in 0..3 {
+        assert_eq!(build(&project)["state"], "failed");
+    }
+    let lines = || fs::read_to_string(&file).unwrap_or_default();
+    project.slipway.wait_until("all is told", || lines().lines().count() == 3);
+    assert_eq!(lines(), "failed 1\npaused 2\nfailed 3\n");
+}
+
+#[test]
 fn a_pool_that_is_killed_delivers_after_its_restart_what_it_could_not_before() {
     let receiver = Receiver::answering(&[503]);
     let config = format!("[[notify]]\nname = \"chat\"\nurl = \"{}\"\n", receiver.url());
@@ -272,4 +290,7 @@ fn a_platform_that_wants_no_statuses_is_told_none() {
     assert_eq!(build(&project)["state"], "succeeded");
     assert_eq!(waiting(&project.slipway), Vec::<String>::new());
     assert!(api.received().is_empty());
+    project.slipway.run(&["platform", "edit", "code", "--statuses", "true"]).ok();
+    build(&project);
+    project.slipway.wait_until("they are told now", || told(&api).iter().any(|(_, state, _)| state == "success"));
 }

@@ -21,7 +21,7 @@ use super::state::Pool;
 use crate::domain::build::{Build, BuildId};
 use crate::domain::commit_status::CommitStatus;
 use crate::domain::config::NotifyConfig;
-use crate::domain::notification::{self, Body};
+use crate::domain::notification::{self, Body, Event};
 use crate::domain::outbox::{Content, Dropped, Message, Outbox};
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Error, ErrorKind, Reply};
@@ -105,9 +105,11 @@ pub(super) async fn try_note(pool: &Arc<Pool>, build: &Build) -> Result<Noted, E
     if notify.is_empty() && platform.is_none() {
         return Ok(Noted(Vec::new()));
     }
+    let wanted = notify.iter().any(|notify| notify.events.contains(&Event::Paused));
+    let pauses = wanted && notification::is_failure(build) && pauses(pool, build).await;
     let (home, build) = (pool.home.clone(), build.clone());
     blocking(move || {
-        let messages = messages(&home, &build, &notify, platform);
+        let messages = messages(&home, &build, pauses, &notify, platform);
         for (index, message) in messages.iter().enumerate() {
             if let Err(error) = outbox::put(&home, message) {
                 messages[..index].iter().for_each(|message| drop(outbox::remove(&home, message)));
@@ -163,7 +165,13 @@ pub(super) async fn close(pool: &Arc<Pool>, build: &Build) {
 }
 
 /// What a build's state means for others: for notifications, and for the platform of its source.
-fn messages(home: &Home, build: &Build, notify: &[NotifyConfig], platform: Option<String>) -> Vec<Message> {
+fn messages(
+    home: &Home,
+    build: &Build,
+    pauses: bool,
+    notify: &[NotifyConfig],
+    platform: Option<String>,
+) -> Vec<Message> {
     let failed_before = std::cell::LazyCell::new(|| notification::failed_before(build, earlier(home, build.id)));
     let at = notification::changed_at(build);
     let message = |id: String, content| Message {
@@ -175,7 +183,7 @@ fn messages(home: &Home, build: &Build, notify: &[NotifyConfig], platform: Optio
         content,
     };
     let told = notify.iter().filter_map(|notify| {
-        let event = notification::event_for(notify, build, || *failed_before)?;
+        let event = notification::event_for(notify, build, pauses, || *failed_before)?;
         let id = id_of(home, build, &[event.word(), &notify.name]);
         let body = Body { id: &id, event: event.word(), at, host: &host(), build: Some(build.into()) }.json();
         let content = Content::Notification { to: notify.name.clone(), event, body };
@@ -188,6 +196,15 @@ fn messages(home: &Home, build: &Build, notify: &[NotifyConfig], platform: Optio
         Some(message(id, content))
     });
     told.chain(status).collect()
+}
+
+/// Whether a rule is paused because of a build.
+async fn pauses(pool: &Arc<Pool>, build: &Build) -> bool {
+    let path = build.path();
+    let before = pool.past.of(&path, &build.rule.name).await;
+    let settings = &pool.state().settings;
+    let rule = settings.repositories.get(&path).and_then(|repository| repository.rule(&build.rule.name));
+    rule.is_some_and(|rule| before.is_paused_by(build, rule, settings.config.pool.pause_after))
 }
 
 /// The builds before one, the newest first.

@@ -184,7 +184,10 @@ impl Form {
     pub fn new_repository(settings: &Settings, namespace: &str) -> Form {
         let base = settings.namespaces.get(namespace).map(|value| value.new_repository("")).unwrap_or_default();
         let pages = content::repository_pages(settings, None, namespace, &base);
-        Form::with(Kind::Repository { path: None, base: Box::new(base) }, pages)
+        let mut form = Form::with(Kind::Repository { path: None, base: Box::new(base) }, pages);
+        // Its namespace is chosen already, its name is not.
+        form.focus = form.pages[0].fields.iter().position(|field| field.key == "name").unwrap_or_default();
+        form
     }
 
     /// A rule, new or to be changed, of a repository that has these tags; the refs of the source are to be asked for.
@@ -269,8 +272,11 @@ impl Form {
                 Vec::new()
             }
             KeyCode::Esc => return Answer::Closed,
-            KeyCode::Enter if self.diff.is_some() => self.save(),
-            _ if self.diff.is_some() => Vec::new(),
+            KeyCode::Enter | KeyCode::F(2) if self.diff.is_some() => self.save(),
+            _ if self.diff.is_some() => {
+                self.scroll(key.code);
+                Vec::new()
+            }
             KeyCode::F(2) => self.submit(),
             KeyCode::Enter if control => self.submit(),
             KeyCode::F(3) => {
@@ -310,6 +316,17 @@ impl Form {
         };
         effects.extend(self.ask_outline());
         Answer::Open(effects)
+    }
+
+    /// Scrolls the change to the TOML; how far it goes is seen when it is drawn.
+    fn scroll(&mut self, key: KeyCode) {
+        self.offset = match key {
+            KeyCode::Down | KeyCode::Char('j') => self.offset + 1,
+            KeyCode::Up | KeyCode::Char('k') => self.offset.saturating_sub(1),
+            KeyCode::PageDown => self.offset + 10,
+            KeyCode::PageUp => self.offset.saturating_sub(10),
+            _ => self.offset,
+        };
     }
 
     /// Takes what was pasted.
@@ -446,7 +463,7 @@ impl Form {
     /// Takes over the change that saving would make; an empty one is told as such.
     pub fn take_diff(&mut self, diff: Result<String, String>) {
         match diff {
-            Ok(diff) => self.diff = Some(diff),
+            Ok(diff) => (self.diff, self.offset) = (Some(diff), 0),
             Err(error) => self.error = Some(error),
         }
     }

@@ -38,10 +38,10 @@ pub(super) fn platform_pages(name: Option<&str>, value: &SourcePlatform) -> Vec<
         text("ca", &value.ca),
         text("proxy", &value.proxy),
         Field::toggle("plain_http", value.plain_http),
-        Field::toggle("statuses", value.statuses),
         text("oauth_client_id", &value.oauth_client_id),
     ];
     how.extend(secret_fields(["webhook_secret_from", "webhook_secret"], value.webhook_secret.as_ref(), NEW));
+    how.push(Field::toggle("statuses", value.statuses));
     vec![Page { title: "form.page.platform", fields: who }, Page { title: "form.page.connection", fields: how }]
 }
 
