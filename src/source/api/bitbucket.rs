@@ -46,9 +46,7 @@ pub(super) async fn identity(http: &Http) -> Result<Identity, ApiError> {
         Err(ApiError { reason: Reason::Forbidden { .. }, .. }) => return Ok(Identity::default()),
         Err(error) => return Err(error),
     };
-    let scopes: Option<Vec<String>> = answer
-        .header("x-oauth-scopes")
-        .map(|text| text.split(',').map(str::trim).filter(|scope| !scope.is_empty()).map(str::to_owned).collect());
+    let scopes = answer.scopes();
     Ok(Identity {
         login: user.username.or(user.nickname),
         name: user.display_name,

@@ -181,6 +181,8 @@ fn collect(value: &serde_json::Value, said: &mut Vec<String>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -209,5 +211,13 @@ mod tests {
             assert_eq!(words(body.as_bytes()), said, "{body}");
         }
         assert_eq!(words("x".repeat(5000).as_bytes()).len(), SHOWN);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_server_says_is_one_short_line(body in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let said = words(&body);
+            prop_assert!(!said.is_empty() && said.chars().count() <= SHOWN && !said.contains(char::is_control));
+        }
     }
 }

@@ -52,5 +52,5 @@ pub(super) async fn register_webhook(
     path: &[String],
     hook: Webhook<'_>,
 ) -> Result<Registered, ApiError> {
-    github::register(http, attempted, path, hook, "gitea").await
+    github::register(http, attempted, path, hook, ("type", "gitea")).await
 }

@@ -31,9 +31,7 @@ pub(super) struct User {
 pub(super) async fn identity(http: &Http) -> Result<Identity, ApiError> {
     let (user, answer): (User, _) = http.get("read who the token is", &http.at(["user"])).await?;
     // Fine-grained tokens get no such header.
-    let scopes: Option<Vec<String>> = answer
-        .header("x-oauth-scopes")
-        .map(|text| text.split(',').map(str::trim).filter(|scope| !scope.is_empty()).map(str::to_owned).collect());
+    let scopes = answer.scopes();
     Ok(Identity {
         login: Some(user.login),
         name: user.name,
@@ -126,17 +124,18 @@ pub(super) async fn register_webhook(
     path: &[String],
     hook: Webhook<'_>,
 ) -> Result<Registered, ApiError> {
-    register(http, attempted, path, hook, "web").await
+    register(http, attempted, path, hook, ("name", "web")).await
 }
 
-/// Webhooks as GitHub and Gitea have them; `name` is what GitHub calls the kind of hook, and Gitea its type.
+/// Webhooks as GitHub and Gitea have them; `kind` is what each says of a new one alone.
 pub(super) async fn register(
     http: &Http,
     attempted: &str,
     path: &[String],
     hook: Webhook<'_>,
-    kind: &str,
+    kind: (&str, &str),
 ) -> Result<Registered, ApiError> {
+    // What the one calls `per_page`, the other calls `limit`.
     let list = http.list(below(path, &["hooks"]), &[("per_page", "100"), ("limit", "50")]);
     let ours = |found: &Hook| found.config.url.as_deref() == Some(hook.url);
     let found = http.find::<Hook>(attempted, list, ours).await?;
@@ -151,8 +150,7 @@ pub(super) async fn register(
             Ok(Registered::Updated)
         }
         None => {
-            body["name"] = "web".into();
-            body["type"] = kind.into();
+            body[kind.0] = kind.1.into();
             http.tell(attempted, Method::POST, &http.at(below(path, &["hooks"])), &body).await?;
             Ok(Registered::Created)
         }

@@ -56,6 +56,12 @@ impl Answer {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
+
+    /// What the token may do, where the answer says so: GitHub and Bitbucket say it in this header.
+    pub(super) fn scopes(&self) -> Option<Vec<String>> {
+        let scopes = self.header("x-oauth-scopes")?.split(',').map(str::trim);
+        Some(scopes.filter(|scope| !scope.is_empty()).map(str::to_owned).collect())
+    }
 }
 
 /// The API of one platform, as one user.
