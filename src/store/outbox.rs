@@ -57,7 +57,7 @@ pub fn load(home: &Home) -> io::Result<(Vec<Message>, Vec<ReadError>)> {
             Err(error) => problems.push(error),
         }
     }
-    messages.sort_by_key(|message| (message.at, message.build));
+    messages.sort_by_key(|message| (message.at, message.build, message.state));
     Ok((messages, problems))
 }
 

@@ -53,8 +53,13 @@ impl Outgoing {
             Ok((messages, problems)) => {
                 problems.iter().for_each(|problem| tracing::warn!("{problem}"));
                 for message in messages {
-                    // There were no more of them then.
-                    outgoing.outbox().add(message);
+                    // The earlier pool died before it could forget it.
+                    let dropped = outgoing.outbox().add(message);
+                    if let Some(Dropped::Replaced(message) | Dropped::TooMany(message)) = dropped
+                        && let Err(error) = outbox::remove(home, &message)
+                    {
+                        tracing::warn!("{error}");
+                    }
                 }
             }
             Err(error) => tracing::error!("cannot list {}: {error}", outbox::directory(home).display()),
@@ -255,4 +260,80 @@ pub(super) async fn test(pool: &Arc<Pool>, name: &str) -> Result<Reply, Error> {
     };
     let answer = send::notify(pool, &notify, event).await.map_err(failed)?;
     Ok(Reply::Notified { answer })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::build::{BuildState, Image, sample};
+
+    fn notify(events: &[Event]) -> NotifyConfig {
+        NotifyConfig {
+            name: "chat".into(),
+            url: None,
+            command: Some("true".into()),
+            events: events.to_vec(),
+            repositories: Vec::new(),
+            secret: None,
+        }
+    }
+
+    fn build(id: u64, state: BuildState) -> Build {
+        Build { id: BuildId(id), state, platform: Some("github".into()), ..sample() }
+    }
+
+    fn github() -> Option<String> {
+        Some("github".into())
+    }
+
+    #[test]
+    fn the_same_change_is_the_same_message_and_another_is_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        let all = |build: &Build| messages(&home, build, false, &[notify(&Event::ALL)], github());
+        let running = build(7, BuildState::Running);
+        assert_eq!(all(&running), all(&running));
+        let mut ids: Vec<String> = [running, build(7, BuildState::Queued), build(8, BuildState::Queued)]
+            .iter()
+            .flat_map(all)
+            .map(|message| message.id)
+            .collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 6, "each build and state is an event and a status");
+    }
+
+    #[test]
+    fn a_success_is_fixed_where_the_build_before_it_on_disk_failed() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        let failed = build(6, BuildState::Failed);
+        let directory = builds::create(&home, failed.id).unwrap();
+        builds::save(&directory.join(builds::RECORD), &failed).unwrap();
+        let image = Image { name: "acme/api:latest".into(), digest: "sha256:d4ef".into(), platforms: Vec::new() };
+        let good = |id| Build { images: vec![image.clone()], ..build(id, BuildState::Succeeded) };
+        let names = |id| {
+            let told = messages(&home, &good(id), false, &[notify(&[Event::Fixed])], None);
+            told.iter().map(Message::name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(7), ["7-fixed-chat"]);
+        assert_eq!(names(5), Vec::<String>::new(), "what failed later was not mended by it");
+    }
+
+    #[test]
+    fn a_status_that_a_dead_pool_had_replaced_is_forgotten_and_never_sent() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        for build in [build(7, BuildState::Queued), build(7, BuildState::Refused)] {
+            for message in messages(&home, &build, false, &[], github()) {
+                outbox::put(&home, &message).unwrap();
+            }
+        }
+        let directory = builds::create(&home, BuildId(7)).unwrap();
+        builds::save(&directory.join(builds::RECORD), &build(7, BuildState::Refused)).unwrap();
+        let names = |messages: Vec<Message>| messages.iter().map(Message::name).collect::<Vec<_>>();
+        let outgoing = Outgoing::of_earlier(&home);
+        assert_eq!(names(outbox::load(&home).unwrap().0), ["7-refused-status"]);
+        assert_eq!(names(outgoing.outbox().begin(Utc::now())), ["7-refused-status"]);
+    }
 }
