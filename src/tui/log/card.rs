@@ -129,13 +129,11 @@ impl Card {
             if !small {
                 lines.push(Line::default());
             }
-            lines.push(Line::styled(
-                t!("card.last_lines", locale = lang, n = self.last_lines.len()).into_owned(),
-                look.style(Role::Header),
-            ));
             // The end of what was printed matters most, and the keys below it.
-            let room = usize::from(area.height).saturating_sub(lines.len() + 1).max(LEAST_LINES);
+            let room = usize::from(area.height).saturating_sub(lines.len() + 2).max(LEAST_LINES);
             let from = self.last_lines.len().saturating_sub(room);
+            let title = t!("card.last_lines", locale = lang, n = self.last_lines.len() - from).into_owned();
+            lines.push(Line::styled(title, look.style(Role::Header)));
             let cut = |line: &String| Line::from(format!("  {}", fit(line, columns.saturating_sub(2))));
             lines.extend(self.last_lines[from..].iter().map(cut));
         }
@@ -205,5 +203,50 @@ fn excerpt(log: &LogFile) -> Vec<String> {
     match (rules.next(), rules.next()) {
         (Some(first), Some(last)) => lines[first + 1..last].to_vec(),
         _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lang::Lang;
+    use crate::tui::testing::{look, screen};
+    use crate::tui::theme::Theme;
+
+    /// A card with everything on it, in an area of that size.
+    fn shown(kind: FailureKind, size: (u16, u16), lang: Lang) -> String {
+        let mut failure =
+            Failure::new(kind, "RUN make: a message that is so long that it takes more than one row".to_owned());
+        failure.hint = Some("see the builder's own log".into());
+        failure.exit_code = Some(7);
+        let card = Card {
+            failure: Some(failure),
+            reason: String::new(),
+            step: Some((6, "[3/3] RUN make".into(), None)),
+            excerpt: ["4 | COPY . .", "5 | >>> RUN make"].map(str::to_owned).to_vec(),
+            last_lines: (1..=20).map(|n| format!("line {n}")).collect(),
+        };
+        let theme = Theme::terminal();
+        screen(size, |frame| card.render(frame.area(), frame.buffer_mut(), &look(&theme, lang)))
+    }
+
+    #[test]
+    fn the_message_the_last_lines_and_the_keys_are_there_at_every_size() {
+        for size in [(116, 24), (78, 18), (58, 11), (40, 8)] {
+            let screen = shown(FailureKind::Dockerfile, size, Lang::En);
+            for text in ["RUN make: a message", "line 18", "line 20", "c whole log"] {
+                assert!(screen.contains(text), "{text:?} is missing at {size:?}\n{screen}");
+            }
+            let said = screen.lines().find(|line| line.contains("the step's last")).unwrap();
+            let lines = screen.lines().filter(|line| line.starts_with("  line ")).count();
+            assert!(said.contains(&format!("last {lines} lines")), "{screen}");
+        }
+    }
+
+    #[test]
+    fn where_the_machine_failed_the_builders_are_a_key_away_and_the_hint_is_translated() {
+        let screen = shown(FailureKind::Daemon, (78, 30), Lang::ZhCn);
+        assert!(screen.contains("7 构建器") && screen.contains("见构建器自己的日志"), "{screen}");
+        assert!(!shown(FailureKind::Dockerfile, (78, 30), Lang::En).contains("7 builders"));
     }
 }

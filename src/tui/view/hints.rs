@@ -71,12 +71,17 @@ pub(super) fn draw(app: &App, buf: &mut Buffer) {
         let role = if app.forbidden(action).is_some() { Role::Muted } else { Role::KeyText };
         Some((key, text, role))
     };
-    let Some(help) = hint(Action::Help) else { return };
-    let mut room = usize::from(area.width).saturating_sub(width(&help.0) + width(&help.1) + 2);
+    // The keys of a pane are not at hand while something is in front of it.
+    let (wanted, last) = match app.modal {
+        Some(_) => (&[][..], Action::Back),
+        None => (wanted(app.focus), Action::Help),
+    };
+    let Some(last) = hint(last) else { return };
+    let mut room = usize::from(area.width).saturating_sub(width(&last.0) + width(&last.1) + 2);
     let mut shown = Vec::new();
     // What a mere log has no use for is not shown; what only can't be done now is, in grey.
     let fits = |action: &&Action| !app.single || app.forbidden(**action).is_none();
-    for hint in wanted(app.focus).iter().filter(fits).filter_map(|action| hint(*action)) {
+    for hint in wanted.iter().filter(fits).filter_map(|action| hint(*action)) {
         let wide = width(&hint.0) + width(&hint.1) + 3;
         if wide > room {
             break;
@@ -84,7 +89,7 @@ pub(super) fn draw(app: &App, buf: &mut Buffer) {
         room -= wide;
         shown.push(hint);
     }
-    shown.push(help);
+    shown.push(last);
     let mut spans = Vec::new();
     for (key, text, role) in shown {
         spans.push(Span::raw(if spans.is_empty() { " " } else { "  " }));
