@@ -11,7 +11,7 @@ use crate::domain::name::RepositoryPath;
 use crate::domain::push::{CommitId, Ref};
 use crate::domain::repository::Repository;
 use crate::domain::step::{Step, StepState, progress};
-use crate::protocol::{News, PoolStatus};
+use crate::protocol::{News, PausedRule, PoolStatus};
 use crate::source::api::Identity;
 use crate::store::settings::Settings;
 
@@ -231,6 +231,12 @@ impl Data {
         let begin = format!("{path} is not watched: ");
         let problems = self.status.iter().flat_map(|status| &status.problems);
         problems.map(String::as_str).find(|problem| problem.starts_with(&begin))
+    }
+
+    /// How a rule that failed too often is paused; none where it is not.
+    pub fn paused(&self, path: &RepositoryPath, rule: &str) -> Option<&PausedRule> {
+        let paused = self.status.iter().flat_map(|status| &status.paused);
+        paused.into_iter().find(|paused| paused.repository == *path && paused.rule == rule)
     }
 
     /// The repositories whose sources are on a platform.

@@ -21,7 +21,7 @@ use crate::domain::schedule::Schedule;
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::lang::Lang;
-use crate::protocol::{Error, ErrorKind};
+use crate::protocol::{Error, ErrorKind, PausedRule};
 use crate::source::api::{Found, Identity, Lack, Page};
 use crate::store::secrets::Secret;
 
@@ -217,7 +217,14 @@ fn the_details() {
         app.update(Event::Checked("公司-gitlab".into(), Ok(identity)), now());
     });
     assert_screens("details-of-a-rule", |app| typed(app, "2jj3ji"));
-    assert_screens("details-of-a-scheduled-rule", |app| typed(app, "2j3ji"));
+    assert_screens("details-of-a-scheduled-rule", |app| {
+        typed(app, "2j3ji");
+        let repository = app.selected_repository().unwrap();
+        let mut news = news(Vec::new(), Vec::new());
+        let rule = app.lists.rules.name().unwrap().to_owned();
+        news.status.paused = vec![PausedRule { repository, rule, failures: 10 }];
+        app.update(Event::News(Box::new(news)), now());
+    });
 }
 
 #[test]

@@ -134,8 +134,13 @@ fn cells(app: &App, pane: Pane, key: &Key, look: &Look) -> Vec<Span<'static>> {
             let repository = path.as_ref().and_then(|path| app.repository(path));
             let rule = repository.and_then(|repository| repository.rule(name));
             let last = path.as_ref().and_then(|path| app.data.last_build(path, Some(name)));
-            let what = rule.map(what_rule_does).unwrap_or_default();
-            vec![Span::raw(name.clone()), Span::styled(what, look.style(Role::Muted)), glyph(last, look)]
+            let paused = path.as_ref().and_then(|path| app.data.paused(path, name)).is_some();
+            let mut what = rule.map(what_rule_does).unwrap_or_default();
+            if paused {
+                what = format!("{}: {what}", look.text("verdict.paused"));
+            }
+            let role = if paused { Role::StatusWarn } else { Role::Muted };
+            vec![Span::raw(name.clone()), Span::styled(what, look.style(role)), glyph(last, look)]
         }
         (Pane::Builds, Key::Build(id)) => {
             app.data.builds.get(id).map(|row| build_cells(app, row, look)).unwrap_or_default()
