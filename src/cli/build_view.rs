@@ -112,7 +112,7 @@ impl BuildView {
         };
         let (done, total) = progress(&self.steps);
         let cached = self.steps.iter().filter(|step| step.cached && !step.internal).count();
-        let steps = if total == 0 { String::new() } else { format!("{done}/{total}, {cached} cached") };
+        let steps = if total == 0 { String::new() } else { told(&format!("{done}/{total}, {cached} cached")) };
         let images: Vec<String> = self.images.iter().map(|image| format!("{} {}", image.name, image.digest)).collect();
         let seconds = match (self.started_at, self.finished_at) {
             (Some(start), Some(end)) => format!("{:.1} s", (end - start).as_seconds_f64()),

@@ -11,6 +11,7 @@ use unicode_width::UnicodeWidthChar as _;
 
 use super::Cli;
 use crate::lang::{self, Lang};
+use crate::tui::widget::wrap::may_break;
 
 /// The names that clap puts before parts of the help, each with a colon.
 const AROUND: [&str; 6] = ["Usage", "Commands", "Arguments", "Options", "[aliases", "[alias"];
@@ -81,9 +82,8 @@ fn breakable(text: &str) -> String {
     while let Some(character) = characters.next() {
         broken.push(character);
         if is_wide(character) {
-            let stays =
-                "（「".contains(character) || characters.peek().is_none_or(|next| " ，。：；、）」".contains(*next));
-            broken.push(if stays { JOINER } else { ' ' });
+            let breaks = characters.peek().is_some_and(|next| may_break(character, *next));
+            broken.push(if breaks { ' ' } else { JOINER });
         }
     }
     broken

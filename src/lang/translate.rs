@@ -210,6 +210,19 @@ mod tests {
     }
 
     #[test]
+    fn every_hint_on_a_failure_has_a_translation_by_itself_and_after_a_message() {
+        let source = include_str!("../domain/failure/causes.rs");
+        let hint = Regex::new(r#"(?:Some\(|: &str = )"((?:[^"\\]|\\\n)*)""#).unwrap();
+        let line_end = Regex::new(r"\\\n\s*").unwrap();
+        let hints: Vec<String> =
+            hint.captures_iter(source).map(|hint| line_end.replace_all(&hint[1], "").into_owned()).collect();
+        assert!(hints.len() > 15, "{hints:?}");
+        let texts = hints.iter().flat_map(|hint| [hint.clone(), format!("X ({hint})")]);
+        let missing: Vec<_> = texts.filter(|text| translate(text, Lang::ZhCn) == *text).collect();
+        assert_eq!(missing, Vec::<String>::new(), "not in zh-CN.toml");
+    }
+
+    #[test]
     fn every_error_of_slipway_has_a_translation() {
         let attribute = Regex::new(r##"#\[error\(\s*"((?:[^"\\]|\\.)*)""##).unwrap();
         let texts = found("src", &attribute);

@@ -155,6 +155,7 @@ impl App {
             lang: self.manners.lang,
             now: self.now,
             zone: self.manners.zone,
+            keymap: &self.manners.keymap,
         }
     }
 
@@ -182,6 +183,12 @@ impl App {
     /// An error or a reason, which are made in English, in the language of the dashboard.
     pub fn translated(&self, text: &str) -> String {
         translate(text, self.manners.lang).into_owned()
+    }
+
+    /// What is said to somebody who leaves while there are builds that are not finished.
+    pub fn farewell(&self) -> Option<String> {
+        let open = self.data.builds.values().filter(|build| !build.state.is_final()).count();
+        (open > 0).then(|| rust_i18n::t!("farewell", locale = self.manners.lang.code(), n = open).into_owned())
     }
 
     /// Where somebody is.

@@ -6,6 +6,7 @@ use chrono::{DateTime, Datelike as _, FixedOffset, Utc};
 use ratatui::style::Style;
 
 use super::glyphs::Glyphs;
+use super::keymap::{Action, Keymap};
 use super::theme::{Role, Theme};
 use crate::domain::schedule::{Schedule, ScheduleError};
 use crate::lang::{Lang, translate};
@@ -23,12 +24,19 @@ pub struct Look<'a> {
     pub now: DateTime<Utc>,
     /// The zone that times are shown in.
     pub zone: FixedOffset,
+    /// Which key does what.
+    pub keymap: &'a Keymap,
 }
 
 impl Look<'_> {
     /// The style of a role.
     pub fn style(&self, role: Role) -> Style {
         self.theme.style(role)
+    }
+
+    /// The key that does something, as a person reads it; empty where none does.
+    pub fn key(&self, action: Action) -> String {
+        self.keymap.keys(action).first().map(ToString::to_string).unwrap_or_default()
     }
 
     /// An error or a reason, which are made in English.

@@ -20,6 +20,8 @@ pub struct Notice {
     pub level: Level,
     /// What it says, in as many lines as it needs.
     pub text: String,
+    /// Somebody closed it, or it holds no more.
+    pub closed: bool,
 }
 
 /// All messages so far, and which of them are up.
@@ -27,8 +29,6 @@ pub struct Notice {
 pub struct Notices {
     /// The oldest first.
     pub all: Vec<Notice>,
-    /// Those before are not up any more.
-    closed: usize,
 }
 
 /// How long a message that goes by itself is up.
@@ -42,23 +42,22 @@ impl Notices {
     /// Brings a message up. One that is up already comes up anew and not twice.
     pub fn push(&mut self, level: Level, text: impl Into<String>, now: DateTime<Utc>) {
         let text = text.into();
-        let closed = self.closed;
-        let mut index = 0;
-        self.all.retain(|notice| {
-            index += 1;
-            index <= closed || notice.text != text
-        });
-        self.all.push(Notice { at: now, level, text });
+        self.all.retain(|notice| notice.closed || notice.text != text);
+        self.all.push(Notice { at: now, level, text, closed: false });
         if self.all.len() > MOST_KEPT {
             self.all.remove(0);
-            self.closed = self.closed.saturating_sub(1);
         }
+    }
+
+    /// Closes a message that holds no more.
+    pub fn settle(&mut self, text: &str) {
+        self.all.iter_mut().filter(|notice| notice.text == text).for_each(|notice| notice.closed = true);
     }
 
     /// Those that are up, the oldest first.
     pub fn up(&self, now: DateTime<Utc>) -> Vec<&Notice> {
-        let up = |notice: &&Notice| notice.level == Level::Error || now - notice.at < UP;
-        let mut notices: Vec<&Notice> = self.all[self.closed..].iter().filter(up).collect();
+        let up = |notice: &&Notice| !notice.closed && (notice.level == Level::Error || now - notice.at < UP);
+        let mut notices: Vec<&Notice> = self.all.iter().filter(up).collect();
         notices.drain(..notices.len().saturating_sub(MOST_UP));
         notices
     }
@@ -66,7 +65,7 @@ impl Notices {
     /// Closes those that are up; whether there were any.
     pub fn close(&mut self, now: DateTime<Utc>) -> bool {
         let any = !self.up(now).is_empty();
-        self.closed = self.all.len();
+        self.all.iter_mut().for_each(|notice| notice.closed = true);
         any
     }
 
@@ -90,6 +89,16 @@ mod tests {
         assert_eq!(notices.up(later).len(), 1);
         assert!(notices.close(later));
         assert!(!notices.close(later));
+        assert_eq!(notices.all.len(), 2);
+    }
+
+    #[test]
+    fn a_message_that_holds_no_more_goes_and_is_still_among_all() {
+        let (mut notices, now) = (Notices::default(), DateTime::UNIX_EPOCH);
+        notices.push(Level::Error, "no pool", now);
+        notices.push(Level::Error, "a file is broken", now);
+        notices.settle("no pool");
+        assert_eq!(notices.up(now).iter().map(|notice| notice.text.as_str()).collect::<Vec<_>>(), ["a file is broken"]);
         assert_eq!(notices.all.len(), 2);
     }
 

@@ -246,7 +246,13 @@ impl Dashboard {
 
     fn carry_out(&mut self, effect: Effect, input: &mut EventStream) -> Result<Next, TuiError> {
         match effect {
-            Effect::Quit => return Ok(Next::End(ExitCode::SUCCESS)),
+            Effect::Quit => {
+                self.screen.leave();
+                if let Some(text) = self.app.farewell() {
+                    println!("{text}");
+                }
+                return Ok(Next::End(ExitCode::SUCCESS));
+            }
             Effect::Suspend => self.suspend()?,
             Effect::Redraw => self.screen.clear().map_err(cannot("draw"))?,
             Effect::SetMouse(mouse) => self.screen.set_mouse(mouse).map_err(cannot("set the mouse"))?,

@@ -1,5 +1,7 @@
 //! What the tests of views share: a look, and a screen as text.
 
+use std::sync::LazyLock;
+
 use chrono::{DateTime, FixedOffset, Utc};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -30,7 +32,9 @@ pub(crate) fn now() -> DateTime<Utc> {
 
 /// The usual look in a language, eight hours east.
 pub(crate) fn look(theme: &Theme, lang: Lang) -> Look<'_> {
-    Look { theme, glyphs: Glyphs::Unicode, lang, now: now(), zone: FixedOffset::east_opt(8 * 3600).unwrap() }
+    static KEYMAP: LazyLock<Keymap> = LazyLock::new(Keymap::default);
+    let zone = FixedOffset::east_opt(8 * 3600).unwrap();
+    Look { theme, glyphs: Glyphs::Unicode, lang, now: now(), zone, keymap: &KEYMAP }
 }
 
 /// What `draw` puts on a screen of that size, one line a row, without blanks at line ends.

@@ -21,6 +21,7 @@ use slipway::lang::Lang;
 use slipway::log::file::LogFile;
 use slipway::log::scan::{Counts, Search, count};
 use slipway::tui::glyphs::Glyphs;
+use slipway::tui::keymap::Keymap;
 use slipway::tui::log::{LogView, Subject};
 use slipway::tui::look::Look;
 use slipway::tui::theme::Theme;
@@ -35,12 +36,14 @@ fn main() {
     let path = directory.path().join("log");
     write_log(&path);
     let (mut first, theme) = (Vec::new(), Theme::terminal());
+    let keymap = Keymap::default();
     let look = Look {
         theme: &theme,
         glyphs: Glyphs::Unicode,
         lang: Lang::En,
         now: Utc::now(),
         zone: FixedOffset::east_opt(0).unwrap(),
+        keymap: &keymap,
     };
     let area = Rect { x: 0, y: 0, width: 120, height: 36 };
     for _ in 0..rounds(9) {

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Paragraph, Widget, Wrap};
+use ratatui::widgets::{Paragraph, Widget};
 use rust_i18n::t;
 
 use super::app::App;
@@ -21,6 +21,7 @@ use super::widget::text::{age, bytes, duration, pad, printable, width};
 use crate::domain::build::BuildState;
 use crate::domain::history::{Past, expected_duration};
 use crate::domain::rule::{Rule, Supersede, looks_secret};
+use crate::tui::widget::wrap::wrap;
 
 /// So many of a rule's last builds are in its picture.
 const LAST: usize = 60;
@@ -43,10 +44,10 @@ pub fn draw(app: &App, area: Rect, buf: &mut Buffer, focused: bool) {
     let look = app.look();
     let title = look.text("pane.details").into_owned();
     let inner = PaneBlock::new(Pane::Log.number(), &title).render(area, buf, &look, focused);
-    let lines = lines(app, &look, usize::from(inner.width));
+    let lines = wrap(lines(app, &look, usize::from(inner.width)), usize::from(inner.width));
     let last = lines.len().saturating_sub(usize::from(inner.height));
     let offset = u16::try_from(app.details_scroll.min(last)).unwrap_or(u16::MAX);
-    Paragraph::new(lines).wrap(Wrap { trim: false }).scroll((offset, 0)).render(inner, buf);
+    Paragraph::new(lines).scroll((offset, 0)).render(inner, buf);
 }
 
 /// Labels and values, the values below each other.

@@ -3,7 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Paragraph, Widget, Wrap};
+use ratatui::widgets::{Paragraph, Widget};
 use rust_i18n::t;
 
 use super::field::{Field, Value};
@@ -12,7 +12,9 @@ use crate::domain::preview::Answer;
 use crate::tui::look::Look;
 use crate::tui::popup;
 use crate::tui::theme::Role;
-use crate::tui::widget::text::{fit, fit_middle, pad, printable, width, wrapped_rows};
+use crate::tui::widget::table::scroll_bar;
+use crate::tui::widget::text::{fit, fit_middle, pad, printable, width};
+use crate::tui::widget::wrap::{rows, wrap};
 
 /// From so many columns on the refs stand beside the fields.
 const BESIDE: u16 = 100;
@@ -37,14 +39,15 @@ impl Form {
         self.render_foot(foot, buf, look);
         let mut body = Rect { height: inner.height - 1, ..inner };
         if let Some(error) = self.error.as_ref().map(|error| look.say(error)) {
-            let lines = u16::try_from(width(&error).div_ceil(usize::from(body.width).max(1))).unwrap_or(3).clamp(1, 4);
+            let rows = wrap([Line::raw(error.as_str())], usize::from(body.width));
+            let lines = u16::try_from(rows.len()).unwrap_or(4).min(4);
             let area = Rect { y: body.bottom().saturating_sub(lines), height: lines.min(body.height), ..body };
-            let text = Paragraph::new(error.as_str()).style(look.style(Role::FieldError)).wrap(Wrap { trim: false });
+            let text = Paragraph::new(rows).style(look.style(Role::FieldError));
             text.render(area, buf);
             body.height = body.height.saturating_sub(lines);
         }
         if let Some(diff) = &self.diff {
-            render_diff(diff, body, buf, look);
+            self.offset = render_diff(diff, self.offset, body, buf, look);
             return;
         }
         if has_refs && self.shows_refs {
@@ -98,6 +101,7 @@ impl Form {
             (Kind::Rule { .. }, ..) if self.shows_outline() => "form.keys.outline",
             (Kind::Rule { .. }, ..) => "form.keys.rule",
             _ if self.can_pick() => "form.keys.pick",
+            _ if self.pages.len() > 1 => "form.keys.pages",
             _ => "form.keys.fields",
         };
         let text = look.text(key);
@@ -149,7 +153,7 @@ impl Form {
             if let Some(note) = self.note(index, look) {
                 let rows =
                     u16::try_from(note_rows(Some(&note), room)).unwrap_or(1).min(area.bottom().saturating_sub(y));
-                let text = Paragraph::new(note.0).style(look.style(note.1)).wrap(Wrap { trim: true });
+                let text = Paragraph::new(wrap([Line::raw(note.0)], room)).style(look.style(note.1));
                 text.render(Rect { y, height: rows, ..field_area }, buf);
                 y += rows;
             }
@@ -219,7 +223,7 @@ impl Form {
                 }
             }
         }
-        Paragraph::new(lines).wrap(Wrap { trim: false }).render(area, buf);
+        Paragraph::new(wrap(lines, usize::from(area.width))).render(area, buf);
     }
 }
 
@@ -234,7 +238,7 @@ fn label(field: &Field, look: &Look) -> String {
 
 /// How many rows a note takes: what is wrong has to be read to its end.
 fn note_rows(note: Option<&(String, Role)>, columns: usize) -> usize {
-    note.map_or(0, |(text, _)| wrapped_rows(text, columns).clamp(1, 6))
+    note.map_or(0, |(text, _)| rows(text, columns).clamp(1, 6))
 }
 
 fn render_value(field: &mut Field, focused: bool, area: Rect, buf: &mut Buffer, look: &Look) {
@@ -258,7 +262,8 @@ fn render_value(field: &mut Field, focused: bool, area: Rect, buf: &mut Buffer, 
     }
 }
 
-fn render_diff(diff: &str, area: Rect, buf: &mut Buffer, look: &Look) {
+/// Draws the change from a row on; the row that it could be.
+fn render_diff(diff: &str, offset: usize, area: Rect, buf: &mut Buffer, look: &Look) -> usize {
     let mut lines = vec![Line::styled(look.text("form.diff.title").into_owned(), look.style(Role::Header))];
     if diff.is_empty() {
         lines.push(Line::styled(look.text("form.diff.none").into_owned(), look.style(Role::Muted)));
@@ -272,5 +277,13 @@ fn render_diff(diff: &str, area: Rect, buf: &mut Buffer, look: &Look) {
         };
         lines.push(Line::styled(printable(line).into_owned(), look.style(role)));
     }
-    Paragraph::new(lines).wrap(Wrap { trim: false }).render(area, buf);
+    let (rows, columns) = (usize::from(area.height), area.width.saturating_sub(1).max(1));
+    let lines = wrap(lines, usize::from(columns));
+    let count = lines.len();
+    let offset = offset.min(count.saturating_sub(rows));
+    Paragraph::new(lines.into_iter().skip(offset).collect::<Vec<_>>()).render(area, buf);
+    if count > rows {
+        scroll_bar(Rect { x: area.right() - 1, width: 1, ..area }, buf, look, offset, count);
+    }
+    offset
 }

@@ -83,7 +83,10 @@ impl Form {
     pub fn new_repository(settings: &Settings, namespace: &str) -> Form {
         let base = settings.namespaces.get(namespace).map(|value| value.new_repository("")).unwrap_or_default();
         let pages = content::repository_pages(settings, None, namespace, &base);
-        Form::with(Kind::Repository { path: None, base: Box::new(base) }, pages)
+        let mut form = Form::with(Kind::Repository { path: None, base: Box::new(base) }, pages);
+        // Its namespace is chosen already, its name is not.
+        form.focus = form.pages[0].fields.iter().position(|field| field.key == "name").unwrap_or_default();
+        form
     }
 
     /// A rule, new or to be changed, of a repository that has these tags; the refs of the source are to be asked for.

@@ -135,8 +135,11 @@ impl Form {
                 Vec::new()
             }
             KeyCode::Esc => return Answer::Closed,
-            KeyCode::Enter if self.diff.is_some() => self.save(),
-            _ if self.diff.is_some() => Vec::new(),
+            KeyCode::Enter | KeyCode::F(2) if self.diff.is_some() => self.save(),
+            _ if self.diff.is_some() => {
+                self.scroll(key.code);
+                Vec::new()
+            }
             KeyCode::F(2) => self.submit(),
             KeyCode::Enter if control => self.submit(),
             KeyCode::F(3) if matches!(self.kind, Kind::Repository { .. }) => match self.open_picker() {
@@ -183,6 +186,17 @@ impl Form {
         };
         effects.extend(self.ask_outline());
         Answer::Open(effects)
+    }
+
+    /// Scrolls the change to the TOML; how far it goes is seen when it is drawn.
+    fn scroll(&mut self, key: KeyCode) {
+        self.offset = match key {
+            KeyCode::Down | KeyCode::Char('j') => self.offset + 1,
+            KeyCode::Up | KeyCode::Char('k') => self.offset.saturating_sub(1),
+            KeyCode::PageDown => self.offset + 10,
+            KeyCode::PageUp => self.offset.saturating_sub(10),
+            _ => self.offset,
+        };
     }
 
     /// Takes what was pasted.
@@ -323,7 +337,7 @@ impl Form {
     /// Takes over the change that saving would make; an empty one is told as such.
     pub fn take_diff(&mut self, diff: Result<String, String>) {
         match diff {
-            Ok(diff) => self.diff = Some(diff),
+            Ok(diff) => (self.diff, self.offset) = (Some(diff), 0),
             Err(error) => self.error = Some(error),
         }
     }

@@ -3,7 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Paragraph, Widget, Wrap};
+use ratatui::widgets::{Paragraph, Widget};
 use rust_i18n::t;
 
 use super::{Field, Form, Kind, content};
@@ -18,6 +18,7 @@ use crate::tui::look::Look;
 use crate::tui::theme::Role;
 use crate::tui::widget::input::Input;
 use crate::tui::widget::text::printable;
+use crate::tui::widget::wrap::wrap;
 
 /// The page whose fields the Dockerfile has something to say to.
 const PAGE: &str = "form.page.arguments";
@@ -121,7 +122,7 @@ impl Form {
             }
             Some(Ok(outline)) => lines.extend(outline_lines(outline, look)),
         }
-        Paragraph::new(lines).wrap(Wrap { trim: false }).render(area, buf);
+        Paragraph::new(wrap(lines, usize::from(area.width))).render(area, buf);
     }
 }
 

@@ -18,7 +18,8 @@ use crate::tui::look::Look;
 use crate::tui::popup::{self, Outcome};
 use crate::tui::theme::Role;
 use crate::tui::widget::input::Input;
-use crate::tui::widget::text::{fit, fit_middle, pad, printable, width, wrapped_rows};
+use crate::tui::widget::text::{fit, fit_middle, pad, printable, width};
+use crate::tui::widget::wrap::rows;
 
 /// The next page is asked for when fewer rows than this are below the selected one: more than a screen holds.
 const AHEAD: usize = 50;
@@ -154,7 +155,7 @@ impl Picker {
         self.input.render(field, buf, look.style(Role::FieldFocus));
         let (state, role) = self.state(look);
         let columns = usize::from(inner.width);
-        let rows = u16::try_from(wrapped_rows(&state, columns)).unwrap_or(1).min(inner.height - 2);
+        let rows = u16::try_from(rows(&state, columns)).unwrap_or(1).min(inner.height - 2);
         let foot = Rect { y: inner.bottom() - rows, height: rows, ..inner };
         Paragraph::new(state).style(look.style(role)).wrap(Wrap { trim: true }).render(foot, buf);
         let list = Rect { y: inner.y + 1, height: inner.height - 1 - rows, ..inner };

@@ -19,6 +19,11 @@ impl Scope {
     /// All of them, in the order of the help.
     pub const ALL: [Scope; 5] = [Scope::Log, Scope::Build, Scope::Platform, Scope::List, Scope::Global];
 
+    /// Whether there is a pane where both are at hand: in the log no list's keys are.
+    pub fn meets(self, other: Scope) -> bool {
+        !matches!((self, other), (Scope::List, Scope::Log) | (Scope::Log, Scope::List))
+    }
+
     /// Its name among the texts.
     pub fn text_key(self) -> &'static str {
         match self {

@@ -95,12 +95,12 @@ impl Keymap {
         })
     }
 
-    /// Keys that two actions of one scope have.
+    /// Keys that two actions have which are at hand at once.
     fn clashes(&self) -> Vec<(Action, Action, Key)> {
         let mut clashes = Vec::new();
         for (index, (one, keys)) in self.bindings.iter().enumerate() {
             for (other, theirs) in &self.bindings[index + 1..] {
-                if one.scope() == other.scope() {
+                if one.scope().meets(other.scope()) {
                     clashes.extend(keys.iter().filter(|key| theirs.contains(key)).map(|key| (*one, *other, *key)));
                 }
             }
@@ -184,6 +184,15 @@ mod tests {
         );
         assert!(problems[1].starts_with("config.toml:4: keys.quit:"), "{problems:?}");
         assert_eq!(keymap, Keymap::default());
+    }
+
+    #[test]
+    fn a_key_that_a_pane_has_already_can_not_be_bound_everywhere() {
+        let (keymap, problems) = from("[keys]\nsearch = \"x\"\n");
+        assert!(problems[0].contains("search") && problems[0].contains("cancel"), "{problems:?}");
+        assert_eq!(keymap.action(press('x'), &[Scope::Build, Scope::List, Scope::Global]), Some(Action::Cancel));
+        let (_, problems) = from("[keys]\nwrap = \"b\"\n");
+        assert_eq!(problems, Vec::<String>::new(), "no list is at hand in the log");
     }
 
     #[test]

@@ -3,24 +3,28 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Paragraph, Widget, Wrap};
+use ratatui::widgets::{Paragraph, Widget};
 use rust_i18n::t;
 
 use super::line::Shown;
 use super::motion::OfStep;
 use crate::domain::build::Build;
-use crate::domain::failure::Failure;
+use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::step::Step;
 use crate::log::file::LogFile;
 use crate::log::reader::parse;
 use crate::log::sanitize::Sanitizer;
 use crate::log::scan::{self, Counts};
+use crate::tui::keymap::Action;
 use crate::tui::look::Look;
 use crate::tui::theme::Role;
-use crate::tui::widget::text::{fit, printable};
+use crate::tui::widget::text::{fit, printable, width};
+use crate::tui::widget::wrap::wrap;
 
 /// So many of the step's last lines are shown.
 const LAST_LINES: usize = 20;
+/// So many are shown on the smallest screen, too.
+const LEAST_LINES: usize = 3;
 /// The excerpt of the Dockerfile is among so many of the log's last lines.
 const EXCERPT_WITHIN: usize = 40;
 /// What BuildKit puts over and under an excerpt.
@@ -83,7 +87,7 @@ impl Card {
         }
         lines.push(Line::styled(printable(&look.say(self.message())).into_owned(), look.style(Role::Strong)));
         if let Some(hint) = self.failure.as_ref().and_then(|failure| failure.hint.as_ref()) {
-            lines.push(Line::styled(hint.clone(), look.style(Role::StatusWarn)));
+            lines.push(Line::styled(look.say(hint), look.style(Role::StatusWarn)));
         }
         lines.push(Line::default());
         if let Some((number, name, platform)) = &self.step {
@@ -117,15 +121,20 @@ impl Card {
             let fault = line.contains(">>>");
             lines.push(Line::styled(format!("  {line}"), look.style(if fault { Role::LogError } else { Role::Muted })));
         }
-        let keys = Line::styled(look.text("card.keys").into_owned(), look.style(Role::KeyText));
+        lines = wrap(lines, columns);
         if !self.last_lines.is_empty() {
-            lines.push(Line::default());
+            // Where there is no room for everything, the message and what was printed last stay.
+            let most = usize::from(area.height).saturating_sub(LEAST_LINES + 2);
+            lines.truncate(most.max(2));
+            if !small {
+                lines.push(Line::default());
+            }
             lines.push(Line::styled(
                 t!("card.last_lines", locale = lang, n = self.last_lines.len()).into_owned(),
                 look.style(Role::Header),
             ));
             // The end of what was printed matters most, and the keys below it.
-            let room = usize::from(area.height).saturating_sub(lines.len() + 2).max(3);
+            let room = usize::from(area.height).saturating_sub(lines.len() + 1).max(LEAST_LINES);
             let from = self.last_lines.len().saturating_sub(room);
             let cut = |line: &String| Line::from(format!("  {}", fit(line, columns.saturating_sub(2))));
             lines.extend(self.last_lines[from..].iter().map(cut));
@@ -135,8 +144,34 @@ impl Card {
         } else {
             (area, Rect { height: 0, ..area })
         };
-        Paragraph::new(lines).wrap(Wrap { trim: false }).render(text, buf);
-        keys.render(foot, buf);
+        Paragraph::new(lines).render(text, buf);
+        self.keys(usize::from(foot.width), look).render(foot, buf);
+    }
+
+    /// The keys that fit, as many as there is room for.
+    fn keys(&self, columns: usize, look: &Look) -> Line<'static> {
+        let mut keys = vec![
+            (Action::ErrorCard, "card.whole_log"),
+            (Action::FirstError, "card.first_error"),
+            (Action::Retry, "card.retry"),
+            (Action::Copy, "card.copy"),
+        ];
+        // It is the machine's fault: there is more to be seen of it.
+        if self.failure.as_ref().is_some_and(|failure| matches!(failure.kind, FailureKind::Disk | FailureKind::Daemon))
+        {
+            keys.insert(0, (Action::FocusBuilders, "card.builders"));
+        }
+        let mut line = Line::default();
+        for (action, text) in keys {
+            let key = look.key(action);
+            let text = format!(" {}   ", look.text(text));
+            if key.is_empty() || line.width() + width(&key) + width(text.trim_end()) > columns {
+                continue;
+            }
+            line.push_span(Span::styled(key, look.style(Role::Key)));
+            line.push_span(Span::styled(text, look.style(Role::KeyText)));
+        }
+        line
     }
 }
 

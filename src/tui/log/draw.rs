@@ -5,7 +5,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Paragraph, Widget, Wrap};
+use ratatui::widgets::{Paragraph, Widget};
 use rust_i18n::t;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
@@ -15,12 +15,14 @@ use super::line::Shown;
 use super::{Asked, Beside, LogView, Times, steps};
 use crate::log::file::FileLine;
 use crate::log::reader::parse;
+use crate::log::scan::Wanted as _;
 use crate::tui::look::Look;
 use crate::tui::place::Pane;
 use crate::tui::theme::Role;
 use crate::tui::widget::pane::PaneBlock;
 use crate::tui::widget::table::scroll_bar;
 use crate::tui::widget::text::{fit, printable, width};
+use crate::tui::widget::wrap::wrap;
 
 /// From so many columns on the steps stand beside the log, not in its place.
 const BESIDE: u16 = 90;
@@ -51,8 +53,9 @@ impl LogView {
         if let (None, Some(build)) = (&self.log, &self.subject.build) {
             let state = look.text(&format!("state.{}", build.state.word())).into_owned();
             let waits = t!("empty.log_waits", locale = look.lang.code(), id = build.id, state = state);
-            let lines = format!("{waits}\n{}", printable(&look.say(&build.reason)));
-            Paragraph::new(lines).style(look.style(Role::Muted)).wrap(Wrap { trim: false }).render(text, buf);
+            let reason = printable(&look.say(&build.reason)).into_owned();
+            let lines = wrap([Line::raw(waits), Line::raw(reason)], usize::from(text.width));
+            Paragraph::new(lines).style(look.style(Role::Muted)).render(text, buf);
             return;
         }
         let bars = self.view.beside == Beside::Timeline;
@@ -225,7 +228,9 @@ impl LogView {
     }
 
     fn upwards(&self, bottom: u64, height: usize, columns: usize) -> Vec<FileLine> {
-        let (mut lines, mut rows, mut at) = (Vec::new(), 0, Some(bottom));
+        let is_shown = |line: &FileLine| self.view.lens.is_clear() || self.view.lens.line(&line.text);
+        let shown = self.line(bottom).filter(is_shown).map(|line| line.start).or_else(|| self.before(bottom));
+        let (mut lines, mut rows, mut at) = (Vec::new(), 0, shown);
         while let Some(line) = at.and_then(|start| self.line(start)) {
             rows += self.rows(&line, columns);
             if rows > height && !lines.is_empty() {
@@ -255,10 +260,17 @@ impl LogView {
         (prefix + width(&shown.text())).div_ceil(columns.max(1)).max(1)
     }
 
+    /// Whether the lines have steps and times: those of a build have, and those of a file whose first line has.
+    fn has_prefixes(&self) -> bool {
+        let first = || self.line(0).is_some_and(|line| parse(&line.text).step.is_some());
+        self.subject.build.is_some() || self.subject.steps.is_some() || first()
+    }
+
     fn prefix_width(&self) -> usize {
-        let numbers = if self.view.no_numbers { 0 } else { 5 };
+        let numbers = if self.view.no_numbers || !self.has_prefixes() { 0 } else { 5 };
         let times = match self.view.times {
             Times::Off => 0,
+            _ if !self.has_prefixes() => 0,
             Times::Relative => 9,
             Times::Absolute => 9,
         };
@@ -288,12 +300,14 @@ impl LogView {
             (false, false) => " ",
         };
         let mut pieces = vec![(sign.to_owned(), look.style(Role::LogStderr))];
-        if !self.view.no_numbers {
+        let has_prefixes = self.has_prefixes();
+        if !self.view.no_numbers && has_prefixes {
             let number = shown.step.map_or_else(String::new, |step| format!("#{step}"));
             pieces.push((format!("{number:<4} "), look.style(Role::LogTime)));
         }
         let time = match self.view.times {
             Times::Off => None,
+            _ if !has_prefixes => None,
             Times::Relative => Some(shown.seconds.clone().unwrap_or_default()),
             Times::Absolute => Some(self.time_of_day(&shown, look)),
         };

@@ -71,6 +71,23 @@ fn a_log_opens_at_its_end_and_every_toggle_shows() {
 }
 
 #[test]
+fn a_filter_that_nothing_matches_shows_nothing() {
+    let (_directory, mut view) = view(b"alpha\nbeta\n", false);
+    view.act(Action::Filter);
+    typed(&mut view, "gamma");
+    let screen = shown(&mut view, (60, 6));
+    assert!(!screen.contains("alpha") && !screen.contains("beta"), "{screen}");
+}
+
+#[test]
+fn a_file_that_has_neither_steps_nor_times_leaves_no_room_for_them() {
+    let (_directory, mut plain) = view(b"alpha\n", false);
+    assert!(shown(&mut plain, (60, 4)).contains("\u{2503} alpha"));
+    let (_directory, mut of_a_build) = view(&of_a_build(), false);
+    assert!(shown(&mut of_a_build, (60, 4)).contains("#3"));
+}
+
+#[test]
 fn following_goes_on_as_the_log_grows_and_stops_when_somebody_scrolls_up() {
     let (directory, mut view) = view(b"first\n", true);
     let mut file = std::fs::OpenOptions::new().append(true).open(directory.path().join("log")).unwrap();

@@ -4,12 +4,13 @@ use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Paragraph, Widget, Wrap};
+use ratatui::widgets::{Paragraph, Widget};
 
 use super::Outcome;
 use crate::tui::look::Look;
 use crate::tui::notice::{Level, Notice};
 use crate::tui::theme::Role;
+use crate::tui::widget::wrap::wrap;
 
 /// The list of messages.
 #[derive(Debug, Default)]
@@ -59,7 +60,8 @@ impl Messages {
         if lines.is_empty() {
             lines.push(Line::styled(look.text("messages.none"), look.style(Role::Muted)));
         }
+        let lines = wrap(lines, usize::from(inner.width));
         self.offset = self.offset.min(u16::try_from(lines.len().saturating_sub(1)).unwrap_or(u16::MAX));
-        Paragraph::new(lines).wrap(Wrap { trim: false }).scroll((self.offset, 0)).render(inner, buf);
+        Paragraph::new(lines).scroll((self.offset, 0)).render(inner, buf);
     }
 }

@@ -12,23 +12,18 @@ use crate::tui::place::Pane;
 
 impl App {
     pub(super) fn news(&mut self, news: News) -> Vec<Effect> {
-        let back = matches!(self.data.link, Link::Lost(_));
         let problems = news.status.problems.clone();
         let known = self.data.status.as_ref().map(|status| status.problems.clone()).unwrap_or_default();
         let were_down = down(&self.data);
-        let learnt = self.data.learn(news);
-        // What is wrong with a builder is told once, with what mends it, and stays in its details.
-        for (name, reason) in down(&self.data).into_iter().filter(|builder| !were_down.contains(builder)) {
-            self.complain(format!("{name}: {reason}"));
-        }
-        if back {
+        if let Link::Lost(reason) = &self.data.link {
+            self.notices.settle(&self.lost(reason));
             let text = self.text("notice.pool_back");
             self.say(text);
         }
-        // A file that can't be taken over is told once, and stays in the header until it is mended.
-        for problem in problems.into_iter().filter(|problem| !known.contains(problem)) {
-            self.complain(problem);
-        }
+        let learnt = self.data.learn(news);
+        // What is wrong with a builder or a file is told once, and stays in its details or in the header until it is mended.
+        self.tell_changes(&were_down, &down(&self.data));
+        self.tell_changes(&known, &problems);
         self.expect_starts();
         let mut effects = Vec::new();
         if learnt.settings {
@@ -48,12 +43,28 @@ impl App {
     }
 
     pub(super) fn pool_lost(&mut self, reason: String) -> Vec<Effect> {
-        if self.data.link == Link::Connected {
-            let text = t!("notice.pool_lost", locale = self.manners.lang.code(), reason = reason);
-            self.complain(text);
+        match self.data.link {
+            Link::Connected => self.complain(self.lost(&reason)),
+            Link::Connecting => {}
+            Link::Lost(_) => return Vec::new(),
         }
         self.data.link = Link::Lost(reason);
         Vec::new()
+    }
+
+    fn lost(&self, reason: &str) -> String {
+        let reason = self.translated(reason);
+        t!("notice.pool_lost", locale = self.manners.lang.code(), reason = reason).into_owned()
+    }
+
+    /// Tells what is wrong since, and takes down what is no more.
+    fn tell_changes(&mut self, before: &[String], now: &[String]) {
+        for mended in before.iter().filter(|problem| !now.contains(problem)) {
+            self.notices.settle(&self.translated(mended));
+        }
+        for new in now.iter().filter(|problem| !before.contains(problem)) {
+            self.complain(new.clone());
+        }
     }
 
     /// A build's record became final: its tags may have moved, and somebody may want to know.
@@ -143,8 +154,8 @@ impl App {
 }
 
 /// The builders that are down, and why.
-fn down(data: &crate::tui::data::Data) -> Vec<(String, String)> {
+fn down(data: &crate::tui::data::Data) -> Vec<String> {
     let builders = data.status.iter().flat_map(|status| &status.builders);
     let down = builders.filter(|builder| builder.state == "down");
-    down.map(|builder| (builder.name.clone(), builder.reason.clone())).collect()
+    down.map(|builder| format!("{}: {}", builder.name, builder.reason)).collect()
 }

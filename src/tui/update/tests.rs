@@ -11,6 +11,7 @@ use crate::tui::app::App;
 use crate::tui::data::{BuildRow, Link};
 use crate::tui::effect::{Effect, Purpose};
 use crate::tui::event::Event;
+use crate::tui::modal::Modal;
 use crate::tui::place::Pane;
 use crate::tui::testing::{app, configured, news, now};
 
@@ -145,6 +146,52 @@ fn a_pool_that_went_away_is_told_once_and_its_return_too() {
     app.update(Event::News(Box::new(news(Vec::new(), Vec::new()))), now());
     assert_eq!(app.data.link, Link::Connected);
     assert_eq!(app.notices.all.len(), 2);
+    let up: Vec<&str> = app.notices.up(now()).iter().map(|notice| notice.text.as_str()).collect();
+    assert_eq!(up, ["the pool is back"]);
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_up_until_the_file_is_mended() {
+    let mut app = with_builds();
+    let mut broken = news(Vec::new(), Vec::new());
+    broken.status.problems = vec!["namespaces/acme.toml:1:1: not TOML".into()];
+    app.update(Event::News(Box::new(broken)), now());
+    assert!(app.notices.up(now())[0].text.contains("not TOML"));
+    app.update(Event::News(Box::new(news(Vec::new(), Vec::new()))), now());
+    assert!(app.notices.up(now()).is_empty());
+}
+
+#[test]
+fn a_new_repositorys_form_begins_at_its_name() {
+    let mut app = with_builds();
+    press(&mut app, "1j2aweb");
+    let Some(Modal::Form(form)) = &app.modal else { panic!("no form") };
+    let name = form.pages[0].fields.iter().find(|field| field.key == "name").unwrap();
+    assert_eq!(name.content(), "web");
+}
+
+#[test]
+fn what_will_be_written_is_scrolled_and_the_key_that_brought_it_up_writes_it() {
+    let mut app = with_builds();
+    press(&mut app, "1anew");
+    let f2 = || Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE));
+    assert!(matches!(app.update(f2(), now())[..], [Effect::PreviewToml(_)]));
+    let diff = (0..40).map(|n| format!("+line {n}\n")).collect();
+    app.update(Event::Diff(Ok(diff)), now());
+    let shown = |app: &mut App| crate::tui::testing::screen((60, 15), |frame| crate::tui::view::draw(app, frame));
+    assert!(shown(&mut app).contains("line 0"));
+    press(&mut app, "jjj");
+    let screen = shown(&mut app);
+    assert!(!screen.contains("line 0") && screen.contains("line 10"), "{screen}");
+    assert!(matches!(app.update(f2(), now())[..], [Effect::Ask { purpose: Purpose::Form, .. }]));
+}
+
+#[test]
+fn who_leaves_while_builds_run_is_told_that_they_go_on() {
+    let mut app = with_builds();
+    assert_eq!(app.farewell(), None);
+    app.update(Event::News(Box::new(news(vec![build(4, BuildState::Running)], Vec::new()))), now());
+    assert_eq!(app.farewell().unwrap(), "slipway: builds that go on: 1; `slipway` shows them again");
 }
 
 #[test]

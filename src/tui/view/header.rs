@@ -9,6 +9,7 @@ use rust_i18n::t;
 use crate::domain::build::BuildState;
 use crate::tui::app::App;
 use crate::tui::data::Link;
+use crate::tui::keymap::Action;
 use crate::tui::place::Pane;
 use crate::tui::theme::Role;
 use crate::tui::widget::text::{fit, fit_middle, width};
@@ -59,6 +60,8 @@ fn pool(app: &App, columns: u16) -> Line<'static> {
         add(t!("header.reading", locale = lang, n = app.data.unread).into_owned(), Role::Muted);
     }
     match (&app.data.link, &app.data.status) {
+        // Nobody asks the pool for a mere log.
+        _ if app.single => {}
         (Link::Lost(_), _) => add(app.text("header.lost"), Role::StatusFail),
         (Link::Connecting, _) | (Link::Connected, None) => add(app.text("header.connecting"), Role::StatusWait),
         (Link::Connected, Some(status)) => {
@@ -70,7 +73,8 @@ fn pool(app: &App, columns: u16) -> Line<'static> {
                 add(t!("header.queued", locale = lang, n = waiting).into_owned(), Role::StatusWait);
             }
             if !status.problems.is_empty() {
-                let text = t!("header.problems", locale = lang, n = status.problems.len()).into_owned();
+                let (n, key) = (status.problems.len(), look.key(Action::Messages));
+                let text = t!("header.problems", locale = lang, n = n, key = key).into_owned();
                 add(text, Role::StatusFail);
             }
             let down = status.builders.iter().find(|builder| builder.state != "ready");
@@ -92,18 +96,30 @@ fn pool(app: &App, columns: u16) -> Line<'static> {
     Line::from(spans)
 }
 
-/// The panes' names, the shown one marked by brackets; only numbers where there is no room for names.
+/// The panes' names, the shown one marked by brackets; where there is no room for all of them, of those around it, and of the
+/// others their numbers.
 fn tabs(app: &App, buf: &mut Buffer) {
     let look = app.look();
     let area = app.areas.tabs;
     let names: Vec<String> = Pane::ALL.iter().map(|pane| look.text(pane.text_key()).into_owned()).collect();
-    let all: usize = names.iter().map(|name| width(name) + 5).sum();
+    // A number between two blanks, and a blank after it.
+    let mut room = usize::from(area.width).saturating_sub(Pane::ALL.len() * 4);
+    let focus = Pane::ALL.iter().position(|pane| *pane == app.focus).unwrap_or_default();
+    let mut nearest: Vec<usize> = (0..Pane::ALL.len()).collect();
+    nearest.sort_by_key(|index| index.abs_diff(focus));
+    let fits = |index: &usize| {
+        let wide = width(&names[*index]) + 1;
+        let fits = wide <= room;
+        room = room.saturating_sub(if fits { wide } else { room });
+        fits
+    };
+    let named: Vec<usize> = nearest.into_iter().filter(fits).collect();
     let mut spans = Vec::new();
-    for (pane, name) in Pane::ALL.into_iter().zip(names) {
+    for (index, (pane, name)) in Pane::ALL.into_iter().zip(&names).enumerate() {
         let shown = pane == app.focus;
-        let label = match (all <= usize::from(area.width), shown) {
-            (false, false) => pane.number().to_string(),
-            _ => format!("{} {name}", pane.number()),
+        let label = match named.contains(&index) {
+            false => pane.number().to_string(),
+            true => format!("{} {name}", pane.number()),
         };
         let (text, role) =
             if shown { (format!("[{label}]"), Role::TitleFocus) } else { (format!(" {label} "), Role::Title) };

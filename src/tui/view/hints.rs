@@ -74,7 +74,9 @@ pub(super) fn draw(app: &App, buf: &mut Buffer) {
     let Some(help) = hint(Action::Help) else { return };
     let mut room = usize::from(area.width).saturating_sub(width(&help.0) + width(&help.1) + 2);
     let mut shown = Vec::new();
-    for hint in wanted(app.focus).iter().filter_map(|action| hint(*action)) {
+    // What a mere log has no use for is not shown; what only can't be done now is, in grey.
+    let fits = |action: &&Action| !app.single || app.forbidden(**action).is_none();
+    for hint in wanted(app.focus).iter().filter(fits).filter_map(|action| hint(*action)) {
         let wide = width(&hint.0) + width(&hint.1) + 3;
         if wide > room {
             break;

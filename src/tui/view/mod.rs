@@ -10,7 +10,8 @@ mod notices;
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
-use ratatui::widgets::{Clear, Paragraph, Widget, Wrap};
+use ratatui::text::Line;
+use ratatui::widgets::{Clear, Paragraph, Widget};
 
 pub(crate) use cells::{role_of, role_of_verdict};
 pub use layout::Areas;
@@ -21,6 +22,7 @@ use super::place::Pane;
 use super::theme::Role;
 use super::widget::pane::PaneBlock;
 use crate::domain::build::BuildState;
+use crate::tui::widget::wrap::wrap;
 
 /// Draws everything, and keeps where it is.
 pub fn draw(app: &mut App, frame: &mut Frame) {
@@ -103,13 +105,14 @@ fn no_log(app: &App, frame: &mut Frame, area: Rect, focused: bool) {
         }
         None => app.text("empty.log"),
     };
-    Paragraph::new(text).style(look.style(Role::Muted)).wrap(Wrap { trim: false }).render(inner, frame.buffer_mut());
+    let rows = wrap(text.lines().map(Line::raw), usize::from(inner.width));
+    Paragraph::new(rows).style(look.style(Role::Muted)).render(inner, frame.buffer_mut());
 }
 
 fn too_small(app: &App, frame: &mut Frame, area: Rect) {
     let text = rust_i18n::t!("small", locale = app.manners.lang.code(), width = area.width, height = area.height);
     frame.render_widget(Clear, area);
-    frame.render_widget(Paragraph::new(text.into_owned()).wrap(Wrap { trim: true }), area);
+    frame.render_widget(Paragraph::new(wrap([Line::raw(text)], usize::from(area.width))), area);
 }
 
 /// The terminal's title: among many terminals, what to look at.

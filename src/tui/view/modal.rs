@@ -3,7 +3,7 @@
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Clear, Paragraph, Widget, Wrap};
+use ratatui::widgets::{Block, Clear, Paragraph, Widget};
 
 use rust_i18n::t;
 
@@ -13,6 +13,7 @@ use crate::tui::modal::{CopyItem, Modal};
 use crate::tui::theme::Role;
 use crate::tui::widget::pane::borders;
 use crate::tui::widget::text::{fit, width};
+use crate::tui::widget::wrap::wrap;
 
 /// Draws it over everything else; where the cursor belongs.
 pub(super) fn draw(app: &mut App, frame: &mut Frame) -> Option<Position> {
@@ -115,9 +116,9 @@ fn popup(screen: Rect, title: &str, lines: Vec<Line>, buf: &mut ratatui::buffer:
     let most = usize::from(screen.width.saturating_sub(4)).max(1);
     let widest = lines.iter().map(Line::width).max().unwrap_or(0).max(width(title) + 2);
     let inner = widest.min(most);
-    let rows: usize = lines.iter().map(|line| line.width().div_ceil(inner.max(1)).max(1)).sum();
+    let lines = wrap(lines, inner);
     let width = u16::try_from(inner + 4).unwrap_or(screen.width).min(screen.width);
-    let height = u16::try_from(rows + 2).unwrap_or(screen.height).min(screen.height);
+    let height = u16::try_from(lines.len() + 2).unwrap_or(screen.height).min(screen.height);
     let area =
         Rect { x: screen.x + (screen.width - width) / 2, y: screen.y + (screen.height - height) / 2, width, height };
     Clear.render(area, buf);
@@ -129,5 +130,5 @@ fn popup(screen: Rect, title: &str, lines: Vec<Line>, buf: &mut ratatui::buffer:
         .padding(ratatui::widgets::Padding::horizontal(1));
     let inside = block.inner(area);
     block.render(area, buf);
-    Paragraph::new(lines).wrap(Wrap { trim: false }).render(inside, buf);
+    Paragraph::new(lines).render(inside, buf);
 }

@@ -2,13 +2,15 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::widgets::{Block, Clear, Paragraph, Widget, Wrap};
+use ratatui::text::Line;
+use ratatui::widgets::{Block, Clear, Paragraph, Widget};
 
 use crate::tui::app::App;
 use crate::tui::notice::Level;
 use crate::tui::theme::Role;
 use crate::tui::widget::pane::borders;
 use crate::tui::widget::text::width;
+use crate::tui::widget::wrap::wrap;
 
 /// A message is at most this wide; longer ones wrap.
 const WIDEST: usize = 72;
@@ -23,12 +25,9 @@ pub(super) fn draw(app: &App, buf: &mut Buffer) {
     let mut bottom = screen.y;
     for notice in app.notices.up(app.now).into_iter().rev() {
         let most = usize::from(screen.width.saturating_sub(4)).clamp(1, WIDEST);
-        let lines: Vec<&str> = notice.text.lines().collect();
-        let inner = lines.iter().map(|line| width(line)).max().unwrap_or(0).clamp(1, most);
-        let rows: usize = lines.iter().map(|line| width(line).div_ceil(inner).max(1)).sum();
-        // A word more than fits breaks earlier than a count of columns says.
-        let rows = if rows > 1 { rows + 1 } else { rows };
-        let height = u16::try_from(rows).unwrap_or(HIGHEST).min(HIGHEST) + 2;
+        let inner = notice.text.lines().map(width).max().unwrap_or(0).clamp(1, most);
+        let rows = wrap(notice.text.lines().map(Line::raw), inner);
+        let height = u16::try_from(rows.len()).unwrap_or(HIGHEST).clamp(1, HIGHEST) + 2;
         if bottom < top + height {
             break;
         }
@@ -44,6 +43,6 @@ pub(super) fn draw(app: &App, buf: &mut Buffer) {
         let block = Block::bordered().border_set(borders(&look, false)).border_style(look.style(role));
         let inside = block.inner(area);
         block.render(area, buf);
-        Paragraph::new(notice.text.as_str()).style(look.style(role)).wrap(Wrap { trim: false }).render(inside, buf);
+        Paragraph::new(rows).style(look.style(role)).render(inside, buf);
     }
 }

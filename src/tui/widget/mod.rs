@@ -4,3 +4,4 @@ pub mod input;
 pub mod pane;
 pub mod table;
 pub mod text;
+pub mod wrap;

@@ -4,9 +4,10 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Paragraph, Widget, Wrap};
+use ratatui::widgets::{Paragraph, Widget};
 
 use super::text::{fit, fit_middle, printable, width};
+use super::wrap::wrap;
 use crate::tui::look::Look;
 use crate::tui::theme::Role;
 
@@ -93,8 +94,8 @@ impl<'a> Table<'a> {
         row: impl Fn(usize) -> Vec<Span<'static>>,
     ) -> Rect {
         if count == 0 {
-            let text = Paragraph::new(self.empty).style(look.style(Role::Muted)).wrap(Wrap { trim: true });
-            text.render(area, buf);
+            let rows = wrap([Line::raw(self.empty)], usize::from(area.width));
+            Paragraph::new(rows).style(look.style(Role::Muted)).render(area, buf);
             return area;
         }
         let header = u16::from(self.header).min(area.height);

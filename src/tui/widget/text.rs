@@ -57,28 +57,6 @@ pub fn pad(text: &str, columns: usize) -> String {
     format!("{text}{}", " ".repeat(columns.saturating_sub(text.width())))
 }
 
-/// How many rows a text takes where it is wrapped at blanks, and words that are wider than a row anywhere.
-pub fn wrapped_rows(text: &str, columns: usize) -> usize {
-    let columns = columns.max(1);
-    let (mut rows, mut taken) = (1, 0);
-    for word in text.split_whitespace() {
-        let wide = word.width();
-        let needed = if taken == 0 { wide } else { taken + 1 + wide };
-        if needed <= columns {
-            taken = needed;
-            continue;
-        }
-        if taken > 0 {
-            rows += 1;
-        }
-        // A wide character that does not fit into the last column leaves it free.
-        let room = if wide > columns { columns.max(2) - 1 } else { columns };
-        rows += wide.saturating_sub(1) / room;
-        taken = (wide - 1) % room + 1;
-    }
-    rows
-}
-
 /// As much of a text's beginning as fits.
 fn head(text: &str, columns: usize) -> &str {
     let mut taken = 0;
@@ -146,9 +124,6 @@ pub fn bytes(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ratatui::buffer::Buffer;
-    use ratatui::layout::Rect;
-    use ratatui::widgets::{Paragraph, Widget, Wrap};
 
     use super::*;
 
@@ -168,25 +143,6 @@ mod tests {
         assert_eq!(fit_middle("命名空间/镜像仓库", 9), "命名~仓库");
         for columns in 0..40 {
             assert!(width(&fit_middle("命名空间/镜像仓库/更多", columns)) <= columns);
-        }
-    }
-
-    #[test]
-    fn a_wrapped_text_is_given_all_the_rows_that_it_takes() {
-        assert_eq!(
-            ["", "a", "four four", "four fours", "fourteen and"].map(|text| wrapped_rows(text, 9)),
-            [1, 1, 1, 2, 2]
-        );
-        assert_eq!([4, 5, 9, 40].map(|columns| wrapped_rows("一段没有空格的文字", columns)), [6, 5, 3, 1]);
-        let texts =
-            ["cron \"0 3 * * *\"：它没有五个字段 and more of it", "one long: 一段没有空格的文字 ~~", "a b c d e f g h"];
-        for (columns, text) in (2..50).flat_map(|columns| texts.map(|text| (columns, text))) {
-            let area = Rect { x: 0, y: 0, width: columns, height: 60 };
-            let mut buf = Buffer::empty(area);
-            Paragraph::new(text).wrap(Wrap { trim: true }).render(area, &mut buf);
-            let taken = (0..60).rev().find(|y| (0..columns).any(|x| buf[(x, *y)].symbol() != " ")).map_or(0, |y| y + 1);
-            let given = wrapped_rows(text, usize::from(columns));
-            assert!(given >= usize::from(taken), "{given} of {taken} rows in {columns} columns for {text:?}");
         }
     }
 
