@@ -156,12 +156,11 @@ fn rule(app: &App, look: &Look, columns: usize) -> Vec<Line<'static>> {
     let Some((path, rule)) = app.rule_in_question() else { return nothing(look) };
     let mut fields = Fields::new(look);
     rule_fields(rule, &mut fields);
-    fields.add(
-        "paused",
-        app.data.paused(&path, &rule.name).map_or_else(String::new, |paused| look.say(&paused.to_string())),
-    );
     let now = rule.build_now_ref().map_or_else(|error| look.say(&error.reason), |_| look.text("form.yes").into_owned());
     fields.add("build_now", now);
+    if let Some(paused) = app.data.paused(&path, &rule.name) {
+        fields.spans("paused", vec![Span::styled(look.say(&paused.to_string()), look.style(Role::StatusWarn))]);
+    }
     let rows: Vec<&BuildRow> =
         app.data.builds.values().rev().filter(|row| row.path == path && row.rule == rule.name).take(LAST).collect();
     let mut lines = fields.lines();
