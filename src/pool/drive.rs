@@ -238,7 +238,7 @@ async fn close(pool: &Arc<Pool>, mut build: Build, state: BuildState, reason: St
     write_record(pool, &build).await;
     notify::close(pool, &build).await;
     tracing::info!("build {} of {} {}: {}", build.id, build.path(), build.state, build.reason);
-    pool.past.learn(&build);
+    pool.triggers.past.learn(&build);
     let entry = {
         let mut state = pool.state();
         if build.state == BuildState::Succeeded {

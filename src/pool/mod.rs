@@ -2,7 +2,6 @@
 //!
 //! One pool for each home, held by a lock. It owns every write of state; builds outlive it, because their runners do.
 
-mod base_images;
 mod builders;
 pub mod client;
 mod conclude;
@@ -10,24 +9,17 @@ mod drive;
 mod enqueue;
 mod entities;
 mod examine;
-mod facts;
-mod hooks;
 mod launch;
 mod managed;
 mod news;
 mod notify;
-mod past;
 mod platforms;
 mod retention;
 mod run;
 pub mod schedule;
-mod scheduled;
 mod server;
-mod settling;
-mod sight;
 mod state;
-mod unchanged;
-mod watching;
+mod trigger;
 
 pub use managed::is_rootless;
 pub use run::{PoolError, run};

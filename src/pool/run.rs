@@ -11,14 +11,12 @@ use chrono::Utc;
 use rustix::fs::FlockOperation;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::Notify;
 
-use super::past::Past;
 use super::schedule::{Decision, schedule};
 use super::state::{Pool, State};
-use super::{
-    base_images, builders, enqueue, entities, facts, hooks, notify, past, retention, scheduled, server, watching,
-};
+use super::trigger::{self, Triggers};
+use super::{builders, enqueue, entities, notify, retention, server};
 use crate::buildkit::daemon::in_use;
 use crate::domain::build::{BuildId, BuildState};
 use crate::domain::config::ByteSize;
@@ -94,14 +92,11 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
             blocked: None,
             webhooks: None,
             watch_problems: std::collections::BTreeMap::new(),
-            newest_push: std::collections::BTreeMap::new(),
-            looking: std::collections::BTreeMap::new(),
             untold: std::collections::BTreeMap::new(),
         }),
         admission: tokio::sync::Mutex::new(()),
         edits: tokio::sync::Mutex::new(()),
-        past: Past::default(),
-        looks: Semaphore::new(facts::AT_ONCE),
+        triggers: Triggers::default(),
         woken: Notify::new(),
         changes: tokio::sync::watch::Sender::new(0),
         outgoing: notify::Outgoing::of_earlier(&home),
@@ -116,7 +111,7 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
         tracing::warn!("{error}");
     }
     let finished = listing.ids.difference(&listing.open).copied().collect();
-    tokio::spawn(past::read(pool.clone(), finished));
+    let triggers = trigger::begin(&pool, finished);
     take_over(&pool, listing.open).await;
     builders::follow_settings(&pool);
 
@@ -124,17 +119,10 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
     let edits = tokio::spawn(follow_edits(pool.clone(), edits));
     let keeper = tokio::spawn(keep(pool.clone()));
     let scheduler = tokio::spawn(schedule_all(pool.clone()));
-    let (tell, told) = mpsc::channel(hooks::WAITING);
-    let hooks = tokio::spawn(hooks::listen(pool.clone(), tell));
-    let watcher = tokio::spawn(watching::watch(pool.clone(), told));
-    let clocks = [tokio::spawn(scheduled::follow(pool.clone())), tokio::spawn(base_images::follow(pool.clone()))];
     let deliverer = tokio::spawn(notify::deliver(pool.clone()));
     wait_for_end(&pool).await;
-    clocks.iter().for_each(tokio::task::JoinHandle::abort);
     scheduler.abort();
-    hooks.abort();
-    // It keeps what it has seen.
-    let _ = watcher.await;
+    triggers.end().await;
     let _ = deliverer.await;
     edits.abort();
     keeper.abort();
@@ -199,7 +187,7 @@ async fn take_over(pool: &Arc<Pool>, open: std::collections::BTreeSet<BuildId>) 
         };
         if build.state.is_final() {
             notify::close(pool, &build).await;
-            pool.past.learn(&build);
+            pool.triggers.past.learn(&build);
             continue;
         }
         let runner = builds::load_if_there::<ProcessId>(&directory.join(builds::RUNNER)).ok().flatten();

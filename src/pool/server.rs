@@ -119,7 +119,7 @@ pub(super) fn status(pool: &Pool) -> PoolStatus {
         limit: state.limit(),
         builders: builders::statuses(&state),
         webhooks: state.webhooks.clone(),
-        paused: pool.past.paused_rules(&state.settings),
+        paused: pool.triggers.past.paused_rules(&state.settings),
         problems: state
             .settings
             .problems

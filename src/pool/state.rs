@@ -4,22 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::builders::BuilderRuntime;
 use super::news::Written;
 use super::notify::Outgoing;
-use super::past::Past;
 use super::schedule::{BuilderView, Decision, PoolView, Waiting};
+use super::trigger::Triggers;
 use crate::access::registries::{self, RegistriesError};
 use crate::domain::build::{Build, BuildId, BuildState, CancelRequest};
 use crate::domain::builder::labels_asked;
-use crate::domain::journal::PushId;
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
 use crate::domain::outbox::Receiver;
 use crate::domain::platform::Platform;
-use crate::domain::push::Ref;
 use crate::registry::Target;
 use crate::store::Home;
 use crate::store::settings::Settings;
@@ -33,10 +31,8 @@ pub(super) struct Pool {
     pub admission: tokio::sync::Mutex<()>,
     /// Held while settings are changed or read again: each change is made to what the one before left.
     pub edits: tokio::sync::Mutex<()>,
-    /// What past builds say of the next ones.
-    pub past: Past,
-    /// So many sources are asked at once what a push changes.
-    pub looks: Semaphore,
+    /// What decides what is built by itself.
+    pub triggers: Triggers,
     /// Something happened that may let a build start.
     pub woken: Notify,
     /// Something that clients may want to know of changed; how often so far.
@@ -60,10 +56,6 @@ pub(super) struct State {
     pub builders: BTreeMap<String, BuilderRuntime>,
     /// The sources that can't be watched now, and why.
     pub watch_problems: BTreeMap<String, String>,
-    /// The newest push of each ref that was recorded.
-    pub newest_push: BTreeMap<(RepositoryPath, Ref), PushId>,
-    /// Held while the commits of a repository's source are looked at: they are kept in one place.
-    pub looking: BTreeMap<RepositoryPath, Arc<tokio::sync::Mutex<()>>>,
     /// Who can't be told of builds, of which repository ("": of all), and why.
     pub untold: BTreeMap<(Receiver, String), String>,
     /// Where webhooks are taken.
@@ -124,6 +116,23 @@ impl Pool {
     /// Something that clients may want to know of changed.
     pub(super) fn tell_watchers(&self) {
         self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// Tells the clients what of that name can't be done now and why, or that it can again.
+    pub(super) fn tell_problem(&self, name: &str, problem: Option<String>) {
+        let changed = {
+            let mut state = self.state();
+            if let Some(problem) = &problem {
+                tracing::warn!("{problem}");
+            }
+            match problem {
+                Some(problem) => state.watch_problems.insert(name.to_owned(), problem).is_none(),
+                None => state.watch_problems.remove(name).is_some(),
+            }
+        };
+        if changed {
+            self.tell_watchers();
+        }
     }
 
     /// Waits until the pool is told to end.

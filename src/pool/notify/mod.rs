@@ -206,7 +206,7 @@ fn messages(
 /// Whether a rule is paused because of a build.
 async fn pauses(pool: &Arc<Pool>, build: &Build) -> bool {
     let path = build.path();
-    let before = pool.past.of(&path, &build.rule.name).await;
+    let before = pool.triggers.past.of(&path, &build.rule.name).await;
     let settings = &pool.state().settings;
     let rule = settings.repositories.get(&path).and_then(|repository| repository.rule(&build.rule.name));
     rule.is_some_and(|rule| before.is_paused_by(build, rule, settings.config.pool.pause_after))

@@ -8,8 +8,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::state::Pool;
-use super::{enqueue, watching};
 use crate::access::sources;
 use crate::domain::build::Trigger;
 use crate::domain::name::RepositoryPath;
@@ -17,6 +15,8 @@ use crate::domain::push::{Push, Ref};
 use crate::domain::repository::Source;
 use crate::domain::rule::Rule;
 use crate::domain::schedule::Schedule;
+use crate::pool::enqueue;
+use crate::pool::state::Pool;
 use crate::protocol::{Error, ErrorKind};
 use crate::store::settings::Settings;
 
@@ -99,7 +99,7 @@ async fn take_over(pool: &Pool, settings: &Settings, awaited: &mut BTreeMap<Name
             let since = match awaited.remove(&name) {
                 Some(known) if known.schedule == *schedule => known.since,
                 Some(_) => now,
-                None => pool.past.of(path, &rule.name).await.scheduled().unwrap_or(now),
+                None => pool.triggers.past.of(path, &rule.name).await.scheduled().unwrap_or(now),
             };
             wanted.insert(name, Awaited { schedule: schedule.clone(), since });
         }
@@ -113,19 +113,21 @@ async fn build(pool: Arc<Pool>, path: RepositoryPath, rule: String, time: DateTi
     let mut wait = ASK_AGAIN.0;
     loop {
         let Some((source, rule, settings)) = find(&pool, &path, &rule) else { return };
-        if let Some(failures) = pool.past.of(&path, &rule.name).await.paused(&rule, settings.config.pool.pause_after) {
+        if let Some(failures) =
+            pool.triggers.past.of(&path, &rule.name).await.paused(&rule, settings.config.pool.pause_after)
+        {
             tracing::info!("{problem}: it failed {failures} times in a row and is paused");
             return;
         }
         match queue(&pool, &path, &source, &rule, &settings, time).await {
-            Ok(()) => return watching::tell_problem(&pool, &problem, None),
+            Ok(()) => return pool.tell_problem(&problem, None),
             Err(error) => {
                 let lasts = matches!(error.kind, ErrorKind::Failed | ErrorKind::Unreachable);
                 let again = (Utc::now() + wait).min(DateTime::<Utc>::MAX_UTC);
                 let next = rule.schedule.as_ref().and_then(|schedule| schedule.next(time).ok());
                 let goes_on = lasts && next.is_none_or(|next| again < next);
                 let then = if goes_on { "it is tried again" } else { "it is not built this time" };
-                watching::tell_problem(&pool, &problem, Some(format!("{problem}: {error}; {then}")));
+                pool.tell_problem(&problem, Some(format!("{problem}: {error}; {then}")));
                 if !goes_on {
                     return;
                 }

@@ -13,10 +13,10 @@ use tokio::task::JoinSet;
 
 use super::hooks;
 use super::sight::{Lately, Memory, Told};
-use super::state::Pool;
 use super::unchanged::{Condition, Connectors};
 use crate::domain::name::RepositoryPath;
 use crate::domain::repository::Source;
+use crate::pool::state::Pool;
 use crate::protocol::Error;
 use crate::source::refs::Refs;
 use crate::store::pushes;
@@ -63,7 +63,7 @@ pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryP
         Err(error) => {
             // To begin anew would take every ref for seen: pushes that came meanwhile would be lost without a word.
             let text = format!("sources are not watched: {error}; mend it, and start the pool again");
-            return tell_problem(&pool, "watch.toml", Some(text));
+            return pool.tell_problem("watch.toml", Some(text));
         }
     };
     let mut memory = Memory::new(pool.home.clone(), watched, &ids);
@@ -149,7 +149,7 @@ pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryP
                     Ok(refs) => {
                         turn.failures = 0;
                         turn.due = Instant::now() + interval;
-                        tell_problem(&pool, &path.to_string(), None);
+                        pool.tell_problem(&path.to_string(), None);
                         let kept = match refs {
                             Some(refs) => memory.take(&pool, &path, &source, &refs, &mut turn.lately).await,
                             None => true,
@@ -162,7 +162,7 @@ pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryP
                         turn.failures += 1;
                         turn.due = Instant::now() + wait;
                         let text = format!("{path} is not watched: {}; it is asked again in {} s", error.message, wait.as_secs());
-                        tell_problem(&pool, &path.to_string(), Some(text));
+                        pool.tell_problem(&path.to_string(), Some(text));
                     }
                 }
             }
@@ -250,23 +250,6 @@ fn follow(pool: &Pool, settings: &Settings, turns: &mut BTreeMap<RepositoryPath,
         memory.changed();
     }
     pool.state().watch_problems.retain(|name, _| name == hooks::NAME || names.contains(name));
-}
-
-/// Tells the clients what can't be watched, or that it can again.
-pub(super) fn tell_problem(pool: &Pool, name: &str, problem: Option<String>) {
-    let changed = {
-        let mut state = pool.state();
-        if let Some(problem) = &problem {
-            tracing::warn!("{problem}");
-        }
-        match problem {
-            Some(problem) => state.watch_problems.insert(name.to_owned(), problem).is_none(),
-            None => state.watch_problems.remove(name).is_some(),
-        }
-    };
-    if changed {
-        pool.tell_watchers();
-    }
 }
 
 #[cfg(test)]

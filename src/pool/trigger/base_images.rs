@@ -6,8 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::state::Pool;
-use super::{enqueue, watching};
 use crate::access::registries;
 use crate::buildctl::job::StepsFile;
 use crate::domain::base_image::{BaseImage, base_images};
@@ -15,6 +13,8 @@ use crate::domain::build::{Build, BuildId, Trigger};
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::{Push, Ref};
 use crate::domain::rule::Rule;
+use crate::pool::enqueue;
+use crate::pool::state::Pool;
 use crate::store::settings::Settings;
 use crate::store::{builds, pushes};
 
@@ -65,7 +65,7 @@ async fn look(pool: &Arc<Pool>) {
     let mut followed = Vec::new();
     for (path, repository) in settings.repositories.iter().filter(|(_, repository)| repository.build.auto) {
         for rule in repository.rules.iter().filter(|rule| rule.auto && rule.follow_base_images) {
-            let history = pool.past.of(path, &rule.name).await;
+            let history = pool.triggers.past.of(path, &rule.name).await;
             if history.paused(rule, settings.config.pool.pause_after).is_some() {
                 continue;
             }
@@ -92,15 +92,11 @@ async fn look(pool: &Arc<Pool>) {
         .await;
         match digest {
             Ok(digest) => {
-                watching::tell_problem(pool, &problem, None);
+                pool.tell_problem(&problem, None);
                 now.extend(digest.map(|digest| (image.to_string(), digest)));
             }
             Err(error) => {
-                watching::tell_problem(
-                    pool,
-                    &problem,
-                    Some(format!("{problem} can't be followed: {error}; it is tried again")),
-                );
+                pool.tell_problem(&problem, Some(format!("{problem} can't be followed: {error}; it is tried again")));
             }
         }
     }

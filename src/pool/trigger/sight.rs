@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use super::settling;
-use super::state::Pool;
 use crate::domain::commit_message::subject;
 use crate::domain::journal::{Moved, Origin, PushId, PushRecord, caught_up, follows, moved};
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::{CommitId, Ref};
 use crate::domain::repository::Source;
+use crate::pool::state::Pool;
 use crate::source::refs::Refs;
 use crate::source::webhook::Pushed;
 use crate::store::Home;
@@ -199,7 +199,7 @@ impl Memory {
         // Before anything is built: a pool that is killed now must not see the same pushes again.
         self.keep().await;
         for push in &written {
-            pool.state().newest_push.insert((path.clone(), push.reference.clone()), push.id);
+            pool.triggers.recorded(push);
         }
         for push in written {
             tokio::spawn(settling::settle(pool.clone(), push));

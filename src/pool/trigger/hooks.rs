@@ -26,10 +26,9 @@ use tokio::task::JoinSet;
 use tokio_native_tls::{TlsAcceptor, native_tls};
 
 use super::sight::Told;
-use super::state::Pool;
-use super::watching::tell_problem;
 use crate::domain::config::WebhookConfig;
 use crate::domain::name::RepositoryPath;
+use crate::pool::state::Pool;
 use crate::source::SourceUrl;
 use crate::source::webhook::{Headers, Hook, HookError, Trust, read, verify};
 use crate::store::secrets::Secrets;
@@ -72,13 +71,13 @@ pub(super) async fn listen(pool: Arc<Pool>, tell: Tell) {
         let listening = async {
             match config.listen {
                 None => {
-                    tell_problem(&pool, NAME, None);
+                    pool.tell_problem(NAME, None);
                     std::future::pending().await
                 }
                 Some(address) => loop {
                     let Err(error) = serve(&pool, &tell, address, &config).await;
                     let text = format!("no webhooks are taken: cannot listen on {address}: {error}; it is tried again");
-                    tell_problem(&pool, NAME, Some(text));
+                    pool.tell_problem(NAME, Some(text));
                     tokio::time::sleep(LISTEN_AGAIN).await;
                 },
             }
@@ -105,7 +104,7 @@ async fn serve(
     let url = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });
     tracing::info!("webhooks are taken on {url}/PLATFORM");
     pool.state().webhooks = Some(url);
-    tell_problem(pool, NAME, None);
+    pool.tell_problem(NAME, None);
     let taker = Arc::new(Taker { pool: pool.clone(), tell: tell.clone(), played: Mutex::default() });
     let router = Router::new().route("/{platform}", post(take)).with_state(taker);
     let room = Arc::new(Semaphore::new(AT_ONCE));

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::state::Pool;
 use crate::access::sources;
 use crate::domain::changed_files::of_interest;
 use crate::domain::commit_message::{asks_for_no_build, subject};
@@ -11,12 +10,10 @@ use crate::domain::push::CommitId;
 use crate::domain::repository::Repository;
 use crate::domain::rule::Rule;
 use crate::domain::rule_history::{Past, RuleHistory};
+use crate::pool::state::Pool;
 use crate::protocol::Error;
 use crate::source::Commit;
 use crate::source::commits::Wanted;
-
-/// So many sources are asked at once: a tree may have to be fetched for it.
-pub(super) const AT_ONCE: usize = 8;
 
 /// What is known of a push.
 pub(super) struct Facts {
@@ -53,14 +50,10 @@ impl Facts {
             commit: push.commit.clone(),
             since,
         };
-        let (settings, looking) = {
-            let mut state = pool.state();
-            let looking = state.looking.entry(push.repository.clone()).or_default().clone();
-            (state.settings.clone(), looking)
-        };
-        let _alone = looking.lock().await;
+        let settings = pool.state().settings.clone();
+        let _alone = pool.triggers.alone_with(&push.repository).await;
         // It is never closed.
-        let _room = pool.looks.acquire().await;
+        let _room = pool.triggers.looks.acquire().await;
         match sources::look(&pool.home, &settings, source, wanted).await {
             Ok(Commit { message, changed }) => {
                 facts.subject = Some(subject(&message).to_owned());

@@ -7,13 +7,13 @@ use std::time::Duration;
 use chrono::Utc;
 
 use super::facts::Facts;
-use super::state::{Order, Pool};
-use super::{enqueue, entities};
 use crate::domain::build::{Build, BuildId, CancelRequest};
 use crate::domain::journal::{Answer, PushRecord, Verdict, refusal, superseded};
 use crate::domain::push::Push;
 use crate::domain::rule::{Rule, Supersede};
 use crate::domain::rule_history::RuleHistory;
+use crate::pool::state::{Order, Pool};
+use crate::pool::{enqueue, entities};
 use crate::protocol::{Error, ErrorKind, PausedRule, Reply};
 use crate::store::{builds, pushes};
 
@@ -34,7 +34,7 @@ pub(super) async fn settle(pool: Arc<Pool>, mut push: PushRecord) {
     let mut matching = Vec::new();
     for rule in repository.rules.iter().filter(|rule| !built.contains_key(&rule.name)) {
         if refusal(&repository, rule, &push.reference).is_none() {
-            matching.push((rule, pool.past.of(&push.repository, &rule.name).await));
+            matching.push((rule, pool.triggers.past.of(&push.repository, &rule.name).await));
         }
     }
     let facts = Facts::of(&pool, &push, &repository, &matching).await;
@@ -107,8 +107,7 @@ fn overtaken(pool: &Pool, push: &PushRecord, rule: &Rule) -> Option<(Verdict, St
     if rule.supersede == Supersede::Never {
         return None;
     }
-    let key = (push.repository.clone(), push.reference.clone());
-    let newest = pool.state().newest_push.get(&key).copied().filter(|newest| *newest > push.id)?;
+    let newest = pool.triggers.newest_push(&push.repository, &push.reference).filter(|newest| *newest > push.id)?;
     Some((Verdict::Superseded, format!("push {newest} of the same ref is newer")))
 }
 

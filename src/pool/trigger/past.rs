@@ -5,16 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use super::state::Pool;
 use crate::domain::build::{Build, BuildId};
 use crate::domain::name::RepositoryPath;
 use crate::domain::rule_history::{Histories, RuleHistory};
+use crate::pool::state::Pool;
 use crate::protocol::PausedRule;
 use crate::store::builds;
 use crate::store::settings::Settings;
 
 /// The past of all rules, once it is read.
-pub(super) struct Past {
+pub(in crate::pool) struct Past {
     histories: Mutex<Histories>,
     is_read: watch::Sender<bool>,
 }
@@ -27,19 +27,19 @@ impl Default for Past {
 
 impl Past {
     /// A build is at its end.
-    pub(super) fn learn(&self, build: &Build) {
+    pub(in crate::pool) fn learn(&self, build: &Build) {
         self.histories.lock().unwrap_or_else(PoisonError::into_inner).learn(build);
     }
 
     /// The past of a rule, once all of it is read.
-    pub(super) async fn of(&self, path: &RepositoryPath, rule: &str) -> RuleHistory {
+    pub(in crate::pool) async fn of(&self, path: &RepositoryPath, rule: &str) -> RuleHistory {
         // The sender lives as long as the pool.
         let _ = self.is_read.subscribe().wait_for(|is_read| *is_read).await;
         self.histories.lock().unwrap_or_else(PoisonError::into_inner).of(path, rule)
     }
 
     /// The rules that failed too often to be built by themselves.
-    pub(super) fn paused_rules(&self, settings: &Settings) -> Vec<PausedRule> {
+    pub(in crate::pool) fn paused_rules(&self, settings: &Settings) -> Vec<PausedRule> {
         let histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
         let paused = |(path, name): (&RepositoryPath, &str), history: &RuleHistory| {
             let rule = settings.repositories.get(path)?.rule(name)?;
@@ -60,14 +60,14 @@ pub(super) async fn read(pool: Arc<Pool>, finished: BTreeSet<BuildId>) {
             }
             // One that does not parse is told where it is shown.
             if let Ok(build) = builds::load(&reader.home, id) {
-                reader.past.learn(&build);
+                reader.triggers.past.learn(&build);
             }
         }
     });
     if let Err(error) = reading.await {
         tracing::error!("an internal task failed: {error}");
     }
-    pool.past.is_read.send_replace(true);
+    pool.triggers.past.is_read.send_replace(true);
     // Which rules are paused is known from now on.
     pool.tell_watchers();
 }

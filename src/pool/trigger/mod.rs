@@ -1,0 +1,108 @@
+//! What is built by itself, and why or why not.
+//!
+//! | module | what it is for |
+//! | --- | --- |
+//! | `watching`, `unchanged` | sources are asked for their refs, in turn; GitHub first whether anything was pushed |
+//! | `hooks` | platforms tell of pushes |
+//! | `sight` | what was seen of the sources, and so what is a push |
+//! | `settling`, `facts` | what each rule answers to a push, and what it wants to know of it |
+//! | `scheduled`, `base_images` | rules that are built though nothing was pushed |
+//! | `past` | what past builds say of the next ones |
+
+mod base_images;
+mod facts;
+mod hooks;
+mod past;
+mod scheduled;
+mod settling;
+mod sight;
+mod unchanged;
+mod watching;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedMutexGuard, Semaphore, mpsc};
+use tokio::task::JoinHandle;
+
+use super::state::Pool;
+use crate::domain::build::BuildId;
+use crate::domain::journal::{PushId, PushRecord};
+use crate::domain::name::RepositoryPath;
+use crate::domain::push::Ref;
+
+/// So many sources are asked at once what a push changes: a tree may have to be fetched for it.
+const LOOKS: usize = 8;
+
+/// What the triggers share.
+pub(super) struct Triggers {
+    pub past: past::Past,
+    looks: Semaphore,
+    /// Held while the commits of a repository's source are looked at: they are kept in one place.
+    looking: Mutex<BTreeMap<RepositoryPath, Arc<tokio::sync::Mutex<()>>>>,
+    /// The newest push of each ref that was recorded.
+    newest: Mutex<BTreeMap<(RepositoryPath, Ref), PushId>>,
+}
+
+impl Default for Triggers {
+    fn default() -> Triggers {
+        Triggers {
+            past: past::Past::default(),
+            looks: Semaphore::new(LOOKS),
+            looking: Mutex::default(),
+            newest: Mutex::default(),
+        }
+    }
+}
+
+impl Triggers {
+    /// Waits until nobody else looks at the commits of a repository's source.
+    async fn alone_with(&self, path: &RepositoryPath) -> OwnedMutexGuard<()> {
+        let looking = lock(&self.looking).entry(path.clone()).or_default().clone();
+        looking.lock_owned().await
+    }
+
+    /// A push is in the journal.
+    fn recorded(&self, push: &PushRecord) {
+        lock(&self.newest).insert((push.repository.clone(), push.reference.clone()), push.id);
+    }
+
+    /// The newest push of a ref that was recorded since the pool began.
+    fn newest_push(&self, path: &RepositoryPath, reference: &Ref) -> Option<PushId> {
+        lock(&self.newest).get(&(path.clone(), reference.clone())).copied()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A task that panicked while it held the lock left plain data behind, which is as good as it was.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The tasks that watch, listen and wait.
+pub(super) struct Tasks {
+    watcher: JoinHandle<()>,
+    others: [JoinHandle<()>; 4],
+}
+
+/// Begins to watch, to listen and to wait; `finished` are the builds that ended before this pool began.
+pub(super) fn begin(pool: &Arc<Pool>, finished: BTreeSet<BuildId>) -> Tasks {
+    let (tell, told) = mpsc::channel(hooks::WAITING);
+    Tasks {
+        watcher: tokio::spawn(watching::watch(pool.clone(), told)),
+        others: [
+            tokio::spawn(past::read(pool.clone(), finished)),
+            tokio::spawn(hooks::listen(pool.clone(), tell)),
+            tokio::spawn(scheduled::follow(pool.clone())),
+            tokio::spawn(base_images::follow(pool.clone())),
+        ],
+    }
+}
+
+impl Tasks {
+    /// Ends them, once the pool was told to end.
+    pub(super) async fn end(self) {
+        self.others.iter().for_each(JoinHandle::abort);
+        // It keeps what it has seen.
+        let _ = self.watcher.await;
+    }
+}
