@@ -344,14 +344,13 @@ impl LogView {
         let (mut marked, mut at) = (Vec::new(), 0);
         for (text, style) in pieces {
             let mut rest = 0;
-            for (index, grapheme) in text.grapheme_indices(true) {
+            for (index, _) in text.grapheme_indices(true) {
                 let inside = found.iter().any(|range| range.contains(&(at + index)));
                 let before = index > 0 && found.iter().any(|range| range.contains(&(at + index - 1)));
                 if inside != before && index > rest {
                     marked.push((text[rest..index].to_owned(), before, style));
                     rest = index;
                 }
-                let _ = grapheme;
             }
             let inside = found.iter().any(|range| range.contains(&(at + rest)));
             marked.push((text[rest..].to_owned(), inside, style));
