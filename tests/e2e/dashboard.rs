@@ -59,6 +59,19 @@ fn a_build_is_started_followed_and_cancelled_by_keys() {
 }
 
 #[test]
+fn who_leaves_a_running_build_is_told_that_it_goes_on() {
+    let project = Project::new(&[&ticking("dashboard-leave", 600)]);
+    let mut pty = open(&project.slipway);
+    pty.wait_for("acme");
+    pty.send("2jb");
+    pty.wait_for("tick 1");
+    pty.send("q");
+    assert!(pty.wait().success());
+    assert!(pty.screen().contains("builds that go on: 1"), "{}", pty.screen());
+    assert_eq!(project.state(1), "running");
+}
+
+#[test]
 fn a_failed_build_opens_on_its_error() {
     let project = Project::new(&["RUN echo before", "RUN echo the reason; exit 7"]);
     let mut pty = open(&project.slipway);
@@ -200,7 +213,7 @@ fn from_an_empty_home_to_an_image_by_keys_alone() {
     pty.wait_for("\u{250f} 2 Repositories");
     pty.send("a");
     pty.wait_for("New repository");
-    pty.send("\tApp");
+    pty.send("App");
     pty.wait_for("repository name");
     pty.send("\x15app\r\r\r\r\r\r");
     pty.wait_for("2/2");

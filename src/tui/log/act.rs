@@ -349,7 +349,14 @@ impl LogView {
 
     /// Takes a turn of the wheel.
     pub fn scroll(&mut self, by: isize) {
+        if by > 0 && self.view.following {
+            return;
+        }
         self.step(by);
+        for _ in 0..by.unsigned_abs() {
+            let next = if by < 0 { self.before(self.view.top) } else { self.after(self.view.top) };
+            self.view.top = next.unwrap_or(self.view.top);
+        }
     }
 
     fn line_at(&self, row: u16) -> Option<u64> {

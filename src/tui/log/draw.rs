@@ -122,15 +122,16 @@ impl LogView {
 
     fn render_prompt(&mut self, asked: Asked, area: Rect, buf: &mut Buffer, look: &Look) {
         let label = match asked {
-            Asked::Search => "/",
-            Asked::Filter => "&",
-            Asked::Step => "#",
+            Asked::Search => "/".into(),
+            Asked::Filter => "&".into(),
+            Asked::Step => look.text("log.which_step"),
         };
         let error = self.prompt_error.clone().unwrap_or_default();
-        buf.set_string(area.x, area.y, label, look.style(Role::Key));
+        let before = u16::try_from(width(&label)).unwrap_or(0).min(area.width.saturating_sub(1));
+        buf.set_stringn(area.x, area.y, label, usize::from(area.width), look.style(Role::Key));
         let right = fit(&error, usize::from(area.width / 2)).into_owned();
         let taken = u16::try_from(width(&right)).unwrap_or(0);
-        let field = Rect { x: area.x + 1, width: area.width.saturating_sub(taken + 2).max(1), ..area };
+        let field = Rect { x: area.x + before, width: area.width.saturating_sub(taken + before + 1).max(1), ..area };
         if let Some((_, input)) = &mut self.prompt {
             input.render(field, buf, look.style(Role::FieldFocus));
         }
@@ -344,14 +345,13 @@ impl LogView {
         let (mut marked, mut at) = (Vec::new(), 0);
         for (text, style) in pieces {
             let mut rest = 0;
-            for (index, grapheme) in text.grapheme_indices(true) {
+            for (index, _) in text.grapheme_indices(true) {
                 let inside = found.iter().any(|range| range.contains(&(at + index)));
                 let before = index > 0 && found.iter().any(|range| range.contains(&(at + index - 1)));
                 if inside != before && index > rest {
                     marked.push((text[rest..index].to_owned(), before, style));
                     rest = index;
                 }
-                let _ = grapheme;
             }
             let inside = found.iter().any(|range| range.contains(&(at + rest)));
             marked.push((text[rest..].to_owned(), inside, style));

@@ -71,6 +71,20 @@ fn a_log_opens_at_its_end_and_every_toggle_shows() {
 }
 
 #[test]
+fn the_wheel_scrolls_the_text_at_once_and_back_to_its_end() {
+    let text: String = (0..40).map(|n| format!("line {n}\n")).collect();
+    let (_directory, mut view) = view(text.as_bytes(), false);
+    assert!(shown(&mut view, (60, 8)).contains("line 39"));
+    view.scroll(-3);
+    let screen = shown(&mut view, (60, 8));
+    assert!(screen.contains("line 36") && !screen.contains("line 37"), "{screen}");
+    view.scroll(3);
+    assert!(shown(&mut view, (60, 8)).contains("line 39"));
+    view.scroll(-100);
+    assert!(shown(&mut view, (60, 8)).contains("line 0"));
+}
+
+#[test]
 fn a_filter_that_nothing_matches_shows_nothing() {
     let (_directory, mut view) = view(b"alpha\nbeta\n", false);
     view.act(Action::Filter);

@@ -17,7 +17,7 @@ impl App {
         if self.modal.is_some() {
             return self.modal_mouse(mouse);
         }
-        let Some((pane, area)) = self.areas.pane_at(at) else { return Vec::new() };
+        let Some(pane) = self.areas.pane_at(at) else { return Vec::new() };
         match mouse.kind {
             MouseEventKind::Down(MouseButton::Left) => {
                 self.focus = pane;
@@ -33,7 +33,6 @@ impl App {
                         list.go_to(index);
                     }
                 }
-                let _ = area;
             }
             MouseEventKind::Drag(MouseButton::Left) if pane == Pane::Log && !self.details => {
                 if let Some(log) = &mut self.log {

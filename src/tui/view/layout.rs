@@ -33,8 +33,8 @@ pub struct Areas {
 
 impl Areas {
     /// The pane at a place on the screen.
-    pub fn pane_at(&self, at: Position) -> Option<(Pane, Rect)> {
-        self.panes.iter().find(|(_, area)| area.contains(at)).copied()
+    pub fn pane_at(&self, at: Position) -> Option<Pane> {
+        self.panes.iter().find(|(_, area)| area.contains(at)).map(|(pane, _)| *pane)
     }
 }
 
