@@ -33,14 +33,17 @@ pub(super) fn lines(app: &App, look: &Look) -> Vec<Line<'static>> {
     lines
 }
 
-/// `main  built #12`, and below it why.
-fn answer_lines(answer: &Answer, look: &Look) -> [Line<'static>; 2] {
+/// `main  built #12`, and below it why, where that says more.
+fn answer_lines(answer: &Answer, look: &Look) -> Vec<Line<'static>> {
     let verdict = look.text(&format!("verdict.{}", answer.verdict.word())).into_owned();
     let build = answer.build.map_or_else(String::new, |id| format!(" {id}"));
     let head = Line::from(vec![
         Span::styled(format!("{}  ", printable(&answer.rule)), look.style(Role::Strong)),
         Span::styled(format!("{verdict}{build}"), look.style(role_of_verdict(answer.verdict))),
     ]);
+    if answer.build.is_some_and(|id| answer.reason == format!("build {id}")) {
+        return vec![head];
+    }
     let reason = look.say(&answer.reason);
-    [head, Line::styled(format!("  {}", printable(&reason)), look.style(Role::Muted))]
+    vec![head, Line::styled(format!("  {}", printable(&reason)), look.style(Role::Muted))]
 }
