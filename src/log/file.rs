@@ -3,13 +3,17 @@
 //! A line is named by the byte at which it begins. Only what is asked for is read, and never mapped: a file that is cut while
 //! it is read is an end, not a crash.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// So much is read at once.
-const CHUNK: usize = 64 * 1024;
+/// So much is read at once, in bytes: the lines of a screen, most often.
+const PIECE: u64 = 16 * 1024;
+/// So many pieces are kept that were read last.
+const PIECES: usize = 4;
 /// More of a line than this is not kept in memory: nobody reads it on a screen.
 pub const LONGEST_LINE: usize = 256 * 1024;
 
@@ -20,6 +24,29 @@ pub struct LogFile {
     file: File,
     inode: u64,
     length: u64,
+    /// What was read last. A log only grows, so it stays right.
+    pieces: Mutex<VecDeque<Piece>>,
+}
+
+/// A part of a log that begins at a multiple of [`PIECE`].
+#[derive(Debug, Clone)]
+struct Piece {
+    start: u64,
+    bytes: Arc<[u8]>,
+}
+
+impl Piece {
+    /// Its bytes from a place in it on.
+    fn from(&self, at: u64) -> &[u8] {
+        let skipped = usize::try_from(at - self.start).unwrap_or(usize::MAX);
+        self.bytes.get(skipped..).unwrap_or_default()
+    }
+
+    /// Its bytes before a place.
+    fn before(&self, end: u64) -> &[u8] {
+        let length = usize::try_from(end - self.start).unwrap_or(usize::MAX).min(self.bytes.len());
+        &self.bytes[..length]
+    }
 }
 
 /// One line of a log.
@@ -41,7 +68,7 @@ impl LogFile {
     pub fn open(path: &Path) -> io::Result<LogFile> {
         let file = File::open(path)?;
         let meta = file.metadata()?;
-        Ok(LogFile { path: path.to_owned(), inode: meta.ino(), length: meta.len(), file })
+        Ok(LogFile { path: path.to_owned(), inode: meta.ino(), length: meta.len(), file, pieces: Mutex::default() })
     }
 
     /// Bytes, as far as they were looked at.
@@ -59,7 +86,13 @@ impl LogFile {
     /// # Errors
     /// When there are too many open files.
     pub fn another(&self) -> io::Result<LogFile> {
-        Ok(LogFile { path: self.path.clone(), file: self.file.try_clone()?, inode: self.inode, length: self.length })
+        Ok(LogFile {
+            path: self.path.clone(),
+            file: self.file.try_clone()?,
+            inode: self.inode,
+            length: self.length,
+            pieces: Mutex::default(),
+        })
     }
 
     /// Looks how long it is now, and whether another file has its name.
@@ -104,13 +137,13 @@ impl LogFile {
     /// When the disk fails.
     pub fn line(&self, start: u64) -> io::Result<Option<FileLine>> {
         let (mut text, mut at) = (Vec::new(), start);
-        let mut piece = 1024;
         loop {
-            let bytes = self.read(at, piece)?;
+            let piece = self.piece(at)?;
+            let bytes = piece.from(at);
             if bytes.is_empty() {
                 return Ok((at > start).then_some(FileLine { start, end: at, text }));
             }
-            let newline = memchr::memchr(b'\n', &bytes);
+            let newline = memchr::memchr(b'\n', bytes);
             let length = newline.unwrap_or(bytes.len());
             let room = LONGEST_LINE.saturating_sub(text.len());
             text.extend_from_slice(&bytes[..length.min(room)]);
@@ -118,7 +151,6 @@ impl LogFile {
             if newline.is_some() {
                 return Ok(Some(FileLine { start, end: at + 1, text }));
             }
-            piece = CHUNK;
         }
     }
 
@@ -140,17 +172,30 @@ impl LogFile {
     /// When the disk fails.
     pub fn start_of(&self, byte: u64) -> io::Result<u64> {
         let mut end = byte.min(self.length);
-        let mut piece = 1024;
         while end > 0 {
-            let start = end.saturating_sub(piece);
-            let bytes = self.read(start, usize::try_from(end - start).unwrap_or(CHUNK))?;
-            if let Some(newline) = memchr::memrchr(b'\n', &bytes) {
-                return Ok(start + newline as u64 + 1);
+            let piece = self.piece(end - 1)?;
+            if let Some(newline) = memchr::memrchr(b'\n', piece.before(end)) {
+                return Ok(piece.start + newline as u64 + 1);
             }
-            end = start;
-            piece = CHUNK as u64;
+            end = piece.start;
         }
         Ok(0)
+    }
+
+    /// The piece that a byte is in, read where it is not known yet, or has grown.
+    fn piece(&self, at: u64) -> io::Result<Piece> {
+        let start = at - at % PIECE;
+        let whole = usize::try_from(self.length.saturating_sub(start).min(PIECE)).unwrap_or_default();
+        // A thread that panicked left pieces behind that are as good as they were.
+        let mut pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = pieces.iter().find(|piece| piece.start == start && piece.bytes.len() >= whole) {
+            return Ok(known.clone());
+        }
+        let piece = Piece { start, bytes: self.read(start, whole)?.into() };
+        pieces.retain(|known| known.start != start);
+        pieces.truncate(PIECES - 1);
+        pieces.push_front(piece.clone());
+        Ok(piece)
     }
 
     /// Where the last line begins; 0 in an empty log.
@@ -202,13 +247,24 @@ mod tests {
 
     #[test]
     fn lines_are_the_same_forwards_and_backwards_wherever_the_pieces_are_cut() {
-        let long = "x".repeat(3 * CHUNK + 17);
+        let long = "x".repeat(3 * PIECE as usize + 17);
         for text in ["", "a", "a\n", "\n\n", "one\ntwo\nthree", &format!("a\n{long}\nb\n{long}")] {
             let (_directory, log) = log(text.as_bytes());
             let (down, up) = both_ways(&log);
             assert_eq!(down, up, "{} bytes", text.len());
             assert_eq!(down.len(), text.lines().count());
         }
+    }
+
+    #[test]
+    fn a_line_that_grew_is_read_again_whatever_was_read_before() {
+        let (directory, mut log) = log(b"one\ntw");
+        assert_eq!(log.line(4).unwrap().unwrap().text, b"tw");
+        std::fs::write(directory.path().join("log"), b"one\ntwo\nthree\n").unwrap();
+        assert_eq!(log.line(4).unwrap().unwrap().text, b"tw", "nothing is new before it is looked at");
+        log.refresh().unwrap();
+        assert_eq!(log.line(4).unwrap().unwrap().text, b"two");
+        assert_eq!(log.last().unwrap(), 8);
     }
 
     #[test]

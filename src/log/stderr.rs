@@ -13,6 +13,8 @@ const RUN: u64 = 16;
 pub struct Stderr {
     path: PathBuf,
     file: Option<File>,
+    /// How many runs there were when it was looked at last.
+    runs: u64,
 }
 
 impl Stderr {
@@ -21,21 +23,29 @@ impl Stderr {
         let mut path = log.as_os_str().to_owned();
         path.push(".stderr");
         let path = PathBuf::from(path);
-        Stderr { file: File::open(&path).ok(), path }
+        let mut stderr = Stderr { path, file: None, runs: 0 };
+        stderr.refresh();
+        stderr
+    }
+
+    /// Looks how many runs there are now: the log has grown.
+    pub fn refresh(&mut self) {
+        if self.file.is_none() {
+            // It comes with the first such line.
+            self.file = File::open(&self.path).ok();
+        }
+        let length = self.file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |meta| meta.len());
+        self.runs = length / RUN;
     }
 
     /// Whether the line that begins at a byte came from standard error.
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn has(&mut self, byte: u64) -> io::Result<bool> {
-        if self.file.is_none() {
-            // It comes with the first such line.
-            self.file = File::open(&self.path).ok();
-        }
+    pub fn has(&self, byte: u64) -> io::Result<bool> {
         let Some(file) = &self.file else { return Ok(false) };
         // The runs are in order: the last one that begins at the byte or before it is the one to look at.
-        let (mut least, mut most) = (0, file.metadata()?.len() / RUN);
+        let (mut least, mut most) = (0, self.runs);
         while least < most {
             let middle = u64::midpoint(least, most);
             if number(file, middle * RUN)? <= byte { least = middle + 1 } else { most = middle }
@@ -66,6 +76,7 @@ mod tests {
             log.line(from_stderr, b"", text.as_bytes()).unwrap();
         }
         log.flush().unwrap();
+        stderr.refresh();
         let found: Vec<bool> = (0..5).map(|line| stderr.has(line * 2).unwrap()).collect();
         assert_eq!(found, [false, true, true, false, true]);
     }

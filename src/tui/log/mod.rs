@@ -297,6 +297,7 @@ impl LogView {
             Change::None => {}
             Change::Grown => {
                 news = true;
+                self.stderr.refresh();
                 self.grown();
             }
             Change::Another => {
