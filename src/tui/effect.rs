@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::domain::build::BuildId;
 use crate::domain::journal::PushId;
 use crate::domain::name::RepositoryPath;
-use crate::domain::repository::{Repository, Source};
+use crate::domain::repository::Source;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Entity, Request, SaveMode};
 use crate::store::secrets::Secret;
@@ -56,17 +56,9 @@ pub enum Effect {
     ListTags(RepositoryPath),
     /// Ask a source for its refs.
     ListRefs(Source),
-    /// Work out what saving this would change in its file.
+    /// Work out what saving this would change in its file; a repository that is not there yet starts with a rule for its source's
+    /// default branch.
     PreviewToml(Box<Entity>),
-    /// Save a repository that is not there yet, with the rule that it starts with: for its source's default branch.
-    SaveWithRule {
-        /// Its name.
-        path: RepositoryPath,
-        /// What it is to be.
-        value: Box<Repository>,
-        /// Where its default branch is.
-        source: Source,
-    },
     /// Save a platform with a new secret for its webhooks.
     SaveWithSecret {
         /// Its name.

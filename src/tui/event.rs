@@ -12,10 +12,20 @@ use crate::domain::journal::PushRecord;
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::{CommitId, Ref};
 use crate::domain::repository::Source;
+use crate::domain::rule::Rule;
 use crate::protocol::{Error, News, Reply};
 use crate::source::api::{Identity, Page};
 use crate::store::secrets::Secret;
 use crate::store::settings::Settings;
+
+/// What saving would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview {
+    /// The change to the file; "" where there is none.
+    pub diff: String,
+    /// The rule that a new repository starts with.
+    pub starter: Option<Box<Rule>>,
+}
 
 /// Something that happened.
 #[derive(Debug)]
@@ -68,7 +78,7 @@ pub enum Event {
     /// The refs of a source.
     Refs(Source, Result<Vec<(Ref, CommitId)>, String>),
     /// What saving would change in a file.
-    Diff(Result<String, String>),
+    Preview(Result<Preview, String>),
     /// Some of the repositories of a platform.
     Repositories(RepositoryQuery, Result<Page, String>),
     /// What a platform says of its token.

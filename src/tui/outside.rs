@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::app::App;
 use super::effect::{Effect, Purpose, RepositoryQuery};
-use super::event::Event;
+use super::event::{Event, Preview};
 use super::log::{LogView, Subject};
 use super::place::Place;
 use super::{read, run};
@@ -16,7 +16,7 @@ use crate::access::{images, platforms, registries, sources};
 use crate::domain::build::{BuildId, BuildState};
 use crate::domain::rule::Rule;
 use crate::pool::client;
-use crate::protocol::{Entity, Error, ErrorKind, Request, SaveMode};
+use crate::protocol::{Entity, Error, ErrorKind, Request};
 use crate::source::{Refs, RemoteRef};
 use crate::store::secrets::Secret;
 use crate::store::settings::Settings;
@@ -77,17 +77,15 @@ impl Outside {
             }
             Effect::PreviewToml(entity) => {
                 let settings = app.data.settings.clone();
-                self.work(move || Event::Diff(change(&home, &settings, *entity)));
-            }
-            Effect::SaveWithRule { path, mut value, source } => {
-                let settings = app.data.settings.clone();
                 self.task(async move {
-                    // A source that can't be asked now has a default branch all the same, most likely this one.
-                    let branch = sources::default_branch(&home, &settings, &source).await;
-                    value.rules = vec![Rule::starter(branch.as_deref().unwrap_or("main"))];
-                    let entity = Box::new(Entity::Repository { path, value: *value });
-                    let result = client::ask(&home, Request::Save { entity, mode: SaveMode::Create }).await;
-                    Event::Answered { purpose: Purpose::Form, result }
+                    let mut entity = *entity;
+                    let starter = starter(&home, &settings, &entity).await;
+                    if let Entity::Repository { value, .. } = &mut entity {
+                        value.rules.extend(starter.clone());
+                    }
+                    Event::Preview(
+                        change(&home, &settings, entity).map(|diff| Preview { diff, starter: starter.map(Box::new) }),
+                    )
                 });
             }
             Effect::SaveWithSecret { name, value, token, mode } => self.task(async move {
@@ -201,6 +199,15 @@ impl Outside {
             },
         }
     }
+}
+
+/// The rule that a repository which is not there yet starts with.
+async fn starter(home: &Home, settings: &Settings, entity: &Entity) -> Option<Rule> {
+    let Entity::Repository { path, value } = entity else { return None };
+    let source = value.source.as_ref().filter(|_| !settings.repositories.contains_key(path))?;
+    // A source that can't be asked now has a default branch all the same, most likely this one.
+    let branch = sources::default_branch(home, settings, source).await;
+    Some(Rule::starter(branch.as_deref().unwrap_or("main")))
 }
 
 /// What saving something would change in its file, as a diff.

@@ -7,7 +7,7 @@ use ratatui::backend::TestBackend;
 use super::app::App;
 use super::data::{BuildRow, Progress};
 use super::effect::RepositoryQuery;
-use super::event::Event;
+use super::event::{Event, Preview};
 use super::notice::Level;
 use super::testing::{SIZES, app, configured, news, now, text_of};
 use super::view;
@@ -292,7 +292,13 @@ fn the_forms() {
     assert_screens("form-diff", |app| {
         typed(app, "1ajj");
         press(app, &[KeyCode::F(2)]);
-        app.update(Event::Diff(Ok("--- a\n+++ a\n@@ -0,0 +1 @@\n+registry = \"local\"\n".into())), now());
+        app.update(
+            Event::Preview(Ok(Preview {
+                diff: "--- a\n+++ a\n@@ -0,0 +1 @@\n+registry = \"local\"\n".into(),
+                starter: None,
+            })),
+            now(),
+        );
     });
     assert_screens("form-delete", |app| {
         typed(app, "2jjX");

@@ -95,7 +95,8 @@ impl Form {
 
     fn render_foot(&self, area: Rect, buf: &mut Buffer, look: &Look) {
         let key = match (&self.kind, self.saving, self.diff.is_some()) {
-            (_, true, _) => "form.saving",
+            (Kind::Delete { .. }, true, _) | (_, true, true) => "form.saving",
+            (_, true, false) => "form.previewing",
             (_, _, true) => "form.keys.diff",
             (Kind::Delete { .. }, ..) => "form.keys.delete",
             (Kind::Rule { .. }, ..) if self.shows_outline() => "form.keys.outline",

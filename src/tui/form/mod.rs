@@ -22,8 +22,10 @@ use super::effect::{Effect, Purpose};
 use crate::domain::preview::{PreviewRow, preview};
 use crate::domain::push::{CommitId, Ref};
 use crate::domain::rule::MOST_ARGS;
+use crate::domain::rule::Rule;
 use crate::protocol::{Entity, Request, SaveMode};
 use crate::store::secrets::Secret;
+use crate::tui::event::Preview;
 
 /// A page of a form.
 #[derive(Debug, Clone)]
@@ -63,7 +65,9 @@ pub struct Form {
     pub error: Option<String>,
     /// The change to the TOML, once it is to be saved; none: the fields are shown.
     pub diff: Option<String>,
-    /// It is being saved.
+    /// The rule that a new repository starts with, as the change has it.
+    starter: Option<Rule>,
+    /// What saving would change is being worked out, or it is being saved.
     pub saving: bool,
     /// Something was typed.
     pub touched: bool,
@@ -100,6 +104,7 @@ impl Form {
             error: None,
             diff: None,
             saving: false,
+            starter: None,
             touched: false,
             refs: Refs::None,
             preview: Vec::new(),
@@ -331,19 +336,26 @@ impl Form {
             }
             return Vec::new();
         }
+        self.saving = entity.is_some();
         entity.map(|entity| Effect::PreviewToml(Box::new(entity))).into_iter().collect()
     }
 
-    /// Takes over the change that saving would make; an empty one is told as such.
-    pub fn take_diff(&mut self, diff: Result<String, String>) {
-        match diff {
-            Ok(diff) => (self.diff, self.offset) = (Some(diff), 0),
+    /// Takes over what saving would do; a change that is none is told as such.
+    pub fn take_preview(&mut self, preview: Result<Preview, String>) {
+        self.saving = false;
+        match preview {
+            Ok(Preview { diff, starter }) => {
+                (self.diff, self.starter, self.offset) = (Some(diff), starter.map(|rule| *rule), 0);
+            }
             Err(error) => self.error = Some(error),
         }
     }
 
     fn save(&mut self) -> Vec<Effect> {
-        let (Some(entity), _) = content::read(&self.kind, &self.pages) else { return Vec::new() };
+        let (Some(mut entity), _) = content::read(&self.kind, &self.pages) else { return Vec::new() };
+        if let Entity::Repository { value, .. } = &mut entity {
+            value.rules.extend(self.starter.take());
+        }
         let is_new = match &self.kind {
             Kind::Namespace { name, .. } | Kind::Builder { name, .. } | Kind::Platform { name, .. } => name.is_none(),
             Kind::Repository { path, .. } => path.is_none(),
@@ -352,12 +364,6 @@ impl Form {
         };
         let mode = if is_new { SaveMode::Create } else { SaveMode::Edit };
         self.saving = true;
-        // A new repository starts with a rule for its source's default branch.
-        if let (Entity::Repository { path, value }, true) = (&entity, is_new)
-            && let Some(source) = value.source.clone()
-        {
-            return vec![Effect::SaveWithRule { path: path.clone(), value: Box::new(value.clone()), source }];
-        }
         if platform::wants_new_secret(&self.pages)
             && let Entity::Platform { name, value, token, .. } = entity
         {

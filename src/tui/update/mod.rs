@@ -76,9 +76,9 @@ impl App {
                 self.refs_came(result);
                 Vec::new()
             }
-            Event::Diff(result) => {
+            Event::Preview(result) => {
                 if let Some(Modal::Form(form)) = &mut self.modal {
-                    form.take_diff(result);
+                    form.take_preview(result);
                 }
                 Vec::new()
             }

@@ -6,11 +6,11 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use crate::domain::build::{Build, BuildId, BuildState, sample};
 use crate::domain::name::RepositoryPath;
 use crate::domain::rule::Rule;
-use crate::protocol::{Error, ErrorKind, Reply, Request};
+use crate::protocol::{Entity, Error, ErrorKind, Reply, Request, SaveMode};
 use crate::tui::app::App;
 use crate::tui::data::{BuildRow, Link};
 use crate::tui::effect::{Effect, Purpose};
-use crate::tui::event::Event;
+use crate::tui::event::{Event, Preview};
 use crate::tui::modal::Modal;
 use crate::tui::place::Pane;
 use crate::tui::testing::{app, configured, news, now};
@@ -177,13 +177,30 @@ fn what_will_be_written_is_scrolled_and_the_key_that_brought_it_up_writes_it() {
     let f2 = || Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE));
     assert!(matches!(app.update(f2(), now())[..], [Effect::PreviewToml(_)]));
     let diff = (0..40).map(|n| format!("+line {n}\n")).collect();
-    app.update(Event::Diff(Ok(diff)), now());
+    app.update(Event::Preview(Ok(Preview { diff, starter: None })), now());
     let shown = |app: &mut App| crate::tui::testing::screen((60, 15), |frame| crate::tui::view::draw(app, frame));
     assert!(shown(&mut app).contains("line 0"));
     press(&mut app, "jjj");
     let screen = shown(&mut app);
     assert!(!screen.contains("line 0") && screen.contains("line 10"), "{screen}");
     assert!(matches!(app.update(f2(), now())[..], [Effect::Ask { purpose: Purpose::Form, .. }]));
+}
+
+#[test]
+fn a_new_repository_is_saved_with_the_very_rule_that_was_shown() {
+    let mut app = with_builds();
+    press(&mut app, "1j2aweb");
+    app.update(Event::Key(KeyEvent::new(KeyCode::PageDown, KeyModifiers::NONE)), now());
+    press(&mut app, "/srv/git/web");
+    let f2 = || Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE));
+    assert!(matches!(app.update(f2(), now())[..], [Effect::PreviewToml(_)]));
+    let starter = Some(Box::new(Rule::starter("trunk")));
+    app.update(Event::Preview(Ok(Preview { diff: "+branch = \"trunk\"".into(), starter })), now());
+    let effects = app.update(f2(), now());
+    let [Effect::Ask { request, purpose: Purpose::Form }] = &effects[..] else { panic!("{effects:?}") };
+    let Request::Save { entity, mode: SaveMode::Create } = &**request else { panic!("{request:?}") };
+    let Entity::Repository { value, .. } = &**entity else { panic!("{entity:?}") };
+    assert_eq!(value.rules, [Rule::starter("trunk")]);
 }
 
 #[test]
