@@ -350,7 +350,7 @@ fn a_push_appears_in_the_journal_by_itself_and_leads_to_its_build() {
     // From the push that was built to its build, and its log.
     pty.send("ij\r");
     pty.wait_for("\u{250f} 4 Builds 1");
-    pty.wait_for("built by a push");
+    pty.wait_for("5 Log #1 acme/app");
     project.wait_for(1, "succeeded");
     pty.send("8jB");
     pty.wait_for("build #2 is queued");
