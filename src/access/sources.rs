@@ -12,7 +12,6 @@ use crate::protocol::{Error, ErrorKind};
 use crate::source::commits::Wanted;
 use crate::source::{Access, Commit, Credentials, Git, Kind, Refs, SourceError, SourceUrl};
 use crate::store::Home;
-use crate::store::process;
 use crate::store::settings::Settings;
 
 /// A server that has not listed its refs by then is given up: somebody waits for the answer.
@@ -21,8 +20,10 @@ const LIST_LIMIT: Duration = Duration::from_secs(30);
 const LOOK_LIMIT: Duration = Duration::from_secs(120);
 
 /// The processes that speak git for us.
-static GIT: LazyLock<Git> =
-    LazyLock::new(|| Git::new(process::own_program().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"))));
+static GIT: LazyLock<Git> = LazyLock::new(|| {
+    // This very program, whatever an upgrade puts in its place meanwhile: another one may speak otherwise.
+    Git::new(PathBuf::from("/proc/self/exe"))
+});
 
 /// The commit that a ref of a source points at now.
 ///

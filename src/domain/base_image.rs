@@ -22,9 +22,14 @@ impl fmt::Display for BaseImage {
 }
 
 /// The images that a build's steps begin with, each once: `[1/3] FROM docker.io/library/alpine:3.20@sha256:…`. Those that a Dockerfile names by
-/// digest alone never change, and are left out.
-pub fn base_images<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Vec<BaseImage> {
-    let mut images: Vec<BaseImage> = steps.into_iter().filter_map(|step| read(step.instruction())).collect();
+/// digest never change, and are left out: BuildKit looks up what it is to know, `[internal] load metadata for …`, by the name that
+/// the Dockerfile has.
+pub fn base_images(steps: &[Step]) -> Vec<BaseImage> {
+    let named = |image: &BaseImage| {
+        let wanted = format!("load metadata for {image}");
+        steps.iter().any(|step| step.name.ends_with(&wanted))
+    };
+    let mut images: Vec<BaseImage> = steps.iter().filter_map(|step| read(step.instruction())).filter(named).collect();
     images.sort();
     images.dedup();
     images
@@ -56,6 +61,7 @@ mod tests {
         assert_eq!(
             found(&[
                 "[internal] load metadata for docker.io/library/alpine:3.20",
+                "[linux/amd64 internal] load metadata for 127.0.0.1:5000/base:1",
                 "[build 1/4] FROM docker.io/library/alpine:3.20@sha256:aa",
                 "[linux/arm64 stage-1 1/2] FROM docker.io/library/alpine:3.20@sha256:aa",
                 "[1/1] FROM 127.0.0.1:5000/base:1@sha256:bb",
@@ -68,6 +74,8 @@ mod tests {
     #[test]
     fn what_cannot_change_or_cannot_be_asked_is_left_out() {
         let none: Vec<String> = Vec::new();
+        let pinned = "docker.io/library/alpine:3.20@sha256:aa";
+        assert_eq!(found(&[&format!("[internal] load metadata for {pinned}"), &format!("[1/2] FROM {pinned}")]), none);
         assert_eq!(found(&["[1/2] FROM docker.io/library/alpine@sha256:aa"]), none);
         assert_eq!(found(&["[1/2] FROM oci-layout://base:1@sha256:aa", "[1/2] FROM scratch"]), none);
         assert_eq!(found(&["[1/2] FROM docker.io/library/alpine:3.20"]), none);

@@ -13,7 +13,7 @@ pub struct GlobError {
 }
 
 /// Reads globs over paths from the root of the tree. `*` stays in its directory, `**` does not; one without a slash is meant in
-/// every directory, and one that ends in a slash is all of that directory, as in .gitignore.
+/// every directory, and a directory stands for all that is in it.
 ///
 /// # Errors
 /// The first that can't be read.
@@ -31,8 +31,13 @@ pub fn compile(globs: &[String]) -> Result<GlobSet, GlobError> {
             (true, None) => from_root.to_owned(),
             (true, Some(directory)) => format!("{directory}/**"),
         };
-        let compiled = GlobBuilder::new(&text).literal_separator(true).build();
-        set.add(compiled.map_err(|problem| error(problem.kind().to_string()))?);
+        // A last part without wildcards may be a directory.
+        let last = text.rsplit('/').next().unwrap_or_default();
+        let directory = (!last.contains(['*', '?', '[', '{'])).then(|| format!("{text}/**"));
+        for text in std::iter::once(text).chain(directory) {
+            let compiled = GlobBuilder::new(&text).literal_separator(true).build();
+            set.add(compiled.map_err(|problem| error(problem.kind().to_string()))?);
+        }
     }
     set.build().map_err(|problem| GlobError { glob: globs.join(", "), reason: problem.to_string() })
 }
@@ -62,12 +67,15 @@ mod tests {
     }
 
     #[test]
-    fn a_glob_is_meant_as_in_gitignore() {
+    fn a_glob_is_meant_as_people_write_it() {
         assert!(of_interest(&["svc/api/**"], &[], &["svc/api/deep/x.go"]).is_some());
         assert!(of_interest(&["svc/api/"], &[], &["svc/api/deep/x.go"]).is_some());
         assert!(of_interest(&["svc/*"], &[], &["svc/api/x.go"]).is_none());
         assert!(of_interest(&["*.go"], &[], &["svc/api/x.go"]).is_some());
         assert!(of_interest(&["/*.go"], &[], &["svc/api/x.go"]).is_none());
+        assert!(of_interest(&["svc/api"], &[], &["svc/api/deep/x.go"]).is_some());
+        assert!(of_interest(&["svc/api"], &[], &["svc/apis/x.go"]).is_none());
+        assert!(of_interest(&["docs"], &[], &["svc/docs/x"]).is_some());
         assert!(of_interest(&["vendor/"], &[], &["svc/vendor/x.go"]).is_some());
         assert!(of_interest(&["go.{mod,sum}"], &[], &["go.sum"]).is_some());
     }

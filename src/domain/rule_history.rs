@@ -188,6 +188,13 @@ mod tests {
         assert_eq!(past.past(&Ref::tag("v1")), Past::default());
     }
 
+    #[test]
+    fn a_build_that_a_schedule_started_counts_from_when_it_was_queued() {
+        let queued = Build { trigger: Trigger::Schedule, ..build(1, BuildState::Queued) };
+        let past = history(std::slice::from_ref(&queued));
+        assert_eq!((past.scheduled(), past.refs().len()), (Some(queued.queued_at), 0));
+    }
+
     proptest! {
         #[test]
         fn it_is_the_same_in_whatever_order_and_however_often_builds_are_heard_of(

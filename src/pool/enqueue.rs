@@ -365,7 +365,8 @@ fn set_going(pool: &Arc<Pool>, id: BuildId, inbox: mpsc::Receiver<Order>, runner
 /// The same rule and commit, queued or running.
 fn open_twin(pool: &Pool, build: &Build) -> Option<Build> {
     let state = pool.state();
-    let twin = |other: &&Build| other.rule.name == build.rule.name && same_push(other, build);
+    // One that is being stopped makes no image.
+    let twin = |other: &&Build| other.cancel.is_none() && other.rule.name == build.rule.name && same_push(other, build);
     state.open.values().map(|entry| &entry.build).find(twin).cloned()
 }
 

@@ -111,8 +111,10 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
         tracing::warn!("{error}");
     }
     let finished = listing.ids.difference(&listing.open).copied().collect();
-    let triggers = trigger::begin(&pool, finished);
+    tokio::spawn(trigger::past::read(pool.clone(), finished));
     take_over(&pool, listing.open).await;
+    // What they start must see what is open already.
+    let triggers = trigger::begin(&pool);
     builders::follow_settings(&pool);
 
     let server = tokio::spawn(server::serve(pool.clone(), listener));
@@ -190,6 +192,8 @@ async fn take_over(pool: &Arc<Pool>, open: std::collections::BTreeSet<BuildId>) 
             pool.triggers.past.learn(&build);
             continue;
         }
+        // What its schedule started is not made up for.
+        pool.triggers.past.learn(&build);
         let runner = builds::load_if_there::<ProcessId>(&directory.join(builds::RUNNER)).ok().flatten();
         match runner {
             // Its record may not say yet that it runs: the pool died in between.

@@ -126,7 +126,7 @@ impl Pool {
                 tracing::warn!("{problem}");
             }
             match problem {
-                Some(problem) => state.watch_problems.insert(name.to_owned(), problem).is_none(),
+                Some(problem) => state.watch_problems.insert(name.to_owned(), problem.clone()) != Some(problem),
                 None => state.watch_problems.remove(name).is_some(),
             }
         };

@@ -19,6 +19,8 @@ use crate::domain::push::{CommitId, Ref};
 
 /// A bare repository that was fetched into so often is begun anew: nothing else ever tidies it up.
 const MOST_PACKS: usize = 64;
+/// There while a process fetches into it.
+const LOOKING: &str = "looking";
 /// More than this is not fetched to look at a commit, in bytes.
 const MOST_BYTES: usize = 2 << 30;
 
@@ -54,25 +56,37 @@ pub(super) fn look(url: &SourceUrl, access: &Access, wanted: &Wanted) -> Result<
         let repository = checkout::open(path).map_err(|error| SourceError::from_local(url, path, &error))?;
         return read(url, &repository, wanted);
     }
-    let repository = open(&wanted.store).map_err(|reason| SourceError::new(Kind::NotARepository, url, reason))?;
-    // By its name first: not every server gives out commits by their ids.
-    let name = format!("+{0}:{0}", wanted.reference);
-    fetch(&repository, url, access, &name)?;
-    for commit in std::iter::once(&wanted.commit).chain(&wanted.since) {
-        if !has(&repository, commit) {
-            let by_id = format!("+{commit}:refs/slipway/{commit}");
-            // Without it the answer is less complete, or says that it is not there.
-            let _ = fetch(&repository, url, access, &by_id);
-        }
-    }
-    read(url, &repository, wanted)
+    let local = |reason: String| SourceError::new(Kind::NotARepository, url, reason);
+    let repository = open(&wanted.store).map_err(local)?;
+    let mark = wanted.store.join(LOOKING);
+    fs::write(&mark, "").map_err(|error| local(format!("cannot write {}: {error}", mark.display())))?;
+    let looked = look_in(&repository, url, access, wanted);
+    // Where it stays, the store is begun anew: no worse than that.
+    let _ = fs::remove_file(mark);
+    looked
 }
 
-/// The bare repository, made where it is not there, anew where it has been fetched into often.
+/// Looks at a commit in a repository of our own, once it is fetched.
+fn look_in(repository: &Repository, url: &SourceUrl, access: &Access, wanted: &Wanted) -> Result<Commit, SourceError> {
+    // By its name first: not every server gives out commits by their ids. Under a name of our own: `feature` may have become
+    // `feature/x`.
+    fetch(repository, url, access, &format!("+{}:refs/slipway/look", wanted.reference))?;
+    for commit in std::iter::once(&wanted.commit).chain(&wanted.since) {
+        if !has(repository, commit) {
+            let by_id = format!("+{commit}:refs/slipway/{commit}");
+            // Without it the answer is less complete, or says that it is not there.
+            let _ = fetch(repository, url, access, &by_id);
+        }
+    }
+    read(url, repository, wanted)
+}
+
+/// The bare repository, made where it is not there; anew where it has been fetched into often, or where a process was ended in the
+/// middle of that.
 fn open(store: &Path) -> Result<Repository, String> {
     let packs = fs::read_dir(store.join("objects/pack")).map_or(0, Iterator::count);
     // A pack has an index beside it.
-    if packs > 2 * MOST_PACKS {
+    if packs > 2 * MOST_PACKS || store.join(LOOKING).exists() {
         fs::remove_dir_all(store).map_err(|error| format!("cannot remove {}: {error}", store.display()))?;
     }
     match Repository::open_bare(store) {

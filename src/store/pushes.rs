@@ -18,6 +18,9 @@ use crate::domain::push::{CommitId, Ref};
 /// `watch.toml`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watched {
+    /// The number of the last push: it only grows, however few are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_push: Option<PushId>,
     /// One for each repository whose source was seen.
     #[serde(default, rename = "repository")]
     pub repositories: BTreeMap<String, Seen>,
@@ -88,6 +91,19 @@ pub fn ids(home: &Home) -> io::Result<Vec<PushId>> {
     Ok(ids)
 }
 
+/// The pushes that are still to be settled, the oldest first. What does not parse is left for whoever mends it.
+///
+/// # Errors
+/// When the directory can't be listed.
+pub fn unsettled(home: &Home) -> io::Result<Vec<PushRecord>> {
+    // Ten thousand are looked at in a moment where they need not be parsed.
+    let is_settled = |id: PushId| {
+        fs::read(file(home, id)).is_ok_and(|text| memchr::memmem::find(&text, b"\nsettled = true\n").is_some())
+    };
+    let left = ids(home)?.into_iter().filter(|id| !is_settled(*id));
+    Ok(left.filter_map(|id| load(home, id).ok()).filter(|push| !push.settled).collect())
+}
+
 /// Reads a push of the journal.
 ///
 /// # Errors
@@ -116,4 +132,22 @@ pub fn record(home: &Home, push: &PushRecord) -> Result<(), WriteError> {
 /// When it can't be removed.
 pub fn remove(home: &Home, id: PushId) -> io::Result<()> {
     fs::remove_file(file(home, id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::journal::sample;
+
+    #[test]
+    fn what_is_still_to_be_settled_is_found_however_old_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        for id in 1..200 {
+            record(&home, &PushRecord { id: PushId(id), settled: id != 3, ..sample() }).unwrap();
+        }
+        fs::write(file(&home, PushId(9)), "no toml").unwrap();
+        let left: Vec<u64> = unsettled(&home).unwrap().iter().map(|push| push.id.0).collect();
+        assert_eq!(left, [3]);
+    }
 }

@@ -36,6 +36,8 @@ struct Followed {
 /// Looks at the base images again and again, until the pool ends.
 pub(super) async fn follow(pool: Arc<Pool>) {
     let mut wait = FIRST;
+    // What a build was asked for already, and refused or failed before it could begin.
+    let mut asked = BTreeMap::new();
     let mut changes = pool.changes.subscribe();
     loop {
         // An idle pool without such rules is not woken.
@@ -50,7 +52,7 @@ pub(super) async fn follow(pool: Arc<Pool>) {
             () = tokio::time::sleep(wait.min(interval)) => {}
             () = pool.stopped() => return,
         }
-        look(&pool).await;
+        look(&pool, &mut asked).await;
         wait = Duration::MAX;
     }
 }
@@ -60,7 +62,7 @@ fn wants_any(settings: &Settings) -> bool {
     rules.flat_map(|repository| &repository.rules).any(|rule| rule.auto && rule.follow_base_images)
 }
 
-async fn look(pool: &Arc<Pool>) {
+async fn look(pool: &Arc<Pool>, asked: &mut BTreeMap<(RepositoryPath, String, Ref, String), String>) {
     let settings = pool.state().settings.clone();
     let mut followed = Vec::new();
     for (path, repository) in settings.repositories.iter().filter(|(_, repository)| repository.build.auto) {
@@ -103,14 +105,22 @@ async fn look(pool: &Arc<Pool>) {
     for one in followed {
         let changed = |image: &&BaseImage| now.get(&image.to_string()).is_some_and(|digest| *digest != image.digest);
         let Some(image) = one.images.iter().find(changed) else { continue };
-        let note = format!("the base image {image} is {} now, and was {}", now[&image.to_string()], image.digest);
+        let digest = &now[&image.to_string()];
+        let key = (one.path.clone(), one.rule.name.clone(), one.good.reference.clone(), image.to_string());
+        if asked.get(&key) == Some(digest) {
+            continue;
+        }
+        let note = format!("the base image {image} is {digest} now, and was {}", image.digest);
         tracing::info!("{} rule {:?}: {note}", one.path, one.rule.name);
         // The tags stay those of the push.
         let push = Push { reference: one.good.reference, commit: one.good.commit, at: one.good.pushed_at };
         let queued = enqueue::unasked(pool, &one.path, &one.rule, push, Trigger::BaseImage, Some(note)).await;
-        if let Err(error) = queued {
+        match queued {
+            Ok(_) => drop(asked.insert(key, digest.clone())),
             // The next look tries again.
-            tracing::warn!("{} rule {:?} is not built for its new base image: {error}", one.path, one.rule.name);
+            Err(error) => {
+                tracing::warn!("{} rule {:?} is not built for its new base image: {error}", one.path, one.rule.name);
+            }
         }
     }
 }

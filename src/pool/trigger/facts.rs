@@ -67,13 +67,14 @@ impl Facts {
         facts
     }
 
-    /// Why a rule that matches a push does not build it; none: it is built.
-    pub(super) fn against(&self, rule: &Rule, past: &Past) -> Option<(Verdict, String)> {
+    /// Why a rule that matches a push does not build it; none: it is built. While another commit of the ref `is_building`, that may be
+    /// what a push takes back.
+    pub(super) fn against(&self, rule: &Rule, past: &Past, is_building: bool) -> Option<(Verdict, String)> {
         if let Some(words) = self.subject.as_deref().and_then(asks_for_no_build) {
             return Some((Verdict::Skipped, format!("the commit's subject says {words}")));
         }
         // Where it is not known what changed, it is built: an image too many is better than one that is missing.
-        let (id, commit) = past.good.as_ref().filter(|_| rule.looks_at_files())?;
+        let (id, commit) = past.good.as_ref().filter(|_| rule.looks_at_files() && !is_building)?;
         let changed = self.changed.get(commit)?;
         match of_interest(&rule.paths, &rule.ignore_paths, changed) {
             Ok(None) => {

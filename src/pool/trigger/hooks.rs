@@ -7,8 +7,9 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use axum::body::{self, HttpBody as _};
@@ -21,6 +22,7 @@ use hyper_util::service::TowerToHyperService;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_native_tls::{TlsAcceptor, native_tls};
@@ -47,6 +49,10 @@ const WHOLE_WITHIN: Duration = Duration::from_secs(10);
 /// An address that can't be listened on is tried again after this time.
 const LISTEN_AGAIN: Duration = Duration::from_secs(10);
 
+/// The longest name of a platform, in bytes.
+const LONGEST_NAME: usize = 64;
+/// Webhooks that are not taken are told in the log once in this time at most.
+const WARN_AGAIN: Duration = Duration::from_secs(1);
 /// So many bodies are remembered, to know one that is played again.
 const REMEMBERED: usize = 4096;
 /// A push that is older, by the platform's signed word, is no news: somebody who overheard its webhook may play it again.
@@ -98,14 +104,15 @@ async fn serve(
     address: SocketAddr,
     config: &WebhookConfig,
 ) -> io::Result<std::convert::Infallible> {
-    let tls = acceptor(config)?;
+    let (mut tls, mut files) = (acceptor(config)?, changed_at(config));
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
     let url = format!("{}://{address}", if tls.is_some() { "https" } else { "http" });
     tracing::info!("webhooks are taken on {url}/PLATFORM");
     pool.state().webhooks = Some(url);
     pool.tell_problem(NAME, None);
-    let taker = Arc::new(Taker { pool: pool.clone(), tell: tell.clone(), played: Mutex::default() });
+    let taker =
+        Arc::new(Taker { pool: pool.clone(), tell: tell.clone(), played: Mutex::default(), warned: Mutex::default() });
     let router = Router::new().route("/{platform}", post(take)).with_state(taker);
     let room = Arc::new(Semaphore::new(AT_ONCE));
     let mut connections = JoinSet::new();
@@ -121,6 +128,15 @@ async fn serve(
             }
         };
         while connections.try_join_next().is_some() {}
+        // Certificates are renewed every few weeks.
+        let now = changed_at(config);
+        if now != files {
+            match acceptor(config) {
+                Ok(renewed) => (tls, files) = (renewed, now),
+                // Half written, perhaps: it is tried with the next connection.
+                Err(error) => tracing::warn!("the new certificate of the webhooks can't be used: {error}"),
+            }
+        }
         let (router, tls) = (router.clone(), tls.clone());
         connections.spawn(async move {
             // One request for each connection: whoever sends slowly or nothing holds it no longer than that.
@@ -152,6 +168,12 @@ async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router) {
     }
 }
 
+/// When the files of the certificate and the key changed last.
+fn changed_at(config: &WebhookConfig) -> [Option<SystemTime>; 2] {
+    let at = |file: &Option<PathBuf>| fs::metadata(file.as_ref()?).ok()?.modified().ok();
+    [at(&config.certificate), at(&config.key)]
+}
+
 /// What speaks TLS; none where plain http is spoken.
 fn acceptor(config: &WebhookConfig) -> io::Result<Option<TlsAcceptor>> {
     let (certificate, key) = match (&config.certificate, &config.key) {
@@ -159,7 +181,7 @@ fn acceptor(config: &WebhookConfig) -> io::Result<Option<TlsAcceptor>> {
         (Some(certificate), Some(key)) => (certificate, key),
         _ => return Err(io::Error::other("webhook.certificate and webhook.key need each other; give both or neither")),
     };
-    let file = |path: &std::path::PathBuf| {
+    let file = |path: &PathBuf| {
         fs::read(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
     };
     let identity = native_tls::Identity::from_pkcs8(&file(certificate)?, &file(key)?).map_err(io::Error::other)?;
@@ -174,6 +196,9 @@ impl Headers for HeaderMap {
 
 /// Answers a webhook, in words that the platform shows beside its delivery.
 async fn take(State(taker): State<Arc<Taker>>, Path(name): Path<String>, request: Request) -> (StatusCode, String) {
+    if name.len() > LONGEST_NAME {
+        return (StatusCode::NOT_FOUND, "no platform has so long a name\n".into());
+    }
     let (head, body) = request.into_parts();
     let too_large = body.size_hint().lower() > LARGEST as u64;
     let body = if too_large { None } else { body::to_bytes(body, LARGEST).await.ok() };
@@ -183,7 +208,8 @@ async fn take(State(taker): State<Arc<Taker>>, Path(name): Path<String>, request
     };
     match status {
         StatusCode::OK | StatusCode::ACCEPTED => tracing::info!("a webhook of {name:?}: {text}"),
-        _ => tracing::warn!("a webhook of {name:?} is not taken: {status}: {text}"),
+        _ if taker.may_warn() => tracing::warn!("a webhook of {name:?} is not taken: {status}: {text}"),
+        _ => {}
     }
     (status, format!("{text}\n"))
 }
@@ -194,9 +220,21 @@ struct Taker {
     tell: Tell,
     /// The digests of the bodies that were taken last, the oldest first.
     played: Mutex<VecDeque<[u8; 32]>>,
+    /// When one that was not taken was told last.
+    warned: Mutex<Option<Instant>>,
 }
 
 impl Taker {
+    /// Whether one that is not taken is worth a line in the log: strangers could fill the disk with them.
+    fn may_warn(&self) -> bool {
+        let mut warned = self.warned.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let may = warned.is_none_or(|warned| warned.elapsed() >= WARN_AGAIN);
+        if may {
+            *warned = Some(Instant::now());
+        }
+        may
+    }
+
     /// Whether a body comes for the first time, as far as is remembered.
     fn is_first(&self, body: &[u8]) -> bool {
         let digest: [u8; 32] = Sha256::digest(body).into();
@@ -256,9 +294,12 @@ impl Taker {
         let news = pushed.iter().all(|pushed| pushed.at.is_none_or(|at| now - at <= NEWS)) && self.is_first(body);
         let told = Told { pushed, signed: trust == Trust::Body && news, at: now };
         for path in &paths {
-            if tell.try_send((path.clone(), told.clone())).is_err() {
-                return (StatusCode::SERVICE_UNAVAILABLE, "too much is pushed at once; the next poll sees it".into());
-            }
+            let why = match tell.try_send((path.clone(), told.clone())) {
+                Ok(()) => continue,
+                Err(TrySendError::Full(_)) => "too much is pushed at once; the next poll sees it",
+                Err(TrySendError::Closed(_)) => "sources are not watched; `slipway pool status` says why",
+            };
+            return (StatusCode::SERVICE_UNAVAILABLE, why.into());
         }
         let refs: Vec<String> = told.pushed.iter().map(|pushed| pushed.reference.to_string()).collect();
         let paths: Vec<String> = paths.iter().map(ToString::to_string).collect();

@@ -12,24 +12,21 @@
 mod base_images;
 mod facts;
 mod hooks;
-mod past;
+pub(super) mod past;
 mod scheduled;
 mod settling;
 mod sight;
 mod unchanged;
 mod watching;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedMutexGuard, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use super::state::Pool;
-use crate::domain::build::BuildId;
-use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
-use crate::domain::push::Ref;
 
 /// So many sources are asked at once what a push changes: a tree may have to be fetched for it.
 const LOOKS: usize = 8;
@@ -40,18 +37,11 @@ pub(super) struct Triggers {
     looks: Semaphore,
     /// Held while the commits of a repository's source are looked at: they are kept in one place.
     looking: Mutex<BTreeMap<RepositoryPath, Arc<tokio::sync::Mutex<()>>>>,
-    /// The newest push of each ref that was recorded.
-    newest: Mutex<BTreeMap<(RepositoryPath, Ref), PushId>>,
 }
 
 impl Default for Triggers {
     fn default() -> Triggers {
-        Triggers {
-            past: past::Past::default(),
-            looks: Semaphore::new(LOOKS),
-            looking: Mutex::default(),
-            newest: Mutex::default(),
-        }
+        Triggers { past: past::Past::default(), looks: Semaphore::new(LOOKS), looking: Mutex::default() }
     }
 }
 
@@ -60,16 +50,6 @@ impl Triggers {
     async fn alone_with(&self, path: &RepositoryPath) -> OwnedMutexGuard<()> {
         let looking = lock(&self.looking).entry(path.clone()).or_default().clone();
         looking.lock_owned().await
-    }
-
-    /// A push is in the journal.
-    fn recorded(&self, push: &PushRecord) {
-        lock(&self.newest).insert((push.repository.clone(), push.reference.clone()), push.id);
-    }
-
-    /// The newest push of a ref that was recorded since the pool began.
-    fn newest_push(&self, path: &RepositoryPath, reference: &Ref) -> Option<PushId> {
-        lock(&self.newest).get(&(path.clone(), reference.clone())).copied()
     }
 }
 
@@ -81,16 +61,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The tasks that watch, listen and wait.
 pub(super) struct Tasks {
     watcher: JoinHandle<()>,
-    others: [JoinHandle<()>; 4],
+    others: [JoinHandle<()>; 3],
 }
 
-/// Begins to watch, to listen and to wait; `finished` are the builds that ended before this pool began.
-pub(super) fn begin(pool: &Arc<Pool>, finished: BTreeSet<BuildId>) -> Tasks {
+/// Begins to watch, to listen and to wait.
+pub(super) fn begin(pool: &Arc<Pool>) -> Tasks {
     let (tell, told) = mpsc::channel(hooks::WAITING);
     Tasks {
         watcher: tokio::spawn(watching::watch(pool.clone(), told)),
         others: [
-            tokio::spawn(past::read(pool.clone(), finished)),
             tokio::spawn(hooks::listen(pool.clone(), tell)),
             tokio::spawn(scheduled::follow(pool.clone())),
             tokio::spawn(base_images::follow(pool.clone())),

@@ -51,7 +51,7 @@ impl Past {
 }
 
 /// Reads the builds that ended before this pool began.
-pub(super) async fn read(pool: Arc<Pool>, finished: BTreeSet<BuildId>) {
+pub(in crate::pool) async fn read(pool: Arc<Pool>, finished: BTreeSet<BuildId>) {
     let reader = pool.clone();
     let reading = tokio::task::spawn_blocking(move || {
         for id in finished {

@@ -12,7 +12,7 @@ use crate::domain::journal::{Answer, PushRecord, Verdict, refusal, superseded};
 use crate::domain::push::Push;
 use crate::domain::rule::{Rule, Supersede};
 use crate::domain::rule_history::RuleHistory;
-use crate::pool::state::{Order, Pool};
+use crate::pool::state::{Order, Pool, State};
 use crate::pool::{enqueue, entities};
 use crate::protocol::{Error, ErrorKind, PausedRule, Reply};
 use crate::store::{builds, pushes};
@@ -49,18 +49,18 @@ pub(super) async fn settle(pool: Arc<Pool>, mut push: PushRecord) {
         }
         let past = matching.iter().find(|(other, _)| other.name == rule.name).map(|(_, past)| past);
         let against = refusal(&repository, rule, &push.reference)
-            .or_else(|| facts.against(rule, &past?.past(&push.reference)))
-            .or_else(|| paused(&push, past?, rule, usual_limit))
-            .or_else(|| overtaken(&pool, &push, rule));
+            .or_else(|| facts.against(rule, &past?.past(&push.reference), is_building(&pool, &push, rule)))
+            .or_else(|| paused(&push, past?, rule, usual_limit));
         let answer = match against {
             Some(against) => refused(against),
             None => {
                 let wanted =
                     Push { reference: push.reference.clone(), commit: push.commit.clone(), at: push.pushed_at };
                 match queue(&pool, &push, rule, wanted).await {
-                    Some(queued) => answer(&pool, &rule.name, queued, &facts.note()),
+                    Queued::Answered(queued) => answer(&pool, &rule.name, queued, &facts.note()),
+                    Queued::Overtaken(against) => refused(against),
                     // The next pool settles it.
-                    None => return,
+                    Queued::PoolEnds => return,
                 }
             }
         };
@@ -77,22 +77,37 @@ pub(super) async fn settle(pool: Arc<Pool>, mut push: PushRecord) {
     write_down(&pool, &push).await;
 }
 
-/// Queues the build of a push. What fails for no fault of the push's, such as a full disk, is tried again; none where the pool
-/// ends meanwhile.
-async fn queue(pool: &Arc<Pool>, push: &PushRecord, rule: &Rule, wanted: Push) -> Option<Result<Reply, Error>> {
+/// What became of queueing the build of a push.
+enum Queued {
+    Answered(Result<Reply, Error>),
+    /// A newer push makes it superfluous.
+    Overtaken((Verdict, String)),
+    PoolEnds,
+}
+
+/// Queues the build of a push. What fails for no fault of the push's, such as a full disk, is tried again.
+async fn queue(pool: &Arc<Pool>, push: &PushRecord, rule: &Rule, wanted: Push) -> Queued {
     let mut wait = QUEUE_AGAIN.0;
     loop {
+        if let Some(overtaken) = overtaken(pool, push, rule) {
+            return Queued::Overtaken(overtaken);
+        }
         match enqueue::push(pool, &push.repository, rule, wanted.clone(), push.id).await {
             Err(error) if matches!(error.kind, ErrorKind::Failed | ErrorKind::Unreachable) => {
                 tracing::warn!("push {} is not built yet: {error}", push.id);
                 tokio::select! {
                     () = tokio::time::sleep(wait) => wait = (wait * 2).min(QUEUE_AGAIN.1),
-                    () = pool.stopped() => return None,
+                    () = pool.stopped() => return Queued::PoolEnds,
                 }
             }
-            queued => return Some(queued),
+            queued => return Queued::Answered(queued),
         }
     }
+}
+
+/// Whether a build of a rule and a push's ref is not finished: what it will have made is not known yet.
+fn is_building(pool: &Pool, push: &PushRecord, rule: &Rule) -> bool {
+    open_builds(&pool.state(), push, rule).next().is_some()
 }
 
 /// Where a rule failed too often for it to be built by itself.
@@ -102,13 +117,23 @@ fn paused(push: &PushRecord, past: &RuleHistory, rule: &Rule, usual_limit: u32) 
     Some((Verdict::Paused, paused.to_string()))
 }
 
-/// Where a newer push of the same ref came meanwhile, and the rule wants the newest alone.
+/// Where a build of a newer push of the same ref was queued meanwhile, and the rule wants the newest alone.
 fn overtaken(pool: &Pool, push: &PushRecord, rule: &Rule) -> Option<(Verdict, String)> {
     if rule.supersede == Supersede::Never {
         return None;
     }
-    let newest = pool.triggers.newest_push(&push.repository, &push.reference).filter(|newest| *newest > push.id)?;
-    Some((Verdict::Superseded, format!("push {newest} of the same ref is newer")))
+    let state = pool.state();
+    let newer =
+        open_builds(&state, push, rule).filter_map(|build| build.push).filter(|newer| *newer > push.id).max()?;
+    Some((Verdict::Superseded, format!("push {newer} of the same ref is newer")))
+}
+
+/// The builds of a rule and a push's ref that are not finished.
+fn open_builds<'a>(state: &'a State, push: &'a PushRecord, rule: &'a Rule) -> impl Iterator<Item = &'a Build> {
+    let builds = state.open.values().map(|entry| &entry.build);
+    builds.filter(|build| {
+        build.path() == push.repository && build.rule.name == rule.name && build.reference == push.reference
+    })
 }
 
 fn answer(pool: &Pool, rule: &str, queued: Result<Reply, Error>, note: &str) -> Answer {

@@ -18,8 +18,6 @@ use crate::source::webhook::Pushed;
 use crate::store::Home;
 use crate::store::pushes::{self, Seen, Watched};
 
-/// A push that was not settled is among the newest: so many settled ones in a row, and there are no more.
-const SETTLED_IN_A_ROW: usize = 64;
 /// For so long after a webhook, a listing that shows what was before it is taken for a copy that lags behind.
 const LAG: Duration = Duration::from_secs(60);
 
@@ -70,7 +68,9 @@ impl Lately {
 impl Memory {
     /// What an earlier pool left.
     pub(super) fn new(home: Home, watched: Watched, ids: &[PushId]) -> Memory {
-        Memory { home, watched, unkept_since: None, next_id: ids.last().map_or(1, |id| id.0 + 1) }
+        // Those of the journal may all be gone.
+        let last = ids.last().copied().max(watched.last_push).map_or(0, |id| id.0);
+        Memory { home, watched, unkept_since: None, next_id: last + 1 }
     }
 
     /// Something changed that is no push.
@@ -191,6 +191,7 @@ impl Memory {
             }
             written.push(push);
         }
+        self.watched.last_push = written.last().map(|push| push.id).max(self.watched.last_push);
         self.watched.repositories.insert(path.to_string(), Seen { source: source.url.clone(), refs: now });
         if written.is_empty() {
             self.changed();
@@ -198,9 +199,6 @@ impl Memory {
         }
         // Before anything is built: a pool that is killed now must not see the same pushes again.
         self.keep().await;
-        for push in &written {
-            pool.triggers.recorded(push);
-        }
         for push in written {
             tokio::spawn(settling::settle(pool.clone(), push));
         }
@@ -208,32 +206,25 @@ impl Memory {
     }
 
     /// Settles what an earlier pool wrote into the journal and did not come to.
-    pub(super) async fn settle_what_was_left(&mut self, pool: &Arc<Pool>, ids: &[PushId]) {
-        let mut settled = 0;
-        let mut left = Vec::new();
-        for id in ids.iter().rev() {
-            match pushes::load(&pool.home, *id) {
-                Ok(push) if push.settled => settled += 1,
-                Ok(push) => {
-                    settled = 0;
-                    left.push(push);
-                }
-                Err(error) => tracing::warn!("{error}"),
-            }
-            if settled >= SETTLED_IN_A_ROW {
-                break;
-            }
-        }
-        for push in left.iter().rev() {
-            // Were the refs not kept as seen, the same push would be seen again.
-            if let Some(seen) = self.watched.repositories.get_mut(&push.repository.to_string()) {
+    pub(super) async fn settle_what_was_left(&mut self, pool: &Arc<Pool>) {
+        let home = pool.home.clone();
+        let left = match tokio::task::spawn_blocking(move || pushes::unsettled(&home)).await {
+            Ok(Ok(left)) => left,
+            Ok(Err(error)) => return tracing::error!("what is left to be settled can't be told: {error}"),
+            Err(error) => return tracing::error!("an internal task failed: {error}"),
+        };
+        for push in &left {
+            // Were the refs not kept as seen, the same push would be seen again; one that moved on since is left where it is.
+            if let Some(seen) = self.watched.repositories.get_mut(&push.repository.to_string())
+                && seen.refs.get(&push.reference) == push.before.as_ref()
+            {
                 seen.refs.insert(push.reference.clone(), push.commit.clone());
             }
         }
         if !left.is_empty() {
             self.keep().await;
         }
-        for push in left.into_iter().rev() {
+        for push in left {
             tokio::spawn(settling::settle(pool.clone(), PushRecord { answers: Vec::new(), ..push }));
         }
     }

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::hooks;
 use super::sight::{Lately, Memory, Told};
 use super::unchanged::{Condition, Connectors};
 use crate::domain::name::RepositoryPath;
@@ -67,7 +66,7 @@ pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryP
         }
     };
     let mut memory = Memory::new(pool.home.clone(), watched, &ids);
-    memory.settle_what_was_left(&pool, &ids).await;
+    memory.settle_what_was_left(&pool).await;
     let mut turns: BTreeMap<RepositoryPath, Turn> = BTreeMap::new();
     let mut asking: JoinSet<Asked> = JoinSet::new();
     let connectors: Arc<Connectors> = Arc::default();
@@ -121,10 +120,10 @@ pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryP
             // The pool has the other end as long as it runs.
             Some((path, told)) = told.recv() => {
                 let Some(turn) = turns.get_mut(&path) else { continue };
-                turn.outdated = turn.asking;
                 if memory.take_told(&pool, &path, &turn.source, told, &mut turn.lately).await {
                     turn.due = Instant::now();
                 }
+                turn.outdated = turn.asking;
             }
             Some(asked) = asking.join_next() => {
                 let (path, source, refs, condition) = match asked {
@@ -138,7 +137,7 @@ pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryP
                 };
                 let Some(turn) = turns.get_mut(&path).filter(|turn| turn.source == source) else { continue };
                 turn.asking = false;
-                if std::mem::take(&mut turn.outdated) {
+                if std::mem::take(&mut turn.outdated) && refs.is_ok() {
                     turn.due = Instant::now();
                     continue;
                 }
@@ -245,11 +244,21 @@ fn follow(pool: &Pool, settings: &Settings, turns: &mut BTreeMap<RepositoryPath,
     // What is not watched is seen for the first time when it is watched again: nobody wants what was pushed meanwhile built.
     let names: BTreeSet<String> = wanted.keys().map(ToString::to_string).collect();
     let before = memory.watched.repositories.len();
-    memory.watched.repositories.retain(|name, _| names.contains(name));
+    memory.watched.repositories.retain(|name, _| names.contains(name) || is_unreadable(pool, settings, name));
     if memory.watched.repositories.len() != before {
         memory.changed();
     }
-    pool.state().watch_problems.retain(|name, _| name == hooks::NAME || names.contains(name));
+    // Those of others are theirs to take back.
+    let is_ours = |name: &str| name.parse::<RepositoryPath>().is_ok();
+    pool.state().watch_problems.retain(|name, _| !is_ours(name) || names.contains(name));
+}
+
+/// Whether a repository is not in the settings because a file can't be read: what was seen of its source is kept until it can.
+fn is_unreadable(pool: &Pool, settings: &Settings, name: &str) -> bool {
+    let Ok(path) = name.parse::<RepositoryPath>() else { return false };
+    let files =
+        [pool.home.repository_file(&path.namespace, &path.repository), pool.home.namespace_file(&path.namespace)];
+    !settings.repositories.contains_key(&path) && files.iter().any(|file| settings.problems.contains_key(file))
 }
 
 #[cfg(test)]
