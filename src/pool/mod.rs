@@ -2,6 +2,7 @@
 //!
 //! One pool for each home, held by a lock. It owns every write of state; builds outlive it, because their runners do.
 
+mod admission;
 mod builders;
 pub mod client;
 mod conclude;
