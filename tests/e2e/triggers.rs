@@ -152,8 +152,9 @@ fn a_time_that_passed_while_no_pool_ran_is_made_up_for_once() {
     let line = text.lines().find(|line| line.starts_with("queued_at")).unwrap_or_else(|| panic!("{queued}: {text}"));
     let text = text.replace(line, &format!("queued_at = \"{then}\"")).replace("\"manual\"", "\"schedule\"");
     fs::write(&record, text).unwrap();
-    let edit = ["rule", "edit", "acme/app", "main", "--schedule", "0 3 * * *", "--time-zone", "Asia/Shanghai"];
-    project.slipway.run(&edit).ok();
+    let schedule = "schedule = { cron = \"0 3 * * *\", time_zone = \"Asia/Shanghai\" }";
+    project.write_repository("", &with(schedule));
+    project.slipway.run(&["pool", "start"]).ok();
     project.slipway.wait_until("its time is made up for", || project.is_there(2));
     let shown = project.wait_for(2, "succeeded");
     assert_eq!((&shown["trigger"], &shown["commit"]), (&json!("schedule"), &json!(project.source.head())));

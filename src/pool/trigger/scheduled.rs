@@ -40,6 +40,7 @@ pub(super) async fn follow(pool: Arc<Pool>) {
     let mut awaited: BTreeMap<Name, Awaited> = BTreeMap::new();
     let mut changes = pool.changes.subscribe();
     let mut known = None;
+    let mut is_first = true;
     loop {
         let settings = {
             let state = pool.state();
@@ -49,7 +50,8 @@ pub(super) async fn follow(pool: Arc<Pool>) {
         };
         let now = Utc::now();
         if let Some(settings) = settings {
-            take_over(&pool, &settings, &mut awaited, now).await;
+            take_over(&pool, &settings, &mut awaited, now, is_first).await;
+            is_first = false;
         }
         let mut next: Option<DateTime<Utc>> = None;
         for ((path, rule), Awaited { schedule, since }) in &mut awaited {
@@ -89,8 +91,15 @@ pub(super) async fn follow(pool: Arc<Pool>) {
     }
 }
 
-/// Brings what is waited for in line with the settings. A schedule that is new begins now, unless builds tell when it was followed last.
-async fn take_over(pool: &Pool, settings: &Settings, awaited: &mut BTreeMap<Name, Awaited>, now: DateTime<Utc>) {
+/// Brings what is waited for in line with the settings. A schedule that is new begins now; when the pool begins, builds tell when it
+/// was followed last.
+async fn take_over(
+    pool: &Pool,
+    settings: &Settings,
+    awaited: &mut BTreeMap<Name, Awaited>,
+    now: DateTime<Utc>,
+    is_first: bool,
+) {
     let mut wanted = BTreeMap::new();
     for (path, repository) in &settings.repositories {
         for rule in repository.rules.iter().filter(|rule| repository.build.auto && rule.auto) {
@@ -99,7 +108,8 @@ async fn take_over(pool: &Pool, settings: &Settings, awaited: &mut BTreeMap<Name
             let since = match awaited.remove(&name) {
                 Some(known) if known.schedule == *schedule => known.since,
                 Some(_) => now,
-                None => pool.triggers.past.of(path, &rule.name).await.scheduled().unwrap_or(now),
+                None if is_first => pool.triggers.past.of(path, &rule.name).await.scheduled().unwrap_or(now),
+                None => now,
             };
             wanted.insert(name, Awaited { schedule: schedule.clone(), since });
         }
