@@ -248,7 +248,7 @@ pub(crate) fn sample() -> PushRecord {
         before: None,
         pushed_at: build.pushed_at,
         origin: Origin::Poll,
-        subject: None,
+        subject: Some("news".into()),
         answers: vec![Answer {
             rule: build.rule.name.clone(),
             verdict: Verdict::Built,

@@ -17,6 +17,7 @@ pub(super) fn lines(app: &App, look: &Look) -> Vec<Line<'static>> {
     fields.add("repository", push.repository.to_string());
     fields.add("ref", push.reference.to_string());
     fields.add("commit", push.commit.to_string());
+    fields.add("subject", push.subject.clone().unwrap_or_default());
     let new = || look.text("details.new_ref").into_owned();
     fields.add("before", push.before.as_ref().map_or_else(new, ToString::to_string));
     let origin = look.text(&format!("origin.{}", push.origin.word())).into_owned();
