@@ -46,7 +46,7 @@ pub fn webhook_file(name: &str) -> String {
 
 /// The file under `secrets/` that renews it.
 pub fn renewal_file(name: &str) -> String {
-    format!("platform-{name}-renewal")
+    format!("renewal-{name}")
 }
 
 /// Keeps what renews the token of a login. A token that does not end needs none.
@@ -72,7 +72,7 @@ pub fn keep_renewal(home: &Home, name: &str, tokens: &Tokens) -> Result<(), Erro
 pub async fn of(home: &Home, name: &str, platform: &SourcePlatform) -> Result<Option<Secret>, Error> {
     let Some(reference) = &platform.token else { return Ok(None) };
     let token = resolve(home, name, reference).await?;
-    if *reference != SecretRef::File(file(name)) {
+    if *reference != SecretRef::File(file(name)) || platform.oauth_client_id.is_none() {
         return Ok(Some(token));
     }
     match renewal(home, name, &token).await? {
@@ -116,6 +116,10 @@ async fn renew(home: &Home, name: &str, platform: &SourcePlatform, reference: &S
         Ok(tokens) => tokens,
         // It still opens what it opens.
         Err(_) if old.expires_at > Utc::now() => return Ok(token),
+        Err(error) if error.reason.is_transient() => {
+            let text = format!("cannot renew the token of the platform {name:?}: {error}");
+            return Err(Error::new(ErrorKind::Unreachable, text));
+        }
         Err(error) => {
             let text = format!("{error}; its login has ended, begin a new one: `slipway platform login {name}`");
             return Err(failed(name, &text));

@@ -46,9 +46,9 @@ impl CommitStatus {
             BuildState::Succeeded => (CommitState::Success, succeeded(build)),
             BuildState::Failed => failed(build),
             BuildState::Cancelled | BuildState::Superseded | BuildState::Interrupted | BuildState::Refused => {
-                (CommitState::Error, format!("{}: {}", build.state, build.reason))
+                (CommitState::Error, format!("was {}", build.state))
             }
-            BuildState::TimedOut => (CommitState::Error, format!("timed out: {}", build.reason)),
+            BuildState::TimedOut => (CommitState::Error, "took longer than it may".to_owned()),
         };
         Some(CommitStatus {
             state,
@@ -81,7 +81,9 @@ fn failed(build: &Build) -> (CommitState, String) {
         | FailureKind::Timeout
         | FailureKind::Cancelled => CommitState::Error,
     };
-    (state, format!("failed: {}", failure.message))
+    // What the machinery says names hosts, commands and people that are nobody else's business.
+    let why = if state == CommitState::Error { failure.kind.to_string() } else { failure.message.clone() };
+    (state, format!("failed: {why}"))
 }
 
 /// The text on one line, cut where a platform would refuse it.

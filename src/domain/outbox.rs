@@ -99,7 +99,7 @@ impl Message {
         match &self.content {
             Content::Notification { to, event, .. } => format!("{}-{}-{to}", self.build.0, event.word()),
             // A platform's name may be that of a notification.
-            Content::Status { .. } => format!("{}-{}-status", self.build.0, self.state.word()),
+            Content::Status { .. } => format!("status-{}-{}", self.build.0, self.state.word()),
         }
     }
 

@@ -58,7 +58,12 @@ pub enum Effect {
     ListRefs(Source),
     /// Work out what saving this would change in its file; a repository that is not there yet starts with a rule for its source's
     /// default branch.
-    PreviewToml(Box<Entity>),
+    PreviewToml {
+        /// What is to be saved.
+        entity: Box<Entity>,
+        /// Which form asks.
+        form: String,
+    },
     /// Save a platform with a new secret for its webhooks.
     SaveWithSecret {
         /// Its name.

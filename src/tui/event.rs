@@ -78,7 +78,12 @@ pub enum Event {
     /// The refs of a source.
     Refs(Source, Result<Vec<(Ref, CommitId)>, String>),
     /// What saving would change in a file.
-    Preview(Result<Preview, String>),
+    Preview {
+        /// Which form asked.
+        form: String,
+        /// What it would do.
+        result: Result<Preview, String>,
+    },
     /// Some of the repositories of a platform.
     Repositories(RepositoryQuery, Result<Page, String>),
     /// What a platform says of its token.

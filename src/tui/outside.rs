@@ -75,7 +75,7 @@ impl Outside {
                     Event::Refs(source, refs.map(parsed).map_err(|error| error.message))
                 });
             }
-            Effect::PreviewToml(entity) => {
+            Effect::PreviewToml { entity, form } => {
                 let settings = app.data.settings.clone();
                 self.task(async move {
                     let mut entity = *entity;
@@ -83,9 +83,9 @@ impl Outside {
                     if let Entity::Repository { value, .. } = &mut entity {
                         value.rules.extend(starter.clone());
                     }
-                    Event::Preview(
-                        change(&home, &settings, entity).map(|diff| Preview { diff, starter: starter.map(Box::new) }),
-                    )
+                    let diff = change(&home, &settings, entity);
+                    let result = diff.map(|diff| Preview { diff, starter: starter.map(Box::new) });
+                    Event::Preview { form, result }
                 });
             }
             Effect::SaveWithSecret { name, value, token, mode } => self.task(async move {

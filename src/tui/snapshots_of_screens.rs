@@ -8,6 +8,7 @@ use super::app::App;
 use super::data::{BuildRow, Progress};
 use super::effect::RepositoryQuery;
 use super::event::{Event, Preview};
+use super::modal::Modal;
 use super::notice::Level;
 use super::testing::{SIZES, app, configured, news, now, text_of};
 use super::view;
@@ -243,6 +244,13 @@ fn what_comes_up_in_front() {
     });
 }
 
+fn asked_by(app: &App) -> String {
+    match &app.modal {
+        Some(Modal::Form(form)) => form.identity(),
+        _ => panic!("no form"),
+    }
+}
+
 #[test]
 fn the_forms() {
     assert_screens("form-namespace", |app| {
@@ -293,10 +301,13 @@ fn the_forms() {
         typed(app, "1ajj");
         press(app, &[KeyCode::F(2)]);
         app.update(
-            Event::Preview(Ok(Preview {
-                diff: "--- a\n+++ a\n@@ -0,0 +1 @@\n+registry = \"local\"\n".into(),
-                starter: None,
-            })),
+            Event::Preview {
+                form: asked_by(app),
+                result: Ok(Preview {
+                    diff: "--- a\n+++ a\n@@ -0,0 +1 @@\n+registry = \"local\"\n".into(),
+                    starter: None,
+                }),
+            },
             now(),
         );
     });

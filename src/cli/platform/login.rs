@@ -22,10 +22,12 @@ pub(super) async fn run(
     let minutes = invitation.holds.as_secs() / 60;
     say(&format!("open {} and enter the code {}; it holds for {minutes} minutes", invitation.address, invitation.code));
     let tokens = platforms::logged_in(&flow, &invitation).await?;
-    tokens::keep_renewal(home, &name, &tokens)?;
+    // As it is by now: people take minutes.
+    let value = source::settings(home).platforms.get(&name).cloned().unwrap_or(value);
     let token = Some(tokens.token.expose().to_owned());
     let entity = Entity::Platform { name: name.clone(), value, token, webhook_secret: None };
     source::save(home, entity, SaveMode::Edit).await?;
+    tokens::keep_renewal(home, &name, &tokens)?;
     let identity: Who = platforms::check(home, &source::settings(home), &name).await?.into();
     say(&format!("the token of the platform {name:?} is kept under secrets/"));
     print(format, &identity, || identity.text(Utc::now()))

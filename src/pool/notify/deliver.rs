@@ -10,6 +10,7 @@ use tokio::task::{Id, JoinSet};
 use super::send::{self, SendError};
 use crate::domain::name::RepositoryPath;
 use crate::domain::outbox::{Attempt, Content, Fate, Message, Receiver};
+use crate::domain::source_platform::SourcePlatform;
 use crate::pool::state::Pool;
 use crate::store::outbox;
 use crate::store::settings::Settings;
@@ -161,7 +162,7 @@ fn forget_problems_of_the_past(pool: &Pool) {
 fn is_configured(settings: &Settings, (receiver, repository): &(Receiver, String)) -> bool {
     let receiver = match receiver {
         Receiver::Notification(name) => settings.config.notify.iter().any(|notify| notify.name == *name),
-        Receiver::Platform(name) => settings.platforms.contains_key(name),
+        Receiver::Platform(name) => settings.platforms.get(name).is_some_and(SourcePlatform::takes_statuses),
     };
     let is_there = |path: RepositoryPath| settings.repositories.contains_key(&path);
     receiver && (repository.is_empty() || repository.parse().is_ok_and(is_there))

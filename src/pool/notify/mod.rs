@@ -333,7 +333,7 @@ mod tests {
         builds::save(&directory.join(builds::RECORD), &build(7, BuildState::Refused)).unwrap();
         let names = |messages: Vec<Message>| messages.iter().map(Message::name).collect::<Vec<_>>();
         let outgoing = Outgoing::of_earlier(&home);
-        assert_eq!(names(outbox::load(&home).unwrap().0), ["7-refused-status"]);
-        assert_eq!(names(outgoing.outbox().begin(Utc::now())), ["7-refused-status"]);
+        assert_eq!(names(outbox::load(&home).unwrap().0), ["status-7-refused"]);
+        assert_eq!(names(outgoing.outbox().begin(Utc::now())), ["status-7-refused"]);
     }
 }

@@ -64,7 +64,10 @@ async fn rights(http: &Http, attempted: &str) -> Result<(Option<Vec<String>>, Op
         Err(_) => {}
     }
     // Not below the API, but beside it.
-    let Ok(info) = http.at::<&str>([]).join("../../oauth/token/info") else { return Ok((None, None)) };
+    let mut info = http.at::<&str>([]);
+    if let Ok(mut segments) = info.path_segments_mut() {
+        segments.pop().pop().extend(["oauth", "token", "info"]);
+    }
     match http.get::<OauthToken>(attempted, &info).await {
         Ok((token, _)) => {
             let end = token.expires_in.map(|seconds| Utc::now() + TimeDelta::seconds(seconds.into()));

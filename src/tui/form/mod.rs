@@ -240,9 +240,13 @@ impl Form {
 
     /// A token is not shown where it is typed.
     fn mask_token(&mut self) {
-        let masked = platform::is_token_typed(&self.pages);
+        let masked = platform::hides_token(&self.pages);
         for field in self.pages.iter_mut().flat_map(|page| &mut page.fields).filter(|field| field.key == "token") {
             if let Value::Text(input) = &mut field.value {
+                // What was typed unseen is no variable's name, and stays unseen.
+                if input.is_masked() && !masked {
+                    input.clear();
+                }
                 input.set_masked(masked);
             }
         }
@@ -337,11 +341,20 @@ impl Form {
             return Vec::new();
         }
         self.saving = entity.is_some();
-        entity.map(|entity| Effect::PreviewToml(Box::new(entity))).into_iter().collect()
+        let form = self.identity();
+        entity.map(|entity| Effect::PreviewToml { entity: Box::new(entity), form }).into_iter().collect()
     }
 
-    /// Takes over what saving would do; a change that is none is told as such.
-    pub fn take_preview(&mut self, preview: Result<Preview, String>) {
+    /// Back to the fields, whatever was asked for.
+    pub fn come_back(&mut self) {
+        (self.saving, self.diff, self.starter) = (false, None, None);
+    }
+
+    /// Takes over what saving would do; a change that is none is told as such. What another form asked for is not for this one.
+    pub fn take_preview(&mut self, asked_by: &str, preview: Result<Preview, String>) {
+        if !self.saving || self.diff.is_some() || asked_by != self.identity() {
+            return;
+        }
         self.saving = false;
         match preview {
             Ok(Preview { diff, starter }) => {

@@ -63,6 +63,11 @@ pub(super) fn is_token_typed(pages: &[Page]) -> bool {
     Reader::new(pages).text("token_from") == TYPED
 }
 
+/// Whether what is typed into the token's field is not to be seen: it may be the token itself.
+pub(super) fn hides_token(pages: &[Page]) -> bool {
+    !matches!(Reader::new(pages).text("token_from").as_str(), ENV | COMMAND)
+}
+
 /// Whether a secret for the webhooks is to be made.
 pub(super) fn wants_new_secret(pages: &[Page]) -> bool {
     Reader::new(pages).text("webhook_secret_from") == NEW
@@ -108,6 +113,15 @@ fn secret(
     file: String,
 ) -> Option<SecretRef> {
     let (word, content) = (reader.text(from), reader.text(text));
+    if matches!(word.as_str(), ANY | KEEP) && !content.is_empty() {
+        reader.wrong(from, 0, "choose where it is from; what is typed here would be lost");
+    }
+    let is_variable = |name: &str| {
+        !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    if word == ENV && !is_variable(&content) {
+        reader.wrong(text, 0, "this is no variable's name: letters, digits and _ make one");
+    }
     let mut needed = |why: &str| {
         if content.is_empty() {
             reader.wrong(text, 0, why);

@@ -29,7 +29,9 @@ impl App {
 
     /// Leaves a form; what was typed is kept for the next time.
     pub(super) fn leave_form(&mut self) {
-        let Some(Modal::Form(form)) = self.modal.take() else { return };
+        let Some(Modal::Form(mut form)) = self.modal.take() else { return };
+        // What was asked for comes to nobody any more.
+        form.come_back();
         if form.touched && !matches!(form.kind, Kind::Delete { .. }) {
             self.draft = Some(form);
             let text = self.text("form.draft");

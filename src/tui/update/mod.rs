@@ -76,9 +76,9 @@ impl App {
                 self.refs_came(result);
                 Vec::new()
             }
-            Event::Preview(result) => {
+            Event::Preview { form: asked_by, result } => {
                 if let Some(Modal::Form(form)) = &mut self.modal {
-                    form.take_preview(result);
+                    form.take_preview(&asked_by, result);
                 }
                 Vec::new()
             }

@@ -15,6 +15,13 @@ use crate::tui::modal::Modal;
 use crate::tui::place::Pane;
 use crate::tui::testing::{app, configured, news, now};
 
+/// What saving would do, told to the form that asked.
+fn answer_preview(app: &mut App, preview: Preview) {
+    let Some(Modal::Form(form)) = &app.modal else { panic!("no form") };
+    let form = form.identity();
+    app.update(Event::Preview { form, result: Ok(preview) }, now());
+}
+
 /// Presses keys one after the other; what the last one wants.
 fn press(app: &mut App, keys: &str) -> Vec<Effect> {
     let mut effects = Vec::new();
@@ -175,9 +182,9 @@ fn what_will_be_written_is_scrolled_and_the_key_that_brought_it_up_writes_it() {
     let mut app = with_builds();
     press(&mut app, "1anew");
     let f2 = || Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE));
-    assert!(matches!(app.update(f2(), now())[..], [Effect::PreviewToml(_)]));
+    assert!(matches!(app.update(f2(), now())[..], [Effect::PreviewToml { .. }]));
     let diff = (0..40).map(|n| format!("+line {n}\n")).collect();
-    app.update(Event::Preview(Ok(Preview { diff, starter: None })), now());
+    answer_preview(&mut app, Preview { diff, starter: None });
     let shown = |app: &mut App| crate::tui::testing::screen((60, 15), |frame| crate::tui::view::draw(app, frame));
     assert!(shown(&mut app).contains("line 0"));
     press(&mut app, "jjj");
@@ -193,14 +200,32 @@ fn a_new_repository_is_saved_with_the_very_rule_that_was_shown() {
     app.update(Event::Key(KeyEvent::new(KeyCode::PageDown, KeyModifiers::NONE)), now());
     press(&mut app, "/srv/git/web");
     let f2 = || Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE));
-    assert!(matches!(app.update(f2(), now())[..], [Effect::PreviewToml(_)]));
+    assert!(matches!(app.update(f2(), now())[..], [Effect::PreviewToml { .. }]));
     let starter = Some(Box::new(Rule::starter("trunk")));
-    app.update(Event::Preview(Ok(Preview { diff: "+branch = \"trunk\"".into(), starter })), now());
+    answer_preview(&mut app, Preview { diff: "+branch = \"trunk\"".into(), starter });
     let effects = app.update(f2(), now());
     let [Effect::Ask { request, purpose: Purpose::Form }] = &effects[..] else { panic!("{effects:?}") };
     let Request::Save { entity, mode: SaveMode::Create } = &**request else { panic!("{request:?}") };
     let Entity::Repository { value, .. } = &**entity else { panic!("{entity:?}") };
     assert_eq!(value.rules, [Rule::starter("trunk")]);
+}
+
+#[test]
+fn a_form_that_was_left_while_it_waited_comes_back_alive_and_takes_no_answer_of_another() {
+    let mut app = with_builds();
+    press(&mut app, "1anew");
+    let f2 = || Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE));
+    app.update(f2(), now());
+    press(&mut app, "\x1b");
+    press(&mut app, "a");
+    let Some(Modal::Form(form)) = &app.modal else { panic!("no form") };
+    assert!(!form.saving && form.diff.is_none());
+    let late = Preview { diff: "+late".into(), starter: None };
+    app.update(Event::Preview { form: form.identity(), result: Ok(late.clone()) }, now());
+    app.update(f2(), now());
+    app.update(Event::Preview { form: "another".into(), result: Ok(late) }, now());
+    let Some(Modal::Form(form)) = &app.modal else { panic!("no form") };
+    assert_eq!(form.diff, None);
 }
 
 #[test]

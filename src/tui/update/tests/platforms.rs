@@ -37,11 +37,11 @@ fn a_token_that_is_typed_goes_to_the_pool_beside_the_toml_and_never_in_it() {
     press(&mut app, "\ts3cret");
     let f2 = || Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE));
     let effects = app.update(f2(), now());
-    let [Effect::PreviewToml(entity)] = &effects[..] else { panic!("{effects:?}") };
+    let [Effect::PreviewToml { entity, .. }] = &effects[..] else { panic!("{effects:?}") };
     let Entity::Platform { value, .. } = &**entity else { panic!("{entity:?}") };
     assert_eq!(value.token, Some(SecretRef::File("platform-github".into())));
     assert!(!toml::to_string(value).unwrap().contains("s3cret"));
-    app.update(Event::Preview(Ok(Preview { diff: "+token".into(), starter: None })), now());
+    answer_preview(&mut app, Preview { diff: "+token".into(), starter: None });
     let effects = press(&mut app, "\r");
     let [Effect::Ask { request, purpose: Purpose::Form }] = &effects[..] else { panic!("{effects:?}") };
     let Request::Save { entity, mode: SaveMode::Edit } = &**request else { panic!("{request:?}") };
@@ -51,13 +51,25 @@ fn a_token_that_is_typed_goes_to_the_pool_beside_the_toml_and_never_in_it() {
 }
 
 #[test]
+fn a_token_that_was_typed_unseen_never_becomes_a_variables_name() {
+    let mut app = with_a_platform();
+    press(&mut app, "9e\t\t\t\t ");
+    press(&mut app, "\ts3cret");
+    app.update(Event::Key(KeyEvent::new(KeyCode::BackTab, KeyModifiers::SHIFT)), now());
+    press(&mut app, " ");
+    let Some(Modal::Form(form)) = &app.modal else { panic!("no form") };
+    let field = form.pages[0].fields.iter().find(|field| field.key == "token").unwrap();
+    assert_eq!(field.content(), "");
+}
+
+#[test]
 fn a_new_secret_of_webhooks_is_shown_until_it_is_closed_on_purpose() {
     let mut app = with_a_platform();
     press(&mut app, "9e");
     app.update(Event::Key(KeyEvent::new(KeyCode::PageDown, KeyModifiers::NONE)), now());
     press(&mut app, "\t\t\t\t\t ");
     app.update(Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE)), now());
-    app.update(Event::Preview(Ok(Preview { diff: "+webhook_secret".into(), starter: None })), now());
+    answer_preview(&mut app, Preview { diff: "+webhook_secret".into(), starter: None });
     let effects = press(&mut app, "\r");
     let [Effect::SaveWithSecret { name, value, .. }] = &effects[..] else { panic!("{effects:?}") };
     assert_eq!(value.webhook_secret, Some(SecretRef::File("webhook-github".into())));
@@ -109,7 +121,7 @@ fn a_source_is_picked_from_the_repositories_of_its_platform() {
     app.update(Event::Repositories(query.clone(), Ok(page)), now());
     assert!(press(&mut app, "web\r").is_empty());
     let effects = key(&mut app, KeyCode::F(2));
-    let [Effect::PreviewToml(entity)] = &effects[..] else { panic!("{effects:?}") };
+    let [Effect::PreviewToml { entity, .. }] = &effects[..] else { panic!("{effects:?}") };
     let Entity::Repository { path, value } = &**entity else { panic!("{entity:?}") };
     let source = value.source.as_ref().unwrap();
     assert_eq!((path.repository.as_str(), source.url.as_str()), ("web", "https://github.com/acme/Web.git"));
