@@ -276,7 +276,7 @@ fn a_token_that_may_not_set_statuses_is_told_once_and_builds_go_on() {
 fn only_the_newest_status_reaches_a_platform_that_was_down() {
     let (project, api, _server) = on_a_platform(&[&ticking("statuses", 5)], &[503], "");
     build(&project);
-    project.slipway.wait_until("one waits", || waiting(&project.slipway) == ["1-succeeded-status.toml"]);
+    project.slipway.wait_until("one waits", || waiting(&project.slipway) == ["status-1-succeeded.toml"]);
     project.kill_pool();
     api.answer(&[201]);
     project.pool();
