@@ -47,7 +47,7 @@ fn like_gitlab(url: &str, before: &str, after: &str) -> Value {
 }
 
 /// Everything that slipway does with a platform: the token is checked, a repository is bound and its webhook made; then somebody
-/// pushes, the platform tells, and the image is there.
+/// pushes, the platform tells, the image is there, and the platform is told.
 fn story(kind: &Kind) {
     let source = GitRepo::new();
     source.write("Dockerfile", "FROM scratch\nCOPY file /\n").write("file", "1").commit("An image");
@@ -55,6 +55,7 @@ fn story(kind: &Kind) {
     let forge = Forge::start();
     forge.answer(kind.identity.0, kind.identity.1.clone());
     forge.take_webhooks(&kind.no_webhooks);
+    forge.take_statuses();
 
     let slipway = Slipway::new();
     // Where platforms reach it is known before it listens.
@@ -103,6 +104,11 @@ fn story(kind: &Kind) {
     let labels = &images(&slipway).config("latest", "amd64")["config"]["Labels"];
     assert_eq!(labels["org.opencontainers.image.revision"], json!(after));
     assert_eq!(slipway.json(&["push", "list"])[0]["origin"], json!("webhook"));
+    // Gitee has none.
+    if kind.name != "gitee" {
+        let told = || forge.statuses(&after).last().is_some_and(|state| state.starts_with("success"));
+        slipway.wait_until("the commit's status is told", told);
+    }
     let log = fs::read_to_string(slipway.home().join("pool.log")).unwrap();
     assert!(!log.contains(TOKEN) && !log.contains(secret));
 }

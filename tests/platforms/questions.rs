@@ -77,6 +77,18 @@ async fn gitlab_says_what_its_own_tokens_may_and_what_those_of_a_login_may() {
 }
 
 #[tokio::test]
+async fn a_gitlab_below_a_path_is_asked_there_what_a_login_may_do() {
+    let server = MockServer::start().await;
+    answer(&server, "/gitlab/api/v4/user", json(200, r#"{"username":"kim"}"#)).await;
+    answer(&server, "/gitlab/oauth/token/info", json(200, r#"{"scope":["api"],"expires_in":7200}"#)).await;
+    let mut platform = crate::support::platform(PlatformKind::Gitlab, &server);
+    platform.url = Some(format!("{}/gitlab", server.uri()));
+    let token = Some(slipway::store::secrets::Secret::new("one"));
+    let api = Api::new(&Connector::new(&platform).unwrap(), &platform, token).unwrap();
+    assert_eq!(api.identity().await.unwrap().scopes.unwrap(), ["api"]);
+}
+
+#[tokio::test]
 async fn the_others_say_whose_a_token_is() {
     for (kind, at, body, login, name) in [
         (PlatformKind::Gitea, "/api/v1/user", r#"{"id":1,"login":"kim","full_name":"Kim K"}"#, "kim", "Kim K"),

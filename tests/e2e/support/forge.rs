@@ -47,6 +47,21 @@ impl Forge {
         self.mount(Mock::given(method("POST")).and(path_regex("/(web)?hooks$")).respond_with(made));
     }
 
+    /// Takes the statuses of commits.
+    pub fn take_statuses(&self) {
+        let taken = ResponseTemplate::new(201).set_body_json(json!({ "id": 1 }));
+        self.mount(Mock::given(method("POST")).and(path_regex("/statuses(/|$)")).respond_with(taken));
+    }
+
+    /// The statuses of a commit that it was told, in their order.
+    pub fn statuses(&self, commit: &str) -> Vec<String> {
+        let of_it = |(asked, body): (String, Value)| {
+            let told = asked.starts_with("POST ") && asked.contains("/statuses") && asked.contains(commit);
+            told.then(|| body["state"].as_str().unwrap_or_default().to_lowercase())
+        };
+        self.asked().into_iter().filter_map(of_it).collect()
+    }
+
     /// What it was asked: method and path, the body, in their order.
     pub fn asked(&self) -> Vec<(String, Value)> {
         let requests = self.runtime.block_on(self.server.received_requests()).unwrap();
