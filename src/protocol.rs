@@ -314,6 +314,9 @@ pub struct Error {
     pub kind: ErrorKind,
     /// The thing, why, and what to do.
     pub message: String,
+    /// When the same may work, where whoever refused it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<DateTime<Utc>>,
 }
 
 /// The kinds of errors that the command line tells apart by its exit status.
@@ -335,7 +338,7 @@ pub enum ErrorKind {
 impl Error {
     /// An error of that kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into() }
+        Error { kind, message: message.into(), retry_at: None }
     }
 }
 

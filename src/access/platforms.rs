@@ -170,5 +170,9 @@ pub(crate) fn error_of(error: &ApiError) -> Error {
         Reason::Setting(_) | Reason::NoRepository { .. } => ErrorKind::Usage,
         _ => ErrorKind::Failed,
     };
-    Error::new(kind, error.to_string())
+    let retry_at = match error.reason {
+        Reason::Limited { until } => until,
+        _ => None,
+    };
+    Error { retry_at, ..Error::new(kind, error.to_string()) }
 }

@@ -90,6 +90,7 @@ impl SendError {
         match self {
             SendError::NotConfigured => Attempt::Refused,
             SendError::Platform(error) if error.kind != ErrorKind::Unreachable => Attempt::Refused,
+            SendError::Platform(error) => Attempt::Failed { wait: error.retry_at.map(|at| at - Utc::now()) },
             SendError::Status { status, .. } if is_refusal(status.as_u16()) => Attempt::Refused,
             SendError::Status { wait, .. } => Attempt::Failed { wait: *wait },
             // It did what it should.
@@ -97,7 +98,6 @@ impl SendError {
             SendError::Secret(_)
             | SendError::Client { .. }
             | SendError::Unreachable { .. }
-            | SendError::Platform(_)
             | SendError::Shell(_)
             | SendError::Command { .. } => Attempt::Failed { wait: None },
         }
