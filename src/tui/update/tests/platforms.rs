@@ -37,13 +37,13 @@ fn a_token_that_is_typed_goes_to_the_pool_beside_the_toml_and_never_in_it() {
     press(&mut app, "\ts3cret");
     let f2 = || Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE));
     let effects = app.update(f2(), now());
-    let [Effect::PreviewToml(entity)] = &effects[..] else { panic!("{effects:?}") };
+    let [Effect::PreviewToml { entity, .. }] = &effects[..] else { panic!("{effects:?}") };
     let Entity::Platform { value, .. } = &**entity else { panic!("{entity:?}") };
     assert_eq!(value.token, Some(SecretRef::File("platform-github".into())));
     assert!(!toml::to_string(value).unwrap().contains("s3cret"));
-    app.update(Event::Preview(Ok(Preview { diff: "+token".into(), starter: None })), now());
+    previewed(&mut app, Preview { diff: "+token".into(), starter: None });
     let effects = press(&mut app, "\r");
-    let [Effect::Ask { request, purpose: Purpose::Form }] = &effects[..] else { panic!("{effects:?}") };
+    let [Effect::Ask { request, purpose: Purpose::Form(_) }] = &effects[..] else { panic!("{effects:?}") };
     let Request::Save { entity, mode: SaveMode::Edit } = &**request else { panic!("{request:?}") };
     assert!(
         matches!(&**entity, Entity::Platform { token: Some(token), webhook_secret: None, .. } if token == "s3cret")
@@ -57,11 +57,11 @@ fn a_new_secret_of_webhooks_is_shown_until_it_is_closed_on_purpose() {
     app.update(Event::Key(KeyEvent::new(KeyCode::PageDown, KeyModifiers::NONE)), now());
     press(&mut app, "\t\t\t\t\t ");
     app.update(Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE)), now());
-    app.update(Event::Preview(Ok(Preview { diff: "+webhook_secret".into(), starter: None })), now());
+    previewed(&mut app, Preview { diff: "+webhook_secret".into(), starter: None });
     let effects = press(&mut app, "\r");
-    let [Effect::SaveWithSecret { name, value, .. }] = &effects[..] else { panic!("{effects:?}") };
+    let [Effect::SaveWithSecret { form, name, value, .. }] = &effects[..] else { panic!("{effects:?}") };
     assert_eq!(value.webhook_secret, Some(SecretRef::File("webhook-github".into())));
-    let saved = Event::SavedWithSecret { name: name.clone(), secret: Secret::new("5e5e"), result: Ok(()) };
+    let saved = Event::SavedWithSecret { form: *form, name: name.clone(), secret: Secret::new("5e5e"), result: Ok(()) };
     app.update(saved, now());
     assert!(press(&mut app, "jq").is_empty());
     let effects = press(&mut app, "y");
@@ -84,7 +84,8 @@ fn what_was_deleted_with_its_secrets_is_not_offered_back() {
         app.update(Event::Settings(Box::new(settings)), now());
         let effects = press(&mut app, "9Xgithub\r");
         assert!(matches!(&effects[..], [Effect::Ask { .. }]), "{effects:?}");
-        app.update(Event::Answered { purpose: Purpose::Form, result: Ok(Reply::Done) }, now());
+        let purpose = Purpose::Form(open_form(&app));
+        app.update(Event::Answered { purpose, result: Ok(Reply::Done) }, now());
         assert_eq!(press(&mut app, "u").len(), usize::from(comes_back));
     }
 }
@@ -109,7 +110,7 @@ fn a_source_is_picked_from_the_repositories_of_its_platform() {
     app.update(Event::Repositories(query.clone(), Ok(page)), now());
     assert!(press(&mut app, "web\r").is_empty());
     let effects = key(&mut app, KeyCode::F(2));
-    let [Effect::PreviewToml(entity)] = &effects[..] else { panic!("{effects:?}") };
+    let [Effect::PreviewToml { entity, .. }] = &effects[..] else { panic!("{effects:?}") };
     let Entity::Repository { path, value } = &**entity else { panic!("{entity:?}") };
     let source = value.source.as_ref().unwrap();
     assert_eq!((path.repository.as_str(), source.url.as_str()), ("web", "https://github.com/acme/Web.git"));
