@@ -27,6 +27,7 @@ use crate::domain::rule::Rule;
 use crate::protocol::{Entity, Request, SaveMode};
 use crate::store::secrets::Secret;
 use crate::tui::event::Preview;
+use crate::tui::widget::input::Input;
 
 /// A page of a form.
 #[derive(Debug, Clone)]
@@ -122,6 +123,7 @@ impl Form {
             offset: 0,
             cursor: None,
         };
+        form.mask_secrets();
         form.check();
         form
     }
@@ -230,7 +232,7 @@ impl Form {
         self.touched = true;
         self.error = None;
         self.add_argument();
-        self.mask_token();
+        self.mask_secrets();
         self.check();
         self.look_at_refs(now);
     }
@@ -246,12 +248,17 @@ impl Form {
         }
     }
 
-    /// A token is not shown where it is typed.
-    fn mask_token(&mut self) {
-        let masked = platform::is_token_typed(&self.pages);
-        for field in self.pages.iter_mut().flat_map(|page| &mut page.fields).filter(|field| field.key == "token") {
-            if let Value::Text(input) = &mut field.value {
-                input.set_masked(masked);
+    /// A secret is not shown where it is typed, and what was typed unseen is never taken for a name or a command.
+    fn mask_secrets(&mut self) {
+        for [from, text] in platform::SECRETS {
+            let masked = platform::is_masked(&self.pages, from);
+            for field in self.pages.iter_mut().flat_map(|page| &mut page.fields).filter(|field| field.key == text) {
+                if let Value::Text(input) = &mut field.value
+                    && input.is_masked() != masked
+                {
+                    **input = Input::new("");
+                    input.set_masked(masked);
+                }
             }
         }
     }

@@ -27,9 +27,14 @@ impl Input {
         Input { area, scrolled: 0, cursor: None, masked: false }
     }
 
-    /// Whether a star is shown for each character.
+    /// Shows a star for each character, or the characters.
     pub fn set_masked(&mut self, masked: bool) {
         self.masked = masked;
+    }
+
+    /// Whether a star is shown for each character.
+    pub fn is_masked(&self) -> bool {
+        self.masked
     }
 
     /// What stands there.

@@ -51,6 +51,41 @@ fn a_token_that_is_typed_goes_to_the_pool_beside_the_toml_and_never_in_it() {
 }
 
 #[test]
+fn a_token_is_unseen_before_it_is_said_to_be_one_and_is_not_lost() {
+    let mut app = with_a_platform();
+    press(&mut app, "9e\t\t\t\t\ts3cret");
+    let screen = crate::tui::testing::screen((120, 36), |frame| crate::tui::view::draw(&mut app, frame));
+    assert!(screen.contains("******") && !screen.contains("s3cret"), "{screen}");
+    let f2 = || Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE));
+    let effects = app.update(f2(), now());
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::PreviewToml { .. })), "it is not said what it is");
+    press(&mut app, " ");
+    let effects = app.update(f2(), now());
+    let [Effect::PreviewToml { entity, .. }] = &effects[..] else { panic!("{effects:?}") };
+    assert!(matches!(&**entity, Entity::Platform { token: Some(token), .. } if token == "s3cret"));
+}
+
+#[test]
+fn a_token_that_was_typed_never_becomes_the_name_of_a_variable() {
+    let mut app = with_a_platform();
+    press(&mut app, "9e\t\t\t\t \ts3cret");
+    app.update(Event::Key(KeyEvent::new(KeyCode::BackTab, KeyModifiers::NONE)), now());
+    press(&mut app, " ");
+    let f2 = || Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE));
+    assert!(app.update(f2(), now()).is_empty(), "the name is asked for");
+    press(&mut app, "no-name");
+    assert!(app.update(f2(), now()).is_empty(), "no variable is called so");
+    for _ in 0..7 {
+        app.update(Event::Key(KeyEvent::new(KeyCode::Backspace, KeyModifiers::NONE)), now());
+    }
+    press(&mut app, "TOKEN");
+    let effects = app.update(f2(), now());
+    let [Effect::PreviewToml { entity, .. }] = &effects[..] else { panic!("{effects:?}") };
+    let Entity::Platform { value, token: None, .. } = &**entity else { panic!("{entity:?}") };
+    assert_eq!(value.token, Some(SecretRef::Env("TOKEN".into())));
+}
+
+#[test]
 fn a_new_secret_of_webhooks_is_shown_until_it_is_closed_on_purpose() {
     let mut app = with_a_platform();
     press(&mut app, "9e");
