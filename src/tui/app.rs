@@ -3,6 +3,7 @@
 use chrono::{DateTime, FixedOffset, Utc};
 
 use super::data::{BuildRow, Data, Tags};
+use super::effect::FormId;
 use super::form::Form;
 use super::glyphs::Glyphs;
 use super::keymap::{Action, Keymap, Scope};
@@ -95,6 +96,8 @@ pub struct App {
     pub modal: Option<Modal>,
     /// A form that was left with something typed in it.
     pub draft: Option<Box<Form>>,
+    /// The form that was opened last.
+    pub last_form: FormId,
     /// The messages.
     pub notices: Notices,
     /// What was deleted last, to make it again.
@@ -138,6 +141,7 @@ impl App {
             log_of: None,
             modal: None,
             draft: None,
+            last_form: FormId::default(),
             notices: Notices::default(),
             deleted: None,
             interrupted_at: None,

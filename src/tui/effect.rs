@@ -23,6 +23,10 @@ pub struct RepositoryQuery {
     pub page: Option<String>,
 }
 
+/// Tells a form from those that were open before it: an answer that comes late is not for another form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FormId(pub u64);
+
 /// Something to do outside the dashboard's own state.
 #[derive(Debug, Clone)]
 pub enum Effect {
@@ -59,13 +63,15 @@ pub enum Effect {
     /// Work out what saving this would change in its file; a repository that is not there yet starts with a rule for its source's
     /// default branch.
     PreviewToml {
-        /// What is to be saved.
+        /// Who wants to know.
+        form: FormId,
+        /// What would be saved.
         entity: Box<Entity>,
-        /// Which form asks.
-        form: String,
     },
     /// Save a platform with a new secret for its webhooks.
     SaveWithSecret {
+        /// Whose it is.
+        form: FormId,
         /// Its name.
         name: String,
         /// What it is to be.
@@ -112,8 +118,8 @@ pub enum Purpose {
     Build,
     /// A build was to be stopped.
     Cancel(BuildId),
-    /// A form saved.
-    Form,
+    /// This form saved or deleted.
+    Form(FormId),
     /// What a Dockerfile offers, by the question that the form asked.
     Outline(String),
     /// Something was deleted: what it was called, for the message.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crossterm::event::{KeyEvent, MouseEvent};
 
 use super::data::{BuildRow, Progress};
-use super::effect::{Purpose, RepositoryQuery};
+use super::effect::{FormId, Purpose, RepositoryQuery};
 use crate::access::images::TagInfo;
 use crate::domain::build::BuildId;
 use crate::domain::journal::PushRecord;
@@ -79,9 +79,9 @@ pub enum Event {
     Refs(Source, Result<Vec<(Ref, CommitId)>, String>),
     /// What saving would change in a file.
     Preview {
-        /// Which form asked.
-        form: String,
-        /// What it would do.
+        /// The form that asked.
+        form: FormId,
+        /// It, or why it can't be told.
         result: Result<Preview, String>,
     },
     /// Some of the repositories of a platform.
@@ -90,6 +90,8 @@ pub enum Event {
     Checked(String, Result<Identity, String>),
     /// A platform was saved with a secret for its webhooks that was made for it, or was not.
     SavedWithSecret {
+        /// The form that saved it.
+        form: FormId,
         /// The platform.
         name: String,
         /// The secret: it is shown once.

@@ -8,6 +8,7 @@ use super::popup::{Help, Messages, Palette};
 use crate::domain::build::BuildId;
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::Ref;
+use crate::domain::repository::Source;
 use crate::lang::Lang;
 use crate::protocol::Request;
 use crate::store::secrets::Secret;
@@ -41,6 +42,8 @@ pub struct Replay {
     pub path: RepositoryPath,
     /// The rule.
     pub rule: String,
+    /// The repository's source, which the refs are asked of.
+    pub source: Source,
     /// The refs to choose from, or why there are none; none: they are asked for.
     pub refs: Option<Result<Palette<Ref>, String>>,
 }

@@ -75,7 +75,7 @@ impl Outside {
                     Event::Refs(source, refs.map(parsed).map_err(|error| error.message))
                 });
             }
-            Effect::PreviewToml { entity, form } => {
+            Effect::PreviewToml { form, entity } => {
                 let settings = app.data.settings.clone();
                 self.task(async move {
                     let mut entity = *entity;
@@ -84,11 +84,10 @@ impl Outside {
                         value.rules.extend(starter.clone());
                     }
                     let diff = change(&home, &settings, entity);
-                    let result = diff.map(|diff| Preview { diff, starter: starter.map(Box::new) });
-                    Event::Preview { form, result }
+                    Event::Preview { form, result: diff.map(|diff| Preview { diff, starter: starter.map(Box::new) }) }
                 });
             }
-            Effect::SaveWithSecret { name, value, token, mode } => self.task(async move {
+            Effect::SaveWithSecret { form, name, value, token, mode } => self.task(async move {
                 match Secret::random() {
                     Ok(secret) => {
                         let token = token.map(|token| token.expose().to_owned());
@@ -96,11 +95,11 @@ impl Outside {
                         let entity = Entity::Platform { name: name.clone(), value: *value, token, webhook_secret };
                         let result = client::ask(&home, Request::Save { entity: Box::new(entity), mode }).await;
                         let result = result.map(|_| ()).map_err(|error| error.message);
-                        Event::SavedWithSecret { name, secret, result }
+                        Event::SavedWithSecret { form, name, secret, result }
                     }
                     Err(error) => {
                         let error = Error::new(ErrorKind::Failed, format!("cannot read /dev/urandom: {error}"));
-                        Event::Answered { purpose: Purpose::Form, result: Err(error) }
+                        Event::Answered { purpose: Purpose::Form(form), result: Err(error) }
                     }
                 }
             }),

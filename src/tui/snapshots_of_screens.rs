@@ -8,7 +8,6 @@ use super::app::App;
 use super::data::{BuildRow, Progress};
 use super::effect::RepositoryQuery;
 use super::event::{Event, Preview};
-use super::modal::Modal;
 use super::notice::Level;
 use super::testing::{SIZES, app, configured, news, now, text_of};
 use super::view;
@@ -244,13 +243,6 @@ fn what_comes_up_in_front() {
     });
 }
 
-fn asked_by(app: &App) -> String {
-    match &app.modal {
-        Some(Modal::Form(form)) => form.identity(),
-        _ => panic!("no form"),
-    }
-}
-
 #[test]
 fn the_forms() {
     assert_screens("form-namespace", |app| {
@@ -268,7 +260,8 @@ fn the_forms() {
             .map(|name| (crate::domain::push::Ref::branch(name), commit()))
             .to_vec()
     };
-    let source = || Source { platform: None, url: "x".into() };
+    let source =
+        || Source { platform: Some("公司-gitlab".into()), url: "https://git.example.com/团队/镜像.git".into() };
     let regex = |app: &mut App| {
         typed(app, "2j3jje");
         app.update(Event::Refs(source(), Ok(refs())), now());
@@ -300,16 +293,9 @@ fn the_forms() {
     assert_screens("form-diff", |app| {
         typed(app, "1ajj");
         press(app, &[KeyCode::F(2)]);
-        app.update(
-            Event::Preview {
-                form: asked_by(app),
-                result: Ok(Preview {
-                    diff: "--- a\n+++ a\n@@ -0,0 +1 @@\n+registry = \"local\"\n".into(),
-                    starter: None,
-                }),
-            },
-            now(),
-        );
+        let diff = "--- a\n+++ a\n@@ -0,0 +1 @@\n+registry = \"local\"\n".into();
+        let form = app.last_form;
+        app.update(Event::Preview { form, result: Ok(Preview { diff, starter: None }) }, now());
     });
     assert_screens("form-delete", |app| {
         typed(app, "2jjX");
@@ -361,8 +347,8 @@ fn the_forms() {
         press(app, &[KeyCode::Tab; 5]);
     });
     assert_screens("new-secret", |app| {
-        let saved =
-            Event::SavedWithSecret { name: "github".into(), secret: Secret::new("5e".repeat(32)), result: Ok(()) };
+        let (form, secret) = (app.last_form, Secret::new("5e".repeat(32)));
+        let saved = Event::SavedWithSecret { form, name: "github".into(), secret, result: Ok(()) };
         app.update(saved, now());
     });
     assert_screens("replay", |app| {

@@ -108,6 +108,7 @@ impl Form {
         if source.is_some() {
             form.refs = Refs::Asked;
         }
+        form.source.clone_from(&source);
         (form, source.map(Effect::ListRefs))
     }
 
@@ -139,6 +140,16 @@ impl Form {
         };
         let page = Page { title: "form.page.delete", fields: vec![Field::text("typed_name", "")] };
         Form::with(Kind::Delete { name, typed }, vec![page])
+    }
+
+    /// Whether it is not there yet, what the form is about.
+    pub(super) fn is_new(&self) -> bool {
+        match &self.kind {
+            Kind::Namespace { name, .. } | Kind::Builder { name, .. } | Kind::Platform { name, .. } => name.is_none(),
+            Kind::Repository { path, .. } => path.is_none(),
+            Kind::Rule { is_new, .. } => *is_new,
+            Kind::Delete { .. } => false,
+        }
     }
 
     /// What the form is about: a draft of one form is no draft of another.

@@ -18,14 +18,16 @@ use ratatui::layout::Position;
 pub use field::{Field, Value};
 pub use kind::Kind;
 
-use super::effect::{Effect, Purpose};
+use super::effect::{Effect, FormId, Purpose};
 use crate::domain::preview::{PreviewRow, preview};
 use crate::domain::push::{CommitId, Ref};
+use crate::domain::repository::Source;
 use crate::domain::rule::MOST_ARGS;
 use crate::domain::rule::Rule;
 use crate::protocol::{Entity, Request, SaveMode};
 use crate::store::secrets::Secret;
 use crate::tui::event::Preview;
+use crate::tui::widget::input::Input;
 
 /// A page of a form.
 #[derive(Debug, Clone)]
@@ -53,6 +55,8 @@ pub enum Refs {
 /// A form.
 #[derive(Debug, Clone)]
 pub struct Form {
+    /// Tells it from other forms in what it asks.
+    pub id: FormId,
     /// What it is for.
     pub kind: Kind,
     /// Its pages.
@@ -71,7 +75,9 @@ pub struct Form {
     pub saving: bool,
     /// Something was typed.
     pub touched: bool,
-    /// The refs of a rule's source, and what the rule makes of them.
+    /// A rule's source, which its refs are asked of.
+    pub source: Option<Source>,
+    /// The refs of a rule's source.
     pub refs: Refs,
     /// What the rule makes of the refs.
     pub preview: Vec<PreviewRow>,
@@ -97,6 +103,7 @@ pub enum Answer {
 impl Form {
     fn with(kind: Kind, pages: Vec<Page>) -> Form {
         let mut form = Form {
+            id: FormId::default(),
             kind,
             pages,
             page: 0,
@@ -106,6 +113,7 @@ impl Form {
             saving: false,
             starter: None,
             touched: false,
+            source: None,
             refs: Refs::None,
             preview: Vec::new(),
             shows_refs: false,
@@ -115,6 +123,7 @@ impl Form {
             offset: 0,
             cursor: None,
         };
+        form.mask_secrets();
         form.check();
         form
     }
@@ -209,7 +218,8 @@ impl Form {
         if let Some(effects) = self.picker_paste(text) {
             return effects;
         }
-        if self.diff.is_none()
+        if !self.saving
+            && self.diff.is_none()
             && let Some(field) = self.focused()
         {
             field.paste(text);
@@ -222,7 +232,7 @@ impl Form {
         self.touched = true;
         self.error = None;
         self.add_argument();
-        self.mask_token();
+        self.mask_secrets();
         self.check();
         self.look_at_refs(now);
     }
@@ -238,16 +248,17 @@ impl Form {
         }
     }
 
-    /// A token is not shown where it is typed.
-    fn mask_token(&mut self) {
-        let masked = platform::hides_token(&self.pages);
-        for field in self.pages.iter_mut().flat_map(|page| &mut page.fields).filter(|field| field.key == "token") {
-            if let Value::Text(input) = &mut field.value {
-                // What was typed unseen is no variable's name, and stays unseen.
-                if input.is_masked() && !masked {
-                    input.clear();
+    /// A secret is not shown where it is typed, and what was typed unseen is never taken for a name or a command.
+    fn mask_secrets(&mut self) {
+        for [from, text] in platform::SECRETS {
+            let masked = platform::is_masked(&self.pages, from);
+            for field in self.pages.iter_mut().flat_map(|page| &mut page.fields).filter(|field| field.key == text) {
+                if let Value::Text(input) = &mut field.value
+                    && input.is_masked() != masked
+                {
+                    **input = Input::new("");
+                    input.set_masked(masked);
                 }
-                input.set_masked(masked);
             }
         }
     }
@@ -272,8 +283,11 @@ impl Form {
         self.preview = preview(&value, refs, tags, taken.is_some(), now).unwrap_or_default();
     }
 
-    /// Takes over the refs of the source.
-    pub fn take_refs(&mut self, refs: Result<Vec<(Ref, CommitId)>, String>, now: DateTime<Utc>) {
+    /// Takes over the refs of a source, if it is the one that was asked.
+    pub fn take_refs(&mut self, source: &Source, refs: Result<Vec<(Ref, CommitId)>, String>, now: DateTime<Utc>) {
+        if self.source.as_ref() != Some(source) {
+            return;
+        }
         self.refs = refs.map_or_else(Refs::Failed, Refs::There);
         self.look_at_refs(now);
     }
@@ -322,7 +336,7 @@ impl Form {
             }
             let request = Box::new(Request::Delete(name.clone()));
             self.saving = true;
-            return vec![Effect::Ask { request, purpose: Purpose::Form }];
+            return vec![Effect::Ask { request, purpose: Purpose::Form(self.id) }];
         }
         let (entity, problems) = content::read(&self.kind, &self.pages);
         self.check();
@@ -341,20 +355,12 @@ impl Form {
             return Vec::new();
         }
         self.saving = entity.is_some();
-        let form = self.identity();
-        entity.map(|entity| Effect::PreviewToml { entity: Box::new(entity), form }).into_iter().collect()
+        let form = self.id;
+        entity.map(|entity| Effect::PreviewToml { form, entity: Box::new(entity) }).into_iter().collect()
     }
 
-    /// Back to the fields, whatever was asked for.
-    pub fn come_back(&mut self) {
-        (self.saving, self.diff, self.starter) = (false, None, None);
-    }
-
-    /// Takes over what saving would do; a change that is none is told as such. What another form asked for is not for this one.
-    pub fn take_preview(&mut self, asked_by: &str, preview: Result<Preview, String>) {
-        if !self.saving || self.diff.is_some() || asked_by != self.identity() {
-            return;
-        }
+    /// Takes over what saving would do; a change that is none is told as such.
+    pub fn take_preview(&mut self, preview: Result<Preview, String>) {
         self.saving = false;
         match preview {
             Ok(Preview { diff, starter }) => {
@@ -366,27 +372,33 @@ impl Form {
 
     fn save(&mut self) -> Vec<Effect> {
         let (Some(mut entity), _) = content::read(&self.kind, &self.pages) else { return Vec::new() };
-        if let Entity::Repository { value, .. } = &mut entity {
+        if self.is_new()
+            && let Entity::Repository { value, .. } = &mut entity
+        {
             value.rules.extend(self.starter.take());
         }
-        let is_new = match &self.kind {
-            Kind::Namespace { name, .. } | Kind::Builder { name, .. } | Kind::Platform { name, .. } => name.is_none(),
-            Kind::Repository { path, .. } => path.is_none(),
-            Kind::Rule { is_new, .. } => *is_new,
-            Kind::Delete { .. } => false,
-        };
-        let mode = if is_new { SaveMode::Create } else { SaveMode::Edit };
+        let mode = if self.is_new() { SaveMode::Create } else { SaveMode::Edit };
         self.saving = true;
         if platform::wants_new_secret(&self.pages)
             && let Entity::Platform { name, value, token, .. } = entity
         {
             let token = token.map(Secret::new);
-            return vec![Effect::SaveWithSecret { name, value: Box::new(value), token, mode }];
+            return vec![Effect::SaveWithSecret { form: self.id, name, value: Box::new(value), token, mode }];
         }
         vec![Effect::Ask {
             request: Box::new(Request::Save { entity: Box::new(entity), mode }),
-            purpose: Purpose::Form,
+            purpose: Purpose::Form(self.id),
         }]
+    }
+
+    /// Whether it was sent to the pool, which has not answered yet.
+    pub fn is_sent(&self) -> bool {
+        self.saving && self.diff.is_some()
+    }
+
+    /// It is left: what saving would change is worked out anew when somebody comes back.
+    pub fn set_aside(&mut self) {
+        (self.saving, self.diff, self.starter) = (false, None, None);
     }
 
     /// The pool refused what was to be saved: the form stays, with the reason.

@@ -50,7 +50,7 @@ impl Form {
         let reference = self.example(&rule)?;
         let dockerfile = &rule.dockerfile;
         let question = format!(
-            "{reference} {:?} {:?} {:?} {:?}",
+            "{path} {reference} {:?} {:?} {:?} {:?}",
             dockerfile.directory, dockerfile.file, rule.context, rule.target
         );
         if self.offered.question.as_ref() == Some(&question) {

@@ -20,6 +20,11 @@ const ENV: &str = "env";
 /// A command prints the secret.
 const COMMAND: &str = "command";
 
+/// The fields of secrets: where each comes from, and the text for that.
+pub(super) const SECRETS: [[&str; 2]; 2] = [TOKEN, WEBHOOK_SECRET];
+const TOKEN: [&str; 2] = ["token_from", "token"];
+const WEBHOOK_SECRET: [&str; 2] = ["webhook_secret_from", "webhook_secret"];
+
 pub(super) fn platform_pages(name: Option<&str>, value: &SourcePlatform) -> Vec<Page> {
     let text = |key, text: &Option<String>| Field::text(key, text.as_deref().unwrap_or_default());
     let mut who = Vec::new();
@@ -32,7 +37,7 @@ pub(super) fn platform_pages(name: Option<&str>, value: &SourcePlatform) -> Vec<
         text("organization", &value.organization),
         text("username", &value.username),
     ]);
-    who.extend(secret_fields(["token_from", "token"], value.token.as_ref(), TYPED));
+    who.extend(secret_fields(TOKEN, value.token.as_ref(), TYPED));
     let mut how = vec![
         text("ssh_key", &value.ssh_key),
         text("ca", &value.ca),
@@ -40,7 +45,7 @@ pub(super) fn platform_pages(name: Option<&str>, value: &SourcePlatform) -> Vec<
         Field::toggle("plain_http", value.plain_http),
         text("oauth_client_id", &value.oauth_client_id),
     ];
-    how.extend(secret_fields(["webhook_secret_from", "webhook_secret"], value.webhook_secret.as_ref(), NEW));
+    how.extend(secret_fields(WEBHOOK_SECRET, value.webhook_secret.as_ref(), NEW));
     how.push(Field::toggle("statuses", value.statuses));
     vec![Page { title: "form.page.platform", fields: who }, Page { title: "form.page.connection", fields: how }]
 }
@@ -58,14 +63,14 @@ fn secret_fields([from, text]: [&'static str; 2], known: Option<&SecretRef>, own
     [Field::choice(from, options, chosen), Field::text(text, content)]
 }
 
-/// Whether what is typed into the token's field is the token itself.
-pub(super) fn is_token_typed(pages: &[Page]) -> bool {
-    Reader::new(pages).text("token_from") == TYPED
+/// Whether the text beside `from` may be a secret itself: it is none where it is a variable's name or a command.
+pub(super) fn is_masked(pages: &[Page], from: &str) -> bool {
+    Reader::new(pages).field(from, 0).is_some_and(|field| ![ENV, COMMAND].contains(&field.content()))
 }
 
-/// Whether what is typed into the token's field is not to be seen: it may be the token itself.
-pub(super) fn hides_token(pages: &[Page]) -> bool {
-    !matches!(Reader::new(pages).text("token_from").as_str(), ENV | COMMAND)
+/// Whether what is typed into the token's field is the token itself.
+fn is_token_typed(pages: &[Page]) -> bool {
+    Reader::new(pages).text("token_from") == TYPED
 }
 
 /// Whether a secret for the webhooks is to be made.
@@ -79,9 +84,9 @@ pub(super) fn platform(reader: &mut Reader, name: Option<&str>, base: &SourcePla
         reader.wrong("platform_name", 0, error);
     }
     let word = reader.text("platform_kind");
-    let token = secret(reader, ["token_from", "token"], base.token.as_ref(), tokens::file(&name));
+    let token = secret(reader, TOKEN, base.token.as_ref(), tokens::file(&name));
     let hook_file = tokens::webhook_file(&name);
-    let hook = secret(reader, ["webhook_secret_from", "webhook_secret"], base.webhook_secret.as_ref(), hook_file);
+    let hook = secret(reader, WEBHOOK_SECRET, base.webhook_secret.as_ref(), hook_file);
     let value = SourcePlatform {
         kind: PlatformKind::ALL.into_iter().find(|kind| kind.word() == word).unwrap_or(base.kind),
         url: reader.optional("platform_url"),
@@ -113,14 +118,16 @@ fn secret(
     file: String,
 ) -> Option<SecretRef> {
     let (word, content) = (reader.text(from), reader.text(text));
-    if matches!(word.as_str(), ANY | KEEP) && !content.is_empty() {
-        reader.wrong(from, 0, "choose where it is from; what is typed here would be lost");
-    }
-    let is_variable = |name: &str| {
-        !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-    };
-    if word == ENV && !is_variable(&content) {
-        reader.wrong(text, 0, "this is no variable's name: letters, digits and _ make one");
+    if [ANY, KEEP].contains(&word.as_str()) && !content.is_empty() {
+        reader.wrong(from, 0, "choose what is typed below: it is not used as it is");
+    } else if word == NEW && !content.is_empty() {
+        reader.wrong(text, 0, "a secret is made when the form is saved: leave this empty");
+    } else if word == ENV && !content.is_empty() && !is_variable(&content) {
+        reader.wrong(
+            text,
+            0,
+            "the name of an environment variable has letters, digits and _, and begins with no digit",
+        );
     }
     let mut needed = |why: &str| {
         if content.is_empty() {
@@ -144,4 +151,8 @@ fn secret(
         }
         _ => None,
     }
+}
+
+fn is_variable(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }

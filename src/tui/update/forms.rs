@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use crate::domain::name::RepositoryPath;
 use crate::domain::preview::{self, preview};
 use crate::domain::push::{CommitId, Ref};
+use crate::domain::repository::Source;
 use crate::domain::rule::Rule;
 use crate::protocol::{Entity, EntityName, Request, SaveMode};
 use crate::tui::app::App;
 use crate::tui::data::Tags;
-use crate::tui::effect::{Effect, Purpose};
+use crate::tui::effect::{Effect, FormId, Purpose};
 use crate::tui::form::{Form, Kind};
 use crate::tui::keymap::Action;
 use crate::tui::list::Key;
@@ -20,33 +21,64 @@ use crate::tui::popup::{Candidate, Palette};
 impl App {
     /// Opens a form; what was typed into the same one before is there again.
     fn open_form(&mut self, form: Form) {
-        let form = match self.draft.take() {
-            Some(draft) if draft.identity() == form.identity() => draft,
+        let mut form = match self.draft.take() {
+            Some(mut draft) if draft.identity() == form.identity() => {
+                draft.source = form.source;
+                draft
+            }
             _ => Box::new(form),
         };
+        // What was sent is still waited for; any other answer that is on its way has become old.
+        if !form.is_sent() {
+            self.last_form = FormId(self.last_form.0 + 1);
+            form.id = self.last_form;
+        }
         self.modal = Some(Modal::Form(form));
+    }
+
+    /// The form that is open, if it is this one.
+    pub(super) fn form_with(&mut self, id: FormId) -> Option<&mut Form> {
+        match &mut self.modal {
+            Some(Modal::Form(form)) if form.id == id => Some(form),
+            _ => None,
+        }
     }
 
     /// Leaves a form; what was typed is kept for the next time.
     pub(super) fn leave_form(&mut self) {
         let Some(Modal::Form(mut form)) = self.modal.take() else { return };
-        // What was asked for comes to nobody any more.
-        form.come_back();
-        if form.touched && !matches!(form.kind, Kind::Delete { .. }) {
+        if form.is_sent() {
+            // The pool's answer says whether it is still needed.
+            self.draft = Some(form);
+        } else if form.touched && !matches!(form.kind, Kind::Delete { .. }) {
+            form.set_aside();
             self.draft = Some(form);
             let text = self.text("form.draft");
             self.say(text);
         }
     }
 
-    /// The pool answered what a form asked for: the form closes, or stays with the reason.
-    pub(super) fn form_answered(&mut self, result: Result<(), String>) -> Vec<Effect> {
-        let Some(Modal::Form(form)) = &mut self.modal else {
-            if let Err(why) = result {
-                self.complain(why);
+    /// The pool answered what a form asked for that was left meanwhile: it is no draft any more, or one with the reason.
+    fn left_form_answered(&mut self, id: FormId, result: Result<(), String>) -> Vec<Effect> {
+        let left = self.draft.take_if(|draft| draft.id == id);
+        if let Err(why) = result {
+            if let Some(mut draft) = left {
+                draft.refused(why.clone());
+                self.draft = Some(draft);
             }
+            self.complain(why);
             return Vec::new();
-        };
+        }
+        if left.is_some() {
+            let text = self.text("notice.saved");
+            self.say(text);
+        }
+        vec![Effect::ReadSettings]
+    }
+
+    /// The pool answered what a form asked for: the form closes, or stays with the reason.
+    pub(super) fn form_answered(&mut self, id: FormId, result: Result<(), String>) -> Vec<Effect> {
+        let Some(form) = self.form_with(id) else { return self.left_form_answered(id, result) };
         if let Err(why) = result {
             form.refused(why);
             return Vec::new();
@@ -192,16 +224,16 @@ impl App {
     pub(super) fn replay(&mut self, effects: &mut Vec<Effect>) {
         let Some((path, rule)) = self.rule_in_question().map(|(path, rule)| (path, rule.name.clone())) else { return };
         let Some(source) = self.repository(&path).and_then(|repository| repository.source.clone()) else { return };
-        effects.push(Effect::ListRefs(source));
-        self.modal = Some(Modal::Replay(Box::new(Replay { path, rule, refs: None })));
+        effects.push(Effect::ListRefs(source.clone()));
+        self.modal = Some(Modal::Replay(Box::new(Replay { path, rule, source, refs: None })));
     }
 
     /// The refs of a source came, for whoever still waits for them.
-    pub(super) fn refs_came(&mut self, result: Result<Vec<(Ref, CommitId)>, String>) {
+    pub(super) fn refs_came(&mut self, source: &Source, result: Result<Vec<(Ref, CommitId)>, String>) {
         let now = self.now;
         match &mut self.modal {
-            Some(Modal::Form(form)) => form.take_refs(result, now),
-            Some(Modal::Replay(replay)) => {
+            Some(Modal::Form(form)) => form.take_refs(source, result, now),
+            Some(Modal::Replay(replay)) if replay.source == *source => {
                 let repository = self.data.settings.repositories.get(&replay.path);
                 let rule = repository.and_then(|repository| repository.rule(&replay.rule));
                 let immutable = repository.is_some_and(|repository| repository.immutable);

@@ -72,13 +72,13 @@ impl App {
                 self.data.tags.insert(path, tags);
                 Vec::new()
             }
-            Event::Refs(_, result) => {
-                self.refs_came(result);
+            Event::Refs(source, result) => {
+                self.refs_came(&source, result);
                 Vec::new()
             }
-            Event::Preview { form: asked_by, result } => {
-                if let Some(Modal::Form(form)) = &mut self.modal {
-                    form.take_preview(&asked_by, result);
+            Event::Preview { form: id, result } => {
+                if let Some(form) = self.form_with(id) {
+                    form.take_preview(result);
                 }
                 Vec::new()
             }
@@ -90,7 +90,7 @@ impl App {
                 self.data.checks.insert(name, result.map_or_else(Check::Failed, Check::Known));
                 Vec::new()
             }
-            Event::SavedWithSecret { name, secret, result } => self.saved_with_secret(name, secret, result),
+            Event::SavedWithSecret { form, name, secret, result } => self.saved_with_secret(form, name, secret, result),
             Event::LogWoken => {
                 if let Some(log) = &mut self.log {
                     log.woken();

@@ -3,7 +3,7 @@
 use crate::store::secrets::Secret;
 use crate::tui::app::App;
 use crate::tui::data::Check;
-use crate::tui::effect::Effect;
+use crate::tui::effect::{Effect, FormId};
 use crate::tui::modal::{Modal, NewSecret};
 
 impl App {
@@ -20,13 +20,16 @@ impl App {
     /// A platform was saved with a new secret: nothing but this shows it, now.
     pub(super) fn saved_with_secret(
         &mut self,
+        form: FormId,
         name: String,
         secret: Secret,
         result: Result<(), String>,
     ) -> Vec<Effect> {
         let saved = result.is_ok();
-        let effects = self.form_answered(result);
+        let effects = self.form_answered(form, result);
         if saved {
+            // It is shown only once: another form that is open by now gives way, and keeps what was typed.
+            self.leave_form();
             self.modal = Some(Modal::NewSecret(Box::new(NewSecret { platform: name, secret })));
         }
         effects

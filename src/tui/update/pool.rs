@@ -96,8 +96,8 @@ impl App {
 
     pub(super) fn answered(&mut self, purpose: Purpose, result: Result<Reply, Error>) -> Vec<Effect> {
         let lang = self.manners.lang.code();
-        if purpose == Purpose::Form {
-            return self.form_answered(result.map(|_| ()).map_err(|error| error.message));
+        if let Purpose::Form(form) = purpose {
+            return self.form_answered(form, result.map(|_| ()).map_err(|error| error.message));
         }
         if let Purpose::Outline(question) = &purpose {
             if let Some(Modal::Form(form)) = &mut self.modal {

@@ -1,3 +1,4 @@
+mod forms;
 mod platforms;
 mod pushes;
 
@@ -9,18 +10,11 @@ use crate::domain::rule::Rule;
 use crate::protocol::{Entity, Error, ErrorKind, Reply, Request, SaveMode};
 use crate::tui::app::App;
 use crate::tui::data::{BuildRow, Link};
-use crate::tui::effect::{Effect, Purpose};
+use crate::tui::effect::{Effect, FormId, Purpose};
 use crate::tui::event::{Event, Preview};
 use crate::tui::modal::Modal;
 use crate::tui::place::Pane;
 use crate::tui::testing::{app, configured, news, now};
-
-/// What saving would do, told to the form that asked.
-fn answer_preview(app: &mut App, preview: Preview) {
-    let Some(Modal::Form(form)) = &app.modal else { panic!("no form") };
-    let form = form.identity();
-    app.update(Event::Preview { form, result: Ok(preview) }, now());
-}
 
 /// Presses keys one after the other; what the last one wants.
 fn press(app: &mut App, keys: &str) -> Vec<Effect> {
@@ -35,6 +29,18 @@ fn press(app: &mut App, keys: &str) -> Vec<Effect> {
         effects = app.update(Event::Key(KeyEvent::new(code, KeyModifiers::NONE)), now());
     }
     effects
+}
+
+/// The form that is open.
+fn open_form(app: &App) -> FormId {
+    let Some(Modal::Form(form)) = &app.modal else { panic!("no form") };
+    form.id
+}
+
+/// What the open form would save was worked out.
+fn previewed(app: &mut App, preview: Preview) {
+    let form = open_form(app);
+    app.update(Event::Preview { form, result: Ok(preview) }, now());
 }
 
 fn build(id: u64, state: BuildState) -> Build {
@@ -184,13 +190,13 @@ fn what_will_be_written_is_scrolled_and_the_key_that_brought_it_up_writes_it() {
     let f2 = || Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE));
     assert!(matches!(app.update(f2(), now())[..], [Effect::PreviewToml { .. }]));
     let diff = (0..40).map(|n| format!("+line {n}\n")).collect();
-    answer_preview(&mut app, Preview { diff, starter: None });
+    previewed(&mut app, Preview { diff, starter: None });
     let shown = |app: &mut App| crate::tui::testing::screen((60, 15), |frame| crate::tui::view::draw(app, frame));
     assert!(shown(&mut app).contains("line 0"));
     press(&mut app, "jjj");
     let screen = shown(&mut app);
     assert!(!screen.contains("line 0") && screen.contains("line 10"), "{screen}");
-    assert!(matches!(app.update(f2(), now())[..], [Effect::Ask { purpose: Purpose::Form, .. }]));
+    assert!(matches!(app.update(f2(), now())[..], [Effect::Ask { purpose: Purpose::Form(_), .. }]));
 }
 
 #[test]
@@ -202,30 +208,12 @@ fn a_new_repository_is_saved_with_the_very_rule_that_was_shown() {
     let f2 = || Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE));
     assert!(matches!(app.update(f2(), now())[..], [Effect::PreviewToml { .. }]));
     let starter = Some(Box::new(Rule::starter("trunk")));
-    answer_preview(&mut app, Preview { diff: "+branch = \"trunk\"".into(), starter });
+    previewed(&mut app, Preview { diff: "+branch = \"trunk\"".into(), starter });
     let effects = app.update(f2(), now());
-    let [Effect::Ask { request, purpose: Purpose::Form }] = &effects[..] else { panic!("{effects:?}") };
+    let [Effect::Ask { request, purpose: Purpose::Form(_) }] = &effects[..] else { panic!("{effects:?}") };
     let Request::Save { entity, mode: SaveMode::Create } = &**request else { panic!("{request:?}") };
     let Entity::Repository { value, .. } = &**entity else { panic!("{entity:?}") };
     assert_eq!(value.rules, [Rule::starter("trunk")]);
-}
-
-#[test]
-fn a_form_that_was_left_while_it_waited_comes_back_alive_and_takes_no_answer_of_another() {
-    let mut app = with_builds();
-    press(&mut app, "1anew");
-    let f2 = || Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE));
-    app.update(f2(), now());
-    press(&mut app, "\x1b");
-    press(&mut app, "a");
-    let Some(Modal::Form(form)) = &app.modal else { panic!("no form") };
-    assert!(!form.saving && form.diff.is_none());
-    let late = Preview { diff: "+late".into(), starter: None };
-    app.update(Event::Preview { form: form.identity(), result: Ok(late.clone()) }, now());
-    app.update(f2(), now());
-    app.update(Event::Preview { form: "another".into(), result: Ok(late) }, now());
-    let Some(Modal::Form(form)) = &app.modal else { panic!("no form") };
-    assert_eq!(form.diff, None);
 }
 
 #[test]

@@ -37,11 +37,6 @@ impl Input {
         self.masked
     }
 
-    /// Takes everything away.
-    pub fn clear(&mut self) {
-        self.area = TextArea::default();
-    }
-
     /// What stands there.
     pub fn text(&self) -> &str {
         self.area.lines().first().map_or("", String::as_str)

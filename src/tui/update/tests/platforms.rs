@@ -41,9 +41,9 @@ fn a_token_that_is_typed_goes_to_the_pool_beside_the_toml_and_never_in_it() {
     let Entity::Platform { value, .. } = &**entity else { panic!("{entity:?}") };
     assert_eq!(value.token, Some(SecretRef::File("platform-github".into())));
     assert!(!toml::to_string(value).unwrap().contains("s3cret"));
-    answer_preview(&mut app, Preview { diff: "+token".into(), starter: None });
+    previewed(&mut app, Preview { diff: "+token".into(), starter: None });
     let effects = press(&mut app, "\r");
-    let [Effect::Ask { request, purpose: Purpose::Form }] = &effects[..] else { panic!("{effects:?}") };
+    let [Effect::Ask { request, purpose: Purpose::Form(_) }] = &effects[..] else { panic!("{effects:?}") };
     let Request::Save { entity, mode: SaveMode::Edit } = &**request else { panic!("{request:?}") };
     assert!(
         matches!(&**entity, Entity::Platform { token: Some(token), webhook_secret: None, .. } if token == "s3cret")
@@ -51,15 +51,38 @@ fn a_token_that_is_typed_goes_to_the_pool_beside_the_toml_and_never_in_it() {
 }
 
 #[test]
-fn a_token_that_was_typed_unseen_never_becomes_a_variables_name() {
+fn a_token_is_unseen_before_it_is_said_to_be_one_and_is_not_lost() {
     let mut app = with_a_platform();
-    press(&mut app, "9e\t\t\t\t ");
-    press(&mut app, "\ts3cret");
-    app.update(Event::Key(KeyEvent::new(KeyCode::BackTab, KeyModifiers::SHIFT)), now());
+    press(&mut app, "9e\t\t\t\t\ts3cret");
+    let screen = crate::tui::testing::screen((120, 36), |frame| crate::tui::view::draw(&mut app, frame));
+    assert!(screen.contains("******") && !screen.contains("s3cret"), "{screen}");
+    let f2 = || Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE));
+    let effects = app.update(f2(), now());
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::PreviewToml { .. })), "it is not said what it is");
     press(&mut app, " ");
-    let Some(Modal::Form(form)) = &app.modal else { panic!("no form") };
-    let field = form.pages[0].fields.iter().find(|field| field.key == "token").unwrap();
-    assert_eq!(field.content(), "");
+    let effects = app.update(f2(), now());
+    let [Effect::PreviewToml { entity, .. }] = &effects[..] else { panic!("{effects:?}") };
+    assert!(matches!(&**entity, Entity::Platform { token: Some(token), .. } if token == "s3cret"));
+}
+
+#[test]
+fn a_token_that_was_typed_never_becomes_the_name_of_a_variable() {
+    let mut app = with_a_platform();
+    press(&mut app, "9e\t\t\t\t \ts3cret");
+    app.update(Event::Key(KeyEvent::new(KeyCode::BackTab, KeyModifiers::NONE)), now());
+    press(&mut app, " ");
+    let f2 = || Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE));
+    assert!(app.update(f2(), now()).is_empty(), "the name is asked for");
+    press(&mut app, "no-name");
+    assert!(app.update(f2(), now()).is_empty(), "no variable is called so");
+    for _ in 0..7 {
+        app.update(Event::Key(KeyEvent::new(KeyCode::Backspace, KeyModifiers::NONE)), now());
+    }
+    press(&mut app, "TOKEN");
+    let effects = app.update(f2(), now());
+    let [Effect::PreviewToml { entity, .. }] = &effects[..] else { panic!("{effects:?}") };
+    let Entity::Platform { value, token: None, .. } = &**entity else { panic!("{entity:?}") };
+    assert_eq!(value.token, Some(SecretRef::Env("TOKEN".into())));
 }
 
 #[test]
@@ -69,11 +92,11 @@ fn a_new_secret_of_webhooks_is_shown_until_it_is_closed_on_purpose() {
     app.update(Event::Key(KeyEvent::new(KeyCode::PageDown, KeyModifiers::NONE)), now());
     press(&mut app, "\t\t\t\t\t ");
     app.update(Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE)), now());
-    answer_preview(&mut app, Preview { diff: "+webhook_secret".into(), starter: None });
+    previewed(&mut app, Preview { diff: "+webhook_secret".into(), starter: None });
     let effects = press(&mut app, "\r");
-    let [Effect::SaveWithSecret { name, value, .. }] = &effects[..] else { panic!("{effects:?}") };
+    let [Effect::SaveWithSecret { form, name, value, .. }] = &effects[..] else { panic!("{effects:?}") };
     assert_eq!(value.webhook_secret, Some(SecretRef::File("webhook-github".into())));
-    let saved = Event::SavedWithSecret { name: name.clone(), secret: Secret::new("5e5e"), result: Ok(()) };
+    let saved = Event::SavedWithSecret { form: *form, name: name.clone(), secret: Secret::new("5e5e"), result: Ok(()) };
     app.update(saved, now());
     assert!(press(&mut app, "jq").is_empty());
     let effects = press(&mut app, "y");
@@ -96,7 +119,8 @@ fn what_was_deleted_with_its_secrets_is_not_offered_back() {
         app.update(Event::Settings(Box::new(settings)), now());
         let effects = press(&mut app, "9Xgithub\r");
         assert!(matches!(&effects[..], [Effect::Ask { .. }]), "{effects:?}");
-        app.update(Event::Answered { purpose: Purpose::Form, result: Ok(Reply::Done) }, now());
+        let purpose = Purpose::Form(open_form(&app));
+        app.update(Event::Answered { purpose, result: Ok(Reply::Done) }, now());
         assert_eq!(press(&mut app, "u").len(), usize::from(comes_back));
     }
 }
