@@ -288,6 +288,8 @@ pub enum Reply {
     },
     /// What changed since the last news.
     News(Box<News>),
+    /// The last word to a client that watches: the pool was told to stop.
+    Stopping,
 }
 
 /// What changed in the pool. The first one tells of everything that is open.

@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 
 use crate::domain::build::{Build, BuildId};
 use crate::protocol::{Answer, Call, Error, ErrorKind, News, Reply, Request, VERSION};
-use crate::store::{Home, process, slice};
+use crate::store::{Home, process};
 
 /// A pool answers within 0.2 s of its start even with ten thousand builds on disk; a busy machine gets the rest.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -54,15 +54,34 @@ pub async fn ask_if_running(home: &Home, request: Request) -> Result<Option<Repl
     }
 }
 
+/// What to do where no pool runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfAbsent {
+    /// Start one.
+    Start,
+    /// Leave it so.
+    Leave,
+}
+
+/// How watching the pool ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WatchEnd {
+    /// Nobody wants to hear more.
+    Unheard,
+    /// The pool was told to stop, or was to be left absent.
+    Stopped,
+}
+
 /// Hears of everything that changes in the pool of a home, which is started when it is not there; until the pool ends, or
 /// `heard` says false.
 ///
 /// # Errors
 /// When the pool can't be reached or started, or went away.
-pub async fn watch(home: &Home, mut heard: impl FnMut(News) -> bool) -> Result<(), Error> {
-    let mut stream = match connect(home).await {
-        Ok(stream) => stream,
-        Err(_) => start(home).await?,
+pub async fn watch(home: &Home, if_absent: IfAbsent, mut heard: impl FnMut(News) -> bool) -> Result<WatchEnd, Error> {
+    let mut stream = match (connect(home).await, if_absent) {
+        (Ok(stream), _) => stream,
+        (Err(_), IfAbsent::Start) => start(home).await?,
+        (Err(_), IfAbsent::Leave) => return Ok(WatchEnd::Stopped),
     };
     let (read, mut write) = stream.split();
     write.write_all(&call(Request::Watch)?).await.map_err(lost)?;
@@ -71,9 +90,10 @@ pub async fn watch(home: &Home, mut heard: impl FnMut(News) -> bool) -> Result<(
         match serde_json::from_str(&line) {
             Ok(Answer::Reply(Reply::News(news))) => {
                 if !heard(*news) {
-                    return Ok(());
+                    return Ok(WatchEnd::Unheard);
                 }
             }
+            Ok(Answer::Reply(Reply::Stopping)) => return Ok(WatchEnd::Stopped),
             Ok(Answer::Error(error)) => return Err(error),
             _ => return Err(unexpected()),
         }
@@ -207,12 +227,10 @@ pub async fn start(home: &Home) -> Result<UnixStream, Error> {
 
 /// Lets a process outlive us and our terminal.
 pub(super) fn in_own_session(command: &mut Command) {
-    // SAFETY: setsid and sched_setattr are async-signal-safe and touch no memory of ours.
+    // SAFETY: setsid is async-signal-safe and touches no memory of ours.
     unsafe {
         command.pre_exec(|| {
             rustix::process::setsid()?;
-            // Nobody waits for it at a keyboard.
-            let _ = slice::usual();
             Ok(())
         });
     }

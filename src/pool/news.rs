@@ -111,7 +111,11 @@ pub(super) async fn tell(
             changed = changes.changed() => if changed.is_err() { return Ok(()) },
             // A client that watches says nothing more: this is its end.
             _ = read.read(&mut nothing) => return Ok(()),
-            () = pool.stopped() => return Ok(()),
+            () = pool.stopped() => {
+                let mut line = serde_json::to_vec(&Answer::Reply(Reply::Stopping))?;
+                line.push(b'\n');
+                return write.write_all(&line).await;
+            }
         }
         tokio::time::sleep(FLOCK).await;
     }

@@ -14,7 +14,6 @@ pub mod schema;
 pub mod secrets;
 pub mod settings;
 pub mod shell;
-pub mod slice;
 pub mod watch;
 
 pub use home::Home;

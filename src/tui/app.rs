@@ -1,5 +1,7 @@
 //! The dashboard's state, and what the panes show of it.
 
+use std::cell::Cell;
+
 use chrono::{DateTime, FixedOffset, Utc};
 
 use super::data::{BuildRow, Data, Tags};
@@ -108,6 +110,8 @@ pub struct App {
     pub attended: Option<bool>,
     /// The time.
     pub now: DateTime<Utc>,
+    /// When a text on the screen changes by itself; none: when nothing happens, none does.
+    pub changes_at: Cell<Option<DateTime<Utc>>>,
     /// Where everything was drawn last.
     pub areas: Areas,
 }
@@ -147,6 +151,7 @@ impl App {
             interrupted_at: None,
             attended: None,
             now,
+            changes_at: Cell::default(),
             areas: Areas::default(),
         }
     }
@@ -160,12 +165,13 @@ impl App {
             now: self.now,
             zone: self.manners.zone,
             keymap: &self.manners.keymap,
+            changes_at: &self.changes_at,
         }
     }
 
-    /// A text of the dashboard that has nothing to fill in.
+    /// A text of the dashboard that has nothing to fill in but keys.
     pub fn text(&self, key: &str) -> String {
-        rust_i18n::t!(key, locale = self.manners.lang.code()).into_owned()
+        self.manners.keymap.fill(rust_i18n::t!(key, locale = self.manners.lang.code())).into_owned()
     }
 
     /// Whether the details are in the place of the pane that has the focus: where only one is shown at a time.

@@ -110,11 +110,15 @@ pub enum Tags {
     Failed(String),
 }
 
+/// Tells a question to a platform from those before it: its token may have become another one meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CheckId(pub u64);
+
 /// What a platform says of its token, as it was last asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Check {
     /// It is being asked.
-    Asked,
+    Asked(CheckId),
     /// This is who the token is.
     Known(Identity),
     /// Why it does not say.
@@ -131,6 +135,8 @@ pub enum Link {
     Connected,
     /// It went away, for this reason; it is tried again.
     Lost(String),
+    /// It was told to stop; it is started again when somebody asks for it.
+    Stopped,
 }
 
 /// Everything that the dashboard knows.
@@ -156,6 +162,8 @@ pub struct Data {
     pub tags: BTreeMap<RepositoryPath, Tags>,
     /// What platforms say of their tokens, where somebody asked.
     pub checks: BTreeMap<String, Check>,
+    /// The last question to a platform.
+    pub last_check: CheckId,
     /// How the pool is, as it last said.
     pub status: Option<PoolStatus>,
     /// The way to it.

@@ -10,6 +10,7 @@ use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Entity, Request, SaveMode};
 use crate::store::secrets::Secret;
 
+use super::data::CheckId;
 use super::place::Place;
 
 /// Some of the repositories of a platform.
@@ -54,6 +55,8 @@ pub enum Effect {
     ReadSteps(Vec<BuildId>),
     /// Read everything on disk again.
     ReadAll,
+    /// Start the pool again that was told to stop.
+    WantPool,
     /// Show the log of this build, or none; where it is shown already, how its build stands now.
     ShowLog(Option<BuildId>),
     /// Ask for the tags of this repository.
@@ -84,7 +87,12 @@ pub enum Effect {
     /// Ask a platform for some of its repositories.
     ListRepositories(RepositoryQuery),
     /// Ask a platform who its token is.
-    Check(String),
+    Check {
+        /// Its name.
+        name: String,
+        /// The question.
+        id: CheckId,
+    },
     /// Send a text to the clipboard.
     Copy(String),
     /// Open a file in `$EDITOR`.

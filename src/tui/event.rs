@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crossterm::event::{KeyEvent, MouseEvent};
 
-use super::data::{BuildRow, Progress};
+use super::data::{BuildRow, CheckId, Progress};
 use super::effect::{FormId, Purpose, RepositoryQuery};
 use crate::access::images::TagInfo;
 use crate::domain::build::BuildId;
@@ -46,6 +46,8 @@ pub enum Event {
     News(Box<News>),
     /// The pool went away, for this reason.
     PoolLost(String),
+    /// The pool was told to stop.
+    PoolStopped,
     /// The pool answered.
     Answered {
         /// What the question was for.
@@ -87,7 +89,14 @@ pub enum Event {
     /// Some of the repositories of a platform.
     Repositories(RepositoryQuery, Result<Page, String>),
     /// What a platform says of its token.
-    Checked(String, Result<Identity, String>),
+    Checked {
+        /// The platform.
+        name: String,
+        /// The question that it answers.
+        id: CheckId,
+        /// What it says, or why it does not.
+        result: Result<Identity, String>,
+    },
     /// A platform was saved with a secret for its webhooks that was made for it, or was not.
     SavedWithSecret {
         /// The form that saved it.

@@ -46,6 +46,8 @@ pub struct List {
     pub height: usize,
     /// The rows that are marked: what is done is done to all of them.
     pub marked: BTreeSet<Key>,
+    /// The screen was moved by itself, and shows what it shows until the selection moves.
+    scrolled: bool,
     /// The selection follows this row wherever it moves; none: the selection stays at the first row.
     chosen: Option<Key>,
 }
@@ -116,7 +118,7 @@ impl List {
             (None, None) => self.index = 0,
             (None, Some(_)) => self.index = self.index.min(self.rows.len().saturating_sub(1)),
         }
-        self.show_selected();
+        if self.scrolled { self.fill_screen() } else { self.show_selected() }
     }
 
     /// Selects a row by what it names, now or as soon as it is there.
@@ -125,6 +127,7 @@ impl List {
             self.index = index;
         }
         self.chosen = Some(key);
+        self.scrolled = false;
         self.show_selected();
     }
 
@@ -138,13 +141,26 @@ impl List {
         self.index = index.min(self.rows.len().saturating_sub(1));
         // At the top a list of builds shows the newest, whichever it is.
         self.chosen = if self.index == 0 { None } else { self.selected().cloned() };
+        self.scrolled = false;
         self.show_selected();
+    }
+
+    /// Shows other rows; the selection stays where it is, and is on the screen again as soon as it moves.
+    pub fn scroll(&mut self, by: isize) {
+        self.offset = self.offset.saturating_add_signed(by);
+        self.scrolled = true;
+        self.fill_screen();
+    }
+
+    /// The screen is full where it can be.
+    fn fill_screen(&mut self) {
+        self.offset = self.offset.min(self.rows.len().saturating_sub(self.height.max(1)));
     }
 
     /// Scrolls so that the selection is on the screen, and the screen is full where it can be.
     pub fn show_selected(&mut self) {
         let height = self.height.max(1);
-        self.offset = self.offset.min(self.rows.len().saturating_sub(height));
+        self.fill_screen();
         if self.index < self.offset {
             self.offset = self.index;
         } else if self.index >= self.offset + height {
@@ -175,6 +191,20 @@ mod tests {
         list.set_rows(builds(&[7, 6, 5, 4, 3, 2, 1]));
         assert_eq!(list.build(), Some(BuildId(2)));
         assert!(list.visible().contains(&Key::Build(BuildId(2))));
+    }
+
+    #[test]
+    fn the_wheel_moves_the_rows_and_a_key_brings_the_selection_back() {
+        let mut list = List { height: 2, ..List::default() };
+        list.set_rows(builds(&[6, 5, 4, 3, 2, 1]));
+        list.scroll(3);
+        list.set_rows(builds(&[6, 5, 4, 3, 2, 1]));
+        assert_eq!((list.build(), list.visible()), (Some(BuildId(6)), &builds(&[3, 2])[..]));
+        list.scroll(9);
+        assert_eq!(list.visible(), builds(&[2, 1]), "it ends at the last row");
+        list.step(1);
+        assert_eq!(list.build(), Some(BuildId(5)));
+        assert!(list.visible().contains(&Key::Build(BuildId(5))));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How everything is drawn: what every view is given besides its own state.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use chrono::{DateTime, Datelike as _, FixedOffset, Utc};
 use ratatui::style::Style;
@@ -8,6 +9,7 @@ use ratatui::style::Style;
 use super::glyphs::Glyphs;
 use super::keymap::{Action, Keymap};
 use super::theme::{Role, Theme};
+use super::widget::text::{age, age_changes};
 use crate::domain::schedule::{Schedule, ScheduleError};
 use crate::lang::{Lang, translate};
 
@@ -26,6 +28,8 @@ pub struct Look<'a> {
     pub zone: FixedOffset,
     /// Which key does what.
     pub keymap: &'a Keymap,
+    /// When a text that was drawn changes by itself.
+    pub changes_at: &'a Cell<Option<DateTime<Utc>>>,
 }
 
 impl Look<'_> {
@@ -37,6 +41,13 @@ impl Look<'_> {
     /// The key that does something, as a person reads it; empty where none does.
     pub fn key(&self, action: Action) -> String {
         self.keymap.keys(action).first().map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// How long ago, as long as that holds.
+    pub fn age(&self, then: DateTime<Utc>) -> String {
+        let changes = age_changes(then, self.now);
+        self.changes_at.set(Some(self.changes_at.get().map_or(changes, |at| at.min(changes))));
+        age(then, self.now)
     }
 
     /// An error or a reason, which are made in English.
@@ -61,8 +72,8 @@ impl Look<'_> {
         Ok(format!("{} ({})", times.join(", "), schedule.time_zone))
     }
 
-    /// A text that has nothing to fill in.
+    /// A text that has nothing to fill in but keys.
     pub fn text<'k>(&self, key: &'k str) -> Cow<'k, str> {
-        rust_i18n::t!(key, locale = self.lang.code())
+        self.keymap.fill(rust_i18n::t!(key, locale = self.lang.code()))
     }
 }

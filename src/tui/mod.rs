@@ -5,8 +5,8 @@
 //!
 //! | module | what it is for |
 //! | --- | --- |
-//! | `run`, `pace`, `signals`, `terminal` | the loop, when a frame may be drawn, what ends it, the terminal taken over and given back |
-//! | `outside`, `read`, `manners` | effects, the disk, what config.toml and the terminal say |
+//! | `run`, `pace`, [`prompt`], `signals`, `terminal` | the loop, when a frame may be drawn, how it comes before builds, what ends it, the terminal taken over and given back |
+//! | `outside`, `link`, `read`, `manners` | effects, the way to the pool, the disk, what config.toml and the terminal say |
 //! | `update` | what becomes of the state when something happens |
 //! | [`view`] | what is on the screen: layout, header, lists, what is in front |
 //! | [`app`], [`data`], [`list`], `rows`, [`place`], [`notice`], [`modal`] | the state |
@@ -26,6 +26,7 @@ pub mod event;
 pub mod form;
 pub mod glyphs;
 pub mod keymap;
+mod link;
 pub mod list;
 pub mod log;
 pub mod look;
@@ -36,6 +37,7 @@ mod outside;
 mod pace;
 pub mod place;
 pub mod popup;
+pub mod prompt;
 mod read;
 mod rows;
 mod run;

@@ -1,9 +1,11 @@
 //! Effects that need no terminal: asking the pool, reading the disk.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::app::App;
@@ -26,11 +28,17 @@ use crate::store::{Home, builds, edit};
 pub(super) struct Outside {
     home: Home,
     sender: UnboundedSender<Event>,
+    pool_wanted: Arc<Notify>,
 }
 
 impl Outside {
     pub(super) fn new(home: Home, sender: UnboundedSender<Event>) -> Outside {
-        Outside { home, sender }
+        Outside { home, sender, pool_wanted: Arc::default() }
+    }
+
+    /// Tells that a pool that was stopped is wanted again.
+    pub(super) fn pool_wanted(&self) -> Arc<Notify> {
+        self.pool_wanted.clone()
     }
 
     /// Does what an effect asks for, or begins it: what takes time ends as an event.
@@ -56,6 +64,7 @@ impl Outside {
                 self.read_rest(newest.rest);
                 self.carry_out_now(app, Effect::ReadSettings);
             }
+            Effect::WantPool => self.pool_wanted.notify_one(),
             Effect::ShowLog(id) => self.show_log(app, id),
             Effect::ListTags(path) => {
                 let settings = app.data.settings.clone();
@@ -111,11 +120,11 @@ impl Outside {
                     Event::Repositories(query, found.map_err(|error| error.message))
                 });
             }
-            Effect::Check(name) => {
+            Effect::Check { name, id } => {
                 let settings = app.data.settings.clone();
                 self.task(async move {
                     let identity = platforms::check(&home, &settings, &name).await;
-                    Event::Checked(name, identity.map_err(|error| error.message))
+                    Event::Checked { name, id, result: identity.map_err(|error| error.message) }
                 });
             }
             Effect::Export(id) => self.work(move || Event::Exported(export(&home, id))),

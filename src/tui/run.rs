@@ -14,11 +14,13 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use super::app::{App, Manners};
 use super::effect::Effect;
 use super::event::Event;
+use super::link;
 use super::log::{LogView, Subject, Waker, Watch};
 use super::manners;
 use super::outside::Outside;
 use super::pace::{Cause, Pace};
 use super::place::{Pane, Place};
+use super::prompt::prompt;
 use super::read;
 use super::signals::{Signals, Told};
 use super::terminal::{self, Screen};
@@ -26,12 +28,8 @@ use super::theme::Theme;
 use super::view;
 use crate::domain::build::BuildId;
 use crate::domain::config::Config;
-use crate::pool::client;
 use crate::store::settings::Settings;
-use crate::store::{Home, builds, slice};
-
-/// How soon a pool that went away is looked for again, at first and at the longest.
-const RECONNECT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+use crate::store::{Home, builds};
 
 /// How often what runs is looked at.
 const SECOND: Duration = Duration::from_secs(1);
@@ -89,7 +87,7 @@ pub async fn view_file(home: &Home, title: String, log: PathBuf, steps: Option<P
     let (manners, problems) = manners::from_environment(home, &config);
     let (sender, events) = mpsc::unbounded_channel();
     let mut app = App::new(home.clone(), manners, Place { pane: Pane::Log, ..Place::default() }, Utc::now());
-    app.data.settings.config = config.clone();
+    app.data.settings.config = config;
     app.single = true;
     app.zoomed = true;
     // Somebody may still write it.
@@ -102,9 +100,7 @@ pub async fn view_file(home: &Home, title: String, log: PathBuf, steps: Option<P
     let screen = Screen::take(app.manners.mouse).map_err(cannot("take the terminal over"))?;
     let outside = Outside::new(home.clone(), sender.clone());
     let themes = watch_themes(home, &sender);
-    let config = Some(config);
-    let dashboard = Dashboard { app, screen, outside, events, sender, pace: Pace::default(), config, themes };
-    dashboard.run(false).await
+    Dashboard::with(app, screen, outside, events, sender, themes).run(false).await
 }
 
 /// What runs: the state, the terminal, and the ways to everything outside.
@@ -141,9 +137,20 @@ impl Dashboard {
         for effect in first {
             outside.carry_out_now(&mut app, effect);
         }
-        let config = Some(app.data.settings.config.clone());
         let themes = watch_themes(home, &sender);
-        Ok(Dashboard { app, screen, outside, events, sender, pace: Pace::default(), config, themes })
+        Ok(Dashboard::with(app, screen, outside, events, sender, themes))
+    }
+
+    fn with(
+        app: App,
+        screen: Screen,
+        outside: Outside,
+        events: UnboundedReceiver<Event>,
+        sender: UnboundedSender<Event>,
+        themes: Option<Watch>,
+    ) -> Dashboard {
+        let config = Some(app.data.settings.config.clone());
+        Dashboard { app, screen, outside, events, sender, pace: Pace::default(), config, themes }
     }
 
     /// Goes on until somebody leaves; `pool`: hears of what changes there.
@@ -156,13 +163,11 @@ impl Dashboard {
             self.pace.want(Cause::Asked);
         }
         if pool {
-            tokio::spawn(watch_pool(self.app.home.clone(), self.sender.clone()));
+            tokio::spawn(link::keep(self.app.home.clone(), self.sender.clone(), self.outside.pool_wanted()));
         }
         let mut signals = Signals::new().map_err(cannot("listen for signals"))?;
-        let mut input = EventStream::new();
+        let mut input = prompt(EventStream::new);
         let mut tick = Instant::now() + SECOND;
-        // Builds may keep every core busy while somebody waits for a key to be heard.
-        slice::shortest();
         loop {
             if self.pace.due().is_some_and(|due| due <= Instant::now()) {
                 self.draw()?;
@@ -175,10 +180,12 @@ impl Dashboard {
                 }
             };
             let ticks = self.app.wants_ticks();
+            let changes_at = self.app.changes_at.get();
             let second = async {
-                match ticks {
-                    true => tokio::time::sleep_until(tick.into()).await,
-                    false => std::future::pending().await,
+                match changes_at {
+                    _ if ticks => tokio::time::sleep_until(tick.into()).await,
+                    Some(at) => tokio::time::sleep((at - Utc::now()).to_std().unwrap_or_default()).await,
+                    None => std::future::pending().await,
                 }
             };
             let (event, cause) = tokio::select! {
@@ -333,7 +340,7 @@ impl Dashboard {
         let set = variables.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()));
         let program = set.unwrap_or_else(|| usual.to_owned());
         // Two readers of one terminal would share its keys.
-        *input = EventStream::new();
+        *input = prompt(EventStream::new);
         self.screen.leave();
         let status =
             std::process::Command::new("sh").args(["-c", &format!("{program} \"$1\""), "sh"]).arg(&file).status();
@@ -382,24 +389,6 @@ fn watch_themes(home: &Home, sender: &UnboundedSender<Event>) -> Option<Watch> {
     });
     let directory = home.themes_dir();
     directory.is_dir().then(|| Watch::directory(&directory, &waker))
-}
-
-/// Hears of everything that changes in the pool, and starts it again when it goes away.
-async fn watch_pool(home: Home, sender: UnboundedSender<Event>) {
-    let mut wait = RECONNECT.0;
-    loop {
-        let heard = |news| {
-            wait = RECONNECT.0;
-            sender.send(Event::News(Box::new(news))).is_ok()
-        };
-        let ended = client::watch(&home, heard).await;
-        let Err(error) = ended else { return };
-        if sender.send(Event::PoolLost(error.message)).is_err() {
-            return;
-        }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(RECONNECT.1);
-    }
 }
 
 /// What wakes the dashboard from other threads.

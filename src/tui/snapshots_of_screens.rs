@@ -5,7 +5,7 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 use super::app::App;
-use super::data::{BuildRow, Progress};
+use super::data::{BuildRow, CheckId, Progress};
 use super::effect::RepositoryQuery;
 use super::event::{Event, Preview};
 use super::notice::Level;
@@ -14,7 +14,7 @@ use super::view;
 use crate::access::images::TagInfo;
 use crate::domain::build::{Build, BuildId, BuildState, sample};
 use crate::domain::journal::{self, Answer, Origin, PushId, PushRecord, Verdict};
-use crate::domain::push::Ref;
+use crate::domain::push::{CommitId, Ref};
 use crate::domain::repository::{Repository, Source};
 use crate::domain::rule::Rule;
 use crate::domain::schedule::Schedule;
@@ -214,7 +214,7 @@ fn the_details() {
             expires_at: Some(now() + chrono::TimeDelta::days(12)),
             lacks: vec![Lack { right: "api", purpose: "to register webhooks" }],
         };
-        app.update(Event::Checked("公司-gitlab".into(), Ok(identity)), now());
+        app.update(Event::Checked { name: "公司-gitlab".into(), id: CheckId(1), result: Ok(identity) }, now());
     });
     assert_screens("details-of-a-rule", |app| typed(app, "2jj3ji"));
     assert_screens("details-of-a-paused-rule", |app| {
@@ -243,6 +243,33 @@ fn what_comes_up_in_front() {
     });
 }
 
+fn source() -> Source {
+    Source { platform: Some("公司-gitlab".into()), url: "https://git.example.com/团队/镜像.git".into() }
+}
+
+#[test]
+fn refs_that_do_not_fit_are_counted_beside_the_fields_and_scrolled_in_front_of_them() {
+    let mut app = full(Lang::En);
+    typed(&mut app, "2j3jje");
+    let commit: CommitId = "d4ef3dc3b77a011a5779eec7efdd45aaaaaaaaaa".parse().unwrap();
+    let refs = (0..100).map(|number| (Ref::branch(format!("release-{number:03}")), commit.clone())).collect();
+    app.update(Event::Refs(source(), Ok(refs)), now());
+    let shown = |app: &mut App| {
+        let mut terminal = Terminal::new(TestBackend::new(120, 36)).unwrap();
+        terminal.draw(|frame| view::draw(app, frame)).unwrap();
+        text_of(terminal.backend().buffer())
+    };
+    let beside = shown(&mut app);
+    assert!(beside.contains("more lines: F4") && beside.contains("release-000"), "{beside}");
+    press(&mut app, &[KeyCode::F(4), KeyCode::End]);
+    let end = shown(&mut app);
+    assert!(end.contains("release-099") && !end.contains("release-000"), "{end}");
+    press(&mut app, &[KeyCode::Up, KeyCode::Char('x')]);
+    assert!(!shown(&mut app).contains("release-099"));
+    press(&mut app, &[KeyCode::Esc]);
+    assert_eq!(shown(&mut app), beside, "the keys went to the refs, not to a field");
+}
+
 #[test]
 fn the_forms() {
     assert_screens("form-namespace", |app| {
@@ -260,8 +287,6 @@ fn the_forms() {
             .map(|name| (crate::domain::push::Ref::branch(name), commit()))
             .to_vec()
     };
-    let source =
-        || Source { platform: Some("公司-gitlab".into()), url: "https://git.example.com/团队/镜像.git".into() };
     let regex = |app: &mut App| {
         typed(app, "2j3jje");
         app.update(Event::Refs(source(), Ok(refs())), now());

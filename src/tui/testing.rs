@@ -34,7 +34,15 @@ pub(crate) fn now() -> DateTime<Utc> {
 pub(crate) fn look(theme: &Theme, lang: Lang) -> Look<'_> {
     static KEYMAP: LazyLock<Keymap> = LazyLock::new(Keymap::default);
     let zone = FixedOffset::east_opt(8 * 3600).unwrap();
-    Look { theme, glyphs: Glyphs::Unicode, lang, now: now(), zone, keymap: &KEYMAP }
+    Look {
+        theme,
+        glyphs: Glyphs::Unicode,
+        lang,
+        now: now(),
+        zone,
+        keymap: &KEYMAP,
+        changes_at: Box::leak(Box::default()),
+    }
 }
 
 /// What `draw` puts on a screen of that size, one line a row, without blanks at line ends.

@@ -6,6 +6,7 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -44,6 +45,7 @@ fn main() {
         now: Utc::now(),
         zone: FixedOffset::east_opt(0).unwrap(),
         keymap: &keymap,
+        changes_at: &Cell::default(),
     };
     let area = Rect { x: 0, y: 0, width: 120, height: 36 };
     for _ in 0..rounds(9) {

@@ -17,7 +17,7 @@ use super::place::Pane;
 use super::theme::Role;
 use super::view::role_of;
 use super::widget::pane::PaneBlock;
-use super::widget::text::{age, bytes, duration, pad, printable, width};
+use super::widget::text::{bytes, duration, pad, printable, width};
 use crate::domain::build::BuildState;
 use crate::domain::history::{Past, expected_duration};
 use crate::domain::rule::{Rule, Supersede, looks_secret};
@@ -244,7 +244,7 @@ fn tag(app: &App, look: &Look) -> Vec<Line<'static>> {
     fields.add("digest", &tag.digest);
     fields.add("platforms", tag.platforms.join(", "));
     fields.add("size", bytes(tag.size));
-    fields.add("created", tag.created.map(|at| age(at, look.now)).unwrap_or_default());
+    fields.add("created", tag.created.map(|at| look.age(at)).unwrap_or_default());
     if let Some(origin) = &tag.origin {
         fields.add("ref", &origin.reference);
         fields.add("commit", &origin.commit);

@@ -49,7 +49,9 @@ pub(super) fn lines(app: &App, look: &Look) -> Vec<Line<'static>> {
     lines.push(Line::styled(look.text("details.check").into_owned(), look.style(Role::Header)));
     match app.data.checks.get(name) {
         None => lines.push(Line::styled(look.text("check.how").into_owned(), look.style(Role::Muted))),
-        Some(Check::Asked) => lines.push(Line::styled(look.text("check.asked").into_owned(), look.style(Role::Muted))),
+        Some(Check::Asked(_)) => {
+            lines.push(Line::styled(look.text("check.asked").into_owned(), look.style(Role::Muted)))
+        }
         Some(Check::Failed(why)) => {
             lines.push(Line::styled(printable(&look.say(why)).into_owned(), look.style(Role::StatusFail)));
         }

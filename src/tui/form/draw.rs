@@ -2,18 +2,17 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::text::{Line, Span};
+use ratatui::text::Line;
 use ratatui::widgets::{Paragraph, Widget};
 use rust_i18n::t;
 
 use super::field::{Field, Value};
-use super::{Form, Kind, Refs, rule};
-use crate::domain::preview::Answer;
+use super::{Form, Kind, rule};
 use crate::tui::look::Look;
 use crate::tui::popup;
 use crate::tui::theme::Role;
 use crate::tui::widget::table::scroll_bar;
-use crate::tui::widget::text::{fit, fit_middle, pad, printable, width};
+use crate::tui::widget::text::{fit, pad, printable, width};
 use crate::tui::widget::wrap::{rows, wrap};
 
 /// From so many columns on the refs stand beside the fields.
@@ -29,8 +28,8 @@ impl Form {
             picker.render(screen, buf, look);
             return;
         }
-        let has_refs = matches!(self.kind, Kind::Rule { .. }) && !matches!(self.refs, Refs::None);
-        let wide = if has_refs { 140 } else { 84 };
+        let has_beside = self.has_beside();
+        let wide = if has_beside { 140 } else { 84 };
         let inner = popup::frame(screen, (wide, 28), &self.title(look), buf, look);
         if inner.height < 3 {
             return;
@@ -50,11 +49,11 @@ impl Form {
             self.offset = render_diff(diff, self.offset, body, buf, look);
             return;
         }
-        if has_refs && self.shows_refs {
+        if self.shows_beside {
             self.render_beside(body, buf, look);
             return;
         }
-        if has_refs && body.width >= BESIDE {
+        if has_beside && body.width >= BESIDE {
             let left = body.width / 2;
             let refs = Rect { x: body.x + left + 2, width: body.width - left - 2, ..body };
             self.render_beside(refs, buf, look);
@@ -99,6 +98,7 @@ impl Form {
             (_, true, false) => "form.previewing",
             (_, _, true) => "form.keys.diff",
             (Kind::Delete { .. }, ..) => "form.keys.delete",
+            (Kind::Rule { .. }, ..) if self.shows_beside => "form.keys.beside",
             (Kind::Rule { .. }, ..) if self.shows_outline() => "form.keys.outline",
             (Kind::Rule { .. }, ..) => "form.keys.rule",
             _ if self.can_pick() => "form.keys.pick",
@@ -178,53 +178,6 @@ impl Form {
         let key = format!("form.note.{}", field.key);
         let text = look.text(&key).into_owned();
         (index == self.focus && text != key && !text.ends_with(&key)).then_some((text, Role::FieldNote))
-    }
-
-    /// What helps with the page: the refs, or what the Dockerfile offers.
-    fn render_beside(&self, area: Rect, buf: &mut Buffer, look: &Look) {
-        if self.shows_outline() {
-            self.render_outline(area, buf, look);
-        } else {
-            self.render_refs(area, buf, look);
-        }
-    }
-
-    /// The refs of the source and the tags that the rule, as it stands, would give them.
-    fn render_refs(&self, area: Rect, buf: &mut Buffer, look: &Look) {
-        let mut lines = vec![Line::styled(look.text("form.refs.title").into_owned(), look.style(Role::Header))];
-        match &self.refs {
-            Refs::None => {}
-            Refs::Asked => lines.push(Line::styled(look.text("form.refs.asked").into_owned(), look.style(Role::Muted))),
-            Refs::Failed(why) => lines.push(Line::styled(look.say(why), look.style(Role::FieldError))),
-            Refs::There(refs) if refs.is_empty() => {
-                lines.push(Line::styled(look.text("form.refs.none").into_owned(), look.style(Role::Muted)));
-            }
-            Refs::There(_) => {
-                let room = usize::from(area.width);
-                let longest = self.preview.iter().map(|row| width(&row.reference.name)).max().unwrap_or(0);
-                let names = longest.min(room / 3).max(6);
-                for row in &self.preview {
-                    let (sign, role) = match row.answer {
-                        Answer::Match => (look.glyphs.choose("\u{2713}", "+"), Role::StatusOk),
-                        Answer::Refused => ("!", Role::StatusWarn),
-                        Answer::Near => ("?", Role::StatusWait),
-                        Answer::None => ("-", Role::Muted),
-                    };
-                    let name = pad(&fit_middle(&printable(&row.reference.name), names), names);
-                    let tags = row.tags.join(" ");
-                    let left = room.saturating_sub(names + 4);
-                    lines.push(Line::from(vec![
-                        Span::styled(format!("{sign} {name}  "), look.style(role)),
-                        Span::raw(fit(&tags, left).into_owned()),
-                    ]));
-                    for text in row.notes.iter().filter(|_| row.answer != Answer::None) {
-                        let text = fit(&look.say(text), room.saturating_sub(4)).into_owned();
-                        lines.push(Line::styled(format!("    {text}"), look.style(Role::FieldNote)));
-                    }
-                }
-            }
-        }
-        Paragraph::new(wrap(lines, usize::from(area.width))).render(area, buf);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The forms: what is configured, page by page, checked as it is typed, shown as the TOML that it will be before it is saved.
 
+mod beside;
 mod content;
 mod draw;
 mod field;
@@ -8,25 +9,21 @@ mod outline;
 mod picker;
 mod platform;
 mod rule;
-
-use std::collections::BTreeSet;
+mod saving;
 
 use chrono::{DateTime, Utc};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Position;
 
+pub use beside::Refs;
 pub use field::{Field, Value};
 pub use kind::Kind;
 
-use super::effect::{Effect, FormId, Purpose};
-use crate::domain::preview::{PreviewRow, preview};
-use crate::domain::push::{CommitId, Ref};
+use super::effect::{Effect, FormId};
+use crate::domain::preview::PreviewRow;
 use crate::domain::repository::Source;
 use crate::domain::rule::MOST_ARGS;
 use crate::domain::rule::Rule;
-use crate::protocol::{Entity, Request, SaveMode};
-use crate::store::secrets::Secret;
-use crate::tui::event::Preview;
 use crate::tui::widget::input::Input;
 
 /// A page of a form.
@@ -36,20 +33,6 @@ pub struct Page {
     pub title: &'static str,
     /// Its fields.
     pub fields: Vec<Field>,
-}
-
-/// The refs of a rule's source.
-#[derive(Debug, Clone, Default)]
-pub enum Refs {
-    /// There is no source to ask.
-    #[default]
-    None,
-    /// They are asked for.
-    Asked,
-    /// They are there.
-    There(Vec<(Ref, CommitId)>),
-    /// Why they can't be had.
-    Failed(String),
 }
 
 /// A form.
@@ -81,13 +64,14 @@ pub struct Form {
     pub refs: Refs,
     /// What the rule makes of the refs.
     pub preview: Vec<PreviewRow>,
-    /// The refs have the whole form on a narrow screen.
-    pub shows_refs: bool,
+    /// What stands beside the fields has the whole form, and the keys.
+    pub shows_beside: bool,
     /// Errors are shown of fields that nobody has come to yet.
     pub tried: bool,
     offered: outline::Offered,
     picker: Option<Box<picker::Picker>>,
     offset: usize,
+    beside_offset: usize,
     cursor: Option<Position>,
 }
 
@@ -116,11 +100,12 @@ impl Form {
             source: None,
             refs: Refs::None,
             preview: Vec::new(),
-            shows_refs: false,
+            shows_beside: false,
             tried: false,
             offered: outline::Offered::default(),
             picker: None,
             offset: 0,
+            beside_offset: 0,
             cursor: None,
         };
         form.mask_secrets();
@@ -144,14 +129,19 @@ impl Form {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         let mut effects = match key.code {
             KeyCode::Esc if self.diff.take().is_some() => Vec::new(),
-            KeyCode::Esc if self.shows_refs => {
-                self.shows_refs = false;
+            KeyCode::Esc | KeyCode::F(4) if self.shows_beside => {
+                self.shows_beside = false;
                 Vec::new()
             }
             KeyCode::Esc => return Answer::Closed,
             KeyCode::Enter | KeyCode::F(2) if self.diff.is_some() => self.save(),
             _ if self.diff.is_some() => {
-                self.scroll(key.code);
+                // How far it goes is seen when it is drawn.
+                self.offset = beside::scrolled(self.offset, key.code);
+                Vec::new()
+            }
+            _ if self.shows_beside => {
+                self.scroll_beside(key.code);
                 Vec::new()
             }
             KeyCode::F(2) => self.submit(),
@@ -171,7 +161,7 @@ impl Form {
                 Vec::new()
             }
             KeyCode::F(4) => {
-                self.shows_refs = !self.shows_refs;
+                self.shows_beside = self.has_beside();
                 Vec::new()
             }
             KeyCode::Enter => self.enter(),
@@ -202,17 +192,6 @@ impl Form {
         Answer::Open(effects)
     }
 
-    /// Scrolls the change to the TOML; how far it goes is seen when it is drawn.
-    fn scroll(&mut self, key: KeyCode) {
-        self.offset = match key {
-            KeyCode::Down | KeyCode::Char('j') => self.offset + 1,
-            KeyCode::Up | KeyCode::Char('k') => self.offset.saturating_sub(1),
-            KeyCode::PageDown => self.offset + 10,
-            KeyCode::PageUp => self.offset.saturating_sub(10),
-            _ => self.offset,
-        };
-    }
-
     /// Takes what was pasted.
     pub fn paste(&mut self, text: &str, now: DateTime<Utc>) -> Vec<Effect> {
         if let Some(effects) = self.picker_paste(text) {
@@ -220,6 +199,7 @@ impl Form {
         }
         if !self.saving
             && self.diff.is_none()
+            && !self.shows_beside
             && let Some(field) = self.focused()
         {
             field.paste(text);
@@ -272,26 +252,6 @@ impl Form {
         }
     }
 
-    /// What the rule, as it stands, makes of the refs.
-    fn look_at_refs(&mut self, now: DateTime<Utc>) {
-        let (Kind::Rule { taken, .. }, Refs::There(refs)) = (&self.kind, &self.refs) else { return };
-        let (entity, _) = content::read(&self.kind, &self.pages);
-        let Some(Entity::Rule { value, .. }) = entity else { return };
-        let none = BTreeSet::new();
-        let tags = taken.as_ref().unwrap_or(&none);
-        // A pattern that does not compile yet is told at its field.
-        self.preview = preview(&value, refs, tags, taken.is_some(), now).unwrap_or_default();
-    }
-
-    /// Takes over the refs of a source, if it is the one that was asked.
-    pub fn take_refs(&mut self, source: &Source, refs: Result<Vec<(Ref, CommitId)>, String>, now: DateTime<Utc>) {
-        if self.source.as_ref() != Some(source) {
-            return;
-        }
-        self.refs = refs.map_or_else(Refs::Failed, Refs::There);
-        self.look_at_refs(now);
-    }
-
     /// The next field; after the last one the next page, and from there to saving.
     fn enter(&mut self) -> Vec<Effect> {
         let last_field = self.focus + 1 >= self.pages[self.page].fields.len();
@@ -324,93 +284,6 @@ impl Form {
         self.page = page.min(self.pages.len() - 1);
         self.focus = 0;
         self.offset = 0;
-    }
-
-    /// Checks everything, and shows the change to the file; where something is wrong, goes there.
-    fn submit(&mut self) -> Vec<Effect> {
-        self.tried = true;
-        if let Kind::Delete { name, typed } = &self.kind {
-            if self.pages[0].fields[0].content() != typed {
-                self.pages[0].fields[0].error = Some(format!("\"{typed}\" has to be typed"));
-                return Vec::new();
-            }
-            let request = Box::new(Request::Delete(name.clone()));
-            self.saving = true;
-            return vec![Effect::Ask { request, purpose: Purpose::Form(self.id) }];
-        }
-        let (entity, problems) = content::read(&self.kind, &self.pages);
-        self.check();
-        if let Some((key, number, why)) = problems.first() {
-            let place = self.pages.iter().enumerate().find_map(|(page, content)| {
-                let at = content.fields.iter().position(|field| field.key == key && field.number == *number)?;
-                Some((page, at))
-            });
-            match place {
-                Some((page, at)) => {
-                    self.go_to_page(page);
-                    self.focus = at;
-                }
-                None => self.error = Some(why.clone()),
-            }
-            return Vec::new();
-        }
-        self.saving = entity.is_some();
-        let form = self.id;
-        entity.map(|entity| Effect::PreviewToml { form, entity: Box::new(entity) }).into_iter().collect()
-    }
-
-    /// Takes over what saving would do; a change that is none is told as such.
-    pub fn take_preview(&mut self, preview: Result<Preview, String>) {
-        self.saving = false;
-        match preview {
-            Ok(Preview { diff, starter }) => {
-                (self.diff, self.starter, self.offset) = (Some(diff), starter.map(|rule| *rule), 0);
-            }
-            Err(error) => self.error = Some(error),
-        }
-    }
-
-    fn save(&mut self) -> Vec<Effect> {
-        let (Some(mut entity), _) = content::read(&self.kind, &self.pages) else { return Vec::new() };
-        if self.is_new()
-            && let Entity::Repository { value, .. } = &mut entity
-        {
-            value.rules.extend(self.starter.take());
-        }
-        let mode = if self.is_new() { SaveMode::Create } else { SaveMode::Edit };
-        self.saving = true;
-        if platform::wants_new_secret(&self.pages)
-            && let Entity::Platform { name, value, token, .. } = entity
-        {
-            let token = token.map(Secret::new);
-            return vec![Effect::SaveWithSecret { form: self.id, name, value: Box::new(value), token, mode }];
-        }
-        vec![Effect::Ask {
-            request: Box::new(Request::Save { entity: Box::new(entity), mode }),
-            purpose: Purpose::Form(self.id),
-        }]
-    }
-
-    /// Whether it was sent to the pool, which has not answered yet.
-    pub fn is_sent(&self) -> bool {
-        self.saving && self.diff.is_some()
-    }
-
-    /// It is left: what saving would change is worked out anew when somebody comes back.
-    pub fn set_aside(&mut self) {
-        (self.saving, self.diff, self.starter) = (false, None, None);
-    }
-
-    /// The pool refused what was to be saved: the form stays, with the reason.
-    pub fn refused(&mut self, why: String) {
-        self.saving = false;
-        self.diff = None;
-        self.error = Some(why);
-    }
-
-    /// What was saved, for where to go next.
-    pub fn saved(&self) -> Option<Entity> {
-        content::read(&self.kind, &self.pages).0
     }
 
     /// Where the cursor belongs.

@@ -1,9 +1,6 @@
 //! What the rule's Dockerfile offers: asked of BuildKit once the fields say where it is, taken into fields by a key.
 
-use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Paragraph, Widget};
 use rust_i18n::t;
 
 use super::{Field, Form, Kind, content};
@@ -18,7 +15,6 @@ use crate::tui::look::Look;
 use crate::tui::theme::Role;
 use crate::tui::widget::input::Input;
 use crate::tui::widget::text::printable;
-use crate::tui::widget::wrap::wrap;
 
 /// The page whose fields the Dockerfile has something to say to.
 const PAGE: &str = "form.page.arguments";
@@ -111,8 +107,8 @@ impl Form {
         Ok(())
     }
 
-    /// Draws what the Dockerfile offers.
-    pub(super) fn render_outline(&self, area: Rect, buf: &mut Buffer, look: &Look) {
+    /// What the Dockerfile offers, or why that is not known.
+    pub(super) fn outline_lines(&self, look: &Look) -> Vec<Line<'static>> {
         let mut lines = vec![Line::styled(look.text("form.outline.title").into_owned(), look.style(Role::Header))];
         let muted = look.style(Role::Muted);
         match &self.offered.answer {
@@ -120,9 +116,9 @@ impl Form {
             Some(Err(why)) => {
                 lines.push(Line::styled(printable(&look.say(why)).into_owned(), look.style(Role::FieldError)))
             }
-            Some(Ok(outline)) => lines.extend(outline_lines(outline, look)),
+            Some(Ok(outline)) => lines.extend(lines_of(outline, look)),
         }
-        Paragraph::new(wrap(lines, usize::from(area.width))).render(area, buf);
+        lines
     }
 }
 
@@ -137,7 +133,7 @@ fn next_argument(outline: &Outline, fields: &[Field], field: &Field) -> Option<S
     free.get(next).map(|arg| format!("{}={}", arg.name, arg.value))
 }
 
-fn outline_lines(outline: &Outline, look: &Look) -> Vec<Line<'static>> {
+fn lines_of(outline: &Outline, look: &Look) -> Vec<Line<'static>> {
     let (muted, strong) = (look.style(Role::Muted), look.style(Role::Strong));
     let lang = look.lang.code();
     let mut lines = Vec::new();

@@ -3,6 +3,7 @@
 mod action;
 mod key;
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use crossterm::event::KeyEvent;
@@ -86,6 +87,30 @@ impl Keymap {
         self.keys(action).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     }
 
+    /// The key of an action that texts name, as a person reads it; of one that has none, its name behind the palette's key.
+    pub fn key(&self, action: Action) -> String {
+        match self.keys(action).first() {
+            Some(key) => key.to_string(),
+            None => format!(
+                "{}{}",
+                self.keys(Action::Palette).first().map(Key::to_string).unwrap_or_default(),
+                action.name()
+            ),
+        }
+    }
+
+    /// A text with `{action}` filled in: the key that the action has.
+    pub fn fill<'t>(&self, text: Cow<'t, str>) -> Cow<'t, str> {
+        if !text.contains('{') {
+            return text;
+        }
+        let filled = Action::ALL.iter().fold(text.into_owned(), |text, action| {
+            let named = format!("{{{}}}", action.name());
+            if text.contains(&named) { text.replace(&named, &self.key(*action)) } else { text }
+        });
+        Cow::Owned(filled)
+    }
+
     /// What a key does where these scopes are at hand, the nearest first.
     pub fn action(&self, event: KeyEvent, scopes: &[Scope]) -> Option<Action> {
         let key = Key::of(event);
@@ -138,6 +163,16 @@ mod tests {
 
     fn from(text: &str) -> (Keymap, Vec<String>) {
         Keymap::from_config(Path::new("config.toml"), text)
+    }
+
+    #[test]
+    fn texts_name_the_keys_that_actions_have() {
+        let (keymap, problems) = from("[keys]\nadd = \"ctrl-n\"\nhelp = []\n");
+        assert_eq!(problems, Vec::<String>::new());
+        let filled = |text: &'static str| keymap.fill(text.into()).into_owned();
+        assert_eq!(filled("{add} adds one, {build_now} builds"), "ctrl-n adds one, b builds");
+        assert_eq!(filled("{help} shows every key"), ":help shows every key");
+        assert_eq!(filled("${repository} and {nothing}"), "${repository} and {nothing}");
     }
 
     #[test]

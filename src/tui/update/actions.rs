@@ -9,7 +9,7 @@ use crate::domain::name::RepositoryPath;
 use crate::lang::Lang;
 use crate::protocol::{EntityName, Request};
 use crate::tui::app::App;
-use crate::tui::data::{BuildRow, Tags};
+use crate::tui::data::{BuildRow, Link, Tags};
 use crate::tui::effect::{Effect, Purpose};
 use crate::tui::keymap::Action;
 use crate::tui::list::Key;
@@ -71,6 +71,9 @@ impl App {
                 self.data.tags.clear();
                 self.data.progress.clear();
                 effects.push(Effect::ReadAll);
+                if self.data.link == Link::Stopped {
+                    effects.push(Effect::WantPool);
+                }
             }
             Action::Redraw => effects.push(Effect::Redraw),
             Action::NextTheme => effects.push(Effect::NextTheme),

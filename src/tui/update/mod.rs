@@ -45,6 +45,7 @@ impl App {
             Event::Tick => self.tick(),
             Event::News(news) => self.news(*news),
             Event::PoolLost(reason) => self.pool_lost(reason),
+            Event::PoolStopped => self.pool_stopped(),
             Event::Answered { purpose, result } => self.answered(purpose, result),
             Event::Settings(settings) => {
                 self.data.settings = *settings;
@@ -86,8 +87,10 @@ impl App {
                 Some(Modal::Form(form)) => form.take_repositories(&query, result).into_iter().collect(),
                 _ => Vec::new(),
             },
-            Event::Checked(name, result) => {
-                self.data.checks.insert(name, result.map_or_else(Check::Failed, Check::Known));
+            Event::Checked { name, id, result } => {
+                if self.data.checks.get(&name) == Some(&Check::Asked(id)) {
+                    self.data.checks.insert(name, result.map_or_else(Check::Failed, Check::Known));
+                }
                 Vec::new()
             }
             Event::SavedWithSecret { form, name, secret, result } => self.saved_with_secret(form, name, secret, result),

@@ -2,7 +2,7 @@
 
 use crate::store::secrets::Secret;
 use crate::tui::app::App;
-use crate::tui::data::Check;
+use crate::tui::data::{Check, CheckId};
 use crate::tui::effect::{Effect, FormId};
 use crate::tui::modal::{Modal, NewSecret};
 
@@ -13,8 +13,13 @@ impl App {
         self.details = true;
         self.details_scroll = 0;
         // One question at a time.
-        let asked = self.data.checks.insert(name.clone(), Check::Asked) == Some(Check::Asked);
-        (!asked).then_some(Effect::Check(name))
+        if matches!(self.data.checks.get(&name), Some(Check::Asked(_))) {
+            return None;
+        }
+        let id = CheckId(self.data.last_check.0 + 1);
+        self.data.last_check = id;
+        self.data.checks.insert(name.clone(), Check::Asked(id));
+        Some(Effect::Check { name, id })
     }
 
     /// A platform was saved with a new secret: nothing but this shows it, now.

@@ -61,7 +61,7 @@ impl App {
                 log.scroll(by);
             }
         } else if let Some(list) = self.list_mut(pane) {
-            list.step(by);
+            list.scroll(by);
         }
     }
 }

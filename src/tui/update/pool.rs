@@ -17,6 +17,8 @@ impl App {
         let were_down = down(&self.data);
         if let Link::Lost(reason) = &self.data.link {
             self.notices.settle(&self.lost(reason));
+        }
+        if matches!(self.data.link, Link::Lost(_) | Link::Stopped) {
             let text = self.text("notice.pool_back");
             self.say(text);
         }
@@ -47,8 +49,18 @@ impl App {
             Link::Connected => self.complain(self.lost(&reason)),
             Link::Connecting => {}
             Link::Lost(_) => return Vec::new(),
+            Link::Stopped => self.complain(self.lost(&reason)),
         }
         self.data.link = Link::Lost(reason);
+        Vec::new()
+    }
+
+    pub(super) fn pool_stopped(&mut self) -> Vec<Effect> {
+        if self.data.link != Link::Stopped {
+            let text = self.text("notice.pool_stopped");
+            self.say(text);
+            self.data.link = Link::Stopped;
+        }
         Vec::new()
     }
 

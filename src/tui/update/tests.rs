@@ -164,6 +164,21 @@ fn a_pool_that_went_away_is_told_once_and_its_return_too() {
 }
 
 #[test]
+fn a_pool_that_was_told_to_stop_is_started_again_only_when_somebody_asks() {
+    let mut app = with_builds();
+    app.update(Event::News(Box::new(news(Vec::new(), Vec::new()))), now());
+    let wants = |effects: Vec<Effect>| effects.iter().any(|effect| matches!(effect, Effect::WantPool));
+    assert!(!wants(press(&mut app, "R")));
+    assert!(!wants(app.update(Event::PoolStopped, now())));
+    assert_eq!(app.data.link, Link::Stopped);
+    assert!(app.notices.up(now())[0].text.contains("R starts it again"));
+    assert!(wants(press(&mut app, "R")));
+    app.update(Event::News(Box::new(news(Vec::new(), Vec::new()))), now());
+    assert_eq!(app.data.link, Link::Connected);
+    assert!(app.notices.up(now()).iter().any(|notice| notice.text == "the pool is back"));
+}
+
+#[test]
 fn what_is_wrong_with_a_file_is_up_until_the_file_is_mended() {
     let mut app = with_builds();
     let mut broken = news(Vec::new(), Vec::new());

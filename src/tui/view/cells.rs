@@ -10,7 +10,7 @@ use crate::tui::data::{BuildRow, Tags};
 use crate::tui::list::Key;
 use crate::tui::look::Look;
 use crate::tui::theme::Role;
-use crate::tui::widget::text::{age, bytes, duration};
+use crate::tui::widget::text::{bytes, duration};
 
 /// The role of a build's state.
 pub(crate) fn role_of(state: BuildState) -> Role {
@@ -76,7 +76,7 @@ pub(super) fn build_cells(app: &App, row: &BuildRow, look: &Look) -> Vec<Span<'s
         Span::raw(steps),
         Span::styled(cache, look.style(Role::StatusCached)),
         Span::raw(row.duration(look.now).map_or_else(String::new, duration)),
-        muted(age(row.finished_at.unwrap_or(row.queued_at), look.now)),
+        muted(look.age(row.finished_at.unwrap_or(row.queued_at))),
     ]
 }
 
@@ -87,7 +87,7 @@ pub(super) fn tag_cells(app: &App, name: &str, look: &Look) -> Vec<Span<'static>
     vec![
         Span::raw(tag.tag.clone()),
         Span::raw(bytes(tag.size)),
-        muted(tag.created.map_or_else(String::new, |at| age(at, look.now))),
+        muted(tag.created.map_or_else(String::new, |at| look.age(at))),
         Span::raw(tag.origin.as_ref().map_or_else(String::new, |origin| format!("#{}", origin.build))),
         muted(tag.platforms.join(" ")),
         muted(tag.digest.clone()),
@@ -147,7 +147,7 @@ pub(super) fn push_cells(app: &App, push: &PushRecord, look: &Look) -> Vec<Span<
         Span::raw(push.reference.name.clone()),
         muted(push.commit.short(8).to_owned()),
         muted(look.text(&format!("origin.{}", push.origin.word())).into_owned()),
-        muted(age(push.pushed_at, look.now)),
+        muted(look.age(push.pushed_at)),
     ]
 }
 

@@ -16,7 +16,6 @@ use crate::tui::rows;
 use crate::tui::theme::Role;
 use crate::tui::widget::pane::PaneBlock;
 use crate::tui::widget::table::{Column, Table};
-use crate::tui::widget::text::age;
 
 use super::cells::{build_cells, builder_cells, platform_cells, push_cells, role_of, tag_cells};
 
@@ -168,7 +167,7 @@ fn glyph(last: Option<&BuildRow>, look: &Look) -> Span<'static> {
 fn last_build(last: Option<&BuildRow>, look: &Look) -> Span<'static> {
     let Some(row) = last else { return Span::styled("-", look.style(Role::Muted)) };
     let since = row.finished_at.or(row.started_at).unwrap_or(row.queued_at);
-    let text = format!("{} {}", look.glyphs.build(row.state), age(since, look.now));
+    let text = format!("{} {}", look.glyphs.build(row.state), look.age(since));
     Span::styled(text, look.style(role_of(row.state)))
 }
 

@@ -26,6 +26,7 @@ use crate::tui::widget::wrap::wrap;
 
 /// Draws everything, and keeps where it is.
 pub fn draw(app: &mut App, frame: &mut Frame) {
+    app.changes_at.take();
     let area = frame.area();
     frame.buffer_mut().set_style(area, app.look().style(Role::Text));
     if layout::is_too_small(area) {

@@ -93,6 +93,18 @@ pub fn age(then: DateTime<Utc>, now: DateTime<Utc>) -> String {
     }
 }
 
+/// When [`age`] says something else next.
+pub fn age_changes(then: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+    let seconds = (now - then).num_seconds().max(0);
+    let unit = match seconds {
+        0..60 => 1,
+        60..3_600 => 60,
+        3_600..86_400 => 3_600,
+        _ => 86_400,
+    };
+    then + TimeDelta::seconds((seconds / unit + 1) * unit)
+}
+
 /// How long: `0.4s`, `12s`, `1m12s`, `2h05m`.
 pub fn duration(time: TimeDelta) -> String {
     let millis = time.num_milliseconds().max(0);
@@ -157,6 +169,12 @@ mod tests {
         let at = |seconds| DateTime::<Utc>::UNIX_EPOCH + TimeDelta::seconds(seconds);
         assert_eq!([0, 59, 61, 7200, 200_000].map(|s| age(at(0), at(s))), ["0s", "59s", "1m", "2h", "2d"]);
         assert_eq!(age(at(5), at(0)), "0s");
+        for seconds in [0, 59, 61, 3_599, 7_199, 86_399, 200_000] {
+            let (changes, now) = (age_changes(at(0), at(seconds)), at(seconds));
+            assert!(changes > now);
+            assert_eq!(age(at(0), changes - TimeDelta::seconds(1)), age(at(0), now));
+            assert_ne!(age(at(0), changes), age(at(0), now));
+        }
         assert_eq!(
             [400, 12_000, 72_000, 7_500_000].map(|ms| duration(TimeDelta::milliseconds(ms))),
             ["0.4s", "12s", "1m12s", "2h05m"]

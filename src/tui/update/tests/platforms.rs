@@ -19,12 +19,16 @@ fn with_a_platform() -> App {
 fn a_platform_is_checked_where_one_is_selected_and_once_at_a_time() {
     let mut app = with_a_platform();
     let effects = press(&mut app, "9C");
-    assert!(matches!(&effects[..], [Effect::Check(name)] if name == "github"), "{effects:?}");
+    let [Effect::Check { name, id }] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!(name, "github");
     assert!(app.details);
     assert!(press(&mut app, "C").is_empty(), "it is being asked already");
-    app.update(Event::Checked("github".into(), Err("it does not know the token".into())), now());
+    let answer = |id| Event::Checked { name: "github".into(), id, result: Err("it does not know the token".into()) };
+    app.update(answer(*id), now());
     assert_eq!(app.data.checks["github"], Check::Failed("it does not know the token".into()));
-    assert_eq!(press(&mut app, "C").len(), 1);
+    let [Effect::Check { id: second, .. }] = &press(&mut app, "C")[..] else { panic!("it is not asked again") };
+    app.update(answer(*id), now());
+    assert_eq!(app.data.checks["github"], Check::Asked(*second), "an answer to an older question says nothing");
     let mut app = with_builds();
     assert!(press(&mut app, "9C").is_empty());
     assert!(!app.notices.up(now()).is_empty());

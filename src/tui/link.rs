@@ -1,0 +1,49 @@
+//! The way to the pool, kept while the dashboard is open.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::event::Event;
+use crate::pool::client::{self, IfAbsent, WatchEnd};
+use crate::store::Home;
+
+/// How soon a pool that went away is looked for again, at first and at the longest.
+const RECONNECT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// Hears of everything that changes in the pool, and starts it again when it goes away.
+///
+/// One that was told to stop is left so until it is wanted, or somebody else starts it.
+pub(super) async fn keep(home: Home, sender: UnboundedSender<Event>, wanted: Arc<Notify>) {
+    let (mut wait, mut if_absent) = (RECONNECT.0, IfAbsent::Start);
+    loop {
+        let now = if_absent;
+        let heard = |news| {
+            (wait, if_absent) = (RECONNECT.0, IfAbsent::Start);
+            sender.send(Event::News(Box::new(news))).is_ok()
+        };
+        let event = match client::watch(&home, now, heard).await {
+            Ok(WatchEnd::Unheard) => return,
+            Ok(WatchEnd::Stopped) => {
+                if if_absent == IfAbsent::Start {
+                    // It was wanted before it was stopped.
+                    let _ = wanted.notified().now_or_never();
+                }
+                if_absent = IfAbsent::Leave;
+                Event::PoolStopped
+            }
+            Err(error) => Event::PoolLost(error.message),
+        };
+        if sender.send(event).is_err() {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = wanted.notified() => if_absent = IfAbsent::Start,
+        }
+        wait = (wait * 2).min(RECONNECT.1);
+    }
+}
