@@ -98,6 +98,34 @@ fn a_dashboard_outlives_the_pool_and_loses_nothing() {
 }
 
 #[test]
+fn a_pool_that_is_told_to_stop_stays_so_while_a_dashboard_is_open_until_a_key_starts_it() {
+    let project = Project::new(&[]);
+    let mut pty = open(&project.slipway);
+    pty.wait_for("acme");
+    pty.wait_for("pool 0/");
+    project.slipway.run(&["pool", "stop"]).ok();
+    pty.wait_for("R starts it again");
+    assert!(!project.slipway.run(&["pool", "status"]).status.success(), "it was started again");
+    pty.send("R");
+    pty.wait_for("the pool is back");
+    pty.wait_for("pool 0/");
+    project.slipway.run(&["pool", "status"]).ok();
+}
+
+#[test]
+fn two_terminals_show_the_same_build_at_once() {
+    let project = Project::new(&["RUN echo one for both"]);
+    let (mut one, other) = (open(&project.slipway), open(&project.slipway));
+    other.wait_for("pool 0/");
+    one.wait_for("acme");
+    one.send("2jb");
+    for pty in [&one, &other] {
+        pty.wait_for("succeeded");
+        pty.wait_for("writing cache image manifest");
+    }
+}
+
+#[test]
 fn a_terminal_that_is_cut_ends_the_dashboard_and_not_the_build_and_the_place_is_kept() {
     let project = Project::new(&[&ticking("dashboard-cut", 60)]);
     let command = project.slipway.command(&[]);
