@@ -27,11 +27,37 @@ pub(super) fn depth() -> Depth {
     Depth::of(variable)
 }
 
-/// What config.toml asks for, and everything that is wrong with it.
-pub(super) fn from_environment(home: &Home, config: &Config) -> (Manners, Vec<String>) {
+/// What config.toml asks for, as far as it can be had.
+pub(super) struct Taste {
+    /// What can be had.
+    pub manners: Manners,
+    /// The theme that is asked for.
+    pub theme: String,
+    /// What is wrong.
+    pub problems: Problems,
+}
+
+/// What is wrong with what config.toml asks for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Problems {
+    /// With the file itself.
+    pub config: Vec<String>,
+    /// With the theme.
+    pub theme: Option<String>,
+}
+
+impl Problems {
+    /// All of them.
+    pub(super) fn all(&self) -> Vec<String> {
+        self.config.iter().chain(&self.theme).cloned().collect()
+    }
+}
+
+/// What config.toml, the environment and the terminal ask for.
+pub(super) fn from_environment(home: &Home, config: &Config) -> Taste {
     let file = home.config_file();
     let text = fs::read_to_string(&file).unwrap_or_default();
-    let (keymap, mut problems) = Keymap::from_config(&file, &text);
+    let (keymap, problems) = Keymap::from_config(&file, &text);
     let depth = depth();
     if depth == Depth::None {
         // Without colours crossterm would also take back what is reversed: the selected row could not be seen.
@@ -45,10 +71,10 @@ pub(super) fn from_environment(home: &Home, config: &Config) -> (Manners, Vec<St
         ("auto", None) => "terminal",
         (name, _) => name,
     };
-    let theme = Theme::load(name, home, depth).unwrap_or_else(|error| {
-        problems.push(error.to_string());
-        Theme::terminal()
-    });
+    let loaded = Theme::load(name, home, depth);
+    let problems = Problems { config: problems, theme: loaded.as_ref().err().map(ToString::to_string) };
+    let name = name.to_owned();
+    let theme = loaded.unwrap_or_else(|_| Theme::terminal());
     let manners = Manners {
         keymap,
         theme,
@@ -60,7 +86,7 @@ pub(super) fn from_environment(home: &Home, config: &Config) -> (Manners, Vec<St
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         user: crate::access::user(),
     };
-    (manners, problems)
+    Taste { manners, theme: name, problems }
 }
 
 /// The theme that suits the terminal's background, once the terminal has said how light it is; before its keys are read.

@@ -113,6 +113,22 @@ fn a_pool_that_is_told_to_stop_stays_so_while_a_dashboard_is_open_until_a_key_st
 }
 
 #[test]
+fn what_is_wrong_with_a_theme_or_a_key_is_told_until_it_is_mended() {
+    let slipway = Slipway::new();
+    slipway.write("config.toml", "[ui]\ntheme = \"mine\"\n[keys]\nbild_now = \"f5\"\n");
+    slipway.write("themes/mine.toml", "inherits = \"slipway-dark\"\n[roles\n");
+    let pty = open(&slipway);
+    pty.wait_for("unclosed table");
+    pty.wait_for("did you mean build_now?");
+    slipway.write("themes/mine.toml", "inherits = \"slipway-dark\"\n");
+    slipway.wait_until("the theme is mended", || !pty.screen().contains("unclosed table"));
+    assert!(pty.screen().contains("did you mean build_now?"), "{}", pty.screen());
+    slipway.write("config.toml", "[ui]\ntheme = \"mine\"\n[keys]\nbuild_now = \"f5\"\n");
+    slipway.wait_until("the key is mended", || !pty.screen().contains("did you mean build_now?"));
+    pty.wait_for("f5 builds the selected rule now");
+}
+
+#[test]
 fn two_terminals_show_the_same_build_at_once() {
     let project = Project::new(&["RUN echo one for both"]);
     let (mut one, other) = (open(&project.slipway), open(&project.slipway));

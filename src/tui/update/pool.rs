@@ -70,7 +70,7 @@ impl App {
     }
 
     /// Tells what is wrong since, and takes down what is no more.
-    fn tell_changes(&mut self, before: &[String], now: &[String]) {
+    pub(in crate::tui) fn tell_changes(&mut self, before: &[String], now: &[String]) {
         for mended in before.iter().filter(|problem| !now.contains(problem)) {
             self.notices.settle(&self.translated(mended));
         }

@@ -1,5 +1,7 @@
 //! The dashboard at work: events in, frames and effects out.
 
+mod looks;
+
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,25 +13,25 @@ use crossterm::event::{Event as Input, EventStream};
 use futures_util::StreamExt;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
-use super::app::{App, Manners};
-use super::effect::Effect;
-use super::event::Event;
-use super::link;
-use super::log::{LogView, Subject, Waker, Watch};
-use super::manners;
-use super::outside::Outside;
-use super::pace::{Cause, Pace};
-use super::place::{Pane, Place};
-use super::prompt::prompt;
-use super::read;
-use super::signals::{Signals, Told};
-use super::terminal::{self, Screen};
-use super::theme::Theme;
-use super::view;
 use crate::domain::build::BuildId;
 use crate::domain::config::Config;
 use crate::store::settings::Settings;
 use crate::store::{Home, builds};
+use crate::tui::app::App;
+use crate::tui::effect::Effect;
+use crate::tui::event::Event;
+use crate::tui::link;
+use crate::tui::log::{LogView, Subject, Waker, Watch};
+use crate::tui::manners::{self, Problems, Taste};
+use crate::tui::outside::Outside;
+use crate::tui::pace::{Cause, Pace};
+use crate::tui::place::{Pane, Place};
+use crate::tui::prompt::prompt;
+use crate::tui::read;
+use crate::tui::signals::{Signals, Told};
+use crate::tui::terminal::{self, Screen};
+use crate::tui::view;
+use looks::watch_themes;
 
 /// How often what runs is looked at.
 const SECOND: Duration = Duration::from_secs(1);
@@ -66,16 +68,12 @@ pub async fn run(home: &Home, build: Option<BuildId>) -> Result<ExitCode, TuiErr
         return Err(TuiError::NoTerminal);
     }
     let settings = read::settings(home, &Settings::default());
-    let (manners, problems) = manners::from_environment(home, &settings.config);
+    let taste = manners::from_environment(home, &settings.config);
     let mut place = builds::load_if_there::<Place>(&read::place_file(home)).ok().flatten().unwrap_or_default();
     if let Some(id) = build {
         place = Place { pane: Pane::Log, build: Some(id), ..Place::default() };
     }
-    let mut dashboard = Dashboard::open(home, settings, manners, place)?;
-    for problem in problems {
-        dashboard.app.complain(problem);
-    }
-    dashboard.run(true).await
+    Dashboard::open(home, settings, taste, place)?.run(true).await
 }
 
 /// Shows a mere file in the log viewer, with the steps of a build where there are any.
@@ -84,9 +82,9 @@ pub async fn run(home: &Home, build: Option<BuildId>) -> Result<ExitCode, TuiErr
 /// When there is no terminal, or it fails, or the file can't be read.
 pub async fn view_file(home: &Home, title: String, log: PathBuf, steps: Option<PathBuf>) -> Result<ExitCode, TuiError> {
     let config = read::settings(home, &Settings::default()).config;
-    let (manners, problems) = manners::from_environment(home, &config);
+    let taste = manners::from_environment(home, &config);
     let (sender, events) = mpsc::unbounded_channel();
-    let mut app = App::new(home.clone(), manners, Place { pane: Pane::Log, ..Place::default() }, Utc::now());
+    let mut app = App::new(home.clone(), taste.manners, Place { pane: Pane::Log, ..Place::default() }, Utc::now());
     app.data.settings.config = config;
     app.single = true;
     app.zoomed = true;
@@ -94,13 +92,9 @@ pub async fn view_file(home: &Home, title: String, log: PathBuf, steps: Option<P
     let subject = Subject { build: None, log, steps, baseline: None, live: true, title };
     let view = LogView::open(subject, waker(&sender)).map_err(|error| TuiError::Config(error.to_string()))?;
     app.log = Some(view);
-    for problem in problems {
-        app.complain(problem);
-    }
     let screen = Screen::take(app.manners.mouse).map_err(cannot("take the terminal over"))?;
     let outside = Outside::new(home.clone(), sender.clone());
-    let themes = watch_themes(home, &sender);
-    Dashboard::with(app, screen, outside, events, sender, themes).run(false).await
+    Dashboard::with(app, screen, outside, events, sender, (taste.theme, taste.problems)).run(false).await
 }
 
 /// What runs: the state, the terminal, and the ways to everything outside.
@@ -112,7 +106,11 @@ struct Dashboard {
     sender: UnboundedSender<Event>,
     pace: Pace,
     /// What config.toml said last.
-    config: Option<Config>,
+    config: Config,
+    /// The theme that is wanted, there or not.
+    theme: String,
+    /// What was wrong with these last.
+    problems: Problems,
     /// Tells when a file of the user's themes changes.
     themes: Option<Watch>,
 }
@@ -124,9 +122,9 @@ enum Next {
 }
 
 impl Dashboard {
-    fn open(home: &Home, settings: Settings, manners: Manners, place: Place) -> Result<Dashboard, TuiError> {
+    fn open(home: &Home, settings: Settings, taste: Taste, place: Place) -> Result<Dashboard, TuiError> {
         let (sender, events) = mpsc::unbounded_channel();
-        let mut app = App::new(home.clone(), manners, place, Utc::now());
+        let mut app = App::new(home.clone(), taste.manners, place, Utc::now());
         app.data.settings = settings;
         let newest = read::newest(home);
         let first = app.update(newest.event, Utc::now());
@@ -137,8 +135,7 @@ impl Dashboard {
         for effect in first {
             outside.carry_out_now(&mut app, effect);
         }
-        let themes = watch_themes(home, &sender);
-        Ok(Dashboard::with(app, screen, outside, events, sender, themes))
+        Ok(Dashboard::with(app, screen, outside, events, sender, (taste.theme, taste.problems)))
     }
 
     fn with(
@@ -147,10 +144,24 @@ impl Dashboard {
         outside: Outside,
         events: UnboundedReceiver<Event>,
         sender: UnboundedSender<Event>,
-        themes: Option<Watch>,
+        (theme, problems): (String, Problems),
     ) -> Dashboard {
-        let config = Some(app.data.settings.config.clone());
-        Dashboard { app, screen, outside, events, sender, pace: Pace::default(), config, themes }
+        let config = app.data.settings.config.clone();
+        let themes = watch_themes(&app.home, &sender);
+        let mut dashboard = Dashboard {
+            app,
+            screen,
+            outside,
+            events,
+            sender,
+            pace: Pace::default(),
+            config,
+            theme,
+            problems: Problems::default(),
+            themes,
+        };
+        dashboard.tell(problems);
+        dashboard
     }
 
     /// Goes on until somebody leaves; `pool`: hears of what changes there.
@@ -159,7 +170,7 @@ impl Dashboard {
         if self.app.data.settings.config.ui.theme == "auto"
             && let Some(name) = manners::theme_of_terminal(&self.app.data.settings.config.ui).await
         {
-            self.set_theme(&name);
+            self.set_theme(name);
             self.pace.want(Cause::Asked);
         }
         if pool {
@@ -271,62 +282,14 @@ impl Dashboard {
             Effect::NextTheme => {
                 let names = self.app.manners.themes.clone();
                 let at = names.iter().position(|name| name == self.app.manners.theme.name()).unwrap_or(0);
-                self.take_theme(&names[(at + 1) % names.len()]);
+                self.take_theme(names[(at + 1) % names.len()].clone());
             }
-            Effect::Theme(name) => self.take_theme(&name),
+            Effect::Theme(name) => self.take_theme(name),
             Effect::Edit(file) => self.run_program(&["VISUAL", "EDITOR"], "vi", file, input)?,
             Effect::Page(file) => self.run_program(&["PAGER"], "less -R", file, input)?,
             other => self.outside.carry_out_now(&mut self.app, other),
         }
         Ok(Next::Go)
-    }
-
-    /// Takes over what config.toml says now.
-    fn take_manners(&mut self) {
-        let config = self.app.data.settings.config.clone();
-        if self.config.as_ref() == Some(&config) {
-            return;
-        }
-        let (manners, problems) = manners::from_environment(&self.app.home, &config);
-        let mouse = manners.mouse;
-        self.app.manners = manners;
-        // A terminal that has gone is noticed when it is drawn on.
-        let _ = self.screen.set_mouse(mouse);
-        for problem in problems {
-            self.app.complain(problem);
-        }
-        self.config = Some(config);
-    }
-
-    /// Looks like a theme from now on, and says so.
-    fn take_theme(&mut self, name: &str) {
-        if self.set_theme(name) {
-            let text = rust_i18n::t!("notice.theme", locale = self.app.manners.lang.code(), name = name).into_owned();
-            self.app.say(text);
-        }
-    }
-
-    /// A theme's file changed: what is on the screen looks like it now.
-    fn read_theme_again(&mut self) {
-        if let Some(watch) = &self.themes {
-            watch.looking();
-        }
-        let name = self.app.manners.theme.name().to_owned();
-        self.set_theme(&name);
-    }
-
-    /// Looks like a theme from now on; whether there is such a theme.
-    fn set_theme(&mut self, name: &str) -> bool {
-        match Theme::load(name, &self.app.home, manners::depth()) {
-            Ok(theme) => {
-                self.app.manners.theme = theme;
-                true
-            }
-            Err(error) => {
-                self.app.complain(error.to_string());
-                false
-            }
-        }
     }
 
     /// Gives the terminal to a program until it ends.
@@ -380,19 +343,8 @@ fn from_terminal(event: Input) -> Option<Event> {
     })
 }
 
-/// Tells of changes of the user's themes, where there is a directory of them.
-fn watch_themes(home: &Home, sender: &UnboundedSender<Event>) -> Option<Watch> {
-    let sender = sender.clone();
-    let waker: Waker = Arc::new(move || {
-        // Without a receiver the dashboard is at its end.
-        let _ = sender.send(Event::ThemeFiles);
-    });
-    let directory = home.themes_dir();
-    directory.is_dir().then(|| Watch::directory(&directory, &waker))
-}
-
 /// What wakes the dashboard from other threads.
-pub(super) fn waker(sender: &UnboundedSender<Event>) -> Waker {
+pub(in crate::tui) fn waker(sender: &UnboundedSender<Event>) -> Waker {
     let sender = sender.clone();
     Arc::new(move || {
         // Without a receiver the dashboard is at its end.

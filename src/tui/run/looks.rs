@@ -1,0 +1,80 @@
+//! How the dashboard looks and listens, taken over again whenever config.toml or a theme's file changes.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::Dashboard;
+use crate::store::Home;
+use crate::tui::event::Event;
+use crate::tui::log::{Waker, Watch};
+use crate::tui::manners::{self, Problems};
+use crate::tui::theme::Theme;
+
+impl Dashboard {
+    /// Takes over what config.toml says now.
+    pub(super) fn take_manners(&mut self) {
+        let config = self.app.data.settings.config.clone();
+        if self.config == config {
+            return;
+        }
+        let taste = manners::from_environment(&self.app.home, &config);
+        let mouse = taste.manners.mouse;
+        self.app.manners = taste.manners;
+        // A terminal that has gone is noticed when it is drawn on.
+        let _ = self.screen.set_mouse(mouse);
+        self.theme = taste.theme;
+        // The directory may be as new as the name of the theme.
+        self.themes = self.themes.take().or_else(|| watch_themes(&self.app.home, &self.sender));
+        self.tell(taste.problems);
+        self.config = config;
+    }
+
+    /// Tells what is wrong since, and takes down what is mended.
+    pub(super) fn tell(&mut self, problems: Problems) {
+        let before = std::mem::replace(&mut self.problems, problems);
+        self.app.tell_changes(&before.all(), &self.problems.all());
+    }
+
+    /// Looks like a theme from now on, and says so.
+    pub(super) fn take_theme(&mut self, name: String) {
+        let text = rust_i18n::t!("notice.theme", locale = self.app.manners.lang.code(), name = name).into_owned();
+        if self.set_theme(name) {
+            self.app.say(text);
+        }
+    }
+
+    /// A theme's file changed: what is on the screen looks like it now.
+    pub(super) fn read_theme_again(&mut self) {
+        if let Some(watch) = &self.themes {
+            watch.looking();
+        }
+        self.set_theme(self.theme.clone());
+    }
+
+    /// Looks like a theme from now on; whether there is such a theme.
+    pub(super) fn set_theme(&mut self, name: String) -> bool {
+        let (theme, problem) = match Theme::load(&name, &self.app.home, manners::depth()) {
+            Ok(theme) => (Some(theme), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        self.theme = name;
+        self.tell(Problems { theme: problem, ..self.problems.clone() });
+        let is_there = theme.is_some();
+        if let Some(theme) = theme {
+            self.app.manners.theme = theme;
+        }
+        is_there
+    }
+}
+
+/// Tells of changes of the user's themes, where there is a directory of them.
+pub(super) fn watch_themes(home: &Home, sender: &UnboundedSender<Event>) -> Option<Watch> {
+    let sender = sender.clone();
+    let waker: Waker = Arc::new(move || {
+        // Without a receiver the dashboard is at its end.
+        let _ = sender.send(Event::ThemeFiles);
+    });
+    let directory = home.themes_dir();
+    directory.is_dir().then(|| Watch::directory(&directory, &waker))
+}
