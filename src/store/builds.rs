@@ -64,7 +64,8 @@ pub fn ids(home: &Home) -> io::Result<Vec<BuildId>> {
         let name = entry?.file_name();
         let Some(name) = name.to_str() else { continue };
         // `7`, not `007`: a number has one directory.
-        ids.extend(name.parse::<u64>().ok().filter(|id| id.to_string() == name).map(BuildId));
+        let is_number = name.bytes().all(|byte| byte.is_ascii_digit()) && !name.starts_with('0');
+        ids.extend(name.parse().ok().filter(|_| is_number).map(BuildId));
     }
     Ok(ids)
 }

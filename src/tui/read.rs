@@ -10,8 +10,8 @@ use crate::domain::journal::PushId;
 use crate::store::settings::Settings;
 use crate::store::{Home, builds, pushes};
 
-/// So many of the newest builds are read before the first frame, and of the pushes before all others: more than a screen holds.
-const FIRST: usize = 100;
+/// So many of the newest builds are read before the first frame, and of the pushes before all others: as many as a screen holds.
+const FIRST: usize = 50;
 /// The others are read and shown so many at a time.
 const CHUNK: usize = 500;
 

@@ -112,6 +112,34 @@ fn a_push_that_changes_nothing_of_interest_is_not_built_whatever_failed_before()
 }
 
 #[test]
+fn a_push_that_takes_back_what_is_still_being_built_is_built_too() {
+    let steps = ["COPY svc /svc", "RUN while test -e /svc/slow; do sleep 0.1; done"];
+    let project = watched(&steps, "paths = [\"svc/**\"]\nsupersede = \"running\"");
+    let commit = project.source.write("svc/a", "1").commit("good");
+    is_built(&project, &commit);
+    let slow = project.source.write("svc/slow", "1").commit("slow");
+    let open = is_answered(&project, &slow, "built", "build #")["build"].as_u64().unwrap();
+    project.wait_for(open, "running");
+    // Nothing differs from what was built last; but what is being built now would be what stays.
+    project.source.git(&["rm", "--quiet", "svc/slow"]);
+    let commit = project.source.commit("not so slow");
+    is_built(&project, &commit);
+    project.wait_for(open, "superseded");
+}
+
+#[test]
+fn a_push_that_comes_while_its_repositorys_file_is_broken_is_built_once_that_is_mended() {
+    let project = watched(&["RUN true"], "");
+    let file = "namespaces/acme/app.toml";
+    let text = fs::read_to_string(project.slipway.home().join(file)).unwrap();
+    project.slipway.write(file, &format!("{text}\n[broken"));
+    project.slipway.wait_until("the problem is told", || project.pool()["problems"].to_string().contains("app.toml"));
+    let commit = project.source.write("news", "1").commit("meanwhile");
+    project.slipway.write(file, &text);
+    is_built(&project, &commit);
+}
+
+#[test]
 fn a_rule_that_failed_so_often_is_paused_until_a_person_mends_it() {
     let project = watched(&["RUN false"], "pause_after = 2");
     for text in ["1", "2"] {

@@ -177,22 +177,17 @@ fn huge_and_slow_senders_hold_nobody_up() {
 
 #[test]
 fn webhooks_are_taken_over_tls() {
-    let authority = CertifiedIssuer::self_signed(
-        {
-            let mut authority = CertificateParams::default();
-            authority.distinguished_name.push(rcgen::DnType::CommonName, "slipway test authority");
-            authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-            authority
-        },
-        KeyPair::generate().unwrap(),
-    )
-    .unwrap();
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
     let files = tempfile::tempdir().unwrap();
     let at = |name: &str| files.path().join(name);
-    fs::write(at("server.pem"), certificate.pem()).unwrap();
-    fs::write(at("server.key"), key.serialize_pem()).unwrap();
+    let certify = || {
+        let authority = authority();
+        let key = KeyPair::generate().unwrap();
+        let server = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        fs::write(at("server.pem"), server.signed_by(&key, &authority).unwrap().pem()).unwrap();
+        fs::write(at("server.key"), key.serialize_pem()).unwrap();
+        authority.pem()
+    };
+    let authority = certify();
     let (project, url) =
         listening("github", &format!("certificate = {:?}\nkey = {:?}\n", at("server.pem"), at("server.key")));
     assert!(url.starts_with("https://"), "{url}");
@@ -201,8 +196,21 @@ fn webhooks_are_taken_over_tls() {
     let body = github_push(&project.source.path(), &before, &commit).to_string();
     let signature = github_signature(SECRET, &body);
     let headers = ["X-GitHub-Event: push", signature.as_str()];
-    assert_eq!(send_securely(&url, authority.pem().as_bytes(), "code", &headers, &body).0, 202);
+    assert_eq!(send_securely(&url, authority.as_bytes(), "code", &headers, &body).0, 202);
     assert_eq!(settled(&project, 1)[0]["commit"], json!(commit));
+    let renewed = certify();
+    let signature = github_signature(SECRET, "{}");
+    let ping = ["X-GitHub-Event: ping", signature.as_str()];
+    let (status, answer) = send_securely(&url, renewed.as_bytes(), "code", &ping, "{}");
+    assert_eq!((status, answer.contains("slipway listens")), (200, true), "{answer}");
+}
+
+/// An authority that nobody knew before.
+fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut authority = CertificateParams::default();
+    authority.distinguished_name.push(rcgen::DnType::CommonName, "slipway test authority");
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap()
 }
 
 #[test]

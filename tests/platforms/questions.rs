@@ -236,6 +236,24 @@ async fn a_renamed_repository_is_followed_on_its_own_server() {
 }
 
 #[tokio::test]
+async fn what_changes_something_is_never_made_a_question_on_its_way() {
+    let server = MockServer::start().await;
+    let at = format!("/api/v3/repos/acme/api/statuses/{}", commit());
+    let moved =
+        |status: u16| ResponseTemplate::new(status).insert_header("location", "/api/v3/repositories/1/statuses");
+    Mock::given(path(at.as_str())).respond_with(moved(307)).up_to_n_times(1).mount(&server).await;
+    Mock::given(path(at.as_str())).respond_with(moved(301)).mount(&server).await;
+    Mock::given(path("/api/v3/repositories/1/statuses")).respond_with(json(200, "{}")).mount(&server).await;
+    let api = api(PlatformKind::Github, &server);
+    let set = || async { api.set_status(&source(), &commit(), &status(CommitState::Success)).await };
+    set().await.unwrap();
+    let error = set().await.unwrap_err();
+    assert!(matches!(error.reason, Reason::Elsewhere(_)), "{error}");
+    let methods: Vec<String> = asked(&server).await.into_iter().map(|(method, ..)| method).collect();
+    assert_eq!(methods, ["POST", "POST", "POST"]);
+}
+
+#[tokio::test]
 async fn github_says_that_nothing_was_pushed_and_the_others_can_not() {
     let server = MockServer::start().await;
     let at = "/api/v3/repos/acme/api";

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue, LOCATION};
-use reqwest::{Certificate, Client, Method, Proxy, RequestBuilder, Response, StatusCode, Url, redirect};
+use reqwest::{Certificate, Client, Method, Proxy, Request, RequestBuilder, Response, StatusCode, Url, redirect};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::sleep;
@@ -77,14 +77,11 @@ pub(super) struct Http {
 
 /// A client that trusts the platform's CA and goes through its proxy. Making one is dear: it reads the system's CAs.
 pub(super) fn client(platform: &SourcePlatform) -> Result<Client, String> {
-    let stay = redirect::Policy::custom(|attempt| {
-        let same = attempt.previous().last().is_some_and(|from| same_origin(from, attempt.url()));
-        if same && attempt.previous().len() <= REDIRECTS { attempt.follow() } else { attempt.stop() }
-    });
     let mut client = Client::builder()
         .connect_timeout(CONNECT)
         .timeout(REQUEST)
-        .redirect(stay)
+        // What changes something would be made a question on the way: see `exchange`.
+        .redirect(redirect::Policy::none())
         .user_agent(concat!("slipway/", env!("CARGO_PKG_VERSION")));
     if let Some(ca) = &platform.ca {
         for certificate in certificates(Path::new(ca))? {
@@ -274,9 +271,38 @@ impl Http {
     }
 }
 
-/// Sends a request and reads the whole answer, whatever it says.
+/// Sends a request, on to where the server says as long as that is on itself, and reads the whole answer, whatever it says.
 pub(super) async fn exchange(request: RequestBuilder) -> Result<Answer, Reason> {
-    let response = request.send().await.map_err(|error| Reason::Network(causes(&error)))?;
+    let (client, request) = request.build_split();
+    let network = |error: reqwest::Error| Reason::Network(causes(&error));
+    let mut request = request.map_err(network)?;
+    for _ in 0..REDIRECTS {
+        let again = request.try_clone();
+        let response = client.execute(request).await.map_err(network)?;
+        match again.and_then(|again| sent_on(again, &response)) {
+            Some(next) => request = next,
+            None => return read(response).await,
+        }
+    }
+    read(client.execute(request).await.map_err(network)?).await
+}
+
+/// The same request where the answer sends it, if it may go there as it is.
+fn sent_on(mut request: Request, response: &Response) -> Option<Request> {
+    let keeps_method = match response.status() {
+        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
+        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER => request.method() == Method::GET,
+        _ => false,
+    };
+    let to = request.url().join(response.headers().get(LOCATION)?.to_str().ok()?).ok()?;
+    if !keeps_method || !same_origin(&to, request.url()) {
+        return None;
+    }
+    *request.url_mut() = to;
+    Some(request)
+}
+
+async fn read(response: Response) -> Result<Answer, Reason> {
     let (status, headers) = (response.status(), response.headers().clone());
     Ok(Answer { status, headers, body: body(response).await? })
 }

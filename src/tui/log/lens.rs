@@ -54,6 +54,14 @@ pub enum Mark {
     Step,
 }
 
+/// Makes what lines are looked at with ready, so that the first frame need not.
+pub fn prepare() {
+    for regex in [&ERROR, &NO_ERROR, &WARNING] {
+        // Compiled by its first use.
+        let _ = regex.is_match(b"");
+    }
+}
+
 static ERROR: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"(?i-u)\b(?:error|errors|fatal|failed|failure|panic|panicked|exception|traceback|cannot|undefined reference)\b",

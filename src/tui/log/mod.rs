@@ -22,6 +22,7 @@ use chrono::TimeDelta;
 use ratatui::layout::{Position, Rect};
 
 pub use act::Reply;
+pub use lens::prepare;
 pub use work::Waker;
 
 use crate::buildctl::job::StepsFile;

@@ -3,6 +3,7 @@
 mod looks;
 
 use std::io::{self, IsTerminal};
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::tui::app::App;
 use crate::tui::effect::Effect;
 use crate::tui::event::Event;
 use crate::tui::link;
-use crate::tui::log::{LogView, Subject, Waker, Watch};
+use crate::tui::log::{self, LogView, Subject, Waker, Watch};
 use crate::tui::manners::{self, Problems, Taste};
 use crate::tui::outside::Outside;
 use crate::tui::pace::{Cause, Pace};
@@ -67,13 +68,20 @@ pub async fn run(home: &Home, build: Option<BuildId>) -> Result<ExitCode, TuiErr
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         return Err(TuiError::NoTerminal);
     }
-    let settings = read::settings(home, &Settings::default());
-    let taste = manners::from_environment(home, &settings.config);
+    // Somebody waits for the first frame: its parts are made ready side by side.
+    std::thread::spawn(log::prepare);
+    let (newest, settings, taste) = std::thread::scope(|scope| {
+        let newest = scope.spawn(|| read::newest(home));
+        let settings = read::settings(home, &Settings::default());
+        let taste = manners::from_environment(home, &settings.config);
+        (newest.join().unwrap_or_else(|panic| resume_unwind(panic)), settings, taste)
+    });
     let mut place = builds::load_if_there::<Place>(&read::place_file(home)).ok().flatten().unwrap_or_default();
     if let Some(id) = build {
         place = Place { pane: Pane::Log, build: Some(id), ..Place::default() };
     }
-    Dashboard::open(home, settings, taste, place)?.run(true).await
+    let rest = newest.rest;
+    Dashboard::open(home, settings, taste, place, newest.event)?.run(Some(rest)).await
 }
 
 /// Shows a mere file in the log viewer, with the steps of a build where there are any.
@@ -94,7 +102,7 @@ pub async fn view_file(home: &Home, title: String, log: PathBuf, steps: Option<P
     app.log = Some(view);
     let screen = Screen::take(app.manners.mouse).map_err(cannot("take the terminal over"))?;
     let outside = Outside::new(home.clone(), sender.clone());
-    Dashboard::with(app, screen, outside, events, sender, (taste.theme, taste.problems)).run(false).await
+    Dashboard::with(app, screen, outside, events, sender, (taste.theme, taste.problems)).run(None).await
 }
 
 /// What runs: the state, the terminal, and the ways to everything outside.
@@ -122,15 +130,13 @@ enum Next {
 }
 
 impl Dashboard {
-    fn open(home: &Home, settings: Settings, taste: Taste, place: Place) -> Result<Dashboard, TuiError> {
+    fn open(home: &Home, settings: Settings, taste: Taste, place: Place, newest: Event) -> Result<Dashboard, TuiError> {
         let (sender, events) = mpsc::unbounded_channel();
         let mut app = App::new(home.clone(), taste.manners, place, Utc::now());
         app.data.settings = settings;
-        let newest = read::newest(home);
-        let first = app.update(newest.event, Utc::now());
+        let first = app.update(newest, Utc::now());
         let screen = Screen::take(app.manners.mouse).map_err(cannot("take the terminal over"))?;
         let outside = Outside::new(home.clone(), sender.clone());
-        outside.read_rest(newest.rest);
         // The log of what is selected belongs to the first frame.
         for effect in first {
             outside.carry_out_now(&mut app, effect);
@@ -164,9 +170,13 @@ impl Dashboard {
         dashboard
     }
 
-    /// Goes on until somebody leaves; `pool`: hears of what changes there.
-    async fn run(mut self, pool: bool) -> Result<ExitCode, TuiError> {
+    /// Goes on until somebody leaves. `unread` are the builds of the pool that are still to be read; none: there is no pool.
+    async fn run(mut self, unread: Option<Vec<BuildId>>) -> Result<ExitCode, TuiError> {
         self.draw()?;
+        let pool = unread.is_some();
+        if let Some(unread) = unread {
+            self.outside.read_rest(unread);
+        }
         if self.app.data.settings.config.ui.theme == "auto"
             && let Some(name) = manners::theme_of_terminal(&self.app.data.settings.config.ui).await
         {
