@@ -24,7 +24,7 @@ pub enum PatternError {
     #[error("the pattern is empty; write a name, or {{ regex = \"…\" }}")]
     Empty,
     /// Not a regular expression.
-    #[error("the regex {text:?} is wrong at column {column}: {reason}")]
+    #[error("the regex \"{text}\" is wrong at column {column}: {reason}")]
     Syntax {
         /// The regular expression.
         text: String,

@@ -53,6 +53,8 @@ async fn converse(pool: &Arc<Pool>, mut stream: UnixStream) -> io::Result<()> {
     let mut line = String::new();
     let mut read = BufReader::new((&mut read).take(LONGEST_CALL_BYTES));
     tokio::select! {
+        // Whoever has said what it wants is answered, were it that the pool stops.
+        biased;
         length = read.read_line(&mut line) => length?,
         () = pool.stopped() => return Ok(()),
     };

@@ -104,6 +104,8 @@ pub struct App {
     pub notices: Notices,
     /// What was deleted last, to make it again.
     pub deleted: Option<Entity>,
+    /// What would be to be made again, should what is asked for be deleted.
+    pub doomed: Option<Entity>,
     /// When ctrl-c was last pressed.
     pub interrupted_at: Option<DateTime<Utc>>,
     /// Whether the terminal has the focus; none where it never said.
@@ -148,6 +150,7 @@ impl App {
             last_form: FormId::default(),
             notices: Notices::default(),
             deleted: None,
+            doomed: None,
             interrupted_at: None,
             attended: None,
             now,
@@ -188,6 +191,12 @@ impl App {
     pub fn complain(&mut self, text: impl Into<String>) {
         let text = self.translated(&text.into());
         self.notices.push(Level::Error, text, self.now);
+    }
+
+    /// Brings a message up that what somebody asked for is not done.
+    pub fn refuse(&mut self, text: impl Into<String>) {
+        let text = self.translated(&text.into());
+        self.notices.push(Level::Refusal, text, self.now);
     }
 
     /// An error or a reason, which are made in English, in the language of the dashboard.

@@ -112,6 +112,10 @@ impl List {
             let there: BTreeSet<&Key> = rows.iter().collect();
             self.marked.retain(|key| there.contains(key));
         }
+        let top = self.rows.get(self.offset).filter(|_| self.scrolled);
+        if let Some(offset) = top.and_then(|top| rows.iter().position(|key| key == top)) {
+            self.offset = offset;
+        }
         self.rows = rows;
         match (found, &self.chosen) {
             (Some(index), _) => self.index = index,
@@ -149,7 +153,25 @@ impl List {
     pub fn scroll(&mut self, by: isize) {
         self.offset = self.offset.saturating_add_signed(by);
         self.scrolled = true;
+        // What is not seen must not become another row.
+        self.chosen = self.selected().cloned();
         self.fill_screen();
+    }
+
+    /// Brings the selection back onto the screen; whether it was not there.
+    pub fn bring_back(&mut self) -> bool {
+        let is_seen = (self.offset..self.offset + self.height.max(1)).contains(&self.index);
+        self.scrolled = false;
+        self.show_selected();
+        !is_seen
+    }
+
+    /// The screen holds so many rows now.
+    pub fn set_height(&mut self, height: usize) {
+        if self.height != height {
+            self.height = height;
+            if self.scrolled { self.fill_screen() } else { self.show_selected() }
+        }
     }
 
     /// The screen is full where it can be.
@@ -200,6 +222,10 @@ mod tests {
         list.scroll(3);
         list.set_rows(builds(&[6, 5, 4, 3, 2, 1]));
         assert_eq!((list.build(), list.visible()), (Some(BuildId(6)), &builds(&[3, 2])[..]));
+        list.set_rows(builds(&[7, 6, 5, 4, 3, 2, 1]));
+        assert_eq!((list.build(), list.visible()), (Some(BuildId(6)), &builds(&[3, 2])[..]), "a new row moves nothing");
+        assert!(list.bring_back() && !list.bring_back());
+        assert!(list.visible().contains(&Key::Build(BuildId(6))));
         list.scroll(9);
         assert_eq!(list.visible(), builds(&[2, 1]), "it ends at the last row");
         list.step(1);

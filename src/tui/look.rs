@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 
-use chrono::{DateTime, Datelike as _, FixedOffset, Utc};
+use chrono::{DateTime, Datelike as _, FixedOffset, TimeDelta, Utc};
 use ratatui::style::Style;
 
 use super::glyphs::Glyphs;
-use super::keymap::{Action, Keymap};
+use super::keymap::Keymap;
 use super::theme::{Role, Theme};
 use super::widget::text::{age, age_changes};
 use crate::domain::schedule::{Schedule, ScheduleError};
@@ -38,16 +38,25 @@ impl Look<'_> {
         self.theme.style(role)
     }
 
-    /// The key that does something, as a person reads it; empty where none does.
-    pub fn key(&self, action: Action) -> String {
-        self.keymap.keys(action).first().map(ToString::to_string).unwrap_or_default()
-    }
-
     /// How long ago, as long as that holds.
     pub fn age(&self, then: DateTime<Utc>) -> String {
-        let changes = age_changes(then, self.now);
-        self.changes_at.set(Some(self.changes_at.get().map_or(changes, |at| at.min(changes))));
+        self.holds_until(age_changes(then, self.now));
         age(then, self.now)
+    }
+
+    /// What a clock on the wall shows: `14:05`.
+    pub fn clock(&self) -> String {
+        let seconds = self.now.timestamp().rem_euclid(60);
+        self.holds_until(
+            self.now + TimeDelta::seconds(60 - seconds)
+                - TimeDelta::nanoseconds(i64::from(self.now.timestamp_subsec_nanos())),
+        );
+        self.now.with_timezone(&self.zone).format("%H:%M").to_string()
+    }
+
+    /// What is drawn becomes wrong then.
+    fn holds_until(&self, changes: DateTime<Utc>) {
+        self.changes_at.set(Some(self.changes_at.get().map_or(changes, |at| at.min(changes))));
     }
 
     /// An error or a reason, which are made in English.

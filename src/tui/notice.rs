@@ -7,7 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub enum Level {
     /// It goes by itself.
     Info,
-    /// It stays until somebody closes it.
+    /// What somebody asked for was not done: it goes by itself, once it can be read.
+    Refusal,
+    /// It stays until somebody closes it, or it holds no more.
     Error,
 }
 
@@ -31,8 +33,17 @@ pub struct Notices {
     pub all: Vec<Notice>,
 }
 
-/// How long a message that goes by itself is up.
-const UP: TimeDelta = TimeDelta::seconds(4);
+impl Level {
+    /// How long a message is up; none where it does not go by itself.
+    fn time(self) -> Option<TimeDelta> {
+        match self {
+            Level::Info => Some(TimeDelta::seconds(4)),
+            Level::Refusal => Some(TimeDelta::seconds(12)),
+            Level::Error => None,
+        }
+    }
+}
+
 /// At most so many are up at once.
 const MOST_UP: usize = 3;
 /// At most so many are kept.
@@ -56,7 +67,7 @@ impl Notices {
 
     /// Those that are up, the oldest first.
     pub fn up(&self, now: DateTime<Utc>) -> Vec<&Notice> {
-        let up = |notice: &&Notice| !notice.closed && (notice.level == Level::Error || now - notice.at < UP);
+        let up = |notice: &&Notice| !notice.closed && notice.level.time().is_none_or(|time| now - notice.at < time);
         let mut notices: Vec<&Notice> = self.all.iter().filter(up).collect();
         notices.drain(..notices.len().saturating_sub(MOST_UP));
         notices
@@ -71,7 +82,7 @@ impl Notices {
 
     /// Whether one is up that goes by itself.
     pub fn fades(&self, now: DateTime<Utc>) -> bool {
-        self.up(now).iter().any(|notice| notice.level == Level::Info)
+        self.up(now).iter().any(|notice| notice.level.time().is_some())
     }
 }
 

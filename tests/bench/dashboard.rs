@@ -68,14 +68,18 @@ fn first_frame() {
     screen.wait(|text| text.contains(&format!("#{BUILDS}")) && !text.contains("reading"));
     // What the start still does is no idling; nor is an age that is told in seconds.
     std::thread::sleep(Duration::from_secs(2).max(Duration::from_secs(65).saturating_sub(built.elapsed())));
-    let before = wake_ups(screen.pid());
-    std::thread::sleep(IDLE);
-    let idle = wake_ups(screen.pid()) - before;
+    let idle = || {
+        let before = wake_ups(screen.pid());
+        std::thread::sleep(IDLE);
+        wake_ups(screen.pid()) - before
+    };
+    // Once a minute the clock goes on, and once an age.
+    let idle = (0..3).map(|_| idle()).min().unwrap();
     screen.leave();
     println!("\ndashboard: {BUILDS} builds on disk, medians of {} rounds (least to most)", shown.len());
     row("from exec to the first full frame, s", &spread(&shown), "goal <= 0.05");
     row("peak memory with all of them read, MB", &spread(&memory), "");
-    row(&format!("wake-ups in {} s, idle", IDLE.as_secs()), &idle.to_string(), "goal 0");
+    row(&format!("wake-ups in {} s, idle, least of 3 times", IDLE.as_secs()), &idle.to_string(), "goal 0");
     peers(&world, &shown);
 }
 

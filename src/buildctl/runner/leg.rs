@@ -19,6 +19,7 @@ use crate::buildkit::daemon::fresh::{discard, fresh};
 use crate::buildkit::provisioned::provision;
 use crate::domain::builder::BuilderTls;
 use crate::domain::failure::{Exit, Failure, FailureKind, classify};
+use crate::registry::Layout;
 
 /// What one `buildctl` needs to run.
 pub(super) struct LegRun<'a> {
@@ -193,7 +194,10 @@ async fn run_buildctl(
             image_stage: run.image_stage,
             cache_stage: run.cache_stage,
             has_cache: match &run.leg.cache {
-                Cache::Layout { directory } => directory.join("index.json").exists(),
+                // A layout that was only made for the cache to come holds none.
+                Cache::Layout { directory } => {
+                    Layout::new(directory).resolve("latest").is_ok_and(|found| found.is_some())
+                }
                 Cache::Registry { .. } => true,
             },
             metadata_file: &metadata,

@@ -44,12 +44,16 @@ impl Form {
     /// What the rule, as it stands, makes of the refs.
     pub(super) fn look_at_refs(&mut self, now: DateTime<Utc>) {
         let (Kind::Rule { taken, .. }, Refs::There(refs)) = (&self.kind, &self.refs) else { return };
-        let (entity, _) = content::read(&self.kind, &self.pages);
+        let (entity, problems) = content::read(&self.kind, &self.pages);
+        // Its name, its arguments and the like make no tags.
+        const TAGS: [&str; 6] = ["ref_kind", "match", "pattern", "version", "time", "commit"];
+        self.makes_tags = !problems.iter().any(|(key, ..)| TAGS.contains(&key.as_str()));
         let Some(Entity::Rule { value, .. }) = entity else { return };
         let none = BTreeSet::new();
         let tags = taken.as_ref().unwrap_or(&none);
-        // A pattern that does not compile yet is told at its field.
-        self.preview = preview(&value, refs, tags, taken.is_some(), now).unwrap_or_default();
+        // What is wrong is told at its field; what it would come to is not guessed.
+        let rows = self.makes_tags.then(|| preview(&value, refs, tags, taken.is_some(), now).ok()).flatten();
+        self.preview = rows.unwrap_or_default();
     }
 
     /// Takes over the refs of a source, if it is the one that was asked.
@@ -63,7 +67,7 @@ impl Form {
 
     /// Scrolls what stands beside where it has the whole form; how far it goes is seen when it is drawn.
     pub(super) fn scroll_beside(&mut self, key: KeyCode) {
-        self.beside_offset = scrolled(self.beside_offset, key);
+        self.beside_offset = scrolled(self.beside_offset, key, self.page_rows);
     }
 
     /// Draws what helps with the page: the refs, or what the Dockerfile offers.
@@ -73,6 +77,7 @@ impl Form {
             if self.shows_outline() { self.outline_lines(look) } else { self.refs_lines(usize::from(columns), look) };
         let lines = wrap(lines, usize::from(columns));
         let (rows, count) = (usize::from(area.height), lines.len());
+        self.page_rows = rows;
         self.beside_offset = if self.shows_beside { self.beside_offset.min(count.saturating_sub(rows)) } else { 0 };
         Paragraph::new(lines.into_iter().skip(self.beside_offset).collect::<Vec<_>>()).render(area, buf);
         if self.shows_beside {
@@ -95,6 +100,9 @@ impl Form {
             Refs::Failed(why) => lines.push(Line::styled(look.say(why), look.style(Role::FieldError))),
             Refs::There(refs) if refs.is_empty() => {
                 lines.push(Line::styled(look.text("form.refs.none").into_owned(), look.style(Role::Muted)));
+            }
+            Refs::There(_) if !self.makes_tags => {
+                lines.push(Line::styled(look.text("form.refs.wrong").into_owned(), look.style(Role::Muted)));
             }
             Refs::There(_) => {
                 let longest = self.preview.iter().map(|row| width(&row.reference.name)).max().unwrap_or(0);
@@ -129,12 +137,12 @@ fn ref_lines(row: &PreviewRow, names: usize, room: usize, look: &Look) -> Vec<Li
 }
 
 /// Where scrolling by a key leads to from an offset; past the end is for who draws it to see.
-pub(super) fn scrolled(offset: usize, key: KeyCode) -> usize {
+pub(super) fn scrolled(offset: usize, key: KeyCode, page: usize) -> usize {
     match key {
         KeyCode::Down | KeyCode::Char('j') => offset + 1,
         KeyCode::Up | KeyCode::Char('k') => offset.saturating_sub(1),
-        KeyCode::PageDown => offset + 10,
-        KeyCode::PageUp => offset.saturating_sub(10),
+        KeyCode::PageDown => offset + page,
+        KeyCode::PageUp => offset.saturating_sub(page),
         KeyCode::Home | KeyCode::Char('g') => 0,
         KeyCode::End | KeyCode::Char('G') => usize::MAX / 2,
         _ => offset,

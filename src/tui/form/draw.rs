@@ -46,6 +46,7 @@ impl Form {
             body.height = body.height.saturating_sub(lines);
         }
         if let Some(diff) = &self.diff {
+            self.page_rows = usize::from(body.height);
             self.offset = render_diff(diff, self.offset, body, buf, look);
             return;
         }

@@ -72,6 +72,10 @@ pub struct Form {
     picker: Option<Box<picker::Picker>>,
     offset: usize,
     beside_offset: usize,
+    /// How many rows of what is scrolled the screen held last.
+    page_rows: usize,
+    /// What the fields say of refs and versions is whole.
+    makes_tags: bool,
     cursor: Option<Position>,
 }
 
@@ -106,6 +110,8 @@ impl Form {
             picker: None,
             offset: 0,
             beside_offset: 0,
+            page_rows: 1,
+            makes_tags: true,
             cursor: None,
         };
         form.mask_secrets();
@@ -137,14 +143,17 @@ impl Form {
             KeyCode::Enter | KeyCode::F(2) if self.diff.is_some() => self.save(),
             _ if self.diff.is_some() => {
                 // How far it goes is seen when it is drawn.
-                self.offset = beside::scrolled(self.offset, key.code);
+                self.offset = beside::scrolled(self.offset, key.code, self.page_rows);
                 Vec::new()
+            }
+            KeyCode::F(2) => {
+                self.shows_beside = false;
+                self.submit()
             }
             _ if self.shows_beside => {
                 self.scroll_beside(key.code);
                 Vec::new()
             }
-            KeyCode::F(2) => self.submit(),
             KeyCode::Enter if control => self.submit(),
             KeyCode::F(3) if matches!(self.kind, Kind::Repository { .. }) => match self.open_picker() {
                 Ok(effect) => vec![effect],

@@ -36,6 +36,18 @@ impl Scope {
     }
 }
 
+impl Action {
+    /// Whether it does something to the row that is selected.
+    pub fn is_for_a_row(self) -> bool {
+        match self.scope() {
+            Scope::Build | Scope::Platform => true,
+            Scope::List => !matches!(self, Action::Add | Action::UndoDelete | Action::SortNext | Action::SortReverse),
+            Scope::Global => matches!(self, Action::Open | Action::Copy | Action::Details),
+            Scope::Log => false,
+        }
+    }
+}
+
 macro_rules! actions {
     ($($scope:ident { $($action:ident $name:literal [$keys:literal] $text:literal,)* })*) => {
         /// What a person can tell the dashboard to do.

@@ -161,7 +161,7 @@ impl Card {
         }
         let mut line = Line::default();
         for (action, text) in keys {
-            let key = look.key(action);
+            let key = look.keymap.key(action);
             let text = format!(" {}   ", look.text(text));
             if key.is_empty() || line.width() + width(&key) + width(text.trim_end()) > columns {
                 continue;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{Config, PollWatcher, RecommendedWatcher, RecursiveMode, Watcher};
 
 use crate::log::file::LogFile;
@@ -71,7 +72,11 @@ impl Watch {
         let turn = Arc::new(Turn::default());
         let handler = || {
             let (turn, waker) = (turn.clone(), waker.clone());
-            move |_: notify::Result<notify::Event>| turn.wake(&waker)
+            move |event: notify::Result<notify::Event>| {
+                if event.map_or(true, |event| changes_something(event.kind)) {
+                    turn.wake(&waker);
+                }
+            }
         };
         let mut watcher: Option<Box<dyn Watcher + Send>> =
             RecommendedWatcher::new(handler(), Config::default()).ok().map(|watcher| Box::new(watcher) as _);
@@ -90,6 +95,11 @@ impl Watch {
     pub(in crate::tui) fn looking(&self) {
         self.turn.become_state(State::Watching);
     }
+}
+
+/// Whoever was woken reads, which must not wake it again.
+fn changes_something(kind: EventKind) -> bool {
+    !matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
 }
 
 /// Counting in the background; cancelled when dropped.

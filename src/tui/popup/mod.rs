@@ -6,7 +6,7 @@ mod palette;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::widgets::{Block, Clear, Padding, Widget};
+use ratatui::widgets::{Block, Padding, Widget};
 
 pub use help::Help;
 pub use messages::Messages;
@@ -14,7 +14,7 @@ pub use palette::{Candidate, Palette};
 
 use super::look::Look;
 use super::theme::Role;
-use super::widget::pane::borders;
+use super::widget::pane::{borders, clear};
 
 /// What became of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(crate) fn frame(screen: Rect, wanted: (u16, u16), title: &str, buf: &mut Buf
         let (width, height) = (wanted.0.min(screen.width), wanted.1.min(screen.height.saturating_sub(2)));
         Rect { x: screen.x + (screen.width - width) / 2, y: screen.y + (screen.height - height) / 2, width, height }
     };
-    Clear.render(area, buf);
+    clear(area, buf);
     buf.set_style(area, look.style(Role::Popup));
     let block = Block::bordered()
         .border_set(borders(look, true))

@@ -18,12 +18,25 @@ impl Dashboard {
         if self.config == config {
             return;
         }
-        let taste = manners::from_environment(&self.app.home, &config);
-        let mouse = taste.manners.mouse;
-        self.app.manners = taste.manners;
-        // A terminal that has gone is noticed when it is drawn on.
-        let _ = self.screen.set_mouse(mouse);
+        let mut taste = manners::from_environment(&self.app.home, &config);
+        let (old, new) = (&self.config.ui, &config.ui);
+        let manners = &mut self.app.manners;
+        // What was chosen by a key stays where the file says nothing new of it.
+        if (&old.theme, &old.theme_dark, &old.theme_light) == (&new.theme, &new.theme_dark, &new.theme_light) {
+            taste.manners.theme = manners.theme.clone();
+            taste.theme.clone_from(&self.theme);
+            taste.problems.theme.clone_from(&self.problems.theme);
+        }
+        if old.language == new.language {
+            taste.manners.lang = manners.lang;
+        }
+        if old.mouse == new.mouse {
+            taste.manners.mouse = manners.mouse;
+        }
+        *manners = taste.manners;
         self.theme = taste.theme;
+        // A terminal that has gone is noticed when it is drawn on.
+        let _ = self.screen.set_mouse(self.app.manners.mouse);
         // The directory may be as new as the name of the theme.
         self.themes = self.themes.take().or_else(|| watch_themes(&self.app.home, &self.sender));
         self.tell(taste.problems);
@@ -41,6 +54,9 @@ impl Dashboard {
         let text = rust_i18n::t!("notice.theme", locale = self.app.manners.lang.code(), name = name).into_owned();
         if self.set_theme(name) {
             self.app.say(text);
+        } else if let Some(problem) = self.problems.theme.clone() {
+            // It may have been told, and closed, before.
+            self.app.complain(problem);
         }
     }
 

@@ -236,6 +236,8 @@ impl Dashboard {
                 Some(event) = self.events.recv() => (event, Cause::Unasked),
                 () = second => {
                     tick = Instant::now() + SECOND;
+                    // Until it is drawn nobody knows what changes next.
+                    self.app.changes_at.take();
                     (Event::Tick, Cause::Unasked)
                 }
                 () = frame => continue,
@@ -291,7 +293,7 @@ impl Dashboard {
             }
             Effect::NextTheme => {
                 let names = self.app.manners.themes.clone();
-                let at = names.iter().position(|name| name == self.app.manners.theme.name()).unwrap_or(0);
+                let at = names.iter().position(|name| *name == self.theme).unwrap_or(0);
                 self.take_theme(names[(at + 1) % names.len()].clone());
             }
             Effect::Theme(name) => self.take_theme(name),

@@ -92,9 +92,11 @@ impl App {
         );
         self.modal = None;
         if let Some(name) = deleted {
+            self.deleted = self.doomed.take();
             self.data.tags.clear();
             let key = if self.deleted.is_some() { "notice.deleted_undo" } else { "notice.deleted" };
-            let text = rust_i18n::t!(key, locale = self.manners.lang.code(), name = name);
+            let undo = self.manners.keymap.key(Action::UndoDelete);
+            let text = rust_i18n::t!(key, locale = self.manners.lang.code(), name = name, key = undo);
             self.say(text);
         } else {
             let text = self.text("notice.saved");
@@ -124,7 +126,7 @@ impl App {
     pub(super) fn open_delete_form(&mut self, name: EntityName) {
         // What is to be made again, should it be a mistake.
         let settings = &self.data.settings;
-        self.deleted = match &name {
+        self.doomed = match &name {
             EntityName::Namespace(name) => settings
                 .namespaces
                 .get(name)

@@ -6,6 +6,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use crate::tui::app::App;
 use crate::tui::effect::Effect;
 use crate::tui::keymap::{self, Action, Key};
+use crate::tui::list::List;
 use crate::tui::place::Pane;
 
 /// Two presses within this are one wish.
@@ -40,11 +41,15 @@ impl App {
             return self.log_reply(reply);
         }
         match self.manners.keymap.action(key, self.scopes()) {
+            // Nothing is done to a row that nobody sees: it is brought back first.
+            Some(action) if action.is_for_a_row() && self.list_mut(self.focus).is_some_and(List::bring_back) => {
+                Vec::new()
+            }
             Some(action) => self.act(action),
             None => {
                 if keymap::is_from_input_method(key) {
                     let text = self.text("notice.input_method");
-                    self.complain(text);
+                    self.refuse(text);
                 }
                 Vec::new()
             }
@@ -128,7 +133,7 @@ impl App {
     /// What is to be done for an action.
     pub(super) fn act(&mut self, action: Action) -> Vec<Effect> {
         if let Some(why) = self.forbidden(action) {
-            self.complain(why);
+            self.refuse(why);
             return Vec::new();
         }
         // What can be copied is more than the log's own: there is a menu.

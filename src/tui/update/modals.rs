@@ -134,7 +134,7 @@ impl App {
                 continue;
             }
             let text = look.text(&format!("action.{}", action.name())).into_owned();
-            add(text, action.name().into(), Target::Action(action));
+            add(text, self.manners.keymap.keys_text(action), Target::Action(action));
         }
         let settings = &self.data.settings;
         let kind = |pane: Pane| look.text(pane.text_key()).into_owned();
@@ -205,7 +205,8 @@ impl App {
     pub(super) fn copy(&mut self, text: String) -> Vec<Effect> {
         let lang = self.manners.lang.code();
         if text.len() > LONGEST_COPY {
-            self.complain(rust_i18n::t!("notice.too_long", locale = lang, n = text.len()));
+            let key = self.manners.keymap.key(Action::Export);
+            self.refuse(rust_i18n::t!("notice.too_long", locale = lang, n = text.len(), key = key));
             return Vec::new();
         }
         let first = text.lines().next().unwrap_or_default();

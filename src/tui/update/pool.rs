@@ -56,6 +56,9 @@ impl App {
     }
 
     pub(super) fn pool_stopped(&mut self) -> Vec<Effect> {
+        if let Link::Lost(reason) = &self.data.link {
+            self.notices.settle(&self.lost(reason));
+        }
         if self.data.link != Link::Stopped {
             let text = self.text("notice.pool_stopped");
             self.say(text);
@@ -124,7 +127,7 @@ impl App {
         let reply = match result {
             Ok(reply) => reply,
             Err(error) => {
-                self.complain(error.message);
+                self.refuse(error.message);
                 return Vec::new();
             }
         };
@@ -132,7 +135,7 @@ impl App {
             (Purpose::Build, Reply::Queued { build, already }) => {
                 let (id, state) = (build.id, build.state);
                 if state == BuildState::Refused {
-                    self.complain(format!("{id}: {}", self.translated(&build.reason)));
+                    self.refuse(format!("{id}: {}", self.translated(&build.reason)));
                 } else {
                     let key = if already { "notice.already" } else { "notice.queued" };
                     self.say(t!(key, locale = lang, id = id));
@@ -152,8 +155,7 @@ impl App {
             }
             (Purpose::Delete(name), _) => {
                 self.data.tags.clear();
-                let key = if self.deleted.is_some() { "notice.deleted_undo" } else { "notice.deleted" };
-                self.say(t!(key, locale = lang, name = name));
+                self.say(t!("notice.deleted", locale = lang, name = name));
             }
             (Purpose::Undo(name), _) => {
                 self.deleted = None;

@@ -139,11 +139,12 @@ fn a_build_that_ended_cannot_be_cancelled() {
 }
 
 #[test]
-fn what_the_pool_refuses_is_shown_until_it_is_closed() {
+fn what_the_pool_refuses_is_shown_until_it_is_closed_or_was_up_for_a_while() {
     let mut app = with_builds();
     let error = Error::new(ErrorKind::Refused, "tag v1 exists and the repository is immutable");
     app.update(Event::Answered { purpose: Purpose::Build, result: Err(error) }, now());
-    assert!(app.notices.up(now() + chrono::TimeDelta::hours(1))[0].text.contains("immutable"));
+    assert!(app.notices.up(now() + chrono::TimeDelta::seconds(10))[0].text.contains("immutable"));
+    assert!(app.notices.up(now() + chrono::TimeDelta::seconds(20)).is_empty());
     press(&mut app, "\x1b");
     assert!(app.notices.up(now()).is_empty());
 }
@@ -161,6 +162,39 @@ fn a_pool_that_went_away_is_told_once_and_its_return_too() {
     assert_eq!(app.notices.all.len(), 2);
     let up: Vec<&str> = app.notices.up(now()).iter().map(|notice| notice.text.as_str()).collect();
     assert_eq!(up, ["the pool is back"]);
+}
+
+#[test]
+fn only_what_was_deleted_can_be_brought_back() {
+    let mut app = with_builds();
+    press(&mut app, "2jX\x1bu");
+    assert!(app.notices.up(now())[0].text.contains("nothing was deleted"), "{:?}", app.notices.up(now()));
+    press(&mut app, "\x1b2X");
+    for key in app.lists.repositories.name().unwrap().to_owned().chars() {
+        press(&mut app, &key.to_string());
+    }
+    let effects = press(&mut app, "\r");
+    let [Effect::Ask { purpose: purpose @ Purpose::Form(_), .. }] = &effects[..] else { panic!("{effects:?}") };
+    app.update(Event::Answered { purpose: purpose.clone(), result: Ok(Reply::Done) }, now());
+    assert!(app.notices.up(now())[0].text.ends_with("; u brings its settings back"), "{:?}", app.notices.up(now()));
+    let effects = press(&mut app, "u");
+    assert!(matches!(&effects[..], [Effect::Ask { purpose: Purpose::Undo(_), .. }]), "{effects:?}");
+}
+
+#[test]
+fn nothing_is_done_to_a_row_that_was_scrolled_away() {
+    let mut app = with_builds();
+    press(&mut app, "4");
+    app.lists.builds.set_height(1);
+    let seen = app.lists.builds.build();
+    app.lists.builds.scroll(1);
+    assert!(!app.lists.builds.visible().contains(app.lists.builds.selected().unwrap()));
+    press(&mut app, "y");
+    assert!(app.modal.is_none(), "there is no menu of what nobody sees");
+    assert_eq!(app.lists.builds.build(), seen);
+    assert!(app.lists.builds.visible().contains(app.lists.builds.selected().unwrap()));
+    press(&mut app, "y");
+    assert!(app.modal.is_some());
 }
 
 #[test]

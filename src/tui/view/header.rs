@@ -74,7 +74,7 @@ fn pool(app: &App, columns: u16) -> Line<'static> {
                 add(t!("header.queued", locale = lang, n = waiting).into_owned(), Role::StatusWait);
             }
             if !status.problems.is_empty() {
-                let (n, key) = (status.problems.len(), look.key(Action::Messages));
+                let (n, key) = (status.problems.len(), look.keymap.key(Action::Messages));
                 let text = t!("header.problems", locale = lang, n = n, key = key).into_owned();
                 add(text, Role::StatusFail);
             }
@@ -92,7 +92,7 @@ fn pool(app: &App, columns: u16) -> Line<'static> {
     if columns >= 80 {
         add(fit(&app.manners.host, 16).into_owned(), Role::Bar);
     }
-    add(app.now.with_timezone(&look.zone).format("%H:%M").to_string(), Role::Bar);
+    add(look.clock(), Role::Bar);
     spans.push(Span::styled(" ", look.style(Role::Bar)));
     Line::from(spans)
 }

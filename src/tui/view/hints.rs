@@ -6,6 +6,7 @@ use ratatui::widgets::Widget;
 
 use crate::tui::app::App;
 use crate::tui::keymap::Action;
+use crate::tui::modal::Modal;
 use crate::tui::place::Pane;
 use crate::tui::theme::Role;
 use crate::tui::widget::text::width;
@@ -73,6 +74,8 @@ pub(super) fn draw(app: &App, buf: &mut Buffer) {
     };
     // The keys of a pane are not at hand while something is in front of it.
     let (wanted, last) = match app.modal {
+        // It names its own.
+        Some(Modal::Form(_)) => return,
         Some(_) => (&[][..], Action::Back),
         None => (wanted(app.focus), Action::Help),
     };

@@ -8,6 +8,8 @@ use crate::tui::place::Pane;
 
 /// From so many columns on the panes stand side by side.
 pub const WIDE: u16 = 100;
+/// From so many rows on, too: each of the panes at the left has at least one row.
+pub const HIGH: u16 = 24;
 /// Less than this is too small for anything.
 pub const LEAST: (u16, u16) = (40, 10);
 /// The panes in the column at the left.
@@ -58,7 +60,7 @@ pub fn is_too_small(area: Rect) -> bool {
 pub fn layout(area: Rect, wish: Wish) -> Areas {
     let row = |y: u16| Rect { y: area.y + y, height: 1, ..area };
     let mut areas = Areas { header: row(0), hints: row(area.height - 1), ..Areas::default() };
-    let narrow = area.width < WIDE;
+    let narrow = area.width < WIDE || area.height < HIGH;
     let top = if narrow { 2 } else { 1 };
     if narrow {
         areas.tabs = row(1);
@@ -95,10 +97,7 @@ fn builds_height(height: u16, wish: Wish) -> u16 {
 /// that need more, one row each in turn; what is left over goes to the repositories.
 fn heights(height: u16, wish: Wish) -> [u16; SIDE.len()] {
     const LEAST: u16 = 3;
-    let mut heights = [1; SIDE.len()];
-    if usize::from(height) >= usize::from(LEAST) * SIDE.len() {
-        heights = [LEAST; SIDE.len()];
-    }
+    let mut heights = [LEAST; SIDE.len()];
     let mut left = height.saturating_sub(heights.iter().sum());
     let needed = SIDE.map(|pane| u16::try_from((wish.rows)(pane)).unwrap_or(u16::MAX).saturating_add(3).max(LEAST));
     if let Some(at) = SIDE.iter().position(|pane| *pane == wish.focus) {

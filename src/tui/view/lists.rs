@@ -1,7 +1,7 @@
 //! The list panes: their columns and cells.
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::{Position, Rect};
+use ratatui::layout::{Margin, Position, Rect};
 use ratatui::text::Span;
 use rust_i18n::t;
 
@@ -21,6 +21,10 @@ use super::cells::{build_cells, builder_cells, platform_cells, push_cells, role_
 
 /// Draws a list pane; where its rows are, and where the cursor belongs.
 pub(super) fn draw(app: &mut App, pane: Pane, area: Rect, buf: &mut Buffer) -> (Rect, Option<Position>) {
+    let header = header_of(area);
+    if let Some(list) = app.list_mut(pane) {
+        list.set_height(usize::from(inside(area).height.saturating_sub(u16::from(header))));
+    }
     let look = app.look();
     let focused = app.focus == pane;
     let Some(list) = app.list(pane) else { return (Rect::default(), None) };
@@ -40,20 +44,20 @@ pub(super) fn draw(app: &mut App, pane: Pane, area: Rect, buf: &mut Buffer) -> (
     let cursor = (list.typing && focused).then(|| block.filter_end(area));
     let columns = columns(pane, app.selected_repository().is_some(), &look);
     let empty = if list.filter.is_empty() { empty_text(app, pane) } else { app.text("empty.filtered") };
-    let table = Table::new(&columns)
-        .header(inner.height > 2 && inner.width > 30)
-        .selected(list.index, focused)
-        .offset(list.offset)
-        .empty(&empty);
+    let table = Table::new(&columns).header(header).selected(list.index, focused).offset(list.offset).empty(&empty);
     let rows = table.render(inner, buf, &look, list.rows.len(), |index| cells(app, pane, &list.rows[index], &look));
-    let height = usize::from(rows.height);
-    if let Some(list) = app.list_mut(pane)
-        && list.height != height
-    {
-        list.height = height;
-        list.show_selected();
-    }
     (rows, cursor)
+}
+
+/// What is inside a pane's border.
+fn inside(area: Rect) -> Rect {
+    area.inner(Margin { horizontal: 1, vertical: 1 })
+}
+
+/// Whether a pane has room for its columns' titles.
+fn header_of(area: Rect) -> bool {
+    let inner = inside(area);
+    inner.height > 2 && inner.width > 30
 }
 
 /// A pane's columns. Those with the higher number go first where there is no room.

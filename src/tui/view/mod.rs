@@ -80,7 +80,7 @@ fn draw_main(app: &mut App, frame: &mut Frame, area: Rect) -> Option<ratatui::la
 /// In the place of the log where there is none: on a first start, how to get one.
 fn no_log(app: &App, frame: &mut Frame, area: Rect, focused: bool) {
     let look = app.look();
-    let empty = app.data.settings.namespaces.is_empty() && app.data.builds.is_empty() && app.data.unread == 0;
+    let empty = app.data.builds.is_empty() && app.data.unread == 0;
     let title = look.text(Pane::Log.text_key());
     let inner = PaneBlock::new(Pane::Log.number(), &title).render(area, frame.buffer_mut(), &look, focused);
     let text = match app.selected_build() {

@@ -3,7 +3,7 @@
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Clear, Paragraph, Widget};
+use ratatui::widgets::{Block, Paragraph, Widget};
 
 use rust_i18n::t;
 
@@ -11,7 +11,7 @@ use crate::tui::app::App;
 use crate::tui::look::Look;
 use crate::tui::modal::{CopyItem, Modal};
 use crate::tui::theme::Role;
-use crate::tui::widget::pane::borders;
+use crate::tui::widget::pane::{borders, clear};
 use crate::tui::widget::text::{fit, width};
 use crate::tui::widget::wrap::wrap;
 
@@ -121,7 +121,7 @@ fn popup(screen: Rect, title: &str, lines: Vec<Line>, buf: &mut ratatui::buffer:
     let height = u16::try_from(lines.len() + 2).unwrap_or(screen.height).min(screen.height);
     let area =
         Rect { x: screen.x + (screen.width - width) / 2, y: screen.y + (screen.height - height) / 2, width, height };
-    Clear.render(area, buf);
+    clear(area, buf);
     buf.set_style(area, look.style(Role::Popup));
     let block = Block::bordered()
         .border_set(borders(look, true))

@@ -3,12 +3,12 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
-use ratatui::widgets::{Block, Clear, Paragraph, Widget};
+use ratatui::widgets::{Block, Paragraph, Widget};
 
 use crate::tui::app::App;
 use crate::tui::notice::Level;
 use crate::tui::theme::Role;
-use crate::tui::widget::pane::borders;
+use crate::tui::widget::pane::{borders, clear};
 use crate::tui::widget::text::width;
 use crate::tui::widget::wrap::wrap;
 
@@ -36,9 +36,9 @@ pub(super) fn draw(app: &App, buf: &mut Buffer) {
         let area = Rect { x: screen.right() - columns, y: bottom, width: columns, height };
         let role = match notice.level {
             Level::Info => Role::ToastInfo,
-            Level::Error => Role::ToastError,
+            Level::Refusal | Level::Error => Role::ToastError,
         };
-        Clear.render(area, buf);
+        clear(area, buf);
         buf.set_style(area, look.style(Role::Popup));
         let block = Block::bordered().border_set(borders(&look, false)).border_style(look.style(role));
         let inside = block.inner(area);

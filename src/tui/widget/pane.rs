@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::symbols::border;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Widget};
+use ratatui::widgets::{Block, Clear, Widget};
 
 use super::text::{fit, width};
 use crate::tui::glyphs::Glyphs;
@@ -33,6 +33,17 @@ pub fn borders(look: &Look, focused: bool) -> border::Set<'static> {
         (Glyphs::Unicode, true) => border::THICK,
         (Glyphs::Ascii, false) => ASCII,
         (Glyphs::Ascii, true) => ASCII_THICK,
+    }
+}
+
+/// Empties a part of the screen for what comes in front, and what would reach into it from the left: half a wide character is none.
+pub fn clear(area: Rect, buf: &mut Buffer) {
+    Clear.render(area, buf);
+    let before = area.x.checked_sub(1).filter(|x| *x >= buf.area.x);
+    for (x, y) in before.into_iter().flat_map(|x| (area.y..area.bottom()).map(move |y| (x, y))) {
+        if let Some(cell) = buf.cell_mut((x, y)).filter(|cell| width(cell.symbol()) > 1) {
+            cell.set_symbol(" ");
+        }
     }
 }
 
