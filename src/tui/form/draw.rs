@@ -8,6 +8,7 @@ use rust_i18n::t;
 
 use super::field::{Field, Value};
 use super::{Form, Kind, rule};
+use crate::protocol::EntityName;
 use crate::tui::look::Look;
 use crate::tui::popup;
 use crate::tui::theme::Role;
@@ -176,7 +177,12 @@ impl Form {
             let text = t!("form.schedule", locale = look.lang.code(), times = times).into_owned();
             return Some((text, Role::FieldNote));
         }
-        let key = format!("form.note.{}", field.key);
+        let key = match &self.kind {
+            Kind::Delete { name: EntityName::Namespace(_) | EntityName::Repository(_), .. } => {
+                "form.note.typed_name_with_images".to_owned()
+            }
+            _ => format!("form.note.{}", field.key),
+        };
         let text = look.text(&key).into_owned();
         (index == self.focus && text != key && !text.ends_with(&key)).then_some((text, Role::FieldNote))
     }
