@@ -32,7 +32,7 @@ impl Wanted for Lens {
         if self.step.is_some() && self.step != parsed.step {
             return false;
         }
-        if parsed.seconds.is_some() && parsed.step.is_some_and(|step| self.folded.contains(&step)) {
+        if parsed.step.is_some_and(|step| self.folded.contains(&step)) && !tells_of_the_step(&parsed) {
             return false;
         }
         self.only.as_ref().is_none_or(|only| only.matches(line))
@@ -85,13 +85,25 @@ pub fn is_warning(line: &Line) -> bool {
     WARNING.is_match(line.text)
 }
 
+/// How a step ended, in BuildKit's words.
+const ENDS: [&[u8]; 6] = [b"DONE", b"CACHED", b"CANCELED", b"ERROR", b"WARN", b"..."];
+/// How the names of steps begin that are of no Dockerfile's line.
+const NAMES: [&[u8]; 5] =
+    [b"exporting to ", b"exporting cache to ", b"importing cache ", b"resolve image config ", b"docker-image://"];
+
+/// Whether a line tells that a step ran, or how it ended; what it did is told by the others.
+fn tells_of_the_step(line: &Line) -> bool {
+    let begins = |word: &&[u8]| line.text.starts_with(word);
+    line.seconds.is_none() && (line.text.starts_with(b"[") || ENDS.iter().any(begins) || NAMES.iter().any(begins))
+}
+
 /// Whether a line is the first of a step: `#5 [2/3] RUN make`.
 pub fn begins_step(line: &Line) -> bool {
     let ends = |word: &[u8]| line.text.starts_with(word);
     line.step.is_some()
         && line.seconds.is_none()
         && !line.text.is_empty()
-        && ![&b"DONE"[..], b"CACHED", b"CANCELED", b"ERROR", b"WARN", b"..."].into_iter().any(ends)
+        && !ENDS.into_iter().any(ends)
         && (line.text.starts_with(b"[") || !line.text.ends_with(b"done"))
 }
 
@@ -139,6 +151,8 @@ mod tests {
         assert!(lens.line(b"#5 [2/3] RUN make"));
         assert!(!lens.line(b"#5 0.123 compiling"));
         assert!(lens.line(b"#5 DONE 3.1s"));
+        assert!(lens.line(b"#5 exporting to image"));
+        assert!(!lens.line(b"#5 exporting layers 0.3s done") && !lens.line(b"#5 transferring context: 2B"));
         assert!(lens.line(b"#6 0.1 other"));
     }
 

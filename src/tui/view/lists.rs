@@ -68,7 +68,7 @@ fn columns(pane: Pane, narrowed: bool, look: &Look) -> Vec<Column> {
     match pane {
         Pane::Namespaces => vec![column("name", 8, 0).grows(), column("count", 5, 2).right(), column("last", 1, 1)],
         Pane::Repositories => vec![column("name", 10, 0).grows().cut_in_the_middle(), column("last", 6, 1)],
-        Pane::Rules => vec![column("name", 6, 0), column("ref", 8, 1).grows(), column("last", 1, 2)],
+        Pane::Rules => vec![column("name", 6, 0), column("ref", 8, 2).grows(), column("last", 4, 1)],
         Pane::Builds => vec![
             column("state", 9, 0),
             column("build", 5, 0),

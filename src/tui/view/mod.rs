@@ -33,7 +33,8 @@ pub fn draw(app: &mut App, frame: &mut Frame) {
         too_small(app, frame, area);
         return;
     }
-    let rows = |pane: Pane| app.list(pane).map_or(0, |list| list.rows.len());
+    // An empty list says in words that it is.
+    let rows = |pane: Pane| app.list(pane).map_or(0, |list| list.rows.len().max(1));
     app.areas = layout::layout(area, layout::Wish { focus: app.focus, zoomed: app.zoomed, rows: &rows });
     header::draw(app, frame.buffer_mut());
     let mut cursor = None;

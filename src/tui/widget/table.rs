@@ -201,7 +201,7 @@ impl<'a> Table<'a> {
 }
 
 /// A column that does not grow is never wider: a single long name must not push all others out.
-const WIDEST: usize = 32;
+const WIDEST: usize = 24;
 /// One that grows asks for no more than this before it is given what is left.
 const WIDEST_GROWING: usize = 24;
 
