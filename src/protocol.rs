@@ -413,4 +413,7 @@ pub struct BuilderStatus {
     pub platforms: Vec<Platform>,
     /// Its labels.
     pub labels: std::collections::BTreeMap<String, String>,
+    /// How many bytes its cache takes, once it has said so; some seconds after the last build.
+    #[serde(default)]
+    pub cache_bytes: Option<u64>,
 }

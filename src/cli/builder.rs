@@ -5,7 +5,9 @@ use serde::Serialize;
 
 use super::output::{Table, fields, print, told};
 use super::{CliError, Format, source};
+
 use crate::domain::builder::{Builder, BuilderKind, BuilderTls};
+use crate::domain::config::ByteSize;
 use crate::domain::platform::Platform;
 use crate::pool::client;
 use crate::protocol::{BuilderStatus, Entity, EntityName, Reply, Request, SaveMode};
@@ -140,13 +142,15 @@ impl Verb {
             Verb::List => {
                 let views = views(home).await?;
                 print(format, &views, || {
-                    let mut table = Table::new(["NAME", "KIND", "STATE", "SLOTS", "PLATFORMS", "LABELS", "REASON"]);
+                    let mut table =
+                        Table::new(["NAME", "KIND", "STATE", "SLOTS", "CACHE", "PLATFORMS", "LABELS", "REASON"]);
                     for View { status, .. } in &views {
                         table.row([
                             status.name.clone(),
                             status.kind.clone(),
                             told(&status.state),
                             format!("{}/{}", status.busy, status.slots),
+                            cache_text(status),
                             status.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
                             labels_text(status),
                             told(&status.reason),
@@ -168,6 +172,7 @@ impl Verb {
                         ("reason", told(&status.reason)),
                         ("address", status.address.clone().unwrap_or_default()),
                         ("slots", told(&format!("{} of {} busy", status.busy, status.slots))),
+                        ("cache takes", cache_text(status)),
                         ("platforms", status.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
                         ("labels", labels_text(status)),
                     ])
@@ -196,6 +201,11 @@ impl Verb {
             Verb::Delete { name, yes } => source::delete(home, EntityName::Builder(name), yes).await,
         }
     }
+}
+
+/// How much its cache takes, `1.2 GB`; empty before it has said so.
+fn cache_text(status: &BuilderStatus) -> String {
+    status.cache_bytes.map(|bytes| ByteSize(bytes).to_string()).unwrap_or_default()
 }
 
 fn labels_text(status: &BuilderStatus) -> String {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::asking;
 use super::managed;
-use super::platforms;
 use super::schedule::Readiness;
 use super::state::{Pool, State};
 use crate::buildkit::daemon::supervise;
@@ -21,6 +21,9 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 /// How soon a builder that is down is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
+/// Builds end in flocks, and asking after a cache is work for whoever has it.
+const WEIGH_AFTER: Duration = Duration::from_secs(5);
+
 /// A builder, and how it is now.
 pub(super) struct BuilderRuntime {
     pub config: Builder,
@@ -29,6 +32,10 @@ pub(super) struct BuilderRuntime {
     pub address: Option<String>,
     /// Its own platform first; none before it was asked.
     pub platforms: Option<Vec<Platform>>,
+    /// How many bytes its cache takes; none before it was asked.
+    pub cache_bytes: Option<u64>,
+    /// Its cache is about to be asked after.
+    weighing: bool,
     /// The repositories whose last build it ran.
     pub warm: BTreeSet<String>,
     /// The managed daemon's supervision.
@@ -61,6 +68,8 @@ impl BuilderRuntime {
             address: config.address.clone(),
             platforms: Some(config.platforms.clone()).filter(|platforms| !platforms.is_empty()),
             config,
+            cache_bytes: None,
+            weighing: false,
             warm: BTreeSet::new(),
             orders: None,
             configuration: Configuration::default(),
@@ -254,8 +263,11 @@ async fn came_up(pool: &Arc<Pool>, name: &str, address: String, config: Option<S
 
 /// Asks a daemon that should be there what it builds for; returns its address where it does not answer.
 async fn became_ready(pool: &Arc<Pool>, name: &str, address: String) -> Option<String> {
-    let platforms = platforms::ask_platforms(pool, name, &address).await;
+    let platforms = asking::ask_platforms(pool, name, &address).await;
     let unanswered = platforms.is_err().then(|| address.clone());
+    if unanswered.is_none() {
+        weigh_cache(pool, name);
+    }
     set(pool, name, |runtime| {
         runtime.address = Some(address);
         match platforms {
@@ -267,6 +279,27 @@ async fn became_ready(pool: &Arc<Pool>, name: &str, address: String) -> Option<S
         }
     });
     unanswered
+}
+
+/// Learns how much a builder's cache takes, once the builds that end with this one have ended.
+pub(super) fn weigh_cache(pool: &Arc<Pool>, name: &str) {
+    if pool.state().builders.get_mut(name).is_none_or(|runtime| std::mem::replace(&mut runtime.weighing, true)) {
+        return;
+    }
+    let (pool, name) = (pool.clone(), name.to_owned());
+    tokio::spawn(async move {
+        tokio::time::sleep(WEIGH_AFTER).await;
+        let address = pool.state().builders.get_mut(&name).and_then(|runtime| {
+            // What ends from here on is weighed anew.
+            runtime.weighing = false;
+            runtime.address.clone()
+        });
+        let Some(address) = address else { return };
+        // One that does not answer is told where it is needed.
+        if let Ok(bytes) = asking::ask_cache_bytes(&pool, &name, &address).await {
+            set(&pool, &name, |runtime| runtime.cache_bytes = Some(bytes));
+        }
+    });
 }
 
 /// An existing builder: asked when it is new, and again while it is down and builds wait for it.
@@ -306,7 +339,7 @@ pub(super) async fn refresh_platforms(pool: &Arc<Pool>) {
         ready.filter_map(|(name, runtime)| Some((name.clone(), runtime.address.clone()?))).collect()
     };
     for (name, address) in asked {
-        if let Ok(platforms) = platforms::ask_platforms(pool, &name, &address).await {
+        if let Ok(platforms) = asking::ask_platforms(pool, &name, &address).await {
             let mut state = pool.state();
             if let Some(runtime) = state.builders.get_mut(&name) {
                 runtime.platforms = Some(platforms);
@@ -334,6 +367,7 @@ pub(super) fn statuses(state: &State) -> Vec<BuilderStatus> {
             busy: view.busy,
             platforms: view.platforms.unwrap_or_default(),
             labels: view.labels,
+            cache_bytes: runtime.cache_bytes,
         }
     };
     views.into_iter().zip(state.builders.values()).map(status).collect()

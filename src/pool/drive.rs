@@ -200,6 +200,7 @@ pub(super) async fn finish(pool: &Arc<Pool>, id: BuildId, ended: Ended) {
     if conclusion.state == BuildState::Failed {
         builders::ask_again(pool, &build.builders);
     }
+    build.builders.iter().for_each(|name| builders::weigh_cache(pool, name));
     let retried_as = match conclusion.retry {
         Some((cause, at)) => retry(pool, &build, cause, at).await,
         None => None,

@@ -3,6 +3,7 @@
 //! One pool for each home, held by a lock. It owns every write of state; builds outlive it, because their runners do.
 
 mod admission;
+mod asking;
 mod builders;
 pub mod client;
 mod conclude;
@@ -14,7 +15,6 @@ mod launch;
 mod managed;
 mod news;
 mod notify;
-mod platforms;
 mod retention;
 mod run;
 pub mod schedule;

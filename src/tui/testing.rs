@@ -112,6 +112,7 @@ pub(crate) fn news(builds: Vec<Build>, ended: Vec<BuildId>) -> News {
         busy: 0,
         platforms: Vec::new(),
         labels: std::collections::BTreeMap::new(),
+        cache_bytes: Some(1_234_567_890),
     };
     let status = PoolStatus {
         pid: 1,

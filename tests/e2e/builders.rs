@@ -34,6 +34,9 @@ fn a_daemon_that_is_there_already_is_used_through_its_file() {
     assert_eq!(build["builder"], "there");
     assert_eq!(build["images"][0]["digest"], project.images().digest("latest"));
     assert!(project.daemons().is_empty(), "no managed daemon was needed");
+    // Its cache holds busybox now, and says so some seconds later.
+    let cache = || project.slipway.json(&["builder", "list"])[0]["cache_bytes"].as_u64();
+    project.slipway.wait_until("its cache was weighed", || cache().is_some_and(|bytes| bytes > 500_000));
     project.slipway.run(&["pool", "stop"]).ok();
     assert!(run(&mut daemon.buildctl(&["debug", "workers"])).status.success(), "it is not ours to stop");
 }

@@ -264,6 +264,7 @@ fn builder(app: &App, look: &Look) -> Vec<Line<'static>> {
     fields.add("reason", look.say(&builder.reason));
     fields.add("address", builder.address.as_deref().unwrap_or_default());
     fields.add("slots", format!("{}/{}", builder.busy, builder.slots));
+    fields.add("cache_use", builder.cache_bytes.map(bytes).unwrap_or_default());
     fields.add("platforms", builder.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
     for (name, value) in &builder.labels {
         fields.add("label", format!("{name}={value}"));

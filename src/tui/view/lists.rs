@@ -95,7 +95,8 @@ fn columns(pane: Pane, narrowed: bool, look: &Look) -> Vec<Column> {
             column("name", 8, 0).grows(),
             column("state", 7, 0),
             column("slots", 5, 1).right(),
-            column("labels", 8, 2),
+            column("cache_use", 5, 2).right(),
+            column("labels", 8, 3),
         ],
         Pane::Pushes => vec![
             column("push", 2, 0),

@@ -1,4 +1,4 @@
-//! What builders build for: asked of their daemons with `buildctl debug workers`.
+//! What the builders' daemons say of themselves, asked with `buildctl`: what they build for, and how much their cache takes.
 
 use std::time::Duration;
 
@@ -13,11 +13,19 @@ const ASK_LIMIT: Duration = Duration::from_secs(10);
 
 /// What a daemon builds for, its own platform first: `buildctl debug workers`.
 pub(super) async fn ask_platforms(pool: &Pool, name: &str, address: &str) -> Result<Vec<Platform>, String> {
-    let (configured, tls) = {
-        let state = pool.state();
-        let runtime = state.builders.get(name).ok_or("it was removed")?;
-        (runtime.config.platforms.clone(), runtime.config.tls.clone())
-    };
+    let workers = ask(pool, name, address, &["debug", "workers"]).await?;
+    let configured = pool.state().builders.get(name).ok_or("it was removed")?.config.platforms.clone();
+    Ok(if configured.is_empty() { platforms_of(&workers) } else { configured })
+}
+
+/// How many bytes a daemon's cache takes: `buildctl du`.
+pub(super) async fn ask_cache_bytes(pool: &Pool, name: &str, address: &str) -> Result<u64, String> {
+    cache_bytes_of(&ask(pool, name, address, &["du"]).await?).map_err(|error| error.to_string())
+}
+
+/// Asks a daemon something that `buildctl` answers in JSON.
+async fn ask(pool: &Pool, name: &str, address: &str, question: &[&str]) -> Result<Vec<u8>, String> {
+    let tls = pool.state().builders.get(name).ok_or("it was removed")?.config.tls.clone();
     let tools = install::find(&pool.home).tools().ok_or("buildctl is missing; run `slipway setup`")?;
     let mut command = Command::new(&tools.buildctl);
     command.arg("--addr").arg(address);
@@ -33,7 +41,7 @@ pub(super) async fn ask_platforms(pool: &Pool, name: &str, address: &str) -> Res
             }
         }
     }
-    command.args(["debug", "workers", "--format", "{{json .}}"]).kill_on_drop(true).stdin(std::process::Stdio::null());
+    command.args(question).args(["--format", "{{json .}}"]).kill_on_drop(true).stdin(std::process::Stdio::null());
     let output = tokio::time::timeout(ASK_LIMIT, command.output())
         .await
         .map_err(|_| format!("{address} did not answer within {} s", ASK_LIMIT.as_secs()))?
@@ -43,10 +51,18 @@ pub(super) async fn ask_platforms(pool: &Pool, name: &str, address: &str) -> Res
         let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it gave no reason");
         return Err(format!("{address} cannot be reached: {}", line.trim_start_matches("error: ")));
     }
-    if !configured.is_empty() {
-        return Ok(configured);
+    Ok(output.stdout)
+}
+
+/// The sum of the records of a cache; none are `null`.
+fn cache_bytes_of(records: &[u8]) -> serde_json::Result<u64> {
+    #[derive(serde::Deserialize)]
+    struct Record {
+        #[serde(default)]
+        size: u64,
     }
-    Ok(platforms_of(&output.stdout))
+    let records: Option<Vec<Record>> = serde_json::from_slice(records)?;
+    Ok(records.iter().flatten().map(|record| record.size).sum())
 }
 
 /// Reads the workers' platforms; those that slipway can't name are left out.
@@ -89,5 +105,14 @@ mod tests {
         let platforms: Vec<String> = platforms_of(workers).iter().map(ToString::to_string).collect();
         assert_eq!(platforms, ["linux/amd64", "linux/arm64", "linux/arm/v7"]);
         assert_eq!(platforms_of(b"nonsense"), []);
+    }
+
+    #[test]
+    fn a_cache_takes_what_its_records_take() {
+        let records =
+            br#"[{"id":"a","mutable":true,"size":4096,"usageCount":1,"parents":null},{"id":"b","size":2000000}]"#;
+        assert_eq!(cache_bytes_of(records).unwrap(), 2_004_096);
+        assert_eq!(cache_bytes_of(b"null").unwrap(), 0);
+        assert!(cache_bytes_of(b"nonsense").is_err());
     }
 }
