@@ -27,17 +27,17 @@ pub(super) async fn keep(home: Home, sender: UnboundedSender<Event>, wanted: Arc
         };
         let event = match client::watch(&home, now, heard).await {
             Ok(WatchEnd::Unheard) => return,
+            // It is still not there.
+            Ok(WatchEnd::Stopped) if if_absent == IfAbsent::Leave => None,
             Ok(WatchEnd::Stopped) => {
-                if if_absent == IfAbsent::Start {
-                    // It was wanted before it was stopped.
-                    let _ = wanted.notified().now_or_never();
-                }
                 if_absent = IfAbsent::Leave;
-                Event::PoolStopped
+                // It was wanted before it was stopped.
+                let _ = wanted.notified().now_or_never();
+                Some(Event::PoolStopped)
             }
-            Err(error) => Event::PoolLost(error.message),
+            Err(error) => Some(Event::PoolLost(error.message)),
         };
-        if sender.send(event).is_err() {
+        if sender.is_closed() || event.is_some_and(|event| sender.send(event).is_err()) {
             return;
         }
         tokio::select! {

@@ -1,10 +1,14 @@
 //! Builds: one run of a rule for one commit, and the states it goes through.
 
+mod state;
+
 use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+
+pub use state::BuildState;
 
 use super::failure::Failure;
 use super::journal::PushId;
@@ -79,95 +83,6 @@ impl Trigger {
     /// Whether a person chose what is built, and so may move a tag back to an older commit.
     pub fn asked_by_person(self) -> bool {
         matches!(self, Trigger::Manual | Trigger::Replay)
-    }
-}
-
-/// The states of a build.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BuildState {
-    /// Waits for a slot.
-    Queued,
-    /// Waits for something else than a slot: a time, a builder, disk space.
-    Held,
-    /// A runner works on it.
-    Running,
-    /// Its tags point at its image.
-    Succeeded,
-    /// The Dockerfile or the machinery failed; the error says which.
-    Failed,
-    /// Somebody stopped it.
-    Cancelled,
-    /// A newer push took its place.
-    Superseded,
-    /// It ran longer than it may.
-    TimedOut,
-    /// Its runner died without a result.
-    Interrupted,
-    /// A rule forbade it, or forbade its tags.
-    Refused,
-}
-
-impl BuildState {
-    /// All of them, in the order of a build's life.
-    pub const ALL: [BuildState; 10] = [
-        BuildState::Queued,
-        BuildState::Held,
-        BuildState::Running,
-        BuildState::Succeeded,
-        BuildState::Failed,
-        BuildState::Cancelled,
-        BuildState::Superseded,
-        BuildState::TimedOut,
-        BuildState::Interrupted,
-        BuildState::Refused,
-    ];
-
-    /// As it is written on screen, in TOML and in JSON.
-    pub fn word(self) -> &'static str {
-        match self {
-            BuildState::Queued => "queued",
-            BuildState::Held => "held",
-            BuildState::Running => "running",
-            BuildState::Succeeded => "succeeded",
-            BuildState::Failed => "failed",
-            BuildState::Cancelled => "cancelled",
-            BuildState::Superseded => "superseded",
-            BuildState::TimedOut => "timed_out",
-            BuildState::Interrupted => "interrupted",
-            BuildState::Refused => "refused",
-        }
-    }
-
-    /// Whether nothing follows.
-    pub fn is_final(self) -> bool {
-        !matches!(self, BuildState::Queued | BuildState::Held | BuildState::Running)
-    }
-
-    /// The one place that says what may follow what.
-    pub fn can_become(self, next: BuildState) -> bool {
-        use BuildState::*;
-        match self {
-            Queued | Held => matches!(next, Queued | Held | Running | Cancelled | Superseded | Refused | Failed),
-            Running => matches!(next, Succeeded | Failed | Cancelled | Superseded | TimedOut | Interrupted | Refused),
-            Succeeded | Failed | Cancelled | Superseded | TimedOut | Interrupted | Refused => false,
-        }
-    }
-}
-
-impl FromStr for BuildState {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<BuildState, String> {
-        BuildState::ALL.into_iter().find(|state| state.word() == text).ok_or_else(|| {
-            format!("{text:?} is not a state; the states are {}", BuildState::ALL.map(BuildState::word).join(", "))
-        })
-    }
-}
-
-impl fmt::Display for BuildState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.word())
     }
 }
 
@@ -436,29 +351,6 @@ pub(crate) fn sample() -> Build {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nothing_follows_a_final_state() {
-        for from in BuildState::ALL {
-            let follows = BuildState::ALL.into_iter().filter(|to| from.can_become(*to)).count();
-            assert_eq!(follows == 0, from.is_final(), "{from}");
-        }
-    }
-
-    #[test]
-    fn a_build_that_runs_never_goes_back_to_the_queue() {
-        assert!(!BuildState::Running.can_become(BuildState::Queued));
-        assert!(!BuildState::Running.can_become(BuildState::Held));
-        assert!(!BuildState::Queued.can_become(BuildState::Succeeded));
-    }
-
-    #[test]
-    fn the_words_of_the_states_are_those_of_the_toml() {
-        for state in BuildState::ALL {
-            assert_eq!(serde_json::to_value(state).unwrap(), state.word());
-            assert_eq!(state.word().parse(), Ok(state));
-        }
-    }
 
     #[test]
     fn a_builds_number_is_read_with_and_without_its_sign() {
