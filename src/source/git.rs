@@ -18,6 +18,7 @@ use super::error::{Kind, SourceError};
 use super::refs::{self, Refs};
 use super::remote::{Access, Credentials};
 use super::url::SourceUrl;
+use crate::store::environment::{ListedEnvironment as _, Receiver};
 use crate::store::secrets::Secret;
 
 /// The subcommand that answers.
@@ -135,6 +136,7 @@ impl Git {
         let mut child = Command::new(&self.program)
             .arg0("slipway")
             .arg(SUBCOMMAND)
+            .listed_environment(Receiver::Git)
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
