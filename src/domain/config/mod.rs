@@ -121,7 +121,7 @@ impl Default for PoolConfig {
 }
 
 /// `[buildkit]`
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BuildkitConfig {
     /// Mirrors of registries: host to the hosts that are asked first.
@@ -133,7 +133,23 @@ pub struct BuildkitConfig {
     /// Whether the daemon runs without root; absent: where slipway itself is not root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rootless: Option<bool>,
+    /// The Dockerfile frontends that `# syntax=` may name, by repository.
+    pub frontends: Vec<String>,
 }
+
+impl Default for BuildkitConfig {
+    fn default() -> Self {
+        BuildkitConfig {
+            mirrors: BTreeMap::new(),
+            cache_size: None,
+            rootless: None,
+            frontends: vec![DEFAULT_FRONTEND.into()],
+        }
+    }
+}
+
+/// The frontend that is allowed unless `buildkit.frontends` says otherwise: Docker's own.
+pub const DEFAULT_FRONTEND: &str = "docker/dockerfile";
 
 /// `[webhook]`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
