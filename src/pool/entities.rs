@@ -12,16 +12,17 @@ use super::enqueue::blocking;
 use super::state::Pool;
 use crate::access::{registries, tokens};
 use crate::domain::builder::BuilderKind;
+use crate::domain::grants;
 use crate::domain::name::{self, NameKind, RepositoryPath};
 use crate::domain::namespace::Namespace;
 use crate::domain::repository::Repository;
-use crate::domain::rule::RuleError;
+use crate::domain::rule::{Rule, RuleError};
 use crate::domain::secret_ref::SecretRef;
 use crate::protocol::{Entity, EntityName, Error, ErrorKind, SaveMode};
 use crate::registry::{Target, check_host_name};
 use crate::store::secrets::{Secret, Secrets};
 use crate::store::settings::{Settings, second_managed};
-use crate::store::{Home, atomic, edit};
+use crate::store::{Home, atomic, edit, environment};
 
 fn failed(error: impl ToString) -> Error {
     Error::new(ErrorKind::Failed, error.to_string())
@@ -51,6 +52,7 @@ pub(super) async fn save(pool: &Arc<Pool>, entity: Entity, mode: SaveMode) -> Re
         Entity::Repository { path, value } => write_repository(pool, &path, value).await?,
         Entity::Rule { path, value } => {
             usage(&value.problems().iter().map(RuleError::to_string).collect::<Vec<_>>())?;
+            check_grants(pool, &path.namespace, std::slice::from_ref(&value))?;
             let mut repository = repository(pool, &path)?;
             match repository.rules.iter_mut().find(|rule| rule.name == value.name) {
                 Some(rule) => *rule = value,
@@ -95,6 +97,13 @@ pub(super) async fn save(pool: &Arc<Pool>, entity: Entity, mode: SaveMode) -> Re
     }
     read_again(pool).await;
     Ok(())
+}
+
+/// Refuses rules that name what their namespace does not allow, or arguments that no rule may have.
+fn check_grants(pool: &Pool, name: &str, rules: &[Rule]) -> Result<(), Error> {
+    let namespace = pool.state().settings.namespaces.get(name).cloned().unwrap_or_default();
+    let forbidden = rules.iter().flat_map(|rule| grants::forbidden(name, &namespace, rule));
+    usage(&forbidden.map(|problem| problem.to_string()).collect::<Vec<_>>())
 }
 
 /// The file under `secrets/` that a registry's password is kept in.
@@ -144,6 +153,7 @@ async fn write_repository(pool: &Pool, path: &RepositoryPath, value: Repository)
         ));
     }
     usage(&value.problems())?;
+    check_grants(pool, &path.namespace, &value.rules)?;
     let file = pool.home.repository_file(&path.namespace, &path.repository);
     write(move || edit::save(&file, &value)).await
 }
@@ -284,6 +294,7 @@ async fn read_again(pool: &Arc<Pool>) -> bool {
     })
     .await;
     let Ok(Some(settings)) = loaded else { return false };
+    environment::pass_on(&settings.config.pool.environment);
     for problem in settings.problems.values() {
         tracing::warn!("{problem}; what was in force stays");
     }

@@ -30,6 +30,7 @@ use crate::domain::rule::Rule;
 use crate::domain::tree_path::TreePath;
 use crate::source::{Transport, checkout};
 use crate::store::builds;
+use crate::store::environment::{ListedEnvironment as _, Receiver};
 use crate::store::process::{self, ProcessId};
 use crate::store::settings::Settings;
 
@@ -229,11 +230,9 @@ fn spawn(directory: &Path, docker_config: &Path, secret: Option<&str>) -> std::i
         .stdout(Stdio::null())
         .stderr(errors)
         .current_dir("/")
-        .env("DOCKER_CONFIG", docker_config);
-    match secret {
-        Some(secret) => command.env(GIT_SECRET_VARIABLE, secret),
-        None => command.env_remove(GIT_SECRET_VARIABLE),
-    };
+        .listed_environment(Receiver::Slipway)
+        .env("DOCKER_CONFIG", docker_config)
+        .envs(secret.map(|secret| (GIT_SECRET_VARIABLE, secret)));
     client::in_own_session(&mut command);
     let mut child = command.spawn()?;
     let pid = child.id();

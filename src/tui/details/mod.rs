@@ -20,7 +20,8 @@ use super::widget::pane::PaneBlock;
 use super::widget::text::{bytes, duration, pad, printable, width};
 use crate::domain::build::BuildState;
 use crate::domain::history::{Past, expected_duration};
-use crate::domain::rule::{Rule, Supersede, looks_secret};
+use crate::domain::rule::{Rule, Supersede};
+use crate::domain::secret_arg;
 use crate::tui::widget::wrap::wrap;
 
 /// So many of a rule's last builds are in its picture.
@@ -198,7 +199,10 @@ fn rule_fields(rule: &Rule, fields: &mut Fields) {
     }
     fields.add("pause_after", rule.pause_after.map_or_else(String::new, |count| count.to_string()));
     for (name, value) in &rule.args {
-        fields.add("arg", format!("{name}={}", if looks_secret(name) { "***" } else { value }));
+        fields.add(
+            "arg",
+            format!("{name}={}", if secret_arg::is_masked(&rule.plain_args, name, value) { "***" } else { value }),
+        );
     }
 }
 

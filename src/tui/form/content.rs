@@ -212,6 +212,7 @@ fn namespace(reader: &mut Reader, name: Option<&str>, base: &Namespace) -> Entit
         auto_create: reader.is_on("auto_create"),
         source: url
             .map(|url| Source { url, platform: base.source.as_ref().and_then(|source| source.platform.clone()) }),
+        ..base.clone()
     };
     reader.take_problems(value.problems());
     Entity::Namespace { name, value }
