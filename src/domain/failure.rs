@@ -21,6 +21,8 @@ pub enum FailureKind {
     Source,
     /// A password, token or key is missing or wrong.
     Credentials,
+    /// The settings of the rule or its namespace: a secret that is not there, a network that is not allowed.
+    Settings,
     /// A certificate is not trusted, or one side speaks TLS and the other does not.
     Certificate,
     /// The builder can't run programs of the platform.
@@ -54,6 +56,7 @@ impl std::fmt::Display for FailureKind {
             FailureKind::Dockerfile => "the Dockerfile failed",
             FailureKind::Source => "the source cannot be had",
             FailureKind::Credentials => "the credentials were refused",
+            FailureKind::Settings => "a setting is wrong",
             FailureKind::Certificate => "the certificate is not trusted",
             FailureKind::Platform => "the builder lacks the platform",
             FailureKind::Network => "the network failed",
