@@ -26,6 +26,7 @@ use crate::domain::platform::Platform;
 use crate::domain::push::CommitId;
 use crate::domain::repository::Source;
 use crate::domain::rule::Rule;
+use crate::domain::tag::CACHE_PREFIX;
 use crate::domain::tree_path::TreePath;
 use crate::source::{Transport, checkout, origin};
 use crate::store::builds;
@@ -246,7 +247,7 @@ fn cache(pool: &Pool, settings: &Settings, build: &Build, platform: Option<&Plat
     }
     let image = format!("{}/{}", build.registry, build.path());
     let plain_http = settings.registry(host_of(&image)).plain_http;
-    Cache::Registry { reference: format!("{image}:buildcache-{}{of_platform}", build.rule.name), plain_http }
+    Cache::Registry { reference: format!("{image}:{CACHE_PREFIX}{}{of_platform}", build.rule.name), plain_http }
 }
 
 fn host_of(image: &str) -> &str {

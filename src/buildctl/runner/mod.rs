@@ -23,7 +23,7 @@ use super::handover::Handover;
 use super::job::{Cache, Destination, Job, Outcome, RunResult};
 use crate::buildkit::daemon::in_use;
 use crate::domain::build::Image;
-use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::failure::{Failure, FailureKind, NOT_GRANTED};
 use crate::registry::{Layout, Stage};
 use crate::store::builds;
 
@@ -151,7 +151,12 @@ async fn work(directory: &Path, job: &Job, handover: &Handover) -> RunResult {
             result.failure = Some(Failure::new(FailureKind::Disk, message));
         }
         Err(End::Failed(mut failure)) => {
-            if failure.kind == FailureKind::Dockerfile && failure.hint.is_none() && !job.grants.missing.is_empty() {
+            let may_be_why = match &failure.hint {
+                // A command that lacks an optional secret fails in words of its own.
+                None => failure.exit_code.is_some(),
+                Some(hint) => hint.starts_with(NOT_GRANTED),
+            };
+            if may_be_why && !job.grants.missing.is_empty() {
                 failure.hint = Some(job.grants.missing.join("; "));
             }
             result.failure = Some(failure);
