@@ -12,14 +12,15 @@ use super::enqueue::blocking;
 use super::state::Pool;
 use crate::access::{registries, tokens};
 use crate::domain::builder::BuilderKind;
-use crate::domain::grants;
 use crate::domain::name::{self, NameKind, RepositoryPath};
 use crate::domain::namespace::Namespace;
 use crate::domain::repository::Repository;
 use crate::domain::rule::{Rule, RuleError};
 use crate::domain::secret_ref::SecretRef;
+use crate::domain::{grant_keys, grants};
 use crate::protocol::{Entity, EntityName, Error, ErrorKind, SaveMode};
 use crate::registry::{Target, check_host_name};
+use crate::store::secret_uses::uses_of;
 use crate::store::secrets::{Secret, Secrets};
 use crate::store::settings::{Settings, second_managed};
 use crate::store::{Home, atomic, edit, environment};
@@ -93,6 +94,11 @@ pub(super) async fn save(pool: &Arc<Pool>, entity: Entity, mode: SaveMode) -> Re
                 blocking(move || secrets.put(&file, &Secret::new(secret)).map_err(failed)).await?;
             }
             write(move || edit::save(&home.platforms_dir().join(format!("{name}.toml")), &value)).await?;
+        }
+        Entity::Secret { name, value } => {
+            grant_keys::check_file(&name).map_err(wrong)?;
+            let secrets = Secrets::at(home.secrets_dir());
+            blocking(move || secrets.put(&name, &Secret::new(value)).map_err(failed)).await?;
         }
     }
     read_again(pool).await;
@@ -214,6 +220,16 @@ pub(super) async fn delete(pool: &Arc<Pool>, entity: EntityName) -> Result<(), E
                 blocking(move || secrets.remove(&secret_name(&host)).map_err(failed)).await?;
             }
         }
+        EntityName::Secret(name) => {
+            grant_keys::check_file(&name).map_err(|error| Error::new(ErrorKind::Refused, error.to_string()))?;
+            let uses = uses_of(&pool.state().settings, &name);
+            if !uses.is_empty() {
+                let text = format!("secret {name:?} is used by {}; take it out there first", uses.join(", "));
+                return Err(Error::new(ErrorKind::Refused, text));
+            }
+            let secrets = Secrets::at(pool.home.secrets_dir());
+            blocking(move || secrets.remove(&name).map_err(failed)).await?;
+        }
         EntityName::Platform(name) => {
             let settings = pool.state().settings.clone();
             let uses = settings.repositories.iter().filter(|(_, repository)| {
@@ -332,6 +348,10 @@ fn check_presence(pool: &Pool, name: &EntityName, mode: SaveMode) -> Result<(), 
             EntityName::Builder(name) => settings.builders.contains_key(name),
             EntityName::Registry(host) => settings.registries.contains_key(host),
             EntityName::Platform(name) => settings.platforms.contains_key(name),
+            EntityName::Secret(name) => {
+                let secrets = Secrets::at(pool.home.secrets_dir());
+                secrets.list().map_err(failed)?.contains(name)
+            }
         }
     };
     match (mode, there) {

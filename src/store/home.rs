@@ -191,6 +191,11 @@ impl Home {
         self.state.join("git").join(&path.namespace).join(&path.repository)
     }
 
+    /// Directories that live as long as one question: emptied when a pool starts.
+    pub fn scratch_dir(&self) -> PathBuf {
+        self.state.join("scratch")
+    }
+
     /// The managed BuildKit: binaries, its state.
     pub fn buildkit_dir(&self) -> PathBuf {
         self.state.join("buildkit")

@@ -12,6 +12,7 @@ pub mod process;
 pub mod pushes;
 pub mod read;
 pub mod schema;
+pub mod secret_uses;
 pub mod secrets;
 pub mod settings;
 pub mod shell;

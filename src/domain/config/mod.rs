@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use notify::NotifyConfig;
 pub use ui::{GlyphSet, Language, Notify, UiConfig};
 
+use super::frontend;
 use super::repository::HumanDuration;
 use super::secret_ref::SecretRef;
 
@@ -48,6 +49,8 @@ impl Config {
             }
             problems.extend(notify.problems());
         }
+        let frontends = self.buildkit.frontends.iter().filter_map(|entry| frontend::entry_problem(entry));
+        problems.extend(frontends.map(|problem| format!("buildkit.frontends: {problem}")));
         problems
     }
 }
