@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::config::ByteSize;
 use crate::domain::push::Ref;
 use crate::domain::rule::{Dockerfile, Rule};
 
@@ -18,6 +19,7 @@ fn job() -> Job {
         },
         destination: Destination::Layout { directory: "/s/images/acme/api".into() },
         timeout_seconds: 7200,
+        log_limit: ByteSize::default(),
         sockets: "/s".into(),
         managed: None,
         legs: vec![Leg {

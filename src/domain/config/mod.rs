@@ -83,6 +83,8 @@ pub struct PoolConfig {
     pub pause_after: u32,
     /// Builds wait while less than this is free where they are kept.
     pub min_free: ByteSize,
+    /// A build that prints more than this fails; 0: it may print as much as it likes.
+    pub log_limit: ByteSize,
 }
 
 impl Default for PoolConfig {
@@ -96,6 +98,7 @@ impl Default for PoolConfig {
             retry_delay: HumanDuration::seconds(5),
             pause_after: 10,
             min_free: ByteSize(512 * 1024 * 1024),
+            log_limit: ByteSize(1024 * 1024 * 1024),
         }
     }
 }
@@ -181,7 +184,7 @@ impl RegistrySettings {
 }
 
 /// A number of bytes as people write it: `512MB`, `20GB`; 1 KB is 1,024 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 
 const UNITS: [(&str, u64); 4] = [("TB", 1 << 40), ("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10)];
