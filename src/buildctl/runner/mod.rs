@@ -200,6 +200,10 @@ async fn build(
 ) -> Result<Vec<Image>, End> {
     let disk = |error: &dyn std::fmt::Display| End::Failed(Failure::new(FailureKind::Disk, error.to_string()));
     let output = Output::create(directory, stop.clone()).map_err(|error| disk(&error))?;
+    for note in job.legs.iter().filter_map(|leg| leg.host_network.as_ref()).map(ToString::to_string) {
+        output.say(&format!("slipway: {note}"));
+        notes.push(note);
+    }
     let stages = Stages::open(job).map_err(|error| disk(&error))?;
     let (done, keep_until) = oneshot::channel::<()>();
     let keeper = tokio::spawn(output::keep_steps(output.clone(), directory.to_path_buf(), keep_until));
