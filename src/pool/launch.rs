@@ -74,7 +74,11 @@ pub(super) async fn launch(
                 }
             };
             let cache = cache(pool, &settings, &build, platforms.first().filter(|_| several));
-            Ok(Leg { builder: name, daemon, platforms, cache })
+            let host_network = match config.kind {
+                BuilderKind::Managed | BuilderKind::Fresh => managed::host_network(&settings),
+                BuilderKind::Existing | BuilderKind::Provisioned => None,
+            };
+            Ok(Leg { builder: name, daemon, platforms, cache, host_network })
         })
         .collect::<Result<Vec<_>, Failure>>()?;
 

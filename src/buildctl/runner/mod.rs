@@ -240,6 +240,10 @@ async fn build(
     for missing in &job.grants.missing {
         output.say(&format!("slipway: {missing}"));
     }
+    for note in job.legs.iter().filter_map(|leg| leg.host_network.as_ref()).map(ToString::to_string) {
+        output.say(&format!("slipway: {note}"));
+        notes.push(note);
+    }
     let stages = Stages::open(job).map_err(|error| disk(&error))?;
     let (done, keep_until) = oneshot::channel::<()>();
     let keeper = tokio::spawn(output::keep_steps(output.clone(), directory.to_path_buf(), keep_until));

@@ -47,9 +47,17 @@ pub(super) fn prepare(spec: &Spec) -> Result<(), DaemonError> {
 pub(super) async fn start(spec: &Spec) -> Result<Daemon, DaemonError> {
     atomic::put_aside_longer_than(LOG_LIMIT_BYTES, &spec.log).map_err(DaemonError::file("set aside", &spec.log))?;
     atomic::write(&spec.config_file(), spec.config.as_bytes(), atomic::PRIVATE)?;
+    if let Some(sandbox) = &spec.sandbox {
+        sandbox.write()?;
+    }
     let log =
         File::options().create(true).append(true).open(&spec.log).map_err(DaemonError::file("open", &spec.log))?;
     let log_start = log.metadata().map_err(DaemonError::file("read", &spec.log))?.len();
+    if !spec.tools.buildkitd.is_file() {
+        // Otherwise the script or rootlesskit that starts it would say so, in its own words.
+        let source = ErrorKind::NotFound.into();
+        return Err(DaemonError::Spawn { program: spec.tools.buildkitd.clone(), source });
+    }
     let mut command = command(spec, &log)?;
     let child = command
         .spawn()
@@ -179,7 +187,7 @@ async fn version(buildkitd: &Path) -> Option<String> {
 /// A daemon of ours that no record tells of, because whoever started it died within that millisecond or the record was
 /// deleted: the process with exactly this command line.
 pub(super) fn find_unrecorded(spec: &Spec) -> Result<Option<Record>, DaemonError> {
-    let wanted: Vec<u8> = spec.command_line().iter().flat_map(|a| a.bytes().chain([0])).collect();
+    let wanted: Vec<u8> = spec.process_line().iter().flat_map(|a| a.bytes().chain([0])).collect();
     let me = rustix::process::geteuid().as_raw();
     let processes = fs::read_dir("/proc").map_err(DaemonError::file("read", Path::new("/proc")))?;
     for entry in processes.flatten() {

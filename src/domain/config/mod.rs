@@ -139,6 +139,8 @@ pub struct BuildkitConfig {
     /// Whether the daemon runs without root; absent: where slipway itself is not root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rootless: Option<bool>,
+    /// Which network RUN steps of managed and fresh builders are in.
+    pub network: BuildNetwork,
     /// The Dockerfile frontends that `# syntax=` may name, by repository.
     pub frontends: Vec<String>,
 }
@@ -149,9 +151,21 @@ impl Default for BuildkitConfig {
             mirrors: BTreeMap::new(),
             cache_size: None,
             rootless: None,
+            network: BuildNetwork::default(),
             frontends: vec![DEFAULT_FRONTEND.into()],
         }
     }
+}
+
+/// The network of RUN steps that say nothing of it themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BuildNetwork {
+    /// A network of its own for each step, which reaches other machines and neither the host nor other steps.
+    #[default]
+    Sandbox,
+    /// The host's network, as a process of the host has it.
+    Host,
 }
 
 /// The frontend that is allowed unless `buildkit.frontends` says otherwise: Docker's own.
