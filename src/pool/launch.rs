@@ -80,7 +80,7 @@ pub(super) async fn launch(
     let home = pool.home.clone();
     let directory = home.build_dir(id.0);
     let wish = ContextWish {
-        source: &Source { platform: build.platform.clone(), url: build.source.clone() },
+        source: &Source { platform: build.platform.clone(), url: build.source.clone(), fetch: build.fetch },
         rule: &build.rule,
         commit: &build.commit,
         checkout: directory.join(runner::CHECKOUT_DIR),
