@@ -107,6 +107,14 @@ enum Command {
     /// Speak git for whoever started it
     #[command(hide = true, name = crate::source::git::SUBCOMMAND)]
     Git,
+    /// Answer git's question for a platform's token
+    #[command(hide = true, name = crate::source::git::credential::SUBCOMMAND)]
+    GitCredential {
+        /// The number of the descriptor with the token
+        number: u32,
+        /// What git asks: get, store or erase
+        verb: String,
+    },
     /// Own the buildctl of one build; the pool starts it
     #[command(hide = true)]
     Runner {
@@ -148,6 +156,10 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         }
         Some(Command::Git) => {
             return crate::source::git::serve().map(|()| ExitCode::SUCCESS).map_err(CliError::io("speak git"));
+        }
+        Some(Command::GitCredential { number, verb }) => {
+            let answered = crate::source::git::credential::serve(*number, verb);
+            return answered.map(|()| ExitCode::SUCCESS).map_err(CliError::io("answer git"));
         }
         Some(Command::Completions { shell }) => {
             let mut text = Vec::new();
@@ -191,7 +203,11 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Tag(verb) => verb.run(&home, format).await,
             Command::Pool(verb) => return verb.run(home, format).await,
             Command::Apply(apply) => apply.run(&home, format).await,
-            Command::Completions { .. } | Command::Man | Command::Git | Command::Runner { .. } => Ok(()),
+            Command::Completions { .. }
+            | Command::Man
+            | Command::Git
+            | Command::GitCredential { .. }
+            | Command::Runner { .. } => Ok(()),
         };
         done.map(|()| ExitCode::SUCCESS)
     })

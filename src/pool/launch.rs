@@ -87,7 +87,7 @@ pub(super) async fn launch(
     // What is missing fails the build before anything is fetched for it.
     let (mut grants, secrets) = grants::resolve(&home, &settings, &build).await?;
     let wish = ContextWish {
-        source: &Source { platform: build.platform.clone(), url: build.source.clone() },
+        source: &Source { platform: build.platform.clone(), url: build.source.clone(), fetch: build.fetch },
         rule: &build.rule,
         commit: &build.commit,
         checkout: directory.join(runner::CHECKOUT_DIR),

@@ -186,7 +186,12 @@ impl Home {
         self.state.join("cache").join(namespace).join(repository).join(rule)
     }
 
-    /// The commits of a source on another machine that were looked at: a bare repository.
+    /// The link to the ssh agent of the client that connected last.
+    pub fn agent_link(&self) -> PathBuf {
+        self.state.join("agent.sock")
+    }
+
+    /// The bare clone of a source on another machine.
     pub fn git_dir(&self, path: &RepositoryPath) -> PathBuf {
         self.state.join("git").join(&path.namespace).join(&path.repository)
     }
