@@ -103,6 +103,9 @@ enum Command {
     /// Speak git for whoever started it
     #[command(hide = true, name = crate::source::git::SUBCOMMAND)]
     Git,
+    /// Make the tree of a commit for whoever started it
+    #[command(hide = true, name = crate::source::tree::SUBCOMMAND)]
+    Tree,
     /// Own the buildctl of one build; the pool starts it
     #[command(hide = true)]
     Runner {
@@ -145,6 +148,11 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Some(Command::Git) => {
             return crate::source::git::serve().map(|()| ExitCode::SUCCESS).map_err(CliError::io("speak git"));
         }
+        Some(Command::Tree) => {
+            return crate::source::tree::serve()
+                .map(|()| ExitCode::SUCCESS)
+                .map_err(CliError::io("make the tree of a commit"));
+        }
         Some(Command::Completions { shell }) => {
             let mut text = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "slipway", &mut text);
@@ -186,7 +194,9 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Tag(verb) => verb.run(&home, format).await,
             Command::Pool(verb) => return verb.run(home, format).await,
             Command::Apply(apply) => apply.run(&home, format).await,
-            Command::Completions { .. } | Command::Man | Command::Git | Command::Runner { .. } => Ok(()),
+            Command::Completions { .. } | Command::Man | Command::Git | Command::Tree | Command::Runner { .. } => {
+                Ok(())
+            }
         };
         done.map(|()| ExitCode::SUCCESS)
     })

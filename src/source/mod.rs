@@ -11,6 +11,7 @@ mod error;
 pub mod git;
 pub mod refs;
 mod remote;
+pub mod tree;
 pub mod url;
 pub mod webhook;
 
