@@ -115,6 +115,9 @@ enum Command {
         /// What git asks: get, store or erase
         verb: String,
     },
+    /// Make the tree of a commit for whoever started it
+    #[command(hide = true, name = crate::source::tree::SUBCOMMAND)]
+    Tree,
     /// Own the buildctl of one build; the pool starts it
     #[command(hide = true)]
     Runner {
@@ -161,6 +164,11 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             let answered = crate::source::git::credential::serve(*number, verb);
             return answered.map(|()| ExitCode::SUCCESS).map_err(CliError::io("answer git"));
         }
+        Some(Command::Tree) => {
+            return crate::source::tree::serve()
+                .map(|()| ExitCode::SUCCESS)
+                .map_err(CliError::io("make the tree of a commit"));
+        }
         Some(Command::Completions { shell }) => {
             let mut text = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "slipway", &mut text);
@@ -206,6 +214,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Completions { .. }
             | Command::Man
             | Command::Git
+            | Command::Tree
             | Command::GitCredential { .. }
             | Command::Runner { .. } => Ok(()),
         };

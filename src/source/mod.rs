@@ -10,6 +10,7 @@ mod error;
 pub mod git;
 pub mod origin;
 pub mod refs;
+pub mod tree;
 pub mod url;
 pub mod webhook;
 
