@@ -16,6 +16,8 @@ use tokio::io::AsyncReadExt;
 
 use super::atomic::{self, WriteError};
 use super::shell::Group;
+use crate::log::sanitize::printable;
+
 pub use crate::domain::secret_ref::SecretRef;
 
 /// How long a command may take to print its secret: time for a hardware key to be touched.
@@ -278,7 +280,7 @@ fn ending(status: ExitStatus, stderr: &[u8]) -> String {
         (None, signal) => format!("was ended by signal {}", signal.unwrap_or_default()),
     };
     let text = String::from_utf8_lossy(stderr);
-    let text: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN_STDERR).collect();
+    let text: String = printable(text.trim()).chars().take(SHOWN_STDERR).collect();
     if text.is_empty() { how } else { format!("{how}: {text}") }
 }
 
