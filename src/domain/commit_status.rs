@@ -74,6 +74,7 @@ fn failed(build: &Build) -> (CommitState, String) {
             CommitState::Failure
         }
         FailureKind::Credentials
+        | FailureKind::Settings
         | FailureKind::Certificate
         | FailureKind::Platform
         | FailureKind::Network

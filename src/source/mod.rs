@@ -9,6 +9,7 @@ pub mod checkout;
 pub mod commits;
 mod error;
 pub mod git;
+pub mod origin;
 pub mod refs;
 mod remote;
 pub mod url;

@@ -1,24 +1,20 @@
-//! The secret values that a runner knows: what stands in its environment and in its private docker configuration.
-//!
-//! None of them is in the job, which is a file that stays.
+//! The secret values that a runner knows: what it was handed, and the passwords of its private docker configuration.
 
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::buildctl::arguments::GIT_SECRET_VARIABLE;
+use crate::buildctl::handover::Handover;
 use crate::log::mask::Mask;
 
 /// A mask for everything that must not appear in what the build leaves behind.
-pub(super) fn mask() -> Mask {
-    let mut values = Vec::new();
+pub(super) fn mask(handover: &Handover) -> Mask {
+    let mut values: Vec<String> = handover.secrets.values().cloned().collect();
     // `basic BASE64`, or a bare token.
-    if let Ok(secret) = std::env::var(GIT_SECRET_VARIABLE) {
-        match secret.strip_prefix("basic ") {
-            Some(basic) => values.extend(password_of(basic)),
-            None => values.push(secret),
-        }
+    if let Some(secret) = &handover.source {
+        values.push(secret.clone());
+        values.extend(secret.strip_prefix("basic ").and_then(password_of));
     }
     if let Some(directory) = std::env::var_os("DOCKER_CONFIG") {
         values.extend(registry_passwords(&PathBuf::from(directory).join("config.json")));

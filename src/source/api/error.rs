@@ -208,7 +208,7 @@ mod tests {
             ("<html><body>502</body></html>", "a web page"),
             ("", "without a word"),
             ("null", "without a word"),
-            ("over\x1b[2Jload", "over [2Jload"),
+            ("over\x1b[2Jload", "overload"),
         ] {
             assert_eq!(words(body.as_bytes()), said, "{body}");
         }
