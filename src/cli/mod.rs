@@ -27,6 +27,7 @@ mod secret;
 pub mod setup;
 mod source;
 mod tag;
+mod terminal;
 mod view;
 
 use std::path::PathBuf;
@@ -152,7 +153,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             return Ok(match crate::buildctl::runner::run(directory) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
-                    eprintln!("{error}");
+                    output::say(&error.to_string());
                     ExitCode::FAILURE
                 }
             });
@@ -172,12 +173,12 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Some(Command::Completions { shell }) => {
             let mut text = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "slipway", &mut text);
-            return output::print_bytes(&text).map(|()| ExitCode::SUCCESS);
+            return output::print_own(&text).map(|()| ExitCode::SUCCESS);
         }
         Some(Command::Man) => {
             let mut text = Vec::new();
             clap_mangen::Man::new(Cli::command()).render(&mut text).map_err(CliError::io("render the manual page"))?;
-            return output::print_bytes(&text).map(|()| ExitCode::SUCCESS);
+            return output::print_own(&text).map(|()| ExitCode::SUCCESS);
         }
         Some(Command::Rule(rule::Verb::Match(verb))) => return verb.run(cli.output),
         _ => {}

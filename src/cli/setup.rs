@@ -2,7 +2,7 @@
 //!
 //! What is there goes to stdout, progress to stderr.
 
-use std::io::{self, IsTerminal, Write};
+use std::io;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Format;
 use super::output::told;
+use super::terminal::{Door, To, columns_of_stderr};
 use crate::buildkit::install::{self, Found, InstallError, Machine, Options, Place, Progress, Tool, Version};
 use crate::store::home::Home;
 
@@ -66,14 +67,14 @@ impl Setup {
                 () = stop.signalled() => return Err(InstallError::Interrupted.into()),
             }
         };
-        let text = match format {
-            Format::Text => as_text(&found),
-            Format::Json => as_json(&found).map_err(|e| SetupError::Io { doing: "write JSON", why: e.into() })?,
+        let mut out = Door::to(To::Stdout);
+        let printed = match format {
+            Format::Text => out.text(&as_text(&found)),
+            Format::Json => {
+                out.json(&as_json(&found).map_err(|e| SetupError::Io { doing: "write JSON", why: e.into() })?)
+            }
         };
-        let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())
-            .and_then(|()| out.flush())
-            .map_err(|why| SetupError::Io { doing: "print the report", why })?;
+        printed.and_then(|()| out.flush()).map_err(|why| SetupError::Io { doing: "print the report", why })?;
         Ok(if found.missing().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
@@ -105,7 +106,7 @@ impl Stop {
 
 /// Prints progress: one line that is written over in a terminal, plain lines and few of them elsewhere.
 pub struct Printer {
-    out: Box<dyn Write + Send>,
+    out: Door,
     /// Columns, when it is a terminal.
     columns: Option<fn() -> usize>,
     /// What the unfinished line is about, and how many tenths of it were shown.
@@ -115,8 +116,8 @@ pub struct Printer {
 impl Printer {
     /// On stderr.
     pub fn stderr() -> Printer {
-        let columns: Option<fn() -> usize> = io::stderr().is_terminal().then_some(columns_of_stderr);
-        Printer { out: Box::new(io::stderr()), columns, shown: None }
+        let columns: Option<fn() -> usize> = To::Stderr.is_terminal().then_some(columns_of_stderr);
+        Printer { out: Door::to(To::Stderr), columns, shown: None }
     }
 
     /// Shows one event. A stderr that is gone is no reason to stop.
@@ -126,26 +127,30 @@ impl Printer {
             Some(columns) if event.is_transient() => {
                 let line: String = line.chars().take(columns().saturating_sub(1)).collect();
                 self.shown = Some((String::new(), 0));
-                write!(self.out, "\r{line}\x1b[K").and_then(|()| self.out.flush())
+                self.out.write_over(&line)
             }
             Some(_) => {
                 self.clear();
-                writeln!(self.out, "{line}")
+                self.line(&line)
             }
             None => match milestone(event) {
                 Some(mark) if self.shown.as_ref() == Some(&mark) => Ok(()),
                 mark => {
                     self.shown = mark;
-                    writeln!(self.out, "{line}")
+                    self.line(&line)
                 }
             },
         };
     }
 
+    fn line(&mut self, line: &str) -> io::Result<()> {
+        self.out.text(&format!("{line}\n")).and_then(|()| self.out.flush())
+    }
+
     /// Takes the unfinished line of a terminal away.
     fn clear(&mut self) {
         if self.columns.is_some() && self.shown.take().is_some() {
-            let _nobody_reads = write!(self.out, "\r\x1b[K").and_then(|()| self.out.flush());
+            let _nobody_reads = self.out.write_over("");
         }
     }
 }
@@ -154,12 +159,6 @@ impl Drop for Printer {
     fn drop(&mut self) {
         self.clear();
     }
-}
-
-/// A terminal that does not know its size says 0.
-fn columns_of_stderr() -> usize {
-    let columns = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| usize::from(size.ws_col));
-    if columns == 0 { 80 } else { columns }
 }
 
 /// What a counting event is about and its tenths, of which plain output shows one each; none for other events.
@@ -256,6 +255,7 @@ fn as_json(found: &Found) -> serde_json::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -276,7 +276,7 @@ mod tests {
 
     fn printed(columns: Option<fn() -> usize>) -> String {
         let page = Page::default();
-        let mut printer = Printer { out: Box::new(page.clone()), columns, shown: None };
+        let mut printer = Printer { out: Door::over(page.clone(), columns.is_some()), columns, shown: None };
         for done in [0, 5, 6, 7, 40, 100] {
             printer.show(&Progress::Downloading { file: "a".into(), done: done * 100_000, total: Some(10_000_000) });
         }

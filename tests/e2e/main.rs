@@ -17,6 +17,7 @@ mod publishing;
 mod sources;
 mod support;
 mod surviving;
+mod terminal;
 mod triggers;
 mod watching;
 mod webhooks;
