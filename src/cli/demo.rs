@@ -11,7 +11,7 @@ use git2::{IndexAddOption, Repository as Git, RepositoryInitOptions, Signature};
 
 use super::follow;
 use super::output::{print, say};
-use super::setup::Printer;
+use super::setup::{Printer, asker};
 use super::terminal::{self, To};
 use super::{CliError, Format, build_view, source};
 use crate::buildkit::install::{self, Progress, busybox};
@@ -45,7 +45,8 @@ impl Demo {
         let mut printer = Printer::stderr();
         let mut report = |event: Progress| printer.show(&event);
         let failed = |error: install::InstallError| CliError::failed(error.to_string());
-        install::ensure(home, &mut report).await.map_err(failed)?;
+        let options = install::Options { ask: asker(), ..install::Options::from_env() };
+        install::ensure(home, &options, &mut report).await.map_err(failed)?;
         let busybox = busybox::ensure(&mut report).await;
         drop(printer);
 

@@ -10,24 +10,27 @@ use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Format;
-use super::output::told;
-use super::terminal::{Door, To, columns_of_stderr};
-use crate::buildkit::install::{self, Found, InstallError, Machine, Options, Place, Progress, Tool, Version};
+use super::output::{self, told};
+use super::terminal::{Door, To, columns_of_stderr, is_interactive};
+use crate::buildkit::install::{self, Ask, Found, InstallError, Machine, Options, Place, Progress, Tool, Version};
 use crate::store::home::Home;
 
 /// Find buildctl, buildkitd and an OCI runtime, and install what is missing.
 ///
-/// BuildKit comes from the project's release, checked against the digest that the releases API states
-/// (SLIPWAY_RELEASES_URL names a mirror of that API); where it cannot be reached and Go is installed, it is compiled
-/// from the Go module. HTTPS_PROXY, HTTP_PROXY and NO_PROXY are honoured.
+/// BuildKit comes from the project's release, checked against the digest in slipway's source (SLIPWAY_RELEASES_URL names
+/// a mirror of the releases API). Where slipway has no digest of it, setup says so and asks; without a terminal it needs
+/// --trust-tls, or compiles the Go module, whose checksums are all in slipway's source. HTTPS_PROXY, HTTP_PROXY and NO_PROXY are honoured.
 #[derive(Debug, Clone, Args)]
 pub struct Setup {
     /// Only report what is there; exit 1 when something is missing
     #[arg(long, conflicts_with = "from")]
     pub check: bool,
-    /// Install this official release archive (buildkit-vX.linux-ARCH.tar.gz), a file or an http(s) URL
+    /// Install this official release archive (buildkit-vX.linux-ARCH.tar.gz), a file or an https URL
     #[arg(long, value_name = "FILE|URL")]
     pub from: Option<String>,
+    /// Take a downloaded archive although slipway has no digest of it: only TLS vouches for what is then run
+    #[arg(long, conflicts_with = "check")]
+    pub trust_tls: bool,
 }
 
 /// Why `slipway setup` failed.
@@ -57,7 +60,7 @@ impl Setup {
             found.probe().await;
             found
         } else {
-            let options = Options { from: self.from, ..Options::from_env() };
+            let options = Options { from: self.from, trust_tls: self.trust_tls, ask: asker(), ..Options::from_env() };
             let mut printer = Printer::stderr();
             let mut report = |event: Progress| printer.show(&event);
             let machine = Machine::this();
@@ -77,6 +80,18 @@ impl Setup {
         printed.and_then(|()| out.flush()).map_err(|why| SetupError::Io { doing: "print the report", why })?;
         Ok(if found.missing().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// Who may be asked, where a person sees the question and can answer.
+pub(super) fn asker() -> Option<Ask> {
+    is_interactive(To::Stderr).then_some(ask as Ask)
+}
+
+/// Asks on the terminal; anything but yes is no.
+fn ask(question: &str) -> bool {
+    let mut line = String::new();
+    let asked = output::ask(question).is_ok() && io::stdin().read_line(&mut line).is_ok();
+    asked && matches!(line.trim(), "y" | "Y" | "yes")
 }
 
 /// The signals that end a setup.
@@ -191,6 +206,9 @@ fn as_text(found: &Found) -> String {
         text += format!("{name:<12} {version:<12} {} {place}", tool.path.display()).trim_end();
         text.push('\n');
     }
+    for problem in &found.sandbox_problems {
+        text += &format!("{}\n", told(&format!("RUN steps will be in the host's network: {}", problem.what)));
+    }
     let missing = found.missing();
     if missing.is_empty() {
         text += &format!("{}\n", told("everything that a managed builder needs is there"));
@@ -210,6 +228,8 @@ struct Report<'a> {
     rootless: bool,
     tools: Vec<ToolReport<'a>>,
     missing: Vec<MissingReport<'a>>,
+    /// RUN steps get a network of their own.
+    sandbox: bool,
 }
 
 #[derive(Serialize)]
@@ -232,6 +252,7 @@ fn as_json(found: &Found) -> serde_json::Result<String> {
     let report = Report {
         ready: missing.is_empty(),
         rootless: found.is_rootless(),
+        sandbox: found.sandbox_problems.is_empty(),
         tools: found
             .all()
             .into_iter()

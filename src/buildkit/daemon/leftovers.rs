@@ -17,10 +17,10 @@ use rustix::process::Signal;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
-use super::start::{path_with_sbin, set_runtime_dir};
+use super::start::set_runtime_dir;
 use super::{DaemonError, KILL_LIMIT, Record};
 use crate::buildkit::rootless;
-use crate::store::environment::{ListedEnvironment as _, Receiver};
+use crate::store::environment::{ListedEnvironment as _, Receiver, path_with_sbin};
 use crate::store::process::ProcessId;
 
 mod find;

@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::{Daemon, DaemonError, READY_LIMIT, Record, Spec};
 use crate::buildkit::rootless;
 use crate::store::atomic;
-use crate::store::environment::{ListedEnvironment as _, Receiver};
+use crate::store::environment::{ListedEnvironment as _, Receiver, path_with_sbin};
 use crate::store::process::ProcessId;
 
 /// A log longer than this is set aside when the daemon starts, so at most twice as much is kept.
@@ -111,18 +111,6 @@ pub(super) fn set_runtime_dir(command: &mut Command, rootlesskit: Option<&Path>,
         Some(_) => command.env("XDG_RUNTIME_DIR", rootless::runtime_dir(sockets)),
         None => command.env_remove("XDG_RUNTIME_DIR"),
     };
-}
-
-/// Debian keeps runc, and everyone keeps mount helpers and iptables, where users' `PATH` may not lead.
-pub(super) fn path_with_sbin(path: Option<&str>) -> String {
-    let mut dirs: Vec<&str> =
-        path.unwrap_or("/usr/local/bin:/usr/bin:/bin").split(':').filter(|d| !d.is_empty()).collect();
-    for dir in ["/usr/sbin", "/sbin"] {
-        if !dirs.contains(&dir) {
-            dirs.push(dir);
-        }
-    }
-    dirs.join(":")
 }
 
 /// Why a daemon is not ready.
@@ -236,12 +224,6 @@ fn last_lines(text: &str, count: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_path_gains_the_sbin_directories_once() {
-        assert_eq!(path_with_sbin(Some("/usr/bin:/usr/sbin")), "/usr/bin:/usr/sbin:/sbin");
-        assert_eq!(path_with_sbin(None), "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
-    }
 
     #[test]
     fn the_tail_of_a_log_is_its_last_lines_since_the_start() {

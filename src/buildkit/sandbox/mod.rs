@@ -8,11 +8,16 @@ use std::fmt;
 use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::process::Command;
+use tokio::time::timeout;
 
-use super::rootless::Problem;
+use super::rootless::{self, Problem};
 use crate::store::atomic::{self, WriteError};
+use crate::store::environment::{ListedEnvironment as _, Receiver, path_with_sbin};
 
 mod dns;
 
@@ -114,6 +119,9 @@ impl fmt::Display for HostNetwork {
     }
 }
 
+/// Setting it up takes 0.1 s.
+const TRIAL_LIMIT: Duration = Duration::from_secs(10);
+
 /// The mode of a program that only its owner runs.
 const PROGRAM: u32 = 0o700;
 
@@ -122,6 +130,35 @@ const PROGRAM: u32 = 0o700;
 pub fn problems(which: impl Fn(&str) -> Option<PathBuf>) -> Vec<Problem> {
     let tun = OpenOptions::new().read(true).write(true).open(TUN);
     judge(|program| which(program).is_some(), tun)
+}
+
+/// Sets a sandbox network up and takes it down again: what cannot be looked up (AppArmor, seccomp, a kernel without policy
+/// routing) shows here.
+///
+/// # Errors
+/// What kept it from working.
+pub async fn attempt(rootlesskit: Option<&Path>) -> Result<(), Problem> {
+    let cannot = |why: String| Problem {
+        what: format!("The sandbox network of RUN steps cannot be set up, so managed builders do not start: {why}"),
+        mend: "set network = \"host\" under [buildkit] in config.toml to build in the host's network".into(),
+    };
+    let dir = tempfile::tempdir().map_err(|error| cannot(error.to_string()))?;
+    let sandbox = Sandbox::of(dir.path());
+    sandbox.write().map_err(|error| cannot(error.to_string()))?;
+    let sockets = dir.path().join("s");
+    let own_processes = rootless::proc_can_be_mounted();
+    let kit = rootlesskit.map(|kit| rootless::command_line(kit, &sockets, own_processes, true));
+    let line: Vec<String> = kit.into_iter().flatten().chain(sandbox.command_line()).chain(["true".into()]).collect();
+    let mut command = Command::new(&line[0]);
+    command.args(&line[1..]).listed_environment(Receiver::Buildkitd).env("XDG_RUNTIME_DIR", &sockets);
+    command.env("PATH", path_with_sbin(std::env::var("PATH").ok().as_deref()));
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
+    match timeout(TRIAL_LIMIT, output).await {
+        Ok(Ok(output)) if output.status.success() => Ok(()),
+        Ok(Ok(output)) => Err(cannot(String::from_utf8_lossy(&output.stderr).trim_end().to_owned())),
+        Ok(Err(error)) => Err(cannot(format!("{} does not start ({error}).", line[0]))),
+        Err(_) => Err(cannot(format!("it was not there within {} s.", TRIAL_LIMIT.as_secs()))),
+    }
 }
 
 fn judge(has: impl Fn(&str) -> bool, tun: io::Result<impl Sized>) -> Vec<Problem> {
