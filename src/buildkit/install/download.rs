@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::InstallError;
 use super::progress::{Progress, Report};
+use crate::bounded::{self, BodyError};
 use crate::tls;
 
 /// A host that cannot be reached must not keep the next way waiting.
@@ -17,6 +18,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A transfer that stands still for this long has been cut.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes of a release archive; BuildKit's have some 90 MB.
+const LARGEST_ARCHIVE: u64 = 1 << 30;
+/// The longest time for one archive: 90 MB at 50 KB/s.
+const ARCHIVE_TIME: Duration = Duration::from_secs(30 * 60);
+/// Bytes of an answer of the releases API; GitHub's have some 100 KB.
+const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
+/// The longest time for one answer.
+const ANSWER_TIME: Duration = Duration::from_secs(60);
 
 /// Bytes between two events of a download.
 const PROGRESS_STEP: u64 = 256 * 1024;
@@ -55,8 +65,35 @@ fn hint(status: StatusCode) -> &'static str {
     }
 }
 
+/// The body of an answer that is no archive.
+pub(super) async fn answer(mut response: Response) -> Result<Vec<u8>, InstallError> {
+    let url = response.url().to_string();
+    let cut = |why: String| InstallError::Cut { url: url.clone(), got: 0, expected: None, why };
+    match tokio::time::timeout(ANSWER_TIME, bounded::body(&mut response, LARGEST_ANSWER)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(BodyError::Cut(error))) => Err(cut(causes(&error))),
+        Ok(Err(error)) => Err(InstallError::BadAnswer { why: error.to_string(), url }),
+        Err(_) => Err(cut(format!("it had not ended after {} s", ANSWER_TIME.as_secs()))),
+    }
+}
+
 /// Fetches `url` into the new file `to`, shown as `name`, and returns its SHA-256 digest in hexadecimal.
 pub(super) async fn fetch(
+    client: &Client,
+    url: &str,
+    name: &str,
+    to: &Path,
+    progress: Report<'_>,
+) -> Result<String, InstallError> {
+    let transfer = transfer(client, url, name, to, progress);
+    tokio::time::timeout(ARCHIVE_TIME, transfer).await.unwrap_or_else(|_| {
+        let got = std::fs::metadata(to).map_or(0, |file| file.len());
+        let why = format!("it had not ended after {} minutes", ARCHIVE_TIME.as_secs() / 60);
+        Err(InstallError::Cut { url: url.to_owned(), got, expected: None, why })
+    })
+}
+
+async fn transfer(
     client: &Client,
     url: &str,
     name: &str,
@@ -77,6 +114,10 @@ pub(super) async fn fetch(
                 return Err(InstallError::Cut { url: url.to_owned(), got: done, expected: total, why: causes(&e) });
             }
         };
+        if done + chunk.len() as u64 > LARGEST_ARCHIVE {
+            let why = format!("it has more than {LARGEST_ARCHIVE} bytes");
+            return Err(InstallError::Cut { url: url.to_owned(), got: done, expected: total, why });
+        }
         file.write_all(&chunk).map_err(|e| InstallError::file("writing", to, e))?;
         hash.update(&chunk);
         done += chunk.len() as u64;
@@ -95,7 +136,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// An error's causes without its own words, which repeat the address.
-pub(super) fn causes(error: &reqwest::Error) -> String {
+fn causes(error: &reqwest::Error) -> String {
     let mut causes = Vec::new();
     let mut next = std::error::Error::source(error);
     while let Some(cause) = next {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::progress::{Progress, Report};
 use super::workspace::Workspace;
 use super::{BUILDKIT_VERSION, InstallError, archive, download};
+use crate::bounded;
 use crate::store::home::Home;
 
 /// The part of GitHub's answer that matters.
@@ -60,12 +61,7 @@ pub(super) async fn install(
     let response = download::get(&client, &api).await?;
     // Relative addresses are meant from where the answer came.
     let from = response.url().clone();
-    let answer = response.text().await.map_err(|e| InstallError::Cut {
-        url: api.clone(),
-        got: 0,
-        expected: None,
-        why: download::causes(&e),
-    })?;
+    let answer = download::answer(response).await?;
     let name = archive_name();
     let wanted = choose(&answer, &from, &name)?;
 
@@ -79,9 +75,9 @@ pub(super) async fn install(
 }
 
 /// The archive `name` in an answer of the releases API.
-fn choose(answer: &str, from: &Url, name: &str) -> Result<Wanted, InstallError> {
+fn choose(answer: &[u8], from: &Url, name: &str) -> Result<Wanted, InstallError> {
     let bad = |why: String| InstallError::BadAnswer { url: from.to_string(), why };
-    let release: Release = serde_json::from_str(answer).map_err(|e| bad(e.to_string()))?;
+    let release: Release = bounded::json(answer).map_err(|e| bad(e.to_string()))?;
     let asset = release
         .assets
         .into_iter()
@@ -107,7 +103,11 @@ mod tests {
 
     fn choose_from(asset: &str) -> Result<Wanted, InstallError> {
         let from = Url::parse("https://mirror.example/buildkit/tags/v0.34.2").unwrap();
-        choose(&format!(r#"{{"assets": [{{"name": "other", "browser_download_url": "x"}}, {asset}]}}"#), &from, NAME)
+        choose(
+            format!(r#"{{"assets": [{{"name": "other", "browser_download_url": "x"}}, {asset}]}}"#).as_bytes(),
+            &from,
+            NAME,
+        )
     }
 
     #[test]
@@ -140,7 +140,7 @@ mod tests {
     fn an_answer_without_the_archive_or_without_sense_says_which() {
         let error = choose_from(r#"{"name": "x", "browser_download_url": "y"}"#).unwrap_err();
         assert!(matches!(error, InstallError::NoAsset { .. }), "{error}");
-        let error = choose("<html>", &Url::parse("http://h/").unwrap(), NAME).unwrap_err();
+        let error = choose(b"<html>", &Url::parse("http://h/").unwrap(), NAME).unwrap_err();
         assert!(matches!(error, InstallError::BadAnswer { .. }), "{error}");
     }
 
