@@ -23,7 +23,7 @@ use crate::registry::{Target, check_host_name};
 use crate::store::secret_uses::uses_of;
 use crate::store::secrets::{Secret, Secrets};
 use crate::store::settings::{Settings, second_managed};
-use crate::store::{Home, atomic, edit};
+use crate::store::{Home, atomic, edit, environment};
 
 fn failed(error: impl ToString) -> Error {
     Error::new(ErrorKind::Failed, error.to_string())
@@ -310,6 +310,7 @@ async fn read_again(pool: &Arc<Pool>) -> bool {
     })
     .await;
     let Ok(Some(settings)) = loaded else { return false };
+    environment::pass_on(&settings.config.pool.environment);
     for problem in settings.problems.values() {
         tracing::warn!("{problem}; what was in force stays");
     }

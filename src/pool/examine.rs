@@ -27,6 +27,7 @@ use crate::domain::outline::Outline;
 use crate::domain::push::Ref;
 use crate::domain::rule::Rule;
 use crate::protocol::{Error, ErrorKind};
+use crate::store::environment::{ListedEnvironment as _, Receiver};
 use crate::store::settings::Settings;
 use crate::store::{Home, atomic};
 
@@ -63,11 +64,9 @@ pub(super) async fn examine(
         let arguments = subrequest::arguments(question, &rule, &context, dockerfile.as_deref(), &address, tls.as_ref())
             .map_err(failed)?;
         let mut command = Command::new(&buildctl.buildctl);
-        command.args(arguments).env("DOCKER_CONFIG", &docker_config).stdin(Stdio::null()).kill_on_drop(true);
-        match &secret {
-            Some(secret) => command.env(GIT_SECRET_VARIABLE, secret),
-            None => command.env_remove(GIT_SECRET_VARIABLE),
-        };
+        command.args(arguments).listed_environment(Receiver::Buildctl).env("DOCKER_CONFIG", &docker_config);
+        command.envs(secret.iter().map(|secret| (GIT_SECRET_VARIABLE, secret)));
+        command.stdin(Stdio::null()).kill_on_drop(true);
         let output = match tokio::time::timeout(LIMIT, command.output()).await {
             Ok(output) => output.map_err(|error| failed(format!("cannot run buildctl: {error}")))?,
             Err(_) => {

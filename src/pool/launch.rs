@@ -30,6 +30,7 @@ use crate::domain::tag::CACHE_PREFIX;
 use crate::domain::tree_path::TreePath;
 use crate::source::{Transport, checkout, origin};
 use crate::store::builds;
+use crate::store::environment::{ListedEnvironment as _, Receiver};
 use crate::store::process::{self, ProcessId};
 use crate::store::settings::Settings;
 
@@ -267,6 +268,7 @@ fn spawn(directory: &Path, docker_config: &Path, handover: &Handover) -> std::io
         .stdout(Stdio::null())
         .stderr(errors)
         .current_dir("/")
+        .listed_environment(Receiver::Slipway)
         .env("DOCKER_CONFIG", docker_config);
     client::in_own_session(&mut command);
     let mut child = command.spawn()?;

@@ -19,6 +19,7 @@ use super::error::{Kind, RegistryError, chain};
 use super::image::{self, Descriptor, Document, ImageConfig, ImageInfo};
 use super::reference::{self, ImageName};
 use super::token;
+use crate::tls;
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -97,16 +98,19 @@ impl Client {
             kind: Kind::Unusable(why),
         };
         let host = name.host().ok_or_else(|| unusable("the registry \"local\" is a directory".to_owned()))?;
-        let certificates = certificates(settings).map_err(unusable)?;
-        let mut http = reqwest::Client::builder().connect_timeout(CONNECT).timeout(REQUEST);
-        for certificate in &certificates {
-            let certificate = reqwest::Certificate::from_pem(certificate).map_err(|error| unusable(chain(&error)))?;
-            http = http.add_root_certificate(certificate);
-        }
-        let pem = |data| Certificate { encoding: CertificateEncoding::Pem, data };
+        let certificates = match &settings.ca_file {
+            Some(file) => tls::certificates(file)
+                .map_err(|error| unusable(format!("{error}; fix `ca` in the registry's settings")))?,
+            None => Vec::new(),
+        };
+        let http = tls::http_client(&certificates).connect_timeout(CONNECT).timeout(REQUEST);
+        let der = |certificate: tls::Certificate| Certificate {
+            encoding: CertificateEncoding::Der,
+            data: certificate.to_vec(),
+        };
         let oci = Oci::try_from(ClientConfig {
             protocol: if settings.plain_http { ClientProtocol::Http } else { ClientProtocol::Https },
-            extra_root_certificates: certificates.into_iter().map(pem).collect(),
+            extra_root_certificates: certificates.into_iter().map(der).collect(),
             connect_timeout: Some(CONNECT),
             read_timeout: Some(REQUEST),
             user_agent: concat!("slipway/", env!("CARGO_PKG_VERSION")),
@@ -333,19 +337,4 @@ fn found<T>(asked: Result<T, RegistryError>) -> Result<Option<T>, RegistryError>
         Err(RegistryError { kind: Kind::NotFound, .. }) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// The certificates in the CA file, one PEM text each; the error says what is wrong with the file.
-fn certificates(settings: &Settings) -> Result<Vec<Vec<u8>>, String> {
-    let Some(path) = &settings.ca_file else { return Ok(Vec::new()) };
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        format!("the CA file {} cannot be read: {error}; mend the registry's settings", path.display())
-    })?;
-    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-    let certificates: Vec<Vec<u8>> =
-        text.split(BEGIN).skip(1).map(|rest| format!("{BEGIN}{rest}").into_bytes()).collect();
-    if certificates.is_empty() {
-        return Err(format!("the CA file {} holds no certificate in PEM; name one that does", path.display()));
-    }
-    Ok(certificates)
 }

@@ -3,6 +3,7 @@
 pub mod atomic;
 pub mod builds;
 pub mod edit;
+pub mod environment;
 pub mod home;
 mod layout;
 mod merge;

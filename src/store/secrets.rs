@@ -15,6 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::io::AsyncReadExt;
 
 use super::atomic::{self, WriteError};
+use super::environment::{ListedEnvironment as _, Receiver};
 use super::shell::Group;
 pub use crate::domain::secret_ref::SecretRef;
 use crate::domain::secret_ref::is_file_name;
@@ -232,6 +233,7 @@ async fn from_command(command: &str, timeout: Duration) -> Result<Secret, Secret
     let mut child = tokio::process::Command::new("sh")
         .arg("-c")
         .arg(command)
+        .listed_environment(Receiver::Command)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -13,11 +13,12 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use super::commits::{self, Commit, Wanted};
-use super::error::{Kind, SourceError};
-use super::refs::{self, Refs};
-use super::remote::{Access, Credentials};
-use super::url::SourceUrl;
+use super::super::commits::{self, Commit, Wanted};
+use super::super::error::{Kind, SourceError};
+use super::super::refs::{self, Refs};
+use super::super::remote::{Access, Credentials};
+use super::super::url::SourceUrl;
+use crate::store::environment::{ListedEnvironment as _, Receiver};
 use crate::store::secrets::Secret;
 
 /// The subcommand that answers.
@@ -135,6 +136,7 @@ impl Git {
         let mut child = Command::new(&self.program)
             .arg0("slipway")
             .arg(SUBCOMMAND)
+            .listed_environment(Receiver::Git)
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
