@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::buildkit::{config, daemon};
 use crate::domain::build::{Build, BuildId, Image};
 use crate::domain::builder::BuilderTls;
+use crate::domain::config::ByteSize;
 use crate::domain::failure::Failure;
 use crate::domain::grant_keys::NetworkMode;
 use crate::domain::platform::Platform;
@@ -40,6 +41,9 @@ pub struct Job {
     pub destination: Destination,
     /// How long the build may run, in seconds.
     pub timeout_seconds: u64,
+    /// How much its log may hold; 0: as much as it likes.
+    #[serde(default)]
+    pub log_limit: ByteSize,
     /// Where sockets of the runner's own daemons go: a directory with a short path.
     pub sockets: PathBuf,
     /// The managed daemon that is in use while the build runs; none where no leg uses it.

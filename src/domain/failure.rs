@@ -37,6 +37,8 @@ pub enum FailureKind {
     Daemon,
     /// The build took longer than it may.
     Timeout,
+    /// The build printed more than `pool.log_limit`.
+    LogLimit,
     /// Somebody stopped the build.
     Cancelled,
     /// None of the above.
@@ -64,6 +66,7 @@ impl std::fmt::Display for FailureKind {
             FailureKind::Disk => "the disk is full",
             FailureKind::Daemon => "the builder failed",
             FailureKind::Timeout => "it took too long",
+            FailureKind::LogLimit => "its output is too long",
             FailureKind::Cancelled => "it was stopped",
             FailureKind::Unknown => "it failed",
         })

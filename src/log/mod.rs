@@ -5,6 +5,7 @@
 
 pub mod file;
 pub mod follow;
+pub mod mask;
 pub mod reader;
 pub mod sanitize;
 pub mod scan;

@@ -106,6 +106,7 @@ pub(super) async fn launch(
         context,
         destination: destination(pool, &settings, &build),
         timeout_seconds: build.settings.timeout.unwrap_or(settings.config.pool.timeout).0.as_secs(),
+        log_limit: settings.config.pool.log_limit,
         sockets: home.runtime_dir(),
         managed: uses_managed.then(|| Managed { directory: home.buildkit_dir(), pool_lock: home.pool_lock() }),
         legs,

@@ -86,6 +86,8 @@ pub struct PoolConfig {
     pub pause_after: u32,
     /// Builds wait while less than this is free where they are kept.
     pub min_free: ByteSize,
+    /// A build that prints more than this fails; 0: it may print as much as it likes.
+    pub log_limit: ByteSize,
     /// Environment variables that git, buildctl and the operator's commands get beyond the usual ones: names, or beginnings of
     /// names as in `AWS_*`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -119,6 +121,7 @@ impl Default for PoolConfig {
             pause_after: 10,
             min_free: ByteSize(512 * 1024 * 1024),
             environment: Vec::new(),
+            log_limit: ByteSize(1024 * 1024 * 1024),
         }
     }
 }
@@ -220,7 +223,7 @@ impl RegistrySettings {
 }
 
 /// A number of bytes as people write it: `512MB`, `20GB`; 1 KB is 1,024 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 
 const UNITS: [(&str, u64); 4] = [("TB", 1 << 40), ("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10)];
