@@ -161,6 +161,9 @@ impl Config {
         worker["containerd"] = table([("enabled", value(false))]);
         text["worker"] = Item::Table(worker);
 
+        // A daemon's own history would keep what builds printed, their secrets unmasked.
+        text["history"] = table([("maxEntries", value(0))]);
+
         let allowed = if self.frontends.is_empty() { vec![NO_FRONTEND.to_owned()] } else { self.frontends.clone() };
         let mut frontend = Table::new();
         frontend.set_implicit(true);
@@ -252,6 +255,9 @@ gc = true
 
 [worker.containerd]
 enabled = false
+
+[history]
+maxEntries = 0
 
 [frontend."gateway.v0"]
 allowedRepositories = ["docker.io/docker/dockerfile"]
