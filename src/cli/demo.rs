@@ -64,7 +64,7 @@ impl Demo {
         if !settings.repositories.contains_key(&path) {
             let value = Repository {
                 summary: "The sample of slipway demo".into(),
-                source: Some(Source { platform: None, url: directory.display().to_string() }),
+                source: Some(Source { url: directory.display().to_string(), ..Source::default() }),
                 rules: vec![Rule::starter(BRANCH)],
                 ..Repository::default()
             };

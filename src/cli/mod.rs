@@ -106,6 +106,14 @@ enum Command {
     /// Make the tree of a commit for whoever started it
     #[command(hide = true, name = crate::source::tree::SUBCOMMAND)]
     Tree,
+    /// Answer git's question for a platform's token
+    #[command(hide = true, name = crate::source::git::credential::SUBCOMMAND)]
+    GitCredential {
+        /// The number of the descriptor with the token
+        number: u32,
+        /// What git asks: get, store or erase
+        verb: String,
+    },
     /// Own the buildctl of one build; the pool starts it
     #[command(hide = true)]
     Runner {
@@ -149,9 +157,12 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             return crate::source::git::serve().map(|()| ExitCode::SUCCESS).map_err(CliError::io("speak git"));
         }
         Some(Command::Tree) => {
-            return crate::source::tree::serve()
-                .map(|()| ExitCode::SUCCESS)
-                .map_err(CliError::io("make the tree of a commit"));
+            let made = crate::source::tree::serve();
+            return made.map(|()| ExitCode::SUCCESS).map_err(CliError::io("make the tree of a commit"));
+        }
+        Some(Command::GitCredential { number, verb }) => {
+            let answered = crate::source::git::credential::serve(*number, verb);
+            return answered.map(|()| ExitCode::SUCCESS).map_err(CliError::io("answer git"));
         }
         Some(Command::Completions { shell }) => {
             let mut text = Vec::new();
@@ -194,9 +205,12 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Tag(verb) => verb.run(&home, format).await,
             Command::Pool(verb) => return verb.run(home, format).await,
             Command::Apply(apply) => apply.run(&home, format).await,
-            Command::Completions { .. } | Command::Man | Command::Git | Command::Tree | Command::Runner { .. } => {
-                Ok(())
-            }
+            Command::Completions { .. }
+            | Command::Man
+            | Command::Git
+            | Command::Tree
+            | Command::GitCredential { .. }
+            | Command::Runner { .. } => Ok(()),
         };
         done.map(|()| ExitCode::SUCCESS)
     })

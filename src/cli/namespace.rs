@@ -98,7 +98,7 @@ impl Options {
         set(&mut namespace.accelerate, accelerate);
         set(&mut namespace.summary, summary);
         if let Some(url) = source {
-            namespace.source = Some(Source { platform, url });
+            namespace.source = Some(Source { platform, url, ..Source::default() });
         }
     }
 }

@@ -67,6 +67,9 @@ pub struct Rule {
     /// Build arguments.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub args: BTreeMap<String, String>,
+    /// Whether the context has a `.git` that `git describe` works in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep_git: bool,
     /// One to three.
     pub versions: Vec<Version>,
 }
@@ -182,6 +185,7 @@ impl Rule {
             target: None,
             platforms: Vec::new(),
             args: BTreeMap::new(),
+            keep_git: false,
             versions: vec![Version::named("latest")],
         }
     }

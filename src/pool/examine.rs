@@ -2,14 +2,14 @@
 
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::process::Command;
+use tokio::sync::watch;
 
 use super::enqueue::failed;
-use super::launch::{self, ContextWish};
+use super::launch::{self, ContextWish, Prepared};
 use super::schedule::Readiness;
 use super::state::Pool;
 use crate::access::{registries, sources};
@@ -40,9 +40,10 @@ pub(super) async fn examine(
     let (address, tls) = builder(pool)?;
     let commit = sources::resolve(&pool.home, &settings, &source, reference).await?;
     let directory = TempDir::with_prefix("slipway-examine-").map_err(failed)?;
-    let wish = ContextWish { source: &source, rule: &rule, commit: &commit, checkout: directory.path().join("tree") };
-    let abort = Arc::new(AtomicBool::new(false));
-    let (context, secret) =
+    let wish = ContextWish { path, source: &source, rule: &rule, reference, commit: &commit };
+    let abort = watch::Sender::new(false);
+    // The slot is held until the last question is answered.
+    let Prepared { context, secret, slot: _slot } =
         launch::context(pool, &settings, wish, &abort).await.map_err(|failure| failed(failure.message))?;
     // Frontends named by `# syntax=` are pulled with the registries' credentials.
     let docker_config = directory.path().join("docker");

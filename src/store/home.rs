@@ -170,9 +170,29 @@ impl Home {
         self.state.join("cache").join(namespace).join(repository).join(rule)
     }
 
-    /// The commits of a source on another machine that were looked at: a bare repository.
+    /// The link to the ssh agent of the client that connected last.
+    pub fn agent_link(&self) -> PathBuf {
+        self.state.join("agent.sock")
+    }
+
+    /// The bare clone of a source on another machine.
     pub fn git_dir(&self, path: &RepositoryPath) -> PathBuf {
         self.state.join("git").join(&path.namespace).join(&path.repository)
+    }
+
+    /// The bare clones of a repository's submodules, one directory each. No repository's name begins with a dot.
+    pub fn modules_dir(&self, path: &RepositoryPath) -> PathBuf {
+        self.state.join("git").join(&path.namespace).join(format!(".{}.modules", path.repository))
+    }
+
+    /// The files of Git LFS of a repository's source and submodules.
+    pub fn lfs_dir(&self, path: &RepositoryPath) -> PathBuf {
+        self.state.join("git").join(&path.namespace).join(format!(".{}.lfs", path.repository))
+    }
+
+    /// The checked out trees of a repository: a numbered directory for each build of it that runs at the same time.
+    pub fn trees_dir(&self, path: &RepositoryPath) -> PathBuf {
+        self.state.join("trees").join(&path.namespace).join(&path.repository)
     }
 
     /// The managed BuildKit: binaries, its state.

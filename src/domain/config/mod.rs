@@ -1,5 +1,6 @@
 //! Preferences: `config.toml`, and the settings of a registry: `registries/<host>.toml`.
 
+mod git;
 mod notify;
 mod ui;
 
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use git::GitConfig;
 pub use notify::NotifyConfig;
 pub use ui::{GlyphSet, Language, Notify, UiConfig};
 
@@ -22,6 +24,8 @@ use super::secret_ref::SecretRef;
 pub struct Config {
     /// The background pool.
     pub pool: PoolConfig,
+    /// The clones of sources.
+    pub git: GitConfig,
     /// The managed BuildKit.
     pub buildkit: BuildkitConfig,
     /// Where platforms tell of pushes.

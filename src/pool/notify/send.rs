@@ -134,7 +134,7 @@ pub(super) async fn send(pool: &Pool, message: &Message) -> Result<(), SendError
             if !settings.platforms.get(to).is_some_and(SourcePlatform::takes_statuses) {
                 return Err(SendError::NotConfigured);
             }
-            let source = Source { platform: Some(to.clone()), url: source.clone() };
+            let source = Source { platform: Some(to.clone()), url: source.clone(), ..Source::default() };
             platforms::set_status(&pool.home, &settings, &source, commit, status).await.map_err(SendError::Platform)
         }
     }

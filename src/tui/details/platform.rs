@@ -20,6 +20,7 @@ pub(super) fn lines(app: &App, look: &Look) -> Vec<Line<'static>> {
     fields.add("name", name);
     fields.add("kind", platform.kind.word());
     fields.add("url", text(&platform.url));
+    fields.add("hosts", platform.hosts.join(", "));
     fields.add("organization", text(&platform.organization));
     fields.add("username", text(&platform.username));
     fields.add("token", from(platform.token.as_ref(), look));
