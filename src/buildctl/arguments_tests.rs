@@ -32,6 +32,7 @@ fn job() -> Job {
             daemon: super::super::job::LegDaemon::At { address: "unix:///s/b.sock".into(), tls: None },
             platforms: Vec::new(),
             cache: Cache::Layout { directory: "/s/cache/acme/api/main".into() },
+            host_network: None,
         }],
     }
 }

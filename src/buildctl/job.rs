@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::buildkit::sandbox::HostNetwork;
 use crate::buildkit::{config, daemon};
 use crate::domain::build::{Build, BuildId, Image};
 use crate::domain::builder::BuilderTls;
@@ -162,6 +163,9 @@ pub struct Leg {
     pub platforms: Vec<Platform>,
     /// Where its cache goes and comes from: each leg's own, for one export would replace the other's.
     pub cache: Cache,
+    /// Why RUN steps are in the host's network; absent: they are in a sandbox, or the builder is not slipway's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_network: Option<HostNetwork>,
 }
 
 /// How a leg's daemon is reached.

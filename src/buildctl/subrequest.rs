@@ -94,7 +94,7 @@ fn build_args(printed: &str) -> Vec<BuildArg> {
         return Vec::new();
     };
     let cell = |line: &str, from: usize, to: usize| {
-        line.chars().skip(from).take(to - from).collect::<String>().trim().to_owned()
+        line.chars().skip(from).take(to.saturating_sub(from)).collect::<String>().trim().to_owned()
     };
     lines
         .take_while(|line| !line.trim().is_empty())

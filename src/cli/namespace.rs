@@ -116,7 +116,7 @@ impl Options {
         set(&mut namespace.accelerate, self.accelerate);
         set(&mut namespace.summary, self.summary);
         if let Some(url) = self.source {
-            namespace.source = Some(Source { platform: self.platform, url });
+            namespace.source = Some(Source { platform: self.platform, url, ..Source::default() });
         }
         rule_options::add_secrets(&mut namespace.secrets, self.secrets);
         rule_options::set_list(&mut namespace.ssh, self.ssh);

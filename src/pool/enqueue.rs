@@ -276,6 +276,7 @@ async fn build_ref(pool: &Arc<Pool>, wish: Wish<'_>) -> Result<Reply, Error> {
         registry: namespace.registry.clone(),
         source: source.url,
         platform: source.platform,
+        fetch: source.fetch,
         immutable: repository.immutable,
         accelerate: repository.accelerate,
         settings: repository.build.clone(),

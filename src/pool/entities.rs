@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::builders;
 use super::enqueue::blocking;
 use super::state::Pool;
-use crate::access::{registries, tokens};
+use crate::access::{registries, sources, tokens};
 use crate::domain::builder::BuilderKind;
 use crate::domain::name::{self, NameKind, RepositoryPath};
 use crate::domain::namespace::Namespace;
@@ -20,6 +20,7 @@ use crate::domain::secret_ref::SecretRef;
 use crate::domain::{grant_keys, grants};
 use crate::protocol::{Entity, EntityName, Error, ErrorKind, SaveMode};
 use crate::registry::{Target, check_host_name};
+use crate::source::git::ssh::{Key, expanded};
 use crate::store::secret_uses::uses_of;
 use crate::store::secrets::{Secret, Secrets};
 use crate::store::settings::{Settings, second_managed};
@@ -48,6 +49,11 @@ pub(super) async fn save(pool: &Arc<Pool>, entity: Entity, mode: SaveMode) -> Re
         Entity::Namespace { name, value } => {
             Namespace::check_name(&name).map_err(wrong)?;
             usage(&value.problems())?;
+            // The repositories that come of it have names that no host has.
+            let of_one = value.new_repository("x").source;
+            if let Some(source) = of_one {
+                sources::checked(&pool.state().settings.clone(), &source)?;
+            }
             write(move || edit::save(&home.namespace_file(&name), &value)).await?;
         }
         Entity::Repository { path, value } => write_repository(pool, &path, value).await?,
@@ -89,6 +95,9 @@ pub(super) async fn save(pool: &Arc<Pool>, entity: Entity, mode: SaveMode) -> Re
                 value.webhook_secret = Some(SecretRef::File(hook_file.clone()));
             }
             usage(&value.problems())?;
+            if let Some(key) = &value.ssh_key {
+                Key::read(&expanded(key)).map_err(wrong)?;
+            }
             for (file, secret) in [(token_file, token), (hook_file, webhook_secret)] {
                 let (secrets, Some(secret)) = (Secrets::at(home.secrets_dir()), secret) else { continue };
                 blocking(move || secrets.put(&file, &Secret::new(secret)).map_err(failed)).await?;
@@ -148,7 +157,7 @@ pub(super) async fn save_repository(
     Ok(())
 }
 
-async fn write_repository(pool: &Pool, path: &RepositoryPath, value: Repository) -> Result<(), Error> {
+async fn write_repository(pool: &Pool, path: &RepositoryPath, mut value: Repository) -> Result<(), Error> {
     if !pool.state().settings.namespaces.contains_key(&path.namespace) {
         return Err(Error::new(
             ErrorKind::NotFound,
@@ -160,6 +169,10 @@ async fn write_repository(pool: &Pool, path: &RepositoryPath, value: Repository)
     }
     usage(&value.problems())?;
     check_grants(pool, &path.namespace, &value.rules)?;
+    let settings = pool.state().settings.clone();
+    if let Some(source) = &mut value.source {
+        source.url = sources::checked(&settings, source)?;
+    }
     let file = pool.home.repository_file(&path.namespace, &path.repository);
     write(move || edit::save(&file, &value)).await
 }

@@ -74,7 +74,11 @@ pub(super) async fn launch(
                 }
             };
             let cache = cache(pool, &settings, &build, platforms.first().filter(|_| several));
-            Ok(Leg { builder: name, daemon, platforms, cache })
+            let host_network = match config.kind {
+                BuilderKind::Managed | BuilderKind::Fresh => managed::host_network(&settings),
+                BuilderKind::Existing | BuilderKind::Provisioned => None,
+            };
+            Ok(Leg { builder: name, daemon, platforms, cache, host_network })
         })
         .collect::<Result<Vec<_>, Failure>>()?;
 
@@ -83,7 +87,7 @@ pub(super) async fn launch(
     // What is missing fails the build before anything is fetched for it.
     let (mut grants, secrets) = grants::resolve(&home, &settings, &build).await?;
     let wish = ContextWish {
-        source: &Source { platform: build.platform.clone(), url: build.source.clone() },
+        source: &Source { platform: build.platform.clone(), url: build.source.clone(), fetch: build.fetch },
         rule: &build.rule,
         commit: &build.commit,
         checkout: directory.join(runner::CHECKOUT_DIR),

@@ -18,6 +18,7 @@ mod publishing;
 mod sources;
 mod support;
 mod surviving;
+mod terminal;
 mod triggers;
 mod watching;
 mod webhooks;

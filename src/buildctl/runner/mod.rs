@@ -22,7 +22,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::handover::Handover;
 use super::job::{Cache, Destination, Job, Outcome, RunResult};
-use crate::buildkit::daemon::in_use;
+use crate::buildkit::daemon::{DaemonError, in_use};
 use crate::domain::build::Image;
 use crate::domain::failure::{Failure, FailureKind, NOT_GRANTED};
 use crate::log::mask::Mask;
@@ -75,6 +75,9 @@ pub enum RunnerError {
     /// The process could not be set up.
     #[error("the runner cannot start: {0}")]
     Start(#[from] io::Error),
+    /// The build is done, but the managed daemon that nobody needs any more could not be stopped.
+    #[error("cannot stop the managed builder: {0}")]
+    Idle(#[source] DaemonError),
 }
 
 /// Why everything is to stop.
@@ -109,10 +112,8 @@ pub fn run(directory: &Path) -> Result<(), RunnerError> {
             let _ = fs::remove_dir_all(directory.join(done_with));
         }
         builds::save(&directory.join(builds::RESULT), &result)?;
-        if let Some(managed) = &job.managed
-            && let Err(error) = in_use::stop_if_idle(&managed.directory, &managed.pool_lock).await
-        {
-            eprintln!("cannot stop the managed builder: {error}");
+        if let Some(managed) = &job.managed {
+            in_use::stop_if_idle(&managed.directory, &managed.pool_lock).await.map_err(RunnerError::Idle)?;
         }
         Ok(())
     })
@@ -239,6 +240,10 @@ async fn build(
     let output = Output::create(directory, stop.clone(), mask.clone(), job.log_limit).map_err(|error| disk(&error))?;
     for missing in &job.grants.missing {
         output.say(&format!("slipway: {missing}"));
+    }
+    for note in job.legs.iter().filter_map(|leg| leg.host_network.as_ref()).map(ToString::to_string) {
+        output.say(&format!("slipway: {note}"));
+        notes.push(note);
     }
     let stages = Stages::open(job).map_err(|error| disk(&error))?;
     let (done, keep_until) = oneshot::channel::<()>();

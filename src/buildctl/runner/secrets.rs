@@ -1,6 +1,4 @@
-//! The secret values that a runner knows: those that the pool handed over, and its private docker configuration.
-//!
-//! None of them is in the job, which is a file that stays.
+//! The secret values that a runner knows: what it was handed, and the passwords of its private docker configuration.
 
 use std::path::{Path, PathBuf};
 
@@ -15,10 +13,8 @@ pub(super) fn mask(handover: &Handover) -> Mask {
     let mut values: Vec<String> = handover.secrets.values().cloned().collect();
     // `basic BASE64`, or a bare token.
     if let Some(secret) = &handover.source {
-        match secret.strip_prefix("basic ") {
-            Some(basic) => values.extend(password_of(basic)),
-            None => values.push(secret.clone()),
-        }
+        values.push(secret.clone());
+        values.extend(secret.strip_prefix("basic ").and_then(password_of));
     }
     if let Some(directory) = std::env::var_os("DOCKER_CONFIG") {
         values.extend(registry_passwords(&PathBuf::from(directory).join("config.json")));

@@ -1,5 +1,6 @@
 //! Preferences: `config.toml`, and the settings of a registry: `registries/<host>.toml`.
 
+mod git;
 mod notify;
 mod ui;
 
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use git::GitConfig;
 pub use notify::NotifyConfig;
 pub use ui::{GlyphSet, Language, Notify, UiConfig};
 
@@ -23,6 +25,8 @@ use super::secret_ref::SecretRef;
 pub struct Config {
     /// The background pool.
     pub pool: PoolConfig,
+    /// The clones of sources.
+    pub git: GitConfig,
     /// The managed BuildKit.
     pub buildkit: BuildkitConfig,
     /// Where platforms tell of pushes.
@@ -86,12 +90,12 @@ pub struct PoolConfig {
     pub pause_after: u32,
     /// Builds wait while less than this is free where they are kept.
     pub min_free: ByteSize,
-    /// A build that prints more than this fails; 0: it may print as much as it likes.
-    pub log_limit: ByteSize,
     /// Environment variables that git, buildctl and the operator's commands get beyond the usual ones: names, or beginnings of
     /// names as in `AWS_*`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub environment: Vec<String>,
+    /// A build that prints more than this fails; 0: it may print as much as it likes.
+    pub log_limit: ByteSize,
 }
 
 impl PoolConfig {
@@ -139,6 +143,8 @@ pub struct BuildkitConfig {
     /// Whether the daemon runs without root; absent: where slipway itself is not root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rootless: Option<bool>,
+    /// Which network RUN steps of managed and fresh builders are in.
+    pub network: BuildNetwork,
     /// The Dockerfile frontends that `# syntax=` may name, by repository.
     pub frontends: Vec<String>,
 }
@@ -149,9 +155,21 @@ impl Default for BuildkitConfig {
             mirrors: BTreeMap::new(),
             cache_size: None,
             rootless: None,
+            network: BuildNetwork::default(),
             frontends: vec![DEFAULT_FRONTEND.into()],
         }
     }
+}
+
+/// The network of RUN steps that say nothing of it themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BuildNetwork {
+    /// A network of its own for each step, which reaches other machines and neither the host nor other steps.
+    #[default]
+    Sandbox,
+    /// The host's network, as a process of the host has it.
+    Host,
 }
 
 /// The frontend that is allowed unless `buildkit.frontends` says otherwise: Docker's own.

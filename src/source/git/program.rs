@@ -16,6 +16,7 @@ use rustix::process::{Resource, Rlimit, prlimit};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, ChildStdout, Command};
 
+use crate::store::process::ProcessId;
 use crate::store::shell::Group;
 
 /// The oldest git that slipway works with: it knows SHA-256 repositories, protocol v2 by default and `--update-shallow` over it.
@@ -397,20 +398,7 @@ impl GitCommand {
     /// # Errors
     /// When it can't be run, or exceeds a limit: then it was killed with what it started.
     pub async fn run(self, limits: Limits) -> Result<Ended, RunError> {
-        let mut running = self.start(limits.memory)?;
-        let work = async {
-            let mut printed = Vec::new();
-            (&mut running.stdout).take(limits.output as u64 + 1).read_to_end(&mut printed).await?;
-            if printed.len() > limits.output {
-                return Err(RunError::TooMuch(limits.output));
-            }
-            let (status, stderr) = running.end().await?;
-            Ok(Ended { status, stdout: printed, stderr })
-        };
-        match tokio::time::timeout(limits.time, work).await {
-            Ok(ended) => ended,
-            Err(_) => Err(RunError::TimedOut(limits.time)),
-        }
+        self.start(limits.memory)?.run(limits.time, limits.output).await
     }
 }
 
@@ -425,6 +413,31 @@ pub struct Running {
 }
 
 impl Running {
+    /// Which process it is; none where it has ended.
+    pub fn id(&self) -> Option<ProcessId> {
+        ProcessId::of(self.child.id()?.cast_signed()).ok().flatten()
+    }
+
+    /// Reads what it prints, and waits for its end. When the future is dropped, it is killed with what it started.
+    ///
+    /// # Errors
+    /// When it exceeds a limit of time or of output: then it was killed with what it started.
+    pub async fn run(mut self, time: Duration, output: usize) -> Result<Ended, RunError> {
+        let work = async {
+            let mut printed = Vec::new();
+            (&mut self.stdout).take(output as u64 + 1).read_to_end(&mut printed).await?;
+            if printed.len() > output {
+                return Err(RunError::TooMuch(output));
+            }
+            let (status, stderr) = self.end().await?;
+            Ok(Ended { status, stdout: printed, stderr })
+        };
+        match tokio::time::timeout(time, work).await {
+            Ok(ended) => ended,
+            Err(_) => Err(RunError::TimedOut(time)),
+        }
+    }
+
     /// Waits for its end, once all of its output was read; how it ended, and what it wrote to stderr.
     ///
     /// # Errors
@@ -530,7 +543,7 @@ mod tests {
         let error = git.command(Configuration::None).run(LIMITS).await.unwrap_err();
         assert!(matches!(error, RunError::TooMuch(65_536)), "{error}");
         let left: i32 = fs::read_to_string(directory.path().join("git.pid")).unwrap().trim().parse().unwrap();
-        if let Some(left) = crate::store::process::ProcessId::of(left).unwrap() {
+        if let Some(left) = ProcessId::of(left).unwrap() {
             left.exited().await.unwrap();
         }
         let (_directory, git) = fake("sleep 1000");

@@ -10,7 +10,7 @@ use crate::domain::builder::{Builder, BuilderKind};
 use crate::domain::name::{self, NameKind, RepositoryPath};
 use crate::domain::namespace::Namespace;
 use crate::domain::platform::Platform;
-use crate::domain::repository::{HumanDuration, Repository, Source, Visibility};
+use crate::domain::repository::{Fetch, HumanDuration, Repository, Source, Visibility};
 use crate::protocol::Entity;
 use crate::store::settings::Settings;
 
@@ -82,9 +82,12 @@ pub(super) fn repository_pages(
     let platform = source.and_then(|source| source.platform.as_deref()).unwrap_or(ANY);
     let builder = if build.builder.is_empty() { ANY } else { &build.builder };
     let text = |time: Option<HumanDuration>| time.map_or_else(String::new, |time| time.to_string());
+    let by_builder = source.is_some_and(|source| !source.fetch.is_by_slipway());
+    let fetch = if by_builder { "builder" } else { "slipway" };
     let sources = vec![
         Field::text("url", source.map_or("", |source| &source.url)),
         Field::choice("platform", any_of(settings.platforms.keys()), platform),
+        Field::choice("fetch", words(["slipway", "builder"]), fetch),
         Field::toggle("auto", build.auto),
         Field::text("poll", &text(build.poll)),
         Field::toggle("cache", build.cache),
@@ -221,8 +224,7 @@ fn namespace(reader: &mut Reader, name: Option<&str>, base: &Namespace) -> Entit
         immutable: reader.is_on("immutable"),
         accelerate: reader.is_on("accelerate"),
         auto_create: reader.is_on("auto_create"),
-        source: url
-            .map(|url| Source { url, platform: base.source.as_ref().and_then(|source| source.platform.clone()) }),
+        source: url.map(|url| Source { url, ..base.source.clone().unwrap_or_default() }),
         ..base.clone()
     };
     grants::read_namespace(reader, &mut value);
@@ -253,7 +255,11 @@ fn repository(reader: &mut Reader, path: Option<&RepositoryPath>, base: &Reposit
         visibility: visibility(&reader.text("visibility")),
         immutable: reader.is_on("immutable"),
         accelerate: reader.is_on("accelerate"),
-        source: Some(Source { url, platform: reader.optional("platform") }),
+        source: Some(Source {
+            url,
+            platform: reader.optional("platform"),
+            fetch: if reader.text("fetch") == "builder" { Fetch::Builder } else { Fetch::Slipway },
+        }),
         ..base.clone()
     };
     value.build.auto = reader.is_on("auto");
