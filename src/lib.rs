@@ -15,6 +15,7 @@
 //! | [`source`] | where code comes from: refs of git repositories, checkouts, webhooks |
 //! | [`store`] | TOML on disk: paths, atomic writes, migration, hand edits, secrets |
 //! | [`log`] | a build's log file: writing, reading, following, making it fit for a terminal |
+//! | [`tls`] | the TLS configurations of all clients and listeners: trusted certificates, keys |
 //! | [`lang`] | the languages: which one is spoken, and what errors and reasons are called in it |
 //! | [`domain`] | the words and the rules, pure: no I/O, no clock |
 
@@ -30,6 +31,7 @@ pub mod protocol;
 pub mod registry;
 pub mod source;
 pub mod store;
+pub mod tls;
 pub mod tui;
 
 rust_i18n::i18n!("src/locales", fallback = "en");

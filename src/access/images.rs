@@ -7,13 +7,11 @@ use chrono::{DateTime, Utc};
 use super::registries;
 use crate::domain::name::RepositoryPath;
 use crate::domain::publish::Origin;
+use crate::domain::tag::CACHE_PREFIX;
 use crate::protocol::{Error, ErrorKind};
 use crate::registry::{Kind, LayoutError, PublishError, Target, publish};
 use crate::store::Home;
 use crate::store::settings::Settings;
-
-/// What a repository's tags begin with where they name a build's cache and no image.
-const CACHE_PREFIX: &str = "buildcache-";
 
 /// A tag and the image that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]

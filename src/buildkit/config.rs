@@ -18,7 +18,16 @@ pub struct Config {
     pub log_level: LogLevel,
     /// How many steps may run at once, over all builds; absent: as many as there are.
     pub max_parallelism: Option<u32>,
+    /// The repositories of the frontends that `# syntax=` may name; empty: none may.
+    #[serde(default)]
+    pub frontends: Vec<String>,
+    /// Whether builds that ask for it may have the host's network.
+    #[serde(default)]
+    pub host_network: bool,
 }
+
+/// A repository that no registry has: an empty list would allow every frontend.
+const NO_FRONTEND: &str = "frontend.invalid/none";
 
 /// Limits of the build cache. A space is what buildkitd understands: `"20GB"`, `"512MB"`, `"10%"` of the disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +110,9 @@ impl Config {
 
         text["log"] = table([("level", value(self.log_level.as_str()))]);
         text["grpc"] = table([("address", list([format!("unix://{}", place.socket.display())]))]);
+        if self.host_network {
+            text["insecure-entitlements"] = list(["network.host".to_owned()]);
+        }
         text["otel"] = table([("socketPath", path(place.trace_socket))]);
 
         let mut oci = Table::new();
@@ -128,6 +140,12 @@ impl Config {
         worker["oci"] = Item::Table(oci);
         worker["containerd"] = table([("enabled", value(false))]);
         text["worker"] = Item::Table(worker);
+
+        let allowed = if self.frontends.is_empty() { vec![NO_FRONTEND.to_owned()] } else { self.frontends.clone() };
+        let mut frontend = Table::new();
+        frontend.set_implicit(true);
+        frontend["gateway.v0"] = table([("allowedRepositories", list(allowed))]);
+        text["frontend"] = Item::Table(frontend);
 
         if !self.registries.is_empty() {
             let mut registries = Table::new();
@@ -210,8 +228,12 @@ gc = true
 
 [worker.containerd]
 enabled = false
+
+[frontend."gateway.v0"]
+allowedRepositories = ["docker.io/docker/dockerfile"]
 "#;
-        assert_eq!(Config::default().render(place()), expected);
+        let config = Config { frontends: vec!["docker.io/docker/dockerfile".into()], ..Config::default() };
+        assert_eq!(config.render(place()), expected);
     }
 
     #[test]
@@ -234,12 +256,22 @@ enabled = false
             max_used_space: Some("20GB".into()),
             min_free_space: Some("10%".into()),
         };
-        let config = Config { gc, registries, log_level: LogLevel::Debug, max_parallelism: Some(4) };
+        let config = Config {
+            gc,
+            registries,
+            log_level: LogLevel::Debug,
+            max_parallelism: Some(4),
+            frontends: Vec::new(),
+            host_network: true,
+        };
         let text = config.render(Place { process_sandbox: false, ..place() });
         assert_eq!(text, config.clone().render(Place { process_sandbox: false, ..place() }));
 
         let parsed: toml::Table = text.parse().unwrap();
         assert_eq!(parsed["log"]["level"].as_str(), Some("debug"));
+        assert_eq!(parsed["insecure-entitlements"][0].as_str(), Some("network.host"));
+        // For BuildKit, an empty list allows every frontend.
+        assert_eq!(parsed["frontend"]["gateway.v0"]["allowedRepositories"][0].as_str(), Some(NO_FRONTEND));
         let oci = &parsed["worker"]["oci"];
         assert_eq!(oci["gc"].as_bool(), Some(false));
         assert_eq!(oci["noProcessSandbox"].as_bool(), Some(true));

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use crate::store::environment::{ListedEnvironment as _, Receiver};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -216,7 +217,7 @@ async fn attempt(rootlesskit: &Path) -> Result<(), Problem> {
     let state = tempfile::tempdir().map_err(|error| cannot(format!("no temporary directory ({error}).")))?;
     let line = command_line(rootlesskit, state.path(), proc_can_be_mounted());
     let mut command = Command::new(&line[0]);
-    command.args(&line[1..]).arg("true").env("XDG_RUNTIME_DIR", state.path());
+    command.args(&line[1..]).arg("true").listed_environment(Receiver::Buildkitd).env("XDG_RUNTIME_DIR", state.path());
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
     match timeout(TRIAL_LIMIT, output).await {
         Ok(Ok(output)) if output.status.success() => Ok(()),

@@ -23,6 +23,7 @@ mod repo;
 mod rule;
 mod rule_match;
 mod rule_options;
+mod secret;
 pub mod setup;
 mod source;
 mod tag;
@@ -73,6 +74,9 @@ enum Command {
     /// Settings of registries
     #[command(subcommand)]
     Registry(registry::Verb),
+    /// Secrets that rules and namespaces grant to their builds
+    #[command(subcommand)]
+    Secret(secret::Verb),
     /// Source platforms: credentials that sources are read with, and webhooks
     #[command(subcommand)]
     Platform(platform::Verb),
@@ -192,6 +196,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Builder(verb) => verb.run(&home, format).await,
             Command::Platform(verb) => verb.run(&home, format).await,
             Command::Registry(verb) => verb.run(&home, format).await,
+            Command::Secret(verb) => verb.run(&home, format).await,
             Command::Notify(verb) => verb.run(&home, format).await,
             Command::Build(verb) => return verb.run(&home, format).await,
             Command::Push(verb) => verb.run(&home, format),

@@ -72,6 +72,7 @@ fn failed(build: &Build) -> (CommitState, String) {
     let state = match failure.kind {
         FailureKind::Dockerfile | FailureKind::Source | FailureKind::Unknown => CommitState::Failure,
         FailureKind::Credentials
+        | FailureKind::Settings
         | FailureKind::Certificate
         | FailureKind::Platform
         | FailureKind::Network

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::buildkit::config::{self, Registry};
 use crate::buildkit::daemon::{Spec, Tools};
 use crate::buildkit::install;
+use crate::domain::frontend::Frontends;
 use crate::store::Home;
 use crate::store::settings::Settings;
 
@@ -41,6 +42,15 @@ pub fn is_rootless(settings: &Settings) -> bool {
     settings.config.buildkit.rootless.unwrap_or_else(|| !rustix::process::geteuid().is_root())
 }
 
+/// The frontends that Dockerfiles may name, at their hosts and these hosts' mirrors.
+pub(super) fn frontends(settings: &Settings) -> Frontends {
+    let mut mirrors = settings.config.buildkit.mirrors.clone();
+    for (host, of_host) in &settings.registries {
+        mirrors.entry(host.clone()).or_default().extend(of_host.mirrors.iter().cloned());
+    }
+    Frontends::new(&settings.config.buildkit.frontends, &mirrors)
+}
+
 /// A managed daemon's configuration, from slipway's.
 pub(super) fn daemon_config(settings: &Settings) -> config::Config {
     let buildkit = &settings.config.buildkit;
@@ -55,5 +65,7 @@ pub(super) fn daemon_config(settings: &Settings) -> config::Config {
         registries.entry(host.clone()).or_default().mirrors.extend(mirrors.iter().cloned());
     }
     let gc = config::Gc { max_used_space: buildkit.cache_size.map(|size| size.0.to_string()), ..config::Gc::default() };
-    config::Config { gc, registries, ..config::Config::default() }
+    let frontends = frontends(settings).repositories().to_vec();
+    let host_network = settings.namespaces.values().any(|namespace| namespace.allow_host_network);
+    config::Config { gc, registries, frontends, host_network, ..config::Config::default() }
 }

@@ -8,6 +8,7 @@ pub mod api;
 pub mod checkout;
 mod error;
 pub mod git;
+pub mod origin;
 pub mod refs;
 pub mod url;
 pub mod webhook;

@@ -3,6 +3,7 @@
 pub mod atomic;
 pub mod builds;
 pub mod edit;
+pub mod environment;
 pub mod home;
 mod layout;
 mod merge;
@@ -11,6 +12,7 @@ pub mod process;
 pub mod pushes;
 pub mod read;
 pub mod schema;
+pub mod secret_uses;
 pub mod secrets;
 pub mod settings;
 pub mod shell;

@@ -1,7 +1,7 @@
 //! The runner: the process that owns the `buildctl`s of one build and outlives the pool that started it.
 //!
 //! `slipway runner <build directory>`. It reads `job.toml`, writes `log` and `steps.toml` while it works, moves the tags, and
-//! leaves `result.toml`. It begins when [`BEGIN`] comes on its standard input, and is told to stop by SIGTERM. It talks to nobody.
+//! leaves `result.toml`. It begins once it has a whole [`Handover`] from its standard input, and is told to stop by SIGTERM. It talks to nobody.
 
 mod finish;
 mod leg;
@@ -10,7 +10,7 @@ mod output;
 mod process;
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +19,11 @@ use chrono::Utc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
+use super::handover::Handover;
 use super::job::{Cache, Destination, Job, Outcome, RunResult};
 use crate::buildkit::daemon::in_use;
 use crate::domain::build::Image;
-use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::failure::{Failure, FailureKind, NOT_GRANTED};
 use crate::registry::{Layout, Stage};
 use crate::store::builds;
 
@@ -34,10 +35,10 @@ use output::Output;
 pub const DOCKER_CONFIG_DIR: &str = "docker";
 /// The tree of a local source, in the build's directory, while it runs.
 pub const CHECKOUT_DIR: &str = "source";
+/// The Dockerfile as it was checked, in the build's directory, while it runs.
+pub const DOCKERFILE_DIR: &str = "dockerfile";
 /// What the runner itself says when something is wrong with it.
 pub const ERRORS: &str = "runner.log";
-/// What the pool writes to a runner's standard input once its process is on record.
-pub const BEGIN: &[u8] = b"begin\n";
 /// Space that is set aside so that a result can be written when the disk is full.
 const RESERVE: &str = "reserve";
 const RESERVE_BYTES: u64 = 64 * 1024;
@@ -86,18 +87,16 @@ enum Stop {
 /// # Errors
 /// When the pool died before it said so, there is no job, or its result can't be written.
 pub fn run(directory: &Path) -> Result<(), RunnerError> {
-    if !may_begin(io::stdin().lock())? {
-        return Err(RunnerError::Forsaken);
-    }
+    let handover = Handover::read(io::stdin().lock())?.ok_or(RunnerError::Forsaken)?;
     let job: Job = crate::store::read::load(&directory.join(builds::JOB))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let reserve = reserve(directory);
-        let result = work(directory, &job).await;
+        let result = work(directory, &job, &handover).await;
         drop(reserve);
         // What was set aside makes room for the result.
         let _ = fs::remove_file(directory.join(RESERVE));
-        for done_with in [DOCKER_CONFIG_DIR, CHECKOUT_DIR] {
+        for done_with in [DOCKER_CONFIG_DIR, CHECKOUT_DIR, DOCKERFILE_DIR] {
             // Credentials first of all; what can't be removed here, the pool removes.
             let _ = fs::remove_dir_all(directory.join(done_with));
         }
@@ -111,13 +110,6 @@ pub fn run(directory: &Path) -> Result<(), RunnerError> {
     })
 }
 
-/// Whether the pool said so; its end of the pipe closes when it dies.
-fn may_begin(input: impl io::Read) -> io::Result<bool> {
-    let mut word = Vec::new();
-    input.take(BEGIN.len() as u64).read_to_end(&mut word)?;
-    Ok(word == BEGIN)
-}
-
 fn reserve(directory: &Path) -> io::Result<File> {
     let file = File::create(directory.join(RESERVE))?;
     rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, RESERVE_BYTES)?;
@@ -125,7 +117,7 @@ fn reserve(directory: &Path) -> io::Result<File> {
 }
 
 /// Builds, publishes, and says how it ended; the managed daemon is in use meanwhile.
-async fn work(directory: &Path, job: &Job) -> RunResult {
+async fn work(directory: &Path, job: &Job, handover: &Handover) -> RunResult {
     let mut result = RunResult {
         id: job.build.id,
         outcome: Outcome::Failed,
@@ -140,7 +132,7 @@ async fn work(directory: &Path, job: &Job) -> RunResult {
         None => Ok(None),
     };
     let done = match in_use {
-        Ok(_in_use) => build(directory, job, &stop, &mut result.notes).await,
+        Ok(_in_use) => build(directory, job, handover, &stop, &mut result.notes).await,
         Err(error) => Err(End::Failed(Failure::new(FailureKind::Daemon, error.to_string()))),
     };
     match done {
@@ -158,7 +150,17 @@ async fn work(directory: &Path, job: &Job) -> RunResult {
             let message = format!("the log in {} cannot be written: the disk is full", directory.display());
             result.failure = Some(Failure::new(FailureKind::Disk, message));
         }
-        Err(End::Failed(failure)) => result.failure = Some(failure),
+        Err(End::Failed(mut failure)) => {
+            let may_be_why = match &failure.hint {
+                // A command that lacks an optional secret fails in words of its own.
+                None => failure.exit_code.is_some(),
+                Some(hint) => hint.starts_with(NOT_GRANTED),
+            };
+            if may_be_why && !job.grants.missing.is_empty() {
+                failure.hint = Some(job.grants.missing.join("; "));
+            }
+            result.failure = Some(failure);
+        }
         Err(End::Refused(failure)) => {
             result.outcome = Outcome::Refused;
             result.failure = Some(failure);
@@ -195,11 +197,15 @@ fn watch_for_stop(limit: Duration) -> Arc<watch::Sender<Option<Stop>>> {
 async fn build(
     directory: &Path,
     job: &Job,
+    handover: &Handover,
     stop: &Arc<watch::Sender<Option<Stop>>>,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Image>, End> {
     let disk = |error: &dyn std::fmt::Display| End::Failed(Failure::new(FailureKind::Disk, error.to_string()));
     let output = Output::create(directory, stop.clone()).map_err(|error| disk(&error))?;
+    for missing in &job.grants.missing {
+        output.say(&format!("slipway: {missing}"));
+    }
     let stages = Stages::open(job).map_err(|error| disk(&error))?;
     let (done, keep_until) = oneshot::channel::<()>();
     let keeper = tokio::spawn(output::keep_steps(output.clone(), directory.to_path_buf(), keep_until));
@@ -211,6 +217,7 @@ async fn build(
         .map(|(number, leg)| LegRun {
             directory,
             job,
+            handover,
             leg,
             number,
             image_stage: stages.images.get(number).map(Stage::dir),

@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use super::start::{path_with_sbin, set_runtime_dir};
 use super::{DaemonError, KILL_LIMIT, Record};
 use crate::buildkit::rootless;
+use crate::store::environment::{ListedEnvironment as _, Receiver};
 use crate::store::process::ProcessId;
 
 mod find;
@@ -90,6 +91,7 @@ pub(super) async fn remove_root(record: &Record) -> Result<(), DaemonError> {
             let line = rootless::command_line(kit, &record.sockets, false);
             let mut command = Command::new(&line[0]);
             command.args(&line[1..]).args(["rm", "-rf", "--"]).arg(&record.root);
+            command.listed_environment(Receiver::Buildkitd);
             set_runtime_dir(&mut command, Some(kit), &record.sockets);
             run(command).await?.map(drop)?;
         }
@@ -191,7 +193,8 @@ async fn delete_container(record: &Record, bundle: &Path) -> Result<bool, Daemon
     }
     let runtime = |arguments: &[&str]| {
         let mut command = Command::new(&record.runtime);
-        command.args(arguments).env("PATH", path_with_sbin(std::env::var("PATH").ok().as_deref()));
+        command.args(arguments).listed_environment(Receiver::Buildkitd);
+        command.env("PATH", path_with_sbin(std::env::var("PATH").ok().as_deref()));
         set_runtime_dir(&mut command, None, &record.sockets);
         command
     };

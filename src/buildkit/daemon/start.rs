@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::{Daemon, DaemonError, READY_LIMIT, Record, Spec};
 use crate::buildkit::rootless;
 use crate::store::atomic;
+use crate::store::environment::{ListedEnvironment as _, Receiver};
 use crate::store::process::ProcessId;
 
 /// A log longer than this is set aside when the daemon starts, so at most twice as much is kept.
@@ -78,6 +79,7 @@ fn command(spec: &Spec, log: &File) -> Result<Command, DaemonError> {
     let mut command = Command::new(&line[0]);
     command
         .args(&line[1..])
+        .listed_environment(Receiver::Buildkitd)
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(output()?)
@@ -86,10 +88,6 @@ fn command(spec: &Spec, log: &File) -> Result<Command, DaemonError> {
         // By default a step's log is cut at 2 MiB and 200 KiB/s.
         .env("BUILDKIT_STEP_LOG_MAX_SIZE", "-1")
         .env("BUILDKIT_STEP_LOG_MAX_SPEED", "-1");
-    // A service manager's word to us is not meant for it.
-    for name in ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID"] {
-        command.env_remove(name);
-    }
     set_runtime_dir(&mut command, spec.tools.rootlesskit.as_deref(), &spec.sockets);
     // SAFETY: setsid(2) is async-signal-safe, and nothing else is done between fork and exec.
     unsafe {
@@ -170,7 +168,9 @@ async fn greet(socket: &Path) -> std::io::Result<()> {
 /// What the binary says of itself: the last but one word of `buildkitd github.com/moby/buildkit v0.34.2 REVISION`. One that
 /// was compiled without the linker flag says `v0.0.0+unknown`, so this is for people to read, not to decide by.
 async fn version(buildkitd: &Path) -> Option<String> {
-    let asked = Command::new(buildkitd).arg("--version").stdin(Stdio::null()).kill_on_drop(true).output();
+    let mut command = Command::new(buildkitd);
+    command.arg("--version").listed_environment(Receiver::Buildkitd).stdin(Stdio::null()).kill_on_drop(true);
+    let asked = command.output();
     let output = timeout(READY_LIMIT, asked).await.ok()?.ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
     text.split_ascii_whitespace().nth(2).map(str::to_owned)

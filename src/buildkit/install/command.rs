@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::unix::pipe;
 
 use super::{InstallError, file_name};
+use crate::store::environment::{ListedEnvironment as _, Receiver};
 
 /// How many of a failed program's last lines an error quotes.
 const QUOTED_LINES: usize = 12;
@@ -29,7 +30,7 @@ const GENTLE_STOP: Duration = Duration::from_secs(30);
 pub(super) struct Run {
     program: PathBuf,
     args: Vec<OsString>,
-    env: Vec<(&'static str, Option<OsString>)>,
+    env: Vec<(&'static str, OsString)>,
     dir: Option<PathBuf>,
     gently: bool,
 }
@@ -45,12 +46,7 @@ impl Run {
     }
 
     pub(super) fn env(mut self, name: &'static str, value: impl AsRef<OsStr>) -> Run {
-        self.env.push((name, Some(value.as_ref().to_owned())));
-        self
-    }
-
-    pub(super) fn without_env(mut self, name: &'static str) -> Run {
-        self.env.push((name, None));
+        self.env.push((name, value.as_ref().to_owned()));
         self
     }
 
@@ -78,14 +74,9 @@ impl Run {
         let not_started = |e: io::Error| failed(format!("could not be started: {e}"), Vec::new());
         let (reader, writer) = io::pipe().map_err(not_started)?;
         let mut command = std::process::Command::new(&self.program);
-        command.args(&self.args).stdin(Stdio::null());
+        command.args(&self.args).listed_environment(Receiver::Installer).stdin(Stdio::null());
         command.stdout(writer.try_clone().map_err(not_started)?).stderr(writer);
-        for (name, value) in &self.env {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
         }

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::InstallError;
 use super::progress::{Progress, Report};
+use crate::tls;
 
 /// A host that cannot be reached must not keep the next way waiting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,10 +23,9 @@ const PROGRESS_STEP: u64 = 256 * 1024;
 
 /// A client that follows redirects and honours the proxy variables of the environment.
 pub(super) fn client() -> Result<Client, InstallError> {
-    Client::builder()
+    tls::http_client(&[])
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
-        .user_agent(concat!("slipway/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|e| InstallError::Unreachable { url: "https".to_owned(), why: causes(&e) })
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::machine::{Machine, User, is_program};
 use super::packages::{Manager, Package};
 use super::{ROOTLESSKIT_VERSION, file_name, go, subid};
+use crate::store::environment::{ListedEnvironment as _, Receiver};
 use crate::store::home::Home;
 
 /// OCI runtimes, the one that comes with BuildKit first.
@@ -232,7 +233,9 @@ fn lack(tool: &Option<Tool>) -> Option<String> {
 /// Runs `program --version`.
 pub(super) async fn version_of(program: &Path) -> Version {
     let ask = async || {
-        tokio::process::Command::new(program).arg("--version").stdin(Stdio::null()).kill_on_drop(true).output().await
+        let mut command = tokio::process::Command::new(program);
+        command.arg("--version").listed_environment(Receiver::Buildkitd).stdin(Stdio::null()).kill_on_drop(true);
+        command.output().await
     };
     let asked = async {
         loop {

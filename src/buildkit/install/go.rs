@@ -122,9 +122,7 @@ impl Go {
             .env("CGO_ENABLED", "0")
             .env("GO111MODULE", "on")
             .env("GOWORK", "off")
-            .env("GOTMPDIR", &self.dir)
-            .without_env("GOOS")
-            .without_env("GOARCH");
+            .env("GOTMPDIR", &self.dir);
         let has_home = ["HOME", "GOPATH"].iter().any(|name| std::env::var_os(name).is_some_and(|v| !v.is_empty()));
         run = match has_home {
             true => run.env("GOFLAGS", "-mod=mod -buildvcs=false"),

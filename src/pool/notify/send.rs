@@ -20,6 +20,7 @@ use crate::source::api::{self, causes};
 use crate::source::webhook::sign;
 use crate::store::secrets::{SecretError, Secrets};
 use crate::store::shell::{Shell, ShellError, said};
+use crate::tls;
 
 /// A receiver that does not answer within this time is asked again later.
 const URL_LIMIT: Duration = Duration::from_secs(10);
@@ -201,11 +202,10 @@ fn client(pool: &Pool) -> Result<&Client, SendError> {
     if let Some(client) = pool.outgoing.client.get() {
         return Ok(client);
     }
-    let made = Client::builder()
+    let made = tls::http_client(&[])
         .timeout(URL_LIMIT)
         .redirect(redirect::Policy::none())
         .pool_max_idle_per_host(0)
-        .user_agent(concat!("slipway/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| SendError::Client { why: causes(&error) })?;
     Ok(pool.outgoing.client.get_or_init(|| made))

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue, LOCATION};
-use reqwest::{Certificate, Client, Method, Proxy, Request, RequestBuilder, Response, StatusCode, Url, redirect};
+use reqwest::{Client, Method, Proxy, Request, RequestBuilder, Response, StatusCode, Url, redirect};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::sleep;
@@ -17,6 +17,7 @@ use super::{limit, paging};
 use crate::domain::source_platform::SourcePlatform;
 use crate::source::url::is_loopback;
 use crate::store::secrets::Secret;
+use crate::tls;
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -77,29 +78,20 @@ pub(super) struct Http {
 
 /// A client that trusts the platform's CA and goes through its proxy. Making one is dear: it reads the system's CAs.
 pub(super) fn client(platform: &SourcePlatform) -> Result<Client, String> {
-    let mut client = Client::builder()
+    let private = match &platform.ca {
+        Some(ca) => tls::certificates(Path::new(ca)).map_err(|error| error.to_string())?,
+        None => Vec::new(),
+    };
+    let mut client = tls::http_client(&private)
         .connect_timeout(CONNECT)
         .timeout(REQUEST)
         // What changes something would be made a question on the way: see `exchange`.
-        .redirect(redirect::Policy::none())
-        .user_agent(concat!("slipway/", env!("CARGO_PKG_VERSION")));
-    if let Some(ca) = &platform.ca {
-        for certificate in certificates(Path::new(ca))? {
-            client = client.add_root_certificate(certificate);
-        }
-    }
+        .redirect(redirect::Policy::none());
     if let Some(proxy) = &platform.proxy {
         let proxy = Proxy::all(proxy).map_err(|error| format!("its proxy {proxy:?} is no address: {error}"))?;
         client = client.proxy(proxy);
     }
     client.build().map_err(|error| causes(&error))
-}
-
-fn certificates(file: &Path) -> Result<Vec<Certificate>, String> {
-    let shown = file.display();
-    let pem = std::fs::read(file).map_err(|error| format!("cannot read its CA certificates {shown}: {error}"))?;
-    let found = Certificate::from_pem_bundle(&pem).map_err(|error| format!("its CA file {shown}: {error}"))?;
-    if found.is_empty() { Err(format!("its CA file {shown} holds no certificate in PEM")) } else { Ok(found) }
 }
 
 /// Whether what is sent there could be read on the way, and that was not allowed.

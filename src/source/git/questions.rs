@@ -18,6 +18,7 @@ use super::local::{self, LocalError};
 use crate::source::error::{Kind, SourceError};
 use crate::source::refs::Refs;
 use crate::source::url::SourceUrl;
+use crate::store::environment::{ListedEnvironment as _, Receiver};
 
 /// The subcommand that answers.
 pub const SUBCOMMAND: &str = "git";
@@ -109,6 +110,7 @@ impl Readers {
         let mut child = Command::new(&self.program)
             .arg0("slipway")
             .arg(SUBCOMMAND)
+            .listed_environment(Receiver::Git)
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -7,7 +7,7 @@ use ratatui::widgets::{Paragraph, Widget};
 use rust_i18n::t;
 
 use super::field::{Field, Value};
-use super::{Form, Kind, rule};
+use super::{Form, Kind, grants, rule};
 use crate::protocol::EntityName;
 use crate::tui::look::Look;
 use crate::tui::popup;
@@ -192,7 +192,7 @@ impl Form {
 fn label(field: &Field, look: &Look) -> String {
     let name = look.text(&format!("form.field.{}", field.key)).into_owned();
     match field.key {
-        "version" | "time" | "commit" | "arg" => format!("{name} {}", field.number + 1),
+        "version" | "time" | "commit" | "arg" | grants::SECRET => format!("{name} {}", field.number + 1),
         _ => name,
     }
 }
