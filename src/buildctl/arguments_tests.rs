@@ -1,5 +1,6 @@
 use super::*;
 use crate::buildctl::job::JobGrants;
+use crate::domain::config::ByteSize;
 use crate::domain::push::Ref;
 use crate::domain::rule::{Dockerfile, Rule};
 
@@ -23,6 +24,7 @@ fn job() -> Job {
         grants: JobGrants::default(),
         destination: Destination::Layout { directory: "/s/images/acme/api".into() },
         timeout_seconds: 7200,
+        log_limit: ByteSize::default(),
         sockets: "/s".into(),
         managed: None,
         legs: vec![Leg {
@@ -30,6 +32,7 @@ fn job() -> Job {
             daemon: super::super::job::LegDaemon::At { address: "unix:///s/b.sock".into(), tls: None },
             platforms: Vec::new(),
             cache: Cache::Layout { directory: "/s/cache/acme/api/main".into() },
+            host_network: None,
         }],
     }
 }

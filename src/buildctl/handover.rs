@@ -38,11 +38,6 @@ impl Handover {
         from.take(LONGEST).read_to_end(&mut text)?;
         Ok(serde_json::from_slice(&text).ok())
     }
-
-    /// Every value that must not be shown.
-    pub fn values(&self) -> impl Iterator<Item = &str> {
-        self.secrets.values().chain(&self.source).map(String::as_str)
-    }
 }
 
 #[cfg(test)]
@@ -60,6 +55,6 @@ mod tests {
         }
         let read = Handover::read(&whole[..]).unwrap().unwrap();
         assert_eq!(read.secrets, handover.secrets);
-        assert_eq!(read.values().count(), 2);
+        assert_eq!(read.source, handover.source);
     }
 }

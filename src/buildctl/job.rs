@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::buildkit::sandbox::HostNetwork;
 use crate::buildkit::{config, daemon};
 use crate::domain::build::{Build, BuildId, Image};
 use crate::domain::builder::BuilderTls;
+use crate::domain::config::ByteSize;
 use crate::domain::failure::Failure;
 use crate::domain::grant_keys::NetworkMode;
 use crate::domain::platform::Platform;
@@ -40,6 +42,9 @@ pub struct Job {
     pub destination: Destination,
     /// How long the build may run, in seconds.
     pub timeout_seconds: u64,
+    /// How much its log may hold; 0: as much as it likes.
+    #[serde(default)]
+    pub log_limit: ByteSize,
     /// Where sockets of the runner's own daemons go: a directory with a short path.
     pub sockets: PathBuf,
     /// The managed daemon that is in use while the build runs; none where no leg uses it.
@@ -80,7 +85,7 @@ pub struct Managed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Context {
-    /// The builder fetches it itself.
+    /// The builder fetches it itself: the source says `fetch = "builder"`.
     Git {
         /// `URL#COMMIT:DIR`, as BuildKit reads it.
         context: String,
@@ -89,13 +94,19 @@ pub enum Context {
         /// For ssh: a key's file, or none for the agent.
         ssh: Option<Ssh>,
     },
-    /// A repository on this machine: the tree of the commit, checked out by the pool, is sent.
+    /// The tree of the commit, which the pool made ready, is sent.
     Local {
-        /// The git repository.
-        repository: PathBuf,
-        /// The context's directory in the checked out tree.
+        /// The context's directory in the tree.
         directory: PathBuf,
+        /// The name that the builder knows it by: it keeps what it was sent under a name, and is sent only what differs the next time.
+        #[serde(default = "usual_name")]
+        name: String,
     },
+}
+
+/// What BuildKit calls a context that has no name.
+fn usual_name() -> String {
+    "context".into()
 }
 
 /// How a source is reached over ssh.
@@ -158,6 +169,9 @@ pub struct Leg {
     pub platforms: Vec<Platform>,
     /// Where its cache goes and comes from: each leg's own, for one export would replace the other's.
     pub cache: Cache,
+    /// Why RUN steps are in the host's network; absent: they are in a sandbox, or the builder is not slipway's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_network: Option<HostNetwork>,
 }
 
 /// How a leg's daemon is reached.

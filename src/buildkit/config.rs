@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml_edit::{Array, DocumentMut, Item, Table, value};
 
+use super::sandbox::Sandbox;
+
 /// What a person may choose about a managed daemon.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
@@ -99,6 +101,10 @@ pub struct Place<'a> {
     pub runtime: &'a Path,
     /// `false`: steps share the daemon's view of processes, the only way where `/proc` cannot be mounted anew.
     pub process_sandbox: bool,
+    /// The network of steps; absent: the host's.
+    pub sandbox: Option<&'a Sandbox>,
+    /// The DNS resolvers of steps; absent: as /etc/resolv.conf has them.
+    pub nameservers: Option<&'a [String]>,
 }
 
 impl Config {
@@ -107,6 +113,8 @@ impl Config {
         let mut text = DocumentMut::new();
         text.decor_mut().set_prefix("# Written by slipway whenever it starts this daemon.\n");
         text["root"] = path(place.root);
+        // What a step still needs is `--allow network.host`, which only rules with `network_mode = "host"` pass.
+        text["insecure-entitlements"] = list(["network.host".to_owned()]);
 
         text["log"] = table([("level", value(self.log_level.as_str()))]);
         text["grpc"] = table([("address", list([format!("unix://{}", place.socket.display())]))]);
@@ -115,11 +123,23 @@ impl Config {
         }
         text["otel"] = table([("socketPath", path(place.trace_socket))]);
 
+        if let Some(nameservers) = place.nameservers {
+            text["dns"] = table([("nameservers", list(nameservers.iter().cloned()))]);
+        }
+
         let mut oci = Table::new();
         oci["enabled"] = value(true);
         oci["binary"] = path(place.runtime);
         if !place.process_sandbox {
             oci["noProcessSandbox"] = value(true);
+        }
+        match place.sandbox {
+            Some(sandbox) => {
+                oci["networkMode"] = value("cni");
+                oci["cniConfigPath"] = path(&sandbox.cni_config());
+                oci["cniBinaryPath"] = path(&sandbox.cni_plugins());
+            }
+            None => oci["networkMode"] = value("host"),
         }
         if let Some(steps) = self.max_parallelism {
             oci["max-parallelism"] = value(i64::from(steps));
@@ -140,6 +160,9 @@ impl Config {
         worker["oci"] = Item::Table(oci);
         worker["containerd"] = table([("enabled", value(false))]);
         text["worker"] = Item::Table(worker);
+
+        // A daemon's own history would keep what builds printed, their secrets unmasked.
+        text["history"] = table([("maxEntries", value(0))]);
 
         let allowed = if self.frontends.is_empty() { vec![NO_FRONTEND.to_owned()] } else { self.frontends.clone() };
         let mut frontend = Table::new();
@@ -204,6 +227,8 @@ mod tests {
             trace_socket: Path::new("/srv/slipway/otel.sock"),
             runtime: Path::new("/usr/sbin/runc"),
             process_sandbox: true,
+            sandbox: None,
+            nameservers: None,
         }
     }
 
@@ -211,6 +236,7 @@ mod tests {
     fn the_default_configuration_is_an_oci_worker_with_gc_and_no_containerd() {
         let expected = r#"# Written by slipway whenever it starts this daemon.
 root = "/srv/slipway/buildkit/root"
+insecure-entitlements = ["network.host"]
 
 [log]
 level = "info"
@@ -224,16 +250,33 @@ socketPath = "/srv/slipway/otel.sock"
 [worker.oci]
 enabled = true
 binary = "/usr/sbin/runc"
+networkMode = "host"
 gc = true
 
 [worker.containerd]
 enabled = false
+
+[history]
+maxEntries = 0
 
 [frontend."gateway.v0"]
 allowedRepositories = ["docker.io/docker/dockerfile"]
 "#;
         let config = Config { frontends: vec!["docker.io/docker/dockerfile".into()], ..Config::default() };
         assert_eq!(config.render(place()), expected);
+    }
+
+    #[test]
+    fn a_sandbox_is_cni_with_a_plugin_of_ours() {
+        let sandbox = Sandbox::of(Path::new("/srv/slipway/buildkit"));
+        let nameservers = ["127.0.0.53".to_owned(), "198.51.100.3".to_owned()];
+        let place = Place { sandbox: Some(&sandbox), nameservers: Some(&nameservers), ..place() };
+        let parsed: toml::Table = Config::default().render(place).parse().unwrap();
+        let oci = &parsed["worker"]["oci"];
+        assert_eq!(oci["networkMode"].as_str(), Some("cni"));
+        assert_eq!(oci["cniConfigPath"].as_str(), Some("/srv/slipway/buildkit/network/slipway.conflist"));
+        assert_eq!(oci["cniBinaryPath"].as_str(), Some("/srv/slipway/buildkit/network/cni"));
+        assert_eq!(parsed["dns"]["nameservers"][1].as_str(), Some("198.51.100.3"));
     }
 
     #[test]

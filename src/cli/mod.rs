@@ -27,6 +27,7 @@ mod secret;
 pub mod setup;
 mod source;
 mod tag;
+mod terminal;
 mod view;
 
 use std::path::PathBuf;
@@ -115,6 +116,9 @@ enum Command {
         /// What git asks: get, store or erase
         verb: String,
     },
+    /// Make the tree of a commit for whoever started it
+    #[command(hide = true, name = crate::source::tree::SUBCOMMAND)]
+    Tree,
     /// Own the buildctl of one build; the pool starts it
     #[command(hide = true)]
     Runner {
@@ -149,7 +153,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             return Ok(match crate::buildctl::runner::run(directory) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
-                    eprintln!("{error}");
+                    output::say(&error.to_string());
                     ExitCode::FAILURE
                 }
             });
@@ -161,15 +165,20 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             let answered = crate::source::git::credential::serve(*number, verb);
             return answered.map(|()| ExitCode::SUCCESS).map_err(CliError::io("answer git"));
         }
+        Some(Command::Tree) => {
+            return crate::source::tree::serve()
+                .map(|()| ExitCode::SUCCESS)
+                .map_err(CliError::io("make the tree of a commit"));
+        }
         Some(Command::Completions { shell }) => {
             let mut text = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "slipway", &mut text);
-            return output::print_bytes(&text).map(|()| ExitCode::SUCCESS);
+            return output::print_own(&text).map(|()| ExitCode::SUCCESS);
         }
         Some(Command::Man) => {
             let mut text = Vec::new();
             clap_mangen::Man::new(Cli::command()).render(&mut text).map_err(CliError::io("render the manual page"))?;
-            return output::print_bytes(&text).map(|()| ExitCode::SUCCESS);
+            return output::print_own(&text).map(|()| ExitCode::SUCCESS);
         }
         Some(Command::Rule(rule::Verb::Match(verb))) => return verb.run(cli.output),
         _ => {}
@@ -206,6 +215,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Completions { .. }
             | Command::Man
             | Command::Git
+            | Command::Tree
             | Command::GitCredential { .. }
             | Command::Runner { .. } => Ok(()),
         };

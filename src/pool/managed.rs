@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::buildkit::config::{self, Registry};
 use crate::buildkit::daemon::{Spec, Tools};
-use crate::buildkit::install;
+use crate::buildkit::install::{self, Machine};
+use crate::buildkit::sandbox::{self, HostNetwork};
+use crate::domain::config::BuildNetwork;
 use crate::domain::frontend::Frontends;
 use crate::store::Home;
 use crate::store::settings::Settings;
@@ -34,7 +36,19 @@ pub(super) fn tools(home: &Home, settings: &Settings) -> Result<Tools, String> {
     let (Some(buildkitd), Some(runtime)) = (tools.buildkitd, tools.runtime) else {
         return Err("BuildKit is not complete; run `slipway setup`".into());
     };
-    Ok(Tools { buildkitd, runtime, rootlesskit: tools.rootlesskit.filter(|_| rootless) })
+    let sandbox = host_network(settings).is_none();
+    Ok(Tools { buildkitd, runtime, rootlesskit: tools.rootlesskit.filter(|_| rootless), sandbox })
+}
+
+/// Why RUN steps of managed and fresh daemons are in the host's network; none where they are in a sandbox.
+pub(super) fn host_network(settings: &Settings) -> Option<HostNetwork> {
+    if settings.config.buildkit.network == BuildNetwork::Host {
+        return Some(HostNetwork::Configured);
+    }
+    let machine = Machine::this();
+    let problems = sandbox::problems(|program| machine.which(program));
+    let lacking: Vec<String> = problems.into_iter().map(|problem| problem.what).collect();
+    (!lacking.is_empty()).then_some(HostNetwork::Unavailable(lacking))
 }
 
 /// Whether managed daemons run without root.

@@ -5,11 +5,11 @@
 //! libgit2. [`Git`] is the door to both.
 
 pub mod api;
-pub mod checkout;
 mod error;
 pub mod git;
 pub mod origin;
 pub mod refs;
+pub mod tree;
 pub mod url;
 pub mod webhook;
 

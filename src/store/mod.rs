@@ -8,6 +8,7 @@ pub mod home;
 mod layout;
 mod merge;
 pub mod outbox;
+pub mod pool_log;
 pub mod process;
 pub mod pushes;
 pub mod read;

@@ -8,6 +8,7 @@ mod leg;
 mod machine;
 mod output;
 mod process;
+mod secrets;
 
 use std::fs::{self, File};
 use std::io;
@@ -21,9 +22,10 @@ use tokio::sync::{oneshot, watch};
 
 use super::handover::Handover;
 use super::job::{Cache, Destination, Job, Outcome, RunResult};
-use crate::buildkit::daemon::in_use;
+use crate::buildkit::daemon::{DaemonError, in_use};
 use crate::domain::build::Image;
 use crate::domain::failure::{Failure, FailureKind, NOT_GRANTED};
+use crate::log::mask::Mask;
 use crate::registry::{Layout, Stage};
 use crate::store::builds;
 
@@ -42,6 +44,10 @@ pub const ERRORS: &str = "runner.log";
 /// Space that is set aside so that a result can be written when the disk is full.
 const RESERVE: &str = "reserve";
 const RESERVE_BYTES: u64 = 64 * 1024;
+/// More of a failure's message, or of a note, is not kept.
+const LONGEST_WORDS: usize = 4 * 1024;
+/// More notes on a build are not kept.
+const MOST_NOTES: usize = 100;
 /// The directory of a fresh builder, in the build's directory, begins so.
 const FRESH_PREFIX: &str = "builder-";
 
@@ -69,6 +75,9 @@ pub enum RunnerError {
     /// The process could not be set up.
     #[error("the runner cannot start: {0}")]
     Start(#[from] io::Error),
+    /// The build is done, but the managed daemon that nobody needs any more could not be stopped.
+    #[error("cannot stop the managed builder: {0}")]
+    Idle(#[source] DaemonError),
 }
 
 /// Why everything is to stop.
@@ -80,6 +89,8 @@ enum Stop {
     TimedOut,
     /// The log can't be written.
     DiskFull,
+    /// The log is as long as it may be.
+    LogFull,
 }
 
 /// Runs the job in a build's directory to its end, once the pool says that it may begin.
@@ -101,10 +112,8 @@ pub fn run(directory: &Path) -> Result<(), RunnerError> {
             let _ = fs::remove_dir_all(directory.join(done_with));
         }
         builds::save(&directory.join(builds::RESULT), &result)?;
-        if let Some(managed) = &job.managed
-            && let Err(error) = in_use::stop_if_idle(&managed.directory, &managed.pool_lock).await
-        {
-            eprintln!("cannot stop the managed builder: {error}");
+        if let Some(managed) = &job.managed {
+            in_use::stop_if_idle(&managed.directory, &managed.pool_lock).await.map_err(RunnerError::Idle)?;
         }
         Ok(())
     })
@@ -126,13 +135,14 @@ async fn work(directory: &Path, job: &Job, handover: &Handover) -> RunResult {
         notes: Vec::new(),
         images: Vec::new(),
     };
+    let mask = secrets::mask(handover);
     let stop = watch_for_stop(Duration::from_secs(job.timeout_seconds));
     let in_use = match &job.managed {
         Some(managed) => in_use::use_daemon(&managed.directory).await.map(Some),
         None => Ok(None),
     };
     let done = match in_use {
-        Ok(_in_use) => build(directory, job, handover, &stop, &mut result.notes).await,
+        Ok(_in_use) => build(directory, job, handover, &stop, &mask, &mut result.notes).await,
         Err(error) => Err(End::Failed(Failure::new(FailureKind::Daemon, error.to_string()))),
     };
     match done {
@@ -150,6 +160,11 @@ async fn work(directory: &Path, job: &Job, handover: &Handover) -> RunResult {
             let message = format!("the log in {} cannot be written: the disk is full", directory.display());
             result.failure = Some(Failure::new(FailureKind::Disk, message));
         }
+        Err(End::Stopped(Stop::LogFull)) => {
+            let hint = "print less, or raise pool.log_limit in config.toml".to_owned();
+            let failure = Failure::new(FailureKind::LogLimit, output::full(job.log_limit));
+            result.failure = Some(Failure { hint: Some(hint), ..failure });
+        }
         Err(End::Failed(mut failure)) => {
             let may_be_why = match &failure.hint {
                 // A command that lacks an optional secret fails in words of its own.
@@ -166,8 +181,27 @@ async fn work(directory: &Path, job: &Job, handover: &Handover) -> RunResult {
             result.failure = Some(failure);
         }
     }
+    make_fit(&mut result, &mask);
     result.finished_at = Utc::now();
     result
+}
+
+/// What others said of the build may hold secrets, and may be long.
+fn make_fit(result: &mut RunResult, mask: &Mask) {
+    let fit = |text: &mut String| {
+        mask.apply(text);
+        if text.len() > LONGEST_WORDS {
+            text.truncate(text.floor_char_boundary(LONGEST_WORDS));
+            text.push('…');
+        }
+    };
+    if let Some(failure) = &mut result.failure {
+        fit(&mut failure.message);
+        failure.hint.as_mut().map(fit);
+        failure.file.as_mut().map(fit);
+    }
+    result.notes.truncate(MOST_NOTES);
+    result.notes.iter_mut().for_each(fit);
 }
 
 /// How a build ends other than well.
@@ -199,12 +233,17 @@ async fn build(
     job: &Job,
     handover: &Handover,
     stop: &Arc<watch::Sender<Option<Stop>>>,
+    mask: &Mask,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Image>, End> {
     let disk = |error: &dyn std::fmt::Display| End::Failed(Failure::new(FailureKind::Disk, error.to_string()));
-    let output = Output::create(directory, stop.clone()).map_err(|error| disk(&error))?;
+    let output = Output::create(directory, stop.clone(), mask.clone(), job.log_limit).map_err(|error| disk(&error))?;
     for missing in &job.grants.missing {
         output.say(&format!("slipway: {missing}"));
+    }
+    for note in job.legs.iter().filter_map(|leg| leg.host_network.as_ref()).map(ToString::to_string) {
+        output.say(&format!("slipway: {note}"));
+        notes.push(note);
     }
     let stages = Stages::open(job).map_err(|error| disk(&error))?;
     let (done, keep_until) = oneshot::channel::<()>();

@@ -94,6 +94,8 @@ pub struct PoolConfig {
     /// names as in `AWS_*`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub environment: Vec<String>,
+    /// A build that prints more than this fails; 0: it may print as much as it likes.
+    pub log_limit: ByteSize,
 }
 
 impl PoolConfig {
@@ -123,6 +125,7 @@ impl Default for PoolConfig {
             pause_after: 10,
             min_free: ByteSize(512 * 1024 * 1024),
             environment: Vec::new(),
+            log_limit: ByteSize(1024 * 1024 * 1024),
         }
     }
 }
@@ -140,6 +143,8 @@ pub struct BuildkitConfig {
     /// Whether the daemon runs without root; absent: where slipway itself is not root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rootless: Option<bool>,
+    /// Which network RUN steps of managed and fresh builders are in.
+    pub network: BuildNetwork,
     /// The Dockerfile frontends that `# syntax=` may name, by repository.
     pub frontends: Vec<String>,
 }
@@ -150,9 +155,21 @@ impl Default for BuildkitConfig {
             mirrors: BTreeMap::new(),
             cache_size: None,
             rootless: None,
+            network: BuildNetwork::default(),
             frontends: vec![DEFAULT_FRONTEND.into()],
         }
     }
+}
+
+/// The network of RUN steps that say nothing of it themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BuildNetwork {
+    /// A network of its own for each step, which reaches other machines and neither the host nor other steps.
+    #[default]
+    Sandbox,
+    /// The host's network, as a process of the host has it.
+    Host,
 }
 
 /// The frontend that is allowed unless `buildkit.frontends` says otherwise: Docker's own.
@@ -224,7 +241,7 @@ impl RegistrySettings {
 }
 
 /// A number of bytes as people write it: `512MB`, `20GB`; 1 KB is 1,024 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 
 const UNITS: [(&str, u64); 4] = [("TB", 1 << 40), ("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10)];

@@ -17,12 +17,13 @@ use super::place::Pane;
 use super::theme::Role;
 use super::view::role_of;
 use super::widget::pane::PaneBlock;
-use super::widget::text::{bytes, duration, pad, printable, width};
+use super::widget::text::{bytes, duration, pad, width};
 use crate::domain::build::BuildState;
 use crate::domain::grant_keys::{NetworkMode, SecretRefs};
 use crate::domain::history::{Past, expected_duration};
 use crate::domain::rule::{Rule, Supersede};
 use crate::domain::secret_arg;
+use crate::log::sanitize::printable;
 use crate::tui::widget::wrap::wrap;
 
 /// So many of a rule's last builds are in its picture.
@@ -268,6 +269,10 @@ fn tag(app: &App, look: &Look) -> Vec<Line<'static>> {
     let mut fields = Fields::new(look);
     fields.add("name", &tag.name);
     fields.add("digest", &tag.digest);
+    if let Some(problem) = &tag.problem {
+        fields.add("problem", problem);
+        return fields.lines();
+    }
     fields.add("platforms", tag.platforms.join(", "));
     fields.add("size", bytes(tag.size));
     fields.add("created", tag.created.map(|at| look.age(at)).unwrap_or_default());

@@ -8,12 +8,13 @@ use rust_i18n::t;
 
 use super::field::{Field, Value};
 use super::{Form, Kind, grants, rule};
+use crate::log::sanitize::printable;
 use crate::protocol::EntityName;
 use crate::tui::look::Look;
 use crate::tui::popup;
 use crate::tui::theme::Role;
 use crate::tui::widget::table::scroll_bar;
-use crate::tui::widget::text::{fit, pad, printable, width};
+use crate::tui::widget::text::{fit, pad, width};
 use crate::tui::widget::wrap::{rows, wrap};
 
 /// From so many columns on the refs stand beside the fields.
