@@ -23,9 +23,11 @@ mod repo;
 mod rule;
 mod rule_match;
 mod rule_options;
+mod secret;
 pub mod setup;
 mod source;
 mod tag;
+mod terminal;
 mod view;
 
 use std::path::PathBuf;
@@ -73,6 +75,9 @@ enum Command {
     /// Settings of registries
     #[command(subcommand)]
     Registry(registry::Verb),
+    /// Secrets that rules and namespaces grant to their builds
+    #[command(subcommand)]
+    Secret(secret::Verb),
     /// Source platforms: credentials that sources are read with, and webhooks
     #[command(subcommand)]
     Platform(platform::Verb),
@@ -148,7 +153,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             return Ok(match crate::buildctl::runner::run(directory) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
-                    eprintln!("{error}");
+                    output::say(&error.to_string());
                     ExitCode::FAILURE
                 }
             });
@@ -167,12 +172,12 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Some(Command::Completions { shell }) => {
             let mut text = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "slipway", &mut text);
-            return output::print_bytes(&text).map(|()| ExitCode::SUCCESS);
+            return output::print_own(&text).map(|()| ExitCode::SUCCESS);
         }
         Some(Command::Man) => {
             let mut text = Vec::new();
             clap_mangen::Man::new(Cli::command()).render(&mut text).map_err(CliError::io("render the manual page"))?;
-            return output::print_bytes(&text).map(|()| ExitCode::SUCCESS);
+            return output::print_own(&text).map(|()| ExitCode::SUCCESS);
         }
         Some(Command::Rule(rule::Verb::Match(verb))) => return verb.run(cli.output),
         _ => {}
@@ -199,6 +204,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Builder(verb) => verb.run(&home, format).await,
             Command::Platform(verb) => verb.run(&home, format).await,
             Command::Registry(verb) => verb.run(&home, format).await,
+            Command::Secret(verb) => verb.run(&home, format).await,
             Command::Notify(verb) => verb.run(&home, format).await,
             Command::Build(verb) => return verb.run(&home, format).await,
             Command::Push(verb) => verb.run(&home, format),

@@ -15,14 +15,16 @@ use crate::domain::builder::BuilderKind;
 use crate::domain::name::{self, NameKind, RepositoryPath};
 use crate::domain::namespace::Namespace;
 use crate::domain::repository::Repository;
-use crate::domain::rule::RuleError;
+use crate::domain::rule::{Rule, RuleError};
 use crate::domain::secret_ref::SecretRef;
+use crate::domain::{grant_keys, grants};
 use crate::protocol::{Entity, EntityName, Error, ErrorKind, SaveMode};
 use crate::registry::{Target, check_host_name};
 use crate::source::git::ssh::{Key, expanded};
+use crate::store::secret_uses::uses_of;
 use crate::store::secrets::{Secret, Secrets};
 use crate::store::settings::{Settings, second_managed};
-use crate::store::{Home, atomic, edit};
+use crate::store::{Home, atomic, edit, environment};
 
 fn failed(error: impl ToString) -> Error {
     Error::new(ErrorKind::Failed, error.to_string())
@@ -57,6 +59,7 @@ pub(super) async fn save(pool: &Arc<Pool>, entity: Entity, mode: SaveMode) -> Re
         Entity::Repository { path, value } => write_repository(pool, &path, value).await?,
         Entity::Rule { path, value } => {
             usage(&value.problems().iter().map(RuleError::to_string).collect::<Vec<_>>())?;
+            check_grants(pool, &path.namespace, std::slice::from_ref(&value))?;
             let mut repository = repository(pool, &path)?;
             match repository.rules.iter_mut().find(|rule| rule.name == value.name) {
                 Some(rule) => *rule = value,
@@ -101,9 +104,21 @@ pub(super) async fn save(pool: &Arc<Pool>, entity: Entity, mode: SaveMode) -> Re
             }
             write(move || edit::save(&home.platforms_dir().join(format!("{name}.toml")), &value)).await?;
         }
+        Entity::Secret { name, value } => {
+            grant_keys::check_file(&name).map_err(wrong)?;
+            let secrets = Secrets::at(home.secrets_dir());
+            blocking(move || secrets.put(&name, &Secret::new(value)).map_err(failed)).await?;
+        }
     }
     read_again(pool).await;
     Ok(())
+}
+
+/// Refuses rules that name what their namespace does not allow, or arguments that no rule may have.
+fn check_grants(pool: &Pool, name: &str, rules: &[Rule]) -> Result<(), Error> {
+    let namespace = pool.state().settings.namespaces.get(name).cloned().unwrap_or_default();
+    let forbidden = rules.iter().flat_map(|rule| grants::forbidden(name, &namespace, rule));
+    usage(&forbidden.map(|problem| problem.to_string()).collect::<Vec<_>>())
 }
 
 /// The file under `secrets/` that a registry's password is kept in.
@@ -153,6 +168,7 @@ async fn write_repository(pool: &Pool, path: &RepositoryPath, mut value: Reposit
         ));
     }
     usage(&value.problems())?;
+    check_grants(pool, &path.namespace, &value.rules)?;
     let settings = pool.state().settings.clone();
     if let Some(source) = &mut value.source {
         source.url = sources::checked(&settings, source)?;
@@ -216,6 +232,16 @@ pub(super) async fn delete(pool: &Arc<Pool>, entity: EntityName) -> Result<(), E
                 let secrets = Secrets::at(pool.home.secrets_dir());
                 blocking(move || secrets.remove(&secret_name(&host)).map_err(failed)).await?;
             }
+        }
+        EntityName::Secret(name) => {
+            grant_keys::check_file(&name).map_err(|error| Error::new(ErrorKind::Refused, error.to_string()))?;
+            let uses = uses_of(&pool.state().settings, &name);
+            if !uses.is_empty() {
+                let text = format!("secret {name:?} is used by {}; take it out there first", uses.join(", "));
+                return Err(Error::new(ErrorKind::Refused, text));
+            }
+            let secrets = Secrets::at(pool.home.secrets_dir());
+            blocking(move || secrets.remove(&name).map_err(failed)).await?;
         }
         EntityName::Platform(name) => {
             let settings = pool.state().settings.clone();
@@ -297,6 +323,7 @@ async fn read_again(pool: &Arc<Pool>) -> bool {
     })
     .await;
     let Ok(Some(settings)) = loaded else { return false };
+    environment::pass_on(&settings.config.pool.environment);
     for problem in settings.problems.values() {
         tracing::warn!("{problem}; what was in force stays");
     }
@@ -334,6 +361,10 @@ fn check_presence(pool: &Pool, name: &EntityName, mode: SaveMode) -> Result<(), 
             EntityName::Builder(name) => settings.builders.contains_key(name),
             EntityName::Registry(host) => settings.registries.contains_key(host),
             EntityName::Platform(name) => settings.platforms.contains_key(name),
+            EntityName::Secret(name) => {
+                let secrets = Secrets::at(pool.home.secrets_dir());
+                secrets.list().map_err(failed)?.contains(name)
+            }
         }
     };
     match (mode, there) {

@@ -7,6 +7,7 @@
 pub mod api;
 mod error;
 pub mod git;
+pub mod origin;
 pub mod refs;
 pub mod tree;
 pub mod url;

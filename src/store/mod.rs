@@ -3,14 +3,17 @@
 pub mod atomic;
 pub mod builds;
 pub mod edit;
+pub mod environment;
 pub mod home;
 mod layout;
 mod merge;
 pub mod outbox;
+pub mod pool_log;
 pub mod process;
 pub mod pushes;
 pub mod read;
 pub mod schema;
+pub mod secret_uses;
 pub mod secrets;
 pub mod settings;
 pub mod shell;

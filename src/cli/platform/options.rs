@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::super::output::{print_bytes, say};
+use super::super::output::{print_own, say};
 use super::super::registry::from_stdin;
 use super::super::{CliError, source};
 use super::webhook;
@@ -109,7 +109,7 @@ impl Options {
             let url = webhook(home, &source::settings(home), &name).await;
             let none = "set webhook.listen in config.toml, such as \"127.0.0.1:8484\", and webhooks are taken";
             say(&url.map_or_else(|| none.to_owned(), |url| format!("webhooks go to {url}")));
-            return print_bytes(format!("{secret}\n").as_bytes());
+            return print_own(format!("{secret}\n").as_bytes());
         }
         Ok(())
     }

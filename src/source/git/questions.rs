@@ -18,6 +18,7 @@ use super::local::{self, LocalError};
 use crate::source::error::{Kind, SourceError};
 use crate::source::refs::Refs;
 use crate::source::url::SourceUrl;
+use crate::store::environment::{ListedEnvironment as _, Receiver};
 
 /// The subcommand that answers.
 pub const SUBCOMMAND: &str = "git";
@@ -109,6 +110,7 @@ impl Readers {
         let mut child = Command::new(&self.program)
             .arg0("slipway")
             .arg(SUBCOMMAND)
+            .listed_environment(Receiver::Git)
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -148,6 +150,7 @@ pub fn serve() -> io::Result<()> {
             let said = answer(question);
             let told = serde_json::to_vec(&said).map_err(io::Error::from).and_then(|mut text| {
                 text.push(b'\n');
+                #[expect(clippy::disallowed_methods, reason = "an answer in JSON, through a pipe")]
                 let mut out = io::stdout().lock();
                 out.write_all(&text).and_then(|()| out.flush())
             });

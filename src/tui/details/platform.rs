@@ -5,12 +5,12 @@ use rust_i18n::t;
 
 use super::{Fields, nothing, time};
 use crate::domain::secret_ref::SecretRef;
+use crate::log::sanitize::printable;
 use crate::source::api::Identity;
 use crate::tui::app::App;
 use crate::tui::data::Check;
 use crate::tui::look::Look;
 use crate::tui::theme::Role;
-use crate::tui::widget::text::printable;
 
 pub(super) fn lines(app: &App, look: &Look) -> Vec<Line<'static>> {
     let name = app.lists.platforms.name().unwrap_or_default();
