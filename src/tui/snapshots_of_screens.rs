@@ -98,6 +98,7 @@ fn full(lang: Lang) -> App {
         size: 12_345_678,
         created: Some(now() - chrono::TimeDelta::hours(3)),
         origin: None,
+        problem: None,
     };
     app.update(Event::Tags("acme/api".parse().unwrap(), Ok(vec![tag("latest"), tag("v1-202010151625")])), now());
     app.update(Event::Pushes { records: pushes(), unread: Some(0) }, now());

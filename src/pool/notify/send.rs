@@ -9,6 +9,7 @@ use reqwest::{Client, Response, StatusCode, redirect};
 
 use super::Pool;
 use crate::access::platforms;
+use crate::bounded;
 use crate::domain::build::BuildId;
 use crate::domain::config::NotifyConfig;
 use crate::domain::notification::is_refusal;
@@ -214,14 +215,7 @@ fn client(pool: &Pool) -> Result<&Client, SendError> {
 
 /// The beginning of an answer's text, in brackets; one that breaks off is as good as it came.
 async fn beginning_of(mut response: Response) -> String {
-    let mut bytes = Vec::new();
-    while bytes.len() < ANSWER_BYTES {
-        match response.chunk().await {
-            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
-            Ok(None) | Err(_) => break,
-        }
-    }
-    in_brackets(&String::from_utf8_lossy(&bytes))
+    in_brackets(&String::from_utf8_lossy(&bounded::beginning(&mut response, ANSWER_BYTES).await))
 }
 
 /// What others said, on one line; "" where they said nothing.

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION};
 use reqwest::{Method, Request, RequestBuilder, Response, StatusCode, Url, redirect};
-use serde::de::DeserializeOwned;
 
 use super::error::{Kind, chain};
+use crate::bounded::{self, BodyError};
 use crate::tls;
 
 /// The longest time for a connection.
@@ -20,8 +20,6 @@ pub(super) const REQUEST: Duration = Duration::from_secs(60);
 const ERROR_BYTES: usize = 64 * 1024;
 /// Steps of one request; registries need one, to where the blobs are.
 const REDIRECTS: usize = 5;
-/// Arrays, objects and their elements in one JSON document. Each takes some 60 bytes of memory, and as few as 2 of the wire.
-const ELEMENTS: usize = 200_000;
 
 /// A server's answer, of any status.
 #[derive(Debug)]
@@ -96,18 +94,6 @@ pub(super) fn too_slow(after: Duration) -> Kind {
     Kind::Network(format!("no answer within {} s", after.as_secs_f32()))
 }
 
-/// The JSON of an answer, unless it has more elements than any honest one.
-///
-/// # Errors
-/// Says what is wrong with the answer.
-pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
-    let elements = body.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count();
-    if elements > ELEMENTS {
-        return Err(format!("it has {elements} elements, and at most {ELEMENTS} are read"));
-    }
-    serde_json::from_slice(body).map_err(|error| error.to_string())
-}
-
 /// The same request where the answer sends it; none for an answer that is no redirect.
 fn redirected(request: Option<Request>, response: &Response) -> Result<Option<Request>, Kind> {
     let status = response.status();
@@ -136,22 +122,15 @@ fn redirected(request: Option<Request>, response: &Response) -> Result<Option<Re
 
 async fn read(mut response: Response, url: Url, limit: usize) -> Result<Answer, Kind> {
     let (status, headers) = (response.status(), response.headers().clone());
-    let limit = if status.is_success() { limit } else { ERROR_BYTES };
-    let too_large = || Kind::Unusable(format!("the registry's answer has more than {limit} bytes; it was not read"));
-    if status.is_success() && response.content_length().is_some_and(|length| length > limit as u64) {
-        return Err(too_large());
-    }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| Kind::Network(chain(&error)))? {
-        let room = limit - body.len();
-        if chunk.len() > room && status.is_success() {
-            return Err(too_large());
-        }
-        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if body.len() == limit && !status.is_success() {
-            break;
-        }
-    }
+    let body = match status.is_success() {
+        true => bounded::body(&mut response, limit).await.map_err(|error| match error {
+            BodyError::TooLarge { limit } => {
+                Kind::Unusable(format!("the registry's answer has more than {limit} bytes; it was not read"))
+            }
+            BodyError::Cut(error) => Kind::Network(chain(&error)),
+        })?,
+        false => bounded::beginning(&mut response, ERROR_BYTES).await,
+    };
     Ok(Answer { status, headers, body, url })
 }
 

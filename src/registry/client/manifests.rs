@@ -5,9 +5,9 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use sha2::{Digest as _, Sha512};
 
 use super::error::{Kind, RegistryError};
-use super::http;
 use super::session::{Call, Right};
 use super::{Client, found};
+use crate::bounded;
 use crate::registry::image::{self, Document, ImageConfig, ImageInfo};
 use crate::registry::reference;
 
@@ -141,7 +141,7 @@ impl Client {
             _ => image::sha256(&answer.body),
         };
         let no_manifest = |why: String| Kind::Unusable(format!("the registry's answer is no manifest: {why}"));
-        let document: Document = http::json(&answer.body).map_err(no_manifest)?;
+        let document: Document = bounded::json(&answer.body).map_err(|error| no_manifest(error.to_string()))?;
         if let Some(children) = document.manifests.as_ref().filter(|children| children.len() > MOST_CHILDREN) {
             return Err(no_manifest(format!(
                 "it names {} manifests, and at most {MOST_CHILDREN} are read",

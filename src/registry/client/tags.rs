@@ -7,9 +7,10 @@ use reqwest::{Method, Url};
 use serde::Deserialize;
 
 use super::error::{Kind, RegistryError};
-use super::http::{self, Answer};
+use super::http::Answer;
 use super::session::{Call, Right};
 use super::{Client, found};
+use crate::bounded;
 
 /// Tags asked for at a time; registries may give fewer.
 const PAGE: usize = 1000;
@@ -58,7 +59,7 @@ impl Client {
                 limit: LARGEST,
             };
             let answer = self.session.send(&call).await?;
-            let page: Page = http::json(&answer.body)
+            let page: Page = bounded::json(&answer.body)
                 .map_err(|error| Kind::Unusable(format!("the registry's answer is no list of tags: {error}")))?;
             let tags = page.tags.unwrap_or_default();
             let (before, last) = (all.len(), tags.last().cloned());

@@ -7,7 +7,8 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
 use super::error::Kind;
-use super::http::{self, Http};
+use super::http::Http;
+use crate::bounded;
 use crate::registry::credentials::Credential;
 
 /// Bytes of a token service's answer at most; the longest tokens of clouds have some kilobytes.
@@ -114,7 +115,7 @@ pub(super) async fn fetch(
     if answer.status != StatusCode::OK {
         return Err(Kind::from_answer(answer.status.as_u16(), &answer.body, credential.map(Credential::user)));
     }
-    let answer: Answer = http::json(&answer.body)
+    let answer: Answer = bounded::json(&answer.body)
         .map_err(|error| Kind::Unusable(format!("the registry's token service gave no token: {error}")))?;
     let token = answer.token.or(answer.access_token);
     let token = token.ok_or_else(|| Kind::Unusable("the registry's token service gave no token".to_owned()))?;

@@ -4,6 +4,7 @@ use std::error::Error;
 
 use chrono::{DateTime, Utc};
 
+use crate::bounded;
 use crate::log::sanitize::printable;
 
 /// Something that was asked of a platform and did not work.
@@ -148,7 +149,7 @@ const SHOWN: usize = 300;
 /// A platform's own words in the body of an error, on one line. Each platform has another form; all are JSON objects.
 pub(super) fn words(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
-    let words = match serde_json::from_slice::<serde_json::Value>(body) {
+    let words = match bounded::json::<serde_json::Value>(body) {
         Ok(value) => {
             let mut said = Vec::new();
             collect(&value, &mut said);

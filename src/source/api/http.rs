@@ -2,6 +2,7 @@
 //!
 //! The token goes to the API's own host and to nobody else, and over plain http only where that was allowed.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,10 +11,11 @@ use reqwest::header::{ACCEPT, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Client, Method, Proxy, Request, RequestBuilder, Response, StatusCode, Url, redirect};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::error::{ApiError, Reason, causes, words};
 use super::{limit, paging};
+use crate::bounded::{self, BodyError};
 use crate::domain::source_platform::SourcePlatform;
 use crate::source::url::is_loopback;
 use crate::store::secrets::Secret;
@@ -27,10 +29,14 @@ const REQUEST: Duration = Duration::from_secs(30);
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
 /// In bytes. A page of a hundred repositories has some 700 KB on GitHub, which says most.
 const LARGEST: usize = 8 * 1024 * 1024;
+/// Bytes read of an answer that is an error: enough for the platform's words.
+const ERROR_BYTES: usize = 64 * 1024;
 /// A renamed repository is one step away; more are a loop.
 const REDIRECTS: usize = 4;
 /// A list that goes on after so many pages is no list of a repository's webhooks.
 const PAGES: usize = 50;
+/// The longest time for all pages of a list.
+const LIST: Duration = Duration::from_secs(120);
 
 /// How the API is told who we are.
 #[derive(Debug, Clone)]
@@ -198,18 +204,23 @@ impl Http {
         first: Url,
         wanted: impl Fn(&T) -> bool,
     ) -> Result<Option<T>, ApiError> {
-        let mut url = first;
-        for _ in 0..PAGES {
-            let (items, next) = self.get_page::<T>(attempted, &url).await?;
-            if let Some(found) = items.into_iter().find(&wanted) {
-                return Ok(Some(found));
+        let search = async {
+            let mut url = first;
+            let mut seen = HashSet::new();
+            while seen.len() < PAGES && seen.insert(url.clone()) {
+                let (items, next) = self.get_page::<T>(attempted, &url).await?;
+                if let Some(found) = items.into_iter().find(&wanted) {
+                    return Ok(Some(found));
+                }
+                match next {
+                    Some(next) => url = self.page(attempted, next.as_str())?,
+                    None => return Ok(None),
+                }
             }
-            match next {
-                Some(next) => url = self.page(attempted, next.as_str())?,
-                None => return Ok(None),
-            }
-        }
-        Err(self.error(attempted, Reason::Unreadable(format!("its list has no end after {PAGES} pages"))))
+            Err(self.error(attempted, Reason::Unreadable(format!("its list has no end after {} pages", seen.len()))))
+        };
+        let too_slow = || Reason::Network(format!("its list has no end after {} s", LIST.as_secs()));
+        timeout(LIST, search).await.unwrap_or_else(|_| Err(self.error(attempted, too_slow())))
     }
 
     /// Changes something.
@@ -225,7 +236,7 @@ impl Http {
 
     /// The JSON of an answer.
     pub(super) fn read<T: DeserializeOwned>(&self, attempted: &str, answer: &Answer) -> Result<T, ApiError> {
-        serde_json::from_slice(&answer.body).map_err(|error| {
+        bounded::json(&answer.body).map_err(|error| {
             let kind = answer.header("content-type").unwrap_or("something unnamed");
             let what = if answer.body.trim_ascii_start().starts_with(b"<") {
                 format!("it is a web page ({kind})")
@@ -294,20 +305,20 @@ fn sent_on(mut request: Request, response: &Response) -> Option<Request> {
     Some(request)
 }
 
-async fn read(response: Response) -> Result<Answer, Reason> {
+async fn read(mut response: Response) -> Result<Answer, Reason> {
     let (status, headers) = (response.status(), response.headers().clone());
-    Ok(Answer { status, headers, body: body(response).await? })
+    let body = match status.is_success() {
+        true => body(response).await?,
+        false => bounded::beginning(&mut response, ERROR_BYTES).await,
+    };
+    Ok(Answer { status, headers, body })
 }
 
 async fn body(mut response: Response) -> Result<Vec<u8>, Reason> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| Reason::Network(cut(&error)))? {
-        if body.len() + chunk.len() > LARGEST {
-            return Err(Reason::Unreadable(format!("it has more than {LARGEST} bytes")));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
+    bounded::body(&mut response, LARGEST).await.map_err(|error| match error {
+        BodyError::TooLarge { limit } => Reason::Unreadable(format!("it has more than {limit} bytes")),
+        BodyError::Cut(error) => Reason::Network(cut(&error)),
+    })
 }
 
 fn cut(error: &reqwest::Error) -> String {

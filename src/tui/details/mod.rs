@@ -269,6 +269,10 @@ fn tag(app: &App, look: &Look) -> Vec<Line<'static>> {
     let mut fields = Fields::new(look);
     fields.add("name", &tag.name);
     fields.add("digest", &tag.digest);
+    if let Some(problem) = &tag.problem {
+        fields.add("problem", problem);
+        return fields.lines();
+    }
     fields.add("platforms", tag.platforms.join(", "));
     fields.add("size", bytes(tag.size));
     fields.add("created", tag.created.map(|at| look.age(at)).unwrap_or_default());
