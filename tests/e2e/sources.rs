@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use serde_json::json;
 
-use crate::fixture::{MAIN, START, build, home, home_of, images, local};
-use crate::support::background::{run, run_with_input};
+use crate::fixture::{MAIN, START, build, home, home_of, images, local, run_with_input};
+use crate::support::background::run;
 use crate::support::git_daemon::GitDaemon;
 use crate::support::git_http::GitHttp;
 use crate::support::git_repo::GitRepo;
