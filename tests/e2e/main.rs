@@ -11,6 +11,7 @@ mod dashboard;
 mod demo;
 mod editing;
 mod fixture;
+mod home;
 mod notify;
 mod platforms;
 mod publishing;
