@@ -243,6 +243,13 @@ pub enum Entity {
         /// The secret of its webhooks to keep in a secret file that `value` names.
         webhook_secret: Option<String>,
     },
+    /// A secret for builds.
+    Secret {
+        /// Its name.
+        name: String,
+        /// What it is to be.
+        value: String,
+    },
 }
 
 impl Entity {
@@ -255,6 +262,7 @@ impl Entity {
             Entity::Builder { name, .. } => EntityName::Builder(name.clone()),
             Entity::Registry { host, .. } => EntityName::Registry(host.clone()),
             Entity::Platform { name, .. } => EntityName::Platform(name.clone()),
+            Entity::Secret { name, .. } => EntityName::Secret(name.clone()),
         }
     }
 }
@@ -275,6 +283,8 @@ pub enum EntityName {
     Registry(String),
     /// A source platform that no repository names.
     Platform(String),
+    /// A secret that nothing uses.
+    Secret(String),
 }
 
 impl EntityName {
@@ -287,6 +297,7 @@ impl EntityName {
             EntityName::Builder(_) => "builder",
             EntityName::Registry(_) => "registry",
             EntityName::Platform(_) => "platform",
+            EntityName::Secret(_) => "secret",
         }
     }
 
@@ -296,7 +307,10 @@ impl EntityName {
             EntityName::Namespace(name) => name.clone(),
             EntityName::Repository(path) => path.to_string(),
             EntityName::Rule(path, rule) => format!("{path} rule {rule}"),
-            EntityName::Builder(name) | EntityName::Registry(name) | EntityName::Platform(name) => {
+            EntityName::Builder(name)
+            | EntityName::Registry(name)
+            | EntityName::Platform(name)
+            | EntityName::Secret(name) => {
                 format!("{} {name}", self.kind())
             }
         }
@@ -312,6 +326,7 @@ impl std::fmt::Display for EntityName {
             EntityName::Builder(name) => write!(f, "builder {name:?}"),
             EntityName::Registry(host) => write!(f, "registry {host:?}"),
             EntityName::Platform(name) => write!(f, "platform {name:?}"),
+            EntityName::Secret(name) => write!(f, "secret {name:?}"),
         }
     }
 }

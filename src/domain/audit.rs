@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::requester::Requester;
-use super::rule::looks_secret;
+use super::secret_arg::{is_secret_arg, looks_secret};
 
 /// A value that is longer, in characters, is cut: whoever needs it whole has the file.
 const LONGEST_VALUE: usize = 300;
@@ -206,7 +206,8 @@ fn shown(field: &str, value: &str) -> String {
     let last = field.rsplit('.').next().unwrap_or_default();
     // Where a secret comes from is no secret.
     let names_a_secret = ["file", "env", "command"].contains(&last);
-    if !names_a_secret && looks_secret(last) {
+    let is_argument = field.split('.').any(|key| key == "args");
+    if !names_a_secret && (looks_secret(last) || is_argument && is_secret_arg(last, value)) {
         return MASK.into();
     }
     if field.starts_with("notify.") && last == "url" {

@@ -142,11 +142,15 @@ fn value_of(settings: &Settings, name: &EntityName) -> Option<Value> {
         EntityName::Builder(name) => settings.builders.get(name).and_then(json),
         EntityName::Registry(host) => settings.registries.get(host).and_then(json),
         EntityName::Platform(name) => settings.platforms.get(name).and_then(json),
+        // Its value is nobody's business.
+        EntityName::Secret(_) => None,
     }
 }
 
 fn verb(change: &Change, was_there: bool) -> String {
     match &change.object {
+        // Whether it was there is known to nobody but its file.
+        ChangedObject::Entity(EntityName::Secret(_)) if change.verb == "save" => "secret.store".into(),
         ChangedObject::Entity(name) if change.verb == "save" => {
             format!("{}.{}", name.kind(), if was_there { "edit" } else { "create" })
         }
@@ -239,6 +243,10 @@ mod tests {
             ),
             (save(Entity::Builder { name: "b".into(), value: builder }), Some(("builder.create", "builder.edit"))),
             (save(Entity::Rule { path: path(), value: rule }), Some(("rule.create", "rule.edit"))),
+            (
+                save(Entity::Secret { name: "npm".into(), value: "s3cret".into() }),
+                Some(("secret.store", "secret.store")),
+            ),
             (Request::Delete(EntityName::Platform("github".into())), Some(("platform.delete", "platform.delete"))),
             (Request::Start { path: path(), rule: None }, Some(("build.start", "build.start"))),
             (Request::Replay { path: path(), rule: "main".into(), reference }, Some(("build.replay", "build.replay"))),

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
+use crate::access::agent;
 use crate::domain::build::{Build, BuildId};
 use crate::protocol::{Answer, Call, Error, ErrorKind, News, Reply, Request, VERSION};
 use crate::store::environment::{self, ListedEnvironment as _, Receiver};
 use crate::store::settings::Settings;
-use crate::store::{Home, lock, process, users};
+use crate::store::{Home, hardening, lock, process, users};
 
 /// A pool answers within 0.2 s of its start even with ten thousand builds on disk; a busy machine gets the rest.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -149,7 +150,10 @@ async fn connect(home: &Home) -> Result<Option<UnixStream>, Error> {
     let Ok(stream) = UnixStream::connect(&socket).await else { return Ok(None) };
     let us = rustix::process::geteuid().as_raw();
     match stream.peer_cred() {
-        Ok(peer) if peer.uid() == us || peer.uid() == 0 => Ok(Some(stream)),
+        Ok(peer) if peer.uid() == us || peer.uid() == 0 => {
+            agent::hand_over(home);
+            Ok(Some(stream))
+        }
         Ok(peer) => Err(untrusted(format!(
             "the pool that listens on {} runs as {}, and slipway runs as {}; nothing was sent to it: remove the socket, or set SLIPWAY_HOME to another directory",
             socket.display(),
@@ -254,12 +258,13 @@ fn settings_variables(home: &Home) -> Vec<(String, std::ffi::OsString)> {
     names.filter_map(|name| Some((name.to_owned(), std::env::var_os(name)?))).collect()
 }
 
-/// Lets a process outlive us and our terminal.
+/// Lets a process outlive us and our terminal, and holds nothing of ours open.
 pub(super) fn in_own_session(command: &mut Command) {
-    // SAFETY: setsid is async-signal-safe and touches no memory of ours.
+    // SAFETY: both calls are async-signal-safe and touch no memory of ours.
     unsafe {
         command.pre_exec(|| {
             rustix::process::setsid()?;
+            hardening::close_on_exec();
             Ok(())
         });
     }

@@ -12,6 +12,7 @@ mod drive;
 mod enqueue;
 mod entities;
 mod examine;
+mod grants;
 mod launch;
 mod managed;
 mod news;

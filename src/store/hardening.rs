@@ -7,8 +7,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpabl
 /// The first descriptor beyond standard input, output and error.
 const FIRST_INHERITED: u32 = 3;
 
-/// Files are made for their owner alone (`umask 077`), the process leaves no core dump and can't be traced by others of its user,
-/// and no descriptor that it was started with reaches what it starts.
+/// Files are made for their owner alone (`umask 077`), the process leaves no core dump and can't be traced by others of its user.
 ///
 /// The hard limit of core dumps stays: a build that wants them can still raise its own.
 pub fn apply() {
@@ -17,12 +16,12 @@ pub fn apply() {
     // Neither can fail for lack of a right, and a kernel that knows neither has no core dumps to keep.
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum });
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    close_inherited_on_exec();
 }
 
-/// A script's lock (`exec 9>lock; flock 9`) would else be held by the pool, and by its daemon, for as long as they run.
-fn close_inherited_on_exec() {
-    // SAFETY: close_range(2) with CLOSE_RANGE_CLOEXEC only sets a flag of descriptors; Linux 5.11, else it fails and changes nothing.
+/// Keeps the descriptors that this process was started with, beyond the standard three, from what it starts: a script's lock
+/// (`exec 9>lock; flock 9`) would else be held by the pool, and by its daemon, for as long as they run. Async-signal-safe.
+pub fn close_on_exec() {
+    // SAFETY: close_range(2) with CLOSE_RANGE_CLOEXEC only sets a flag of descriptors; before Linux 5.11 it fails and changes nothing.
     unsafe {
         libc::syscall(libc::SYS_close_range, FIRST_INHERITED, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
     }

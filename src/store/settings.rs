@@ -116,7 +116,10 @@ impl Settings {
             Some(NotifyUrl::Secret(reference)) => Some(reference),
             Some(NotifyUrl::Plain(_)) | None => None,
         });
-        let references = platforms.chain(registries).chain(signatures).flatten().chain(addresses);
+        let rules = self.repositories.values().flat_map(|repository| &repository.rules);
+        let builds = self.namespaces.values().flat_map(|namespace| namespace.secrets.values());
+        let builds = builds.chain(rules.flat_map(|rule| rule.secrets.values()));
+        let references = platforms.chain(registries).chain(signatures).flatten().chain(addresses).chain(builds);
         references
             .filter_map(|reference| match reference {
                 SecretRef::Env(name) => Some(name.as_str()),

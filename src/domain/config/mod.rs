@@ -1,5 +1,6 @@
 //! Preferences: `config.toml`, and the settings of a registry: `registries/<host>.toml`.
 
+mod git;
 mod notify;
 mod ui;
 
@@ -10,9 +11,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use git::GitConfig;
 pub use notify::{NotifyConfig, NotifyUrl, is_notify_url};
 pub use ui::{GlyphSet, Language, Notify, UiConfig};
 
+use super::frontend;
 use super::repository::HumanDuration;
 use super::secret_ref::SecretRef;
 
@@ -22,6 +25,8 @@ use super::secret_ref::SecretRef;
 pub struct Config {
     /// The background pool.
     pub pool: PoolConfig,
+    /// The clones of sources.
+    pub git: GitConfig,
     /// The managed BuildKit.
     pub buildkit: BuildkitConfig,
     /// Where platforms tell of pushes.
@@ -48,6 +53,8 @@ impl Config {
             }
             problems.extend(notify.problems());
         }
+        let frontends = self.buildkit.frontends.iter().filter_map(|entry| frontend::entry_problem(entry));
+        problems.extend(frontends.map(|problem| format!("buildkit.frontends: {problem}")));
         problems
     }
 }
@@ -87,6 +94,8 @@ pub struct PoolConfig {
     /// names as in `AWS_*`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub environment: Vec<String>,
+    /// A build that prints more than this fails; 0: it may print as much as it likes.
+    pub log_limit: ByteSize,
 }
 
 impl PoolConfig {
@@ -116,12 +125,13 @@ impl Default for PoolConfig {
             pause_after: 10,
             min_free: ByteSize(512 * 1024 * 1024),
             environment: Vec::new(),
+            log_limit: ByteSize(1024 * 1024 * 1024),
         }
     }
 }
 
 /// `[buildkit]`
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BuildkitConfig {
     /// Mirrors of registries: host to the hosts that are asked first.
@@ -133,7 +143,37 @@ pub struct BuildkitConfig {
     /// Whether the daemon runs without root; absent: where slipway itself is not root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rootless: Option<bool>,
+    /// Which network RUN steps of managed and fresh builders are in.
+    pub network: BuildNetwork,
+    /// The Dockerfile frontends that `# syntax=` may name, by repository.
+    pub frontends: Vec<String>,
 }
+
+impl Default for BuildkitConfig {
+    fn default() -> Self {
+        BuildkitConfig {
+            mirrors: BTreeMap::new(),
+            cache_size: None,
+            rootless: None,
+            network: BuildNetwork::default(),
+            frontends: vec![DEFAULT_FRONTEND.into()],
+        }
+    }
+}
+
+/// The network of RUN steps that say nothing of it themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BuildNetwork {
+    /// A network of its own for each step, which reaches other machines and neither the host nor other steps.
+    #[default]
+    Sandbox,
+    /// The host's network, as a process of the host has it.
+    Host,
+}
+
+/// The frontend that is allowed unless `buildkit.frontends` says otherwise: Docker's own.
+pub const DEFAULT_FRONTEND: &str = "docker/dockerfile";
 
 /// `[webhook]`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -201,7 +241,7 @@ impl RegistrySettings {
 }
 
 /// A number of bytes as people write it: `512MB`, `20GB`; 1 KB is 1,024 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 
 const UNITS: [(&str, u64); 4] = [("TB", 1 << 40), ("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10)];

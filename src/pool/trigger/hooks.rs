@@ -25,7 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio_native_tls::{TlsAcceptor, native_tls};
+use tokio_rustls::TlsAcceptor;
 
 use super::sight::Told;
 use crate::domain::config::WebhookConfig;
@@ -35,6 +35,7 @@ use crate::source::SourceUrl;
 use crate::source::webhook::{Headers, Hook, HookError, Trust, read, verify};
 use crate::store::secrets::Secrets;
 use crate::store::settings::Settings;
+use crate::tls;
 
 /// What its problem is called among those of the sources.
 pub(super) const NAME: &str = "[webhook]";
@@ -181,11 +182,8 @@ fn acceptor(config: &WebhookConfig) -> io::Result<Option<TlsAcceptor>> {
         (Some(certificate), Some(key)) => (certificate, key),
         _ => return Err(io::Error::other("webhook.certificate and webhook.key need each other; give both or neither")),
     };
-    let file = |path: &PathBuf| {
-        fs::read(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
-    };
-    let identity = native_tls::Identity::from_pkcs8(&file(certificate)?, &file(key)?).map_err(io::Error::other)?;
-    Ok(Some(native_tls::TlsAcceptor::new(identity).map_err(io::Error::other)?.into()))
+    let config = tls::server(certificate, key).map_err(io::Error::other)?;
+    Ok(Some(TlsAcceptor::from(Arc::new(config))))
 }
 
 impl Headers for HeaderMap {
