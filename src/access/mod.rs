@@ -8,3 +8,4 @@ pub mod platforms;
 pub mod registries;
 pub mod sources;
 pub mod tokens;
+pub mod trees;

@@ -89,7 +89,7 @@ pub enum Receiver {
     /// A command that the operator wrote: for a secret, a notification, a builder's `up` and `down`. An ssh agent only where
     /// `[pool] environment` names it.
     Command,
-    /// git, with the ssh and the credential helpers that it starts.
+    /// git, and what it starts: ssh, and the user's own credential helpers.
     Git,
     /// git that transports nothing: what it reads and writes is the same on every host.
     LocalGit,

@@ -173,8 +173,8 @@ impl GitProgram {
             Configuration::Users => Receiver::Git,
             Configuration::None => Receiver::LocalGit,
         });
-        // Given by `ssh`, to the commands that use ssh.
-        command.env_remove("SSH_AUTH_SOCK");
+        // The agent is given to the commands that use ssh. The messages are read.
+        command.env_remove("SSH_AUTH_SOCK").env_remove("LANGUAGE");
         for (name, value) in [
             ("LANG", "C.UTF-8"),
             ("LC_ALL", "C.UTF-8"),
@@ -495,7 +495,7 @@ mod tests {
         let ended = git.command(Configuration::Users).run(LIMITS).await.unwrap();
         let text = String::from_utf8(ended.stdout).unwrap();
         let (environment, arguments) = text.split_once("\n\n").unwrap();
-        let ours = ["LANG", "LC_ALL", "GIT_", "SSH_ASKPASS_REQUIRE", "GCM_INTERACTIVE", "PWD", "SHLVL", "_"];
+        let ours = ["GIT_", "SSH_ASKPASS_REQUIRE", "GCM_INTERACTIVE", "PWD", "SHLVL", "_", "OLDPWD"];
         for line in environment.lines() {
             let name = line.split('=').next().unwrap();
             let is_known = Receiver::Git.gets(OsStr::new(name), &[]) || ours.iter().any(|ours| name.starts_with(ours));
