@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use git::GitConfig;
-pub use notify::NotifyConfig;
+pub use notify::{NotifyConfig, NotifyUrl, is_notify_url};
 pub use ui::{GlyphSet, Language, Notify, UiConfig};
 
 use super::frontend;
