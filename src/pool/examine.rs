@@ -12,6 +12,7 @@ use super::enqueue::failed;
 use super::launch::{self, ContextWish};
 use super::schedule::Readiness;
 use super::state::Pool;
+use crate::access::credential_scope::CredentialScope;
 use crate::access::{registries, sources};
 use crate::buildctl::arguments::GIT_SECRET_VARIABLE;
 use crate::buildctl::subrequest::{self, Subrequest};
@@ -47,7 +48,8 @@ pub(super) async fn examine(
         launch::context(pool, &settings, wish, &abort).await.map_err(|failure| failed(failure.message))?;
     // Frontends named by `# syntax=` are pulled with the registries' credentials.
     let docker_config = directory.path().join("docker");
-    registries::write_docker_config(&pool.home, &settings, &docker_config).await.map_err(failed)?;
+    let scope = CredentialScope::of(&settings, &path.namespace);
+    registries::write_docker_config(&pool.home, &settings, &scope, &docker_config).await.map_err(failed)?;
     let buildctl =
         install::find(&pool.home).tools().ok_or_else(|| failed("buildctl is missing; run `slipway setup`"))?;
 

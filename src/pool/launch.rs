@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::state::Pool;
 use super::{client, managed};
+use crate::access::credential_scope::CredentialScope;
 use crate::access::{registries, sources};
 use crate::buildctl::arguments::GIT_SECRET_VARIABLE;
 use crate::buildctl::job::{Cache, Context, Destination, Job, Leg, LegDaemon, Managed, Ssh};
@@ -88,9 +89,13 @@ pub(super) async fn launch(
     };
     let (context, secret) = context(pool, &settings, wish, abort).await?;
     let docker_config = directory.join(runner::DOCKER_CONFIG_DIR);
-    registries::write_docker_config(&home, &settings, &docker_config)
+    let scope = CredentialScope::new(&settings, &build.namespace, &build.registry);
+    let missing = registries::write_docker_config(&home, &settings, &scope, &docker_config)
         .await
         .map_err(|error| Failure::new(FailureKind::Credentials, error.to_string()))?;
+    if !missing.is_empty() {
+        pool.update(id, |build| build.warnings.extend(missing.iter().map(ToString::to_string)));
+    }
     let job = Job {
         buildctl: install::find(&home)
             .tools()

@@ -14,6 +14,7 @@ mod fixture;
 mod notify;
 mod platforms;
 mod publishing;
+mod registry_credentials;
 mod sources;
 mod support;
 mod surviving;
