@@ -20,6 +20,8 @@
 //! | [`lang`] | the languages: which one is spoken, and what errors and reasons are called in it |
 //! | [`domain`] | the words and the rules, pure: no I/O, no clock |
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod access;
 pub mod bounded;
 pub mod buildctl;

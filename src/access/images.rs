@@ -9,14 +9,12 @@ use tokio::time::{Instant, timeout_at};
 use super::registries;
 use crate::domain::name::RepositoryPath;
 use crate::domain::publish::Origin;
+use crate::domain::tag::CACHE_PREFIX;
 use crate::protocol::{Error, ErrorKind};
 use crate::registry::reference::check_tag;
 use crate::registry::{ImageInfo, Kind, LayoutError, PublishError, Target, publish};
 use crate::store::Home;
 use crate::store::settings::Settings;
-
-/// What a repository's tags begin with where they name a build's cache and no image.
-const CACHE_PREFIX: &str = "buildcache-";
 
 /// A tag and the image that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,12 +2,14 @@
 //!
 //! The pool builds and publishes with it; the command line previews rules and lists tags with it.
 
+pub mod agent;
 pub mod credential_scope;
 pub mod images;
 pub mod platforms;
 pub mod registries;
 pub mod sources;
 pub mod tokens;
+pub mod trees;
 
 /// Who asks: the user's name on this machine.
 pub fn user() -> String {

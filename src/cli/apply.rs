@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::output::{Format, print, print_bytes, say};
+use super::output::{Format, print, print_text, say};
 use super::{CliError, source};
 use crate::domain::grant_keys::{NetworkMode, SecretRefs};
 use crate::domain::grants;
@@ -148,10 +148,10 @@ impl Apply {
         let pruned: Vec<RepositoryPath> = if self.prune { wanted.left_out(&settings) } else { Vec::new() };
         if format == Format::Text {
             for (_, diff) in &changes {
-                print_bytes(diff.as_bytes())?;
+                print_text(diff)?;
             }
             for path in &pruned {
-                print_bytes(format!("delete repository {path}\n").as_bytes())?;
+                print_text(&format!("delete repository {path}\n"))?;
             }
         }
         if changes.is_empty() && pruned.is_empty() {

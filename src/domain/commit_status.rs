@@ -70,13 +70,17 @@ fn succeeded(build: &Build) -> String {
 fn failed(build: &Build) -> (CommitState, String) {
     let Some(failure) = &build.failure else { return (CommitState::Failure, format!("failed: {}", build.reason)) };
     let state = match failure.kind {
-        FailureKind::Dockerfile | FailureKind::Source | FailureKind::Unknown => CommitState::Failure,
+        FailureKind::Dockerfile | FailureKind::Source | FailureKind::LogLimit | FailureKind::Unknown => {
+            CommitState::Failure
+        }
         FailureKind::Credentials
+        | FailureKind::Settings
         | FailureKind::Certificate
         | FailureKind::Platform
         | FailureKind::Network
         | FailureKind::Registry
         | FailureKind::Disk
+        | FailureKind::Host
         | FailureKind::Daemon
         | FailureKind::Timeout
         | FailureKind::Cancelled => CommitState::Error,

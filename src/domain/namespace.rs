@@ -163,7 +163,7 @@ mod tests {
         let namespace = Namespace {
             immutable: true,
             visibility: Visibility::Public,
-            source: Some(Source { url: "https://git.example.com/acme/${repository}.git".into(), platform: None }),
+            source: Some(Source { url: "https://git.example.com/acme/${repository}.git".into(), ..Source::default() }),
             ..Namespace::default()
         };
         let repository = namespace.new_repository("api");

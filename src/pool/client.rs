@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
+use crate::access::agent;
 use crate::domain::build::{Build, BuildId};
 use crate::protocol::{Answer, Call, Error, ErrorKind, News, Reply, Request, VERSION};
 use crate::store::environment::{self, ListedEnvironment as _, Receiver};
@@ -148,7 +149,9 @@ pub fn unexpected() -> Error {
 async fn connect(home: &Home) -> io::Result<UnixStream> {
     // What is said there may be a password.
     home.check_runtime_dir()?;
-    UnixStream::connect(home.pool_socket()).await
+    let stream = UnixStream::connect(home.pool_socket()).await?;
+    agent::hand_over(home);
+    Ok(stream)
 }
 
 /// A call as it is sent.

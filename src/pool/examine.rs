@@ -1,29 +1,36 @@
 //! Questions about a rule's Dockerfile, answered by BuildKit's frontend on a builder; nothing is built.
 
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::process::Command;
+use tokio::sync::watch;
 
+use super::builders::BuilderRuntime;
 use super::enqueue::failed;
-use super::launch::{self, ContextWish};
+use super::launch::{self, ContextWish, Prepared};
 use super::schedule::Readiness;
 use super::state::Pool;
+use super::{grants, managed};
 use crate::access::credential_scope::CredentialScope;
 use crate::access::{registries, sources};
 use crate::buildctl::arguments::GIT_SECRET_VARIABLE;
+use crate::buildctl::job::Context;
 use crate::buildctl::subrequest::{self, Subrequest};
 use crate::buildkit::install;
-use crate::domain::builder::BuilderTls;
+use crate::domain::builder::{BuilderKind, BuilderTls};
+use crate::domain::failure::Failure;
 use crate::domain::name::RepositoryPath;
 use crate::domain::outline::Outline;
 use crate::domain::push::Ref;
 use crate::domain::rule::Rule;
 use crate::protocol::{Error, ErrorKind};
 use crate::store::environment::{ListedEnvironment as _, Receiver};
+use crate::store::settings::Settings;
+use crate::store::{Home, atomic};
 
 /// Somebody waits for the answer in a form.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -39,23 +46,26 @@ pub(super) async fn examine(
     let source = settings.repositories.get(path).and_then(|repository| repository.source.clone());
     let source = source
         .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("{path} has no source to read a Dockerfile of")))?;
-    let (address, tls) = builder(pool)?;
     let commit = sources::resolve(&pool.home, &settings, &source, reference).await?;
-    let directory = TempDir::with_prefix("slipway-examine-").map_err(failed)?;
-    let wish = ContextWish { source: &source, rule: &rule, commit: &commit, checkout: directory.path().join("tree") };
-    let abort = Arc::new(AtomicBool::new(false));
-    let (context, secret) =
+    let directory = scratch(&pool.home).map_err(failed)?;
+    let wish = ContextWish { path, source: &source, rule: &rule, reference, commit: &commit };
+    let abort = watch::Sender::new(false);
+    // The slot is held until the last question is answered.
+    let Prepared { context, secret, slot: _slot } =
         launch::context(pool, &settings, wish, &abort).await.map_err(|failure| failed(failure.message))?;
-    // Frontends named by `# syntax=` are pulled with the registries' credentials.
+    let dockerfile = check(&settings, &rule, &context, directory.path()).map_err(|failure| failed(failure.message))?;
+    // The frontend that `# syntax=` names, and base images, are pulled with the registries' credentials.
     let docker_config = directory.path().join("docker");
     let scope = CredentialScope::of(&settings, &path.namespace);
     registries::write_docker_config(&pool.home, &settings, &scope, &docker_config).await.map_err(failed)?;
+    let (address, tls) = builder(pool, &context)?;
     let buildctl =
         install::find(&pool.home).tools().ok_or_else(|| failed("buildctl is missing; run `slipway setup`"))?;
 
     let mut outline = Outline::default();
     for question in subrequest::ALL {
-        let arguments = subrequest::arguments(question, &rule, &context, &address, tls.as_ref()).map_err(failed)?;
+        let arguments = subrequest::arguments(question, &rule, &context, dockerfile.as_deref(), &address, tls.as_ref())
+            .map_err(failed)?;
         let mut command = Command::new(&buildctl.buildctl);
         command.args(arguments).listed_environment(Receiver::Buildctl).env("DOCKER_CONFIG", &docker_config);
         command.envs(secret.iter().map(|secret| (GIT_SECRET_VARIABLE, secret)));
@@ -76,10 +86,30 @@ pub(super) async fn examine(
     Ok(outline)
 }
 
-/// A builder that can be asked: one with an address, ready now.
-fn builder(pool: &Pool) -> Result<(String, Option<BuilderTls>), Error> {
+/// A directory in the home that goes with the question; what a pool that was killed left there, the next one removes.
+fn scratch(home: &Home) -> std::io::Result<TempDir> {
+    let scratch = home.scratch_dir();
+    atomic::create_dir_all(&scratch).map_err(std::io::Error::other)?;
+    tempfile::Builder::new().prefix("examine-").tempdir_in(scratch)
+}
+
+/// The directory with the Dockerfile, once the frontend that it names may run; none where the builder has the source to itself.
+fn check(settings: &Settings, rule: &Rule, context: &Context, scratch: &Path) -> Result<Option<PathBuf>, Failure> {
+    let Context::Local { directory, .. } = context else { return Ok(None) };
+    let name = grants::dockerfile_of(rule)?;
+    let into = scratch.join("dockerfile");
+    Ok(Some(grants::check_dockerfile(directory, &name, &managed::frontends(settings), &into)?.directory))
+}
+
+/// A builder that can be asked: one with an address, ready now. Where it fetches the source itself, nobody has looked at the
+/// Dockerfile, so it must be one whose configuration lists the frontends that may run.
+fn builder(pool: &Pool, context: &Context) -> Result<(String, Option<BuilderTls>), Error> {
     let state = pool.state();
-    let ready = |runtime: &&super::builders::BuilderRuntime| runtime.readiness() == Readiness::Ready;
+    let may_fetch = |runtime: &BuilderRuntime| match context {
+        Context::Local { .. } => true,
+        Context::Git { .. } => runtime.config.kind == BuilderKind::Managed,
+    };
+    let ready = |runtime: &&BuilderRuntime| runtime.readiness() == Readiness::Ready && may_fetch(runtime);
     let found = state
         .builders
         .values()

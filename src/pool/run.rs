@@ -75,6 +75,13 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
     if let Err(error) = settings::clean(&home) {
         tracing::warn!("{error}");
     }
+    // Nobody else asks anything in a home whose lock is held.
+    match fs::remove_dir_all(home.scratch_dir()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!("cannot empty {}: {error}", home.scratch_dir().display());
+        }
+        _ => {}
+    }
     let listing = builds::list(&home).map_err(at(home.builds_dir()))?;
     let listener = listen(&home).map_err(at(home.pool_socket()))?;
     // Before the files are read: an edit in between would never be noticed.

@@ -73,21 +73,8 @@ const CONNECTIONS: [&str; 10] = [
 /// What password managers and key rings are found by.
 const KEY_RINGS: [&str; 4] = ["GNUPGHOME", "PASSWORD_STORE_DIR", "DBUS_SESSION_BUS_ADDRESS", "VAULT_ADDR"];
 
-/// What Go downloads and compiles by.
-const GO: [&str; 12] = [
-    "GOPROXY",
-    "GOPRIVATE",
-    "GONOPROXY",
-    "GONOSUMDB",
-    "GOSUMDB",
-    "GOINSECURE",
-    "GOAUTH",
-    "GOROOT",
-    "GOPATH",
-    "GOMODCACHE",
-    "GOCACHE",
-    "GOTMPDIR",
-];
+/// What Go downloads and compiles by; nothing that switches its checksums off.
+const GO: [&str; 8] = ["GOPROXY", "GONOPROXY", "GOAUTH", "GOROOT", "GOPATH", "GOMODCACHE", "GOCACHE", "GOTMPDIR"];
 
 /// What slipway itself reads, beyond all of the above.
 const SLIPWAY: [&str; 6] =
@@ -101,7 +88,7 @@ pub enum Receiver {
     /// A command that the operator wrote: for a secret, a notification, a builder's `up` and `down`. An ssh agent only where
     /// `[pool] environment` names it.
     Command,
-    /// git, and the ssh that it starts.
+    /// git, and what it starts: ssh, and the user's own credential helpers.
     Git,
     /// buildctl, which reaches builders through ssh, docker, podman and kubectl.
     Buildctl,
@@ -116,7 +103,7 @@ impl Receiver {
         match self {
             Receiver::Slipway => &[&COMMON, &GIT, &CONNECTIONS, &KEY_RINGS, &GO, &SLIPWAY],
             Receiver::Command => &[&COMMON, &KEY_RINGS, &["KUBECONFIG", "DOCKER_HOST", "DOCKER_CONTEXT"]],
-            Receiver::Git => &[&COMMON, &GIT],
+            Receiver::Git => &[&COMMON, &GIT, &KEY_RINGS],
             Receiver::Buildctl => &[&COMMON, &CONNECTIONS],
             Receiver::Buildkitd => &[&COMMON],
             Receiver::Installer => &[&COMMON, &GO],
@@ -191,6 +178,18 @@ impl ListedEnvironment for tokio::process::Command {
     }
 }
 
+/// Debian keeps runc, and everyone keeps mount helpers and iptables, where users' `PATH` may not lead.
+pub fn path_with_sbin(path: Option<&str>) -> String {
+    let mut dirs: Vec<&str> =
+        path.unwrap_or("/usr/local/bin:/usr/bin:/bin").split(':').filter(|d| !d.is_empty()).collect();
+    for dir in ["/usr/sbin", "/sbin"] {
+        if !dirs.contains(&dir) {
+            dirs.push(dir);
+        }
+    }
+    dirs.join(":")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,6 +206,12 @@ mod tests {
     fn who_gets(name: &str, passed_on: &[&str]) -> Vec<Receiver> {
         let passed_on: Vec<String> = passed_on.iter().map(ToString::to_string).collect();
         ALL.into_iter().filter(|receiver| receiver.gets(OsStr::new(name), &passed_on)).collect()
+    }
+
+    #[test]
+    fn the_path_gains_the_sbin_directories_once() {
+        assert_eq!(path_with_sbin(Some("/usr/bin:/usr/sbin")), "/usr/bin:/usr/sbin:/sbin");
+        assert_eq!(path_with_sbin(None), "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub struct NoHome;
 /// A unix socket's path holds at most 107 bytes (`sun_path` in unix(7)); room is left for the longest name we add.
 const LONGEST_SOCKET_DIR: usize = 80;
 /// A log of our own that is longer, in bytes, is put aside when it is opened: enough for weeks.
-const LONGEST_LOG: u64 = 5 * 1024 * 1024;
+pub(super) const LONGEST_LOG: u64 = 5 * 1024 * 1024;
 
 impl Home {
     /// Everything under one directory, as `SLIPWAY_HOME` asks.
@@ -186,9 +186,34 @@ impl Home {
         self.state.join("cache").join(namespace).join(repository).join(rule)
     }
 
-    /// The commits of a source on another machine that were looked at: a bare repository.
+    /// The link to the ssh agent of the client that connected last.
+    pub fn agent_link(&self) -> PathBuf {
+        self.state.join("agent.sock")
+    }
+
+    /// The bare clone of a source on another machine.
     pub fn git_dir(&self, path: &RepositoryPath) -> PathBuf {
         self.state.join("git").join(&path.namespace).join(&path.repository)
+    }
+
+    /// Directories that live as long as one question: emptied when a pool starts.
+    pub fn scratch_dir(&self) -> PathBuf {
+        self.state.join("scratch")
+    }
+
+    /// The bare clones of a repository's submodules, one directory each. No repository's name begins with a dot.
+    pub fn modules_dir(&self, path: &RepositoryPath) -> PathBuf {
+        self.state.join("git").join(&path.namespace).join(format!(".{}.modules", path.repository))
+    }
+
+    /// The files of Git LFS of a repository's source and submodules.
+    pub fn lfs_dir(&self, path: &RepositoryPath) -> PathBuf {
+        self.state.join("git").join(&path.namespace).join(format!(".{}.lfs", path.repository))
+    }
+
+    /// The checked out trees of a repository: a numbered directory for each build of it that runs at the same time.
+    pub fn trees_dir(&self, path: &RepositoryPath) -> PathBuf {
+        self.state.join("trees").join(&path.namespace).join(&path.repository)
     }
 
     /// The managed BuildKit: binaries, its state.

@@ -17,6 +17,8 @@ use tokio::io::AsyncReadExt;
 use super::atomic::{self, WriteError};
 use super::environment::{ListedEnvironment as _, Receiver};
 use super::shell::Group;
+use crate::log::sanitize::printable;
+
 pub use crate::domain::secret_ref::SecretRef;
 use crate::domain::secret_ref::is_file_name;
 
@@ -274,7 +276,7 @@ fn ending(status: ExitStatus, stderr: &[u8]) -> String {
         (None, signal) => format!("was ended by signal {}", signal.unwrap_or_default()),
     };
     let text = String::from_utf8_lossy(stderr);
-    let text: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN_STDERR).collect();
+    let text: String = printable(text.trim()).chars().take(SHOWN_STDERR).collect();
     if text.is_empty() { how } else { format!("{how}: {text}") }
 }
 

@@ -14,6 +14,8 @@ use tokio::net::unix::pipe;
 use super::{InstallError, file_name};
 use crate::store::environment::{ListedEnvironment as _, Receiver};
 
+use crate::log::sanitize::printable;
+
 /// How many of a failed program's last lines an error quotes.
 const QUOTED_LINES: usize = 12;
 
@@ -119,13 +121,8 @@ impl Run {
 /// Shows a line without what could steer a terminal, and keeps it for an error.
 fn take(line: &mut Vec<u8>, last: &mut VecDeque<String>, each: &mut (dyn FnMut(String) + Send)) {
     let bytes = &line[..line.len().min(LONGEST_LINE)];
-    let text: String = String::from_utf8_lossy(bytes)
-        .chars()
-        .map(|c| if c == '\t' { ' ' } else { c })
-        .filter(|c| !c.is_control())
-        .collect();
+    let text = printable(&String::from_utf8_lossy(bytes)).trim_end().to_owned();
     line.clear();
-    let text = text.trim_end().to_owned();
     if text.is_empty() {
         return;
     }
@@ -185,7 +182,7 @@ mod tests {
         let mut seen = Vec::new();
         let run = shell("echo one; printf 'two\\033[2J\\n' >&2; printf three");
         run.lines(&mut |line| seen.push(line)).await.unwrap();
-        assert_eq!(seen, ["one", "two[2J", "three"]);
+        assert_eq!(seen, ["one", "two", "three"]);
     }
 
     #[tokio::test]

@@ -1,16 +1,15 @@
-//! Fetching over http(s): short to connect, patient to read, and exact about how a transfer ended.
+//! Fetching over https: short to connect, patient to read, bounded, and exact about how a transfer ended.
 
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, Response, StatusCode, Url, redirect};
 use sha2::{Digest, Sha256};
 
 use super::InstallError;
 use super::progress::{Progress, Report};
-use crate::bounded::{self, BodyError};
 use crate::tls;
 
 /// A host that cannot be reached must not keep the next way waiting.
@@ -19,25 +18,80 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A transfer that stands still for this long has been cut.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Bytes of a release archive; BuildKit's have some 90 MB.
-const LARGEST_ARCHIVE: u64 = 1 << 30;
-/// The longest time for one archive: 90 MB at 50 KB/s.
-const ARCHIVE_TIME: Duration = Duration::from_secs(30 * 60);
-/// Bytes of an answer of the releases API; GitHub's have some 100 KB.
-const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
-/// The longest time for one answer.
-const ANSWER_TIME: Duration = Duration::from_secs(60);
+/// No transfer takes longer.
+const WHOLE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
+/// An archive is about 100 MB.
+const MOST_BYTES: u64 = 1 << 30;
+
+/// A description of a release is about 100 KB.
+const MOST_TEXT_BYTES: u64 = 4 << 20;
+
+/// Redirects of one request.
+const MOST_REDIRECTS: usize = 10;
 
 /// Bytes between two events of a download.
 const PROGRESS_STEP: u64 = 256 * 1024;
 
-/// A client that follows redirects and honours the proxy variables of the environment.
+/// A client that follows redirects to https and honours the proxy variables of the environment.
 pub(super) fn client() -> Result<Client, InstallError> {
+    let to_https = redirect::Policy::custom(|attempt| {
+        if attempt.previous().len() > MOST_REDIRECTS {
+            attempt.error("more than 10 redirects")
+        } else if is_protected(attempt.url()) {
+            attempt.follow()
+        } else {
+            let why = format!("it redirects to {}, which is not https", attempt.url());
+            attempt.error(why)
+        }
+    });
     tls::http_client(&[])
+        .redirect(to_https)
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
+        .timeout(WHOLE_TIMEOUT)
         .build()
         .map_err(|e| InstallError::Unreachable { url: "https".to_owned(), why: causes(&e) })
+}
+
+/// Reads an address that programs are taken from: https, or http on this machine's loopback.
+pub(super) fn check_url(url: &str) -> Result<Url, InstallError> {
+    let parsed = Url::parse(url).map_err(|error| InstallError::NotHttps { url: url.into(), why: error.to_string() })?;
+    if is_protected(&parsed) {
+        return Ok(parsed);
+    }
+    Err(InstallError::NotHttps { url: url.into(), why: "anybody on the way could change what arrives".into() })
+}
+
+fn is_protected(url: &Url) -> bool {
+    let is_loopback = match url.host_str() {
+        Some("localhost") => true,
+        Some(host) => {
+            let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+            address.is_ok_and(|address| address.is_loopback())
+        }
+        None => false,
+    };
+    url.scheme() == "https" || (url.scheme() == "http" && is_loopback)
+}
+
+/// Reads an answer that is text.
+pub(super) async fn text(mut response: Response) -> Result<String, InstallError> {
+    let url = response.url().to_string();
+    let mut bytes = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+            Ok(None) => break,
+            Err(e) => {
+                return Err(InstallError::Cut { url, got: bytes.len() as u64, expected: None, why: causes(&e) });
+            }
+        }
+        if bytes.len() as u64 > MOST_TEXT_BYTES {
+            return Err(InstallError::TooLarge { url, most: MOST_TEXT_BYTES });
+        }
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Asks for `url`; anything but success is an error.
@@ -65,35 +119,8 @@ fn hint(status: StatusCode) -> &'static str {
     }
 }
 
-/// The body of an answer that is no archive.
-pub(super) async fn answer(mut response: Response) -> Result<Vec<u8>, InstallError> {
-    let url = response.url().to_string();
-    let cut = |why: String| InstallError::Cut { url: url.clone(), got: 0, expected: None, why };
-    match tokio::time::timeout(ANSWER_TIME, bounded::body(&mut response, LARGEST_ANSWER)).await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(BodyError::Cut(error))) => Err(cut(causes(&error))),
-        Ok(Err(error)) => Err(InstallError::BadAnswer { why: error.to_string(), url }),
-        Err(_) => Err(cut(format!("it had not ended after {} s", ANSWER_TIME.as_secs()))),
-    }
-}
-
 /// Fetches `url` into the new file `to`, shown as `name`, and returns its SHA-256 digest in hexadecimal.
 pub(super) async fn fetch(
-    client: &Client,
-    url: &str,
-    name: &str,
-    to: &Path,
-    progress: Report<'_>,
-) -> Result<String, InstallError> {
-    let transfer = transfer(client, url, name, to, progress);
-    tokio::time::timeout(ARCHIVE_TIME, transfer).await.unwrap_or_else(|_| {
-        let got = std::fs::metadata(to).map_or(0, |file| file.len());
-        let why = format!("it had not ended after {} minutes", ARCHIVE_TIME.as_secs() / 60);
-        Err(InstallError::Cut { url: url.to_owned(), got, expected: None, why })
-    })
-}
-
-async fn transfer(
     client: &Client,
     url: &str,
     name: &str,
@@ -114,9 +141,8 @@ async fn transfer(
                 return Err(InstallError::Cut { url: url.to_owned(), got: done, expected: total, why: causes(&e) });
             }
         };
-        if done + chunk.len() as u64 > LARGEST_ARCHIVE {
-            let why = format!("it has more than {LARGEST_ARCHIVE} bytes");
-            return Err(InstallError::Cut { url: url.to_owned(), got: done, expected: total, why });
+        if done + chunk.len() as u64 > MOST_BYTES {
+            return Err(InstallError::TooLarge { url: url.to_owned(), most: MOST_BYTES });
         }
         file.write_all(&chunk).map_err(|e| InstallError::file("writing", to, e))?;
         hash.update(&chunk);
@@ -136,7 +162,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// An error's causes without its own words, which repeat the address.
-fn causes(error: &reqwest::Error) -> String {
+pub(super) fn causes(error: &reqwest::Error) -> String {
     let mut causes = Vec::new();
     let mut next = std::error::Error::source(error);
     while let Some(cause) = next {
@@ -147,5 +173,20 @@ fn causes(error: &reqwest::Error) -> String {
         (true, true) => "no answer in time".to_owned(),
         (true, false) => error.to_string(),
         (false, _) => causes.join(": "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_come_over_https_or_from_this_machine() {
+        for good in ["https://h/x", "http://127.0.0.1:80/x", "http://localhost/x", "http://[::1]:8/x"] {
+            assert!(check_url(good).is_ok(), "{good}");
+        }
+        for bad in ["http://h/x", "http://127.0.0.1.example/x", "ftp://h/x", "http://10.0.0.1/x", "x", "file:///x"] {
+            assert!(matches!(check_url(bad), Err(InstallError::NotHttps { .. })), "{bad}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Preferences: `config.toml`, and the settings of a registry: `registries/<host>.toml`.
 
+mod git;
 mod notify;
 mod ui;
 
@@ -10,9 +11,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use git::GitConfig;
 pub use notify::NotifyConfig;
 pub use ui::{GlyphSet, Language, Notify, UiConfig};
 
+use super::frontend;
 use super::name::NameKind;
 use super::repository::HumanDuration;
 use super::secret_ref::SecretRef;
@@ -23,6 +26,8 @@ use super::secret_ref::SecretRef;
 pub struct Config {
     /// The background pool.
     pub pool: PoolConfig,
+    /// The clones of sources.
+    pub git: GitConfig,
     /// The managed BuildKit.
     pub buildkit: BuildkitConfig,
     /// Where platforms tell of pushes.
@@ -49,6 +54,8 @@ impl Config {
             }
             problems.extend(notify.problems());
         }
+        let frontends = self.buildkit.frontends.iter().filter_map(|entry| frontend::entry_problem(entry));
+        problems.extend(frontends.map(|problem| format!("buildkit.frontends: {problem}")));
         problems
     }
 }
@@ -88,6 +95,8 @@ pub struct PoolConfig {
     /// names as in `AWS_*`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub environment: Vec<String>,
+    /// A build that prints more than this fails; 0: it may print as much as it likes.
+    pub log_limit: ByteSize,
 }
 
 impl PoolConfig {
@@ -117,6 +126,7 @@ impl Default for PoolConfig {
             pause_after: 10,
             min_free: ByteSize(512 * 1024 * 1024),
             environment: Vec::new(),
+            log_limit: ByteSize(1024 * 1024 * 1024),
         }
     }
 }
@@ -134,6 +144,8 @@ pub struct BuildkitConfig {
     /// Whether the daemon runs without root; absent: where slipway itself is not root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rootless: Option<bool>,
+    /// Which network RUN steps of managed and fresh builders are in.
+    pub network: BuildNetwork,
     /// The Dockerfile frontends that `# syntax=` may name, by repository.
     pub frontends: Vec<String>,
 }
@@ -144,9 +156,21 @@ impl Default for BuildkitConfig {
             mirrors: BTreeMap::new(),
             cache_size: None,
             rootless: None,
+            network: BuildNetwork::default(),
             frontends: vec![DEFAULT_FRONTEND.into()],
         }
     }
+}
+
+/// The network of RUN steps that say nothing of it themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BuildNetwork {
+    /// A network of its own for each step, which reaches other machines and neither the host nor other steps.
+    #[default]
+    Sandbox,
+    /// The host's network, as a process of the host has it.
+    Host,
 }
 
 /// The frontend that is allowed unless `buildkit.frontends` says otherwise: Docker's own.
@@ -223,7 +247,7 @@ impl RegistrySettings {
 }
 
 /// A number of bytes as people write it: `512MB`, `20GB`; 1 KB is 1,024 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 
 const UNITS: [(&str, u64); 4] = [("TB", 1 << 40), ("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10)];

@@ -16,6 +16,7 @@ use crate::domain::notification::is_refusal;
 use crate::domain::outbox::{Attempt, Content, Message};
 use crate::domain::repository::Source;
 use crate::domain::source_platform::SourcePlatform;
+use crate::log::sanitize::printable;
 use crate::protocol::{self, ErrorKind};
 use crate::source::api::{self, causes};
 use crate::source::webhook::sign;
@@ -136,7 +137,7 @@ pub(super) async fn send(pool: &Pool, message: &Message) -> Result<(), SendError
             if !settings.platforms.get(to).is_some_and(SourcePlatform::takes_statuses) {
                 return Err(SendError::NotConfigured);
             }
-            let source = Source { platform: Some(to.clone()), url: source.clone() };
+            let source = Source { platform: Some(to.clone()), url: source.clone(), ..Source::default() };
             platforms::set_status(&pool.home, &settings, &source, commit, status).await.map_err(SendError::Platform)
         }
     }
@@ -219,8 +220,8 @@ async fn beginning_of(mut response: Response) -> String {
 
 /// What others said, on one line; "" where they said nothing.
 fn in_brackets(text: &str) -> String {
-    let line = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    let line: String = line.collect::<Vec<_>>().join(" ").chars().take(ANSWER_SHOWN).collect();
+    let line = printable(text).split_whitespace().collect::<Vec<_>>().join(" ");
+    let line: String = line.chars().take(ANSWER_SHOWN).collect();
     if line.is_empty() { line } else { format!(" ({line})") }
 }
 
@@ -247,7 +248,7 @@ mod tests {
 
     #[test]
     fn what_others_say_stays_on_its_line_and_is_harmless() {
-        assert_eq!(in_brackets(" bad\r\n\x1b[2Jrequest \n"), " (bad [2Jrequest)");
+        assert_eq!(in_brackets(" bad\r\n\x1b[2Jrequest \n"), " (bad request)");
         assert_eq!(in_brackets(" \n"), "");
         assert_eq!(in_brackets(&"x".repeat(9999)).len(), ANSWER_SHOWN + 3);
     }
