@@ -184,16 +184,11 @@ impl Arguments {
         self.pair("--frontend", "dockerfile.v0");
         let mut of_source = None;
         match context {
-            Context::Local { directory, name } => {
-                // Two names: what is sent of a context for its Dockerfile is that file alone, and would stand for all of it.
-                let dockerfile = checked.unwrap_or(directory);
-                for (key, name, directory) in [
-                    ("contextkey", name.clone(), directory.as_path()),
-                    ("dockerfilekey", format!("{name}#dockerfile"), dockerfile),
-                ] {
-                    self.pair("--local", format!("{name}={}", directory.display()));
-                    self.opt(key, name);
-                }
+            Context::Local { directory } => {
+                // The builder is sent what differs from what it was last sent under these names. `contextkey` can't give each
+                // repository its own: the frontend reads it, and goes on to ask for "context".
+                self.pair("--local", format!("context={}", directory.display()));
+                self.pair("--local", format!("dockerfile={}", checked.unwrap_or(directory).display()));
             }
             Context::Git { context, secret_id, ssh } => {
                 self.opt("context", context);

@@ -98,15 +98,7 @@ pub enum Context {
     Local {
         /// The context's directory in the tree.
         directory: PathBuf,
-        /// The name that the builder knows it by: it keeps what it was sent under a name, and is sent only what differs the next time.
-        #[serde(default = "usual_name")]
-        name: String,
     },
-}
-
-/// What BuildKit calls a context that has no name.
-fn usual_name() -> String {
-    "context".into()
 }
 
 /// How a source is reached over ssh.

@@ -212,9 +212,7 @@ pub(super) async fn context(
     };
     let directory = resolve_inside(&slot.root(), &paths.context)
         .map_err(|error| Failure::new(FailureKind::Source, error.to_string()))?;
-    // Each directory has its own: contexts of two rules would displace each other.
-    let below = if paths.context.as_str().is_empty() { String::new() } else { format!(":{}", paths.context) };
-    let context = Context::Local { directory, name: format!("{}{below}", wish.path) };
+    let context = Context::Local { directory };
     Ok(Prepared { context, secret: None, slot: Some(slot) })
 }
 
