@@ -16,6 +16,7 @@ mod home;
 mod notify;
 mod platforms;
 mod publishing;
+mod registry_credentials;
 mod sources;
 mod support;
 mod surviving;
