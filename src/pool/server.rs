@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::state::{Order, Pool};
 use super::{builders, enqueue, entities, examine, news, notify};
 use crate::domain::build::{Build, BuildId, BuildState, CancelRequest};
-use crate::protocol::{Answer, Call, Error, ErrorKind, PoolStatus, Reply, Request, VERSION};
+use crate::protocol::{Answer, Call, Error, ErrorKind, PoolStatus, Reply, Request, VERSION, WebhookRefusal};
 
 /// A call is small; a longer one is not from a client of ours.
 const LONGEST_CALL_BYTES: u64 = 4 * 1024 * 1024;
@@ -112,6 +112,8 @@ async fn answer(pool: &Arc<Pool>, request: Request) -> Result<Reply, Error> {
 pub(super) fn status(pool: &Pool) -> PoolStatus {
     let state = pool.state();
     let running = state.open.values().filter(|entry| entry.build.state == BuildState::Running).count();
+    let of_platforms = |refusal: &&WebhookRefusal| state.settings.platforms.contains_key(&refusal.platform);
+    let webhook_refusals: Vec<_> = state.webhook_refusals.values().filter(of_platforms).cloned().collect();
     PoolStatus {
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -121,6 +123,7 @@ pub(super) fn status(pool: &Pool) -> PoolStatus {
         limit: state.limit(),
         builders: builders::statuses(&state),
         webhooks: state.webhooks.clone(),
+        webhook_refusals: webhook_refusals.clone(),
         paused: pool.triggers.past.paused_rules(&state.settings),
         problems: state
             .settings
@@ -129,6 +132,7 @@ pub(super) fn status(pool: &Pool) -> PoolStatus {
             .chain(state.watch_problems.values())
             .chain(state.untold.values())
             .cloned()
+            .chain(webhook_refusals.iter().filter(|refusal| refusal.needs_people).map(ToString::to_string))
             .collect(),
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod atomic;
 pub mod builds;
+pub mod deliveries;
 pub mod edit;
 pub mod home;
 mod layout;
