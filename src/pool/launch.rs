@@ -28,6 +28,7 @@ use crate::domain::push::CommitId;
 use crate::domain::repository::Source;
 use crate::domain::rule::Rule;
 use crate::domain::tree_path::TreePath;
+use crate::source::checkout::CheckoutError;
 use crate::source::{Transport, checkout};
 use crate::store::builds;
 use crate::store::process::{self, ProcessId};
@@ -176,16 +177,20 @@ async fn check_out(
     context: TreePath,
     abort: Arc<AtomicBool>,
 ) -> Result<PathBuf, Failure> {
-    let work = move || -> Result<PathBuf, String> {
+    let work = move || -> Result<PathBuf, Failure> {
+        let source = |error: String| Failure::new(FailureKind::Source, error);
         // A pool that was killed may have left a part of it.
         if root.exists() {
-            fs::remove_dir_all(&root).map_err(|error| format!("cannot remove {}: {error}", root.display()))?;
+            fs::remove_dir_all(&root).map_err(|error| source(format!("cannot remove {}: {error}", root.display())))?;
         }
-        checkout::checkout(&repository, commit.as_str(), &root, &abort).map_err(|error| error.to_string())?;
-        checkout::resolve_inside(&root, &context).map_err(|error| error.to_string())
+        checkout::checkout(&repository, commit.as_str(), &root, &abort).map_err(|error| match error {
+            CheckoutError::NoCommit { .. } => Failure::new(FailureKind::NoCommit, error.to_string()),
+            error => source(error.to_string()),
+        })?;
+        checkout::resolve_inside(&root, &context).map_err(|error| source(error.to_string()))
     };
     match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(|error| Failure::new(FailureKind::Source, error)),
+        Ok(done) => done,
         Err(error) => Err(daemon_failure(format!("an internal task failed: {error}"))),
     }
 }

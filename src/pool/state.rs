@@ -223,6 +223,7 @@ impl State {
             labels: labels_asked(&entry.build.settings),
             builder: Some(entry.build.settings.builder.clone()).filter(|name| !name.is_empty()),
             not_before: entry.build.not_before,
+            awaited: entry.build.awaits_commit().cloned(),
         };
         self.open.values().filter(waits).map(waiting).collect()
     }

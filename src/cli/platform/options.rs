@@ -5,7 +5,7 @@ use clap::Args;
 use super::super::output::{print_bytes, say};
 use super::super::registry::from_stdin;
 use super::super::{CliError, source};
-use super::webhook;
+use super::{status, webhook};
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Entity, SaveMode};
@@ -92,7 +92,7 @@ impl Options {
         source::save(home, Entity::Platform { name: name.clone(), value, token, webhook_secret }, mode).await?;
         if let Some(secret) = made {
             say("give the platform this secret for its webhooks; it is not shown again");
-            let url = webhook(home, &source::settings(home), &name).await;
+            let url = webhook(&source::settings(home), status(home).await.as_ref(), &name);
             let none = "set webhook.listen in config.toml, such as \"127.0.0.1:8484\", and webhooks are taken";
             say(&url.map_or_else(|| none.to_owned(), |url| format!("webhooks go to {url}")));
             return print_bytes(format!("{secret}\n").as_bytes());
