@@ -395,7 +395,10 @@ impl std::fmt::Display for WebhookRefusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let WebhookRefusal { platform, at, status, reason, count, .. } = self;
         let at = at.format("%Y-%m-%d %H:%M:%SZ");
-        write!(f, "the last webhook of {platform:?} was refused at {at} with {status} ({count} since one was taken): {reason}")
+        write!(
+            f,
+            "the last webhook of {platform:?} was refused at {at} with {status} ({count} since one was taken): {reason}"
+        )
     }
 }
 

@@ -28,7 +28,10 @@ pub fn compile(globs: &[String]) -> Result<GlobSet, GlobError> {
     let mut set = GlobSetBuilder::new();
     let all: usize = globs.iter().map(|glob| glob.chars().count()).sum();
     if globs.len() > MOST || all > LONGEST_LIST {
-        let reason = format!("the list has {} globs of {all} characters; at most {MOST} of {LONGEST_LIST} are taken", globs.len());
+        let reason = format!(
+            "the list has {} globs of {all} characters; at most {MOST} of {LONGEST_LIST} are taken",
+            globs.len()
+        );
         return Err(GlobError { glob: globs[0].chars().take(40).collect(), reason });
     }
     for glob in globs {

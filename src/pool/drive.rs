@@ -17,8 +17,8 @@ use crate::domain::build::{Build, BuildId, BuildState, CancelRequest, RetryCause
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::journal::{Origin, SERVER_LAG};
 use crate::domain::platform::Platform;
-use crate::store::{builds, pushes};
 use crate::store::process::ProcessId;
+use crate::store::{builds, pushes};
 
 /// A runner that was told to stop and is still there is killed: final within 15 s, whatever `buildctl` does.
 const KILL_AFTER: Duration = Duration::from_secs(13);

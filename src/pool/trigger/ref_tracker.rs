@@ -248,13 +248,7 @@ impl Memory {
     }
 
     /// Writes pushes into the journal and what was seen to disk, then settles them; whether they are in the journal.
-    async fn record(
-        &mut self,
-        pool: &Arc<Pool>,
-        path: &RepositoryPath,
-        seen: Seen,
-        found: Vec<Found>,
-    ) -> bool {
+    async fn record(&mut self, pool: &Arc<Pool>, path: &RepositoryPath, seen: Seen, found: Vec<Found>) -> bool {
         let mut written: Vec<PushRecord> = Vec::with_capacity(found.len());
         for Found { moved, at: pushed_at, origin, subject } in found {
             let push = PushRecord {

@@ -214,7 +214,8 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded() {
-        let json = format!(r#"{{"text":"{0}","list":[{{"message":"{0}é"}}{1}]}}"#, "x".repeat(5000), ",null".repeat(20_000));
+        let json =
+            format!(r#"{{"text":"{0}","list":[{{"message":"{0}é"}}{1}]}}"#, "x".repeat(5000), ",null".repeat(20_000));
         let read: Outer = read(json.as_bytes()).unwrap();
         assert_eq!((read.text, read.list.len()), (None, MOST_ENTRIES));
         assert_eq!(read.list[0].message.0.as_ref().map(String::len), Some(LONGEST_TEXT));

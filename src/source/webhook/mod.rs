@@ -62,7 +62,9 @@ pub enum HookError {
         reason: String,
     },
     /// An event that slipway does not know and that carries a push.
-    #[error("the event {event:?} of {platform} looks like a push, and slipway does not know it; choose {choose} on the platform")]
+    #[error(
+        "the event {event:?} of {platform} looks like a push, and slipway does not know it; choose {choose} on the platform"
+    )]
     UnknownPush {
         /// The event, as the header or the body has it.
         event: String,

@@ -123,7 +123,9 @@ pub fn read(kind: PlatformKind, headers: &impl Headers, body: &[u8]) -> Result<H
             Ok(Hook::Ping)
         }
         (PlatformKind::Github | PlatformKind::Gitea, "push")
-        | (PlatformKind::Gitlab | PlatformKind::Gitee, "Push Hook" | "Tag Push Hook") => one_ref(kind, parse(kind, &json)?),
+        | (PlatformKind::Gitlab | PlatformKind::Gitee, "Push Hook" | "Tag Push Hook") => {
+            one_ref(kind, parse(kind, &json)?)
+        }
         (PlatformKind::Codeup, "Push Hook" | "Tag Push Hook") => {
             let push: Push = parse(kind, &json)?;
             // The button that tries a webhook sends `before` and `after` alone.

@@ -238,7 +238,8 @@ impl Desk {
     /// is asked.
     async fn is_news(&self, body: &[u8], pushed: &[Pushed], now: DateTime<Utc>) -> bool {
         let until = pushed.iter().map(|pushed| pushed.at.map(|at| at + NEWS)).max().flatten();
-        if until.is_some_and(|until| until < now) || pushed.iter().any(|pushed| pushed.at.is_some_and(|at| now - at > NEWS))
+        if until.is_some_and(|until| until < now)
+            || pushed.iter().any(|pushed| pushed.at.is_some_and(|at| now - at > NEWS))
         {
             return false;
         }

@@ -14,7 +14,7 @@ pub(super) const LARGEST: usize = 25 * 1024 * 1024;
 /// So much of each body is taken in any case: nearly all pushes are smaller.
 const FREE: usize = 64 * 1024;
 /// All bodies together have so much room beyond that, in bytes; those of one address have half of it.
-const ROOM: usize = 48 * 1024 * 1024;
+const ROOM: usize = 2 * LARGEST;
 /// After a body of this size the memory that it took is given back to the system.
 const GIVE_BACK: usize = 1024 * 1024;
 
@@ -48,7 +48,7 @@ impl Taken {
         let mut rooms = self.rooms.0.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = rooms.values().sum();
         let of_peer = rooms.entry(self.peer).or_default();
-        if all + more > ROOM || *of_peer + more > ROOM / 2 + FREE {
+        if all + more > ROOM || *of_peer + more > ROOM / 2 {
             return false;
         }
         *of_peer += more;
@@ -151,10 +151,10 @@ mod tests {
         let rooms = Arc::new(Rooms::default());
         let of = |number: u8| Taken { rooms: rooms.clone(), peer: Peer::of([192, 0, 2, number].into()), bytes: 0 };
         let (mut greedy, mut other, mut third) = (of(1), of(2), of(3));
-        assert!(greedy.grow(ROOM / 2) && !greedy.grow(FREE + 1) && other.grow(ROOM / 2));
+        assert!(greedy.grow(ROOM / 2) && !greedy.grow(1) && other.grow(ROOM / 2));
         assert!(!third.grow(1), "all is taken");
         drop(greedy);
-        assert!(third.grow(LARGEST - FREE));
+        assert!(third.grow(ROOM / 2));
         drop((other, third));
         assert!(rooms.0.lock().unwrap().is_empty());
     }
