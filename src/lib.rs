@@ -15,10 +15,15 @@
 //! | [`source`] | where code comes from: refs of git repositories, checkouts, webhooks |
 //! | [`store`] | TOML on disk: paths, atomic writes, migration, hand edits, secrets |
 //! | [`log`] | a build's log file: writing, reading, following, making it fit for a terminal |
+//! | [`bounded`] | answers from outside, read up to a limit: bodies, JSON |
+//! | [`tls`] | the TLS configurations of all clients and listeners: trusted certificates, keys |
 //! | [`lang`] | the languages: which one is spoken, and what errors and reasons are called in it |
 //! | [`domain`] | the words and the rules, pure: no I/O, no clock |
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod access;
+pub mod bounded;
 pub mod buildctl;
 pub mod buildkit;
 pub mod cli;
@@ -30,6 +35,7 @@ pub mod protocol;
 pub mod registry;
 pub mod source;
 pub mod store;
+pub mod tls;
 pub mod tui;
 
 rust_i18n::i18n!("src/locales", fallback = "en");

@@ -191,6 +191,13 @@ pub enum Entity {
         /// The secret of its webhooks to keep in a secret file that `value` names.
         webhook_secret: Option<String>,
     },
+    /// A secret for builds.
+    Secret {
+        /// Its name.
+        name: String,
+        /// What it is to be.
+        value: String,
+    },
 }
 
 impl Entity {
@@ -203,6 +210,7 @@ impl Entity {
             Entity::Builder { name, .. } => EntityName::Builder(name.clone()),
             Entity::Registry { host, .. } => EntityName::Registry(host.clone()),
             Entity::Platform { name, .. } => EntityName::Platform(name.clone()),
+            Entity::Secret { name, .. } => EntityName::Secret(name.clone()),
         }
     }
 }
@@ -223,6 +231,8 @@ pub enum EntityName {
     Registry(String),
     /// A source platform that no repository names.
     Platform(String),
+    /// A secret that nothing uses.
+    Secret(String),
 }
 
 impl std::fmt::Display for EntityName {
@@ -234,6 +244,7 @@ impl std::fmt::Display for EntityName {
             EntityName::Builder(name) => write!(f, "builder {name:?}"),
             EntityName::Registry(host) => write!(f, "registry {host:?}"),
             EntityName::Platform(name) => write!(f, "platform {name:?}"),
+            EntityName::Secret(name) => write!(f, "secret {name:?}"),
         }
     }
 }

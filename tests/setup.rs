@@ -11,7 +11,7 @@ mod world;
 use std::fs;
 use std::sync::Arc;
 
-use slipway::buildkit::install::{InstallError, Place, Progress, User, Version, Way};
+use slipway::buildkit::install::{Digests, InstallError, Place, Progress, User, Version, Way};
 use world::{ARCHIVE, World, archive, archive_of, fake_program, sha256};
 
 #[tokio::test]
@@ -31,7 +31,7 @@ async fn a_release_with_the_right_digest_is_installed_whole() {
     let total = Some(bytes.len() as u64);
     assert!(events.contains(&Progress::Downloading { file: ARCHIVE.into(), done: 0, total }), "{events:?}");
     assert!(events.contains(&Progress::Downloading { file: ARCHIVE.into(), done: bytes.len() as u64, total }));
-    assert!(events.iter().any(|event| matches!(event, Progress::Downloaded { checked: true, .. })));
+    assert!(events.iter().any(|event| matches!(event, Progress::Downloaded { checked: false, .. })));
 
     world.forget();
     world.install().await.unwrap();
@@ -49,6 +49,75 @@ async fn a_wrong_digest_installs_nothing_and_ends_the_search() {
     assert_eq!((expected, actual), (&"0".repeat(64), &sha256(&bytes)));
     world.assert_nothing_installed();
     assert!(!world.path().join("go.log").exists(), "a file that was tampered with is for a person to look at");
+}
+
+#[tokio::test]
+async fn an_archive_that_only_tls_vouches_for_needs_consent() {
+    let mut world = World::new().await;
+    world.options.trust_tls = false;
+    let bytes = archive();
+    world.serve_release(&bytes, Some(&sha256(&bytes)));
+    let error = world.install().await.unwrap_err();
+    let InstallError::NoWay { attempts, .. } = &error else { panic!("{error}") };
+    assert!(matches!(&attempts[0].error, InstallError::NotVouchedFor { host, .. } if host == "127.0.0.1"), "{error}");
+    assert!(error.to_string().contains("slipway setup --trust-tls"), "{error}");
+    world.options.ask = Some(|_| false);
+    world.install().await.unwrap_err();
+    world.options.from = Some(world.url(&format!("/files/{ARCHIVE}")));
+    let error = world.install().await.unwrap_err();
+    assert!(matches!(&error, InstallError::NotVouchedFor { .. }), "{error}");
+    assert_eq!(world.asked(), Vec::<String>::new(), "nothing was fetched");
+    world.assert_nothing_installed();
+
+    world.options.ask = Some(|question| question.contains("knows no digest") && question.contains("127.0.0.1"));
+    world.install().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_digest_in_the_source_decides_whatever_the_release_states() {
+    let mut world = World::new().await;
+    let bytes = archive();
+    let (version, rest) = ARCHIVE.strip_prefix("buildkit-").unwrap().split_once(".linux-").unwrap();
+    let architecture = rest.strip_suffix(".tar.gz").unwrap();
+    let pin = |digest: &str| Digests::parse(&format!("[{version:?}]\n{architecture} = {digest:?}\n")).unwrap();
+    world.options.trust_tls = false;
+
+    // Whoever changes the archive changes what its server states, too.
+    world.options.digests = pin(&"ab".repeat(32));
+    world.serve_release(&bytes, Some(&sha256(&bytes)));
+    for from in [None, Some(world.url(&format!("/files/{ARCHIVE}")))] {
+        world.options.from = from;
+        let error = world.install().await.unwrap_err();
+        let InstallError::WrongDigest { expected, actual, .. } = &error else { panic!("{error}") };
+        assert_eq!((expected, actual), (&"ab".repeat(32), &sha256(&bytes)));
+        world.assert_nothing_installed();
+    }
+
+    world.options.from = None;
+    world.options.digests = pin(&sha256(&bytes));
+    world.serve_release(&bytes, None);
+    let mut events = Vec::new();
+    world.install_telling(&mut |event| events.push(event)).await.unwrap();
+    assert!(events.iter().any(|event| matches!(event, Progress::Downloaded { checked: true, .. })), "{events:?}");
+}
+
+#[tokio::test]
+async fn programs_are_not_taken_over_plain_http() {
+    let mut world = World::new().await;
+    world.options.releases_url = "http://192.0.2.1/releases".into();
+    let error = world.install().await.unwrap_err();
+    let InstallError::NoWay { attempts, .. } = &error else { panic!("{error}") };
+    assert!(matches!(&attempts[0].error, InstallError::NotHttps { .. }), "{error}");
+
+    world.options.from = Some("http://192.0.2.1/a.tar.gz".into());
+    let error = world.install().await.unwrap_err();
+    assert!(matches!(&error, InstallError::NotHttps { .. }), "{error}");
+
+    world.redirect("/a.tar.gz", "http://192.0.2.1/b.tar.gz");
+    world.options.from = Some(world.url("/a.tar.gz"));
+    let error = world.install().await.unwrap_err().to_string();
+    assert!(error.contains("http://192.0.2.1/b.tar.gz, which is not https"), "{error}");
+    world.assert_nothing_installed();
 }
 
 #[tokio::test]
@@ -271,7 +340,8 @@ async fn root_gets_the_runtime_from_the_package_manager_after_being_told() {
     let commands: Vec<_> =
         events.iter().filter(|event| matches!(event, Progress::Package { .. })).map(ToString::to_string).collect();
     let install = "running apt-get install -y --no-install-recommends runc";
-    assert_eq!(commands, [install, "running apt-get update", install]);
+    let sandbox = "running apt-get install -y --no-install-recommends slirp4netns iproute2 util-linux";
+    assert_eq!(commands, [install, "running apt-get update", install, sandbox]);
 }
 
 #[tokio::test]
@@ -301,9 +371,10 @@ async fn where_the_release_cannot_be_had_go_compiles_the_pinned_version() {
     let found = world.install_telling(&mut |event| events.push(event)).await.unwrap();
     assert_eq!(found.buildkitd.unwrap().version, Version::Known("v0.34.2".into()));
     let calls = fs::read_to_string(world.path().join("go.log")).unwrap();
-    assert!(calls.contains(
-        "get -tool github.com/moby/buildkit/cmd/buildkitd@v0.34.2 github.com/moby/buildkit/cmd/buildctl@v0.34.2"
-    ));
+    assert!(calls.contains("list -deps github.com/moby/buildkit/cmd/buildkitd github.com/moby/buildkit/cmd/buildctl"));
+    assert!(!calls.contains("get"), "what go.sum does not have is not fetched: {calls}");
+    let environment = fs::read_to_string(world.path().join("go.env")).unwrap();
+    assert_eq!(environment, "-mod=readonly -buildvcs=false off https://proxy.example unset unset\n");
     assert!(calls.contains("-X github.com/moby/buildkit/version.Version=v0.34.2"), "{calls}");
     assert!(events.contains(&Progress::GoModules { what: "BuildKit", done: 2 }), "{events:?}");
     assert!(events.contains(&Progress::GoCompiling { what: "BuildKit", done: 1, total: Some(3) }), "{events:?}");
@@ -317,7 +388,7 @@ async fn an_interrupted_compilation_leaves_no_process_and_no_file() {
     fake_program(
         &world.path(),
         "go",
-        r#"case "$1" in version) echo go version go1.26.8 linux/amd64 ;; get)
+        r#"case "$1" in version) echo go version go1.26.8 linux/amd64 ;; env) echo direct ;; list)
         sleep 1000 & echo $! > "$0.pid"; echo "go: downloading example.com/m v1"; wait ;; esac"#,
     );
     let (said, mut heard) = tokio::sync::mpsc::unbounded_channel();

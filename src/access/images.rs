@@ -1,19 +1,20 @@
 //! The images of a repository: its tags and what they name.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tokio::time::{Instant, timeout_at};
 
 use super::registries;
 use crate::domain::name::RepositoryPath;
 use crate::domain::publish::Origin;
+use crate::domain::tag::CACHE_PREFIX;
 use crate::protocol::{Error, ErrorKind};
-use crate::registry::{Kind, LayoutError, PublishError, Target, publish};
+use crate::registry::reference::check_tag;
+use crate::registry::{ImageInfo, Kind, LayoutError, PublishError, Target, publish};
 use crate::store::Home;
 use crate::store::settings::Settings;
-
-/// What a repository's tags begin with where they name a build's cache and no image.
-const CACHE_PREFIX: &str = "buildcache-";
 
 /// A tag and the image that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +33,14 @@ pub struct TagInfo {
     pub created: Option<DateTime<Utc>>,
     /// Which build made it, of what; none for images that slipway did not make.
     pub origin: Option<Origin>,
+    /// Why nothing but the name is known: the registry's name for it is no tag, or what it names can't be read.
+    pub problem: Option<String>,
 }
+
+/// The longest time for looking at all tags of a repository; the names that are left are listed without their images.
+const LIST: Duration = Duration::from_secs(120);
+/// Characters of an odd name that are listed.
+const SHOWN_NAME: usize = 128;
 
 /// The names of a repository's tags; none where nothing was pushed yet.
 ///
@@ -49,15 +57,71 @@ pub async fn tag_names(home: &Home, settings: &Settings, path: &RepositoryPath) 
 pub async fn tags(home: &Home, settings: &Settings, path: &RepositoryPath) -> Result<Vec<TagInfo>, Error> {
     let target = target(home, settings, path).await?;
     let mut tags = Vec::new();
+    let until = Instant::now() + LIST;
     for name in names(&target).await? {
-        match inspect(&target, &name).await {
-            Ok(tag) => tags.push(tag),
-            // It went since it was listed.
-            Err(error) if error.kind == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+        if let Err(error) = check_tag(&name) {
+            tags.push(TagInfo::unread(&target, &shown(&name), error.why));
+            continue;
+        }
+        let Ok(inspected) = timeout_at(until, publish::inspect(&target, &name)).await else {
+            let why = format!("not looked at: the tags before it took {} s", LIST.as_secs());
+            tags.push(TagInfo::unread(&target, &name, why));
+            continue;
+        };
+        match inspected {
+            Ok(info) => tags.push(TagInfo::new(&target, &name, info)),
+            Err(error) if concerns_all(&error) => return Err(error_of(&error)),
+            Err(error) => match error_of(&error) {
+                // It went since it was listed.
+                error if error.kind == ErrorKind::NotFound => {}
+                error => tags.push(TagInfo::unread(&target, &name, error.message)),
+            },
         }
     }
     Ok(tags)
+}
+
+/// Whether a failure to read one image is one to read any other as well.
+fn concerns_all(error: &PublishError) -> bool {
+    match error {
+        PublishError::Registry(error) => matches!(error.kind, Kind::Network(_) | Kind::Credentials { .. }),
+        PublishError::Layout(error) => matches!(error, LayoutError::Io { .. }),
+        _ => false,
+    }
+}
+
+/// A name that is no tag, fit for a line of a list.
+fn shown(name: &str) -> String {
+    name.escape_debug().take(SHOWN_NAME).collect()
+}
+
+impl TagInfo {
+    fn new(target: &Target, tag: &str, info: ImageInfo) -> TagInfo {
+        TagInfo {
+            tag: tag.into(),
+            name: format!("{}:{tag}", target.image()),
+            digest: info.digest,
+            platforms: info.platforms.iter().map(ToString::to_string).collect(),
+            size: info.size,
+            created: info.created,
+            origin: Origin::from_annotations(&info.annotations),
+            problem: None,
+        }
+    }
+
+    /// A tag of whose image nothing is known.
+    fn unread(target: &Target, tag: &str, problem: String) -> TagInfo {
+        TagInfo {
+            tag: tag.into(),
+            name: format!("{}:{tag}", target.image()),
+            digest: String::new(),
+            platforms: Vec::new(),
+            size: 0,
+            created: None,
+            origin: None,
+            problem: Some(problem),
+        }
+    }
 }
 
 /// One tag and what it names.
@@ -65,7 +129,9 @@ pub async fn tags(home: &Home, settings: &Settings, path: &RepositoryPath) -> Re
 /// # Errors
 /// When there is no such tag, or the registry can't be reached or read.
 pub async fn tag(home: &Home, settings: &Settings, path: &RepositoryPath, tag: &str) -> Result<TagInfo, Error> {
-    inspect(&target(home, settings, path).await?, tag).await
+    let target = target(home, settings, path).await?;
+    let info = publish::inspect(&target, tag).await.map_err(|error| error_of(&error))?;
+    Ok(TagInfo::new(&target, tag, info))
 }
 
 async fn target(home: &Home, settings: &Settings, path: &RepositoryPath) -> Result<Target, Error> {
@@ -83,26 +149,9 @@ async fn names(target: &Target) -> Result<BTreeSet<String>, Error> {
             let tags = layout.tags().map_err(|error| Error::new(ErrorKind::Failed, error.to_string()))?;
             tags.into_iter().map(|tag| tag.tag).collect()
         }
-        Target::Remote(client) => match client.tags().await {
-            Ok(tags) => tags,
-            Err(error) if error.kind == Kind::NotFound => Vec::new(),
-            Err(error) => return Err(error_of(&error.into())),
-        },
+        Target::Remote(client) => client.tags().await.map_err(|error| error_of(&error.into()))?,
     };
     Ok(names.into_iter().filter(|name| !name.starts_with(CACHE_PREFIX)).collect())
-}
-
-async fn inspect(target: &Target, tag: &str) -> Result<TagInfo, Error> {
-    let info = publish::inspect(target, tag).await.map_err(|error| error_of(&error))?;
-    Ok(TagInfo {
-        tag: tag.into(),
-        name: format!("{}:{tag}", target.image()),
-        digest: info.digest,
-        platforms: info.platforms.iter().map(ToString::to_string).collect(),
-        size: info.size,
-        created: info.created,
-        origin: Origin::from_annotations(&info.annotations),
-    })
 }
 
 fn error_of(error: &PublishError) -> Error {

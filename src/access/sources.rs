@@ -4,26 +4,36 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use super::tokens;
+use super::{agent, tokens};
 use crate::domain::push::{CommitId, Ref, RefKind};
 use crate::domain::repository::Source;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Error, ErrorKind};
-use crate::source::commits::Wanted;
+use crate::source::Wanted;
+use crate::source::git::{FetchLimits, ssh};
 use crate::source::{Access, Commit, Credentials, Git, Kind, Refs, SourceError, SourceUrl};
 use crate::store::Home;
 use crate::store::settings::Settings;
 
 /// A server that has not listed its refs by then is given up: somebody waits for the answer.
 const LIST_LIMIT: Duration = Duration::from_secs(30);
-/// A commit that could not be looked at by then is given up: its tree may have to be fetched for it.
+/// A commit that could not be looked at by then is given up; its fetch goes on for whoever wants it next.
 const LOOK_LIMIT: Duration = Duration::from_secs(120);
 
-/// The processes that speak git for us.
 static GIT: LazyLock<Git> = LazyLock::new(|| {
     // This very program, whatever an upgrade puts in its place meanwhile: another one may speak otherwise.
     Git::new(PathBuf::from("/proc/self/exe"))
 });
+
+/// The way to all sources.
+pub fn git() -> &'static Git {
+    &GIT
+}
+
+/// What a fetch may take, by the settings.
+pub fn fetch_limits(settings: &Settings) -> FetchLimits {
+    FetchLimits { time: settings.config.git.fetch_timeout.0, bytes: settings.config.git.fetch_limit.0 }
+}
 
 /// The commit that a ref of a source points at now.
 ///
@@ -76,13 +86,24 @@ pub async fn list_refs(home: &Home, settings: &Settings, source: &Source) -> Res
 /// When the source can't be read, or does not have the commit.
 pub async fn look(home: &Home, settings: &Settings, source: &Source, wanted: Wanted) -> Result<Commit, Error> {
     let url = parse_url(&source.url)?;
-    let access = Access { timeout: LOOK_LIMIT, ..access(home, settings, source).await? };
-    GIT.look(&url, &access, wanted).await.map_err(told)
+    let access = access(home, settings, source).await?;
+    let limits = fetch_limits(settings);
+    let gone_on = url.clone();
+    let looking = tokio::spawn(async move { GIT.look(&gone_on, &access, wanted, limits).await });
+    match tokio::time::timeout(LOOK_LIMIT, looking).await {
+        Ok(Ok(looked)) => looked.map_err(told),
+        Ok(Err(error)) => Err(Error::new(ErrorKind::Failed, format!("an internal task failed: {error}"))),
+        Err(_) => {
+            let text = format!("{url} was not fetched within {} s; the fetch goes on", LOOK_LIMIT.as_secs());
+            Err(Error::new(ErrorKind::Unreachable, text))
+        }
+    }
 }
 
-fn told(error: SourceError) -> Error {
+/// As the pool and the command line tell it.
+pub fn told(error: SourceError) -> Error {
     let kind = match error.kind {
-        Kind::NotFound | Kind::NotARepository => ErrorKind::NotFound,
+        Kind::NotFound | Kind::NotARepository | Kind::NoRef | Kind::NoCommit => ErrorKind::NotFound,
         _ => ErrorKind::Unreachable,
     };
     Error::new(kind, error.to_string())
@@ -109,16 +130,52 @@ pub(super) fn platform<'a>(settings: &'a Settings, source: &Source) -> Result<Op
     }
 }
 
+/// Checks that the credentials of a platform may go to the host of a source.
+///
+/// # Errors
+/// When it is none of the platform's hosts: the text says what to write where.
+pub fn check_host(name: &str, platform: &SourcePlatform, url: &SourceUrl) -> Result<(), Error> {
+    let Some(server) = url.credentials_go_to() else { return Ok(()) };
+    let (what, is_used) = match server.over_http {
+        true => ("token", platform.token.is_some()),
+        false => ("ssh_key", platform.ssh_key.is_some()),
+    };
+    if !is_used || platform.covers(server) {
+        return Ok(());
+    }
+    let host = url.port().map_or_else(|| server.host.to_owned(), |port| format!("{}:{port}", server.host));
+    let text = format!(
+        "the {what} of the platform {name:?} is not used at {host}, which is none of its hosts; if it is, say so in \
+         platforms/{name}.toml: hosts = [\"{host}\"] (`slipway platform edit {name} --host {host}`)"
+    );
+    Err(Error::new(ErrorKind::Refused, text))
+}
+
+/// Checks a source that is to be saved: its URL, and that its platform's credentials may go there. Returns its URL as it is kept: without a
+/// user name that is of no use.
+///
+/// # Errors
+/// When it is no URL, there is no such platform, or the host is none of the platform's.
+pub fn checked(settings: &Settings, source: &Source) -> Result<String, Error> {
+    let url = parse_url(&source.url)?;
+    if let (Some(name), Some(platform)) = (&source.platform, platform(settings, source)?) {
+        check_host(name, platform, &url)?;
+    }
+    Ok(url.to_string())
+}
+
 /// How a source is reached: with the credentials of its platform.
 ///
 /// # Errors
 /// When there is no such platform, its token can't be had, or it would go over plain http and may not.
 pub async fn access(home: &Home, settings: &Settings, source: &Source) -> Result<Access, Error> {
     let (Some(platform), Some(name)) = (platform(settings, source)?, &source.platform) else {
-        return Ok(Access { timeout: LIST_LIMIT, ..Access::default() });
+        return Ok(Access { timeout: LIST_LIMIT, agent: agent::current(home), ..Access::default() });
     };
+    let url = parse_url(&source.url)?;
+    check_host(name, platform, &url)?;
     let token = tokens::of(home, name, platform).await?;
-    if token.is_some() && !platform.plain_http && parse_url(&source.url)?.is_in_the_open() {
+    if token.is_some() && !platform.plain_http && url.is_in_the_open() {
         let text = format!(
             "the token of the platform {name:?} is not sent to {}: over plain http everyone on the way can read it; name the source \
              with https, or say plain_http = true in platforms/{name}.toml where the network is your own",
@@ -130,11 +187,11 @@ pub async fn access(home: &Home, settings: &Settings, source: &Source) -> Result
         credentials: Credentials {
             username: platform.username.clone().or_else(|| platform.kind.username().map(str::to_owned)),
             token,
-            ssh_key: platform.ssh_key.as_ref().map(PathBuf::from),
-            ssh_passphrase: None,
+            ssh_key: platform.ssh_key.as_deref().map(ssh::expanded),
         },
         ca: platform.ca.as_ref().map(PathBuf::from),
         proxy: platform.proxy.clone(),
+        agent: agent::current(home),
         timeout: LIST_LIMIT,
     })
 }

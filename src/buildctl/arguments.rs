@@ -1,17 +1,24 @@
 //! The argument list of one `buildctl build`: a pure function of job and leg.
 //!
-//! No secret is ever in it: those are named by id, and their values come in the environment.
+//! No secret is ever in it: those are named by id, and their values come in the environment of `buildctl`, under the names that
+//! [`secret_variable`] gives.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::job::{Cache, Context, Destination, Job, Leg, Ssh};
 use crate::domain::builder::BuilderTls;
+use crate::domain::grant_keys::NetworkMode;
 use crate::domain::publish::Origin;
 
 /// The environment variable that carries the source's credential to `buildctl`.
 pub const GIT_SECRET_VARIABLE: &str = "SLIPWAY_GIT_SECRET";
+
+/// The environment variable that carries the value of a build's secret to `buildctl`, by its place in the job.
+pub fn secret_variable(place: usize) -> String {
+    format!("SLIPWAY_SECRET_{place}")
+}
 
 /// What differs between the runs of one job: where this leg's files are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +54,7 @@ pub fn arguments(job: &Job, leg: &Leg, run: &Run) -> Result<Vec<String>, crate::
     list.address(run.address, run.tls);
     list.word("build");
     list.pair("--progress", "rawjson");
-    list.frontend(&job.context, &paths.dockerfile);
+    list.frontend(&job.context, job.dockerfile.as_deref(), &paths.dockerfile, &job.grants.ssh);
     if let Some(target) = &rule.target {
         list.opt("target", target);
     }
@@ -58,8 +65,9 @@ pub fn arguments(job: &Job, leg: &Leg, run: &Run) -> Result<Vec<String>, crate::
     for (name, value) in &rule.args {
         list.opt(&format!("build-arg:{name}"), value);
     }
+    list.grants(job);
     // `max` would record the values of build arguments.
-    list.opt("attest:provenance", "mode=min");
+    list.opt("attest:provenance", csv(&["mode=min".to_owned(), format!("builder-id={}", job.builder_id)]));
     for (label, value) in labels(job, run) {
         list.opt(&format!("label:{label}"), value);
     }
@@ -88,10 +96,11 @@ pub fn arguments(job: &Job, leg: &Leg, run: &Run) -> Result<Vec<String>, crate::
 fn labels(job: &Job, run: &Run) -> Vec<(&'static str, String)> {
     let build = &job.build;
     let mut labels = vec![
-        ("org.opencontainers.image.source", build.source.clone()),
         ("org.opencontainers.image.revision", build.commit.to_string()),
         ("org.opencontainers.image.created", rfc3339(run.started_at)),
     ];
+    // The path of a source on this machine is nobody else's business.
+    labels.extend(job.source_url.iter().map(|url| ("org.opencontainers.image.source", url.clone())));
     if let Some(tag) = build.tags.first() {
         labels.push(("org.opencontainers.image.version", tag.to_string()));
     }
@@ -168,26 +177,58 @@ impl Arguments {
     }
 
     /// The Dockerfile frontend, with its context and the Dockerfile in it.
-    pub(super) fn frontend(&mut self, context: &Context, dockerfile: &str) {
+    ///
+    /// `checked` is the directory that holds the Dockerfile instead; `keys` are what the build's ssh agent holds besides a key of the
+    /// source.
+    pub(super) fn frontend(&mut self, context: &Context, checked: Option<&Path>, dockerfile: &str, keys: &[PathBuf]) {
         self.pair("--frontend", "dockerfile.v0");
+        let mut of_source = None;
         match context {
             Context::Local { directory, .. } => {
                 self.pair("--local", format!("context={}", directory.display()));
-                self.pair("--local", format!("dockerfile={}", directory.display()));
+                self.pair("--local", format!("dockerfile={}", checked.unwrap_or(directory).display()));
             }
             Context::Git { context, secret_id, ssh } => {
                 self.opt("context", context);
                 if let Some(id) = secret_id {
                     self.pair("--secret", format!("id={id},env={GIT_SECRET_VARIABLE}"));
                 }
-                match ssh {
-                    Some(Ssh::Agent) => self.pair("--ssh", "default"),
-                    Some(Ssh::Key(key)) => self.pair("--ssh", format!("default={}", key.display())),
-                    None => {}
-                }
+                of_source = ssh.as_ref();
             }
         }
+        self.agent(of_source, keys);
         self.opt("filename", dockerfile);
+    }
+
+    /// The ssh agent of the build: `buildctl` itself is one that holds these keys, lives as long as the build, and takes no other.
+    fn agent(&mut self, of_source: Option<&Ssh>, keys: &[PathBuf]) {
+        let of_source_key = match of_source {
+            Some(Ssh::Key(key)) => Some(key),
+            Some(Ssh::Agent) | None => None,
+        };
+        let files: Vec<String> = of_source_key.into_iter().chain(keys).map(|key| key.display().to_string()).collect();
+        if !files.is_empty() {
+            self.pair("--ssh", format!("default={}", files.join(",")));
+        } else if of_source.is_some() {
+            self.pair("--ssh", "default");
+        }
+    }
+
+    /// What the build may have beyond its tree, and what keeps it apart from others.
+    fn grants(&mut self, job: &Job) {
+        for (place, id) in job.grants.secrets.iter().enumerate() {
+            self.pair("--secret", csv(&[format!("id={id}"), format!("env={}", secret_variable(place))]));
+        }
+        match job.grants.network_mode {
+            NetworkMode::Sandbox => {}
+            NetworkMode::None => self.opt("force-network-mode", "none"),
+            NetworkMode::Host => {
+                self.opt("force-network-mode", "host");
+                self.pair("--allow", "network.host");
+            }
+        }
+        // Without it, `RUN --mount=type=cache` of one repository is that of every other with the same target.
+        self.opt("build-arg:BUILDKIT_CACHE_MOUNT_NS", job.build.path().to_string());
     }
 
     /// The list.

@@ -1,4 +1,6 @@
 use super::*;
+use crate::buildctl::job::JobGrants;
+use crate::domain::config::ByteSize;
 use crate::domain::push::Ref;
 use crate::domain::rule::{Dockerfile, Rule};
 
@@ -16,8 +18,13 @@ fn job() -> Job {
             secret_id: None,
             ssh: None,
         },
+        dockerfile: None,
+        source_url: Some("https://git.example.com/acme/api.git".into()),
+        builder_id: "slipway://build-1".into(),
+        grants: JobGrants::default(),
         destination: Destination::Layout { directory: "/s/images/acme/api".into() },
         timeout_seconds: 7200,
+        log_limit: ByteSize::default(),
         sockets: "/s".into(),
         managed: None,
         legs: vec![Leg {
@@ -25,6 +32,7 @@ fn job() -> Job {
             daemon: super::super::job::LegDaemon::At { address: "unix:///s/b.sock".into(), tls: None },
             platforms: Vec::new(),
             cache: Cache::Layout { directory: "/s/cache/acme/api/main".into() },
+            host_network: None,
         }],
     }
 }
@@ -66,13 +74,15 @@ fn a_git_source_is_fetched_by_the_builder_at_the_literal_commit() {
             "--opt",
             "filename=Dockerfile",
             "--opt",
-            "attest:provenance=mode=min",
+            "build-arg:BUILDKIT_CACHE_MOUNT_NS=acme/api",
             "--opt",
-            "label:org.opencontainers.image.source=https://git.example.com/acme/api.git",
+            "attest:provenance=mode=min,builder-id=slipway://build-1",
             "--opt",
             "label:org.opencontainers.image.revision=d4ef3dc3b77a011a5779eec7efdd45aaaaaaaaaa",
             "--opt",
             "label:org.opencontainers.image.created=2020-10-15T08:25:02Z",
+            "--opt",
+            "label:org.opencontainers.image.source=https://git.example.com/acme/api.git",
             "--opt",
             "label:org.opencontainers.image.version=latest",
             "--import-cache",
@@ -104,10 +114,49 @@ fn a_secret_is_named_and_never_written() {
 }
 
 #[test]
-fn a_local_source_is_sent_from_its_checkout() {
+fn a_local_source_is_sent_from_its_checkout_and_its_path_stands_in_no_label() {
     let mut job = job();
     job.context = Context::Local { repository: "/r".into(), directory: "/s/src".into() };
-    assert_eq!(values(&list(&job), "--local"), ["context=/s/src", "dockerfile=/s/src"]);
+    job.source_url = None;
+    job.dockerfile = Some("/s/dockerfile".into());
+    let list = list(&job);
+    assert_eq!(values(&list, "--local"), ["context=/s/src", "dockerfile=/s/dockerfile"]);
+    assert!(!list.iter().any(|word| word.contains("image.source")));
+}
+
+#[test]
+fn secrets_keys_and_network_are_granted_by_name() {
+    let mut job = job();
+    job.grants = JobGrants {
+        secrets: vec!["npm".into(), "pip".into()],
+        ssh: vec!["/s/secrets/deploy".into(), "/s/secrets/private".into()],
+        network_mode: NetworkMode::Host,
+        missing: Vec::new(),
+    };
+    let granted = list(&job);
+    assert_eq!(values(&granted, "--secret"), ["id=npm,env=SLIPWAY_SECRET_0", "id=pip,env=SLIPWAY_SECRET_1"]);
+    assert_eq!(values(&granted, "--ssh"), ["default=/s/secrets/deploy,/s/secrets/private"]);
+    assert_eq!(values(&granted, "--allow"), ["network.host"]);
+    assert!(values(&granted, "--opt").contains(&"force-network-mode=host"));
+    job.grants = JobGrants { network_mode: NetworkMode::None, ..JobGrants::default() };
+    let bare = list(&job);
+    assert!(values(&bare, "--opt").contains(&"force-network-mode=none"));
+    for flag in ["--secret", "--ssh", "--allow"] {
+        assert!(values(&bare, flag).is_empty(), "{flag}");
+    }
+}
+
+#[test]
+fn a_rules_argument_does_not_replace_the_cache_mounts_of_its_repository() {
+    let mut job = job();
+    job.build.rule.args = [("BUILDKIT_CACHE_MOUNT_NS".to_owned(), "other/repo".to_owned())].into();
+    // BuildKit takes the last value of an option.
+    let list = list(&job);
+    let namespaces: Vec<&str> = values(&list, "--opt")
+        .into_iter()
+        .filter(|opt| opt.starts_with("build-arg:BUILDKIT_CACHE_MOUNT_NS="))
+        .collect();
+    assert_eq!(namespaces.last(), Some(&"build-arg:BUILDKIT_CACHE_MOUNT_NS=acme/api"));
 }
 
 #[test]

@@ -1,16 +1,19 @@
 //! The job: everything a runner needs to build without its pool. `builds/<id>/job.toml`
 //!
-//! The pool writes it before it starts the runner. No secret is in it: those come in the runner's environment.
+//! The pool writes it before it starts the runner. No secret is in it: those come by the runner's standard input ([`super::handover`]).
 
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::buildkit::sandbox::HostNetwork;
 use crate::buildkit::{config, daemon};
 use crate::domain::build::{Build, BuildId, Image};
 use crate::domain::builder::BuilderTls;
+use crate::domain::config::ByteSize;
 use crate::domain::failure::Failure;
+use crate::domain::grant_keys::NetworkMode;
 use crate::domain::platform::Platform;
 use crate::domain::step::{Step, Warning};
 
@@ -23,10 +26,25 @@ pub struct Job {
     pub buildctl: PathBuf,
     /// The context.
     pub context: Context,
+    /// The directory with the Dockerfile as it was checked; none where the builder fetches the source itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dockerfile: Option<PathBuf>,
+    /// The source's URL, for a label of the image; none where it is only a path of this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_url: Option<String>,
+    /// Who built the image, for its provenance: a URI.
+    #[serde(default)]
+    pub builder_id: String,
+    /// What the build may have beyond its tree.
+    #[serde(default)]
+    pub grants: JobGrants,
     /// Where the image goes.
     pub destination: Destination,
     /// How long the build may run, in seconds.
     pub timeout_seconds: u64,
+    /// How much its log may hold; 0: as much as it likes.
+    #[serde(default)]
+    pub log_limit: ByteSize,
     /// Where sockets of the runner's own daemons go: a directory with a short path.
     pub sockets: PathBuf,
     /// The managed daemon that is in use while the build runs; none where no leg uses it.
@@ -34,6 +52,24 @@ pub struct Job {
     pub managed: Option<Managed>,
     /// One for each builder that takes part.
     pub legs: Vec<Leg>,
+}
+
+/// What a build may have beyond its tree, without the values of its secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JobGrants {
+    /// The ids of its secrets, sorted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
+    /// Files with the private keys that its ssh agent holds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ssh: Vec<PathBuf>,
+    /// The network of its commands.
+    #[serde(skip_serializing_if = "NetworkMode::is_sandbox")]
+    pub network_mode: NetworkMode,
+    /// What its Dockerfile asks for and does not get, each with the way to grant it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }
 
 /// The managed daemon of a home.
@@ -53,7 +89,7 @@ pub enum Context {
     Git {
         /// `URL#COMMIT:DIR`, as BuildKit reads it.
         context: String,
-        /// The id of the secret that the runner has in `SLIPWAY_GIT_SECRET`; none for anonymous sources.
+        /// The id of the source's credential among the secrets; none for anonymous sources.
         secret_id: Option<String>,
         /// For ssh: a key's file, or none for the agent.
         ssh: Option<Ssh>,
@@ -127,6 +163,9 @@ pub struct Leg {
     pub platforms: Vec<Platform>,
     /// Where its cache goes and comes from: each leg's own, for one export would replace the other's.
     pub cache: Cache,
+    /// Why RUN steps are in the host's network; absent: they are in a sandbox, or the builder is not slipway's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_network: Option<HostNetwork>,
 }
 
 /// How a leg's daemon is reached.

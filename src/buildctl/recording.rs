@@ -24,7 +24,7 @@ pub fn is_recording(file: &Path) -> io::Result<bool> {
 /// # Errors
 /// When the stream can't be read, or the directory can't be written.
 pub fn unfold(recording: &Path, directory: &Path) -> io::Result<()> {
-    let mut log = LogWriter::create(&directory.join(builds::LOG))?;
+    let mut log = LogWriter::create(&directory.join(builds::LOG), 0)?;
     let mut parser = Parser::new(0, Numbers::default());
     let mut stream = BufReader::with_capacity(256 * 1024, File::open(recording)?);
     loop {

@@ -2,6 +2,8 @@
 //!
 //! `buildctl` prints their answers as the tables and blocks that the frontend makes for people; those are read here.
 
+use std::path::Path;
+
 use super::arguments::Arguments;
 use super::job::Context;
 use crate::domain::builder::BuilderTls;
@@ -42,7 +44,7 @@ impl Subrequest {
     }
 }
 
-/// The arguments after the program's name, for a rule's Dockerfile in this context.
+/// The arguments after the program's name, for a rule's Dockerfile in this context, or in the directory `checked`.
 ///
 /// # Errors
 /// When the rule's paths leave the tree.
@@ -50,6 +52,7 @@ pub fn arguments(
     question: Subrequest,
     rule: &Rule,
     context: &Context,
+    checked: Option<&Path>,
     address: &str,
     tls: Option<&BuilderTls>,
 ) -> Result<Vec<String>, RuleError> {
@@ -58,7 +61,7 @@ pub fn arguments(
     list.address(address, tls);
     list.word("build");
     list.pair("--progress", "quiet");
-    list.frontend(context, &paths.dockerfile);
+    list.frontend(context, checked, &paths.dockerfile, &[]);
     if let Some(target) = &rule.target {
         list.opt("target", target);
     }
@@ -91,7 +94,7 @@ fn build_args(printed: &str) -> Vec<BuildArg> {
         return Vec::new();
     };
     let cell = |line: &str, from: usize, to: usize| {
-        line.chars().skip(from).take(to - from).collect::<String>().trim().to_owned()
+        line.chars().skip(from).take(to.saturating_sub(from)).collect::<String>().trim().to_owned()
     };
     lines
         .take_while(|line| !line.trim().is_empty())

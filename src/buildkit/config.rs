@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml_edit::{Array, DocumentMut, Item, Table, value};
 
+use super::sandbox::Sandbox;
+
 /// What a person may choose about a managed daemon.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
@@ -18,7 +20,16 @@ pub struct Config {
     pub log_level: LogLevel,
     /// How many steps may run at once, over all builds; absent: as many as there are.
     pub max_parallelism: Option<u32>,
+    /// The repositories of the frontends that `# syntax=` may name; empty: none may.
+    #[serde(default)]
+    pub frontends: Vec<String>,
+    /// Whether builds that ask for it may have the host's network.
+    #[serde(default)]
+    pub host_network: bool,
 }
+
+/// A repository that no registry has: an empty list would allow every frontend.
+const NO_FRONTEND: &str = "frontend.invalid/none";
 
 /// Limits of the build cache. A space is what buildkitd understands: `"20GB"`, `"512MB"`, `"10%"` of the disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +101,10 @@ pub struct Place<'a> {
     pub runtime: &'a Path,
     /// `false`: steps share the daemon's view of processes, the only way where `/proc` cannot be mounted anew.
     pub process_sandbox: bool,
+    /// The network of steps; absent: the host's.
+    pub sandbox: Option<&'a Sandbox>,
+    /// The DNS resolvers of steps; absent: as /etc/resolv.conf has them.
+    pub nameservers: Option<&'a [String]>,
 }
 
 impl Config {
@@ -98,16 +113,33 @@ impl Config {
         let mut text = DocumentMut::new();
         text.decor_mut().set_prefix("# Written by slipway whenever it starts this daemon.\n");
         text["root"] = path(place.root);
+        // What a step still needs is `--allow network.host`, which only rules with `network_mode = "host"` pass.
+        text["insecure-entitlements"] = list(["network.host".to_owned()]);
 
         text["log"] = table([("level", value(self.log_level.as_str()))]);
         text["grpc"] = table([("address", list([format!("unix://{}", place.socket.display())]))]);
+        if self.host_network {
+            text["insecure-entitlements"] = list(["network.host".to_owned()]);
+        }
         text["otel"] = table([("socketPath", path(place.trace_socket))]);
+
+        if let Some(nameservers) = place.nameservers {
+            text["dns"] = table([("nameservers", list(nameservers.iter().cloned()))]);
+        }
 
         let mut oci = Table::new();
         oci["enabled"] = value(true);
         oci["binary"] = path(place.runtime);
         if !place.process_sandbox {
             oci["noProcessSandbox"] = value(true);
+        }
+        match place.sandbox {
+            Some(sandbox) => {
+                oci["networkMode"] = value("cni");
+                oci["cniConfigPath"] = path(&sandbox.cni_config());
+                oci["cniBinaryPath"] = path(&sandbox.cni_plugins());
+            }
+            None => oci["networkMode"] = value("host"),
         }
         if let Some(steps) = self.max_parallelism {
             oci["max-parallelism"] = value(i64::from(steps));
@@ -128,6 +160,15 @@ impl Config {
         worker["oci"] = Item::Table(oci);
         worker["containerd"] = table([("enabled", value(false))]);
         text["worker"] = Item::Table(worker);
+
+        // A daemon's own history would keep what builds printed, their secrets unmasked.
+        text["history"] = table([("maxEntries", value(0))]);
+
+        let allowed = if self.frontends.is_empty() { vec![NO_FRONTEND.to_owned()] } else { self.frontends.clone() };
+        let mut frontend = Table::new();
+        frontend.set_implicit(true);
+        frontend["gateway.v0"] = table([("allowedRepositories", list(allowed))]);
+        text["frontend"] = Item::Table(frontend);
 
         if !self.registries.is_empty() {
             let mut registries = Table::new();
@@ -186,6 +227,8 @@ mod tests {
             trace_socket: Path::new("/srv/slipway/otel.sock"),
             runtime: Path::new("/usr/sbin/runc"),
             process_sandbox: true,
+            sandbox: None,
+            nameservers: None,
         }
     }
 
@@ -193,6 +236,7 @@ mod tests {
     fn the_default_configuration_is_an_oci_worker_with_gc_and_no_containerd() {
         let expected = r#"# Written by slipway whenever it starts this daemon.
 root = "/srv/slipway/buildkit/root"
+insecure-entitlements = ["network.host"]
 
 [log]
 level = "info"
@@ -206,12 +250,33 @@ socketPath = "/srv/slipway/otel.sock"
 [worker.oci]
 enabled = true
 binary = "/usr/sbin/runc"
+networkMode = "host"
 gc = true
 
 [worker.containerd]
 enabled = false
+
+[history]
+maxEntries = 0
+
+[frontend."gateway.v0"]
+allowedRepositories = ["docker.io/docker/dockerfile"]
 "#;
-        assert_eq!(Config::default().render(place()), expected);
+        let config = Config { frontends: vec!["docker.io/docker/dockerfile".into()], ..Config::default() };
+        assert_eq!(config.render(place()), expected);
+    }
+
+    #[test]
+    fn a_sandbox_is_cni_with_a_plugin_of_ours() {
+        let sandbox = Sandbox::of(Path::new("/srv/slipway/buildkit"));
+        let nameservers = ["127.0.0.53".to_owned(), "198.51.100.3".to_owned()];
+        let place = Place { sandbox: Some(&sandbox), nameservers: Some(&nameservers), ..place() };
+        let parsed: toml::Table = Config::default().render(place).parse().unwrap();
+        let oci = &parsed["worker"]["oci"];
+        assert_eq!(oci["networkMode"].as_str(), Some("cni"));
+        assert_eq!(oci["cniConfigPath"].as_str(), Some("/srv/slipway/buildkit/network/slipway.conflist"));
+        assert_eq!(oci["cniBinaryPath"].as_str(), Some("/srv/slipway/buildkit/network/cni"));
+        assert_eq!(parsed["dns"]["nameservers"][1].as_str(), Some("198.51.100.3"));
     }
 
     #[test]
@@ -234,12 +299,22 @@ enabled = false
             max_used_space: Some("20GB".into()),
             min_free_space: Some("10%".into()),
         };
-        let config = Config { gc, registries, log_level: LogLevel::Debug, max_parallelism: Some(4) };
+        let config = Config {
+            gc,
+            registries,
+            log_level: LogLevel::Debug,
+            max_parallelism: Some(4),
+            frontends: Vec::new(),
+            host_network: true,
+        };
         let text = config.render(Place { process_sandbox: false, ..place() });
         assert_eq!(text, config.clone().render(Place { process_sandbox: false, ..place() }));
 
         let parsed: toml::Table = text.parse().unwrap();
         assert_eq!(parsed["log"]["level"].as_str(), Some("debug"));
+        assert_eq!(parsed["insecure-entitlements"][0].as_str(), Some("network.host"));
+        // For BuildKit, an empty list allows every frontend.
+        assert_eq!(parsed["frontend"]["gateway.v0"]["allowedRepositories"][0].as_str(), Some(NO_FRONTEND));
         let oci = &parsed["worker"]["oci"];
         assert_eq!(oci["gc"].as_bool(), Some(false));
         assert_eq!(oci["noProcessSandbox"].as_bool(), Some(true));

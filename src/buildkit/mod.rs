@@ -5,3 +5,4 @@ pub mod daemon;
 pub mod install;
 pub mod provisioned;
 pub mod rootless;
+pub mod sandbox;

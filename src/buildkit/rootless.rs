@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use crate::store::environment::{ListedEnvironment as _, Receiver};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -31,15 +32,21 @@ pub fn state_dir(sockets: &Path) -> PathBuf {
 /// The command line that goes before that of the program to run in a user namespace.
 ///
 /// With `own_processes` there is a PID namespace too: whatever way the daemon ends, the kernel then ends every container
-/// with it. It needs a `/proc` that can be mounted anew.
-pub fn command_line(rootlesskit: &Path, sockets: &Path, own_processes: bool) -> Vec<String> {
+/// with it. It needs a `/proc` that can be mounted anew. With `writable_var_lib` /var/lib is a copy made of symbolic links:
+/// libcni keeps notes in /var/lib/cni, and nothing can tell it another place.
+///
+/// The daemon stays in the host's network: it pulls from and pushes to registries on this machine, too. The network of its
+/// steps is [`super::sandbox`].
+pub fn command_line(rootlesskit: &Path, sockets: &Path, own_processes: bool, writable_var_lib: bool) -> Vec<String> {
     let mut line = vec![
         rootlesskit.display().to_string(),
         format!("--state-dir={}", state_dir(sockets).display()),
         "--net=host".into(),
         "--copy-up=/etc".into(),
-        "--disable-host-loopback".into(),
     ];
+    if writable_var_lib {
+        line.push("--copy-up=/var/lib".into());
+    }
     if own_processes {
         line.push("--pidns".into());
     }
@@ -214,9 +221,9 @@ async fn attempt(rootlesskit: &Path) -> Result<(), Problem> {
         mend: format!("{} true", rootlesskit.display()),
     };
     let state = tempfile::tempdir().map_err(|error| cannot(format!("no temporary directory ({error}).")))?;
-    let line = command_line(rootlesskit, state.path(), proc_can_be_mounted());
+    let line = command_line(rootlesskit, state.path(), proc_can_be_mounted(), false);
     let mut command = Command::new(&line[0]);
-    command.args(&line[1..]).arg("true").env("XDG_RUNTIME_DIR", state.path());
+    command.args(&line[1..]).arg("true").listed_environment(Receiver::Buildkitd).env("XDG_RUNTIME_DIR", state.path());
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
     match timeout(TRIAL_LIMIT, output).await {
         Ok(Ok(output)) if output.status.success() => Ok(()),

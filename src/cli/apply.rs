@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::output::{Format, print, print_bytes, say};
+use super::output::{Format, print, print_text, say};
 use super::{CliError, source};
+use crate::domain::grant_keys::{NetworkMode, SecretRefs};
+use crate::domain::grants;
 use crate::domain::name::{NameKind, RepositoryPath, check};
 use crate::domain::namespace::Namespace;
 use crate::domain::repository::{BuildSettings, Repository, Source, Visibility};
@@ -57,6 +59,11 @@ struct NamedNamespace {
     accelerate: Option<bool>,
     summary: Option<String>,
     source: Option<Source>,
+    secrets: Option<SecretRefs>,
+    ssh: Option<Vec<String>>,
+    network_mode: Option<NetworkMode>,
+    allow_host_network: Option<bool>,
+    pull_from: Option<Vec<String>>,
 }
 
 /// `[[repository]]`
@@ -85,6 +92,11 @@ impl NamedNamespace {
         set(&mut value.accelerate, self.accelerate);
         set(&mut value.summary, self.summary);
         value.source = self.source.or(value.source);
+        set(&mut value.secrets, self.secrets);
+        set(&mut value.ssh, self.ssh);
+        set(&mut value.network_mode, self.network_mode);
+        set(&mut value.allow_host_network, self.allow_host_network);
+        set(&mut value.pull_from, self.pull_from);
         (self.name, value)
     }
 }
@@ -136,10 +148,10 @@ impl Apply {
         let pruned: Vec<RepositoryPath> = if self.prune { wanted.left_out(&settings) } else { Vec::new() };
         if format == Format::Text {
             for (_, diff) in &changes {
-                print_bytes(diff.as_bytes())?;
+                print_text(diff)?;
             }
             for path in &pruned {
-                print_bytes(format!("delete repository {path}\n").as_bytes())?;
+                print_text(&format!("delete repository {path}\n"))?;
             }
         }
         if changes.is_empty() && pruned.is_empty() {
@@ -218,13 +230,18 @@ impl Wanted {
         }
         for (path, repository) in &self.repositories {
             problems.extend(repository.problems().into_iter().map(|problem| format!("repository {path}: {problem}")));
-            let known =
-                self.namespaces.contains_key(&path.namespace) || settings.namespaces.contains_key(&path.namespace);
-            if !known {
-                problems.push(format!(
+            match self.namespaces.get(&path.namespace).or_else(|| settings.namespaces.get(&path.namespace)) {
+                Some(namespace) => problems.extend(
+                    repository
+                        .rules
+                        .iter()
+                        .flat_map(|rule| grants::forbidden(&path.namespace, namespace, rule))
+                        .map(|problem| format!("repository {path}: {problem}")),
+                ),
+                None => problems.push(format!(
                     "repository {path}: there is no namespace {:?}; add a [[namespace]] of that name",
                     path.namespace
-                ));
+                )),
             }
         }
         if problems.is_empty() { Ok(()) } else { Err(CliError::usage(problems.join("\n"))) }

@@ -10,8 +10,9 @@ use clap::{Args, Subcommand};
 use regex::bytes::Regex;
 
 use super::build_view::{self, BuildView};
-use super::follow::{self, To};
+use super::follow::{self, printing_log};
 use super::output::{print, say};
+use super::terminal::{Door, To};
 use super::{CliError, Format, source};
 use crate::domain::build::{Build, BuildId, BuildState};
 use crate::domain::name::RepositoryPath;
@@ -246,9 +247,10 @@ impl Logs {
         let log = home.build_dir(self.id.0).join(builds::LOG);
         if log.exists() {
             let file = File::open(&log).map_err(CliError::io(format!("open {}", log.display())))?;
-            let mut out = follow::Printer::new(To::Stdout);
-            reader::each(BufReader::with_capacity(256 * 1024, file), &selection, |line| out.line(line))?;
-            out.flush()?;
+            let mut out = Door::to(To::Stdout);
+            let file = BufReader::with_capacity(256 * 1024, file);
+            reader::each(file, &selection, |line| out.log_line(line).map_err(printing_log))?;
+            out.flush().map_err(printing_log)?;
         } else {
             say(&format!("build {} has no output; it is {}: {}", build.id, build.state, build.reason));
         }

@@ -2,7 +2,6 @@
 //! digest.
 
 use std::fs;
-use std::io::{self, IsTerminal};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,9 +9,10 @@ use std::process::ExitCode;
 use clap::Args;
 use git2::{IndexAddOption, Repository as Git, RepositoryInitOptions, Signature};
 
-use super::follow::{self, To};
+use super::follow;
 use super::output::{print, say};
-use super::setup::Printer;
+use super::setup::{Printer, asker};
+use super::terminal::{self, To};
 use super::{CliError, Format, build_view, source};
 use crate::buildkit::install::{self, Progress, busybox};
 use crate::domain::build::BuildState;
@@ -45,7 +45,8 @@ impl Demo {
         let mut printer = Printer::stderr();
         let mut report = |event: Progress| printer.show(&event);
         let failed = |error: install::InstallError| CliError::failed(error.to_string());
-        install::ensure(home, &mut report).await.map_err(failed)?;
+        let options = install::Options { ask: asker(), ..install::Options::from_env() };
+        install::ensure(home, &options, &mut report).await.map_err(failed)?;
         let busybox = busybox::ensure(&mut report).await;
         drop(printer);
 
@@ -64,7 +65,7 @@ impl Demo {
         if !settings.repositories.contains_key(&path) {
             let value = Repository {
                 summary: "The sample of slipway demo".into(),
-                source: Some(Source { platform: None, url: directory.display().to_string() }),
+                source: Some(Source { url: directory.display().to_string(), ..Source::default() }),
                 rules: vec![Rule::starter(BRANCH)],
                 ..Repository::default()
             };
@@ -76,7 +77,7 @@ impl Demo {
             Reply::Queued { build, .. } => build,
             _ => return Err(client::unexpected().into()),
         };
-        if format == Format::Text && io::stdin().is_terminal() && io::stdout().is_terminal() {
+        if format == Format::Text && terminal::is_interactive(To::Stdout) {
             return super::dashboard(home, Some(queued.id)).await;
         }
         let build = follow::through_retries(home, queued.id, To::Stderr).await?;

@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::CliError;
 use super::output::{Format, print, told};
 use crate::buildkit::install::{self, Version};
-use crate::buildkit::rootless;
-use crate::domain::config::ByteSize;
+use crate::buildkit::{rootless, sandbox};
+use crate::domain::config::{BuildNetwork, ByteSize};
 use crate::pool::client;
 use crate::protocol::{Reply, Request};
 use crate::store::Home;
@@ -39,6 +39,7 @@ pub(super) async fn run(home: &Home, format: Format) -> Result<ExitCode, CliErro
     let mut checks = vec![home_check(home, &settings)];
     checks.extend(settings.problems.values().map(|problem| Check::bad("settings", problem, "correct the file")));
     checks.extend(buildkit(home).await);
+    checks.push(build_network(home, &settings).await);
     checks.push(git());
     if crate::pool::is_rootless(&settings) {
         checks.extend(rootless_checks(home).await);
@@ -101,6 +102,25 @@ async fn buildkit(home: &Home) -> Vec<Check> {
     checks.retain(|check| missing.iter().all(|missing| missing.name != check.name));
     checks.extend(missing.into_iter().map(|missing| Check::bad(missing.name, missing.why, missing.mend)));
     checks
+}
+
+/// Whether RUN steps of slipway's own builders have a network of their own.
+async fn build_network(home: &Home, settings: &Settings) -> Check {
+    let name = "build network";
+    if settings.config.buildkit.network == BuildNetwork::Host {
+        let says = "RUN steps are in the host's network, as network = \"host\" under [buildkit] in config.toml says";
+        return Check::good(name, says);
+    }
+    let found = install::find(home);
+    let kit = found.rootlesskit.as_ref().map(|tool| tool.path.clone()).filter(|_| crate::pool::is_rootless(settings));
+    let problem = match found.sandbox_problems.into_iter().next() {
+        Some(problem) => Some((format!("RUN steps are in the host's network: {}", problem.what), problem.mend)),
+        None => sandbox::attempt(kit.as_deref()).await.err().map(|problem| (problem.what, problem.mend)),
+    };
+    match problem {
+        Some((says, mend)) => Check::bad(name, says, mend),
+        None => Check::good(name, "RUN steps reach other machines, and neither this one nor each other"),
+    }
 }
 
 /// BuildKit fetches git sources with the git of the machine that it runs on.

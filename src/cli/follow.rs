@@ -1,23 +1,14 @@
 //! Following a build: its log as it is written, until its state is final, through every retry where that is wanted.
 
-use std::io::{self, IsTerminal, Write};
+use std::io;
 
+use super::terminal::{Door, To};
 use super::{CliError, output};
 use crate::domain::build::{Build, BuildId, BuildState};
 use crate::log::follow::{Lines, follow};
 use crate::log::reader::Selection;
-use crate::log::sanitize::Sanitizer;
 use crate::pool::client;
 use crate::store::{Home, builds};
-
-/// Where a log goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum To {
-    /// The result of a command.
-    Stdout,
-    /// Its progress.
-    Stderr,
-}
 
 /// Prints a build's log as it is written and returns the final record.
 pub(super) async fn until_final(home: &Home, id: BuildId, selection: &Selection, to: To) -> Result<Build, CliError> {
@@ -30,21 +21,21 @@ pub(super) async fn until_final(home: &Home, id: BuildId, selection: &Selection,
         }
     };
     let mut lines = Lines::default();
-    let mut out = Printer::new(to);
+    let mut out = Door::to(to);
     let log = home.build_dir(id.0).join(builds::LOG);
     let whole = selection.takes_everything();
     let take = |chunk: &[u8]| -> Result<(), CliError> {
-        if whole && out.takes_pieces() {
-            out.piece(chunk)?;
+        let printed = if whole && out.takes_pieces() {
+            out.log_piece(chunk)
         } else {
-            lines.push(chunk, |line| selection.select(line).map_or(Ok(()), |wanted| out.line(wanted)))?;
-        }
-        out.flush()
+            lines.push(chunk, |line| selection.select(line).map_or(Ok(()), |wanted| out.log_line(wanted)))
+        };
+        printed.and_then(|()| out.flush()).map_err(printing_log)
     };
     follow(&log, ended, take).await?;
     // A runner that was killed may have left half a line.
-    lines.finish(|line| selection.select(line).map_or(Ok(()), |wanted| out.line(wanted)))?;
-    out.flush()?;
+    let finished = lines.finish(|line| selection.select(line).map_or(Ok(()), |wanted| out.log_line(wanted)));
+    finished.and_then(|()| out.flush()).map_err(printing_log)?;
     match (last, failed) {
         (Some(build), _) => Ok(build),
         (None, Some(error)) => Err(error.into()),
@@ -73,54 +64,9 @@ pub(super) async fn through_retries(home: &Home, mut id: BuildId, to: To) -> Res
     }
 }
 
-/// Prints a log's lines: to a terminal only what a terminal may have, else every byte.
-pub(super) struct Printer {
-    out: Box<dyn Write>,
-    sanitizer: Option<Sanitizer>,
-}
-
-impl Printer {
-    pub(super) fn new(to: To) -> Printer {
-        let (out, terminal): (Box<dyn Write>, bool) = match to {
-            To::Stdout => (Box::new(io::BufWriter::with_capacity(64 * 1024, io::stdout())), io::stdout().is_terminal()),
-            To::Stderr => (Box::new(io::BufWriter::new(io::stderr())), io::stderr().is_terminal()),
-        };
-        Printer { out, sanitizer: terminal.then(Sanitizer::default) }
-    }
-
-    /// Whether a log may be copied in pieces that are cut anywhere.
-    fn takes_pieces(&self) -> bool {
-        self.sanitizer.is_none()
-    }
-
-    /// Prints a piece of a log as it is.
-    fn piece(&mut self, piece: &[u8]) -> Result<(), CliError> {
-        self.out.write_all(piece).map_err(gone)
-    }
-
-    /// Prints a line, given without its end.
-    pub(super) fn line(&mut self, line: &[u8]) -> Result<(), CliError> {
-        let written = match &mut self.sanitizer {
-            // A colour that a line does not end would colour all that follows.
-            Some(sanitizer) => match sanitizer.line(line) {
-                line if line.contains(&0x1b) => self.out.write_all(line).and_then(|()| self.out.write_all(b"\x1b[0m")),
-                line => self.out.write_all(line),
-            },
-            None => self.out.write_all(line),
-        };
-        written.and_then(|()| self.out.write_all(b"\n")).map_err(gone)
-    }
-
-    pub(super) fn flush(&mut self) -> Result<(), CliError> {
-        self.out.flush().map_err(gone)
-    }
-}
-
-fn gone(error: io::Error) -> CliError {
-    if error.kind() == io::ErrorKind::BrokenPipe {
-        return CliError::OutputGone;
-    }
-    CliError::Io { doing: "print the log".into(), source: error }
+/// What failed while a log was printed.
+pub(super) fn printing_log(error: io::Error) -> CliError {
+    output::printing("print the log")(error)
 }
 
 impl From<io::Error> for CliError {

@@ -3,13 +3,12 @@
 //! The texts are clap's own attributes, in English; they are put into the other language where the help is made. What clap itself
 //! says around them can't be set there, and is replaced in what it made. Completions and the manual page stay English.
 
-use std::io::{self, Write as _};
-
 use clap::builder::{PossibleValue, Resettable, StyledStr};
 use clap::{Arg, Command, CommandFactory as _};
 use unicode_width::UnicodeWidthChar as _;
 
 use super::Cli;
+use super::terminal::{Door, To};
 use crate::lang::{self, Lang};
 use crate::tui::widget::wrap::may_break;
 
@@ -94,7 +93,8 @@ pub(super) fn show(made: &clap::Error, lang: Lang) {
     let text = StyledStr::from(shown(&made.render().ansi().to_string(), lang));
     // A reader that left early is no error worth words.
     let _ = if made.use_stderr() {
-        write!(io::stderr(), "{text}")
+        let mut door = Door::to(To::Stderr);
+        door.text(&text.to_string()).and_then(|()| door.flush())
     } else {
         // clap knows whether this terminal has colours.
         Command::new("slipway").override_help(text).print_help()

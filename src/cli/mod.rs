@@ -23,9 +23,11 @@ mod repo;
 mod rule;
 mod rule_match;
 mod rule_options;
+mod secret;
 pub mod setup;
 mod source;
 mod tag;
+mod terminal;
 mod view;
 
 use std::path::PathBuf;
@@ -73,6 +75,9 @@ enum Command {
     /// Settings of registries
     #[command(subcommand)]
     Registry(registry::Verb),
+    /// Secrets that rules and namespaces grant to their builds
+    #[command(subcommand)]
+    Secret(secret::Verb),
     /// Source platforms: credentials that sources are read with, and webhooks
     #[command(subcommand)]
     Platform(platform::Verb),
@@ -103,6 +108,17 @@ enum Command {
     /// Speak git for whoever started it
     #[command(hide = true, name = crate::source::git::SUBCOMMAND)]
     Git,
+    /// Answer git's question for a platform's token
+    #[command(hide = true, name = crate::source::git::credential::SUBCOMMAND)]
+    GitCredential {
+        /// The number of the descriptor with the token
+        number: u32,
+        /// What git asks: get, store or erase
+        verb: String,
+    },
+    /// Make the tree of a commit for whoever started it
+    #[command(hide = true, name = crate::source::tree::SUBCOMMAND)]
+    Tree,
     /// Own the buildctl of one build; the pool starts it
     #[command(hide = true)]
     Runner {
@@ -137,7 +153,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             return Ok(match crate::buildctl::runner::run(directory) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
-                    eprintln!("{error}");
+                    output::say(&error.to_string());
                     ExitCode::FAILURE
                 }
             });
@@ -145,15 +161,24 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Some(Command::Git) => {
             return crate::source::git::serve().map(|()| ExitCode::SUCCESS).map_err(CliError::io("speak git"));
         }
+        Some(Command::GitCredential { number, verb }) => {
+            let answered = crate::source::git::credential::serve(*number, verb);
+            return answered.map(|()| ExitCode::SUCCESS).map_err(CliError::io("answer git"));
+        }
+        Some(Command::Tree) => {
+            return crate::source::tree::serve()
+                .map(|()| ExitCode::SUCCESS)
+                .map_err(CliError::io("make the tree of a commit"));
+        }
         Some(Command::Completions { shell }) => {
             let mut text = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "slipway", &mut text);
-            return output::print_bytes(&text).map(|()| ExitCode::SUCCESS);
+            return output::print_own(&text).map(|()| ExitCode::SUCCESS);
         }
         Some(Command::Man) => {
             let mut text = Vec::new();
             clap_mangen::Man::new(Cli::command()).render(&mut text).map_err(CliError::io("render the manual page"))?;
-            return output::print_bytes(&text).map(|()| ExitCode::SUCCESS);
+            return output::print_own(&text).map(|()| ExitCode::SUCCESS);
         }
         Some(Command::Rule(rule::Verb::Match(verb))) => return verb.run(cli.output),
         _ => {}
@@ -180,13 +205,19 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Builder(verb) => verb.run(&home, format).await,
             Command::Platform(verb) => verb.run(&home, format).await,
             Command::Registry(verb) => verb.run(&home, format).await,
+            Command::Secret(verb) => verb.run(&home, format).await,
             Command::Notify(verb) => verb.run(&home, format).await,
             Command::Build(verb) => return verb.run(&home, format).await,
             Command::Push(verb) => verb.run(&home, format),
             Command::Tag(verb) => verb.run(&home, format).await,
             Command::Pool(verb) => return verb.run(home, format).await,
             Command::Apply(apply) => apply.run(&home, format).await,
-            Command::Completions { .. } | Command::Man | Command::Git | Command::Runner { .. } => Ok(()),
+            Command::Completions { .. }
+            | Command::Man
+            | Command::Git
+            | Command::Tree
+            | Command::GitCredential { .. }
+            | Command::Runner { .. } => Ok(()),
         };
         done.map(|()| ExitCode::SUCCESS)
     })

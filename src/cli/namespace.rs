@@ -4,9 +4,13 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::output::{Table, fields, print, say, told};
+use super::registry::where_from;
+use super::rule_options::{self, NamedSecret, NetworkChoice};
 use super::{CliError, Format, source};
+use crate::domain::grant_keys::SecretRefs;
 use crate::domain::namespace::Namespace;
 use crate::domain::repository::{Source, Visibility};
+use crate::domain::secret_ref::SecretRef;
 use crate::protocol::{Entity, EntityName, SaveMode};
 use crate::store::Home;
 use crate::store::settings::Settings;
@@ -70,6 +74,21 @@ pub(super) struct Options {
     /// The platform of that source
     #[arg(long, requires = "source")]
     platform: Option<String>,
+    /// A secret that the builds of every rule can ask for, as of `rule edit --secret`; may be given again; "" for none
+    #[arg(long = "secret", value_name = "SECRET", value_parser = rule_options::secret)]
+    secrets: Vec<Option<NamedSecret>>,
+    /// A private key under secrets/ that the ssh agents of all builds hold; may be given again; "" for none
+    #[arg(long, value_name = "NAME")]
+    ssh: Vec<String>,
+    /// The network of the commands of rules that name none: sandbox, none or host
+    #[arg(long, value_name = "MODE", value_parser = rule_options::network_mode)]
+    network_mode: Option<NetworkChoice>,
+    /// Let rules choose the host's network
+    #[arg(long, value_name = "BOOL")]
+    allow_host_network: Option<bool>,
+    /// A registry, or a path of it, whose credentials base images may be pulled with: HOST[:PORT][/PATH]; may be given again; "" for none
+    #[arg(long, value_name = "PLACE")]
+    pull_from: Vec<String>,
 }
 
 /// Who may pull.
@@ -90,16 +109,22 @@ impl From<VisibilityWord> for Visibility {
 
 impl Options {
     fn apply(self, namespace: &mut Namespace) {
-        let Options { registry, auto_create, visibility, immutable, accelerate, summary, source, platform } = self;
-        set(&mut namespace.registry, registry);
-        set(&mut namespace.auto_create, auto_create);
-        set(&mut namespace.visibility, visibility.map(Into::into));
-        set(&mut namespace.immutable, immutable);
-        set(&mut namespace.accelerate, accelerate);
-        set(&mut namespace.summary, summary);
-        if let Some(url) = source {
-            namespace.source = Some(Source { platform, url });
+        set(&mut namespace.registry, self.registry);
+        set(&mut namespace.auto_create, self.auto_create);
+        set(&mut namespace.visibility, self.visibility.map(Into::into));
+        set(&mut namespace.immutable, self.immutable);
+        set(&mut namespace.accelerate, self.accelerate);
+        set(&mut namespace.summary, self.summary);
+        if let Some(url) = self.source {
+            namespace.source = Some(Source { platform: self.platform, url, ..Source::default() });
         }
+        rule_options::add_secrets(&mut namespace.secrets, self.secrets);
+        rule_options::set_list(&mut namespace.ssh, self.ssh);
+        if let Some(NetworkChoice(mode)) = self.network_mode {
+            namespace.network_mode = mode.unwrap_or_default();
+        }
+        set(&mut namespace.allow_host_network, self.allow_host_network);
+        rule_options::set_list(&mut namespace.pull_from, self.pull_from);
     }
 }
 
@@ -185,8 +210,19 @@ fn show_text(view: &View) -> String {
         ("accelerate", yes_no(namespace.accelerate)),
         ("source", namespace.source.as_ref().map_or_else(String::new, |source| source.url.clone())),
         ("summary", namespace.summary.clone()),
+        ("secrets", secrets_text(&namespace.secrets)),
+        ("ssh keys", namespace.ssh.join("\n")),
+        ("network mode", namespace.network_mode.word().into()),
+        ("host network", if namespace.allow_host_network { told("allowed") } else { String::new() }),
+        ("pulls from", namespace.pull_from.join("\n")),
         ("repositories", view.repositories.join("\n")),
     ])
+}
+
+/// `npm, in secrets/npm`: an id and where its value is, a line each.
+pub(super) fn secrets_text(secrets: &SecretRefs) -> String {
+    let line = |(id, reference): (&String, &SecretRef)| format!("{id}: {}", told(&where_from(reference)));
+    secrets.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 pub(super) fn yes_no(on: bool) -> String {

@@ -1,7 +1,7 @@
 //! How results and errors are printed: plain text in columns, or one JSON document.
 
 use std::borrow::Cow;
-use std::io::{self, IsTerminal as _, Write};
+use std::io;
 use std::sync::LazyLock;
 
 use clap::ValueEnum;
@@ -9,10 +9,11 @@ use clap::error::ErrorKind;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
+use super::terminal::{Door, To};
 use super::{CliError, help};
 use crate::domain::config::Config;
 use crate::lang::{self, Lang, translate};
-use crate::log::sanitize::Sanitizer;
+use crate::log::sanitize::{printable, printable_lines};
 use crate::store::{Home, read};
 use crate::tui::widget::text::pad;
 
@@ -45,18 +46,32 @@ pub(super) fn print<T: Serialize>(format: Format, value: &T, text: impl FnOnce()
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
-    if format == Format::Text && io::stdout().is_terminal() {
-        text = harmless(&text);
-    }
-    print_bytes(text.as_bytes())
+    to_stdout(|door| match format {
+        Format::Text => door.text(&text),
+        Format::Json => door.json(&text),
+    })
 }
 
-/// Prints bytes to stdout; a reader that left early is no error worth words.
-pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), CliError> {
-    let mut out = io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(CliError::OutputGone),
-        other => other.map_err(CliError::io("print the result")),
+/// Prints a text for people.
+pub(super) fn print_text(text: &str) -> Result<(), CliError> {
+    to_stdout(|door| door.text(text))
+}
+
+/// Prints bytes that slipway made alone.
+pub(super) fn print_own(bytes: &[u8]) -> Result<(), CliError> {
+    to_stdout(|door| door.own(bytes))
+}
+
+fn to_stdout(print: impl FnOnce(&mut Door) -> io::Result<()>) -> Result<(), CliError> {
+    let mut door = Door::to(To::Stdout);
+    print(&mut door).and_then(|()| door.flush()).map_err(printing("print the result"))
+}
+
+/// What failed while something was printed; a reader that left early is no error worth words.
+pub(super) fn printing(doing: &'static str) -> impl Fn(io::Error) -> CliError {
+    move |error| match error.kind() {
+        io::ErrorKind::BrokenPipe => CliError::OutputGone,
+        _ => CliError::io(doing)(error),
     }
 }
 
@@ -86,9 +101,13 @@ pub(super) fn language() -> Lang {
 /// Says what is wrong with the arguments, or shows the help that was asked for; the exit status.
 pub(super) fn complain(error: &clap::Error) -> u8 {
     match error.kind() {
-        _ if *LANGUAGE == Lang::En => drop(error.print()),
         ErrorKind::DisplayVersion => drop(error.print()),
-        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => help::show(error, *LANGUAGE),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => match *LANGUAGE {
+            Lang::En => drop(error.print()),
+            language => help::show(error, language),
+        },
+        // The arguments may be the words of others.
+        _ if *LANGUAGE == Lang::En => complain_in_colours(error),
         _ => {
             for line in error.render().to_string().trim_end().lines() {
                 let text = line.trim_start();
@@ -99,18 +118,33 @@ pub(super) fn complain(error: &clap::Error) -> u8 {
     u8::try_from(error.exit_code()).unwrap_or(2)
 }
 
-fn write_line(line: &str) {
-    let mut err = io::stderr();
-    let line = if err.is_terminal() { harmless(line) } else { line.to_owned() };
-    // A stderr that is gone is no reason to fail.
-    let _ = writeln!(err, "{line}");
+/// As clap would show it: it knows which of its words are worth a colour.
+fn complain_in_colours(error: &clap::Error) {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let colours =
+        To::Stderr.is_terminal() && set("NO_COLOR").is_none() && set("TERM").is_none_or(|term| term != "dumb");
+    let text = error.render();
+    to_stderr(|door| match colours {
+        true => text.ansi().to_string().trim_end().lines().try_for_each(|line| door.log_line(line.as_bytes())),
+        false => door.text(&text.to_string()),
+    });
 }
 
-/// What others wrote, such as a Dockerfile's error, moves no cursor and renames no window.
-fn harmless(text: &str) -> String {
-    let mut sanitizer = Sanitizer::default();
-    let lines = text.split('\n').map(|line| String::from_utf8_lossy(sanitizer.line(line.as_bytes())).into_owned());
-    lines.collect::<Vec<_>>().join("\n")
+fn write_line(line: &str) {
+    to_stderr(|door| door.text(&format!("{line}\n")));
+}
+
+fn to_stderr(print: impl FnOnce(&mut Door) -> io::Result<()>) {
+    let mut door = Door::to(To::Stderr);
+    // A stderr that is gone is no reason to fail.
+    let _ = print(&mut door).and_then(|()| door.flush());
+}
+
+/// Asks on stderr what is answered at the terminal.
+pub(super) fn ask(question: &str) -> Result<(), CliError> {
+    let mut door = Door::to(To::Stderr);
+    let question = format!("{} [y/N] ", printable(&translated(question)));
+    door.text(&question).and_then(|()| door.flush()).map_err(CliError::io("ask"))
 }
 
 /// Prints an error: text, or `{"error": {"kind", "message"}}` on stderr.
@@ -122,7 +156,8 @@ pub(super) fn error(error: &CliError, format: Format) {
                 CliError::Answer(answer) => serde_json::to_value(answer.kind).unwrap_or_default(),
                 _ => "failed".into(),
             };
-            write_line(&serde_json::json!({ "error": { "kind": kind, "message": error.to_string() } }).to_string());
+            let json = serde_json::json!({ "error": { "kind": kind, "message": error.to_string() } });
+            to_stderr(|door| door.json(&format!("{json}\n")));
         }
     }
 }
@@ -142,8 +177,8 @@ impl Table {
     }
 
     pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        // A line break in a cell would break the table.
-        self.rows.push(cells.map(|cell| cell.replace(['\n', '\r', '\t'], " ")).to_vec());
+        // A line break in a cell would break the table, a sequence without an end the next cell.
+        self.rows.push(cells.map(|cell| printable(&cell).into_owned()).to_vec());
     }
 
     pub(super) fn text(&self) -> String {
@@ -167,7 +202,7 @@ impl Table {
 pub(super) fn fields(pairs: &[(&str, String)]) -> String {
     let width = pairs.iter().map(|(key, _)| labelled(key).width()).max().unwrap_or(0);
     let line = |(key, value): &(&str, String)| {
-        let value = value.replace('\n', &format!("\n{}", " ".repeat(width + 2)));
+        let value = printable_lines(value).replace('\n', &format!("\n{}", " ".repeat(width + 2)));
         format!("{}  {value}\n", pad(labelled(key), width))
     };
     pairs.iter().filter(|(_, value)| !value.is_empty()).map(line).collect()
@@ -183,15 +218,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_of_others_is_harmless_and_stays_in_its_lines() {
-        assert_eq!(harmless("a\x1b[2J\n\nb\x1b[1mc\n"), "a\n\nb\x1b[1mc\n");
-    }
-
-    #[test]
     fn columns_are_aligned_by_what_a_terminal_shows() {
         let mut table = Table::named(["NAME", "STATE"]);
         table.row(["版本".into(), "ok".into()]);
         table.row(["a".into(), "line\nbreak".into()]);
-        assert_eq!(table.text(), "NAME  STATE\n版本  ok\na     line break\n");
+        table.row(["\x1b[31mb\x1b]0;".into(), "\u{202e}ok".into()]);
+        assert_eq!(table.text(), "NAME  STATE\n版本  ok\na     line break\nb0;   <202e>ok\n");
     }
 }

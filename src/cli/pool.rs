@@ -1,15 +1,18 @@
 //! `slipway pool`: the background process.
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::Mutex;
 
 use clap::Subcommand;
 
 use super::output::{Table, fields, print, say, told};
+use super::terminal::{self, To};
 use super::{CliError, Format};
+use crate::log::events::EventLines;
 use crate::pool::{self, client};
 use crate::protocol::{ErrorKind, PoolStatus, Reply, Request};
 use crate::store::Home;
+use crate::store::pool_log::PoolLog;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -63,13 +66,13 @@ impl Verb {
 fn log_to(home: &Home) -> Result<(), CliError> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("SLIPWAY_LOG").unwrap_or_else(|_| "slipway=info".into());
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(false);
-    if std::io::stderr().is_terminal() {
-        subscriber.with_writer(std::io::stderr).init();
+    if To::Stderr.is_terminal() {
+        subscriber.with_writer(terminal::event_lines).init();
         return Ok(());
     }
     let doing = format!("write the pool's log {}", home.pool_log().display());
-    let file = home.open_pool_log().map_err(CliError::io(doing))?;
-    subscriber.with_writer(std::sync::Mutex::new(file)).init();
+    let log = PoolLog::open(home).map_err(CliError::io(doing))?;
+    subscriber.with_writer(Mutex::new(EventLines(log))).init();
     Ok(())
 }
 

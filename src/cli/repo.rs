@@ -10,7 +10,7 @@ use super::output::{Table, fields, print, say, told};
 use super::{CliError, Format, source};
 use crate::access::{platforms, sources};
 use crate::domain::name::RepositoryPath;
-use crate::domain::repository::{HumanDuration, Repository, Source};
+use crate::domain::repository::{BUILDER_FETCHES, Fetch, HumanDuration, Repository, Source};
 use crate::domain::rule::Rule;
 use crate::protocol::{Entity, EntityName, SaveMode};
 use crate::source::api::Registered;
@@ -64,6 +64,9 @@ pub(super) struct Options {
     /// The platform whose credentials read the source
     #[arg(long)]
     platform: Option<String>,
+    /// Who fetches the source: slipway, or the builder, with the platform's credentials within reach of every Dockerfile
+    #[arg(long)]
+    fetch: Option<FetchWord>,
     /// Make the webhook on the platform that tells slipway of pushes; needs webhook.url in config.toml
     #[arg(long)]
     register_webhook: bool,
@@ -102,6 +105,31 @@ pub(super) struct Options {
     timeout: Option<HumanDuration>,
 }
 
+/// Who fetches a source.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(super) enum FetchWord {
+    /// slipway itself
+    Slipway,
+    /// The builder
+    Builder,
+}
+
+impl From<FetchWord> for Fetch {
+    fn from(word: FetchWord) -> Fetch {
+        match word {
+            FetchWord::Slipway => Fetch::Slipway,
+            FetchWord::Builder => Fetch::Builder,
+        }
+    }
+}
+
+/// Says what it means that the builder fetches.
+fn warn_of_builder(repository: &Repository) {
+    if repository.source.as_ref().is_some_and(|source| !source.fetch.is_by_slipway()) {
+        say(BUILDER_FETCHES);
+    }
+}
+
 fn duration(text: &str) -> Result<HumanDuration, String> {
     HumanDuration::parse(text).ok_or_else(|| format!("{text:?} is no length of time; write it as 90s, 30m or 1h30m"))
 }
@@ -109,12 +137,19 @@ fn duration(text: &str) -> Result<HumanDuration, String> {
 impl Options {
     fn apply(self, repository: &mut Repository) -> Result<(), CliError> {
         if let Some(url) = self.source {
-            let platform = self.platform.or_else(|| repository.source.take().and_then(|source| source.platform));
-            repository.source = Some(Source { platform, url: checked_url(&url)? });
+            let before = repository.source.take();
+            let fetch = before.as_ref().map(|source| source.fetch).unwrap_or_default();
+            let platform = self.platform.or_else(|| before.and_then(|source| source.platform));
+            repository.source = Some(Source { platform, url: checked_url(&url)?, fetch });
         } else if let Some(platform) = self.platform {
             let source = repository.source.as_mut();
             source.ok_or_else(|| CliError::usage("--platform needs a source; give --source URL, too"))?.platform =
                 Some(platform);
+        }
+        if let Some(fetch) = self.fetch {
+            let source = repository.source.as_mut();
+            source.ok_or_else(|| CliError::usage("--fetch needs a source; give --source URL, too"))?.fetch =
+                fetch.into();
         }
         set(&mut repository.visibility, self.visibility.map(Into::into));
         set(&mut repository.immutable, self.immutable);
@@ -196,6 +231,7 @@ impl Verb {
                 let register = options.register_webhook;
                 options.apply(&mut value)?;
                 let hook = if register { Some(hook(&settings, &value)?) } else { None };
+                warn_of_builder(&value);
                 source::save(home, Entity::Repository { path, value }, SaveMode::Edit).await?;
                 register_webhook(home, &settings, hook).await
             }
@@ -215,6 +251,7 @@ async fn create(home: &Home, path: RepositoryPath, options: Options, no_rule: bo
         let branch = default_branch(home, &settings, &bound).await;
         value.rules = vec![Rule::starter(&branch)];
     }
+    warn_of_builder(&value);
     let rules: Vec<String> = value.rules.iter().map(|rule| rule.name.clone()).collect();
     source::save(home, Entity::Repository { path: path.clone(), value }, SaveMode::Create).await?;
     match rules.first() {

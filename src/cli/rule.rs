@@ -13,8 +13,9 @@ use crate::domain::name::RepositoryPath;
 use crate::domain::pattern::Pattern;
 use crate::domain::preview::{Answer, PreviewRow, preview};
 use crate::domain::push::{CommitId, Ref};
-use crate::domain::rule::{Rule, RuleError, looks_secret};
+use crate::domain::rule::{Rule, RuleError};
 use crate::domain::schedule::Schedule;
+use crate::domain::secret_arg::is_masked;
 use crate::domain::version::Version;
 use crate::protocol::{Entity, EntityName, Error, ErrorKind, SaveMode};
 use crate::store::Home;
@@ -76,9 +77,9 @@ pub(super) enum Verb {
 }
 
 /// A rule as clients see it: what looks like a secret is masked.
-fn masked(rule: &Rule) -> Rule {
-    let mut rule = rule.clone();
-    for (_, value) in rule.args.iter_mut().filter(|(name, _)| looks_secret(name)) {
+fn masked(original: &Rule) -> Rule {
+    let mut rule = original.clone();
+    for (_, value) in rule.args.iter_mut().filter(|(name, value)| is_masked(&original.plain_args, name, value)) {
         *value = "***".into();
     }
     rule
@@ -126,27 +127,17 @@ impl Verb {
             Verb::Create { path, rule, options } => {
                 let mut value = Rule { name: rule, branch: None, versions: Vec::new(), ..Rule::starter("") };
                 options.apply(&mut value);
-                warn_of_secrets(&value);
                 source::save(home, Entity::Rule { path, value }, SaveMode::Create).await
             }
             Verb::Edit { path, rule, options } => {
                 let mut value = find(home, &path, &rule)?;
                 options.apply(&mut value);
-                warn_of_secrets(&value);
                 source::save(home, Entity::Rule { path, value }, SaveMode::Edit).await
             }
             Verb::Delete { path, rule, yes } => source::delete(home, EntityName::Rule(path, rule), yes).await,
             Verb::Preview { path, rule, all } => show_preview(home, &path, &rule, all, format).await,
             Verb::Match(verb) => verb.run(format).map(|_| ()),
         }
-    }
-}
-
-fn warn_of_secrets(rule: &Rule) {
-    for name in rule.secret_args() {
-        say(&format!(
-            "slipway: the build argument {name} looks like a secret; arguments are readable in the image's history"
-        ));
     }
 }
 
@@ -242,6 +233,10 @@ fn show_text(rule: &Rule) -> String {
         ("target", rule.target.clone().unwrap_or_default()),
         ("platforms", platforms_text(rule)),
         ("arguments", args.join("\n")),
+        ("secrets", super::namespace::secrets_text(&rule.secrets)),
+        ("ssh keys", rule.ssh.join("\n")),
+        ("network mode", rule.network_mode.map_or_else(|| told("the namespace's"), |mode| mode.word().into())),
+        ("keep git", if rule.keep_git { super::namespace::yes_no(true) } else { String::new() }),
         ("versions", versions.join("\n")),
         ("auto", super::namespace::yes_no(rule.auto)),
         ("supersede", rule.supersede.word().into()),

@@ -4,11 +4,13 @@ use clap::{Args, ValueEnum};
 
 use super::namespace::set;
 use super::source;
+use crate::domain::grant_keys::{NetworkMode, SecretRefs};
 use crate::domain::pattern::Pattern;
 use crate::domain::platform::Platform;
 use crate::domain::push::{Ref, RefKind};
 use crate::domain::rule::{Dockerfile, Rule, Supersede};
 use crate::domain::schedule::Schedule;
+use crate::domain::secret_ref::{self, SecretRef};
 use crate::domain::version::{CommitDigits, TimeFormat, Version};
 
 #[derive(Debug, Args)]
@@ -37,6 +39,8 @@ pub(super) struct Options {
     /// The stage to build, where it is not the last
     #[arg(long)]
     target: Option<String>,
+    #[command(flatten)]
+    grants: Grants,
     #[command(flatten)]
     triggers: Triggers,
     /// A platform; may be given again, or as a list with commas
@@ -124,6 +128,7 @@ impl Options {
         set(file, self.file);
         rule.context = self.context.or(rule.context.take());
         rule.target = self.target.or(rule.target.take());
+        self.grants.apply(rule);
         self.triggers.apply(rule);
         if !self.platforms.is_empty() {
             rule.platforms = self.platforms;
@@ -132,6 +137,76 @@ impl Options {
         if !self.versions.is_empty() {
             rule.versions = self.versions;
         }
+    }
+}
+
+/// What a rule's builds may have beyond the tree of their commit.
+#[derive(Debug, Args)]
+struct Grants {
+    /// A secret that RUN --mount=type=secret,id=ID can ask for: ID (the file of that name under secrets/), ID=file:NAME,
+    /// ID=env:VARIABLE or ID=command:COMMAND; may be given again; "" for none
+    #[arg(long = "secret", value_name = "SECRET", value_parser = secret)]
+    secrets: Vec<Option<NamedSecret>>,
+    /// A private key under secrets/ that the builds' own ssh agent holds; may be given again; "" for none
+    #[arg(long, value_name = "NAME")]
+    ssh: Vec<String>,
+    /// The network of the builds' commands: sandbox, none or host; "" for the namespace's
+    #[arg(long, value_name = "MODE", value_parser = network_mode)]
+    network_mode: Option<NetworkChoice>,
+    /// Send a .git that git describe works in
+    #[arg(long, value_name = "BOOL")]
+    keep_git: Option<bool>,
+    /// A build argument that looks like a secret and is none; may be given again; "" for none
+    #[arg(long = "plain-arg", value_name = "NAME")]
+    plain_args: Vec<String>,
+}
+
+/// A network, or none for the namespace's.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NetworkChoice(pub Option<NetworkMode>);
+
+/// The id of a secret and where it comes from.
+pub(super) type NamedSecret = (String, SecretRef);
+
+/// A secret of a flag; none for the empty text.
+pub(super) fn secret(text: &str) -> Result<Option<NamedSecret>, String> {
+    if text.is_empty() { Ok(None) } else { secret_ref::parse_named(text).map(Some) }
+}
+
+pub(super) fn network_mode(text: &str) -> Result<NetworkChoice, String> {
+    match NetworkMode::from_word(text) {
+        None if text.is_empty() => Ok(NetworkChoice(None)),
+        None => Err(format!("{text:?} is none of {}", NetworkMode::ALL.map(NetworkMode::word).join(", "))),
+        mode => Ok(NetworkChoice(mode)),
+    }
+}
+
+/// Adds secrets to those that are there; an empty one takes out what stands before it.
+pub(super) fn add_secrets(secrets: &mut SecretRefs, given: Vec<Option<NamedSecret>>) {
+    for named in given {
+        match named {
+            Some((id, reference)) => drop(secrets.insert(id, reference)),
+            None => secrets.clear(),
+        }
+    }
+}
+
+/// A list that is given replaces the one that is there; an empty text stands for none.
+pub(super) fn set_list(list: &mut Vec<String>, given: Vec<String>) {
+    if !given.is_empty() {
+        *list = given.into_iter().filter(|entry| !entry.is_empty()).collect();
+    }
+}
+
+impl Grants {
+    fn apply(self, rule: &mut Rule) {
+        add_secrets(&mut rule.secrets, self.secrets);
+        set_list(&mut rule.ssh, self.ssh);
+        if let Some(NetworkChoice(mode)) = self.network_mode {
+            rule.network_mode = mode;
+        }
+        set(&mut rule.keep_git, self.keep_git);
+        set_list(&mut rule.plain_args, self.plain_args);
     }
 }
 
@@ -168,11 +243,8 @@ impl Triggers {
     fn apply(self, rule: &mut Rule) {
         set(&mut rule.auto, self.auto);
         set(&mut rule.supersede, self.supersede);
-        for (globs, given) in [(&mut rule.paths, self.paths), (&mut rule.ignore_paths, self.ignore_paths)] {
-            if !given.is_empty() {
-                *globs = given.into_iter().filter(|glob| !glob.is_empty()).collect();
-            }
-        }
+        set_list(&mut rule.paths, self.paths);
+        set_list(&mut rule.ignore_paths, self.ignore_paths);
         let before = rule.schedule.take();
         let zone = self.time_zone.or_else(|| before.as_ref().map(|schedule| schedule.time_zone.clone()));
         let cron = self.schedule.or_else(|| before.map(|schedule| schedule.cron)).filter(|cron| !cron.is_empty());

@@ -2,7 +2,7 @@
 //!
 //! What is there goes to stdout, progress to stderr.
 
-use std::io::{self, IsTerminal, Write};
+use std::io;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -10,23 +10,27 @@ use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Format;
-use super::output::told;
-use crate::buildkit::install::{self, Found, InstallError, Machine, Options, Place, Progress, Tool, Version};
+use super::output::{self, told};
+use super::terminal::{Door, To, columns_of_stderr, is_interactive};
+use crate::buildkit::install::{self, Ask, Found, InstallError, Machine, Options, Place, Progress, Tool, Version};
 use crate::store::home::Home;
 
 /// Find buildctl, buildkitd and an OCI runtime, and install what is missing.
 ///
-/// BuildKit comes from the project's release, checked against the digest that the releases API states
-/// (SLIPWAY_RELEASES_URL names a mirror of that API); where it cannot be reached and Go is installed, it is compiled
-/// from the Go module. HTTPS_PROXY, HTTP_PROXY and NO_PROXY are honoured.
+/// BuildKit comes from the project's release, checked against the digest in slipway's source (SLIPWAY_RELEASES_URL names
+/// a mirror of the releases API). Where slipway has no digest of it, setup says so and asks; without a terminal it needs
+/// --trust-tls, or compiles the Go module, whose checksums are all in slipway's source. HTTPS_PROXY, HTTP_PROXY and NO_PROXY are honoured.
 #[derive(Debug, Clone, Args)]
 pub struct Setup {
     /// Only report what is there; exit 1 when something is missing
     #[arg(long, conflicts_with = "from")]
     pub check: bool,
-    /// Install this official release archive (buildkit-vX.linux-ARCH.tar.gz), a file or an http(s) URL
+    /// Install this official release archive (buildkit-vX.linux-ARCH.tar.gz), a file or an https URL
     #[arg(long, value_name = "FILE|URL")]
     pub from: Option<String>,
+    /// Take a downloaded archive although slipway has no digest of it: only TLS vouches for what is then run
+    #[arg(long, conflicts_with = "check")]
+    pub trust_tls: bool,
 }
 
 /// Why `slipway setup` failed.
@@ -56,7 +60,7 @@ impl Setup {
             found.probe().await;
             found
         } else {
-            let options = Options { from: self.from, ..Options::from_env() };
+            let options = Options { from: self.from, trust_tls: self.trust_tls, ask: asker(), ..Options::from_env() };
             let mut printer = Printer::stderr();
             let mut report = |event: Progress| printer.show(&event);
             let machine = Machine::this();
@@ -66,16 +70,28 @@ impl Setup {
                 () = stop.signalled() => return Err(InstallError::Interrupted.into()),
             }
         };
-        let text = match format {
-            Format::Text => as_text(&found),
-            Format::Json => as_json(&found).map_err(|e| SetupError::Io { doing: "write JSON", why: e.into() })?,
+        let mut out = Door::to(To::Stdout);
+        let printed = match format {
+            Format::Text => out.text(&as_text(&found)),
+            Format::Json => {
+                out.json(&as_json(&found).map_err(|e| SetupError::Io { doing: "write JSON", why: e.into() })?)
+            }
         };
-        let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())
-            .and_then(|()| out.flush())
-            .map_err(|why| SetupError::Io { doing: "print the report", why })?;
+        printed.and_then(|()| out.flush()).map_err(|why| SetupError::Io { doing: "print the report", why })?;
         Ok(if found.missing().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// Who may be asked, where a person sees the question and can answer.
+pub(super) fn asker() -> Option<Ask> {
+    is_interactive(To::Stderr).then_some(ask as Ask)
+}
+
+/// Asks on the terminal; anything but yes is no.
+fn ask(question: &str) -> bool {
+    let mut line = String::new();
+    let asked = output::ask(question).is_ok() && io::stdin().read_line(&mut line).is_ok();
+    asked && matches!(line.trim(), "y" | "Y" | "yes")
 }
 
 /// The signals that end a setup.
@@ -105,7 +121,7 @@ impl Stop {
 
 /// Prints progress: one line that is written over in a terminal, plain lines and few of them elsewhere.
 pub struct Printer {
-    out: Box<dyn Write + Send>,
+    out: Door,
     /// Columns, when it is a terminal.
     columns: Option<fn() -> usize>,
     /// What the unfinished line is about, and how many tenths of it were shown.
@@ -115,8 +131,8 @@ pub struct Printer {
 impl Printer {
     /// On stderr.
     pub fn stderr() -> Printer {
-        let columns: Option<fn() -> usize> = io::stderr().is_terminal().then_some(columns_of_stderr);
-        Printer { out: Box::new(io::stderr()), columns, shown: None }
+        let columns: Option<fn() -> usize> = To::Stderr.is_terminal().then_some(columns_of_stderr);
+        Printer { out: Door::to(To::Stderr), columns, shown: None }
     }
 
     /// Shows one event. A stderr that is gone is no reason to stop.
@@ -126,26 +142,30 @@ impl Printer {
             Some(columns) if event.is_transient() => {
                 let line: String = line.chars().take(columns().saturating_sub(1)).collect();
                 self.shown = Some((String::new(), 0));
-                write!(self.out, "\r{line}\x1b[K").and_then(|()| self.out.flush())
+                self.out.write_over(&line)
             }
             Some(_) => {
                 self.clear();
-                writeln!(self.out, "{line}")
+                self.line(&line)
             }
             None => match milestone(event) {
                 Some(mark) if self.shown.as_ref() == Some(&mark) => Ok(()),
                 mark => {
                     self.shown = mark;
-                    writeln!(self.out, "{line}")
+                    self.line(&line)
                 }
             },
         };
     }
 
+    fn line(&mut self, line: &str) -> io::Result<()> {
+        self.out.text(&format!("{line}\n")).and_then(|()| self.out.flush())
+    }
+
     /// Takes the unfinished line of a terminal away.
     fn clear(&mut self) {
         if self.columns.is_some() && self.shown.take().is_some() {
-            let _nobody_reads = write!(self.out, "\r\x1b[K").and_then(|()| self.out.flush());
+            let _nobody_reads = self.out.write_over("");
         }
     }
 }
@@ -154,12 +174,6 @@ impl Drop for Printer {
     fn drop(&mut self) {
         self.clear();
     }
-}
-
-/// A terminal that does not know its size says 0.
-fn columns_of_stderr() -> usize {
-    let columns = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| usize::from(size.ws_col));
-    if columns == 0 { 80 } else { columns }
 }
 
 /// What a counting event is about and its tenths, of which plain output shows one each; none for other events.
@@ -192,6 +206,9 @@ fn as_text(found: &Found) -> String {
         text += format!("{name:<12} {version:<12} {} {place}", tool.path.display()).trim_end();
         text.push('\n');
     }
+    for problem in &found.sandbox_problems {
+        text += &format!("{}\n", told(&format!("RUN steps will be in the host's network: {}", problem.what)));
+    }
     let missing = found.missing();
     if missing.is_empty() {
         text += &format!("{}\n", told("everything that a managed builder needs is there"));
@@ -211,6 +228,8 @@ struct Report<'a> {
     rootless: bool,
     tools: Vec<ToolReport<'a>>,
     missing: Vec<MissingReport<'a>>,
+    /// RUN steps get a network of their own.
+    sandbox: bool,
 }
 
 #[derive(Serialize)]
@@ -233,6 +252,7 @@ fn as_json(found: &Found) -> serde_json::Result<String> {
     let report = Report {
         ready: missing.is_empty(),
         rootless: found.is_rootless(),
+        sandbox: found.sandbox_problems.is_empty(),
         tools: found
             .all()
             .into_iter()
@@ -256,6 +276,7 @@ fn as_json(found: &Found) -> serde_json::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -276,7 +297,7 @@ mod tests {
 
     fn printed(columns: Option<fn() -> usize>) -> String {
         let page = Page::default();
-        let mut printer = Printer { out: Box::new(page.clone()), columns, shown: None };
+        let mut printer = Printer { out: Door::over(page.clone(), columns.is_some()), columns, shown: None };
         for done in [0, 5, 6, 7, 40, 100] {
             printer.show(&Progress::Downloading { file: "a".into(), done: done * 100_000, total: Some(10_000_000) });
         }

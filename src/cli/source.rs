@@ -1,7 +1,8 @@
 //! What several nouns share: the settings as they are on disk, who asks, and the question before something is deleted.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead};
 
+use super::terminal::{self, To};
 use super::{CliError, output};
 pub(super) use crate::access::user;
 use crate::domain::name::RepositoryPath;
@@ -56,11 +57,10 @@ pub(super) async fn delete(home: &Home, name: EntityName, yes: bool) -> Result<(
 
 /// Asks on the terminal; without one there is nobody to ask, and the command itself is the answer.
 pub(super) fn confirm(question: &str) -> Result<bool, CliError> {
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+    if !terminal::is_interactive(To::Stderr) {
         return Ok(true);
     }
-    let mut err = io::stderr();
-    write!(err, "{} [y/N] ", output::translated(question)).and_then(|()| err.flush()).map_err(CliError::io("ask"))?;
+    output::ask(question)?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).map_err(CliError::io("read the answer"))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

@@ -64,6 +64,8 @@ struct View {
     reference: Option<String>,
     commit: Option<String>,
     build: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
 }
 
 impl From<TagInfo> for View {
@@ -74,11 +76,13 @@ impl From<TagInfo> for View {
             name: info.name,
             digest: info.digest,
             platforms: info.platforms,
-            size: Some(info.size),
+            // Of an image that can't be read, it is not known.
+            size: info.problem.is_none().then_some(info.size),
             created: info.created.map(|time| time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)),
             reference: origin.as_ref().map(|origin| origin.reference.clone()),
             commit: origin.as_ref().map(|origin| origin.commit.clone()),
             build: origin.map(|origin| origin.build),
+            problem: info.problem,
         }
     }
 }
@@ -132,7 +136,7 @@ async fn list(home: &Home, path: &RepositoryPath, format: Format) -> Result<(), 
             table.row([
                 view.tag.clone(),
                 view.digest.chars().take(19).collect(),
-                view.platforms.join(", "),
+                view.problem.clone().unwrap_or_else(|| view.platforms.join(", ")),
                 view.size.map_or_else(String::new, size_text),
                 view.created.clone().unwrap_or_default(),
                 view.build.map_or_else(String::new, |build| format!("#{build}")),

@@ -1,14 +1,15 @@
 //! `slipway view`: any log, or a recorded stream of buildctl, in the log viewer.
 
 use std::fs::File;
-use std::io::{self, BufReader, IsTerminal};
+use std::io::{self, BufReader};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::CliError;
-use super::follow::{Printer, To};
+use super::follow::printing_log;
+use super::terminal::{self, Door, To};
 use crate::buildctl::recording;
 use crate::log::reader::{self, Selection};
 use crate::store::{Home, builds};
@@ -44,12 +45,14 @@ impl View {
                 (self.file.clone(), Some(beside).filter(|steps| steps.exists()))
             }
         };
-        if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+        if !terminal::is_interactive(To::Stdout) {
             let file = File::open(&log).map_err(cannot("open"))?;
-            let mut out = Printer::new(To::Stdout);
+            let mut out = Door::to(To::Stdout);
             let everything = Selection::default();
-            reader::each(BufReader::with_capacity(256 * 1024, file), &everything, |line| out.line(line))?;
-            out.flush()?;
+            reader::each(BufReader::with_capacity(256 * 1024, file), &everything, |line| {
+                out.log_line(line).map_err(printing_log)
+            })?;
+            out.flush().map_err(printing_log)?;
             return Ok(ExitCode::SUCCESS);
         }
         let title = self.file.display().to_string();

@@ -23,6 +23,8 @@ pub enum FailureKind {
     NoCommit,
     /// A password, token or key is missing or wrong.
     Credentials,
+    /// The settings of the rule or its namespace: a secret that is not there, a network that is not allowed.
+    Settings,
     /// A certificate is not trusted, or one side speaks TLS and the other does not.
     Certificate,
     /// The builder can't run programs of the platform.
@@ -37,6 +39,8 @@ pub enum FailureKind {
     Daemon,
     /// The build took longer than it may.
     Timeout,
+    /// The build printed more than `pool.log_limit`.
+    LogLimit,
     /// Somebody stopped the build.
     Cancelled,
     /// None of the above.
@@ -57,6 +61,7 @@ impl std::fmt::Display for FailureKind {
             FailureKind::Source => "the source cannot be had",
             FailureKind::NoCommit => "the source does not have the commit",
             FailureKind::Credentials => "the credentials were refused",
+            FailureKind::Settings => "a setting is wrong",
             FailureKind::Certificate => "the certificate is not trusted",
             FailureKind::Platform => "the builder lacks the platform",
             FailureKind::Network => "the network failed",
@@ -64,6 +69,7 @@ impl std::fmt::Display for FailureKind {
             FailureKind::Disk => "the disk is full",
             FailureKind::Daemon => "the builder failed",
             FailureKind::Timeout => "it took too long",
+            FailureKind::LogLimit => "its output is too long",
             FailureKind::Cancelled => "it was stopped",
             FailureKind::Unknown => "it failed",
         })
@@ -145,10 +151,37 @@ pub fn classify(error_text: &str, steps: &[Step], exit: Exit) -> Failure {
     } else if let Some(cause) = causes::find(&error) {
         failure.kind = cause.kind;
         failure.hint = cause.hint.map(str::to_owned);
-    } else if step.is_some_and(|step| !step.internal) {
+    } else if let Some(id) = missing_secret(&error) {
+        failure.kind = FailureKind::Dockerfile;
+        failure.hint = Some(format!(
+            "{NOT_GRANTED} secret {id}: store it with `slipway secret set NAME`, and name it in the rule's secrets"
+        ));
+    } else if failure.file.is_some() || step.is_some_and(|step| !step.internal) {
+        // BuildKit shows an excerpt where the file is to be changed.
         failure.kind = FailureKind::Dockerfile;
     }
+    if failure.kind == FailureKind::Dockerfile && names_missing_frontend(error_text) {
+        failure.hint = Some(FRONTEND_MISSING.to_owned());
+    }
     failure
+}
+
+/// How the hints on a secret or key begin that the rule does not grant.
+pub const NOT_GRANTED: &str = "the rule grants no";
+
+/// What to do where the image that `# syntax=` names is not there.
+const FRONTEND_MISSING: &str = "the frontend that # syntax= names does not exist: check its name and tag";
+
+/// The id of a secret that a command requires and the build has not.
+fn missing_secret(error: &str) -> Option<&str> {
+    static MISSING: LazyLock<Regex> = LazyLock::new(|| regex(r"(?:^|: )secret (\S+): not found$"));
+    MISSING.captures(error).and_then(|found| found.get(1)).map(|id| id.as_str())
+}
+
+/// Whether the line of the excerpt that is at fault is a syntax directive, whose image could not be had.
+fn names_missing_frontend(text: &str) -> bool {
+    static DIRECTIVE: LazyLock<Regex> = LazyLock::new(|| regex(r"(?mi)^\s*\d+ \| >>> (?:#|//)\s*syntax\s*="));
+    DIRECTIVE.is_match(text) && text.contains("failed to resolve source metadata")
 }
 
 /// A command of the Dockerfile ended badly. That is the Dockerfile's fault whatever the command said.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::grant_keys::{self, NetworkMode, SecretRefs};
 use super::name::{NameError, RepositoryPath};
 use super::repository::{Repository, Source, Visibility};
 
@@ -28,6 +29,21 @@ pub struct Namespace {
     /// The source of repositories that are made automatically; `${repository}` in its URL is their name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
+    /// Secrets that the builds of every rule can ask for, by id.
+    #[serde(skip_serializing_if = "SecretRefs::is_empty")]
+    pub secrets: SecretRefs,
+    /// Files under `secrets/` with private keys: what the ssh agents of all builds hold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ssh: Vec<String>,
+    /// The network of the commands of rules that name none.
+    #[serde(skip_serializing_if = "NetworkMode::is_sandbox")]
+    pub network_mode: NetworkMode,
+    /// Whether rules may choose the host's network.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub allow_host_network: bool,
+    /// The registries, or paths of them, whose credentials base images may be pulled with: `HOST[:PORT][/PATH]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pull_from: Vec<String>,
 }
 
 impl Default for Namespace {
@@ -40,6 +56,11 @@ impl Default for Namespace {
             accelerate: false,
             summary: String::new(),
             source: None,
+            secrets: SecretRefs::new(),
+            ssh: Vec::new(),
+            network_mode: NetworkMode::Sandbox,
+            allow_host_network: false,
+            pull_from: Vec::new(),
         }
     }
 }
@@ -79,6 +100,15 @@ impl Namespace {
             && let Err(problem) = check_registry(&self.registry)
         {
             problems.push(problem);
+        }
+        let checks = [
+            ("secrets", grant_keys::check_secrets(&self.secrets)),
+            ("ssh", grant_keys::check_ssh(&self.ssh)),
+            ("pull_from", grant_keys::check_pull_from(&self.pull_from)),
+        ];
+        problems.extend(checks.into_iter().filter_map(|(key, check)| Some(format!("{key}: {}", check.err()?))));
+        if self.network_mode == NetworkMode::Host && !self.allow_host_network {
+            problems.push("network_mode: \"host\" needs allow_host_network = true".into());
         }
         problems
     }
@@ -133,7 +163,7 @@ mod tests {
         let namespace = Namespace {
             immutable: true,
             visibility: Visibility::Public,
-            source: Some(Source { url: "https://git.example.com/acme/${repository}.git".into(), platform: None }),
+            source: Some(Source { url: "https://git.example.com/acme/${repository}.git".into(), ..Source::default() }),
             ..Namespace::default()
         };
         let repository = namespace.new_repository("api");

@@ -45,7 +45,7 @@ pub struct Repository {
 }
 
 /// `[source]`: the git repository that a repository is built from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// A file under `platforms/`; absent: plain git.
@@ -53,7 +53,33 @@ pub struct Source {
     pub platform: Option<String>,
     /// Its URL or path.
     pub url: String,
+    /// Who fetches it.
+    #[serde(default, skip_serializing_if = "Fetch::is_by_slipway")]
+    pub fetch: Fetch,
 }
+
+/// Who fetches a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fetch {
+    /// slipway itself, with the host's git: the builder gets the tree of the commit and nothing else.
+    #[default]
+    Slipway,
+    /// The builder, for a source that only its network reaches. It gets the credentials of the source's platform, and so does every
+    /// Dockerfile that it builds.
+    Builder,
+}
+
+impl Fetch {
+    /// Whether the builder gets no credentials.
+    pub fn is_by_slipway(&self) -> bool {
+        *self == Fetch::Slipway
+    }
+}
+
+/// What people must know who let the builder fetch.
+pub const BUILDER_FETCHES: &str = "fetch = \"builder\": every Dockerfile of this source can read the credentials of its platform and use \
+                                   them; leave it out where slipway reaches the source itself";
 
 /// `[build]`: how a repository is built.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

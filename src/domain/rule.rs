@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::changed_files;
+use super::grant_keys::{self, NetworkMode, SecretRefs};
 use super::name::{self, NameKind};
 use super::pattern::{Matcher, Pattern, PatternError};
 use super::platform::Platform;
 use super::push::{Push, Ref, RefKind};
 use super::schedule::Schedule;
+use super::secret_arg;
 use super::tag::Tag;
 use super::tree_path::TreePath;
 use super::version::{MOST_VERSIONS, Replacement, Version, VersionError};
@@ -67,6 +69,21 @@ pub struct Rule {
     /// Build arguments.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub args: BTreeMap<String, String>,
+    /// Build arguments that look like secrets and are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plain_args: Vec<String>,
+    /// Secrets that `RUN --mount=type=secret` can ask for, by id; over those of the namespace.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: SecretRefs,
+    /// Files under `secrets/` with private keys: what the ssh agent of a build holds, with those of the namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ssh: Vec<String>,
+    /// The network of a build's commands; absent: the namespace's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_mode: Option<NetworkMode>,
+    /// Whether the context has a `.git` that `git describe` works in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep_git: bool,
     /// One to three.
     pub versions: Vec<Version>,
 }
@@ -182,6 +199,11 @@ impl Rule {
             target: None,
             platforms: Vec::new(),
             args: BTreeMap::new(),
+            plain_args: Vec::new(),
+            secrets: SecretRefs::new(),
+            ssh: Vec::new(),
+            network_mode: None,
+            keep_git: false,
             versions: vec![Version::named("latest")],
         }
     }
@@ -234,6 +256,15 @@ impl Rule {
         }
         if let Some(bad) = self.args.keys().find(|key| !is_arg_name(key)) {
             problem("args", format!("{bad:?} is no argument's name; write letters, digits and _, no digit first"));
+        }
+        for (field, checked) in [
+            ("plain_args", secret_arg::check_plain(&self.args, &self.plain_args).map_err(|error| error.to_string())),
+            ("secrets", grant_keys::check_secrets(&self.secrets).map_err(|error| error.to_string())),
+            ("ssh", grant_keys::check_ssh(&self.ssh).map_err(|error| error.to_string())),
+        ] {
+            if let Err(reason) = checked {
+                problem(field, reason);
+            }
         }
         if self.versions.is_empty() || self.versions.len() > MOST_VERSIONS {
             problem("versions", format!("{} versions; a rule has 1 to {MOST_VERSIONS}", self.versions.len()));
@@ -380,25 +411,12 @@ impl Rule {
         let dockerfile = if below.is_empty() { file.clone() } else { format!("{below}/{file}") };
         Ok(BuildPaths { context, dockerfile })
     }
-
-    /// The build arguments whose names look like secrets: they are masked, and people are warned.
-    pub fn secret_args(&self) -> Vec<&str> {
-        self.args.keys().map(String::as_str).filter(|name| looks_secret(name)).collect()
-    }
 }
 
 /// What a Dockerfile's `ARG` can be called.
 pub fn is_arg_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
-/// Whether a build argument's name looks like a secret's.
-pub fn looks_secret(name: &str) -> bool {
-    const WORDS: [&str; 8] =
-        ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "APIKEY", "API_KEY", "PRIVATE_KEY", "CREDENTIAL"];
-    let upper = name.to_ascii_uppercase();
-    WORDS.iter().any(|word| upper.contains(word))
 }
 
 #[cfg(test)]

@@ -77,6 +77,19 @@ impl PlatformKind {
         }
     }
 
+    /// The hosts of its repositories, where its own makers run it.
+    pub fn hosts(self) -> &'static [&'static str] {
+        match self {
+            PlatformKind::Git | PlatformKind::Gitea => &[],
+            PlatformKind::Github => &["github.com", "ssh.github.com"],
+            PlatformKind::Gitlab => &["gitlab.com", "altssh.gitlab.com"],
+            PlatformKind::Bitbucket => &["bitbucket.org", "altssh.bitbucket.org"],
+            PlatformKind::Gitee => &["gitee.com"],
+            PlatformKind::Codeup => &["codeup.aliyun.com"],
+            PlatformKind::AliyunCode => &["code.aliyun.com"],
+        }
+    }
+
     /// Whether slipway knows an API of it.
     pub fn has_api(self) -> bool {
         !matches!(self, PlatformKind::Git | PlatformKind::AliyunCode)
@@ -112,6 +125,10 @@ pub struct SourcePlatform {
     /// Where it is, such as `https://gitlab.example.com`; absent: where the kind's own makers run it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// Hosts besides those of its kind and its `url` that its repositories lie on, each with a port where it is not for all of them:
+    /// its credentials go to no other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
     /// Whose repositories: Codeup's organisation, by its id; Bitbucket's workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub organization: Option<String>,
@@ -158,6 +175,7 @@ impl SourcePlatform {
         SourcePlatform {
             kind,
             url: None,
+            hosts: Vec::new(),
             organization: None,
             username: None,
             token: None,
@@ -168,6 +186,26 @@ impl SourcePlatform {
             oauth_client_id: None,
             webhook_secret: None,
             statuses: true,
+        }
+    }
+
+    /// Whether its credentials may be used at a server. Over http(s) the port counts, too: another one is another server.
+    pub fn covers(&self, server: Server<'_>) -> bool {
+        let is = |host: &str, port: Option<u16>| {
+            host.eq_ignore_ascii_case(server.host) && port.is_none_or(|port| port == server.port)
+        };
+        let named = self.hosts.iter().filter_map(|entry| host_and_port(entry));
+        if named.into_iter().any(|(host, port)| is(host, port)) {
+            return true;
+        }
+        match &self.url {
+            Some(url) => {
+                let usual = if url.starts_with("http://") { 80 } else { 443 };
+                let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+                let authority = rest.split(['/', '?', '#']).next().and_then(host_and_port);
+                authority.is_some_and(|(host, port)| is(host, server.over_http.then(|| port.unwrap_or(usual))))
+            }
+            None => self.kind.hosts().iter().any(|host| is(host, server.over_http.then_some(443))),
         }
     }
 
@@ -202,6 +240,13 @@ impl SourcePlatform {
                 Some(_) => {}
             }
         }
+        for host in &self.hosts {
+            if host_and_port(host).is_none() {
+                problems.push(format!(
+                    "hosts: {host:?} is no host; write it as git.example.com, or with a port as git.example.com:8443"
+                ));
+            }
+        }
         if self.oauth_client_id.is_some() && !self.kind.has_device_flow() {
             problems.push(format!("oauth_client_id: {} has no device flow; leave it out", self.kind.title()));
         }
@@ -209,9 +254,69 @@ impl SourcePlatform {
     }
 }
 
+/// A server that credentials would go to.
+#[derive(Debug, Clone, Copy)]
+pub struct Server<'a> {
+    /// Its name or address; IPv6 in brackets.
+    pub host: &'a str,
+    /// Its port.
+    pub port: u16,
+    /// Whether it is reached over http or https.
+    pub over_http: bool,
+}
+
+/// The parts of `host` or `host:port`; none for anything else. IPv6 is in brackets.
+fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
+    let end = if text.starts_with('[') { text.find(']')? + 1 } else { text.find(':').unwrap_or(text.len()) };
+    let (host, rest) = text.split_at(end);
+    let port = match rest.strip_prefix(':') {
+        Some(port) => Some(port.parse().ok()?),
+        None if rest.is_empty() => None,
+        None => return None,
+    };
+    let is_name = |c: char| c.is_alphanumeric() || "._-".contains(c);
+    let is_address = host.starts_with('[') && host.len() > 2;
+    (is_address || !host.is_empty() && host.chars().all(is_name)).then_some((host, port))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn credentials_are_for_the_platforms_own_hosts() {
+        let covers =
+            |platform: &SourcePlatform, host, port, over_http| platform.covers(Server { host, port, over_http });
+        let github = SourcePlatform::new(PlatformKind::Github);
+        assert!(covers(&github, "GitHub.com", 443, true) && covers(&github, "ssh.github.com", 443, false));
+        assert!(!covers(&github, "githab.com", 443, true) && !covers(&github, "github.com", 8443, true));
+        assert!(!covers(&github, "github.com.evil", 443, true));
+        let own = SourcePlatform { url: Some("https://git.example.com:8443/sub".into()), ..github.clone() };
+        assert!(covers(&own, "git.example.com", 8443, true) && covers(&own, "git.example.com", 2222, false));
+        assert!(!covers(&own, "git.example.com", 443, true), "another port is another server");
+        assert!(!covers(&own, "github.com", 443, true), "the token of one's own server is none of GitHub's");
+        let plain = SourcePlatform::new(PlatformKind::Git);
+        assert!(!covers(&plain, "git.example.com", 443, true));
+        let hosts = vec!["git.example.com".into(), "[::1]:3000".into()];
+        let named = SourcePlatform { hosts, ..plain };
+        assert!(covers(&named, "git.example.com", 3000, true) && covers(&named, "[::1]", 3000, true));
+        assert!(!covers(&named, "[::1]", 3001, true));
+    }
+
+    #[test]
+    fn what_is_no_host_is_refused() {
+        let problems = |host: &str| {
+            SourcePlatform { hosts: vec![host.into()], ..SourcePlatform::new(PlatformKind::Git) }.problems().len()
+        };
+        for good in ["git.example.com", "git.example.com:8443", "10.0.0.1", "[::1]", "[fe80::1]:22"] {
+            assert_eq!(problems(good), 0, "{good}");
+        }
+        for bad in
+            ["", "https://git.example.com", "git.example.com/x", "kim@git.example.com", "host:port", "a b", "::1"]
+        {
+            assert_eq!(problems(bad), 1, "{bad}");
+        }
+    }
 
     #[test]
     fn addresses_have_a_scheme_and_no_credentials() {

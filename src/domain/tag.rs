@@ -7,6 +7,12 @@ use serde::{Deserialize, Serialize};
 /// The longest tag: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}` (OCI distribution specification).
 pub const LONGEST_TAG: usize = 128;
 
+/// How the tags of build caches begin that slipway keeps beside a repository's images; no image has such a tag.
+pub const CACHE_PREFIX: &str = "buildcache-";
+
+/// How the tag of a lazily loadable image ends.
+pub const ACCELERATED_SUFFIX: &str = "_accelerated";
+
 /// A valid image tag.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -33,6 +39,24 @@ pub enum TagError {
         tag: String,
         /// Its first character.
         character: char,
+    },
+    /// Begins as the tags of build caches do.
+    #[error(
+        "the tag {tag:?} begins with {CACHE_PREFIX}, as slipway's own tags of build caches do; choose another name"
+    )]
+    Reserved {
+        /// The text.
+        tag: String,
+    },
+    /// With the suffix of the lazily loadable image it is over 128 characters.
+    #[error(
+        "the tag {tag:?} has {length} characters with {ACCELERATED_SUFFIX}; a tag holds at most {LONGEST_TAG}: shorten the version, or set accelerate = false"
+    )]
+    TooLongAccelerated {
+        /// The text.
+        tag: String,
+        /// Its length in characters, with the suffix.
+        length: usize,
     },
     /// A character that no tag holds.
     #[error("the tag {tag:?} has {character:?}; a tag holds letters, digits, _ . and -")]
@@ -73,6 +97,26 @@ impl Tag {
     /// The tag's text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Checks that a person's image may have the tag: those of build caches are slipway's.
+    ///
+    /// # Errors
+    /// When it begins as they do.
+    pub fn check_free(&self) -> Result<(), TagError> {
+        if self.0.starts_with(CACHE_PREFIX) { Err(TagError::Reserved { tag: self.0.clone() }) } else { Ok(()) }
+    }
+
+    /// The tag of the lazily loadable image of this one.
+    ///
+    /// # Errors
+    /// When it would be too long.
+    pub fn accelerated(&self) -> Result<Tag, TagError> {
+        let text = format!("{}{ACCELERATED_SUFFIX}", self.0);
+        match text.len() {
+            length if length > LONGEST_TAG => Err(TagError::TooLongAccelerated { tag: self.0.clone(), length }),
+            _ => Ok(Tag(text)),
+        }
     }
 
     /// `latest` may always be overwritten, even in an immutable repository (design, section 4).
@@ -117,6 +161,15 @@ mod tests {
         assert!(matches!(Tag::parse("a/b"), Err(TagError::Character { character: '/', .. })));
         assert!(matches!(Tag::parse("版"), Err(TagError::Character { .. })));
         assert!(matches!(Tag::parse(&"a".repeat(129)), Err(TagError::TooLong { length: 129, .. })));
+    }
+
+    #[test]
+    fn the_tags_of_caches_are_slipways_and_the_suffix_of_an_accelerated_one_fits() {
+        let tag = |text: &str| Tag::parse(text).unwrap();
+        assert!(matches!(tag("buildcache-main").check_free(), Err(TagError::Reserved { .. })));
+        assert_eq!(tag("buildcache").check_free(), Ok(()));
+        assert_eq!(tag(&"a".repeat(116)).accelerated().unwrap().as_str().len(), 128);
+        assert!(matches!(tag(&"a".repeat(117)).accelerated(), Err(TagError::TooLongAccelerated { length: 129, .. })));
     }
 
     proptest! {

@@ -234,7 +234,7 @@ impl Version {
         if pieces.iter().all(|piece| matches!(piece, Piece::Text(_))) {
             let longest_suffix =
                 self.time.map_or(0, |time| 1 + time.word().len()) + self.commit.map_or(0, |c| 1 + c.get());
-            Tag::parse(&format!("{}{}", self.name, "0".repeat(longest_suffix)))?;
+            Tag::parse(&format!("{}{}", self.name, "0".repeat(longest_suffix)))?.check_free()?;
         }
         Ok(())
     }
@@ -265,7 +265,9 @@ impl Version {
         if let Some(digits) = self.commit {
             text = format!("{text}-{}", push.commit.short(digits.get()));
         }
-        Ok(Expansion { tag: Tag::parse(&text)?, replaced })
+        let tag = Tag::parse(&text)?;
+        tag.check_free()?;
+        Ok(Expansion { tag, replaced })
     }
 
     fn pieces(&self) -> Result<Vec<Piece<'_>>, VersionError> {
@@ -344,6 +346,11 @@ mod tests {
         assert_eq!(error, VersionError::Tag(TagError::Empty));
         let timed = Version { time: Some(TimeFormat::Minute), ..Version::named("${x}") };
         assert!(matches!(timed.expand(&empty, &at), Err(VersionError::Tag(TagError::Start { character: '-', .. }))));
+        let cache = captures(&[("x", "buildcache-main")]);
+        assert!(matches!(
+            Version::named("${x}").expand(&cache, &at),
+            Err(VersionError::Tag(TagError::Reserved { .. }))
+        ));
         let long = captures(&[("x", &"a".repeat(129))]);
         assert!(matches!(Version::named("${x}").expand(&long, &at), Err(VersionError::Tag(TagError::TooLong { .. }))));
     }
@@ -353,6 +360,7 @@ mod tests {
         assert_eq!(Version::named("").check(&[]), Err(VersionError::Empty));
         assert!(matches!(Version::named("a b").check(&[]), Err(VersionError::Character { character: ' ', .. })));
         assert!(matches!(Version::named("v${x").check(&["x"]), Err(VersionError::Unclosed { .. })));
+        assert!(matches!(Version::named("buildcache-x").check(&[]), Err(VersionError::Tag(TagError::Reserved { .. }))));
         assert!(matches!(Version::named("-v").check(&[]), Err(VersionError::Tag(TagError::Start { .. }))));
         let long = Version { commit: CommitDigits::new(40), ..Version::named("a".repeat(100)) };
         assert!(matches!(long.check(&[]), Err(VersionError::Tag(TagError::TooLong { length: 141, .. }))));
@@ -394,7 +402,7 @@ mod tests {
             if version.check(&["x"]).is_ok()
                 && let Ok(expansion) = version.expand(&captures(&[("x", &capture)]), &push("2020-10-15T08:25:00Z"))
             {
-                prop_assert!(Tag::parse(expansion.tag.as_str()).is_ok());
+                prop_assert!(Tag::parse(expansion.tag.as_str()).is_ok_and(|tag| tag.check_free().is_ok()));
                 prop_assert!(expansion.tag.as_str().ends_with(&"d4ef3dc3b77a011a5779eec7efdd45aaaaaaaaaa"[..digits as usize]));
             }
         }

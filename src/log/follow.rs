@@ -61,7 +61,10 @@ pub async fn follow<E: From<io::Error>>(
     }
 }
 
-/// Cuts pieces into lines.
+/// A longer line is taken as several.
+const LONGEST_LINE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Cuts pieces into lines. It keeps no more than 16 MiB, however long a line is.
 #[derive(Debug, Default)]
 pub struct Lines {
     partial: Vec<u8>,
@@ -84,6 +87,10 @@ impl Lines {
             chunk = &chunk[end + 1..];
         }
         self.partial.extend_from_slice(chunk);
+        if self.partial.len() > LONGEST_LINE_BYTES {
+            take(&self.partial)?;
+            self.partial = Vec::new();
+        }
         Ok(())
     }
 
@@ -148,5 +155,19 @@ mod tests {
         };
         lines.finish(last).unwrap();
         assert_eq!(got, [b"one".to_vec(), b"two".to_vec(), b"three".to_vec(), b"half".to_vec()]);
+    }
+
+    #[test]
+    fn an_endless_line_takes_no_more_memory_than_a_long_one() {
+        let (mut lines, mut taken) = (Lines::default(), 0);
+        for _ in 0..100 {
+            let take = |line: &[u8]| -> Result<(), ()> {
+                taken += line.len();
+                Ok(())
+            };
+            lines.push(&[b'y'; 1024 * 1024], take).unwrap();
+            assert!(lines.partial.capacity() <= 2 * LONGEST_LINE_BYTES);
+        }
+        assert!(taken > 80 * 1024 * 1024);
     }
 }

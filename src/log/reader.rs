@@ -4,6 +4,8 @@ use std::io::{self, BufRead};
 
 use regex::bytes::Regex;
 
+use super::follow::Lines;
+
 /// Which lines are wanted, and in what form.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
@@ -76,16 +78,16 @@ pub fn each<E: From<io::Error>>(
     selection: &Selection,
     mut take: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut line = Vec::new();
+    let mut lines = Lines::default();
+    let mut line = |line: &[u8]| selection.select(line).map_or(Ok(()), &mut take);
     loop {
-        line.clear();
-        if log.read_until(b'\n', &mut line)? == 0 {
-            return Ok(());
+        let piece = log.fill_buf()?;
+        if piece.is_empty() {
+            return lines.finish(&mut line);
         }
-        let text = line.strip_suffix(b"\n").unwrap_or(&line);
-        if let Some(wanted) = selection.select(text) {
-            take(wanted)?;
-        }
+        let length = piece.len();
+        lines.push(piece, &mut line)?;
+        log.consume(length);
     }
 }
 

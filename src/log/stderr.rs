@@ -71,7 +71,7 @@ mod tests {
         let path = directory.path().join("log");
         let mut stderr = Stderr::of(&path);
         assert!(!stderr.has(0).unwrap());
-        let mut log = LogWriter::create(&path).unwrap();
+        let mut log = LogWriter::create(&path, 0).unwrap();
         for (from_stderr, text) in [(false, "a"), (true, "b"), (true, "c"), (false, "d"), (true, "e")] {
             log.line(from_stderr, b"", text.as_bytes()).unwrap();
         }

@@ -1,4 +1,4 @@
-//! Writing a log: large writes, and a sidecar of what came from standard error.
+//! Writing a log: large writes, a limit, and a sidecar of what came from standard error.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -22,16 +22,20 @@ pub struct LogWriter {
     buffer: Vec<u8>,
     /// Bytes of the log so far, those in the buffer included.
     length: u64,
+    /// What a build may write.
+    limit: u64,
+    /// A line did not fit; no other is taken.
+    full: bool,
     run: Option<(u64, u64)>,
     runs: Vec<u8>,
 }
 
 impl LogWriter {
-    /// A new, empty log.
+    /// A new, empty log of at most so many bytes; 0: of any length.
     ///
     /// # Errors
     /// When the file can't be made.
-    pub fn create(path: &Path) -> io::Result<LogWriter> {
+    pub fn create(path: &Path, limit: u64) -> io::Result<LogWriter> {
         let log = File::create(path)?;
         let mut sidecar = path.as_os_str().to_owned();
         sidecar.push(".stderr");
@@ -41,16 +45,36 @@ impl LogWriter {
             runs_file: None,
             buffer: Vec::with_capacity(BUFFER_BYTES + 4096),
             length: 0,
+            limit: if limit == 0 { u64::MAX } else { limit },
+            full: false,
             run: None,
             runs: Vec::new(),
         })
     }
 
-    /// Appends a line, given in two parts and without its end.
+    /// Whether the limit is reached: lines are dropped.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Appends a line, given in two parts and without its end, unless the log is full.
     ///
     /// # Errors
     /// When a full buffer can't be written.
     pub fn line(&mut self, from_stderr: bool, prefix: &[u8], text: &[u8]) -> io::Result<()> {
+        self.full |= self.length.saturating_add((prefix.len() + text.len() + 1) as u64) > self.limit;
+        if self.full { Ok(()) } else { self.append(from_stderr, prefix, text) }
+    }
+
+    /// Appends a line of slipway's own, full or not.
+    ///
+    /// # Errors
+    /// When a full buffer can't be written.
+    pub fn note(&mut self, text: &str) -> io::Result<()> {
+        self.append(false, b"", text.as_bytes())
+    }
+
+    fn append(&mut self, from_stderr: bool, prefix: &[u8], text: &[u8]) -> io::Result<()> {
         let start = self.length;
         self.buffer.extend_from_slice(prefix);
         self.buffer.extend_from_slice(text);
@@ -116,7 +140,7 @@ mod tests {
     fn lines_are_appended_and_runs_of_stderr_are_told_apart() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let mut log = LogWriter::create(&path).unwrap();
+        let mut log = LogWriter::create(&path, 0).unwrap();
         log.line(false, b"#1 ", b"a").unwrap();
         log.line(true, b"#1 ", b"bad").unwrap();
         log.line(true, b"#1 ", b"worse").unwrap();
@@ -131,9 +155,24 @@ mod tests {
     #[test]
     fn a_log_without_stderr_has_no_sidecar() {
         let dir = tempfile::tempdir().unwrap();
-        let mut log = LogWriter::create(&dir.path().join("log")).unwrap();
+        let mut log = LogWriter::create(&dir.path().join("log"), 0).unwrap();
         log.line(false, b"", b"a").unwrap();
         log.flush().unwrap();
         assert!(!dir.path().join("log.stderr").exists());
+    }
+
+    #[test]
+    fn a_full_log_takes_no_more_lines_but_slipways_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let mut log = LogWriter::create(&path, 6).unwrap();
+        log.line(false, b"#1 ", b"ab").unwrap();
+        assert!(!log.is_full());
+        log.line(false, b"", b"cd").unwrap();
+        assert!(log.is_full());
+        log.line(false, b"", b"").unwrap();
+        log.note("slipway: full").unwrap();
+        log.flush().unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "#1 ab\nslipway: full\n");
     }
 }

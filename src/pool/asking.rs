@@ -7,6 +7,7 @@ use tokio::process::Command;
 use super::state::Pool;
 use crate::buildkit::install;
 use crate::domain::platform::Platform;
+use crate::store::environment::{ListedEnvironment as _, Receiver};
 
 /// A daemon that does not say what it builds for by then counts as unreachable.
 const ASK_LIMIT: Duration = Duration::from_secs(10);
@@ -41,7 +42,8 @@ async fn ask(pool: &Pool, name: &str, address: &str, question: &[&str]) -> Resul
             }
         }
     }
-    command.args(question).args(["--format", "{{json .}}"]).kill_on_drop(true).stdin(std::process::Stdio::null());
+    command.args(question).args(["--format", "{{json .}}"]).listed_environment(Receiver::Buildctl);
+    command.kill_on_drop(true).stdin(std::process::Stdio::null());
     let output = tokio::time::timeout(ASK_LIMIT, command.output())
         .await
         .map_err(|_| format!("{address} did not answer within {} s", ASK_LIMIT.as_secs()))?

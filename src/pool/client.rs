@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
+use crate::access::agent;
 use crate::domain::build::{Build, BuildId};
 use crate::protocol::{Answer, Call, Error, ErrorKind, News, Reply, Request, VERSION};
+use crate::store::environment::{self, ListedEnvironment as _, Receiver};
+use crate::store::settings::Settings;
 use crate::store::{Home, process};
 
 /// A pool answers within 0.2 s of its start even with ten thousand builds on disk; a busy machine gets the rest.
@@ -146,7 +149,9 @@ pub fn unexpected() -> Error {
 async fn connect(home: &Home) -> io::Result<UnixStream> {
     // What is said there may be a password.
     home.check_runtime_dir()?;
-    UnixStream::connect(home.pool_socket()).await
+    let stream = UnixStream::connect(home.pool_socket()).await?;
+    agent::hand_over(home);
+    Ok(stream)
 }
 
 /// A call as it is sent.
@@ -183,11 +188,13 @@ async fn converse(mut stream: UnixStream, request: Request) -> Result<Reply, Err
 pub async fn start(home: &Home) -> Result<UnixStream, Error> {
     let unreachable = |why: String| Error::new(ErrorKind::Unreachable, why);
     let log = home.pool_log();
+    let secrets = settings_variables(home);
     let spawn = || -> io::Result<std::process::Child> {
         let output = home.open_pool_log()?;
         let errors = output.try_clone()?;
         let mut command = Command::new(process::own_program()?);
         command.args(["pool", "run"]).stdin(Stdio::null()).stdout(output).stderr(errors).current_dir("/");
+        command.listed_environment(Receiver::Slipway).envs(secrets.iter().cloned()).envs(home.variables());
         in_own_session(&mut command);
         command.spawn()
     };
@@ -223,6 +230,14 @@ pub async fn start(home: &Home) -> Result<UnixStream, Error> {
         }
         tokio::time::sleep(START_POLL).await;
     }
+}
+
+/// The variables of this process that settings name as secrets; also puts `[pool] environment` in force.
+fn settings_variables(home: &Home) -> Vec<(String, std::ffi::OsString)> {
+    let settings = Settings::load(home, &Settings::default());
+    environment::pass_on(&settings.config.pool.environment);
+    let names = settings.secret_variables().into_iter();
+    names.filter_map(|name| Some((name.to_owned(), std::env::var_os(name)?))).collect()
 }
 
 /// Lets a process outlive us and our terminal.

@@ -10,6 +10,7 @@ use super::state::{Entry, Order, Pool};
 use super::{drive, entities, notify, server};
 use crate::access::sources;
 use crate::domain::build::{Build, BuildId, BuildState, RetryCause, Trigger};
+use crate::domain::grants;
 use crate::domain::journal::PushId;
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
@@ -227,10 +228,10 @@ async fn build_ref(pool: &Arc<Pool>, wish: Wish<'_>) -> Result<Reply, Error> {
     };
     let mut warnings: Vec<String> = note.into_iter().collect();
     warnings.extend(tags.replaced.iter().map(ToString::to_string));
-    warnings.extend(rule.secret_args().iter().map(|name| {
-        format!("the build argument {name} looks like a secret; arguments are readable in the image's history")
-    }));
-    let refusal = match refusal {
+    let forbidden = grants::forbidden(&path.namespace, namespace, &rule).into_iter().next();
+    let too_long = || tags.tags.iter().filter(|_| repository.accelerate).find_map(|tag| tag.accelerated().err());
+    let refusal = refusal.or_else(|| forbidden.map(|error| error.to_string()));
+    let refusal = match refusal.or_else(|| too_long().map(|error| error.to_string())) {
         Some(refusal) => Some(refusal),
         None if repository.immutable => {
             let names: Vec<&str> = tags.tags.iter().map(|tag| tag.as_str()).collect();
@@ -275,6 +276,7 @@ async fn build_ref(pool: &Arc<Pool>, wish: Wish<'_>) -> Result<Reply, Error> {
         registry: namespace.registry.clone(),
         source: source.url,
         platform: source.platform,
+        fetch: source.fetch,
         immutable: repository.immutable,
         accelerate: repository.accelerate,
         settings: repository.build.clone(),

@@ -10,18 +10,21 @@ use std::sync::Arc;
 use super::builders;
 use super::enqueue::blocking;
 use super::state::Pool;
-use crate::access::{registries, tokens};
+use crate::access::{registries, sources, tokens};
 use crate::domain::builder::BuilderKind;
 use crate::domain::name::{self, NameKind, RepositoryPath};
 use crate::domain::namespace::Namespace;
 use crate::domain::repository::Repository;
-use crate::domain::rule::RuleError;
+use crate::domain::rule::{Rule, RuleError};
 use crate::domain::secret_ref::SecretRef;
+use crate::domain::{grant_keys, grants};
 use crate::protocol::{Entity, EntityName, Error, ErrorKind, SaveMode};
 use crate::registry::{Target, check_host_name};
+use crate::source::git::ssh::{Key, expanded};
+use crate::store::secret_uses::uses_of;
 use crate::store::secrets::{Secret, Secrets};
 use crate::store::settings::{Settings, second_managed};
-use crate::store::{Home, atomic, edit};
+use crate::store::{Home, atomic, edit, environment};
 
 fn failed(error: impl ToString) -> Error {
     Error::new(ErrorKind::Failed, error.to_string())
@@ -46,11 +49,17 @@ pub(super) async fn save(pool: &Arc<Pool>, entity: Entity, mode: SaveMode) -> Re
         Entity::Namespace { name, value } => {
             Namespace::check_name(&name).map_err(wrong)?;
             usage(&value.problems())?;
+            // The repositories that come of it have names that no host has.
+            let of_one = value.new_repository("x").source;
+            if let Some(source) = of_one {
+                sources::checked(&pool.state().settings.clone(), &source)?;
+            }
             write(move || edit::save(&home.namespace_file(&name), &value)).await?;
         }
         Entity::Repository { path, value } => write_repository(pool, &path, value).await?,
         Entity::Rule { path, value } => {
             usage(&value.problems().iter().map(RuleError::to_string).collect::<Vec<_>>())?;
+            check_grants(pool, &path.namespace, std::slice::from_ref(&value))?;
             let mut repository = repository(pool, &path)?;
             match repository.rules.iter_mut().find(|rule| rule.name == value.name) {
                 Some(rule) => *rule = value,
@@ -86,15 +95,30 @@ pub(super) async fn save(pool: &Arc<Pool>, entity: Entity, mode: SaveMode) -> Re
                 value.webhook_secret = Some(SecretRef::File(hook_file.clone()));
             }
             usage(&value.problems())?;
+            if let Some(key) = &value.ssh_key {
+                Key::read(&expanded(key)).map_err(wrong)?;
+            }
             for (file, secret) in [(token_file, token), (hook_file, webhook_secret)] {
                 let (secrets, Some(secret)) = (Secrets::at(home.secrets_dir()), secret) else { continue };
                 blocking(move || secrets.put(&file, &Secret::new(secret)).map_err(failed)).await?;
             }
             write(move || edit::save(&home.platforms_dir().join(format!("{name}.toml")), &value)).await?;
         }
+        Entity::Secret { name, value } => {
+            grant_keys::check_file(&name).map_err(wrong)?;
+            let secrets = Secrets::at(home.secrets_dir());
+            blocking(move || secrets.put(&name, &Secret::new(value)).map_err(failed)).await?;
+        }
     }
     read_again(pool).await;
     Ok(())
+}
+
+/// Refuses rules that name what their namespace does not allow, or arguments that no rule may have.
+fn check_grants(pool: &Pool, name: &str, rules: &[Rule]) -> Result<(), Error> {
+    let namespace = pool.state().settings.namespaces.get(name).cloned().unwrap_or_default();
+    let forbidden = rules.iter().flat_map(|rule| grants::forbidden(name, &namespace, rule));
+    usage(&forbidden.map(|problem| problem.to_string()).collect::<Vec<_>>())
 }
 
 /// The file under `secrets/` that a registry's password is kept in.
@@ -133,7 +157,7 @@ pub(super) async fn save_repository(
     Ok(())
 }
 
-async fn write_repository(pool: &Pool, path: &RepositoryPath, value: Repository) -> Result<(), Error> {
+async fn write_repository(pool: &Pool, path: &RepositoryPath, mut value: Repository) -> Result<(), Error> {
     if !pool.state().settings.namespaces.contains_key(&path.namespace) {
         return Err(Error::new(
             ErrorKind::NotFound,
@@ -144,6 +168,11 @@ async fn write_repository(pool: &Pool, path: &RepositoryPath, value: Repository)
         ));
     }
     usage(&value.problems())?;
+    check_grants(pool, &path.namespace, &value.rules)?;
+    let settings = pool.state().settings.clone();
+    if let Some(source) = &mut value.source {
+        source.url = sources::checked(&settings, source)?;
+    }
     let file = pool.home.repository_file(&path.namespace, &path.repository);
     write(move || edit::save(&file, &value)).await
 }
@@ -203,6 +232,16 @@ pub(super) async fn delete(pool: &Arc<Pool>, entity: EntityName) -> Result<(), E
                 let secrets = Secrets::at(pool.home.secrets_dir());
                 blocking(move || secrets.remove(&secret_name(&host)).map_err(failed)).await?;
             }
+        }
+        EntityName::Secret(name) => {
+            grant_keys::check_file(&name).map_err(|error| Error::new(ErrorKind::Refused, error.to_string()))?;
+            let uses = uses_of(&pool.state().settings, &name);
+            if !uses.is_empty() {
+                let text = format!("secret {name:?} is used by {}; take it out there first", uses.join(", "));
+                return Err(Error::new(ErrorKind::Refused, text));
+            }
+            let secrets = Secrets::at(pool.home.secrets_dir());
+            blocking(move || secrets.remove(&name).map_err(failed)).await?;
         }
         EntityName::Platform(name) => {
             let settings = pool.state().settings.clone();
@@ -284,6 +323,7 @@ async fn read_again(pool: &Arc<Pool>) -> bool {
     })
     .await;
     let Ok(Some(settings)) = loaded else { return false };
+    environment::pass_on(&settings.config.pool.environment);
     for problem in settings.problems.values() {
         tracing::warn!("{problem}; what was in force stays");
     }
@@ -321,6 +361,10 @@ fn check_presence(pool: &Pool, name: &EntityName, mode: SaveMode) -> Result<(), 
             EntityName::Builder(name) => settings.builders.contains_key(name),
             EntityName::Registry(host) => settings.registries.contains_key(host),
             EntityName::Platform(name) => settings.platforms.contains_key(name),
+            EntityName::Secret(name) => {
+                let secrets = Secrets::at(pool.home.secrets_dir());
+                secrets.list().map_err(failed)?.contains(name)
+            }
         }
     };
     match (mode, there) {

@@ -1,5 +1,6 @@
 //! Questions about a rule's Dockerfile, answered by BuildKit's frontend on a builder; nothing is built.
 
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -8,20 +9,27 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use super::builders::BuilderRuntime;
 use super::enqueue::failed;
 use super::launch::{self, ContextWish};
 use super::schedule::Readiness;
 use super::state::Pool;
+use super::{grants, managed};
 use crate::access::{registries, sources};
 use crate::buildctl::arguments::GIT_SECRET_VARIABLE;
+use crate::buildctl::job::Context;
 use crate::buildctl::subrequest::{self, Subrequest};
 use crate::buildkit::install;
-use crate::domain::builder::BuilderTls;
+use crate::domain::builder::{BuilderKind, BuilderTls};
+use crate::domain::failure::Failure;
 use crate::domain::name::RepositoryPath;
 use crate::domain::outline::Outline;
 use crate::domain::push::Ref;
 use crate::domain::rule::Rule;
 use crate::protocol::{Error, ErrorKind};
+use crate::store::environment::{ListedEnvironment as _, Receiver};
+use crate::store::settings::Settings;
+use crate::store::{Home, atomic};
 
 /// Somebody waits for the answer in a form.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -37,28 +45,28 @@ pub(super) async fn examine(
     let source = settings.repositories.get(path).and_then(|repository| repository.source.clone());
     let source = source
         .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("{path} has no source to read a Dockerfile of")))?;
-    let (address, tls) = builder(pool)?;
     let commit = sources::resolve(&pool.home, &settings, &source, reference).await?;
-    let directory = TempDir::with_prefix("slipway-examine-").map_err(failed)?;
+    let directory = scratch(&pool.home).map_err(failed)?;
     let wish = ContextWish { source: &source, rule: &rule, commit: &commit, checkout: directory.path().join("tree") };
     let abort = Arc::new(AtomicBool::new(false));
     let (context, secret) =
         launch::context(pool, &settings, wish, &abort).await.map_err(|failure| failed(failure.message))?;
-    // Frontends named by `# syntax=` are pulled with the registries' credentials.
+    let dockerfile = check(&settings, &rule, &context, directory.path()).map_err(|failure| failed(failure.message))?;
+    // The frontend that `# syntax=` names, and base images, are pulled with the registries' credentials.
     let docker_config = directory.path().join("docker");
     registries::write_docker_config(&pool.home, &settings, &docker_config).await.map_err(failed)?;
+    let (address, tls) = builder(pool, &context)?;
     let buildctl =
         install::find(&pool.home).tools().ok_or_else(|| failed("buildctl is missing; run `slipway setup`"))?;
 
     let mut outline = Outline::default();
     for question in subrequest::ALL {
-        let arguments = subrequest::arguments(question, &rule, &context, &address, tls.as_ref()).map_err(failed)?;
+        let arguments = subrequest::arguments(question, &rule, &context, dockerfile.as_deref(), &address, tls.as_ref())
+            .map_err(failed)?;
         let mut command = Command::new(&buildctl.buildctl);
-        command.args(arguments).env("DOCKER_CONFIG", &docker_config).stdin(Stdio::null()).kill_on_drop(true);
-        match &secret {
-            Some(secret) => command.env(GIT_SECRET_VARIABLE, secret),
-            None => command.env_remove(GIT_SECRET_VARIABLE),
-        };
+        command.args(arguments).listed_environment(Receiver::Buildctl).env("DOCKER_CONFIG", &docker_config);
+        command.envs(secret.iter().map(|secret| (GIT_SECRET_VARIABLE, secret)));
+        command.stdin(Stdio::null()).kill_on_drop(true);
         let output = match tokio::time::timeout(LIMIT, command.output()).await {
             Ok(output) => output.map_err(|error| failed(format!("cannot run buildctl: {error}")))?,
             Err(_) => {
@@ -75,10 +83,30 @@ pub(super) async fn examine(
     Ok(outline)
 }
 
-/// A builder that can be asked: one with an address, ready now.
-fn builder(pool: &Pool) -> Result<(String, Option<BuilderTls>), Error> {
+/// A directory in the home that goes with the question; what a pool that was killed left there, the next one removes.
+fn scratch(home: &Home) -> std::io::Result<TempDir> {
+    let scratch = home.scratch_dir();
+    atomic::create_dir_all(&scratch).map_err(std::io::Error::other)?;
+    tempfile::Builder::new().prefix("examine-").tempdir_in(scratch)
+}
+
+/// The directory with the Dockerfile, once the frontend that it names may run; none where the builder has the source to itself.
+fn check(settings: &Settings, rule: &Rule, context: &Context, scratch: &Path) -> Result<Option<PathBuf>, Failure> {
+    let Context::Local { directory, .. } = context else { return Ok(None) };
+    let name = grants::dockerfile_of(rule)?;
+    let into = scratch.join("dockerfile");
+    Ok(Some(grants::check_dockerfile(directory, &name, &managed::frontends(settings), &into)?.directory))
+}
+
+/// A builder that can be asked: one with an address, ready now. Where it fetches the source itself, nobody has looked at the
+/// Dockerfile, so it must be one whose configuration lists the frontends that may run.
+fn builder(pool: &Pool, context: &Context) -> Result<(String, Option<BuilderTls>), Error> {
     let state = pool.state();
-    let ready = |runtime: &&super::builders::BuilderRuntime| runtime.readiness() == Readiness::Ready;
+    let may_fetch = |runtime: &BuilderRuntime| match context {
+        Context::Local { .. } => true,
+        Context::Git { .. } => runtime.config.kind == BuilderKind::Managed,
+    };
+    let ready = |runtime: &&BuilderRuntime| runtime.readiness() == Readiness::Ready && may_fetch(runtime);
     let found = state
         .builders
         .values()

@@ -1,7 +1,6 @@
 //! From a queued build to a running runner: its job, its secrets, its process.
 
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,10 +11,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::state::Pool;
-use super::{client, managed};
+use super::{client, grants, managed};
 use crate::access::{registries, sources};
-use crate::buildctl::arguments::GIT_SECRET_VARIABLE;
-use crate::buildctl::job::{Cache, Context, Destination, Job, Leg, LegDaemon, Managed, Ssh};
+use crate::buildctl::handover::Handover;
+use crate::buildctl::job::{Cache, Context, Destination, Job, JobGrants, Leg, LegDaemon, Managed, Ssh};
 use crate::buildctl::runner;
 use crate::buildkit::daemon::fresh;
 use crate::buildkit::install;
@@ -27,10 +26,12 @@ use crate::domain::platform::Platform;
 use crate::domain::push::CommitId;
 use crate::domain::repository::Source;
 use crate::domain::rule::Rule;
+use crate::domain::tag::CACHE_PREFIX;
 use crate::domain::tree_path::TreePath;
 use crate::source::checkout::CheckoutError;
-use crate::source::{Transport, checkout};
+use crate::source::{Transport, checkout, origin};
 use crate::store::builds;
+use crate::store::environment::{ListedEnvironment as _, Receiver};
 use crate::store::process::{self, ProcessId};
 use crate::store::settings::Settings;
 
@@ -74,19 +75,26 @@ pub(super) async fn launch(
                 }
             };
             let cache = cache(pool, &settings, &build, platforms.first().filter(|_| several));
-            Ok(Leg { builder: name, daemon, platforms, cache })
+            let host_network = match config.kind {
+                BuilderKind::Managed | BuilderKind::Fresh => managed::host_network(&settings),
+                BuilderKind::Existing | BuilderKind::Provisioned => None,
+            };
+            Ok(Leg { builder: name, daemon, platforms, cache, host_network })
         })
         .collect::<Result<Vec<_>, Failure>>()?;
 
     let home = pool.home.clone();
     let directory = home.build_dir(id.0);
+    // What is missing fails the build before anything is fetched for it.
+    let (mut grants, secrets) = grants::resolve(&home, &settings, &build).await?;
     let wish = ContextWish {
-        source: &Source { platform: build.platform.clone(), url: build.source.clone() },
+        source: &Source { platform: build.platform.clone(), url: build.source.clone(), fetch: build.fetch },
         rule: &build.rule,
         commit: &build.commit,
         checkout: directory.join(runner::CHECKOUT_DIR),
     };
     let (context, secret) = context(pool, &settings, wish, abort).await?;
+    let dockerfile = dockerfile(&settings, &build, &context, &directory, &mut grants)?;
     let docker_config = directory.join(runner::DOCKER_CONFIG_DIR);
     registries::write_docker_config(&home, &settings, &docker_config)
         .await
@@ -96,9 +104,14 @@ pub(super) async fn launch(
             .tools()
             .ok_or_else(|| daemon_failure("buildctl is missing; run `slipway setup`"))?
             .buildctl,
+        source_url: source_url(&context, &build),
+        builder_id: builder_id(),
+        grants,
+        dockerfile,
         context,
         destination: destination(pool, &settings, &build),
         timeout_seconds: build.settings.timeout.unwrap_or(settings.config.pool.timeout).0.as_secs(),
+        log_limit: settings.config.pool.log_limit,
         sockets: home.runtime_dir(),
         managed: uses_managed.then(|| Managed { directory: home.buildkit_dir(), pool_lock: home.pool_lock() }),
         legs,
@@ -107,12 +120,43 @@ pub(super) async fn launch(
     let work = move || {
         builds::save(&directory.join(builds::JOB), &job)
             .map_err(|error| Failure::new(FailureKind::Disk, error.to_string()))?;
-        spawn(&directory, &docker_config, secret.as_deref())
+        spawn(&directory, &docker_config, &Handover { source: secret, secrets })
             .map_err(|error| daemon_failure(format!("cannot start the runner of build {id}: {error}")))
     };
     tokio::task::spawn_blocking(work)
         .await
         .unwrap_or_else(|error| Err(daemon_failure(format!("an internal task failed: {error}"))))
+}
+
+/// The directory with the Dockerfile, where the pool has the tree; what the Dockerfile asks for and does not get is noted.
+fn dockerfile(
+    settings: &Settings,
+    build: &Build,
+    context: &Context,
+    directory: &Path,
+    grants: &mut JobGrants,
+) -> Result<Option<PathBuf>, Failure> {
+    let Context::Local { directory: tree, .. } = context else { return Ok(None) };
+    let name = grants::dockerfile_of(&build.rule)?;
+    let into = directory.join(runner::DOCKERFILE_DIR);
+    let checked = grants::check_dockerfile(tree, &name, &managed::frontends(settings), &into)?;
+    grants.missing = grants::missing(build, grants, &checked.mounts);
+    Ok(Some(checked.directory))
+}
+
+/// The source's URL for the image's label: of a repository on this machine the one that it was cloned from.
+fn source_url(context: &Context, build: &Build) -> Option<String> {
+    let url = sources::parse_url(&build.source).ok()?;
+    match (url.local_path(), context) {
+        (None, _) => Some(url.as_str().to_owned()),
+        (Some(_), Context::Local { repository, .. }) => Some(origin::origin(repository)?.as_str().to_owned()),
+        (Some(_), Context::Git { .. }) => None,
+    }
+}
+
+/// Who builds, for the provenance: the same for all builds of a machine.
+fn builder_id() -> String {
+    format!("slipway://{}", rustix::system::uname().nodename().to_string_lossy())
 }
 
 fn daemon_failure(message: impl Into<String>) -> Failure {
@@ -214,16 +258,16 @@ fn cache(pool: &Pool, settings: &Settings, build: &Build, platform: Option<&Plat
     }
     let image = format!("{}/{}", build.registry, build.path());
     let plain_http = settings.registry(host_of(&image)).plain_http;
-    Cache::Registry { reference: format!("{image}:buildcache-{}{of_platform}", build.rule.name), plain_http }
+    Cache::Registry { reference: format!("{image}:{CACHE_PREFIX}{}{of_platform}", build.rule.name), plain_http }
 }
 
 fn host_of(image: &str) -> &str {
     image.split('/').next().unwrap_or(image)
 }
 
-/// Starts `slipway runner` in a session of its own. It begins only once its process is on record: should this pool die before,
-/// its end of the pipe closes, the runner leaves without a trace, and no build ever has two.
-fn spawn(directory: &Path, docker_config: &Path, secret: Option<&str>) -> std::io::Result<ProcessId> {
+/// Starts `slipway runner` in a session of its own. It begins only once its process is on record and it has the values of its
+/// secrets: should this pool die before, its end of the pipe closes, the runner leaves without a trace, and no build ever has two.
+fn spawn(directory: &Path, docker_config: &Path, handover: &Handover) -> std::io::Result<ProcessId> {
     let errors = fs::OpenOptions::new().create(true).append(true).open(directory.join(runner::ERRORS))?;
     let mut command = Command::new(process::own_program()?);
     command
@@ -234,11 +278,8 @@ fn spawn(directory: &Path, docker_config: &Path, secret: Option<&str>) -> std::i
         .stdout(Stdio::null())
         .stderr(errors)
         .current_dir("/")
+        .listed_environment(Receiver::Slipway)
         .env("DOCKER_CONFIG", docker_config);
-    match secret {
-        Some(secret) => command.env(GIT_SECRET_VARIABLE, secret),
-        None => command.env_remove(GIT_SECRET_VARIABLE),
-    };
     client::in_own_session(&mut command);
     let mut child = command.spawn()?;
     let pid = child.id();
@@ -249,9 +290,9 @@ fn spawn(directory: &Path, docker_config: &Path, secret: Option<&str>) -> std::i
     let process = ProcessId::of(pid)?.ok_or_else(|| std::io::Error::other("it ended at once"))?;
     // For the next pool, should this one end before the runner does.
     builds::save(&directory.join(builds::RUNNER), &process).map_err(std::io::Error::other)?;
-    if let Some(mut begin) = begin {
+    if let Some(begin) = begin {
         // One that has ended meanwhile is seen to have ended.
-        let _ = begin.write_all(runner::BEGIN);
+        let _ = handover.write(begin);
     }
     Ok(process)
 }
@@ -272,7 +313,7 @@ pub(super) async fn clean_up(pool: &Arc<Pool>, id: BuildId) {
             tracing::warn!("a builder of build {id} is still up: {error}");
         }
     });
-    for leftover in [runner::DOCKER_CONFIG_DIR, runner::CHECKOUT_DIR] {
+    for leftover in [runner::DOCKER_CONFIG_DIR, runner::CHECKOUT_DIR, runner::DOCKERFILE_DIR] {
         let leftover = directory.join(leftover);
         if leftover.exists()
             && let Err(error) = tokio::fs::remove_dir_all(&leftover).await

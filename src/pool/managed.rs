@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::buildkit::config::{self, Registry};
 use crate::buildkit::daemon::{Spec, Tools};
-use crate::buildkit::install;
+use crate::buildkit::install::{self, Machine};
+use crate::buildkit::sandbox::{self, HostNetwork};
+use crate::domain::config::BuildNetwork;
+use crate::domain::frontend::Frontends;
 use crate::store::Home;
 use crate::store::settings::Settings;
 
@@ -33,12 +36,33 @@ pub(super) fn tools(home: &Home, settings: &Settings) -> Result<Tools, String> {
     let (Some(buildkitd), Some(runtime)) = (tools.buildkitd, tools.runtime) else {
         return Err("BuildKit is not complete; run `slipway setup`".into());
     };
-    Ok(Tools { buildkitd, runtime, rootlesskit: tools.rootlesskit.filter(|_| rootless) })
+    let sandbox = host_network(settings).is_none();
+    Ok(Tools { buildkitd, runtime, rootlesskit: tools.rootlesskit.filter(|_| rootless), sandbox })
+}
+
+/// Why RUN steps of managed and fresh daemons are in the host's network; none where they are in a sandbox.
+pub(super) fn host_network(settings: &Settings) -> Option<HostNetwork> {
+    if settings.config.buildkit.network == BuildNetwork::Host {
+        return Some(HostNetwork::Configured);
+    }
+    let machine = Machine::this();
+    let problems = sandbox::problems(|program| machine.which(program));
+    let lacking: Vec<String> = problems.into_iter().map(|problem| problem.what).collect();
+    (!lacking.is_empty()).then_some(HostNetwork::Unavailable(lacking))
 }
 
 /// Whether managed daemons run without root.
 pub fn is_rootless(settings: &Settings) -> bool {
     settings.config.buildkit.rootless.unwrap_or_else(|| !rustix::process::geteuid().is_root())
+}
+
+/// The frontends that Dockerfiles may name, at their hosts and these hosts' mirrors.
+pub(super) fn frontends(settings: &Settings) -> Frontends {
+    let mut mirrors = settings.config.buildkit.mirrors.clone();
+    for (host, of_host) in &settings.registries {
+        mirrors.entry(host.clone()).or_default().extend(of_host.mirrors.iter().cloned());
+    }
+    Frontends::new(&settings.config.buildkit.frontends, &mirrors)
 }
 
 /// A managed daemon's configuration, from slipway's.
@@ -55,5 +79,7 @@ pub(super) fn daemon_config(settings: &Settings) -> config::Config {
         registries.entry(host.clone()).or_default().mirrors.extend(mirrors.iter().cloned());
     }
     let gc = config::Gc { max_used_space: buildkit.cache_size.map(|size| size.0.to_string()), ..config::Gc::default() };
-    config::Config { gc, registries, ..config::Config::default() }
+    let frontends = frontends(settings).repositories().to_vec();
+    let host_network = settings.namespaces.values().any(|namespace| namespace.allow_host_network);
+    config::Config { gc, registries, frontends, host_network, ..config::Config::default() }
 }

@@ -11,6 +11,7 @@ mod drive;
 mod enqueue;
 mod entities;
 mod examine;
+mod grants;
 mod launch;
 mod managed;
 mod news;

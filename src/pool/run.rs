@@ -23,7 +23,7 @@ use crate::domain::config::ByteSize;
 use crate::store::process::ProcessId;
 use crate::store::settings::{self, Settings};
 use crate::store::watch::{self, Change};
-use crate::store::{Home, atomic, builds};
+use crate::store::{Home, atomic, builds, environment};
 
 /// The exit status of a pool that finds another one running.
 pub(super) const ALREADY_RUNS: u8 = 3;
@@ -75,15 +75,24 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
     if let Err(error) = settings::clean(&home) {
         tracing::warn!("{error}");
     }
+    // Nobody else asks anything in a home whose lock is held.
+    match fs::remove_dir_all(home.scratch_dir()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!("cannot empty {}: {error}", home.scratch_dir().display());
+        }
+        _ => {}
+    }
     let listing = builds::list(&home).map_err(at(home.builds_dir()))?;
     let listener = listen(&home).map_err(at(home.pool_socket()))?;
     // Before the files are read: an edit in between would never be noticed.
     let edits = watch_edits(&home);
 
+    let settings = Settings::take_over(&home, &Settings::default());
+    environment::pass_on(&settings.config.pool.environment);
     let pool = Arc::new(Pool {
         started_at: Utc::now(),
         state: Mutex::new(State {
-            settings: Settings::take_over(&home, &Settings::default()),
+            settings,
             settings_changes: 0,
             open: std::collections::BTreeMap::new(),
             next_id: listing.ids.last().map_or(1, |id| id.0 + 1),

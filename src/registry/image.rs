@@ -194,7 +194,10 @@ impl ImageConfig {
 pub fn describe(digest: &str, root: &Document, manifests: &[Document], config: Option<&ImageConfig>) -> ImageInfo {
     let mut counted = BTreeSet::new();
     let blobs = manifests.iter().flat_map(|manifest| manifest.config.iter().chain(manifest.layers.iter().flatten()));
-    let size = blobs.filter(|blob| counted.insert(blob.digest.as_str())).map(|blob| blob.size).sum();
+    // Sizes are what a registry claims.
+    let size = blobs
+        .filter(|blob| counted.insert(blob.digest.as_str()))
+        .fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
     let platforms = match &root.manifests {
         Some(manifests) => {
             manifests.iter().filter(|one| !one.is_attestation()).filter_map(|one| one.platform.clone()).collect()

@@ -5,8 +5,6 @@
 
 pub mod client;
 pub mod credentials;
-mod delete;
-pub mod error;
 pub mod image;
 pub mod layout;
 mod layout_error;
@@ -17,10 +15,9 @@ mod prune;
 pub mod publish;
 pub mod reference;
 mod stage;
-mod token;
 
 pub use client::Client;
-pub use error::{Kind, RegistryError};
+pub use client::error::{Kind, RegistryError};
 pub use image::{ImageInfo, Platform};
 pub use layout::{Layout, LayoutError, LayoutTag, Stage};
 pub use prune::Pruned;

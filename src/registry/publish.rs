@@ -2,8 +2,8 @@
 //!
 //! Called when `buildctl` has brought the content; before any work, [`check`] tells which tags are there already.
 
+use super::client::error::{Kind, RegistryError};
 use super::client::{Client, Raw};
-use super::error::{Kind, RegistryError};
 use super::image::{self, ComposeError, Document, ImageInfo};
 use super::layout::{Layout, LayoutError};
 use crate::domain::publish::{self, Decision, Existing, New, Origin};

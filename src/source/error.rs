@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use git2::{ErrorClass, ErrorCode};
+use git2::ErrorCode;
 use serde::{Deserialize, Serialize};
 
+use super::git::program::NoGit;
 use super::url::{SourceUrl, Transport};
 
 /// What kind of trouble it is.
@@ -12,18 +13,47 @@ use super::url::{SourceUrl, Transport};
 pub enum Kind {
     /// There is no such repository, or none that these credentials show.
     NotFound,
+    /// The repository does not have the ref, or the ref does not name a commit.
+    NoRef,
+    /// The repository does not have the commit, or not any more.
+    NoCommit,
     /// Credentials are missing or refused.
     Credentials,
-    /// The ssh host is unknown, or its key is not the known one.
-    HostKey,
-    /// The server can't be reached, does not answer, or breaks off. It may work later.
+    /// The ssh host's key is not known.
+    HostKeyUnknown,
+    /// The ssh host shows another key than the known one.
+    HostKeyChanged,
+    /// The ssh host shows a key that known_hosts has revoked.
+    HostKeyRevoked,
+    /// The server can't be reached, refuses for now, or breaks off. It may work later.
     Network,
+    /// It took too long. It may work later.
+    Timeout,
     /// The server's certificate is not trusted, or TLS fails.
     Tls,
     /// Something is there, but no git repository.
     NotARepository,
+    /// It is larger than the limit.
+    TooBig,
+    /// It has more refs than the limit.
+    TooManyRefs,
     /// A local repository of another user, which git refuses to read.
     Owner,
+    /// There is no `git` on this machine, or none that is new enough.
+    Program,
+    /// This machine's configuration of git or ssh.
+    Configuration,
+    /// This machine: its disk, its memory, its processes.
+    Local,
+    /// A clone of slipway's own is damaged.
+    Damaged,
+}
+
+impl Kind {
+    /// Whether the same may work later without anybody's doing.
+    pub fn is_transient(self) -> bool {
+        matches!(self, Kind::Network | Kind::Timeout)
+    }
 }
 
 /// A source that can't be read.
@@ -41,8 +71,22 @@ pub struct SourceError {
 }
 
 impl SourceError {
-    pub(super) fn new(kind: Kind, url: &SourceUrl, reason: String) -> SourceError {
-        SourceError { kind, url: url.to_string(), reason, advice: advice(kind, url) }
+    pub(super) fn new(kind: Kind, url: &SourceUrl, reason: impl AsRef<str>) -> SourceError {
+        let advice = advice(kind, url);
+        SourceError { kind, url: url.to_string(), reason: one_line(reason.as_ref()), advice }
+    }
+
+    /// With another advice than that of its kind.
+    pub(super) fn advising(mut self, advice: impl Into<String>) -> SourceError {
+        self.advice = advice.into();
+        self
+    }
+
+    /// Where git can't be used.
+    pub(super) fn no_git(url: &SourceUrl, error: &NoGit) -> SourceError {
+        let text = error.to_string();
+        let (reason, advice) = text.rsplit_once("; ").unwrap_or((&text, "install git"));
+        SourceError::new(Kind::Program, url, reason).advising(advice)
     }
 
     /// Of a local repository that does not open.
@@ -55,59 +99,6 @@ impl SourceError {
         };
         SourceError::new(kind, url, reason)
     }
-
-    /// Of a remote; `host_key` is the key that an ssh server showed.
-    pub(super) fn from_git(url: &SourceUrl, error: &git2::Error, host_key: Option<&str>) -> SourceError {
-        let kind = kind(error);
-        let mut reason = one_line(error.message());
-        if kind == Kind::HostKey {
-            let shown = host_key.map(|key| format!(" (it shows {key})")).unwrap_or_default();
-            reason = format!("the host's key is not in ~/.ssh/known_hosts, or another one is{shown}");
-        }
-        let mut error = SourceError::new(kind, url, reason);
-        if error.reason == ELSEWHERE {
-            error.advice = "name the address that it redirects to".into();
-        }
-        error
-    }
-}
-
-/// The reason where a server sends us to another one that asks for credentials.
-pub(super) const ELSEWHERE: &str = "the server redirects to another one, which is not given the credentials";
-
-fn kind(error: &git2::Error) -> Kind {
-    let message = error.message();
-    let says = |words: &[&str]| words.iter().any(|word| message.to_ascii_lowercase().contains(word));
-    match (error.code(), error.class()) {
-        (ErrorCode::Certificate, ErrorClass::Ssh) => Kind::HostKey,
-        (ErrorCode::Certificate, _) => Kind::Tls,
-        (ErrorCode::Auth, _) => Kind::Credentials,
-        (ErrorCode::Timeout, _) => Kind::Network,
-        (ErrorCode::NotFound, _) => Kind::NotFound,
-        (_, ErrorClass::Ssl) => Kind::Tls,
-        _ if says(&["status code: 401", "status code: 403", "permission denied"]) => Kind::Credentials,
-        _ if says(&["status code: 404", "status code: 410", "not found", "not exported", "does not exist"]) => {
-            Kind::NotFound
-        }
-        _ if says(&["does not appear to be a git repo", "not a git repo"]) => Kind::NotFound,
-        (_, ErrorClass::Ssh)
-            if says(&["authenticat", "agent", "public key", "private key", "passphrase", "unable to open"]) =>
-        {
-            Kind::Credentials
-        }
-        _ if says(&[
-            "content-type",
-            "content type",
-            "invalid packet",
-            "unexpected pkt",
-            "invalid hex digit",
-            "flush packet",
-        ]) =>
-        {
-            Kind::NotARepository
-        }
-        _ => Kind::Network,
-    }
 }
 
 fn advice(kind: Kind, url: &SourceUrl) -> String {
@@ -116,26 +107,37 @@ fn advice(kind: Kind, url: &SourceUrl) -> String {
     match kind {
         Kind::NotFound if url.transport() == Transport::Local => "name a git repository on this machine".into(),
         Kind::NotFound => "check its name; a private one also looks like this without the right credentials".into(),
+        Kind::NoRef => "build a branch or tag that it has".into(),
+        Kind::NoCommit => "build its branch or tag again".into(),
         Kind::Credentials if ssh => {
-            "name a key in the platform (ssh_key = \"/path/to/key\") or start an ssh agent that has it".into()
+            "name a key that the server knows in the platform (ssh_key = \"/path/to/key\"), or add it to the ssh agent".into()
         }
         Kind::Credentials => {
             "give the platform a username and a token that may read it (token = { file = \"NAME\" })".into()
         }
-        Kind::HostKey => {
-            let port = url.port().map(|port| format!("-p {port} ")).unwrap_or_default();
-            let host = host.trim_matches(['[', ']']);
-            format!(
-                "compare the key with the one that its owner publishes, then run: ssh-keyscan {port}{host} >> ~/.ssh/known_hosts"
-            )
+        // Those who know the host's name as ssh has it say more.
+        Kind::HostKeyUnknown => "add the host's key to ~/.ssh/known_hosts once it is checked".into(),
+        Kind::HostKeyChanged => {
+            "either its owner changed the key, or somebody else answers in its place: ask the owner for the new key's fingerprint; \
+             only then replace the old line in known_hosts"
+                .into()
         }
-        Kind::Network => format!("check that {host} can be reached from this machine, and its proxy settings"),
+        Kind::HostKeyRevoked => "somebody else may answer in its place: ask its owner".into(),
+        Kind::Network | Kind::Timeout => {
+            format!("check that {host} can be reached from this machine, and its proxy settings")
+        }
         Kind::Tls => "a server with a private CA needs ca = \"/path/to/ca.pem\" in its platform".into(),
         Kind::NotARepository => "name the repository itself, as git clone takes it".into(),
+        Kind::TooBig => "raise git.fetch_limit in config.toml if it is meant to be that large".into(),
+        Kind::TooManyRefs => "delete branches and tags that nobody needs".into(),
         Kind::Owner => {
             let path = url.local_path().unwrap_or(Path::new("")).display();
             format!("if you trust it, run: git config --global --add safe.directory {path}")
         }
+        Kind::Program => "install git".into(),
+        Kind::Configuration => "fix the configuration of the user that runs slipway".into(),
+        Kind::Local => "free some of what the machine lacks, and try again".into(),
+        Kind::Damaged => "try again: the clone is made anew".into(),
     }
 }
 

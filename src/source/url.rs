@@ -1,16 +1,20 @@
-//! Source URLs: what a repository's `[source] url` may be, and what BuildKit makes of it.
+//! Source URLs: what a repository's `[source] url` may be, as git takes it, and what BuildKit makes of it.
 //!
-//! The forms follow git; what BuildKit accepts follows its `util/gitutil` and `frontend/dockerfile/dfgitutil`.
+//! No credential gets past [`SourceUrl::parse`], neither into a URL nor into an error. What BuildKit accepts follows its `util/gitutil`
+//! and `frontend/dockerfile/dfgitutil`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use reqwest::Url;
 
+use crate::domain::source_platform::Server;
 use crate::domain::tree_path::TreePath;
 
-/// The user that ssh is tried as where a URL names none: the one that every git host has.
-const SSH_USER: &str = "git";
+/// The user that ssh is tried as where neither a URL nor `~/.ssh/config` names one: the one that every git host has.
+pub(crate) const SSH_USER: &str = "git";
+/// Words before a colon that no host is called: a slash of the URL is missing.
+const SCHEMES: [&str; 9] = ["https", "http", "ssh", "git", "file", "git+ssh", "ssh+git", "ftp", "sftp"];
 
 /// How a source is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +38,8 @@ pub struct SourceUrl {
     transport: Transport,
     host: Option<String>,
     port: Option<u16>,
+    /// Of ssh, where the URL names one.
+    user: Option<String>,
     /// Of ssh, `user@host:path`, which BuildKit parses itself.
     scp: bool,
     path: PathBuf,
@@ -82,10 +88,10 @@ pub enum UrlError {
 }
 
 impl SourceUrl {
-    /// Understands a source. An ssh source without a user gets `git@`.
+    /// Understands a source. A user name for http(s) or git:// is left out: whose credentials are used is a matter of the platform.
     ///
     /// # Errors
-    /// When it is a relative path, has credentials inside, or is no URL that git and BuildKit both know.
+    /// When it is a relative path, has credentials inside, or is no URL that git knows.
     pub fn parse(text: &str) -> Result<SourceUrl, UrlError> {
         let text = text.trim();
         if text.is_empty() {
@@ -94,78 +100,93 @@ impl SourceUrl {
         if text.contains(|c: char| c.is_control()) {
             return Err(form(text, "has a control character"));
         }
+        if text.starts_with("//") {
+            return Err(form(text, "has no scheme before its //; write https://, or one slash for a path"));
+        }
         if text.starts_with('/') {
             return Ok(SourceUrl::local(text, PathBuf::from(text)));
         }
-        match text.split_once("://") {
-            Some((scheme, _)) => SourceUrl::with_scheme(text, &scheme.to_ascii_lowercase()),
+        let is_scheme = |scheme: &str| scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+        match text.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) {
+            Some((scheme, rest)) => SourceUrl::with_scheme(text, &scheme.to_ascii_lowercase(), rest),
             None => SourceUrl::scp(text),
         }
     }
 
     fn local(text: &str, path: PathBuf) -> SourceUrl {
-        SourceUrl { text: text.into(), transport: Transport::Local, host: None, port: None, scp: false, path }
+        let (host, port, user) = (None, None, None);
+        SourceUrl { text: text.into(), transport: Transport::Local, host, port, user, scp: false, path }
     }
 
-    fn with_scheme(text: &str, scheme: &str) -> Result<SourceUrl, UrlError> {
+    fn with_scheme(text: &str, scheme: &str, rest: &str) -> Result<SourceUrl, UrlError> {
         let transport = match scheme {
             "https" => Transport::Https,
             "http" => Transport::Http,
             "ssh" | "git+ssh" | "ssh+git" => Transport::Ssh,
             "git" => Transport::Git,
             "file" => Transport::Local,
-            _ => {
-                // Where the scheme is wrong, credentials may still be inside.
-                let text = without_credentials(text);
-                return Err(UrlError::Scheme { scheme: scheme.into(), text });
-            }
+            _ => return Err(UrlError::Scheme { scheme: scheme.into(), text: without_credentials(text) }),
         };
-        let shown = without_credentials(text);
         // BuildKit knows ssh by one name only.
-        let rest = text.split_once("://").map_or("", |(_, rest)| rest);
         let plain_scheme = if transport == Transport::Ssh { "ssh" } else { scheme };
         let mut url = Url::parse(&format!("{plain_scheme}://{rest}"))
-            .map_err(|error| form(&shown, &format!("is not a URL: {error}")))?;
-        let secret_user = transport != Transport::Ssh && !url.username().is_empty();
-        if url.password().is_some() || secret_user {
-            return Err(UrlError::Credentials { without: shown });
+            .map_err(|error| form(text, &format!("is not a URL: {error}")))?;
+        let hides_password = url.username().to_ascii_lowercase().contains("%3a");
+        if url.password().is_some() || hides_password {
+            return Err(UrlError::Credentials { without: without_credentials(text) });
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(form(
-                &shown,
-                "has a ? or #; name the repository alone, rules choose the ref and the directory",
-            ));
+            return Err(form(text, "has a ? or #; name the repository alone, rules choose the ref and the directory"));
         }
         if transport == Transport::Local {
             let path =
-                url.to_file_path().map_err(|()| form(&shown, "names another host; file:// is for this machine"))?;
-            return Ok(SourceUrl::local(text, path));
+                url.to_file_path().map_err(|()| form(text, "names another host; file:// is for this machine"))?;
+            return Ok(SourceUrl::local(&without_credentials(text), path));
         }
         let Some(host) = url.host_str().filter(|host| !host.is_empty()).map(str::to_owned) else {
-            return Err(form(&shown, "names no host"));
+            return Err(form(text, "names no host"));
         };
         if matches!(url.path(), "" | "/") {
-            return Err(form(&shown, "names a host but no repository on it"));
+            return Err(form(text, "names a host but no repository on it"));
         }
-        if transport == Transport::Ssh && url.username().is_empty() {
-            let _ = url.set_username(SSH_USER);
+        let user = (transport == Transport::Ssh && !url.username().is_empty()).then(|| url.username().to_owned());
+        if user.is_none() {
+            let _ = url.set_username("");
         }
         let (port, path) = (url.port(), PathBuf::from(url.path()));
-        Ok(SourceUrl { text: url.to_string(), transport, host: Some(host), port, scp: false, path })
+        Ok(SourceUrl { text: url.to_string(), transport, host: Some(host), port, user, scp: false, path })
     }
 
     /// `user@host:path`; git's rule: no slash before the first colon.
     fn scp(text: &str) -> Result<SourceUrl, UrlError> {
-        let relative = || UrlError::Relative { text: text.into() };
+        let relative = || UrlError::Relative { text: without_credentials(text) };
         let (address, path) = text.split_once(':').ok_or_else(relative)?;
         if address.contains('/') || address.is_empty() {
             return Err(relative());
         }
-        let (user, host) = address.split_once('@').unwrap_or((SSH_USER, address));
-        if user.is_empty() || !user.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {
+        if SCHEMES.contains(&address.to_ascii_lowercase().as_str()) {
+            return Err(form(text, &format!("lacks a slash; a URL begins with {address}://")));
+        }
+        // `user:password@host/path`, of which git would make a host named `user`.
+        if path.contains('@') {
+            return Err(form(
+                text,
+                "has an @ after its colon; write it as https://host/path, without a user or password, or as ssh://user@host/path",
+            ));
+        }
+        let (user, host) = match address.split_once('@') {
+            Some((user, host)) => (Some(user), host),
+            None => (None, address),
+        };
+        let is_word = |word: &str, more: &[u8]| {
+            !word.is_empty()
+                && !word.starts_with('-')
+                && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || more.contains(&b))
+        };
+        if user.is_some_and(|user| !is_word(user, b"_.+")) {
             return Err(form(text, "has a user that this form can't have; write it as ssh://user@host/path"));
         }
-        if host.is_empty() || !host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b)) {
+        if !is_word(host, b"._") {
             return Err(form(text, "has no plain host name before the colon; write it as ssh://user@host:port/path"));
         }
         if path.trim_matches('/').is_empty() {
@@ -175,10 +196,11 @@ impl SourceUrl {
             return Err(form(text, "has a ? or #; name the repository alone, rules choose the ref and the directory"));
         }
         Ok(SourceUrl {
-            text: format!("{user}@{host}:{path}"),
+            text: text.into(),
             transport: Transport::Ssh,
             host: Some(host.into()),
             port: None,
+            user: user.map(str::to_owned),
             scp: true,
             path: path.into(),
         })
@@ -209,6 +231,12 @@ impl SourceUrl {
         self.port
     }
 
+    /// Whether both name the same repository, however it is reached: over https or ssh, with `.git` at its end or without.
+    pub fn is_same_repository(&self, other: &SourceUrl) -> bool {
+        let host = |url: &SourceUrl| url.host.as_ref().map(|host| host.to_ascii_lowercase());
+        host(self) == host(other) && self.has_path_of(other, false)
+    }
+
     /// Whether both name a repository of the same path, on whatever hosts and however they are reached: over https or ssh, with `.git` at
     /// the end or without. Paths on this machine are compared as they are.
     pub fn has_path_of(&self, other: &SourceUrl, any_case: bool) -> bool {
@@ -223,6 +251,33 @@ impl SourceUrl {
     pub fn is_at(&self, path: &str, any_case: bool) -> bool {
         let fold = |path: &str| if any_case { bare_path(path).to_lowercase() } else { bare_path(path) };
         self.transport != Transport::Local && fold(&self.path.to_string_lossy()) == fold(path)
+    }
+
+    /// The server that credentials would go to: of http(s) and ssh. None for transports without any.
+    pub fn credentials_go_to(&self) -> Option<Server<'_>> {
+        let (usual, over_http) = match self.transport {
+            Transport::Https => (443, true),
+            Transport::Http => (80, true),
+            Transport::Ssh => (22, false),
+            Transport::Git | Transport::Local => return None,
+        };
+        Some(Server { host: self.host()?, port: self.port.unwrap_or(usual), over_http })
+    }
+
+    /// The user of ssh, where it names one.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// Scheme, host and port of http(s): `https://git.example.com:8443`. None for other transports.
+    pub fn server(&self) -> Option<String> {
+        let scheme = match self.transport {
+            Transport::Https => "https",
+            Transport::Http => "http",
+            _ => return None,
+        };
+        let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
+        Some(format!("{scheme}://{}{port}", self.host()?))
     }
 
     /// The repository's path on its server, as it stands in the URL; none for local paths.
@@ -247,6 +302,8 @@ impl SourceUrl {
                 let url = self.text.trim_end_matches('/');
                 format!("{}.git", url.strip_suffix(".git").unwrap_or(url))
             }
+            Transport::Ssh if self.user.is_none() && self.scp => format!("{SSH_USER}@{}", self.text),
+            Transport::Ssh if self.user.is_none() => self.text.replacen("://", &format!("://{SSH_USER}@"), 1),
             Transport::Ssh | Transport::Git => self.text.clone(),
         };
         context.push('#');
@@ -281,14 +338,16 @@ fn bare_path(path: &str) -> String {
 }
 
 fn form(text: &str, what: &str) -> UrlError {
-    UrlError::Form { text: text.into(), what: what.into() }
+    UrlError::Form { text: without_credentials(text), what: what.into() }
 }
 
+/// A text that may hold credentials, without all that may be one: what stands before the last `@`, and after a `?` or `#`.
 fn without_credentials(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.into() };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let authority = rest[..end].rsplit('@').next().unwrap_or_default();
-    format!("{scheme}://{authority}{}", &rest[end..])
+    let scheme = text.find("://").map(|at| &text[..at + 3]).filter(|scheme| scheme.len() < 12 && !scheme.contains('@'));
+    let scheme = scheme.unwrap_or_default();
+    let rest = &text[scheme.len()..];
+    let rest = rest.rfind('@').map_or(rest, |at| &rest[at + 1..]);
+    format!("{scheme}{}", rest.split(['?', '#']).next().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -319,8 +378,10 @@ mod tests {
         }
         assert_eq!(parsed("file:///srv/a%20b").local_path(), Some(Path::new("/srv/a b")));
         assert_eq!(parsed("ssh://host:2222/a").port(), Some(2222));
-        assert_eq!(parsed("ssh://host/a").as_str(), "ssh://git@host/a");
-        assert_eq!(parsed("host:a.git").as_str(), "git@host:a.git");
+        // Whose name ssh uses is for ~/.ssh/config to say.
+        assert_eq!(parsed("ssh://host/a").as_str(), "ssh://host/a");
+        assert_eq!(parsed("host:a.git").as_str(), "host:a.git");
+        assert_eq!((parsed("host:a.git").user(), parsed("kim@host:a.git").user()), (None, Some("kim")));
         assert_eq!(parsed("git+ssh://kim@host/a").as_str(), "ssh://kim@host/a");
     }
 
@@ -331,6 +392,9 @@ mod tests {
         assert!(same("ssh://git@host:2222/acme/api.git", "http://host:3000/acme/api/"));
         assert!(same("git@host:/acme/ü", "https://host/acme/%C3%BC"));
         assert!(same("file:///srv/api.git", "/srv/api"));
+        assert!(same("https://host/acme/api", "https://other/acme/api"));
+        assert!(!parsed("https://host/acme/api").is_same_repository(&parsed("https://other/acme/api")));
+        assert!(parsed("https://Host/acme/api").is_same_repository(&parsed("git@host:acme/api.git")));
         assert!(!same("https://host/acme/api", "https://host/acme/apis"));
         assert!(!same("https://host/acme/api", "https://host/acme/API"));
         assert!(parsed("https://host/acme/api").is_at("Acme/API", true));
@@ -373,17 +437,75 @@ mod tests {
     fn credentials_in_a_url_are_refused_and_not_repeated() {
         for text in [
             "https://kim:s3cret@host/a.git",
-            "https://s3cret@host/a.git",
             "http://:s3cret@host/a",
             "ssh://git:s3cret@host/a",
+            "ssh://git%3As3cret@host/a",
             "ftp://kim:s3cret@host/a",
             "https://kim:s3cret@host:99999/a",
+            "https://host/a?token=s3cret",
+            "https:/kim:s3cret@host/a.git",
+            "https:kim:s3cret@host/a.git",
+            "kim:s3cret@host/a.git",
+            "kim@example.com:s3cret@host/a.git",
+            "//kim:s3cret@host/a.git",
+            "kim:s3cret@host://a",
         ] {
             let got = error(text);
             assert!(!got.contains("s3cret") && !got.contains("kim"), "{got}");
         }
-        let got = error("https://s3cret@host/a.git");
+        let got = error("https://kim:s3cret@host/a.git");
         assert!(got.starts_with("the source https://host/a.git has credentials") && got.contains("secrets/"), "{got}");
+    }
+
+    #[test]
+    fn a_user_name_that_a_browser_copied_is_left_out() {
+        for (text, expected) in [
+            ("https://org@dev.azure.com/org/My%20Proj/_git/repo", "https://dev.azure.com/org/My%20Proj/_git/repo"),
+            ("https://me@bitbucket.org/ws/r.git", "https://bitbucket.org/ws/r.git"),
+            ("git://me@host/a", "git://host/a"),
+        ] {
+            let url = parsed(text);
+            assert_eq!((url.as_str(), url.user()), (expected, None));
+        }
+        assert_eq!(
+            parsed("git@ssh.dev.azure.com:v3/org/My%20Proj/repo").as_str(),
+            "git@ssh.dev.azure.com:v3/org/My%20Proj/repo"
+        );
+    }
+
+    #[test]
+    fn what_was_meant_is_said() {
+        for (text, expected) in [
+            ("https:/host/a", "lacks a slash; a URL begins with https://"),
+            ("SSH:git@host/a", "lacks a slash"),
+            ("host:a@b", "has an @ after its colon"),
+            ("//host/a", "has no scheme before its //"),
+            ("-oProxyCommand=x:a", "has no plain host name"),
+            ("-x@host:a", "has a user that this form can't have"),
+        ] {
+            let got = error(text);
+            assert!(got.contains(expected), "{text}: {got}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_password_survives(
+            start in "(https|http|ssh|git|file|ftp|x)?:?/{0,3}",
+            user in "[a-z@.%]{0,6}",
+            password in "[a-z@/?#:.]{0,4}",
+            end in "@[a-z.]{1,6}(:[0-9]{1,5})?[:/][a-z/.]{0,6}([?#][a-z]{0,3})?",
+        ) {
+            // A path of one slash is a path, whatever is in it.
+            proptest::prop_assume!(!start.starts_with('/') || start.starts_with("//"));
+            let text = format!("{start}{user}:s3cret{password}{end}");
+            let parsed = SourceUrl::parse(&text);
+            let shown = match &parsed {
+                Ok(url) => format!("{url} {url:?} {:?}", url.server()),
+                Err(error) => format!("{error} {error:?}"),
+            };
+            proptest::prop_assert!(!shown.contains("s3cret"), "{text}: {shown}");
+        }
     }
 
     #[test]

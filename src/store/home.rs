@@ -2,6 +2,7 @@
 //!
 //! Every other module asks here for a path and spells none itself.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -24,14 +25,14 @@ pub struct Home {
 /// Neither `SLIPWAY_HOME`, `XDG_STATE_HOME` nor `HOME` says where state belongs.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot tell where slipway keeps its state: SLIPWAY_HOME, XDG_STATE_HOME and HOME are all unset; set SLIPWAY_HOME to a directory"
+    "cannot tell where slipway keeps its state: of SLIPWAY_HOME, XDG_STATE_HOME and HOME, none is set to an absolute path; set SLIPWAY_HOME to a directory"
 )]
 pub struct NoHome;
 
 /// A unix socket's path holds at most 107 bytes (`sun_path` in unix(7)); room is left for the longest name we add.
 const LONGEST_SOCKET_DIR: usize = 80;
 /// A log of our own that is longer, in bytes, is put aside when it is opened: enough for weeks.
-const LONGEST_LOG: u64 = 5 * 1024 * 1024;
+pub(super) const LONGEST_LOG: u64 = 5 * 1024 * 1024;
 
 impl Home {
     /// Everything under one directory, as `SLIPWAY_HOME` asks.
@@ -40,20 +41,35 @@ impl Home {
         Home { config: state.clone(), state }
     }
 
-    /// From the environment: `SLIPWAY_HOME`, else the XDG directories, else their defaults under `HOME`.
+    /// From the environment: `SLIPWAY_HOME`, else the XDG directories, else their defaults under `HOME`. A relative `SLIPWAY_HOME`
+    /// is below the working directory; relative XDG directories and a relative `HOME` are ignored, as the XDG specification says.
     ///
     /// # Errors
-    /// When none of the variables is set.
+    /// When none of the variables says.
     pub fn from_env() -> Result<Home, NoHome> {
-        let var = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-        if let Some(root) = var("SLIPWAY_HOME") {
+        Home::from_variables(|name| std::env::var_os(name))
+    }
+
+    fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Result<Home, NoHome> {
+        let path = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        if let Some(root) = path("SLIPWAY_HOME") {
             return Ok(Home::at(std::path::absolute(&root).unwrap_or(root)));
         }
-        let under_home = |below: &str| var("HOME").map(|home| home.join(below));
+        let absolute = |name| path(name).filter(|path| path.is_absolute());
+        let under_home = |below: &str| absolute("HOME").map(|home| home.join(below));
         Ok(Home {
-            state: var("XDG_STATE_HOME").or_else(|| under_home(".local/state")).ok_or(NoHome)?.join("slipway"),
-            config: var("XDG_CONFIG_HOME").or_else(|| under_home(".config")).ok_or(NoHome)?.join("slipway"),
+            state: absolute("XDG_STATE_HOME").or_else(|| under_home(".local/state")).ok_or(NoHome)?.join("slipway"),
+            config: absolute("XDG_CONFIG_HOME").or_else(|| under_home(".config")).ok_or(NoHome)?.join("slipway"),
         })
+    }
+
+    /// The variables by which another slipway process, whatever its working directory, finds this same home.
+    pub fn variables(&self) -> Vec<(&'static str, OsString)> {
+        if self.state == self.config {
+            return vec![("SLIPWAY_HOME", self.state.clone().into())];
+        }
+        let above = |directory: &Path| directory.parent().unwrap_or(Path::new("/")).as_os_str().to_owned();
+        vec![("XDG_STATE_HOME", above(&self.state)), ("XDG_CONFIG_HOME", above(&self.config))]
     }
 
     /// Makes the directories of the state and of the sockets, for their owner alone. A home that is there keeps its permissions.
@@ -170,9 +186,19 @@ impl Home {
         self.state.join("cache").join(namespace).join(repository).join(rule)
     }
 
-    /// The commits of a source on another machine that were looked at: a bare repository.
+    /// The link to the ssh agent of the client that connected last.
+    pub fn agent_link(&self) -> PathBuf {
+        self.state.join("agent.sock")
+    }
+
+    /// The bare clone of a source on another machine.
     pub fn git_dir(&self, path: &RepositoryPath) -> PathBuf {
         self.state.join("git").join(&path.namespace).join(&path.repository)
+    }
+
+    /// Directories that live as long as one question: emptied when a pool starts.
+    pub fn scratch_dir(&self) -> PathBuf {
+        self.state.join("scratch")
     }
 
     /// The managed BuildKit: binaries, its state.
@@ -231,6 +257,30 @@ mod tests {
         assert_eq!(home.open_pool_log().unwrap().metadata().unwrap().len(), 0);
         assert_eq!(fs::metadata(home.state_dir().join("pool.log.1")).unwrap().len(), LONGEST_LOG + 1);
         assert_eq!(fs::metadata(home.state_dir()).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn relative_directories_of_xdg_are_ignored_and_another_process_finds_the_same_home() {
+        let home = |variables: &[(&str, &str)]| {
+            let variables: std::collections::HashMap<_, _> = variables.iter().copied().collect();
+            Home::from_variables(|name| variables.get(name).map(OsString::from))
+        };
+        let usual = home(&[("HOME", "/home/kim")]).unwrap();
+        assert_eq!(usual.state_dir(), Path::new("/home/kim/.local/state/slipway"));
+        let relative =
+            home(&[("HOME", "/home/kim"), ("XDG_STATE_HOME", "state"), ("XDG_CONFIG_HOME", "./conf")]).unwrap();
+        assert_eq!(relative, usual);
+        assert!(home(&[("HOME", "."), ("XDG_STATE_HOME", "state")]).is_err());
+        let one = home(&[("SLIPWAY_HOME", "rel"), ("HOME", "/home/kim")]).unwrap();
+        assert_eq!(one.state_dir(), std::env::current_dir().unwrap().join("rel"));
+        let elsewhere = home(&[("HOME", "/"), ("XDG_STATE_HOME", "/s"), ("XDG_CONFIG_HOME", "/c")]).unwrap();
+        for found in [usual, one, elsewhere] {
+            let variables = found.variables();
+            let again = Home::from_variables(|name| {
+                variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
+            });
+            assert_eq!(again.unwrap(), found);
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::schema;
+use crate::log::sanitize::is_hidden;
 
 /// A file that could not be read. It stays as it is.
 ///
@@ -65,8 +66,9 @@ impl ReadError {
         let Some(place) = &self.place else { return String::new() };
         let number = place.line.to_string();
         let gutter = " ".repeat(number.len());
-        // Tabs stay tabs, so that the caret stands where the terminal puts the place. Nothing else may control it.
-        let visible = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
+        // Tabs stay tabs, so that the caret stands where the terminal puts the place. Nothing else may control it, nor take no
+        // place at all.
+        let visible = |c: char| if c.is_control() && c != '\t' || is_hidden(c) { '\u{fffd}' } else { c };
         let text: String = place.text.chars().map(visible).collect();
         let indent: String =
             place.text.chars().take(place.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();

@@ -15,8 +15,12 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::io::AsyncReadExt;
 
 use super::atomic::{self, WriteError};
+use super::environment::{ListedEnvironment as _, Receiver};
 use super::shell::Group;
+use crate::log::sanitize::printable;
+
 pub use crate::domain::secret_ref::SecretRef;
+use crate::domain::secret_ref::is_file_name;
 
 /// How long a command may take to print its secret: time for a hardware key to be touched.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
@@ -63,7 +67,7 @@ impl fmt::Debug for Secret {
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// A name that no secret can have.
-    #[error("{name:?} is no name for a secret; use 1 to 64 of A-Z a-z 0-9 . _ - that do not begin with a dot")]
+    #[error("{name:?} is no name for a secret; use 1 to 80 of A-Z a-z 0-9 . _ - that do not begin with a dot")]
     Name {
         /// What was given.
         name: String,
@@ -167,7 +171,7 @@ impl Secrets {
         let mut names = Vec::new();
         for entry in entries {
             let name = entry.map_err(fail)?.file_name();
-            names.extend(name.to_str().filter(|name| is_name(name)).map(str::to_owned));
+            names.extend(name.to_str().filter(|name| is_file_name(name)).map(str::to_owned));
         }
         names.sort();
         Ok(names)
@@ -189,7 +193,7 @@ impl Secrets {
     }
 
     fn path(&self, name: &str) -> Result<PathBuf, SecretError> {
-        if is_name(name) { Ok(self.dir.join(name)) } else { Err(SecretError::Name { name: name.to_owned() }) }
+        if is_file_name(name) { Ok(self.dir.join(name)) } else { Err(SecretError::Name { name: name.to_owned() }) }
     }
 
     fn file(&self, name: &str) -> Result<Secret, SecretError> {
@@ -215,13 +219,6 @@ impl Secrets {
     }
 }
 
-fn is_name(name: &str) -> bool {
-    // A platform's name has up to 64 characters, and what it is a secret of stands before it.
-    (1..=80).contains(&name.len())
-        && !name.starts_with('.')
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
-}
-
 fn secret(bytes: &[u8], from: impl Fn() -> String) -> Result<Secret, SecretError> {
     let unusable = |what| SecretError::Unusable { from: from(), what };
     if bytes.len() as u64 > LONGEST {
@@ -238,6 +235,7 @@ async fn from_command(command: &str, timeout: Duration) -> Result<Secret, Secret
     let mut child = tokio::process::Command::new("sh")
         .arg("-c")
         .arg(command)
+        .listed_environment(Receiver::Command)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -278,7 +276,7 @@ fn ending(status: ExitStatus, stderr: &[u8]) -> String {
         (None, signal) => format!("was ended by signal {}", signal.unwrap_or_default()),
     };
     let text = String::from_utf8_lossy(stderr);
-    let text: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN_STDERR).collect();
+    let text: String = printable(text.trim()).chars().take(SHOWN_STDERR).collect();
     if text.is_empty() { how } else { format!("{how}: {text}") }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A file that can't be read is a problem that is told, and the last good state of it stays in force.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use crate::domain::config::{Config, RegistrySettings};
 use crate::domain::name::{self, NameKind, RepositoryPath};
 use crate::domain::namespace::Namespace;
 use crate::domain::repository::Repository;
+use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::SourcePlatform;
 
 /// What is configured.
@@ -104,6 +105,20 @@ impl Settings {
         }
         settings.problems = loader.problems;
         settings
+    }
+
+    /// The environment variables that secrets are read from (`{ env = "NAME" }`).
+    pub fn secret_variables(&self) -> BTreeSet<&str> {
+        let platforms = self.platforms.values().flat_map(|platform| [&platform.token, &platform.webhook_secret]);
+        let registries = self.registries.values().map(|registry| &registry.password);
+        let notifications = self.config.notify.iter().map(|notify| &notify.secret);
+        let references = platforms.chain(registries).chain(notifications).flatten();
+        references
+            .filter_map(|reference| match reference {
+                SecretRef::Env(name) => Some(name.as_str()),
+                SecretRef::File(_) | SecretRef::Command(_) => None,
+            })
+            .collect()
     }
 
     /// The settings of a registry; where it has no file the defaults, and plain http on this machine's own loopback, as BuildKit

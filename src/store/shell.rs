@@ -10,6 +10,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use super::environment::{ListedEnvironment as _, Receiver};
+
 /// How much of a command's stderr is shown: about a screenful.
 const TAIL_BYTES: u64 = 2_000;
 
@@ -20,7 +22,7 @@ pub struct Shell<'a> {
     pub command: &'a str,
     /// What it finds in `$1`, `$2`, …
     pub arguments: &'a [&'a str],
-    /// What it finds in its environment besides ours.
+    /// What it finds in its environment besides what [`Receiver::Command`] gets.
     pub variables: &'a [(&'a str, &'a str)],
     /// What it reads on its standard input.
     pub input: &'a [u8],
@@ -74,6 +76,7 @@ impl Shell<'_> {
         let mut child = Command::new("sh")
             .args(["-c", self.command, "sh"])
             .args(self.arguments)
+            .listed_environment(Receiver::Command)
             .envs(self.variables.iter().copied())
             .stdin(stdin)
             .stdout(stdout.try_clone()?)

@@ -12,6 +12,7 @@ use super::keymap::Keymap;
 use super::theme::{self, Background, Depth, Theme};
 use crate::domain::config::{Config, Notify, UiConfig};
 use crate::lang::Lang;
+use crate::log::sanitize::printable;
 use crate::store::Home;
 
 /// A terminal that does not say how light it is within this is taken to be dark: over a network it takes longer.
@@ -110,6 +111,6 @@ pub(super) fn notification(config: &Config, text: &str) -> String {
         Notify::None => String::new(),
         Notify::Bell => "\x07".into(),
         // A name that holds controls must not end the sequence and begin another.
-        Notify::Osc9 => format!("\x1b]9;{}\x07", text.replace(char::is_control, " ")),
+        Notify::Osc9 => format!("\x1b]9;{}\x07", printable(text)),
     }
 }

@@ -234,6 +234,8 @@ fn change(home: &Home, settings: &Settings, entity: Entity) -> Result<String, St
         Entity::Builder { name, value } => diff_of(&home.builders_dir().join(format!("{name}.toml")), &value),
         Entity::Platform { name, value, .. } => diff_of(&home.platforms_dir().join(format!("{name}.toml")), &value),
         Entity::Registry { host, value, .. } => diff_of(&home.registries_dir().join(format!("{host}.toml")), &value),
+        // Its file is all value.
+        Entity::Secret { .. } => Ok(String::new()),
     }
 }
 

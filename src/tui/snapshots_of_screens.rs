@@ -43,8 +43,11 @@ fn full(lang: Lang) -> App {
     let mut settings = configured();
     let long = "a-repository-with-a-name-that-is-much-longer-than-any-pane-is-wide";
     let path = format!("acme/{}", &long[..60]).parse().unwrap();
-    let source =
-        Source { platform: Some("公司-gitlab".into()), url: "https://git.example.com/团队/镜像.git".into() };
+    let source = Source {
+        platform: Some("公司-gitlab".into()),
+        url: "https://git.example.com/团队/镜像.git".into(),
+        ..Source::default()
+    };
     settings.platforms.insert("公司-gitlab".into(), platform(PlatformKind::Gitlab));
     settings.platforms.insert("github".into(), SourcePlatform::new(PlatformKind::Github));
     let regex: Rule = toml::from_str(
@@ -95,6 +98,7 @@ fn full(lang: Lang) -> App {
         size: 12_345_678,
         created: Some(now() - chrono::TimeDelta::hours(3)),
         origin: None,
+        problem: None,
     };
     app.update(Event::Tags("acme/api".parse().unwrap(), Ok(vec![tag("latest"), tag("v1-202010151625")])), now());
     app.update(Event::Pushes { records: pushes(), unread: Some(0) }, now());
@@ -244,7 +248,11 @@ fn what_comes_up_in_front() {
 }
 
 fn source() -> Source {
-    Source { platform: Some("公司-gitlab".into()), url: "https://git.example.com/团队/镜像.git".into() }
+    Source {
+        platform: Some("公司-gitlab".into()),
+        url: "https://git.example.com/团队/镜像.git".into(),
+        ..Source::default()
+    }
 }
 
 #[test]

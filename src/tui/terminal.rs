@@ -1,6 +1,8 @@
-//! The terminal: taken over while the dashboard is up, and given back on every way out.
+//! The terminal: taken over while the dashboard is up, and given back on every way out. Frames go through here, so that nothing
+//! that a terminal would obey, and nothing that hides, is ever in a cell.
+#![expect(clippy::disallowed_methods, reason = "this is the dashboard's door to the terminal")]
 
-use std::io::{self, BufWriter, Stdout, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -16,7 +18,10 @@ use crossterm::terminal::{
 };
 use crossterm::{execute, queue};
 use ratatui::backend::CrosstermBackend;
+use ratatui::buffer::Buffer;
 use ratatui::{Frame, Terminal};
+
+use crate::log::sanitize::printable;
 
 /// Clicks, drags and the wheel, told with numbers that know no limit (modes 1000, 1002 and 1006 of xterm).
 const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1002h\x1b[?1006h";
@@ -76,7 +81,10 @@ impl Screen {
     pub fn draw(&mut self, draw: impl FnOnce(&mut Frame)) -> io::Result<u64> {
         let before = self.bytes();
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
-        self.terminal.draw(draw)?;
+        self.terminal.draw(|frame| {
+            draw(frame);
+            clean(frame.buffer_mut());
+        })?;
         execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
         Ok(self.bytes() - before)
     }
@@ -159,6 +167,30 @@ impl Drop for Screen {
     }
 }
 
+/// Whether a person sits at a terminal.
+pub fn is_there() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
+/// Says something on the terminal once it was given back.
+pub fn say(text: &str) {
+    // A terminal that has gone hears nothing.
+    let _ = writeln!(io::stdout(), "{}", printable(text));
+}
+
+/// Makes sure that no cell holds what is not to be drawn: whoever draws a foreign text makes it printable first, and here is
+/// seen that it was.
+fn clean(buffer: &mut Buffer) {
+    for cell in &mut buffer.content {
+        let symbol = cell.symbol();
+        // Nearly all hold one byte.
+        let is_clean = matches!(symbol.as_bytes(), [b' '..=b'~'] | []) || printable(symbol) == symbol;
+        if !is_clean {
+            cell.set_char(char::REPLACEMENT_CHARACTER);
+        }
+    }
+}
+
 /// Gives the terminal back, where we have it; as often as anybody likes.
 pub fn restore() {
     if !TAKEN.swap(false, Ordering::SeqCst) {
@@ -190,4 +222,22 @@ fn restore_on_panic() {
             report(panic);
         }));
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_that_hides_something_shows_that_it_does() {
+        let mut buffer = Buffer::with_lines(["a宽é", "⚠\u{fe0f}"]);
+        let before = buffer.clone();
+        clean(&mut buffer);
+        assert_eq!(buffer, before);
+        for symbol in ["a\u{200b}", "\u{202e}", "\u{9b}", "\x1b[2J", "\n"] {
+            buffer[(0, 0)].set_symbol(symbol);
+            clean(&mut buffer);
+            assert_eq!(buffer[(0, 0)].symbol(), "\u{fffd}", "{symbol:?}");
+        }
+    }
 }

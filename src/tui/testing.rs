@@ -92,7 +92,7 @@ pub(crate) fn configured() -> Settings {
     for path in ["acme/api", "acme/web", "other/tool"] {
         let path: RepositoryPath = path.parse().unwrap();
         settings.namespaces.entry(path.namespace.clone()).or_default();
-        let source = Source { platform: None, url: format!("https://git.example.com/{path}.git") };
+        let source = Source { url: format!("https://git.example.com/{path}.git"), ..Source::default() };
         let repository =
             Repository { source: Some(source), rules: vec![Rule::starter("main")], ..Repository::default() };
         settings.repositories.insert(path, repository);

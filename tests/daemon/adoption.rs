@@ -79,6 +79,8 @@ async fn a_changed_configuration_is_noticed_and_holds_after_a_restart() {
         registries: [("127.0.0.1:5000".to_owned(), registry)].into(),
         log_level: LogLevel::Debug,
         max_parallelism: Some(3),
+        frontends: vec!["docker.io/docker/dockerfile".into()],
+        host_network: true,
     };
     let (before, after) = (setting.spec(&Config::default()), setting.spec(&changed));
     assert!(!ensure(&before).await.unwrap().differs(&before));

@@ -12,6 +12,7 @@ use rustix::process::{Signal, geteuid};
 use slipway::buildkit::config::Config;
 use slipway::buildkit::daemon::{ensure, fresh};
 use slipway::buildkit::rootless::{preflight, proc_can_be_mounted};
+use tempfile::TempDir;
 
 use crate::setting::{Setting, tool};
 
@@ -21,7 +22,7 @@ const USER: &str = "slipway-test";
 fn an_ordinary_user_builds_on_a_rootless_daemon_that_leaves_nothing_behind() {
     if geteuid().is_root() {
         let test = "rootless::an_ordinary_user_builds_on_a_rootless_daemon_that_leaves_nothing_behind";
-        return as_ordinary_user(test, "exec \"$@\"");
+        return run(&mut as_ordinary_user(test, "exec \"$@\"").1);
     }
     assert!(proc_can_be_mounted());
     build_kill_stop_discard();
@@ -32,7 +33,7 @@ fn a_rootless_daemon_works_and_is_cleaned_up_after_where_a_container_engine_cove
     if geteuid().is_root() {
         let test =
             "rootless::a_rootless_daemon_works_and_is_cleaned_up_after_where_a_container_engine_covers_parts_of_proc";
-        return as_ordinary_user(test, "mount -t tmpfs tmpfs /proc/bus && exec \"$@\"");
+        return run(&mut as_ordinary_user(test, "mount -t tmpfs tmpfs /proc/bus && exec \"$@\"").1);
     }
     assert!(!proc_can_be_mounted());
     build_kill_stop_discard();
@@ -72,8 +73,9 @@ fn build_kill_stop_discard() {
     });
 }
 
-/// Runs one test of this file as the user, in a mount namespace of its own that `entry` prepares as root.
-fn as_ordinary_user(test: &str, entry: &str) {
+/// A command that runs one test of this program as the user, in a mount namespace of its own that `entry` prepares as root,
+/// and the directory that it needs while it runs.
+pub fn as_ordinary_user(test: &str, entry: &str) -> (TempDir, Command) {
     static ONE_USERADD: Mutex<()> = Mutex::new(());
     let adding = ONE_USERADD.lock().unwrap();
     if !Command::new("id").arg(USER).output().unwrap().status.success() {
@@ -100,16 +102,18 @@ fn as_ordinary_user(test: &str, entry: &str) {
     chown(dir.path(), Some(uid), Some(gid)).unwrap();
     assert_eq!(fs::metadata(dir.path()).unwrap().uid(), uid);
 
+    // udev opens /dev/net/tun to everybody; where there is no udev, this does.
+    let entry = format!("mknod -m 666 tun c 10 200 && mount --bind tun /dev/net/tun && {entry}");
     let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", entry, "sh", "setpriv"]);
+    command.args(["--mount", "sh", "-c", &entry, "sh", "setpriv"]);
     command.arg(format!("--reuid={uid}")).arg(format!("--regid={gid}")).args(["--init-groups", "--"]);
     command.arg(program).args(["--exact", "--nocapture", test]).env_clear().current_dir(dir.path());
     command.env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", dir.path().display()));
     command.env("HOME", dir.path()).env("TMPDIR", dir.path()).env("USER", USER);
-    run(&mut command);
+    (dir, command)
 }
 
-fn run(command: &mut Command) {
+pub fn run(command: &mut Command) {
     let status = command.status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(status.success(), "{command:?}: {status}");
 }

@@ -40,7 +40,7 @@ impl Setting {
 
     pub fn with(rootlesskit: Option<PathBuf>) -> Setting {
         let runtime = tool(&["buildkit-runc", "runc", "crun"]);
-        let tools = Tools { buildkitd: tool(&["buildkitd"]), runtime, rootlesskit };
+        let tools = Tools { buildkitd: tool(&["buildkitd"]), runtime, rootlesskit, sandbox: true };
         let setting = Setting { dir: tempfile::Builder::new().prefix("sw").tempdir().unwrap(), tools };
         fs::create_dir(setting.path("context")).unwrap();
         let busybox = setting.path("context/busybox");
@@ -64,12 +64,16 @@ impl Setting {
 
     /// A `buildctl build` of one RUN step; it prints plain progress to stderr.
     pub fn build(&self, address: &str, script: &str) -> Command {
+        let run = serde_json::to_string(&["/bin/busybox", "sh", "-c", script]).unwrap();
+        self.build_dockerfile(address, &format!("FROM scratch\nCOPY busybox probe* /bin/\nRUN {run}\n"))
+    }
+
+    pub fn build_dockerfile(&self, address: &str, dockerfile: &str) -> Command {
         let context = tempfile::tempdir_in(self.dir.path()).unwrap().keep();
-        fs::hard_link(self.path("context/busybox"), context.join("busybox")).unwrap();
-        let dockerfile = format!(
-            "FROM scratch\nCOPY busybox /bin/busybox\nRUN {}\n",
-            serde_json::to_string(&["/bin/busybox", "sh", "-c", script]).unwrap()
-        );
+        for file in fs::read_dir(self.path("context")).unwrap() {
+            let file = file.unwrap();
+            fs::hard_link(file.path(), context.join(file.file_name())).unwrap();
+        }
         fs::write(context.join("Dockerfile"), dockerfile).unwrap();
         let mut command = Command::new(tool(&["buildctl"]));
         command.args(["--addr", address, "build", "--progress=plain", "--frontend=dockerfile.v0"]);

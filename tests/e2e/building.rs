@@ -67,7 +67,6 @@ fn a_repository_made_with_the_command_line_is_built_into_an_image_that_skopeo_re
 
     let labels = &images(&slipway).config("latest", "amd64")["config"]["Labels"];
     assert_eq!(labels["org.opencontainers.image.revision"], commit.as_str());
-    assert_eq!(labels["org.opencontainers.image.source"], local(&repo));
     assert_eq!(labels["org.opencontainers.image.version"], "latest");
     assert!(labels["org.opencontainers.image.created"].is_string());
 }

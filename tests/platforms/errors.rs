@@ -162,7 +162,7 @@ fn a_ca_and_a_proxy_that_are_none_are_told() {
     let mut platform = SourcePlatform::new(PlatformKind::Github);
     platform.ca = Some("/nowhere/ca.pem".into());
     let error = Connector::new(&platform).unwrap_err().to_string();
-    assert!(error.contains("cannot read its CA certificates /nowhere/ca.pem"), "{error}");
+    assert!(error.contains("cannot read the certificates in /nowhere/ca.pem"), "{error}");
     let file = tempfile::NamedTempFile::new().unwrap();
     platform.ca = Some(file.path().display().to_string());
     let error = Connector::new(&platform).unwrap_err().to_string();

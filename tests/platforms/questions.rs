@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
 
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 use slipway::domain::commit_status::CommitState;
@@ -331,16 +332,21 @@ async fn a_private_ca_vouches_for_an_api_of_its_own() {
     let authority = authority();
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
-    let identity =
-        native_tls::Identity::from_pkcs8(certificate.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap();
-    let acceptor = native_tls::TlsAcceptor::new(identity).unwrap();
+    let files = tempfile::tempdir().unwrap();
+    let at = |name: &str| files.path().join(name);
+    std::fs::write(at("api.pem"), certificate.pem()).unwrap();
+    std::fs::write(at("api.key"), key.serialize_pem()).unwrap();
+    let config = Arc::new(slipway::tls::server(&at("api.pem"), &at("api.key")).unwrap());
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for connection in listener.incoming().flatten() {
+            let session = rustls::ServerConnection::new(config.clone()).unwrap();
+            let mut stream = rustls::StreamOwned::new(session, connection);
             // Whoever does not trust it hangs up.
-            let Ok(mut stream) = acceptor.accept(connection) else { continue };
-            let _ = stream.read(&mut [0; 4096]);
+            if stream.read(&mut [0; 4096]).is_err() {
+                continue;
+            }
             let body = "{\"login\":\"kim\"}";
             let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         }

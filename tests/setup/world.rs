@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use sha2::{Digest, Sha256};
-use slipway::buildkit::install::{Found, InstallError, Machine, Options, Progress, install};
+use slipway::buildkit::install::{Digests, Found, InstallError, Machine, Options, Progress, install};
 use slipway::store::home::Home;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -23,10 +23,12 @@ pub const ARCHIVE: &str = "buildkit-v0.34.2.linux-arm64.tar.gz";
 pub const FAKE_GO: &str = r#"echo "$@" >> "$0.log"
 case "$1" in
 version) echo go version go1.26.8 linux/amd64 ;;
-get) test -s go.mod || exit 1
+env) echo https://proxy.example ;;
+list) test -s go.mod && test -s go.sum || exit 1
+    echo "$GOFLAGS $GOENV $GOPROXY ${GONOSUMDB-unset} ${GOPRIVATE-unset}" > "$0.env"
     echo "go: downloading github.com/moby/buildkit v0.34.2" >&2
-    echo "go: downloading example.com/other v1.0.0" >&2 ;;
-list) printf 'a\nb\nc\n' ;;
+    echo "go: downloading example.com/other v1.0.0" >&2
+    printf 'a\nb\nc\n' ;;
 build) while test "$1" != -o; do shift; done
     echo example.com/other >&2
     for name in buildctl buildkitd; do
@@ -77,7 +79,13 @@ impl World {
         World {
             home: Home::at(root.path().join("home")),
             machine: Machine { path: vec![path], user: None, etc: root.path().into() },
-            options: Options { from: None, releases_url: format!("{base}/releases") },
+            options: Options {
+                from: None,
+                digests: Digests::default(),
+                trust_tls: true,
+                ask: None,
+                releases_url: format!("{base}/releases"),
+            },
             root,
             site,
             base,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use slipway::source::commits::Wanted;
+use slipway::source::Wanted;
 use slipway::source::{Access, Commit, Kind, SourceError};
 
 use super::servers::{Fixture, HttpBackend, git, git_daemon};

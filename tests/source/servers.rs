@@ -317,22 +317,25 @@ pub fn tls_front(plain_port: u16) -> TlsFront {
     let issuer = rcgen::Issuer::new(ca, ca_key);
     let key = rcgen::KeyPair::generate().unwrap();
     let leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
-    let identity = native_tls::Identity::from_pkcs8(leaf.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap();
-    let acceptor = native_tls::TlsAcceptor::new(identity).unwrap();
+    let files = tempfile::tempdir().unwrap();
+    let at = |name: &str| files.path().join(name);
+    std::fs::write(at("leaf.pem"), leaf.pem()).unwrap();
+    std::fs::write(at("leaf.key"), key.serialize_pem()).unwrap();
+    let config = Arc::new(slipway::tls::server(&at("leaf.pem"), &at("leaf.key")).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             // One that does not trust the certificate hangs up.
-            let Ok(mut tls) = acceptor.accept(stream) else { continue };
-            let _ = relay(&mut tls, plain_port);
+            let connection = rustls::ServerConnection::new(config.clone()).unwrap();
+            let _ = relay(&mut rustls::StreamOwned::new(connection, stream), plain_port);
         }
     });
     TlsFront { port, ca_pem }
 }
 
 /// One request without a body; `Connection: close` makes the client open another connection for its next.
-fn relay(tls: &mut native_tls::TlsStream<TcpStream>, plain_port: u16) -> std::io::Result<()> {
+fn relay(tls: &mut rustls::StreamOwned<rustls::ServerConnection, TcpStream>, plain_port: u16) -> std::io::Result<()> {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -347,5 +350,6 @@ fn relay(tls: &mut native_tls::TlsStream<TcpStream>, plain_port: u16) -> std::io
     let mut response = Vec::new();
     plain.read_to_end(&mut response)?;
     tls.write_all(&response)?;
+    tls.conn.send_close_notify();
     tls.flush()
 }

@@ -1,6 +1,7 @@
 //! The stream of `buildctl --progress=rawjson`, as it arrives: steps, warnings, and the log in the form of
 //! `--progress=plain`. Pure: bytes in, lines out; never more in memory than one message.
 
+mod lines;
 mod parser;
 mod status;
 mod text;

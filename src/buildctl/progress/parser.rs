@@ -1,4 +1,4 @@
-//! Bytes to messages, messages to lines and steps.
+//! Bytes to messages, messages to lines and steps. A builder may be hostile: what is kept of its words is bounded.
 
 use std::collections::HashMap;
 use std::io;
@@ -7,21 +7,41 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::TimeDelta;
 
-use super::status::{SolveStatus, VertexLog, VertexStatus, VertexWarning};
+use super::lines::{Out, announce, flush_partial, tell_end, tell_transfer};
+use super::status::{SolveStatus, Vertex, VertexLog, VertexWarning};
 use super::vertex::VertexState;
 use super::{Numbers, Sink, Stream, text};
 use crate::domain::step::{Step, StepState, Warning};
+use crate::log::mask::Mask;
 
 /// A message holds one piece of output, a few kilobytes; gRPC allows 16 MiB. What is longer is no message.
-const LONGEST_MESSAGE_BYTES: usize = 32 * 1024 * 1024;
+const LONGEST_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 /// How much of a line without an end is kept back; then it is written as though it ended there.
 const LONGEST_LINE_BYTES: usize = 1024 * 1024;
 /// How much of the text after the stream is kept as the error. The log has it all.
 const LONGEST_TEXT_BYTES: usize = 64 * 1024;
-/// A transfer that goes on is told again after so much of it (as `--progress=plain` does), …
-const TRANSFER_SHARE: f64 = 0.05;
-/// … or after so long.
-const TRANSFER_EVERY: TimeDelta = TimeDelta::seconds(5);
+/// How much text without an end of line is kept back, of all steps together.
+const MOST_PARTIAL_BYTES: usize = 8 * 1024 * 1024;
+/// Steps after so many are not known.
+const MOST_STEPS: usize = 10_000;
+/// Digests that steps are known by: one step may have several.
+const MOST_DIGESTS: usize = 4 * MOST_STEPS;
+/// Transfers that are known, of all steps together.
+const MOST_TRANSFERS: usize = 10_000;
+/// Warnings after so many are only in the log.
+const MOST_WARNINGS: usize = 1_000;
+/// Longer digests and names of transfers are nonsense.
+const LONGEST_ID_BYTES: usize = 1024;
+/// How much is kept of a name, a warning or an address.
+const LONGEST_NAME_BYTES: usize = 4 * 1024;
+/// How much is kept of a step's error.
+const LONGEST_ERROR_BYTES: usize = 16 * 1024;
+/// How much is kept of all names, errors and warnings together; those that come later are cut short.
+const MOST_TEXT_BYTES: usize = 8 * 1024 * 1024;
+/// So much is kept of each all the same.
+const SHORT_TEXT_BYTES: usize = 200;
+/// How much of the start of an unfinished line a step is known by.
+const UNFINISHED_BYTES: usize = 4 * 1024;
 
 /// Reads one `buildctl`'s stream.
 #[derive(Debug)]
@@ -38,6 +58,14 @@ pub struct Parser {
     after: String,
     changed: bool,
     decoded: Vec<u8>,
+    mask: Mask,
+    /// Bytes in the unfinished lines of all steps.
+    partial_bytes: usize,
+    /// Bytes of names, errors and warnings that may still be kept.
+    text_left: usize,
+    transfers_left: usize,
+    /// The log says that steps are missing.
+    told_of_too_many: bool,
 }
 
 impl Parser {
@@ -54,7 +82,18 @@ impl Parser {
             after: String::new(),
             changed: false,
             decoded: Vec::new(),
+            mask: Mask::default(),
+            partial_bytes: 0,
+            text_left: MOST_TEXT_BYTES,
+            transfers_left: MOST_TRANSFERS,
+            told_of_too_many: false,
         }
+    }
+
+    /// The same parser, which hides secrets in everything that it hands out.
+    #[must_use]
+    pub fn masking(self, mask: Mask) -> Parser {
+        Parser { mask, ..self }
     }
 
     /// Takes the next bytes, cut anywhere.
@@ -86,7 +125,7 @@ impl Parser {
                 result = result.and(sink.line(
                     Stream::Out,
                     b"slipway: ",
-                    b"a line of over 32 MiB from buildctl was dropped",
+                    b"a line of over 16 MiB from buildctl was dropped",
                 ));
             }
         }
@@ -100,8 +139,10 @@ impl Parser {
     pub fn finish(&mut self, sink: &mut impl Sink) -> io::Result<()> {
         let rest = std::mem::take(&mut self.pending);
         let mut result = if rest.is_empty() { Ok(()) } else { self.line(&rest, sink) };
+        let mut out = Out { sink, mask: &self.mask };
         for vertex in &mut self.vertexes {
-            result = result.and(flush_partial(vertex, sink));
+            self.partial_bytes -= vertex.partial_bytes();
+            result = result.and(flush_partial(vertex, &mut out));
             if vertex.step.state == StepState::Running {
                 // The stream is over, and so is what it told of.
                 vertex.step.state = StepState::Cancelled;
@@ -147,51 +188,43 @@ impl Parser {
         if line.is_empty() && self.after.is_empty() || is_noise(line) {
             return Ok(());
         }
+        let mask = self.mask.clone();
+        let mut out = Out { sink, mask: &mask };
         if is_remark(line) {
-            return sink.line(Stream::Out, b"", line);
+            return out.line(Stream::Out, b"", line);
         }
-        self.after.push_str(&String::from_utf8_lossy(line));
+        let masked = mask.bytes(line);
+        let end = &masked[masked.len().saturating_sub(LONGEST_TEXT_BYTES)..];
+        self.after.push_str(&String::from_utf8_lossy(end));
         self.after.push('\n');
         if self.after.len() > LONGEST_TEXT_BYTES {
             let cut = self.after.ceil_char_boundary(self.after.len() - LONGEST_TEXT_BYTES);
             self.after.drain(..cut);
         }
-        sink.line(Stream::Out, b"", line)
+        out.line(Stream::Out, b"", line)
     }
 
     fn message(&mut self, status: &SolveStatus, sink: &mut impl Sink) -> io::Result<()> {
+        let mask = self.mask.clone();
+        let mut out = Out { sink, mask: &mask };
         let mut result = Ok(());
         for vertex in status.vertexes.iter().flatten() {
-            let (key, name) = match &vertex.progress_group {
-                Some(group) => (&group.id, &group.name),
-                None => (&vertex.digest, &vertex.name),
-            };
-            let index = match self.by_digest.get(key.as_ref()) {
-                Some(index) => *index,
-                None => {
-                    self.vertexes.push(VertexState::new(self.leg, name));
-                    self.by_digest.insert(key.clone().into_owned(), self.vertexes.len() - 1);
-                    self.vertexes.len() - 1
-                }
-            };
-            if vertex.progress_group.is_some() {
-                // Output and transfers name the vertex, not its group.
-                self.by_digest.insert(vertex.digest.clone().into_owned(), index);
-            }
-            self.vertexes[index].take(vertex);
-            self.changed = true;
-            result = result.and(announce(&mut self.vertexes[index], &self.numbers, sink));
+            result = result.and(self.vertex(vertex, &mut out));
         }
-        for transfer in status.statuses.iter().flatten() {
+        for transfer in status.statuses.iter().flatten().filter(|transfer| transfer.id.len() <= LONGEST_ID_BYTES) {
             if let Some(index) = self.by_digest.get(transfer.vertex.as_ref()) {
-                result = result.and(tell_transfer(&mut self.vertexes[*index], transfer, sink));
+                let vertex = &mut self.vertexes[*index];
+                result = result.and(tell_transfer(vertex, transfer, &mut self.transfers_left, &mut out));
             }
         }
         for warning in status.warnings.iter().flatten() {
-            result = result.and(self.warn(warning, sink));
+            result = result.and(self.warn(warning, &mut out));
         }
         for log in status.logs.iter().flatten() {
-            result = result.and(self.output(log, sink));
+            result = result.and(self.output(log, &mut out));
+        }
+        if status.vertexes.is_none() && status.statuses.is_none() {
+            return result;
         }
         // The ends come last, in the order in which they happened.
         let mut ended: Vec<usize> = (0..self.vertexes.len())
@@ -202,34 +235,87 @@ impl Parser {
             .collect();
         ended.sort_by_key(|index| self.vertexes[*index].step.completed);
         for index in ended {
-            result = result.and(tell_end(&mut self.vertexes[index], sink));
+            self.partial_bytes -= self.vertexes[index].partial_bytes();
+            result = result.and(tell_end(&mut self.vertexes[index], &mut out));
         }
         result
     }
 
-    fn output(&mut self, log: &VertexLog, sink: &mut impl Sink) -> io::Result<()> {
+    fn vertex(&mut self, vertex: &Vertex, out: &mut Out<impl Sink>) -> io::Result<()> {
+        let (key, name) = match &vertex.progress_group {
+            Some(group) => (&group.id, &group.name),
+            None => (&vertex.digest, &vertex.name),
+        };
+        let index = match self.by_digest.get(key.as_ref()) {
+            Some(index) => *index,
+            None if self.vertexes.len() >= MOST_STEPS || !self.may_know(key) => return self.too_many(out),
+            None => {
+                let name = self.kept(name, LONGEST_NAME_BYTES);
+                self.vertexes.push(VertexState::new(self.leg, &name));
+                self.by_digest.insert(key.clone().into_owned(), self.vertexes.len() - 1);
+                self.vertexes.len() - 1
+            }
+        };
+        if vertex.progress_group.is_some() && self.may_know(&vertex.digest) {
+            // Output and transfers name the vertex, not its group.
+            self.by_digest.insert(vertex.digest.clone().into_owned(), index);
+        }
+        if !vertex.error.is_empty() {
+            let error = self.kept(&vertex.error, LONGEST_ERROR_BYTES);
+            self.vertexes[index].step.error = Some(error);
+        }
+        self.vertexes[index].take(vertex);
+        self.changed = true;
+        announce(&mut self.vertexes[index], &self.numbers, out)
+    }
+
+    /// Whether there is room to know something by this digest.
+    fn may_know(&self, digest: &str) -> bool {
+        digest.len() <= LONGEST_ID_BYTES && self.by_digest.len() < MOST_DIGESTS
+    }
+
+    fn too_many(&mut self, out: &mut Out<impl Sink>) -> io::Result<()> {
+        if std::mem::replace(&mut self.told_of_too_many, true) {
+            return Ok(());
+        }
+        let line = format!("the builder names more than {MOST_STEPS} steps; the others and their output are left out");
+        out.line(Stream::Out, b"slipway: ", line.as_bytes())
+    }
+
+    /// What is kept of a text: without secrets, cut where it is long or much was kept before.
+    fn kept(&mut self, text: &str, longest: usize) -> String {
+        let longest = longest.min(self.text_left.max(SHORT_TEXT_BYTES));
+        let text = self.mask.text(text);
+        let mut kept = text[..text.floor_char_boundary(longest)].to_owned();
+        if kept.len() < text.len() {
+            kept.push('…');
+        }
+        self.text_left = self.text_left.saturating_sub(kept.len());
+        kept
+    }
+
+    fn output(&mut self, log: &VertexLog, out: &mut Out<impl Sink>) -> io::Result<()> {
         let Some(vertex) = self.by_digest.get(log.vertex.as_ref()).map(|index| &mut self.vertexes[*index]) else {
             return Ok(());
         };
         self.decoded.clear();
         if STANDARD.decode_vec(log.data.as_bytes(), &mut self.decoded).is_err() {
-            return sink.line(Stream::Out, b"slipway: ", b"output that is not base64 was dropped");
+            return out.line(Stream::Out, b"slipway: ", b"output that is not base64 was dropped");
         }
         let stream = if log.stream == 2 { Stream::Err } else { Stream::Out };
         let elapsed = vertex.began().map_or(TimeDelta::zero(), |began| log.timestamp - began);
         let prefix = format!("#{} {} ", vertex.step.number, text::since(elapsed)).into_bytes();
-        vertex.step.last_line = last_line(&self.decoded).or(vertex.step.last_line.take());
         let mut result = Ok(());
         let mut rest = self.decoded.as_slice();
         while let Some(end) = memchr::memchr(b'\n', rest) {
-            let partial = vertex.partial(stream);
-            if partial.prefix.is_empty() {
-                result = result.and(sink.line(stream, &prefix, &rest[..end]));
+            if vertex.partial(stream).prefix.is_empty() {
+                result = result.and(out.output(vertex, stream, &prefix, &rest[..end]));
             } else {
+                let mut partial = vertex.take_partial(stream);
+                self.partial_bytes -= partial.text.len();
                 partial.text.extend_from_slice(&rest[..end]);
-                result = result.and(sink.line(stream, &partial.prefix, &partial.text));
-                partial.text.clear();
-                partial.prefix.clear();
+                result = result.and(out.output(vertex, stream, &partial.prefix, &partial.text));
+                vertex.reuse(stream, partial);
             }
             rest = &rest[end + 1..];
         }
@@ -239,45 +325,49 @@ impl Parser {
                 partial.prefix = prefix;
             }
             partial.text.extend_from_slice(rest);
-            if partial.text.len() > LONGEST_LINE_BYTES {
-                result = result.and(sink.line(stream, &partial.prefix, &partial.text));
-                partial.text.clear();
-                partial.prefix.clear();
+            self.partial_bytes += rest.len();
+            let is_long = partial.text.len() > LONGEST_LINE_BYTES;
+            if is_long || self.partial_bytes > MOST_PARTIAL_BYTES {
+                let mut partial = vertex.take_partial(stream);
+                // The line goes on: no secret may be cut in two here.
+                let cut = if is_long { self.mask.settled(&partial.text) } else { partial.text.len() };
+                result = result.and(out.output(vertex, stream, &partial.prefix, &partial.text[..cut]));
+                partial.text.drain(..cut);
+                self.partial_bytes -= cut;
+                if partial.text.is_empty() { vertex.reuse(stream, partial) } else { *vertex.partial(stream) = partial }
+            } else {
+                let start = &partial.text[..partial.text.len().min(UNFINISHED_BYTES)];
+                let start = self.mask.bytes(&start[..self.mask.settled(start)]).into_owned();
+                vertex.printed(&start);
             }
         }
+        vertex.tell_last_line();
         result
     }
 
-    fn warn(&mut self, warning: &VertexWarning, sink: &mut impl Sink) -> io::Result<()> {
+    fn warn(&mut self, warning: &VertexWarning, out: &mut Out<impl Sink>) -> io::Result<()> {
         let short = STANDARD.decode(warning.short.as_bytes()).unwrap_or_default();
-        let message = String::from_utf8_lossy(&short).into_owned();
         let first = warning.range.as_ref().and_then(|ranges| ranges.first());
+        let file = warning.source_info.as_ref().map_or("", |info| info.filename.as_ref());
         let known = Warning {
-            message,
-            url: warning.url.clone().into_owned(),
-            file: warning.source_info.as_ref().map_or_else(String::new, |info| info.filename.clone().into_owned()),
+            message: self.kept(&String::from_utf8_lossy(&short), LONGEST_NAME_BYTES),
+            url: self.kept(&warning.url, LONGEST_NAME_BYTES),
+            file: self.kept(file, LONGEST_NAME_BYTES),
             line: first.map(|range| range.start.line).filter(|line| *line > 0),
         };
         let result = match self.by_digest.get(warning.vertex.as_ref()) {
             Some(index) => {
                 let number = self.vertexes[*index].step.number;
-                sink.line(Stream::Out, format!("#{number} WARN: ").as_bytes(), known.message.as_bytes())
+                out.line(Stream::Out, format!("#{number} WARN: ").as_bytes(), known.message.as_bytes())
             }
-            None => sink.line(Stream::Out, b"WARN: ", known.message.as_bytes()),
+            None => out.line(Stream::Out, b"WARN: ", known.message.as_bytes()),
         };
-        if !self.warnings.contains(&known) {
+        if self.warnings.len() < MOST_WARNINGS && !self.warnings.contains(&known) {
             self.warnings.push(known);
         }
         self.changed = true;
         result
     }
-}
-
-/// The last line with text in it, cut after some 500 bytes.
-fn last_line(output: &[u8]) -> Option<String> {
-    const LONGEST_BYTES: usize = 500;
-    let line = output.rsplit(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty())?;
-    Some(String::from_utf8_lossy(&line[..line.len().min(LONGEST_BYTES)]).trim().to_owned())
 }
 
 /// A remark of buildctl's own logger, which is no part of an error.
@@ -288,72 +378,4 @@ fn is_remark(line: &[u8]) -> bool {
 /// It remarks for every directory on most file systems that these can't do what nobody asked for.
 fn is_noise(line: &[u8]) -> bool {
     is_remark(line) && memchr::memmem::find(line, b"fsverity").is_some()
-}
-
-/// The step's name, once, when it begins.
-fn announce(vertex: &mut VertexState, numbers: &Numbers, sink: &mut impl Sink) -> io::Result<()> {
-    if vertex.step.number != 0 || !vertex.is_started() {
-        return Ok(());
-    }
-    vertex.step.number = numbers.next();
-    let number = format!("#{} ", vertex.step.number);
-    // A RUN with a here-document has a name of several lines; the log's lines stay lines.
-    sink.line(Stream::Out, number.as_bytes(), vertex.step.name.replace('\n', "\\n").as_bytes())
-}
-
-fn tell_transfer(vertex: &mut VertexState, transfer: &VertexStatus, sink: &mut impl Sink) -> io::Result<()> {
-    let last = vertex.transfers.get(transfer.id.as_ref()).copied();
-    let done = transfer.completed.is_some();
-    if last.is_none() {
-        vertex.open_transfers += 1;
-    }
-    if let Some((current, told)) = last {
-        // The completed one is told once, marked by a count that no transfer has.
-        if current == i64::MIN {
-            return Ok(());
-        }
-        let share = if transfer.total > 0 { (transfer.current - current) as f64 / transfer.total as f64 } else { 0.0 };
-        if !done && share < TRANSFER_SHARE && transfer.timestamp - told < TRANSFER_EVERY {
-            return Ok(());
-        }
-    }
-    if done {
-        vertex.open_transfers -= 1;
-    }
-    let remembered = if done { i64::MIN } else { transfer.current };
-    vertex.transfers.insert(transfer.id.clone().into_owned(), (remembered, transfer.timestamp));
-    let end = transfer.completed.unwrap_or(transfer.timestamp);
-    let seconds = transfer.started.map_or(0.0, |started| (end - started).as_seconds_f64());
-    let time = if seconds > 0.01 { format!(" {seconds:.1}s") } else { String::new() };
-    let bytes = text::transferred(transfer.current, transfer.total);
-    let line = format!("{}{bytes}{time}{}", transfer.id, if done { " done" } else { "" });
-    sink.line(Stream::Out, format!("#{} ", vertex.step.number).as_bytes(), line.as_bytes())
-}
-
-fn tell_end(vertex: &mut VertexState, sink: &mut impl Sink) -> io::Result<()> {
-    let result = flush_partial(vertex, sink);
-    vertex.told_end = true;
-    // What it said last matters where it failed.
-    vertex.step.last_line.take_if(|_| vertex.step.error.is_none());
-    let step = &vertex.step;
-    let line = match (&step.error, step.state) {
-        (Some(_), StepState::Cancelled) => "CANCELED".to_owned(),
-        (Some(error), _) => format!("ERROR: {}", error.replace('\n', "\\n")),
-        (None, StepState::Cached) => "CACHED".into(),
-        (None, _) => format!("DONE {:.1}s", step.seconds),
-    };
-    result.and(sink.line(Stream::Out, format!("#{} ", step.number).as_bytes(), line.as_bytes()))
-}
-
-fn flush_partial(vertex: &mut VertexState, sink: &mut impl Sink) -> io::Result<()> {
-    let mut result = Ok(());
-    for stream in [Stream::Out, Stream::Err] {
-        let partial = vertex.partial(stream);
-        if !partial.prefix.is_empty() {
-            result = result.and(sink.line(stream, &partial.prefix, &partial.text));
-            partial.text.clear();
-            partial.prefix.clear();
-        }
-    }
-    result
 }

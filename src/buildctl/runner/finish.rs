@@ -8,13 +8,11 @@ use crate::buildctl::job::{Destination, Job};
 use crate::domain::build::Image;
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::publish::Origin;
+use crate::domain::tag::ACCELERATED_SUFFIX;
 use crate::registry::credentials;
 use crate::registry::{
     Built, Client, Kind, Layout, LayoutError, PublishError, Registry, RegistryError, Target, client, publish,
 };
-
-/// How the tag of a lazily loadable image ends.
-const ACCELERATED: &str = "_accelerated";
 
 /// Publishes the image that the legs built, and the lazily loadable one where it was made.
 pub(super) async fn publish(job: &Job, built: &[LegBuilt], notes: &mut Vec<String>) -> Result<Vec<Image>, End> {
@@ -26,7 +24,7 @@ pub(super) async fn publish(job: &Job, built: &[LegBuilt], notes: &mut Vec<Strin
         return Ok(images);
     }
     let accelerated: Result<Vec<String>, Failure> = built.iter().filter_map(|leg| leg.accelerated.clone()).collect();
-    let tags: Vec<String> = tags.iter().map(|tag| format!("{tag}{ACCELERATED}")).collect();
+    let tags: Vec<String> = tags.iter().map(|tag| format!("{tag}{ACCELERATED_SUFFIX}")).collect();
     let moved = match accelerated {
         Ok(digests) => move_tags(job, &target, &digests, &tags).await,
         Err(failure) => Err(End::Failed(failure)),

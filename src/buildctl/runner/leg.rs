@@ -12,7 +12,8 @@ use super::machine::{self, Machine};
 use super::output::Output;
 use super::process::{Buildctl, Finished};
 use super::{End, FRESH_PREFIX, Stop};
-use crate::buildctl::arguments::{Run, arguments};
+use crate::buildctl::arguments::{GIT_SECRET_VARIABLE, Run, arguments, secret_variable};
+use crate::buildctl::handover::Handover;
 use crate::buildctl::job::{Cache, Job, Leg, LegDaemon};
 use crate::buildkit::daemon::Daemon;
 use crate::buildkit::daemon::fresh::{discard, fresh};
@@ -25,6 +26,7 @@ use crate::registry::Layout;
 pub(super) struct LegRun<'a> {
     pub directory: &'a Path,
     pub job: &'a Job,
+    pub handover: &'a Handover,
     pub leg: &'a Leg,
     pub number: usize,
     pub image_stage: Option<&'a Path>,
@@ -208,7 +210,7 @@ async fn run_buildctl(
     .map_err(|error| LegEnd::Failed(Failure::new(FailureKind::Source, error.to_string())))?;
 
     let leg = u32::try_from(run.number).unwrap_or(u32::MAX);
-    let mut buildctl = Buildctl::start(&run.job.buildctl, &arguments, output, leg)
+    let mut buildctl = Buildctl::start(&run.job.buildctl, &arguments, &environment(run), output, leg)
         .map_err(|error| daemon_failure(format!("cannot run {}: {error}", run.job.buildctl.display())))?;
     let mut stopped = stop.subscribe();
     let mut stopped_by_another = others.subscribe();
@@ -227,6 +229,13 @@ async fn run_buildctl(
         Some(digest) => Ok(digest),
         None => Err(LegEnd::Failed(failure_of(&text, status, output))),
     }
+}
+
+/// The variables that carry the values of the build's secrets.
+fn environment<'a>(run: &LegRun<'a>) -> Vec<(String, &'a str)> {
+    let source = run.handover.source.as_deref().map(|value| (GIT_SECRET_VARIABLE.to_owned(), value));
+    let place = |(place, id): (usize, &String)| Some((secret_variable(place), run.handover.secrets.get(id)?.as_str()));
+    run.job.grants.secrets.iter().enumerate().filter_map(place).chain(source).collect()
 }
 
 /// Waits for a value, and lets go of the channel: whoever kept what `wait_for` returns would lock all senders out, such as

@@ -1,16 +1,17 @@
 //! The runner: the process that owns the `buildctl`s of one build and outlives the pool that started it.
 //!
 //! `slipway runner <build directory>`. It reads `job.toml`, writes `log` and `steps.toml` while it works, moves the tags, and
-//! leaves `result.toml`. It begins when [`BEGIN`] comes on its standard input, and is told to stop by SIGTERM. It talks to nobody.
+//! leaves `result.toml`. It begins once it has a whole [`Handover`] from its standard input, and is told to stop by SIGTERM. It talks to nobody.
 
 mod finish;
 mod leg;
 mod machine;
 mod output;
 mod process;
+mod secrets;
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +20,12 @@ use chrono::Utc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
+use super::handover::Handover;
 use super::job::{Cache, Destination, Job, Outcome, RunResult};
-use crate::buildkit::daemon::in_use;
+use crate::buildkit::daemon::{DaemonError, in_use};
 use crate::domain::build::Image;
-use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::failure::{Failure, FailureKind, NOT_GRANTED};
+use crate::log::mask::Mask;
 use crate::registry::{Layout, Stage};
 use crate::store::builds;
 
@@ -34,13 +37,17 @@ use output::Output;
 pub const DOCKER_CONFIG_DIR: &str = "docker";
 /// The tree of a local source, in the build's directory, while it runs.
 pub const CHECKOUT_DIR: &str = "source";
+/// The Dockerfile as it was checked, in the build's directory, while it runs.
+pub const DOCKERFILE_DIR: &str = "dockerfile";
 /// What the runner itself says when something is wrong with it.
 pub const ERRORS: &str = "runner.log";
-/// What the pool writes to a runner's standard input once its process is on record.
-pub const BEGIN: &[u8] = b"begin\n";
 /// Space that is set aside so that a result can be written when the disk is full.
 const RESERVE: &str = "reserve";
 const RESERVE_BYTES: u64 = 64 * 1024;
+/// More of a failure's message, or of a note, is not kept.
+const LONGEST_WORDS: usize = 4 * 1024;
+/// More notes on a build are not kept.
+const MOST_NOTES: usize = 100;
 /// The directory of a fresh builder, in the build's directory, begins so.
 const FRESH_PREFIX: &str = "builder-";
 
@@ -68,6 +75,9 @@ pub enum RunnerError {
     /// The process could not be set up.
     #[error("the runner cannot start: {0}")]
     Start(#[from] io::Error),
+    /// The build is done, but the managed daemon that nobody needs any more could not be stopped.
+    #[error("cannot stop the managed builder: {0}")]
+    Idle(#[source] DaemonError),
 }
 
 /// Why everything is to stop.
@@ -79,6 +89,8 @@ enum Stop {
     TimedOut,
     /// The log can't be written.
     DiskFull,
+    /// The log is as long as it may be.
+    LogFull,
 }
 
 /// Runs the job in a build's directory to its end, once the pool says that it may begin.
@@ -86,36 +98,25 @@ enum Stop {
 /// # Errors
 /// When the pool died before it said so, there is no job, or its result can't be written.
 pub fn run(directory: &Path) -> Result<(), RunnerError> {
-    if !may_begin(io::stdin().lock())? {
-        return Err(RunnerError::Forsaken);
-    }
+    let handover = Handover::read(io::stdin().lock())?.ok_or(RunnerError::Forsaken)?;
     let job: Job = crate::store::read::load(&directory.join(builds::JOB))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let reserve = reserve(directory);
-        let result = work(directory, &job).await;
+        let result = work(directory, &job, &handover).await;
         drop(reserve);
         // What was set aside makes room for the result.
         let _ = fs::remove_file(directory.join(RESERVE));
-        for done_with in [DOCKER_CONFIG_DIR, CHECKOUT_DIR] {
+        for done_with in [DOCKER_CONFIG_DIR, CHECKOUT_DIR, DOCKERFILE_DIR] {
             // Credentials first of all; what can't be removed here, the pool removes.
             let _ = fs::remove_dir_all(directory.join(done_with));
         }
         builds::save(&directory.join(builds::RESULT), &result)?;
-        if let Some(managed) = &job.managed
-            && let Err(error) = in_use::stop_if_idle(&managed.directory, &managed.pool_lock).await
-        {
-            eprintln!("cannot stop the managed builder: {error}");
+        if let Some(managed) = &job.managed {
+            in_use::stop_if_idle(&managed.directory, &managed.pool_lock).await.map_err(RunnerError::Idle)?;
         }
         Ok(())
     })
-}
-
-/// Whether the pool said so; its end of the pipe closes when it dies.
-fn may_begin(input: impl io::Read) -> io::Result<bool> {
-    let mut word = Vec::new();
-    input.take(BEGIN.len() as u64).read_to_end(&mut word)?;
-    Ok(word == BEGIN)
 }
 
 fn reserve(directory: &Path) -> io::Result<File> {
@@ -125,7 +126,7 @@ fn reserve(directory: &Path) -> io::Result<File> {
 }
 
 /// Builds, publishes, and says how it ended; the managed daemon is in use meanwhile.
-async fn work(directory: &Path, job: &Job) -> RunResult {
+async fn work(directory: &Path, job: &Job, handover: &Handover) -> RunResult {
     let mut result = RunResult {
         id: job.build.id,
         outcome: Outcome::Failed,
@@ -134,13 +135,14 @@ async fn work(directory: &Path, job: &Job) -> RunResult {
         notes: Vec::new(),
         images: Vec::new(),
     };
+    let mask = secrets::mask(handover);
     let stop = watch_for_stop(Duration::from_secs(job.timeout_seconds));
     let in_use = match &job.managed {
         Some(managed) => in_use::use_daemon(&managed.directory).await.map(Some),
         None => Ok(None),
     };
     let done = match in_use {
-        Ok(_in_use) => build(directory, job, &stop, &mut result.notes).await,
+        Ok(_in_use) => build(directory, job, handover, &stop, &mask, &mut result.notes).await,
         Err(error) => Err(End::Failed(Failure::new(FailureKind::Daemon, error.to_string()))),
     };
     match done {
@@ -158,14 +160,48 @@ async fn work(directory: &Path, job: &Job) -> RunResult {
             let message = format!("the log in {} cannot be written: the disk is full", directory.display());
             result.failure = Some(Failure::new(FailureKind::Disk, message));
         }
-        Err(End::Failed(failure)) => result.failure = Some(failure),
+        Err(End::Stopped(Stop::LogFull)) => {
+            let hint = "print less, or raise pool.log_limit in config.toml".to_owned();
+            let failure = Failure::new(FailureKind::LogLimit, output::full(job.log_limit));
+            result.failure = Some(Failure { hint: Some(hint), ..failure });
+        }
+        Err(End::Failed(mut failure)) => {
+            let may_be_why = match &failure.hint {
+                // A command that lacks an optional secret fails in words of its own.
+                None => failure.exit_code.is_some(),
+                Some(hint) => hint.starts_with(NOT_GRANTED),
+            };
+            if may_be_why && !job.grants.missing.is_empty() {
+                failure.hint = Some(job.grants.missing.join("; "));
+            }
+            result.failure = Some(failure);
+        }
         Err(End::Refused(failure)) => {
             result.outcome = Outcome::Refused;
             result.failure = Some(failure);
         }
     }
+    make_fit(&mut result, &mask);
     result.finished_at = Utc::now();
     result
+}
+
+/// What others said of the build may hold secrets, and may be long.
+fn make_fit(result: &mut RunResult, mask: &Mask) {
+    let fit = |text: &mut String| {
+        mask.apply(text);
+        if text.len() > LONGEST_WORDS {
+            text.truncate(text.floor_char_boundary(LONGEST_WORDS));
+            text.push('…');
+        }
+    };
+    if let Some(failure) = &mut result.failure {
+        fit(&mut failure.message);
+        failure.hint.as_mut().map(fit);
+        failure.file.as_mut().map(fit);
+    }
+    result.notes.truncate(MOST_NOTES);
+    result.notes.iter_mut().for_each(fit);
 }
 
 /// How a build ends other than well.
@@ -195,11 +231,20 @@ fn watch_for_stop(limit: Duration) -> Arc<watch::Sender<Option<Stop>>> {
 async fn build(
     directory: &Path,
     job: &Job,
+    handover: &Handover,
     stop: &Arc<watch::Sender<Option<Stop>>>,
+    mask: &Mask,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Image>, End> {
     let disk = |error: &dyn std::fmt::Display| End::Failed(Failure::new(FailureKind::Disk, error.to_string()));
-    let output = Output::create(directory, stop.clone()).map_err(|error| disk(&error))?;
+    let output = Output::create(directory, stop.clone(), mask.clone(), job.log_limit).map_err(|error| disk(&error))?;
+    for missing in &job.grants.missing {
+        output.say(&format!("slipway: {missing}"));
+    }
+    for note in job.legs.iter().filter_map(|leg| leg.host_network.as_ref()).map(ToString::to_string) {
+        output.say(&format!("slipway: {note}"));
+        notes.push(note);
+    }
     let stages = Stages::open(job).map_err(|error| disk(&error))?;
     let (done, keep_until) = oneshot::channel::<()>();
     let keeper = tokio::spawn(output::keep_steps(output.clone(), directory.to_path_buf(), keep_until));
@@ -211,6 +256,7 @@ async fn build(
         .map(|(number, leg)| LegRun {
             directory,
             job,
+            handover,
             leg,
             number,
             image_stage: stages.images.get(number).map(Stage::dir),

@@ -12,7 +12,9 @@ use tokio::sync::{Notify, oneshot, watch};
 use super::Stop;
 use crate::buildctl::job::StepsFile;
 use crate::buildctl::progress::{Numbers, Parser, Sink, Stream};
+use crate::domain::config::ByteSize;
 use crate::domain::step::{Step, Warning};
+use crate::log::mask::Mask;
 use crate::log::writer::LogWriter;
 use crate::store::builds;
 
@@ -25,6 +27,9 @@ pub(super) struct Output(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
+    mask: Mask,
+    /// What the log may hold.
+    limit: ByteSize,
     changed: Notify,
     stop: Arc<watch::Sender<Option<Stop>>>,
 }
@@ -36,6 +41,8 @@ struct State {
     legs: Vec<LegState>,
     /// Why the log is not whole.
     broken: Option<io::Error>,
+    /// The log's last line says that it is full.
+    told_full: bool,
 }
 
 #[derive(Default)]
@@ -51,11 +58,16 @@ impl Sink for LogWriter {
 }
 
 impl Output {
-    /// The log of a build's directory, empty.
-    pub(super) fn create(directory: &Path, stop: Arc<watch::Sender<Option<Stop>>>) -> io::Result<Output> {
-        let log = LogWriter::create(&directory.join(builds::LOG))?;
-        let state = State { log, numbers: Numbers::default(), legs: Vec::new(), broken: None };
-        Ok(Output(Arc::new(Shared { state: Mutex::new(state), changed: Notify::new(), stop })))
+    /// The log of a build's directory, empty: of at most `limit` bytes, without the secrets that `mask` knows.
+    pub(super) fn create(
+        directory: &Path,
+        stop: Arc<watch::Sender<Option<Stop>>>,
+        mask: Mask,
+        limit: ByteSize,
+    ) -> io::Result<Output> {
+        let log = LogWriter::create(&directory.join(builds::LOG), limit.0)?;
+        let state = State { log, numbers: Numbers::default(), legs: Vec::new(), broken: None, told_full: false };
+        Ok(Output(Arc::new(Shared { state: Mutex::new(state), mask, limit, changed: Notify::new(), stop })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -66,7 +78,7 @@ impl Output {
     pub(super) fn begin(&self, leg: u32) -> (usize, Parser) {
         let mut state = self.state();
         state.legs.push(LegState::default());
-        (state.legs.len() - 1, Parser::new(leg, state.numbers.clone()))
+        (state.legs.len() - 1, Parser::new(leg, state.numbers.clone()).masking(self.0.mask.clone()))
     }
 
     /// Takes a piece of a `buildctl`'s stream; `drained`: there is nothing more to read just now.
@@ -88,15 +100,27 @@ impl Output {
     /// A line of slipway's own.
     pub(super) fn say(&self, line: &str) {
         let mut state = self.state();
-        if let Err(error) = state.log.line(false, b"", line.as_bytes()).and_then(|()| state.log.flush()) {
+        let noted = state.log.note(&self.0.mask.text(line));
+        if let Err(error) = noted.and_then(|()| state.log.flush()) {
             state.broken.get_or_insert(error);
         }
+    }
+
+    fn stop(&self, reason: Stop) {
+        self.0.stop.send_if_modified(|stop| stop.is_none() && stop.replace(reason).is_none());
     }
 
     fn after(&self, mut state: MutexGuard<'_, State>, place: usize, parser: &mut Parser, result: io::Result<()>) {
         if let Err(error) = result {
             state.broken.get_or_insert(error);
-            self.0.stop.send_if_modified(|stop| stop.is_none() && stop.replace(Stop::DiskFull).is_none());
+            self.stop(Stop::DiskFull);
+        }
+        if state.log.is_full() && !std::mem::replace(&mut state.told_full, true) {
+            let line = format!("slipway: the build was ended: {}", full(self.0.limit));
+            if let Err(error) = state.log.note(&line).and_then(|()| state.log.flush()) {
+                state.broken.get_or_insert(error);
+            }
+            self.stop(Stop::LogFull);
         }
         if parser.take_changed() {
             state.legs[place] = LegState { steps: parser.steps(), warnings: parser.warnings().to_vec() };
@@ -136,6 +160,11 @@ impl Output {
         builds::save(&directory.join(builds::STEPS), &self.steps_file()).map_err(io::Error::other)?;
         broken
     }
+}
+
+/// Why a build whose log is full was ended.
+pub(super) fn full(limit: ByteSize) -> String {
+    format!("it printed more than pool.log_limit, which is {limit}")
 }
 
 /// Keeps `steps.toml` current until the channel is dropped.

@@ -36,9 +36,16 @@ pub(super) struct Finished {
 }
 
 impl Buildctl {
-    /// Starts it; its progress goes to `output`.
-    pub(super) fn start(program: &Path, arguments: &[String], output: &Output, leg: u32) -> io::Result<Buildctl> {
+    /// Starts it with the values of the build's secrets in its environment; its progress goes to `output`.
+    pub(super) fn start(
+        program: &Path,
+        arguments: &[String],
+        secrets: &[(String, &str)],
+        output: &Output,
+        leg: u32,
+    ) -> io::Result<Buildctl> {
         let mut command = std::process::Command::new(program);
+        command.envs(secrets.iter().map(|(name, value)| (name, value)));
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         // SAFETY: both calls are async-signal-safe and touch no memory of ours.
         unsafe {

@@ -17,15 +17,19 @@ use rustix::process::Signal;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
-use super::start::{path_with_sbin, set_runtime_dir};
+use super::start::set_runtime_dir;
 use super::{DaemonError, KILL_LIMIT, Record};
 use crate::buildkit::rootless;
+use crate::store::environment::{ListedEnvironment as _, Receiver, path_with_sbin};
 use crate::store::process::ProcessId;
 
 mod find;
 
 /// `runc delete --force` itself waits up to 10 s for the container to die.
 const RUNTIME_LIMIT: Duration = Duration::from_secs(20);
+
+/// Where libcni keeps a note of each network that it set up.
+const CNI_NOTES: &str = "/var/lib/cni/results";
 
 /// How often a lock is tried that is about to come free.
 const TRY_AGAIN: Duration = Duration::from_millis(10);
@@ -63,6 +67,7 @@ pub(super) async fn clear(record: &Record) -> Result<Cleared, DaemonError> {
         cleared.processes = kill_processes(&record.root, &bundles).await?;
     }
     cleared.mounts = unmount_below(&record.root)?;
+    forget_networks(&record.root)?;
     for bundle in &bundles {
         // Never recursively: should the rootfs still be mounted, its content is the cache's.
         let _ = fs::remove_file(bundle.join("config.json"));
@@ -78,6 +83,24 @@ pub(super) async fn clear(record: &Record) -> Result<Cleared, DaemonError> {
     Ok(cleared)
 }
 
+/// Deletes the files that dead network namespaces were mounted on, and what libcni noted of them.
+fn forget_networks(root: &Path) -> Result<(), DaemonError> {
+    let namespaces = list(&root.join("net/cni"))?;
+    if namespaces.is_empty() {
+        return Ok(());
+    }
+    // Of a rootless daemon the notes were in a file system that went with it.
+    let notes = list(Path::new(CNI_NOTES)).unwrap_or_default();
+    for namespace in namespaces {
+        let id = name_of(&namespace);
+        for note in notes.iter().filter(|note| name_of(note).contains(id)) {
+            let _ = fs::remove_file(note);
+        }
+        fs::remove_file(&namespace).map_err(DaemonError::file("delete", &namespace))?;
+    }
+    Ok(())
+}
+
 /// Deletes a dead daemon's root and its sockets.
 pub(super) async fn remove_root(record: &Record) -> Result<(), DaemonError> {
     clear_if_there(record).await?;
@@ -87,9 +110,10 @@ pub(super) async fn remove_root(record: &Record) -> Result<(), DaemonError> {
     match &record.rootlesskit {
         // Files of the images' users belong to the subordinate ids; only in the namespace may they be deleted.
         Some(kit) if record.root.exists() => {
-            let line = rootless::command_line(kit, &record.sockets, false);
+            let line = rootless::command_line(kit, &record.sockets, false, false);
             let mut command = Command::new(&line[0]);
             command.args(&line[1..]).args(["rm", "-rf", "--"]).arg(&record.root);
+            command.listed_environment(Receiver::Buildkitd);
             set_runtime_dir(&mut command, Some(kit), &record.sockets);
             run(command).await?.map(drop)?;
         }
@@ -158,13 +182,17 @@ fn is_free(root: &Path) -> Result<bool, DaemonError> {
     }
 }
 
-/// The bundles of containers that ran when the daemon died.
-fn bundles(root: &Path) -> Result<Vec<PathBuf>, DaemonError> {
-    let list = |dir: &Path| match fs::read_dir(dir) {
-        Ok(entries) => Ok(entries.flatten().map(|entry| entry.path()).collect::<Vec<_>>()),
+/// What is in a directory; one that is not there is empty.
+fn list(dir: &Path) -> Result<Vec<PathBuf>, DaemonError> {
+    match fs::read_dir(dir) {
+        Ok(entries) => Ok(entries.flatten().map(|entry| entry.path()).collect()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(DaemonError::file("read", dir)(error)),
-    };
+    }
+}
+
+/// The bundles of containers that ran when the daemon died.
+fn bundles(root: &Path) -> Result<Vec<PathBuf>, DaemonError> {
     let workers = list(root)?.into_iter().filter(|path| name_of(path).starts_with("runc-"));
     let mut found = Vec::new();
     for worker in workers {
@@ -191,7 +219,8 @@ async fn delete_container(record: &Record, bundle: &Path) -> Result<bool, Daemon
     }
     let runtime = |arguments: &[&str]| {
         let mut command = Command::new(&record.runtime);
-        command.args(arguments).env("PATH", path_with_sbin(std::env::var("PATH").ok().as_deref()));
+        command.args(arguments).listed_environment(Receiver::Buildkitd);
+        command.env("PATH", path_with_sbin(std::env::var("PATH").ok().as_deref()));
         set_runtime_dir(&mut command, None, &record.sockets);
         command
     };

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::buildkit::config::{Config, Place};
 use crate::buildkit::rootless;
+use crate::buildkit::sandbox::{self, Sandbox};
 use crate::store::process::ProcessId;
 
 mod error;
@@ -46,6 +47,9 @@ pub struct Tools {
     pub runtime: PathBuf,
     /// `rootlesskit`: when it is given the daemon runs without root's rights, as the user who starts it.
     pub rootlesskit: Option<PathBuf>,
+    /// Whether steps get a network of their own ([`sandbox`]); the programs for it are in `PATH`.
+    #[serde(default)]
+    pub sandbox: bool,
 }
 
 /// The daemon that is wanted.
@@ -65,6 +69,8 @@ pub struct Spec {
     pub config: String,
     /// `false`: steps share the daemon's view of processes; see [`Place::process_sandbox`].
     pub process_sandbox: bool,
+    /// The network of its steps; absent: the host's.
+    pub sandbox: Option<Sandbox>,
 }
 
 impl Spec {
@@ -76,17 +82,22 @@ impl Spec {
             buildkitd: absolute(&tools.buildkitd),
             runtime: absolute(&tools.runtime),
             rootlesskit: tools.rootlesskit.as_deref().map(absolute),
+            sandbox: tools.sandbox,
         };
         let process_sandbox = tools.rootlesskit.is_none() || rootless::proc_can_be_mounted();
         let root = dir.join("root");
+        let sandbox = tools.sandbox.then(|| Sandbox::of(&dir));
+        let nameservers = sandbox.as_ref().and_then(|_| sandbox::nameservers());
         let text = config.render(Place {
             root: &root,
             socket: &socket_in(&sockets),
             trace_socket: &sockets.join("otel.sock"),
             runtime: &tools.runtime,
             process_sandbox,
+            sandbox: sandbox.as_ref(),
+            nameservers: nameservers.as_deref(),
         });
-        Spec { root, log: dir.join("buildkitd.log"), dir, sockets, tools, config: text, process_sandbox }
+        Spec { root, log: dir.join("buildkitd.log"), dir, sockets, tools, config: text, process_sandbox, sandbox }
     }
 
     /// Where the daemon listens.
@@ -99,15 +110,25 @@ impl Spec {
         self.dir.join("buildkitd.toml")
     }
 
-    /// The command line, first the program.
+    /// The command line that starts it, first the program.
     pub fn command_line(&self) -> Vec<String> {
-        let shown = |path: &Path| path.display().to_string();
         let mut line = match &self.tools.rootlesskit {
-            Some(kit) => rootless::command_line(kit, &self.sockets, self.process_sandbox),
+            Some(kit) => rootless::command_line(kit, &self.sockets, self.process_sandbox, self.sandbox.is_some()),
             None => Vec::new(),
         };
-        line.extend([shown(&self.tools.buildkitd), "--config".into(), shown(&self.config_file())]);
+        line.extend(self.sandbox.iter().flat_map(Sandbox::command_line));
+        line.extend(self.buildkitd_line());
         line
+    }
+
+    /// The command line that its process has once it runs: the script of the sandbox becomes buildkitd.
+    fn process_line(&self) -> Vec<String> {
+        if self.tools.rootlesskit.is_some() { self.command_line() } else { self.buildkitd_line().into() }
+    }
+
+    fn buildkitd_line(&self) -> [String; 3] {
+        let shown = |path: &Path| path.display().to_string();
+        [shown(&self.tools.buildkitd), "--config".into(), shown(&self.config_file())]
     }
 }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{DaemonError, Spec};
+use crate::buildkit::sandbox::Sandbox;
 use crate::store::atomic;
 use crate::store::process::ProcessId;
 
@@ -119,6 +120,9 @@ pub(super) fn fingerprint(spec: &Spec) -> String {
     for argument in spec.command_line() {
         add(argument.as_bytes());
     }
+    if spec.sandbox.is_some() {
+        Sandbox::scripts().for_each(|script| add(script.as_bytes()));
+    }
     if let Ok(binary) = fs::metadata(&spec.tools.buildkitd) {
         add(format!("{} {} {}", binary.len(), binary.mtime(), binary.mtime_nsec()).as_bytes());
     }
@@ -132,7 +136,12 @@ mod tests {
     use crate::buildkit::config::{Config, LogLevel};
 
     fn spec(dir: &Path, config: &Config) -> Spec {
-        let tools = Tools { buildkitd: dir.join("buildkitd"), runtime: "/usr/sbin/runc".into(), rootlesskit: None };
+        let tools = Tools {
+            buildkitd: dir.join("buildkitd"),
+            runtime: "/usr/sbin/runc".into(),
+            rootlesskit: None,
+            sandbox: false,
+        };
         fs::create_dir_all(dir.join("root")).unwrap();
         Spec::new(dir, &dir.join("s"), tools, config)
     }

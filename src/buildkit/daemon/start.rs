@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::{Daemon, DaemonError, READY_LIMIT, Record, Spec};
 use crate::buildkit::rootless;
 use crate::store::atomic;
+use crate::store::environment::{ListedEnvironment as _, Receiver, path_with_sbin};
 use crate::store::process::ProcessId;
 
 /// A log longer than this is set aside when the daemon starts, so at most twice as much is kept.
@@ -46,9 +47,17 @@ pub(super) fn prepare(spec: &Spec) -> Result<(), DaemonError> {
 pub(super) async fn start(spec: &Spec) -> Result<Daemon, DaemonError> {
     atomic::put_aside_longer_than(LOG_LIMIT_BYTES, &spec.log).map_err(DaemonError::file("set aside", &spec.log))?;
     atomic::write(&spec.config_file(), spec.config.as_bytes(), atomic::PRIVATE)?;
+    if let Some(sandbox) = &spec.sandbox {
+        sandbox.write()?;
+    }
     let log =
         File::options().create(true).append(true).open(&spec.log).map_err(DaemonError::file("open", &spec.log))?;
     let log_start = log.metadata().map_err(DaemonError::file("read", &spec.log))?.len();
+    if !spec.tools.buildkitd.is_file() {
+        // Otherwise the script or rootlesskit that starts it would say so, in its own words.
+        let source = ErrorKind::NotFound.into();
+        return Err(DaemonError::Spawn { program: spec.tools.buildkitd.clone(), source });
+    }
     let mut command = command(spec, &log)?;
     let child = command
         .spawn()
@@ -78,6 +87,7 @@ fn command(spec: &Spec, log: &File) -> Result<Command, DaemonError> {
     let mut command = Command::new(&line[0]);
     command
         .args(&line[1..])
+        .listed_environment(Receiver::Buildkitd)
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(output()?)
@@ -86,10 +96,6 @@ fn command(spec: &Spec, log: &File) -> Result<Command, DaemonError> {
         // By default a step's log is cut at 2 MiB and 200 KiB/s.
         .env("BUILDKIT_STEP_LOG_MAX_SIZE", "-1")
         .env("BUILDKIT_STEP_LOG_MAX_SPEED", "-1");
-    // A service manager's word to us is not meant for it.
-    for name in ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID"] {
-        command.env_remove(name);
-    }
     set_runtime_dir(&mut command, spec.tools.rootlesskit.as_deref(), &spec.sockets);
     // SAFETY: setsid(2) is async-signal-safe, and nothing else is done between fork and exec.
     unsafe {
@@ -105,18 +111,6 @@ pub(super) fn set_runtime_dir(command: &mut Command, rootlesskit: Option<&Path>,
         Some(_) => command.env("XDG_RUNTIME_DIR", rootless::runtime_dir(sockets)),
         None => command.env_remove("XDG_RUNTIME_DIR"),
     };
-}
-
-/// Debian keeps runc, and everyone keeps mount helpers and iptables, where users' `PATH` may not lead.
-pub(super) fn path_with_sbin(path: Option<&str>) -> String {
-    let mut dirs: Vec<&str> =
-        path.unwrap_or("/usr/local/bin:/usr/bin:/bin").split(':').filter(|d| !d.is_empty()).collect();
-    for dir in ["/usr/sbin", "/sbin"] {
-        if !dirs.contains(&dir) {
-            dirs.push(dir);
-        }
-    }
-    dirs.join(":")
 }
 
 /// Why a daemon is not ready.
@@ -170,7 +164,9 @@ async fn greet(socket: &Path) -> std::io::Result<()> {
 /// What the binary says of itself: the last but one word of `buildkitd github.com/moby/buildkit v0.34.2 REVISION`. One that
 /// was compiled without the linker flag says `v0.0.0+unknown`, so this is for people to read, not to decide by.
 async fn version(buildkitd: &Path) -> Option<String> {
-    let asked = Command::new(buildkitd).arg("--version").stdin(Stdio::null()).kill_on_drop(true).output();
+    let mut command = Command::new(buildkitd);
+    command.arg("--version").listed_environment(Receiver::Buildkitd).stdin(Stdio::null()).kill_on_drop(true);
+    let asked = command.output();
     let output = timeout(READY_LIMIT, asked).await.ok()?.ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
     text.split_ascii_whitespace().nth(2).map(str::to_owned)
@@ -179,7 +175,7 @@ async fn version(buildkitd: &Path) -> Option<String> {
 /// A daemon of ours that no record tells of, because whoever started it died within that millisecond or the record was
 /// deleted: the process with exactly this command line.
 pub(super) fn find_unrecorded(spec: &Spec) -> Result<Option<Record>, DaemonError> {
-    let wanted: Vec<u8> = spec.command_line().iter().flat_map(|a| a.bytes().chain([0])).collect();
+    let wanted: Vec<u8> = spec.process_line().iter().flat_map(|a| a.bytes().chain([0])).collect();
     let me = rustix::process::geteuid().as_raw();
     let processes = fs::read_dir("/proc").map_err(DaemonError::file("read", Path::new("/proc")))?;
     for entry in processes.flatten() {
@@ -228,12 +224,6 @@ fn last_lines(text: &str, count: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_path_gains_the_sbin_directories_once() {
-        assert_eq!(path_with_sbin(Some("/usr/bin:/usr/sbin")), "/usr/bin:/usr/sbin:/sbin");
-        assert_eq!(path_with_sbin(None), "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
-    }
 
     #[test]
     fn the_tail_of_a_log_is_its_last_lines_since_the_start() {

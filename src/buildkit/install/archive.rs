@@ -10,7 +10,7 @@ use flate2::read::GzDecoder;
 use super::find::{Version, version_of};
 use super::progress::{Progress, Report};
 use super::workspace::{Scratch, Workspace, publish};
-use super::{InstallError, download, file_name};
+use super::{InstallError, Options, download, file_name};
 use crate::store::home::Home;
 
 /// A limit against archives that unpack without end; BuildKit and its emulators are a small part of it.
@@ -20,22 +20,33 @@ const MOST_BYTES: u64 = 4 << 30;
 const RUNTIME: &str = "buildkit-runc";
 const REQUIRED: [&str; 3] = [RUNTIME, "buildkitd", "buildctl"];
 
-/// Installs everything that the archive `from` (a file or an `http(s)` URL) holds.
+/// Installs everything that the archive `from` (a file, or an address) holds. A file is the operator's own; what an address
+/// names is checked against slipway's digests, or taken with the operator's consent.
 pub(super) async fn install(
     from: &str,
+    options: &Options,
     work: &Workspace,
     home: &Home,
     progress: Report<'_>,
 ) -> Result<(), InstallError> {
-    if !from.starts_with("http://") && !from.starts_with("https://") {
+    if !from.contains("://") || from.starts_with("file://") {
         let file = Path::new(from.strip_prefix("file://").unwrap_or(from));
         return install_file(file, false, work, home, progress).await;
     }
+    let host = download::check_url(from)?.host_str().unwrap_or_default().to_owned();
     let path = from.split(['?', '#']).next().unwrap_or(from);
     let name = path.rsplit('/').find(|part| !part.is_empty()).unwrap_or("archive").to_owned();
+    let pinned = options.digests.of(&name);
+    if pinned.is_none() {
+        options.consent(&name, &host).await?;
+    }
     let file = work.dir("download")?.join("archive.tar.gz");
     let sha256 = download::fetch(&download::client()?, from, &name, &file, progress).await?;
-    progress(Progress::Downloaded { file: name.clone(), sha256, checked: false });
+    if let Some(expected) = pinned.as_ref().filter(|expected| **expected != sha256) {
+        let expected = expected.clone();
+        return Err(InstallError::WrongDigest { url: from.to_owned(), expected, actual: sha256 });
+    }
+    progress(Progress::Downloaded { file: name.clone(), sha256, checked: pinned.is_some() });
     // Errors are about what was asked for, not about our copy of it.
     install_file(&file, false, work, home, progress).await.map_err(|error| match error {
         InstallError::BrokenArchive { why, .. } => InstallError::BrokenArchive { archive: from.to_owned(), why },

@@ -12,6 +12,9 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::unix::pipe;
 
 use super::{InstallError, file_name};
+use crate::store::environment::{ListedEnvironment as _, Receiver};
+
+use crate::log::sanitize::printable;
 
 /// How many of a failed program's last lines an error quotes.
 const QUOTED_LINES: usize = 12;
@@ -29,7 +32,7 @@ const GENTLE_STOP: Duration = Duration::from_secs(30);
 pub(super) struct Run {
     program: PathBuf,
     args: Vec<OsString>,
-    env: Vec<(&'static str, Option<OsString>)>,
+    env: Vec<(&'static str, OsString)>,
     dir: Option<PathBuf>,
     gently: bool,
 }
@@ -45,12 +48,7 @@ impl Run {
     }
 
     pub(super) fn env(mut self, name: &'static str, value: impl AsRef<OsStr>) -> Run {
-        self.env.push((name, Some(value.as_ref().to_owned())));
-        self
-    }
-
-    pub(super) fn without_env(mut self, name: &'static str) -> Run {
-        self.env.push((name, None));
+        self.env.push((name, value.as_ref().to_owned()));
         self
     }
 
@@ -78,14 +76,9 @@ impl Run {
         let not_started = |e: io::Error| failed(format!("could not be started: {e}"), Vec::new());
         let (reader, writer) = io::pipe().map_err(not_started)?;
         let mut command = std::process::Command::new(&self.program);
-        command.args(&self.args).stdin(Stdio::null());
+        command.args(&self.args).listed_environment(Receiver::Installer).stdin(Stdio::null());
         command.stdout(writer.try_clone().map_err(not_started)?).stderr(writer);
-        for (name, value) in &self.env {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
         }
@@ -128,13 +121,8 @@ impl Run {
 /// Shows a line without what could steer a terminal, and keeps it for an error.
 fn take(line: &mut Vec<u8>, last: &mut VecDeque<String>, each: &mut (dyn FnMut(String) + Send)) {
     let bytes = &line[..line.len().min(LONGEST_LINE)];
-    let text: String = String::from_utf8_lossy(bytes)
-        .chars()
-        .map(|c| if c == '\t' { ' ' } else { c })
-        .filter(|c| !c.is_control())
-        .collect();
+    let text = printable(&String::from_utf8_lossy(bytes)).trim_end().to_owned();
     line.clear();
-    let text = text.trim_end().to_owned();
     if text.is_empty() {
         return;
     }
@@ -194,7 +182,7 @@ mod tests {
         let mut seen = Vec::new();
         let run = shell("echo one; printf 'two\\033[2J\\n' >&2; printf three");
         run.lines(&mut |line| seen.push(line)).await.unwrap();
-        assert_eq!(seen, ["one", "two[2J", "three"]);
+        assert_eq!(seen, ["one", "two", "three"]);
     }
 
     #[tokio::test]

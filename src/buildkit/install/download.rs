@@ -1,15 +1,16 @@
-//! Fetching over http(s): short to connect, patient to read, and exact about how a transfer ended.
+//! Fetching over https: short to connect, patient to read, bounded, and exact about how a transfer ended.
 
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, Response, StatusCode, Url, redirect};
 use sha2::{Digest, Sha256};
 
 use super::InstallError;
 use super::progress::{Progress, Report};
+use crate::tls;
 
 /// A host that cannot be reached must not keep the next way waiting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -17,17 +18,80 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A transfer that stands still for this long has been cut.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// No transfer takes longer.
+const WHOLE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
+/// An archive is about 100 MB.
+const MOST_BYTES: u64 = 1 << 30;
+
+/// A description of a release is about 100 KB.
+const MOST_TEXT_BYTES: u64 = 4 << 20;
+
+/// Redirects of one request.
+const MOST_REDIRECTS: usize = 10;
+
 /// Bytes between two events of a download.
 const PROGRESS_STEP: u64 = 256 * 1024;
 
-/// A client that follows redirects and honours the proxy variables of the environment.
+/// A client that follows redirects to https and honours the proxy variables of the environment.
 pub(super) fn client() -> Result<Client, InstallError> {
-    Client::builder()
+    let to_https = redirect::Policy::custom(|attempt| {
+        if attempt.previous().len() > MOST_REDIRECTS {
+            attempt.error("more than 10 redirects")
+        } else if is_protected(attempt.url()) {
+            attempt.follow()
+        } else {
+            let why = format!("it redirects to {}, which is not https", attempt.url());
+            attempt.error(why)
+        }
+    });
+    tls::http_client(&[])
+        .redirect(to_https)
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
-        .user_agent(concat!("slipway/", env!("CARGO_PKG_VERSION")))
+        .timeout(WHOLE_TIMEOUT)
         .build()
         .map_err(|e| InstallError::Unreachable { url: "https".to_owned(), why: causes(&e) })
+}
+
+/// Reads an address that programs are taken from: https, or http on this machine's loopback.
+pub(super) fn check_url(url: &str) -> Result<Url, InstallError> {
+    let parsed = Url::parse(url).map_err(|error| InstallError::NotHttps { url: url.into(), why: error.to_string() })?;
+    if is_protected(&parsed) {
+        return Ok(parsed);
+    }
+    Err(InstallError::NotHttps { url: url.into(), why: "anybody on the way could change what arrives".into() })
+}
+
+fn is_protected(url: &Url) -> bool {
+    let is_loopback = match url.host_str() {
+        Some("localhost") => true,
+        Some(host) => {
+            let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+            address.is_ok_and(|address| address.is_loopback())
+        }
+        None => false,
+    };
+    url.scheme() == "https" || (url.scheme() == "http" && is_loopback)
+}
+
+/// Reads an answer that is text.
+pub(super) async fn text(mut response: Response) -> Result<String, InstallError> {
+    let url = response.url().to_string();
+    let mut bytes = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+            Ok(None) => break,
+            Err(e) => {
+                return Err(InstallError::Cut { url, got: bytes.len() as u64, expected: None, why: causes(&e) });
+            }
+        }
+        if bytes.len() as u64 > MOST_TEXT_BYTES {
+            return Err(InstallError::TooLarge { url, most: MOST_TEXT_BYTES });
+        }
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Asks for `url`; anything but success is an error.
@@ -77,6 +141,9 @@ pub(super) async fn fetch(
                 return Err(InstallError::Cut { url: url.to_owned(), got: done, expected: total, why: causes(&e) });
             }
         };
+        if done + chunk.len() as u64 > MOST_BYTES {
+            return Err(InstallError::TooLarge { url: url.to_owned(), most: MOST_BYTES });
+        }
         file.write_all(&chunk).map_err(|e| InstallError::file("writing", to, e))?;
         hash.update(&chunk);
         done += chunk.len() as u64;
@@ -106,5 +173,20 @@ pub(super) fn causes(error: &reqwest::Error) -> String {
         (true, true) => "no answer in time".to_owned(),
         (true, false) => error.to_string(),
         (false, _) => causes.join(": "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_come_over_https_or_from_this_machine() {
+        for good in ["https://h/x", "http://127.0.0.1:80/x", "http://localhost/x", "http://[::1]:8/x"] {
+            assert!(check_url(good).is_ok(), "{good}");
+        }
+        for bad in ["http://h/x", "http://127.0.0.1.example/x", "ftp://h/x", "http://10.0.0.1/x", "x", "file:///x"] {
+            assert!(matches!(check_url(bad), Err(InstallError::NotHttps { .. })), "{bad}");
+        }
     }
 }

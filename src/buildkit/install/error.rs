@@ -25,6 +25,34 @@ pub enum InstallError {
         /// The address.
         url: String,
     },
+    /// An address that programs must not come from.
+    #[error("{url} is not taken: {why}; name an https:// address (http:// only on this machine's loopback)")]
+    NotHttps {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// An answer without end.
+    #[error("{url} sent more than {most} bytes, far more than what was asked for takes; nothing was installed")]
+    TooLarge {
+        /// The address.
+        url: String,
+        /// The limit.
+        most: u64,
+    },
+    /// Nothing but TLS vouches for the archive, and nobody said that this will do.
+    #[error(
+        "this slipway knows no digest of {archive}, so nothing but the TLS connection to {host} would vouch for what is \
+         then run; `slipway setup --trust-tls` takes it all the same, `slipway setup --from FILE` takes an archive that \
+         you checked"
+    )]
+    NotVouchedFor {
+        /// The archive.
+        archive: String,
+        /// Where it would come from.
+        host: String,
+    },
     /// The server refuses or is broken.
     #[error("{url} answered {status}{hint}")]
     Status {

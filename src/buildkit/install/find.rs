@@ -7,6 +7,9 @@ use std::time::Duration;
 use super::machine::{Machine, User, is_program};
 use super::packages::{Manager, Package};
 use super::{ROOTLESSKIT_VERSION, file_name, go, subid};
+use crate::buildkit::rootless::Problem;
+use crate::buildkit::sandbox;
+use crate::store::environment::{ListedEnvironment as _, Receiver};
 use crate::store::home::Home;
 
 /// OCI runtimes, the one that comes with BuildKit first.
@@ -91,6 +94,10 @@ pub struct Found {
     pub newgidmap: Option<Tool>,
     /// What the ordinary user lacks in /etc/subuid and /etc/subgid; none for root.
     sub_ids: Vec<Missing>,
+    /// What the machine lacks for the sandbox network of RUN steps; without it they are in the host's network.
+    pub sandbox_problems: Vec<Problem>,
+    /// The programs among them.
+    pub(super) sandbox_programs_missing: Vec<&'static str>,
     user: Option<User>,
     manager: Option<Manager>,
 }
@@ -123,6 +130,12 @@ pub(super) fn find_on(home: &Home, machine: &Machine) -> Found {
         newuidmap: one("newuidmap"),
         newgidmap: one("newgidmap"),
         sub_ids: machine.user.as_ref().map(|user| subid::missing(user, machine)).unwrap_or_default(),
+        sandbox_problems: sandbox::problems(|program| machine.which(program)),
+        sandbox_programs_missing: sandbox::PROGRAMS
+            .into_iter()
+            .map(|(program, _)| program)
+            .filter(|program| machine.which(program).is_none())
+            .collect(),
         user: machine.user.clone(),
         manager: Manager::find(machine),
     }
@@ -203,6 +216,10 @@ impl Found {
         );
     }
 
+    pub(super) fn has_package_manager(&self) -> bool {
+        self.manager.is_some()
+    }
+
     /// buildctl and buildkitd come as a pair.
     pub(super) fn lacks_daemon(&self) -> bool {
         lack(&self.buildctl).or_else(|| lack(&self.buildkitd)).is_some()
@@ -232,7 +249,9 @@ fn lack(tool: &Option<Tool>) -> Option<String> {
 /// Runs `program --version`.
 pub(super) async fn version_of(program: &Path) -> Version {
     let ask = async || {
-        tokio::process::Command::new(program).arg("--version").stdin(Stdio::null()).kill_on_drop(true).output().await
+        let mut command = tokio::process::Command::new(program);
+        command.arg("--version").listed_environment(Receiver::Buildkitd).stdin(Stdio::null()).kill_on_drop(true);
+        command.output().await
     };
     let asked = async {
         loop {

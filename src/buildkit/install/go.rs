@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::command::Run;
 use super::machine::Machine;
+use super::pins::{self, GoPins};
 use super::progress::{Progress, Report};
 use super::workspace::{Workspace, publish};
 use super::{BUILDKIT_VERSION, InstallError, ROOTLESSKIT_VERSION, archive, file_name};
@@ -25,6 +26,7 @@ pub(super) struct Module {
     commands: &'static [&'static str],
     /// A variable for the linker to set to the version.
     version_variable: Option<&'static str>,
+    pins: GoPins,
 }
 
 pub(super) const BUILDKIT: Module = Module {
@@ -34,6 +36,7 @@ pub(super) const BUILDKIT: Module = Module {
     // In the order in which they are put in place.
     commands: &["cmd/buildkitd", "cmd/buildctl"],
     version_variable: Some("github.com/moby/buildkit/version.Version"),
+    pins: pins::BUILDKIT,
 };
 
 pub(super) const ROOTLESSKIT: Module = Module {
@@ -42,6 +45,7 @@ pub(super) const ROOTLESSKIT: Module = Module {
     version: ROOTLESSKIT_VERSION,
     commands: &["cmd/rootlesskit"],
     version_variable: None,
+    pins: pins::ROOTLESSKIT,
 };
 
 /// Fetches, compiles, tries and puts in place.
@@ -57,27 +61,31 @@ pub(super) async fn install(
         .ok_or_else(|| InstallError::NoGo { why: "there is no Go toolchain (`go` is not in PATH)".to_owned() })?;
     let dir = work.dir(module.what)?;
     let toolchain = toolchain(&go, &dir).await?;
-    let go = Go { program: go, toolchain, dir };
-    let file = go.dir.join("go.mod");
-    // `go install module@version` refuses modules whose go.mod has exclude lines: this module of our own requires it.
-    std::fs::write(&file, "module slipway.invalid/install\n\ngo 1.24\n")
-        .map_err(|e| InstallError::file("writing", &file, e))?;
+    let proxy = proxy(&go, &dir).await?;
+    let go = Go { program: go, toolchain, proxy, dir };
+    // `go install module@version` refuses modules whose go.mod has exclude lines: this module of our own requires it. Its
+    // go.sum names everything that may be downloaded, so that neither a proxy nor the network can put in anything else.
+    for (name, text) in [("go.mod", module.pins.go_mod), ("go.sum", module.pins.go_sum)] {
+        let file = go.dir.join(name);
+        std::fs::write(&file, text).map_err(|e| InstallError::file("writing", &file, e))?;
+    }
 
     let what = module.what;
     let packages: Vec<String> = module.commands.iter().map(|command| format!("{}/{command}", module.path)).collect();
-    let mut fetched = 0;
+    let (mut fetched, mut listed) = (0, 0);
     progress(Progress::GoModules { what, done: 0 });
-    let wanted = packages.iter().map(|package| format!("{package}@{}", module.version));
-    let get = go.run(["get", "-tool"].map(str::to_owned).into_iter().chain(wanted));
-    get.lines(&mut |line| {
+    let list = go.run(["list", "-deps"].map(str::to_owned).into_iter().chain(packages.iter().cloned()));
+    list.lines(&mut |line| {
         if line.starts_with("go: downloading ") {
             fetched += 1;
             progress(Progress::GoModules { what, done: fetched });
+        } else if !line.contains(' ') {
+            listed += 1;
         }
     })
     .await?;
 
-    let total = go.count_packages(&packages).await;
+    let total = Some(listed);
     let out = work.dir(&format!("{what}.out"))?;
     let mut compiled = 0;
     progress(Progress::GoCompiling { what, done: 0, total });
@@ -108,6 +116,7 @@ pub(super) async fn install(
 struct Go {
     program: PathBuf,
     toolchain: String,
+    proxy: String,
     dir: PathBuf,
 }
 
@@ -122,27 +131,27 @@ impl Go {
             .env("CGO_ENABLED", "0")
             .env("GO111MODULE", "on")
             .env("GOWORK", "off")
-            .env("GOTMPDIR", &self.dir)
-            .without_env("GOOS")
-            .without_env("GOARCH");
+            // What `go env -w` wrote could switch checks off; where modules come from is all that is taken from it.
+            .env("GOENV", "off")
+            .env("GOPROXY", &self.proxy)
+            .env("GOTMPDIR", &self.dir);
         let has_home = ["HOME", "GOPATH"].iter().any(|name| std::env::var_os(name).is_some_and(|v| !v.is_empty()));
         run = match has_home {
-            true => run.env("GOFLAGS", "-mod=mod -buildvcs=false"),
+            true => run.env("GOFLAGS", "-mod=readonly -buildvcs=false"),
             // Without this flag the module cache is read-only, and could not be removed.
             false => run
-                .env("GOFLAGS", "-mod=mod -buildvcs=false -modcacherw")
+                .env("GOFLAGS", "-mod=readonly -buildvcs=false -modcacherw")
                 .env("GOPATH", self.dir.join("gopath"))
                 .env("GOCACHE", self.dir.join("gocache")),
         };
         run
     }
+}
 
-    /// How many packages there are to compile; none when Go does not say.
-    async fn count_packages(&self, packages: &[String]) -> Option<u64> {
-        let list = self.run(["list", "-deps"].map(str::to_owned).into_iter().chain(packages.iter().cloned()));
-        let mut count = 0;
-        list.lines(&mut |_package| count += 1).await.ok().map(|_last| count)
-    }
+/// Where this user's Go gets modules from, by variable or by `go env -w`.
+async fn proxy(go: &Path, dir: &Path) -> Result<String, InstallError> {
+    let said = Run::new(go).args(["env", "GOPROXY"]).dir(dir).env("GOTOOLCHAIN", "local").lines(&mut |_| {}).await?;
+    Ok(said.last().cloned().unwrap_or_default())
 }
 
 /// What `GOTOOLCHAIN` must be, after asking `go` for its version.

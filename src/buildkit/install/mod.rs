@@ -12,6 +12,7 @@ mod find;
 mod go;
 mod machine;
 mod packages;
+mod pins;
 mod progress;
 mod release;
 mod subid;
@@ -22,6 +23,7 @@ use std::path::Path;
 pub use error::{Attempt, InstallError};
 pub use find::{Found, Missing, Place, Tool, Tools, Version, find};
 pub use machine::{Machine, User};
+pub use pins::Digests;
 pub use progress::{Progress, Report, Way};
 
 use crate::store::home::Home;
@@ -37,11 +39,20 @@ pub const ROOTLESSKIT_VERSION: &str = "v2.3.6";
 /// Where BuildKit's releases are described; `SLIPWAY_RELEASES_URL` names a mirror instead.
 pub const RELEASES_URL: &str = "https://api.github.com/repos/moby/buildkit/releases";
 
-/// Where an installation takes its parts from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Asks the operator a question on the terminal; answers whether they agree.
+pub type Ask = fn(&str) -> bool;
+
+/// Where an installation takes its parts from, and what vouches for them.
+#[derive(Debug, Clone)]
 pub struct Options {
-    /// An official release archive, a file or an `http(s)` URL. It is installed even when nothing is missing.
+    /// An official release archive, a file or an `https://` URL. It is installed even when nothing is missing.
     pub from: Option<String>,
+    /// Digests of archives; one that is not among them needs consent.
+    pub digests: Digests,
+    /// Consent: archives without a digest are taken over TLS.
+    pub trust_tls: bool,
+    /// Who may be asked for consent; absent where there is no terminal.
+    pub ask: Option<Ask>,
     /// The releases API: `<this>/tags/<version>` answers with the release in the form of GitHub's REST API. A
     /// `browser_download_url` in it may be relative, so that a mirror can be a directory of files.
     pub releases_url: String,
@@ -51,7 +62,30 @@ impl Options {
     /// No archive of one's own; the releases API that `SLIPWAY_RELEASES_URL` names, else the project's.
     pub fn from_env() -> Options {
         let mirror = std::env::var("SLIPWAY_RELEASES_URL").ok().filter(|url| !url.trim().is_empty());
-        Options { from: None, releases_url: mirror.unwrap_or_else(|| RELEASES_URL.to_owned()) }
+        Options {
+            from: None,
+            digests: Digests::built_in(),
+            trust_tls: false,
+            ask: None,
+            releases_url: mirror.unwrap_or_else(|| RELEASES_URL.to_owned()),
+        }
+    }
+
+    /// Completes when an archive may be taken that nothing but TLS vouches for.
+    async fn consent(&self, archive: &str, host: &str) -> Result<(), InstallError> {
+        if self.trust_tls {
+            return Ok(());
+        }
+        let refused = || InstallError::NotVouchedFor { archive: archive.to_owned(), host: host.to_owned() };
+        let ask = self.ask.ok_or_else(refused)?;
+        let question = format!(
+            "This slipway knows no digest of {archive}: nothing but the TLS connection to {host} vouches for it. Download \
+             and run it?"
+        );
+        // A thread of its own: nothing waits for it when setup is interrupted meanwhile.
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || answer.send(ask(&question)));
+        if answered.await.unwrap_or(false) { Ok(()) } else { Err(refused()) }
     }
 }
 
@@ -59,13 +93,13 @@ impl Options {
 ///
 /// # Errors
 /// When something is still missing afterwards: what each way of getting it said, and what to do.
-pub async fn ensure(home: &Home, progress: Report<'_>) -> Result<Tools, InstallError> {
+pub async fn ensure(home: &Home, options: &Options, progress: Report<'_>) -> Result<Tools, InstallError> {
     let machine = Machine::this();
     let found = find::find_on(home, &machine);
-    if let (Some(tools), true) = (found.tools(), found.missing().is_empty()) {
+    if let (Some(tools), true) = (found.tools(), is_complete(&found, &machine)) {
         return Ok(tools);
     }
-    let found = install(home, &machine, &Options::from_env(), progress).await?;
+    let found = install(home, &machine, options, progress).await?;
     found.tools().ok_or_else(|| InstallError::StillMissing(found.missing()))
 }
 
@@ -81,7 +115,7 @@ pub async fn install(
     progress: Report<'_>,
 ) -> Result<Found, InstallError> {
     let mut found = find_and_probe(home, machine).await;
-    if options.from.is_none() && found.missing().is_empty() {
+    if options.from.is_none() && is_complete(&found, machine) {
         return Ok(found);
     }
     let _lock = Lock::take(home, progress).await?;
@@ -89,7 +123,7 @@ pub async fn install(
     found = find_and_probe(home, machine).await;
     let work = Workspace::new(home)?;
     match &options.from {
-        Some(from) => archive::install(from, &work, home, progress).await?,
+        Some(from) => archive::install(from, options, &work, home, progress).await?,
         None => {
             if found.lacks_daemon() || found.lacks_runtime() {
                 daemon(home, machine, options, &found, &work, progress).await?;
@@ -106,10 +140,20 @@ pub async fn install(
         let done = go::install(&go::ROOTLESSKIT, machine, &work, home, progress).await;
         report_failure(Way::Go, done, progress)?;
     }
+    if machine.is_root() && !found.sandbox_programs_missing.is_empty() && found.has_package_manager() {
+        let done = packages::install(machine, Package::Sandbox, progress).await;
+        report_failure(Way::Packages, done, progress)?;
+    }
 
     found = find_and_probe(home, machine).await;
     let missing = found.missing();
     if missing.is_empty() { Ok(found) } else { Err(InstallError::StillMissing(missing)) }
+}
+
+/// Whether there is nothing to install: the sandbox network is no must, and only root can install its programs.
+fn is_complete(found: &Found, machine: &Machine) -> bool {
+    let can_have_sandbox = machine.is_root() && found.has_package_manager();
+    found.missing().is_empty() && (found.sandbox_programs_missing.is_empty() || !can_have_sandbox)
 }
 
 async fn find_and_probe(home: &Home, machine: &Machine) -> Found {
@@ -129,7 +173,7 @@ async fn daemon(
 ) -> Result<(), InstallError> {
     let only_runtime = !found.lacks_daemon();
     let mut attempts = Vec::new();
-    match release::install(&options.releases_url, only_runtime, work, home, progress).await {
+    match release::install(options, only_runtime, work, home, progress).await {
         Ok(()) => return Ok(()),
         Err(error) if error.ends_the_search() => return Err(error),
         Err(error) => {

@@ -26,6 +26,8 @@ pub(super) enum Package {
     UidMap,
     /// A static busybox, for samples.
     Busybox,
+    /// slirp4netns, iproute2 and util-linux: the sandbox network of RUN steps.
+    Sandbox,
 }
 
 impl Package {
@@ -35,6 +37,7 @@ impl Package {
             Package::Runtime => "runc",
             Package::UidMap => "uidmap (newuidmap, newgidmap)",
             Package::Busybox => "busybox-static",
+            Package::Sandbox => "slirp4netns, iproute2 and util-linux",
         }
     }
 }
@@ -77,24 +80,28 @@ impl Manager {
         }
     }
 
-    fn package(self, package: Package) -> &'static str {
+    fn packages(self, package: Package) -> &'static [&'static str] {
         match (package, self) {
             // Enterprise distributions of this family have dropped runc.
-            (Package::Runtime, Manager::Dnf) => "crun",
-            (Package::Runtime, _) => "runc",
-            (Package::UidMap, Manager::Apt) => "uidmap",
-            (Package::UidMap, Manager::Dnf) => "shadow-utils",
-            (Package::UidMap, Manager::Apk) => "shadow-uidmap",
-            (Package::UidMap, Manager::Pacman | Manager::Zypper) => "shadow",
-            (Package::Busybox, Manager::Apt | Manager::Apk | Manager::Zypper) => "busybox-static",
-            (Package::Busybox, Manager::Dnf | Manager::Pacman) => "busybox",
+            (Package::Runtime, Manager::Dnf) => &["crun"],
+            (Package::Runtime, _) => &["runc"],
+            (Package::UidMap, Manager::Apt) => &["uidmap"],
+            (Package::UidMap, Manager::Dnf) => &["shadow-utils"],
+            (Package::UidMap, Manager::Apk) => &["shadow-uidmap"],
+            (Package::UidMap, Manager::Pacman | Manager::Zypper) => &["shadow"],
+            (Package::Busybox, Manager::Apt | Manager::Apk | Manager::Zypper) => &["busybox-static"],
+            (Package::Busybox, Manager::Dnf | Manager::Pacman) => &["busybox"],
+            (Package::Sandbox, Manager::Dnf) => &["slirp4netns", "iproute", "util-linux"],
+            // busybox has programs of these names that know too little.
+            (Package::Sandbox, Manager::Apk) => &["slirp4netns", "iproute2", "util-linux-misc", "setpriv"],
+            (Package::Sandbox, _) => &["slirp4netns", "iproute2", "util-linux"],
         }
     }
 
     /// What a person types.
     pub(super) fn command_for(self, package: Package, sudo: bool) -> String {
         let sudo = if sudo { "sudo " } else { "" };
-        format!("{sudo}{} {} {}", self.program(), self.install().join(" "), self.package(package))
+        format!("{sudo}{} {} {}", self.program(), self.install().join(" "), self.packages(package).join(" "))
     }
 }
 
@@ -103,7 +110,7 @@ pub(super) async fn install(machine: &Machine, package: Package, progress: Repor
     let manager = Manager::find(machine).ok_or(InstallError::NoPackageManager)?;
     let program = machine.which(manager.program()).ok_or(InstallError::NoPackageManager)?;
     let mut install = manager.install().to_vec();
-    install.push(manager.package(package));
+    install.extend(manager.packages(package));
     match run(&program, &install, progress).await {
         Err(first) => {
             // A new machine has no lists of packages yet, an old one has stale ones.

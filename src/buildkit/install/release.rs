@@ -1,11 +1,12 @@
-//! Way (b): the official release archive, checked against the digest that the releases API states.
+//! Way (b): the official release archive, checked against the digest in slipway's source; where there is none, taken only with
+//! the operator's consent, and checked against the digest that the releases API states.
 
 use reqwest::Url;
 use serde::Deserialize;
 
 use super::progress::{Progress, Report};
 use super::workspace::Workspace;
-use super::{BUILDKIT_VERSION, InstallError, archive, download};
+use super::{BUILDKIT_VERSION, InstallError, Options, archive, download};
 use crate::store::home::Home;
 
 /// The part of GitHub's answer that matters.
@@ -18,7 +19,8 @@ struct Release {
 struct Asset {
     name: String,
     browser_download_url: String,
-    /// `sha256:…`; absent in answers of old mirrors.
+    /// `sha256:…`; absent in answers of old mirrors. It comes from where the archive's address comes from, so it shows damage,
+    /// never that nobody changed both.
     #[serde(default)]
     digest: Option<String>,
 }
@@ -28,6 +30,8 @@ struct Asset {
 struct Wanted {
     url: Url,
     sha256: String,
+    /// The digest is of slipway's source.
+    pinned: bool,
 }
 
 /// The official archive's name for this machine.
@@ -48,38 +52,39 @@ fn architecture(rust: &str) -> &str {
 
 /// Fetches, checks, unpacks and puts in place; `only_runtime` leaves a buildctl and buildkitd of the user's alone.
 pub(super) async fn install(
-    releases_url: &str,
+    options: &Options,
     only_runtime: bool,
     work: &Workspace,
     home: &Home,
     progress: Report<'_>,
 ) -> Result<(), InstallError> {
+    let api = format!("{}/tags/{BUILDKIT_VERSION}", options.releases_url.trim_end_matches('/'));
+    let host = download::check_url(&api)?.host_str().unwrap_or_default().to_owned();
+    let name = archive_name();
+    let pinned = options.digests.of(&name);
+    if pinned.is_none() {
+        options.consent(&name, &host).await?;
+    }
     let client = download::client()?;
-    let api = format!("{}/tags/{BUILDKIT_VERSION}", releases_url.trim_end_matches('/'));
     progress(Progress::LookingUp { url: api.clone() });
     let response = download::get(&client, &api).await?;
     // Relative addresses are meant from where the answer came.
     let from = response.url().clone();
-    let answer = response.text().await.map_err(|e| InstallError::Cut {
-        url: api.clone(),
-        got: 0,
-        expected: None,
-        why: download::causes(&e),
-    })?;
-    let name = archive_name();
-    let wanted = choose(&answer, &from, &name)?;
+    let answer = download::text(response).await?;
+    let wanted = choose(&answer, &from, &name, pinned)?;
+    download::check_url(wanted.url.as_str())?;
 
     let file = work.dir("download")?.join(&name);
     let actual = download::fetch(&client, wanted.url.as_str(), &name, &file, progress).await?;
     if actual != wanted.sha256 {
         return Err(InstallError::WrongDigest { url: wanted.url.into(), expected: wanted.sha256, actual });
     }
-    progress(Progress::Downloaded { file: name, sha256: actual, checked: true });
+    progress(Progress::Downloaded { file: name, sha256: actual, checked: wanted.pinned });
     archive::install_file(&file, only_runtime, work, home, progress).await
 }
 
 /// The archive `name` in an answer of the releases API.
-fn choose(answer: &str, from: &Url, name: &str) -> Result<Wanted, InstallError> {
+fn choose(answer: &str, from: &Url, name: &str, pinned: Option<String>) -> Result<Wanted, InstallError> {
     let bad = |why: String| InstallError::BadAnswer { url: from.to_string(), why };
     let release: Release = serde_json::from_str(answer).map_err(|e| bad(e.to_string()))?;
     let asset = release
@@ -88,15 +93,16 @@ fn choose(answer: &str, from: &Url, name: &str) -> Result<Wanted, InstallError> 
         .find(|asset| asset.name == name)
         .ok_or_else(|| InstallError::NoAsset { asset: name.to_owned() })?;
     let stated = asset.digest.unwrap_or_default().to_ascii_lowercase();
-    let sha256 = stated
-        .strip_prefix("sha256:")
-        .filter(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
-        .ok_or_else(|| InstallError::NoDigest { url: from.to_string(), asset: name.to_owned() })?
-        .to_owned();
+    let stated = stated.strip_prefix("sha256:").filter(|hex| hex.len() == 64).map(str::to_owned);
+    let is_pinned = pinned.is_some();
+    let sha256 = pinned
+        .or(stated)
+        .filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()))
+        .ok_or_else(|| InstallError::NoDigest { url: from.to_string(), asset: name.to_owned() })?;
     let url = from
         .join(&asset.browser_download_url)
         .map_err(|e| bad(format!("browser_download_url {:?}: {e}", asset.browser_download_url)))?;
-    Ok(Wanted { url, sha256 })
+    Ok(Wanted { url, sha256, pinned: is_pinned })
 }
 
 #[cfg(test)]
@@ -107,7 +113,12 @@ mod tests {
 
     fn choose_from(asset: &str) -> Result<Wanted, InstallError> {
         let from = Url::parse("https://mirror.example/buildkit/tags/v0.34.2").unwrap();
-        choose(&format!(r#"{{"assets": [{{"name": "other", "browser_download_url": "x"}}, {asset}]}}"#), &from, NAME)
+        choose(
+            &format!(r#"{{"assets": [{{"name": "other", "browser_download_url": "x"}}, {asset}]}}"#),
+            &from,
+            NAME,
+            None,
+        )
     }
 
     #[test]
@@ -140,7 +151,7 @@ mod tests {
     fn an_answer_without_the_archive_or_without_sense_says_which() {
         let error = choose_from(r#"{"name": "x", "browser_download_url": "y"}"#).unwrap_err();
         assert!(matches!(error, InstallError::NoAsset { .. }), "{error}");
-        let error = choose("<html>", &Url::parse("http://h/").unwrap(), NAME).unwrap_err();
+        let error = choose("<html>", &Url::parse("http://h/").unwrap(), NAME, None).unwrap_err();
         assert!(matches!(error, InstallError::BadAnswer { .. }), "{error}");
     }
 

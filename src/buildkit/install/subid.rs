@@ -5,6 +5,7 @@ use std::process::Command;
 
 use super::find::Missing;
 use super::machine::{Machine, User};
+use crate::store::environment::{ListedEnvironment as _, Receiver};
 
 /// How many ids a container needs: 0 to 65,535.
 const COUNT: u64 = 65_536;
@@ -53,7 +54,7 @@ fn next_free(text: &str) -> u64 {
 /// Hosts that keep their users in a directory service answer through `getsubids`: `0: ann 100000 65536`.
 fn directory_service_has(user: &User, group: Option<&str>, machine: &Machine) -> bool {
     let Some(program) = machine.which("getsubids") else { return false };
-    let output = Command::new(program).args(group).arg(&user.name).output();
+    let output = Command::new(program).args(group).arg(&user.name).listed_environment(Receiver::Installer).output();
     output.is_ok_and(|output| {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let counts = text.lines().filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok());

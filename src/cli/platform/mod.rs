@@ -156,6 +156,7 @@ impl Verb {
                         ("name", name.clone()),
                         ("kind", platform.kind.word().into()),
                         ("url", platform.url.clone().unwrap_or_default()),
+                        ("hosts", platform.hosts.join("\n")),
                         ("organization", platform.organization.clone().unwrap_or_default()),
                         ("username", platform.username.clone().unwrap_or_default()),
                         ("token", secret(&platform.token)),

@@ -2,13 +2,14 @@
 
 use clap::Args;
 
-use super::super::output::{print_bytes, say};
+use super::super::output::{print_own, say};
 use super::super::registry::from_stdin;
 use super::super::{CliError, source};
 use super::{status, webhook};
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Entity, SaveMode};
+use crate::source::git::ssh;
 use crate::store::Home;
 use crate::store::secrets::Secret;
 
@@ -17,6 +18,9 @@ pub(in crate::cli) struct Options {
     /// Where it is, such as https://gitlab.example.com; without it where its makers run it
     #[arg(long)]
     url: Option<String>,
+    /// A host that its repositories lie on besides those of its kind and --url, with a port where it is not for all; may be given again
+    #[arg(long = "host", value_name = "HOST")]
+    hosts: Vec<String>,
     /// Whose repositories: Codeup's organisation by its id, Bitbucket's workspace
     #[arg(long, value_name = "ID")]
     organization: Option<String>,
@@ -70,6 +74,11 @@ impl Options {
         mode: SaveMode,
     ) -> Result<(), CliError> {
         value.url = self.url.or(value.url);
+        for host in self.hosts {
+            if !value.hosts.contains(&host) {
+                value.hosts.push(host);
+            }
+        }
         value.organization = self.organization.or(value.organization);
         value.proxy = self.proxy.or(value.proxy);
         value.plain_http = self.plain_http.unwrap_or(value.plain_http);
@@ -89,13 +98,18 @@ impl Options {
             None
         };
         let made = webhook_secret.clone();
+        let key = value.ssh_key.clone().map(|key| ssh::expanded(&key));
         source::save(home, Entity::Platform { name: name.clone(), value, token, webhook_secret }, mode).await?;
+        if let Some(key) = key.filter(|key| ssh::Key::read(key).is_ok_and(|key| key == ssh::Key::Passphrase)) {
+            let key = key.display();
+            say(&format!("{key} has a passphrase: it is used through your ssh agent, once you ran `ssh-add {key}`"));
+        }
         if let Some(secret) = made {
             say("give the platform this secret for its webhooks; it is not shown again");
             let url = webhook(&source::settings(home), status(home).await.as_ref(), &name);
             let none = "set webhook.listen in config.toml, such as \"127.0.0.1:8484\", and webhooks are taken";
             say(&url.map_or_else(|| none.to_owned(), |url| format!("webhooks go to {url}")));
-            return print_bytes(format!("{secret}\n").as_bytes());
+            return print_own(format!("{secret}\n").as_bytes());
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! `slipway platform repos`: what the token of a platform sees there.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 
 use super::super::namespace::yes_no;
@@ -17,6 +19,9 @@ struct View {
     private: bool,
 }
 
+/// Pages of one list, of a hundred repositories each.
+const MOST_PAGES: usize = 1000;
+
 pub(super) async fn run(
     home: &Home,
     settings: &Settings,
@@ -28,7 +33,9 @@ pub(super) async fn run(
     let limit = limit.unwrap_or(usize::MAX);
     let mut views = Vec::new();
     let mut next = None;
-    loop {
+    let mut asked = HashSet::new();
+    // A platform that names a page again would never end, nor one whose pages do not.
+    while asked.len() < MOST_PAGES && asked.insert(next.clone()) {
         let page = platforms::repositories(home, settings, name, filter, next.as_deref()).await?;
         views.extend(page.repositories.into_iter().map(|found| View {
             name: found.name,
@@ -36,8 +43,7 @@ pub(super) async fn run(
             default_branch: found.default_branch,
             private: found.private,
         }));
-        // A platform that names the same page again would never end.
-        if page.next.is_none() || page.next == next || views.len() >= limit {
+        if page.next.is_none() || views.len() >= limit {
             break;
         }
         next = page.next;

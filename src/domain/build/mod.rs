@@ -14,7 +14,7 @@ use super::failure::{Failure, FailureKind};
 use super::journal::PushId;
 use super::name::RepositoryPath;
 use super::push::{CommitId, Push, Ref};
-use super::repository::BuildSettings;
+use super::repository::{BuildSettings, Fetch};
 use super::rule::Rule;
 use super::tag::Tag;
 
@@ -212,6 +212,9 @@ pub struct Build {
     /// The platform whose credentials read the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
+    /// Who fetches it.
+    #[serde(default, skip_serializing_if = "Fetch::is_by_slipway")]
+    pub fetch: Fetch,
     /// The repository's tags are never overwritten, as it was.
     #[serde(default)]
     pub immutable: bool,
@@ -346,6 +349,7 @@ pub(crate) fn sample() -> Build {
         registry: "local".into(),
         source: "https://git.example.com/acme/api.git".into(),
         platform: None,
+        fetch: Fetch::default(),
         immutable: false,
         accelerate: false,
         settings: BuildSettings::default(),

@@ -1,5 +1,6 @@
 //! Preferences: `config.toml`, and the settings of a registry: `registries/<host>.toml`.
 
+mod git;
 mod notify;
 mod ui;
 
@@ -10,9 +11,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use git::GitConfig;
 pub use notify::NotifyConfig;
 pub use ui::{GlyphSet, Language, Notify, UiConfig};
 
+use super::frontend;
 use super::repository::HumanDuration;
 use super::secret_ref::SecretRef;
 
@@ -22,6 +25,8 @@ use super::secret_ref::SecretRef;
 pub struct Config {
     /// The background pool.
     pub pool: PoolConfig,
+    /// The clones of sources.
+    pub git: GitConfig,
     /// The managed BuildKit.
     pub buildkit: BuildkitConfig,
     /// Where platforms tell of pushes.
@@ -41,13 +46,15 @@ pub struct Config {
 impl Config {
     /// Everything that is wrong with it, beyond what the dashboard tells of its keys.
     pub fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
+        let mut problems: Vec<String> = self.pool.problems().collect();
         for (index, notify) in self.notify.iter().enumerate() {
             if self.notify[..index].iter().any(|other| other.name == notify.name) {
                 problems.push(format!("notify: there are two of the name {:?}; give one of them another", notify.name));
             }
             problems.extend(notify.problems());
         }
+        let frontends = self.buildkit.frontends.iter().filter_map(|entry| frontend::entry_problem(entry));
+        problems.extend(frontends.map(|problem| format!("buildkit.frontends: {problem}")));
         problems
     }
 }
@@ -83,6 +90,27 @@ pub struct PoolConfig {
     pub pause_after: u32,
     /// Builds wait while less than this is free where they are kept.
     pub min_free: ByteSize,
+    /// Environment variables that git, buildctl and the operator's commands get beyond the usual ones: names, or beginnings of
+    /// names as in `AWS_*`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub environment: Vec<String>,
+    /// A build that prints more than this fails; 0: it may print as much as it likes.
+    pub log_limit: ByteSize,
+}
+
+impl PoolConfig {
+    fn problems(&self) -> impl Iterator<Item = String> {
+        self.environment.iter().filter(|pattern| !is_variable_pattern(pattern)).map(|pattern| {
+            format!("pool.environment: {pattern:?} is no name of a variable; write it as AWS_PROFILE or AWS_*")
+        })
+    }
+}
+
+/// Whether it is a variable's name, or its beginning with `*` after it.
+fn is_variable_pattern(pattern: &str) -> bool {
+    let name = pattern.strip_suffix('*').unwrap_or(pattern);
+    let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    !pattern.is_empty() && is_name && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
 impl Default for PoolConfig {
@@ -96,12 +124,14 @@ impl Default for PoolConfig {
             retry_delay: HumanDuration::seconds(5),
             pause_after: 10,
             min_free: ByteSize(512 * 1024 * 1024),
+            environment: Vec::new(),
+            log_limit: ByteSize(1024 * 1024 * 1024),
         }
     }
 }
 
 /// `[buildkit]`
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BuildkitConfig {
     /// Mirrors of registries: host to the hosts that are asked first.
@@ -113,7 +143,37 @@ pub struct BuildkitConfig {
     /// Whether the daemon runs without root; absent: where slipway itself is not root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rootless: Option<bool>,
+    /// Which network RUN steps of managed and fresh builders are in.
+    pub network: BuildNetwork,
+    /// The Dockerfile frontends that `# syntax=` may name, by repository.
+    pub frontends: Vec<String>,
 }
+
+impl Default for BuildkitConfig {
+    fn default() -> Self {
+        BuildkitConfig {
+            mirrors: BTreeMap::new(),
+            cache_size: None,
+            rootless: None,
+            network: BuildNetwork::default(),
+            frontends: vec![DEFAULT_FRONTEND.into()],
+        }
+    }
+}
+
+/// The network of RUN steps that say nothing of it themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BuildNetwork {
+    /// A network of its own for each step, which reaches other machines and neither the host nor other steps.
+    #[default]
+    Sandbox,
+    /// The host's network, as a process of the host has it.
+    Host,
+}
+
+/// The frontend that is allowed unless `buildkit.frontends` says otherwise: Docker's own.
+pub const DEFAULT_FRONTEND: &str = "docker/dockerfile";
 
 /// `[webhook]`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -198,7 +258,7 @@ impl RegistrySettings {
 }
 
 /// A number of bytes as people write it: `512MB`, `20GB`; 1 KB is 1,024 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 
 const UNITS: [(&str, u64); 4] = [("TB", 1 << 40), ("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10)];
@@ -273,6 +333,18 @@ mod tests {
         assert!(!in_clear("") && !in_clear("listen = \"127.0.0.1:8484\"") && !in_clear("listen = \"[::1]:8484\""));
         assert!(!in_clear("listen = \"0.0.0.0:8484\"\nplain_http = true"));
         assert!(!in_clear("listen = \"0.0.0.0:8484\"\ncertificate = \"/c.pem\"\nkey = \"/k.pem\""));
+    }
+
+    #[test]
+    fn variables_to_pass_on_are_names_or_their_beginnings() {
+        let problems =
+            |text: &str| toml::from_str::<Config>(&format!("[pool]\nenvironment = [{text:?}]")).unwrap().problems();
+        for good in ["AWS_PROFILE", "AWS_*", "*", "_x"] {
+            assert_eq!(problems(good), Vec::<String>::new(), "{good}");
+        }
+        for bad in ["", "A B", "A*B", "A=1", "$A", "1A"] {
+            assert_eq!(problems(bad).len(), 1, "{bad}");
+        }
     }
 
     #[test]

@@ -72,6 +72,38 @@ const CAUSES: &[Cause] = &[
         hint: Some("see the builder's own log"),
     },
     Cause { kind: Platform, groups: &[&["exec format error"]], hint: Some(EMULATORS) },
+    // Of what the rule grants.
+    Cause {
+        kind: Dockerfile,
+        groups: &[&["no ssh key", "forwarded from the client"]],
+        hint: Some(
+            "the rule grants no ssh key: store one with `slipway secret set NAME`, and name it in the rule's ssh",
+        ),
+    },
+    Cause {
+        kind: Dockerfile,
+        groups: &[&["network.host is not allowed"]],
+        hint: Some("RUN --network=host needs network_mode = \"host\" of the rule, which its namespace must allow"),
+    },
+    Cause {
+        kind: Settings,
+        groups: &[&["granting entitlement", "is not allowed by build daemon configuration"]],
+        hint: Some(
+            "this builder does not allow the host's network: its buildkitd needs insecure-entitlements = [\"network.host\"]",
+        ),
+    },
+    Cause {
+        kind: Dockerfile,
+        groups: &[&["security.insecure is not allowed"], &["entitlement", "is not allowed"]],
+        hint: Some("no build may have this: take RUN --security=insecure and devices out of the Dockerfile"),
+    },
+    Cause {
+        kind: Dockerfile,
+        groups: &[&["is not an allowed gateway source"]],
+        hint: Some(
+            "the frontend that # syntax= names is not allowed; the operator allows it with frontends under [buildkit] in config.toml",
+        ),
+    },
     // Of the Dockerfile.
     Cause {
         kind: Dockerfile,
@@ -99,6 +131,10 @@ const CAUSES: &[Cause] = &[
             &["no build stage in current context"],
             &["failed to process \""],
             &["unsupported frontend capability"],
+            &["not a regular file"],
+            &["too many links"],
+            &["unsupported digest algorithm"],
+            &["invalid checksum digest format"],
         ],
         hint: None,
     },
@@ -115,7 +151,6 @@ const CAUSES: &[Cause] = &[
             &["invalid username or"],
             &["git stderr", "returned error: 401"],
             &["git stderr", "returned error: 403"],
-            &["no ssh key", "forwarded from the client"],
         ],
         hint: Some(GIT_LOGIN),
     },
@@ -160,6 +195,7 @@ const CAUSES: &[Cause] = &[
             &["repository", "not found", "git stderr"],
             &["does not appear to be a git repository"],
             &["could not find default branch"],
+            &["access denied or repository not exported"],
             &["failed to open subdir"],
             &["invalid subdir"],
             &["git subpath"],

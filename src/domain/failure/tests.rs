@@ -201,3 +201,54 @@ fn a_message_is_one_short_line() {
     assert!(failure.message.starts_with("a b é") && failure.message.ends_with('…'));
     assert_eq!(failure.message.chars().count(), LONGEST_MESSAGE + 1);
 }
+
+#[test]
+fn what_a_rule_does_not_grant_is_the_dockerfiles_with_the_way_to_grant_it() {
+    let excerpt = |line: u32, error: &str| {
+        format!(
+            "Dockerfile:{line}\n--------------------\n   {line} | >>> RUN x\n--------------------\nerror: failed to solve: {error}\n"
+        )
+    };
+    for (error, hint) in [
+        ("no SSH key \"\" forwarded from the client", "slipway secret set"),
+        ("failed to build: secret npm: not found", "the rule grants no secret npm"),
+        ("secret GIT_AUTH_TOKEN.git.example.com: not found", "slipway secret set"),
+        ("failed to load LLB: network.host is not allowed", "network_mode"),
+        ("security.insecure is not allowed", "no build may have this"),
+        ("'docker.io/evil/fe' is not an allowed gateway source", "frontends"),
+    ] {
+        let failure = classify(&excerpt(4, error), &[], Exit::Code(1));
+        assert_eq!((failure.kind, failure.line), (FailureKind::Dockerfile, Some(4)), "{error}");
+        assert!(failure.hint.as_deref().unwrap_or_default().contains(hint), "{error}: {:?}", failure.hint);
+    }
+}
+
+#[test]
+fn an_error_with_an_excerpt_is_the_dockerfiles_unless_something_outside_is_known_to_be_at_fault() {
+    let excerpt = |error: &str| {
+        format!(
+            "Dockerfile:4\n--------------------\n   4 | >>> ADD x\n--------------------\nerror: failed to solve: {error}\n"
+        )
+    };
+    for error in
+        ["unsupported digest algorithm", "something that nobody has seen before", "open Dockerfile: not a regular file"]
+    {
+        assert_eq!(kind(&excerpt(error)), FailureKind::Dockerfile, "{error}");
+    }
+    assert_eq!(kind(&excerpt("dial tcp 10.0.0.1:443: i/o timeout")), FailureKind::Network);
+    assert_eq!(kind("error: failed to solve: something that nobody has seen before"), FailureKind::Unknown);
+    assert_eq!(kind("error: failed to solve: too many links"), FailureKind::Dockerfile);
+    assert_eq!(
+        kind("error: git stderr: fatal: remote error: access denied or repository not exported: /x"),
+        FailureKind::Source
+    );
+}
+
+#[test]
+fn a_frontend_that_is_not_there_is_no_base_image() {
+    let text = "Dockerfile:1\n--------------------\n   1 | >>> # syntax=docker/dockerfile:99\n   2 |     FROM x\n--------------------\n\
+        error: failed to solve: docker/dockerfile:99: failed to resolve source metadata for docker.io/docker/dockerfile:99: not found\n";
+    let failure = classify(text, &[], Exit::Code(1));
+    assert_eq!(failure.kind, FailureKind::Dockerfile);
+    assert!(failure.hint.unwrap().contains("# syntax="));
+}

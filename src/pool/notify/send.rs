@@ -9,17 +9,20 @@ use reqwest::{Client, Response, StatusCode, redirect};
 
 use super::Pool;
 use crate::access::platforms;
+use crate::bounded;
 use crate::domain::build::BuildId;
 use crate::domain::config::NotifyConfig;
 use crate::domain::notification::is_refusal;
 use crate::domain::outbox::{Attempt, Content, Message};
 use crate::domain::repository::Source;
 use crate::domain::source_platform::SourcePlatform;
+use crate::log::sanitize::printable;
 use crate::protocol::{self, ErrorKind};
 use crate::source::api::{self, causes};
 use crate::source::webhook::sign;
 use crate::store::secrets::{SecretError, Secrets};
 use crate::store::shell::{Shell, ShellError, said};
+use crate::tls;
 
 /// A receiver that does not answer within this time is asked again later.
 const URL_LIMIT: Duration = Duration::from_secs(10);
@@ -134,7 +137,7 @@ pub(super) async fn send(pool: &Pool, message: &Message) -> Result<(), SendError
             if !settings.platforms.get(to).is_some_and(SourcePlatform::takes_statuses) {
                 return Err(SendError::NotConfigured);
             }
-            let source = Source { platform: Some(to.clone()), url: source.clone() };
+            let source = Source { platform: Some(to.clone()), url: source.clone(), ..Source::default() };
             platforms::set_status(&pool.home, &settings, &source, commit, status).await.map_err(SendError::Platform)
         }
     }
@@ -201,11 +204,10 @@ fn client(pool: &Pool) -> Result<&Client, SendError> {
     if let Some(client) = pool.outgoing.client.get() {
         return Ok(client);
     }
-    let made = Client::builder()
+    let made = tls::http_client(&[])
         .timeout(URL_LIMIT)
         .redirect(redirect::Policy::none())
         .pool_max_idle_per_host(0)
-        .user_agent(concat!("slipway/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| SendError::Client { why: causes(&error) })?;
     Ok(pool.outgoing.client.get_or_init(|| made))
@@ -213,20 +215,13 @@ fn client(pool: &Pool) -> Result<&Client, SendError> {
 
 /// The beginning of an answer's text, in brackets; one that breaks off is as good as it came.
 async fn beginning_of(mut response: Response) -> String {
-    let mut bytes = Vec::new();
-    while bytes.len() < ANSWER_BYTES {
-        match response.chunk().await {
-            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
-            Ok(None) | Err(_) => break,
-        }
-    }
-    in_brackets(&String::from_utf8_lossy(&bytes))
+    in_brackets(&String::from_utf8_lossy(&bounded::beginning(&mut response, ANSWER_BYTES).await))
 }
 
 /// What others said, on one line; "" where they said nothing.
 fn in_brackets(text: &str) -> String {
-    let line = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    let line: String = line.collect::<Vec<_>>().join(" ").chars().take(ANSWER_SHOWN).collect();
+    let line = printable(text).split_whitespace().collect::<Vec<_>>().join(" ");
+    let line: String = line.chars().take(ANSWER_SHOWN).collect();
     if line.is_empty() { line } else { format!(" ({line})") }
 }
 
@@ -253,7 +248,7 @@ mod tests {
 
     #[test]
     fn what_others_say_stays_on_its_line_and_is_harmless() {
-        assert_eq!(in_brackets(" bad\r\n\x1b[2Jrequest \n"), " (bad [2Jrequest)");
+        assert_eq!(in_brackets(" bad\r\n\x1b[2Jrequest \n"), " (bad request)");
         assert_eq!(in_brackets(" \n"), "");
         assert_eq!(in_brackets(&"x".repeat(9999)).len(), ANSWER_SHOWN + 3);
     }

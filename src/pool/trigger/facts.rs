@@ -13,7 +13,7 @@ use crate::domain::rule_history::{Past, RuleHistory};
 use crate::pool::state::Pool;
 use crate::protocol::Error;
 use crate::source::Commit;
-use crate::source::commits::Wanted;
+use crate::source::Wanted;
 
 /// What is known of a push.
 pub(super) struct Facts {

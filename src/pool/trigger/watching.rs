@@ -301,7 +301,7 @@ mod tests {
     fn sources_that_hang_hold_up_none_that_answer() {
         let now = Instant::now();
         let turn = |failures, asking, due| Turn {
-            source: Source { url: "/srv/git/app".into(), platform: None },
+            source: Source { url: "/srv/git/app".into(), ..Source::default() },
             due,
             asked: 0,
             failures,

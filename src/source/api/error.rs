@@ -4,6 +4,9 @@ use std::error::Error;
 
 use chrono::{DateTime, Utc};
 
+use crate::bounded;
+use crate::log::sanitize::printable;
+
 /// Something that was asked of a platform and did not work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot {attempted} on {place}: {reason}")]
@@ -146,7 +149,7 @@ const SHOWN: usize = 300;
 /// A platform's own words in the body of an error, on one line. Each platform has another form; all are JSON objects.
 pub(super) fn words(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
-    let words = match serde_json::from_slice::<serde_json::Value>(body) {
+    let words = match bounded::json::<serde_json::Value>(body) {
         Ok(value) => {
             let mut said = Vec::new();
             collect(&value, &mut said);
@@ -155,7 +158,7 @@ pub(super) fn words(body: &[u8]) -> String {
         Err(_) if text.trim_start().starts_with('<') => "a web page".to_owned(),
         Err(_) => text.into_owned(),
     };
-    let words: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let words = printable(&words);
     let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
     if words.is_empty() { "without a word".to_owned() } else { words.chars().take(SHOWN).collect() }
 }
@@ -206,7 +209,7 @@ mod tests {
             ("<html><body>502</body></html>", "a web page"),
             ("", "without a word"),
             ("null", "without a word"),
-            ("over\x1b[2Jload", "over [2Jload"),
+            ("over\x1b[2Jload", "overload"),
         ] {
             assert_eq!(words(body.as_bytes()), said, "{body}");
         }

@@ -2,21 +2,24 @@
 //!
 //! The token goes to the API's own host and to nobody else, and over plain http only where that was allowed.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
 use chrono::Utc;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue, LOCATION};
-use reqwest::{Certificate, Client, Method, Proxy, Request, RequestBuilder, Response, StatusCode, Url, redirect};
+use reqwest::{Client, Method, Proxy, Request, RequestBuilder, Response, StatusCode, Url, redirect};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::error::{ApiError, Reason, causes, words};
 use super::{limit, paging};
+use crate::bounded::{self, BodyError};
 use crate::domain::source_platform::SourcePlatform;
 use crate::source::url::is_loopback;
 use crate::store::secrets::Secret;
+use crate::tls;
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -26,10 +29,14 @@ const REQUEST: Duration = Duration::from_secs(30);
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
 /// In bytes. A page of a hundred repositories has some 700 KB on GitHub, which says most.
 const LARGEST: usize = 8 * 1024 * 1024;
+/// Bytes read of an answer that is an error: enough for the platform's words.
+const ERROR_BYTES: usize = 64 * 1024;
 /// A renamed repository is one step away; more are a loop.
 const REDIRECTS: usize = 4;
 /// A list that goes on after so many pages is no list of a repository's webhooks.
 const PAGES: usize = 50;
+/// The longest time for all pages of a list.
+const LIST: Duration = Duration::from_secs(120);
 
 /// How the API is told who we are.
 #[derive(Debug, Clone)]
@@ -77,29 +84,20 @@ pub(super) struct Http {
 
 /// A client that trusts the platform's CA and goes through its proxy. Making one is dear: it reads the system's CAs.
 pub(super) fn client(platform: &SourcePlatform) -> Result<Client, String> {
-    let mut client = Client::builder()
+    let private = match &platform.ca {
+        Some(ca) => tls::certificates(Path::new(ca)).map_err(|error| error.to_string())?,
+        None => Vec::new(),
+    };
+    let mut client = tls::http_client(&private)
         .connect_timeout(CONNECT)
         .timeout(REQUEST)
         // What changes something would be made a question on the way: see `exchange`.
-        .redirect(redirect::Policy::none())
-        .user_agent(concat!("slipway/", env!("CARGO_PKG_VERSION")));
-    if let Some(ca) = &platform.ca {
-        for certificate in certificates(Path::new(ca))? {
-            client = client.add_root_certificate(certificate);
-        }
-    }
+        .redirect(redirect::Policy::none());
     if let Some(proxy) = &platform.proxy {
         let proxy = Proxy::all(proxy).map_err(|error| format!("its proxy {proxy:?} is no address: {error}"))?;
         client = client.proxy(proxy);
     }
     client.build().map_err(|error| causes(&error))
-}
-
-fn certificates(file: &Path) -> Result<Vec<Certificate>, String> {
-    let shown = file.display();
-    let pem = std::fs::read(file).map_err(|error| format!("cannot read its CA certificates {shown}: {error}"))?;
-    let found = Certificate::from_pem_bundle(&pem).map_err(|error| format!("its CA file {shown}: {error}"))?;
-    if found.is_empty() { Err(format!("its CA file {shown} holds no certificate in PEM")) } else { Ok(found) }
 }
 
 /// Whether what is sent there could be read on the way, and that was not allowed.
@@ -206,18 +204,23 @@ impl Http {
         first: Url,
         wanted: impl Fn(&T) -> bool,
     ) -> Result<Option<T>, ApiError> {
-        let mut url = first;
-        for _ in 0..PAGES {
-            let (items, next) = self.get_page::<T>(attempted, &url).await?;
-            if let Some(found) = items.into_iter().find(&wanted) {
-                return Ok(Some(found));
+        let search = async {
+            let mut url = first;
+            let mut seen = HashSet::new();
+            while seen.len() < PAGES && seen.insert(url.clone()) {
+                let (items, next) = self.get_page::<T>(attempted, &url).await?;
+                if let Some(found) = items.into_iter().find(&wanted) {
+                    return Ok(Some(found));
+                }
+                match next {
+                    Some(next) => url = self.page(attempted, next.as_str())?,
+                    None => return Ok(None),
+                }
             }
-            match next {
-                Some(next) => url = self.page(attempted, next.as_str())?,
-                None => return Ok(None),
-            }
-        }
-        Err(self.error(attempted, Reason::Unreadable(format!("its list has no end after {PAGES} pages"))))
+            Err(self.error(attempted, Reason::Unreadable(format!("its list has no end after {} pages", seen.len()))))
+        };
+        let too_slow = || Reason::Network(format!("its list has no end after {} s", LIST.as_secs()));
+        timeout(LIST, search).await.unwrap_or_else(|_| Err(self.error(attempted, too_slow())))
     }
 
     /// Changes something.
@@ -233,7 +236,7 @@ impl Http {
 
     /// The JSON of an answer.
     pub(super) fn read<T: DeserializeOwned>(&self, attempted: &str, answer: &Answer) -> Result<T, ApiError> {
-        serde_json::from_slice(&answer.body).map_err(|error| {
+        bounded::json(&answer.body).map_err(|error| {
             let kind = answer.header("content-type").unwrap_or("something unnamed");
             let what = if answer.body.trim_ascii_start().starts_with(b"<") {
                 format!("it is a web page ({kind})")
@@ -302,20 +305,20 @@ fn sent_on(mut request: Request, response: &Response) -> Option<Request> {
     Some(request)
 }
 
-async fn read(response: Response) -> Result<Answer, Reason> {
+async fn read(mut response: Response) -> Result<Answer, Reason> {
     let (status, headers) = (response.status(), response.headers().clone());
-    Ok(Answer { status, headers, body: body(response).await? })
+    let body = match status.is_success() {
+        true => body(response).await?,
+        false => bounded::beginning(&mut response, ERROR_BYTES).await,
+    };
+    Ok(Answer { status, headers, body })
 }
 
 async fn body(mut response: Response) -> Result<Vec<u8>, Reason> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| Reason::Network(cut(&error)))? {
-        if body.len() + chunk.len() > LARGEST {
-            return Err(Reason::Unreadable(format!("it has more than {LARGEST} bytes")));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
+    bounded::body(&mut response, LARGEST).await.map_err(|error| match error {
+        BodyError::TooLarge { limit } => Reason::Unreadable(format!("it has more than {limit} bytes")),
+        BodyError::Cut(error) => Reason::Network(cut(&error)),
+    })
 }
 
 fn cut(error: &reqwest::Error) -> String {

@@ -17,10 +17,13 @@ use super::place::Pane;
 use super::theme::Role;
 use super::view::role_of;
 use super::widget::pane::PaneBlock;
-use super::widget::text::{bytes, duration, pad, printable, width};
+use super::widget::text::{bytes, duration, pad, width};
 use crate::domain::build::BuildState;
+use crate::domain::grant_keys::{NetworkMode, SecretRefs};
 use crate::domain::history::{Past, expected_duration};
-use crate::domain::rule::{Rule, Supersede, looks_secret};
+use crate::domain::rule::{Rule, Supersede};
+use crate::domain::secret_arg;
+use crate::log::sanitize::printable;
 use crate::tui::widget::wrap::wrap;
 
 /// So many of a rule's last builds are in its picture.
@@ -119,6 +122,14 @@ fn namespace(app: &App, look: &Look) -> Vec<Line<'static>> {
     fields.add("registry", &namespace.registry);
     fields.flag("auto_create", namespace.auto_create);
     fields.flag("immutable", namespace.immutable);
+    if !namespace.network_mode.is_sandbox() {
+        fields.add("network_mode", namespace.network_mode.word());
+    }
+    if namespace.allow_host_network {
+        fields.flag("allow_host_network", true);
+    }
+    fields.add("pull_from", namespace.pull_from.join(", "));
+    granted(&namespace.secrets, &namespace.ssh, &mut fields);
     fields.add("file", app.home.namespace_file(name).display().to_string());
     fields.lines()
 }
@@ -196,10 +207,26 @@ fn rule_fields(rule: &Rule, fields: &mut Fields) {
     if rule.follow_base_images {
         fields.flag("follow_base_images", true);
     }
+    fields.add("network_mode", rule.network_mode.map_or("", NetworkMode::word));
+    if rule.keep_git {
+        fields.flag("keep_git", true);
+    }
+    granted(&rule.secrets, &rule.ssh, fields);
     fields.add("pause_after", rule.pause_after.map_or_else(String::new, |count| count.to_string()));
     for (name, value) in &rule.args {
-        fields.add("arg", format!("{name}={}", if looks_secret(name) { "***" } else { value }));
+        fields.add(
+            "arg",
+            format!("{name}={}", if secret_arg::is_masked(&rule.plain_args, name, value) { "***" } else { value }),
+        );
     }
+}
+
+/// What builds get by name.
+fn granted(secrets: &SecretRefs, ssh: &[String], fields: &mut Fields) {
+    for (id, reference) in secrets {
+        fields.add("secret", format!("{id}={reference}"));
+    }
+    fields.add("ssh", ssh.join(", "));
 }
 
 fn build(app: &App, look: &Look, columns: usize) -> Vec<Line<'static>> {
@@ -242,6 +269,10 @@ fn tag(app: &App, look: &Look) -> Vec<Line<'static>> {
     let mut fields = Fields::new(look);
     fields.add("name", &tag.name);
     fields.add("digest", &tag.digest);
+    if let Some(problem) = &tag.problem {
+        fields.add("problem", problem);
+        return fields.lines();
+    }
     fields.add("platforms", tag.platforms.join(", "));
     fields.add("size", bytes(tag.size));
     fields.add("created", tag.created.map(|at| look.age(at)).unwrap_or_default());

@@ -5,12 +5,12 @@ use rust_i18n::t;
 
 use super::{Fields, nothing, time};
 use crate::domain::secret_ref::SecretRef;
+use crate::log::sanitize::printable;
 use crate::source::api::Identity;
 use crate::tui::app::App;
 use crate::tui::data::Check;
 use crate::tui::look::Look;
 use crate::tui::theme::Role;
-use crate::tui::widget::text::printable;
 
 pub(super) fn lines(app: &App, look: &Look) -> Vec<Line<'static>> {
     let name = app.lists.platforms.name().unwrap_or_default();
@@ -20,6 +20,7 @@ pub(super) fn lines(app: &App, look: &Look) -> Vec<Line<'static>> {
     fields.add("name", name);
     fields.add("kind", platform.kind.word());
     fields.add("url", text(&platform.url));
+    fields.add("hosts", platform.hosts.join(", "));
     fields.add("organization", text(&platform.organization));
     fields.add("username", text(&platform.username));
     fields.add("token", from(platform.token.as_ref(), look));

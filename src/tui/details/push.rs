@@ -4,11 +4,11 @@ use ratatui::text::{Line, Span};
 
 use super::{Fields, nothing, time};
 use crate::domain::journal::Answer;
+use crate::log::sanitize::printable;
 use crate::tui::app::App;
 use crate::tui::look::Look;
 use crate::tui::theme::Role;
 use crate::tui::view::role_of_verdict;
-use crate::tui::widget::text::printable;
 
 pub(super) fn lines(app: &App, look: &Look) -> Vec<Line<'static>> {
     let Some(push) = app.selected_push() else { return nothing(look) };

@@ -14,11 +14,12 @@ use super::{Form, Kind, content};
 use crate::domain::preview::{Answer, PreviewRow, preview};
 use crate::domain::push::{CommitId, Ref};
 use crate::domain::repository::Source;
+use crate::log::sanitize::printable;
 use crate::protocol::Entity;
 use crate::tui::look::Look;
 use crate::tui::theme::Role;
 use crate::tui::widget::table::scroll_bar;
-use crate::tui::widget::text::{fit, fit_middle, pad, printable, width};
+use crate::tui::widget::text::{fit, fit_middle, pad, width};
 use crate::tui::widget::wrap::wrap;
 
 /// The refs of a rule's source.

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use super::field::Field;
 use super::platform::platform;
 use super::rule::rule;
-use super::{Kind, Page};
+use super::{Kind, Page, grants};
 use crate::domain::builder::{Builder, BuilderKind};
 use crate::domain::name::{self, NameKind, RepositoryPath};
 use crate::domain::namespace::Namespace;
 use crate::domain::platform::Platform;
-use crate::domain::repository::{HumanDuration, Repository, Source, Visibility};
+use crate::domain::repository::{Fetch, HumanDuration, Repository, Source, Visibility};
 use crate::protocol::Entity;
 use crate::store::settings::Settings;
 
@@ -53,7 +53,10 @@ pub(super) fn namespace_pages(name: Option<&str>, value: &Namespace) -> Vec<Page
         Field::toggle("auto_create", value.auto_create),
         Field::text("source_template", value.source.as_ref().map_or("", |source| &source.url)),
     ]);
-    vec![Page { title: "form.page.information", fields }]
+    vec![
+        Page { title: "form.page.information", fields },
+        Page { title: grants::PAGE, fields: grants::namespace_fields(value) },
+    ]
 }
 
 pub(super) fn repository_pages(
@@ -79,9 +82,12 @@ pub(super) fn repository_pages(
     let platform = source.and_then(|source| source.platform.as_deref()).unwrap_or(ANY);
     let builder = if build.builder.is_empty() { ANY } else { &build.builder };
     let text = |time: Option<HumanDuration>| time.map_or_else(String::new, |time| time.to_string());
+    let by_builder = source.is_some_and(|source| !source.fetch.is_by_slipway());
+    let fetch = if by_builder { "builder" } else { "slipway" };
     let sources = vec![
         Field::text("url", source.map_or("", |source| &source.url)),
         Field::choice("platform", any_of(settings.platforms.keys()), platform),
+        Field::choice("fetch", words(["slipway", "builder"]), fetch),
         Field::toggle("auto", build.auto),
         Field::text("poll", &text(build.poll)),
         Field::toggle("cache", build.cache),
@@ -134,6 +140,13 @@ impl<'a> Reader<'a> {
         self.field(key, 0).map_or_else(String::new, |field| field.content().trim().to_owned())
     }
 
+    /// What stands in the lines of one key, with their numbers; empty ones left out.
+    pub(super) fn lines(&self, key: &str) -> Vec<(usize, String)> {
+        let fields = self.pages.iter().flat_map(|page| &page.fields).filter(|field| field.key == key);
+        let lines = fields.map(|field| (field.number, field.content().trim().to_owned()));
+        lines.filter(|(_, text)| !text.is_empty()).collect()
+    }
+
     pub(super) fn optional(&self, key: &str) -> Option<String> {
         Some(self.text(key)).filter(|text| !text.is_empty() && text != ANY)
     }
@@ -176,6 +189,7 @@ impl<'a> Reader<'a> {
     pub(super) fn take_problems(&mut self, problems: Vec<String>) {
         for problem in problems {
             match problem.split_once(": ") {
+                Some(("secrets", why)) => self.wrong(grants::SECRET, 0, why),
                 Some((key, why)) if self.field(key, 0).is_some() => self.wrong(key, 0, why),
                 _ => self.wrong("", 0, problem),
             }
@@ -203,16 +217,17 @@ fn namespace(reader: &mut Reader, name: Option<&str>, base: &Namespace) -> Entit
         reader.wrong("name", 0, error);
     }
     let url = reader.optional("source_template");
-    let value = Namespace {
+    let mut value = Namespace {
         summary: reader.text("summary"),
         registry: reader.text("registry"),
         visibility: visibility(&reader.text("visibility")),
         immutable: reader.is_on("immutable"),
         accelerate: reader.is_on("accelerate"),
         auto_create: reader.is_on("auto_create"),
-        source: url
-            .map(|url| Source { url, platform: base.source.as_ref().and_then(|source| source.platform.clone()) }),
+        source: url.map(|url| Source { url, ..base.source.clone().unwrap_or_default() }),
+        ..base.clone()
     };
+    grants::read_namespace(reader, &mut value);
     reader.take_problems(value.problems());
     Entity::Namespace { name, value }
 }
@@ -240,7 +255,11 @@ fn repository(reader: &mut Reader, path: Option<&RepositoryPath>, base: &Reposit
         visibility: visibility(&reader.text("visibility")),
         immutable: reader.is_on("immutable"),
         accelerate: reader.is_on("accelerate"),
-        source: Some(Source { url, platform: reader.optional("platform") }),
+        source: Some(Source {
+            url,
+            platform: reader.optional("platform"),
+            fetch: if reader.text("fetch") == "builder" { Fetch::Builder } else { Fetch::Slipway },
+        }),
         ..base.clone()
     };
     value.build.auto = reader.is_on("auto");

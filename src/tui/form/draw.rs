@@ -7,13 +7,14 @@ use ratatui::widgets::{Paragraph, Widget};
 use rust_i18n::t;
 
 use super::field::{Field, Value};
-use super::{Form, Kind, rule};
+use super::{Form, Kind, grants, rule};
+use crate::log::sanitize::printable;
 use crate::protocol::EntityName;
 use crate::tui::look::Look;
 use crate::tui::popup;
 use crate::tui::theme::Role;
 use crate::tui::widget::table::scroll_bar;
-use crate::tui::widget::text::{fit, pad, printable, width};
+use crate::tui::widget::text::{fit, pad, width};
 use crate::tui::widget::wrap::{rows, wrap};
 
 /// From so many columns on the refs stand beside the fields.
@@ -192,7 +193,7 @@ impl Form {
 fn label(field: &Field, look: &Look) -> String {
     let name = look.text(&format!("form.field.{}", field.key)).into_owned();
     match field.key {
-        "version" | "time" | "commit" | "arg" => format!("{name} {}", field.number + 1),
+        "version" | "time" | "commit" | "arg" | grants::SECRET => format!("{name} {}", field.number + 1),
         _ => name,
     }
 }

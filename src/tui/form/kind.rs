@@ -134,7 +134,8 @@ impl Form {
             EntityName::Namespace(name)
             | EntityName::Builder(name)
             | EntityName::Registry(name)
-            | EntityName::Platform(name) => name.clone(),
+            | EntityName::Platform(name)
+            | EntityName::Secret(name) => name.clone(),
             EntityName::Repository(path) => path.to_string(),
             EntityName::Rule(_, rule) => rule.clone(),
         };

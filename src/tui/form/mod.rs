@@ -4,6 +4,7 @@ mod beside;
 mod content;
 mod draw;
 mod field;
+mod grants;
 mod kind;
 mod outline;
 mod picker;
@@ -20,6 +21,7 @@ pub use field::{Field, Value};
 pub use kind::Kind;
 
 use super::effect::{Effect, FormId};
+use crate::domain::grant_keys::MOST_SECRETS;
 use crate::domain::preview::PreviewRow;
 use crate::domain::repository::Source;
 use crate::domain::rule::MOST_ARGS;
@@ -220,20 +222,24 @@ impl Form {
     fn changed(&mut self, now: DateTime<Utc>) {
         self.touched = true;
         self.error = None;
-        self.add_argument();
+        self.add_lines();
         self.mask_secrets();
         self.check();
         self.look_at_refs(now);
     }
 
-    /// There is always an empty line for one more argument.
-    fn add_argument(&mut self) {
-        let Some(page) = self.pages.iter_mut().find(|page| page.title == "form.page.arguments") else { return };
-        let args: Vec<&Field> = page.fields.iter().filter(|field| field.key == "arg").collect();
-        let full = args.last().is_some_and(|field| !field.content().is_empty());
-        let number = args.len();
-        if full && number < MOST_ARGS {
-            page.fields.push(Field::text("arg", "").numbered(number));
+    /// There is always an empty line for one more argument, and for one more secret.
+    fn add_lines(&mut self) {
+        for (title, key, most) in
+            [("form.page.arguments", "arg", MOST_ARGS), (grants::PAGE, grants::SECRET, MOST_SECRETS)]
+        {
+            let Some(page) = self.pages.iter_mut().find(|page| page.title == title) else { continue };
+            let lines: Vec<&Field> = page.fields.iter().filter(|field| field.key == key).collect();
+            let full = lines.last().is_some_and(|field| !field.content().is_empty());
+            let number = lines.len();
+            if full && number < most {
+                page.fields.push(Field::text(key, "").numbered(number));
+            }
         }
     }
 

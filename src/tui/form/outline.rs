@@ -9,12 +9,12 @@ use crate::domain::pattern::Pattern;
 use crate::domain::preview::Answer;
 use crate::domain::push::{Ref, RefKind};
 use crate::domain::rule::Rule;
+use crate::log::sanitize::printable;
 use crate::protocol::{Entity, Request};
 use crate::tui::effect::{Effect, Purpose};
 use crate::tui::look::Look;
 use crate::tui::theme::Role;
 use crate::tui::widget::input::Input;
-use crate::tui::widget::text::printable;
 
 /// The page whose fields the Dockerfile has something to say to.
 const PAGE: &str = "form.page.arguments";

@@ -12,13 +12,14 @@ use rust_i18n::t;
 
 use super::{Form, Kind, Value};
 use crate::domain::name::{self, NameKind};
+use crate::log::sanitize::printable;
 use crate::source::api::{Found, Page};
 use crate::tui::effect::{Effect, RepositoryQuery};
 use crate::tui::look::Look;
 use crate::tui::popup::{self, Outcome};
 use crate::tui::theme::Role;
 use crate::tui::widget::input::Input;
-use crate::tui::widget::text::{fit, fit_middle, pad, printable, width};
+use crate::tui::widget::text::{fit, fit_middle, pad, width};
 use crate::tui::widget::wrap::rows;
 
 /// The next page is asked for when fewer rows than this are below the selected one: more than a screen holds.

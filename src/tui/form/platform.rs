@@ -34,6 +34,7 @@ pub(super) fn platform_pages(name: Option<&str>, value: &SourcePlatform) -> Vec<
     who.extend([
         Field::choice("platform_kind", words(PlatformKind::ALL.map(PlatformKind::word)), value.kind.word()),
         text("platform_url", &value.url),
+        Field::text("hosts", &value.hosts.join(", ")),
         text("organization", &value.organization),
         text("username", &value.username),
     ]);
@@ -90,6 +91,7 @@ pub(super) fn platform(reader: &mut Reader, name: Option<&str>, base: &SourcePla
     let value = SourcePlatform {
         kind: PlatformKind::ALL.into_iter().find(|kind| kind.word() == word).unwrap_or(base.kind),
         url: reader.optional("platform_url"),
+        hosts: hosts(&reader.text("hosts")),
         organization: reader.optional("organization"),
         username: reader.optional("username"),
         token,
@@ -108,6 +110,11 @@ pub(super) fn platform(reader: &mut Reader, name: Option<&str>, base: &SourcePla
     reader.take_problems(problems.collect());
     let typed = is_token_typed(reader.pages).then(|| reader.text("token")).filter(|token| !token.is_empty());
     Entity::Platform { name, value, token: typed, webhook_secret: None }
+}
+
+/// The hosts of a list with commas or spaces between them.
+fn hosts(text: &str) -> Vec<String> {
+    text.split([',', ' ']).map(str::trim).filter(|host| !host.is_empty()).map(str::to_owned).collect()
 }
 
 /// Where a secret is to be from, as TOML has it; one that is typed or made is kept in `file`.

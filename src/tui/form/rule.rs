@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Page;
 use super::content::{ANY, Reader, words};
 use super::field::Field;
+use super::{Page, grants};
 use crate::domain::name::RepositoryPath;
 use crate::domain::pattern::Pattern;
 use crate::domain::platform::Platform;
@@ -56,6 +56,7 @@ pub(super) fn rule_pages(is_new: bool, value: &Rule) -> Vec<Page> {
         Page { title: "form.page.refs", fields: refs },
         Page { title: "form.page.versions", fields: versions },
         Page { title: "form.page.arguments", fields: how },
+        Page { title: grants::PAGE, fields: grants::rule_fields(value) },
         Page { title: "form.page.triggers", fields: triggers(value) },
     ]
 }
@@ -100,11 +101,13 @@ pub(super) fn rule(reader: &mut Reader, path: &RepositoryPath, base: &Rule, is_n
     };
     value.dockerfile.directory = reader.text("directory");
     value.dockerfile.file = reader.text("file");
+    grants::read_rule(reader, &mut value);
     for error in value.problems() {
         let key = match error.field {
             "branch" | "tag" => "pattern",
             "versions" => "version",
             "args" => "arg",
+            "secrets" => grants::SECRET,
             "dockerfile" => "file",
             "schedule" if error.reason.starts_with("time_zone") => "time_zone",
             "schedule" => "cron",
@@ -172,15 +175,7 @@ fn versions(reader: &mut Reader) -> Vec<Version> {
 
 fn args(reader: &mut Reader) -> BTreeMap<String, String> {
     let (mut args, mut seen) = (BTreeMap::new(), BTreeSet::new());
-    let texts: Vec<(usize, String)> = reader
-        .pages
-        .iter()
-        .flat_map(|page| &page.fields)
-        .filter(|field| field.key == "arg")
-        .map(|field| (field.number, field.content().trim().to_owned()))
-        .filter(|(_, text)| !text.is_empty())
-        .collect();
-    for (number, text) in texts {
+    for (number, text) in reader.lines("arg") {
         match text.split_once('=') {
             Some((name, _)) if !seen.insert(name.to_owned()) => {
                 reader.wrong("arg", number, format!("{name} is there twice"))

@@ -14,11 +14,12 @@ use crate::domain::step::Step;
 use crate::log::file::LogFile;
 use crate::log::reader::parse;
 use crate::log::sanitize::Sanitizer;
+use crate::log::sanitize::printable;
 use crate::log::scan::{self, Counts};
 use crate::tui::keymap::Action;
 use crate::tui::look::Look;
 use crate::tui::theme::Role;
-use crate::tui::widget::text::{fit, printable, width};
+use crate::tui::widget::text::{fit, width};
 use crate::tui::widget::wrap::wrap;
 
 /// So many of the step's last lines are shown.

@@ -15,13 +15,14 @@ use super::line::Shown;
 use super::{Asked, Beside, LogView, Times, steps};
 use crate::log::file::FileLine;
 use crate::log::reader::parse;
+use crate::log::sanitize::printable;
 use crate::log::scan::Wanted as _;
 use crate::tui::look::Look;
 use crate::tui::place::Pane;
 use crate::tui::theme::Role;
 use crate::tui::widget::pane::PaneBlock;
 use crate::tui::widget::table::scroll_bar;
-use crate::tui::widget::text::{fit, printable, width};
+use crate::tui::widget::text::{fit, width};
 use crate::tui::widget::wrap::wrap;
 
 /// From so many columns on the steps stand beside the log, not in its place.

@@ -10,9 +10,10 @@ use ratatui::widgets::Widget;
 use rust_i18n::t;
 
 use crate::domain::step::{Step, StepState};
+use crate::log::sanitize::printable;
 use crate::tui::look::Look;
 use crate::tui::theme::Role;
-use crate::tui::widget::text::{duration, fit, pad, printable};
+use crate::tui::widget::text::{duration, fit, pad};
 
 /// The role of a step's state.
 fn role_of(state: StepState) -> Role {

@@ -9,10 +9,11 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 use super::{Outcome, scrolled};
+use crate::log::sanitize::printable;
 use crate::tui::look::Look;
 use crate::tui::theme::Role;
 use crate::tui::widget::input::Input;
-use crate::tui::widget::text::{fit, pad, printable, width};
+use crate::tui::widget::text::{fit, pad, width};
 
 /// Something that can be chosen.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 mod looks;
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -65,7 +65,7 @@ fn cannot(doing: &'static str) -> impl Fn(io::Error) -> TuiError {
 /// # Errors
 /// When there is no terminal, or it fails.
 pub async fn run(home: &Home, build: Option<BuildId>) -> Result<ExitCode, TuiError> {
-    if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+    if !terminal::is_there() {
         return Err(TuiError::NoTerminal);
     }
     // Somebody waits for the first frame: its parts are made ready side by side.
@@ -279,7 +279,7 @@ impl Dashboard {
             Effect::Quit => {
                 self.screen.leave();
                 if let Some(text) = self.app.farewell() {
-                    println!("{text}");
+                    terminal::say(&text);
                 }
                 return Ok(Next::End(ExitCode::SUCCESS));
             }

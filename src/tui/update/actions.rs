@@ -212,6 +212,7 @@ impl App {
             EntityName::Builder(name) => self.home.builders_dir().join(format!("{name}.toml")),
             EntityName::Platform(name) => self.home.platforms_dir().join(format!("{name}.toml")),
             EntityName::Registry(host) => self.home.registries_dir().join(format!("{host}.toml")),
+            EntityName::Secret(name) => self.home.secrets_dir().join(name),
         })
     }
 

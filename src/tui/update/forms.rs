@@ -152,7 +152,7 @@ impl App {
                     webhook_secret: None,
                 })
             }
-            EntityName::Registry(_) => None,
+            EntityName::Registry(_) | EntityName::Secret(_) => None,
         };
         self.open_form(Form::delete(name));
     }

@@ -86,10 +86,10 @@ pub(super) fn tag_cells(app: &App, name: &str, look: &Look) -> Vec<Span<'static>
     let muted = |text: String| Span::styled(text, look.style(Role::Muted));
     vec![
         Span::raw(tag.tag.clone()),
-        Span::raw(bytes(tag.size)),
+        Span::raw(if tag.problem.is_none() { bytes(tag.size) } else { String::new() }),
         muted(tag.created.map_or_else(String::new, |at| look.age(at))),
         Span::raw(tag.origin.as_ref().map_or_else(String::new, |origin| format!("#{}", origin.build))),
-        muted(tag.platforms.join(" ")),
+        muted(tag.problem.clone().unwrap_or_else(|| tag.platforms.join(" "))),
         muted(tag.digest.clone()),
     ]
 }

@@ -1,13 +1,12 @@
 //! A line of text that is being typed.
 
+use crate::log::sanitize::printable;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use tui_textarea::{CursorMove, TextArea};
 use unicode_width::UnicodeWidthStr;
-
-use super::text::printable;
 
 /// A line of text with a cursor, and the usual keys to edit it.
 #[derive(Debug, Clone)]

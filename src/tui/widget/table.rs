@@ -6,8 +6,9 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Widget};
 
-use super::text::{fit, fit_middle, printable, width};
+use super::text::{fit, fit_middle, width};
 use super::wrap::wrap;
+use crate::log::sanitize::printable;
 use crate::tui::look::Look;
 use crate::tui::theme::Role;
 

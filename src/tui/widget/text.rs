@@ -14,18 +14,6 @@ pub fn width(text: &str) -> usize {
     text.width()
 }
 
-/// A text without what a terminal would obey: controls, and marks that turn the direction of writing.
-pub fn printable(text: &str) -> Cow<'_, str> {
-    if text.chars().any(is_unprintable) {
-        return text.chars().map(|c| if is_unprintable(c) { ' ' } else { c }).collect();
-    }
-    Cow::Borrowed(text)
-}
-
-fn is_unprintable(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 /// The text, its end cut off where it is wider than `columns`.
 pub fn fit(text: &str, columns: usize) -> Cow<'_, str> {
     if text.width() <= columns {
@@ -156,12 +144,6 @@ mod tests {
         for columns in 0..40 {
             assert!(width(&fit_middle("命名空间/镜像仓库/更多", columns)) <= columns);
         }
-    }
-
-    #[test]
-    fn nothing_that_a_terminal_obeys_is_left() {
-        assert_eq!(printable("a\x1b[2Jb\u{202e}c\td"), "a [2Jb c d");
-        assert_eq!(printable("宽 é"), "宽 é");
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use native_tls::{Certificate, TlsConnector};
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use rustls::{ClientConnection, StreamOwned};
 use serde_json::Value;
 use sha2::Sha256;
 
@@ -52,9 +54,10 @@ pub fn send(url: &str, platform: &str, headers: &[&str], body: &str) -> Answer {
 /// Sends a webhook over TLS.
 pub fn send_securely(url: &str, ca: &[u8], platform: &str, headers: &[&str], body: &str) -> Answer {
     let stream = connect(url);
-    let ca = Certificate::from_pem(ca).unwrap();
-    let connector = TlsConnector::builder().add_root_certificate(ca).build().unwrap();
-    answer(exchange(connector.connect("localhost", stream).unwrap(), &request(platform, headers, body)))
+    let config = slipway::tls::client(&[CertificateDer::from_pem_slice(ca).unwrap()]);
+    let name = ServerName::try_from("localhost").unwrap();
+    let session = ClientConnection::new(Arc::new(config), name).unwrap();
+    answer(exchange(StreamOwned::new(session, stream), &request(platform, headers, body)))
 }
 
 /// A connection to where webhooks are taken, to misuse.

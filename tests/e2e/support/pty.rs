@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::num::NonZeroU16;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use portable_pty::{Child, CommandBuilder, ExitStatus, MasterPty, PtySize, native_pty_system};
 
@@ -15,6 +16,8 @@ pub struct Pty {
     master: Box<dyn MasterPty + Send>,
     keyboard: Box<dyn Write + Send>,
     terminal: Arc<Mutex<vt100::Parser>>,
+    reader: Option<JoinHandle<()>>,
+    bytes: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Pty {
@@ -23,16 +26,19 @@ impl Pty {
         let pair = native_pty_system().openpty(size(rows, columns)).unwrap();
         let child = pair.slave.spawn_command(in_terminal(command)).unwrap();
         let terminal = Arc::new(Mutex::new(vt100::Parser::new(cells(rows), cells(columns), 0)));
-        let (seen, mut output) = (Arc::clone(&terminal), pair.master.try_clone_reader().unwrap());
-        std::thread::spawn(move || {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let (seen, sent) = (Arc::clone(&terminal), Arc::clone(&bytes));
+        let mut output = pair.master.try_clone_reader().unwrap();
+        let reader = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             // A terminal that nobody holds open any more reads as an error.
             while let Ok(length @ 1..) = output.read(&mut buffer) {
                 seen.lock().unwrap().process(&buffer[..length]);
+                sent.lock().unwrap().extend_from_slice(&buffer[..length]);
             }
         });
         let keyboard = pair.master.take_writer().unwrap();
-        Pty { child, master: pair.master, keyboard, terminal }
+        Pty { child, master: pair.master, keyboard, terminal, reader: Some(reader), bytes }
     }
 
     /// Types keys, as the bytes that a terminal sends for them.
@@ -44,6 +50,23 @@ impl Pty {
     /// What is on the screen, line by line, without blanks at line ends.
     pub fn screen(&self) -> String {
         self.terminal.lock().unwrap().screen().contents()
+    }
+
+    /// Every byte that the terminal was sent so far.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.bytes.lock().unwrap().clone()
+    }
+
+    /// Waits until the program ends; every byte that it sent.
+    ///
+    /// # Panics
+    /// With the screen when it does not end.
+    #[track_caller]
+    pub fn to_the_end(mut self) -> Vec<u8> {
+        self.wait();
+        // Nobody holds the terminal open any more.
+        self.reader.take().unwrap().join().unwrap();
+        self.bytes()
     }
 
     /// Makes the terminal larger or smaller.

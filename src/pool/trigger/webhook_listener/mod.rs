@@ -33,7 +33,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio_native_tls::{TlsAcceptor, native_tls};
+use tokio_rustls::TlsAcceptor;
 
 use self::answer::Desk;
 pub(super) use self::answer::renamed_problem;
@@ -44,6 +44,7 @@ use crate::domain::config::WebhookConfig;
 use crate::domain::name::RepositoryPath;
 use crate::pool::state::Pool;
 use crate::store::deliveries::Deliveries;
+use crate::tls;
 
 /// The name of the listener's problem among those of the sources.
 const NAME: &str = "[webhook]";
@@ -193,9 +194,6 @@ fn acceptor(config: &WebhookConfig) -> io::Result<Option<TlsAcceptor>> {
         (Some(certificate), Some(key)) => (certificate, key),
         _ => return Err(io::Error::other("webhook.certificate and webhook.key need each other; give both or neither")),
     };
-    let file = |path: &PathBuf| {
-        fs::read(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
-    };
-    let identity = native_tls::Identity::from_pkcs8(&file(certificate)?, &file(key)?).map_err(io::Error::other)?;
-    Ok(Some(native_tls::TlsAcceptor::new(identity).map_err(io::Error::other)?.into()))
+    let config = tls::server(certificate, key).map_err(io::Error::other)?;
+    Ok(Some(TlsAcceptor::from(Arc::new(config))))
 }

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use oci_client::errors::{OciDistributionError, OciEnvelope, OciErrorCode};
+use serde::Deserialize;
 
 /// Something that was asked of a registry and did not work.
 #[derive(Debug, thiserror::Error)]
@@ -52,47 +52,23 @@ impl Kind {
         }
     }
 
-    /// What oci-client's error means, when we asked as `user`.
-    pub(super) fn of(error: OciDistributionError, user: Option<&str>) -> Kind {
-        use OciDistributionError as E;
-        let credentials = |message: String| Kind::Credentials { user: user.map(str::to_owned), message };
-        match error {
-            E::UnauthorizedError { .. } => credentials(String::new()),
-            E::AuthenticationFailure(message) => credentials(words(&message)),
-            E::ImageManifestNotFoundError(_) => Kind::NotFound,
-            E::RegistryError { envelope, .. } => Kind::from_envelope(None, &envelope, user),
-            E::ServerError { code, message, .. } => Kind::from_answer(code, &message, user),
-            E::RequestError(error) => Kind::Network(chain(&error)),
-            other => Kind::Unusable(chain(&other)),
-        }
-    }
-
     /// What an answer with the HTTP status `status` and `body` means, when we asked as `user`.
-    pub(super) fn from_answer(status: u16, body: &str, user: Option<&str>) -> Kind {
-        match (status, serde_json::from_str::<OciEnvelope>(body)) {
-            (401 | 403, _) => Kind::Credentials { user: user.map(str::to_owned), message: words(body) },
-            (404, _) => Kind::NotFound,
-            (_, Ok(envelope)) => Kind::from_envelope(Some(status), &envelope, user),
-            (_, Err(_)) => Kind::Refused { status: Some(status), message: words(body) },
+    pub(super) fn from_answer(status: u16, body: &[u8], user: Option<&str>) -> Kind {
+        let credentials = |message| Kind::Credentials { user: user.map(str::to_owned), message };
+        let (errors, message) = (Errors::parse(body), words(body));
+        match status {
+            401 | 403 => return credentials(message),
+            404 => return Kind::NotFound,
+            _ => {}
         }
-    }
-
-    fn from_envelope(status: Option<u16>, envelope: &OciEnvelope, user: Option<&str>) -> Kind {
-        let message = message_of(envelope);
-        for error in &envelope.errors {
-            match error.code {
-                OciErrorCode::Unauthorized | OciErrorCode::Denied => {
-                    return Kind::Credentials { user: user.map(str::to_owned), message };
-                }
-                OciErrorCode::ManifestUnknown
-                | OciErrorCode::NameUnknown
-                | OciErrorCode::BlobUnknown
-                | OciErrorCode::NotFound => return Kind::NotFound,
-                OciErrorCode::Toomanyrequests => return Kind::Refused { status: status.or(Some(429)), message },
+        for error in &errors {
+            match error.code.as_str() {
+                "UNAUTHORIZED" | "DENIED" => return credentials(message),
+                "MANIFEST_UNKNOWN" | "NAME_UNKNOWN" | "BLOB_UNKNOWN" | "NOT_FOUND" => return Kind::NotFound,
                 _ => {}
             }
         }
-        Kind::Refused { status, message }
+        Kind::Refused { status: Some(status), message }
     }
 }
 
@@ -149,21 +125,41 @@ pub(super) fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// The registry's words in an answer: those of its error document, else the start of the text.
-fn words(body: &str) -> String {
-    match serde_json::from_str::<OciEnvelope>(body) {
-        Ok(envelope) => message_of(&envelope),
-        Err(_) => body.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect(),
+/// The document that the distribution specification has for errors. Codes are open-ended: registries have their own.
+#[derive(Deserialize)]
+struct Errors {
+    errors: Vec<OneError>,
+}
+
+#[derive(Deserialize)]
+struct OneError {
+    code: String,
+    #[serde(default)]
+    message: Option<String>,
+}
+
+impl Errors {
+    /// The errors in a body; none where it is no such document.
+    fn parse(body: &[u8]) -> Vec<OneError> {
+        serde_json::from_slice(body).map_or_else(|_| Vec::new(), |errors: Errors| errors.errors)
     }
 }
 
-fn message_of(envelope: &OciEnvelope) -> String {
-    let each = envelope.errors.iter().map(|error| {
-        let code = serde_json::to_value(&error.code).ok();
-        let code = code.as_ref().and_then(|code| code.as_str()).unwrap_or("error");
-        if error.message.is_empty() { code.to_owned() } else { format!("{code}: {}", error.message) }
+/// Characters of a registry's words that are shown.
+const SHOWN: usize = 300;
+
+/// The registry's words in an answer, on one line: those of its error document, else the start of the text.
+fn words(body: &[u8]) -> String {
+    let each = Errors::parse(body).into_iter().map(|error| match error.message {
+        Some(message) if !message.is_empty() => format!("{}: {message}", error.code),
+        _ => error.code,
     });
-    each.collect::<Vec<_>>().join("; ")
+    let mut text = each.collect::<Vec<_>>().join("; ");
+    if text.is_empty() {
+        text = String::from_utf8_lossy(body).into_owned();
+    }
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ").chars().take(SHOWN).collect()
 }
 
 #[cfg(test)]
@@ -172,7 +168,7 @@ mod tests {
 
     #[test]
     fn answers_are_sorted_by_what_to_do() {
-        let kind = |status, body: &str| Kind::from_answer(status, body, Some("ada"));
+        let kind = |status, body: &str| Kind::from_answer(status, body.as_bytes(), Some("ada"));
         let denied = r#"{"errors":[{"code":"DENIED","message":"read only"}]}"#;
         assert_eq!(
             kind(403, denied),

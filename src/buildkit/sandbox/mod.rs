@@ -1,0 +1,199 @@
+//! The network of RUN steps: a namespace of its own for each step, whose packets reach neither the host, nor other steps,
+//! nor metadata services. The same for root and rootless, without a rule or an interface in the host's own network.
+//!
+//! Three shell scripts do it with `ip` and slirp4netns; `router.sh` says how. They are written beside the daemon's
+//! configuration and run as its parent, so an upgrade of slipway never takes them from under a daemon that runs.
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use super::rootless::{self, Problem};
+use crate::store::atomic::{self, WriteError};
+use crate::store::environment::{ListedEnvironment as _, Receiver, path_with_sbin};
+
+mod dns;
+
+pub use dns::nameservers;
+
+/// The scripts, by the names of their files.
+const SCRIPTS: [(&str, &str); 4] = [
+    ("start.sh", include_str!("start.sh")),
+    ("router.sh", include_str!("router.sh")),
+    ("cni/slipway", include_str!("cni.sh")),
+    ("cni/loopback", include_str!("cni.sh")),
+];
+
+/// What BuildKit reads to find the plugin `slipway`.
+const CNI_CONFIG: &str = r#"{"cniVersion":"1.0.0","name":"slipway","plugins":[{"type":"slipway"}]}"#;
+
+/// The forwarder to the host's DNS resolver inside the sandbox.
+const DNS_FORWARDER: &str = "198.51.100.3";
+
+/// The programs that the scripts call, and the Debian package of each.
+pub const PROGRAMS: [(&str, &str); 5] = [
+    ("slirp4netns", "slirp4netns"),
+    ("ip", "iproute2"),
+    ("nsenter", "util-linux"),
+    ("unshare", "util-linux"),
+    ("setpriv", "util-linux"),
+];
+
+/// What slirp4netns makes its interface with.
+const TUN: &str = "/dev/net/tun";
+
+/// The files of one daemon's sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sandbox {
+    dir: PathBuf,
+}
+
+impl Sandbox {
+    /// The sandbox of the daemon whose files are in `daemon_dir`.
+    pub fn of(daemon_dir: &Path) -> Sandbox {
+        Sandbox { dir: daemon_dir.join("network") }
+    }
+
+    /// The CNI configuration, for `cniConfigPath` of buildkitd.toml.
+    pub fn cni_config(&self) -> PathBuf {
+        self.dir.join("slipway.conflist")
+    }
+
+    /// The directory of the CNI plugins, for `cniBinaryPath`.
+    pub fn cni_plugins(&self) -> PathBuf {
+        self.dir.join("cni")
+    }
+
+    /// What goes before the command line of buildkitd.
+    pub fn command_line(&self) -> Vec<String> {
+        let script = self.dir.join("start.sh");
+        ["sh".to_owned(), script.display().to_string(), self.dir.display().to_string()].into()
+    }
+
+    /// Writes the scripts and the configuration.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn write(&self) -> Result<(), WriteError> {
+        atomic::create_dir_all(&self.cni_plugins())?;
+        for (name, text) in SCRIPTS {
+            atomic::write(&self.dir.join(name), text.as_bytes(), PROGRAM)?;
+        }
+        atomic::write(&self.cni_config(), CNI_CONFIG.as_bytes(), atomic::PRIVATE)
+    }
+
+    /// The content of all scripts: a daemon that runs with others differs.
+    pub(super) fn scripts() -> impl Iterator<Item = &'static str> {
+        SCRIPTS.into_iter().map(|(_, text)| text)
+    }
+}
+
+/// Why the RUN steps of a daemon are in the host's network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HostNetwork {
+    /// `network = "host"` in the settings.
+    Configured,
+    /// This machine cannot have the sandbox: what it lacks, one sentence each.
+    Unavailable(Vec<String>),
+}
+
+impl fmt::Display for HostNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let begin = "RUN steps were in the host's network and could reach its own services";
+        match self {
+            HostNetwork::Configured => write!(f, "{begin}: network = \"host\" is set under [buildkit] in config.toml"),
+            HostNetwork::Unavailable(lacking) => write!(
+                f,
+                "{begin}, because this machine cannot give them a network of their own: {} Run `slipway setup`",
+                lacking.join(" ")
+            ),
+        }
+    }
+}
+
+/// Setting it up takes 0.1 s.
+const TRIAL_LIMIT: Duration = Duration::from_secs(10);
+
+/// The mode of a program that only its owner runs.
+const PROGRAM: u32 = 0o700;
+
+/// What this machine lacks for the sandbox, each with the command that fixes it; empty when it has everything that can be
+/// looked up without starting anything.
+pub fn problems(which: impl Fn(&str) -> Option<PathBuf>) -> Vec<Problem> {
+    let tun = OpenOptions::new().read(true).write(true).open(TUN);
+    judge(|program| which(program).is_some(), tun)
+}
+
+/// Sets a sandbox network up and takes it down again: what cannot be looked up (AppArmor, seccomp, a kernel without policy
+/// routing) shows here.
+///
+/// # Errors
+/// What kept it from working.
+pub async fn attempt(rootlesskit: Option<&Path>) -> Result<(), Problem> {
+    let cannot = |why: String| Problem {
+        what: format!("The sandbox network of RUN steps cannot be set up, so managed builders do not start: {why}"),
+        mend: "set network = \"host\" under [buildkit] in config.toml to build in the host's network".into(),
+    };
+    let dir = tempfile::tempdir().map_err(|error| cannot(error.to_string()))?;
+    let sandbox = Sandbox::of(dir.path());
+    sandbox.write().map_err(|error| cannot(error.to_string()))?;
+    let sockets = dir.path().join("s");
+    let own_processes = rootless::proc_can_be_mounted();
+    let kit = rootlesskit.map(|kit| rootless::command_line(kit, &sockets, own_processes, true));
+    let line: Vec<String> = kit.into_iter().flatten().chain(sandbox.command_line()).chain(["true".into()]).collect();
+    let mut command = Command::new(&line[0]);
+    command.args(&line[1..]).listed_environment(Receiver::Buildkitd).env("XDG_RUNTIME_DIR", &sockets);
+    command.env("PATH", path_with_sbin(std::env::var("PATH").ok().as_deref()));
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
+    match timeout(TRIAL_LIMIT, output).await {
+        Ok(Ok(output)) if output.status.success() => Ok(()),
+        Ok(Ok(output)) => Err(cannot(String::from_utf8_lossy(&output.stderr).trim_end().to_owned())),
+        Ok(Err(error)) => Err(cannot(format!("{} does not start ({error}).", line[0]))),
+        Err(_) => Err(cannot(format!("it was not there within {} s.", TRIAL_LIMIT.as_secs()))),
+    }
+}
+
+fn judge(has: impl Fn(&str) -> bool, tun: io::Result<impl Sized>) -> Vec<Problem> {
+    let missing = PROGRAMS.into_iter().filter(|(program, _)| !has(program));
+    let mut problems: Vec<Problem> = missing
+        .map(|(program, package)| Problem {
+            what: format!("{program} is not installed (it comes with the package {package})."),
+            mend: format!("sudo apt-get install -y {package} || sudo dnf install -y {package}"),
+        })
+        .collect();
+    if let Err(error) = tun {
+        let mend = match error.kind() {
+            io::ErrorKind::PermissionDenied => format!("sudo chmod 0666 {TUN}"),
+            _ => format!("sudo modprobe tun; in a container, start it with --device {TUN}"),
+        };
+        problems.push(Problem { what: format!("{TUN} cannot be opened ({error})."), mend });
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named_with_its_package() {
+        assert_eq!(judge(|_| true, Ok(())), []);
+        let problems = judge(|program| program == "ip", Err::<(), _>(io::ErrorKind::NotFound.into()));
+        let all = format!("{problems:?}");
+        assert_eq!(problems.len(), 5, "{all}");
+        for word in ["slirp4netns", "nsenter", "unshare", "setpriv", "util-linux", "/dev/net/tun", "modprobe tun"] {
+            assert!(all.contains(word), "{word} in {all}");
+        }
+        assert!(!all.contains("iproute2"), "{all}");
+        let closed = judge(|_| true, Err::<(), _>(io::ErrorKind::PermissionDenied.into()));
+        assert_eq!(closed[0].mend, "sudo chmod 0666 /dev/net/tun");
+    }
+}

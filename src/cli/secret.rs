@@ -1,0 +1,116 @@
+//! `slipway secret`: values for builds, platforms and registries, each a file under `secrets/` that only its owner may read.
+
+use std::io::{self, IsTerminal, Write as _};
+
+use clap::Subcommand;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use serde::Serialize;
+
+use super::output::{Table, print, say, translated};
+use super::registry::from_stdin;
+use super::{CliError, Format, source};
+use crate::domain::grant_keys;
+use crate::protocol::{Entity, EntityName, SaveMode};
+use crate::store::Home;
+use crate::store::secret_uses::uses_of;
+use crate::store::secrets::Secrets;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// The names of the secrets, and what uses them; never their values
+    List,
+    /// Keep a secret: its value comes on standard input, or is asked for in a terminal
+    Set {
+        /// 1 to 80 characters of A-Z a-z 0-9 . _ -
+        name: String,
+    },
+    /// Delete a secret that nothing uses
+    Delete {
+        /// Its name
+        name: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+#[derive(Serialize)]
+struct View {
+    name: String,
+    used_by: Vec<String>,
+}
+
+impl Verb {
+    pub(super) async fn run(self, home: &Home, format: Format) -> Result<(), CliError> {
+        match self {
+            Verb::List => {
+                let settings = source::settings(home);
+                let names =
+                    Secrets::at(home.secrets_dir()).list().map_err(|error| CliError::failed(error.to_string()))?;
+                let views: Vec<View> =
+                    names.into_iter().map(|name| View { used_by: uses_of(&settings, &name), name }).collect();
+                print(format, &views, || list_text(&views))
+            }
+            Verb::Set { name } => {
+                // Before a value is asked for.
+                grant_keys::check_file(&name).map_err(|error| CliError::usage(error.to_string()))?;
+                let value = if io::stdin().is_terminal() { ask(&name)? } else { from_stdin("secret")? };
+                source::save(home, Entity::Secret { name: name.clone(), value }, SaveMode::Apply).await?;
+                say(&format!(
+                    "stored secret {name:?}; a rule grants it to its builds: slipway rule edit NAMESPACE/REPOSITORY RULE --secret {name}"
+                ));
+                Ok(())
+            }
+            Verb::Delete { name, yes } => source::delete(home, EntityName::Secret(name), yes).await,
+        }
+    }
+}
+
+fn list_text(views: &[View]) -> String {
+    if views.is_empty() {
+        say("no secrets yet; `slipway secret set NAME` stores one");
+        return String::new();
+    }
+    let mut table = Table::new(["NAME", "USED BY"]);
+    for view in views {
+        table.row([view.name.clone(), view.used_by.join(", ")]);
+    }
+    table.text()
+}
+
+/// Turns the terminal's echo off until it is dropped.
+struct Silence(Termios);
+
+impl Silence {
+    fn begin() -> io::Result<Silence> {
+        let before = tcgetattr(io::stdin())?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &silent)?;
+        Ok(Silence(before))
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        // A terminal that is gone needs no echo.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
+    }
+}
+
+/// Asks for one line on the terminal without showing it.
+fn ask(name: &str) -> Result<String, CliError> {
+    let mut err = io::stderr();
+    let question = format!("value of secret {name:?}:");
+    write!(err, "{} ", translated(&question)).and_then(|()| err.flush()).map_err(CliError::io("ask"))?;
+    let silence = Silence::begin().map_err(CliError::io("turn the terminal's echo off"))?;
+    let mut value = String::new();
+    io::stdin().read_line(&mut value).map_err(CliError::io("read the secret"))?;
+    drop(silence);
+    let _ = writeln!(err);
+    let value = value.trim_end_matches(['\n', '\r']).to_owned();
+    if value.is_empty() {
+        return Err(CliError::usage(format!("no value was typed; secret {name:?} is as it was")));
+    }
+    Ok(value)
+}

@@ -1,0 +1,22 @@
+//! `[git]`: the clones of sources that slipway keeps.
+
+use serde::{Deserialize, Serialize};
+
+use super::ByteSize;
+use crate::domain::repository::HumanDuration;
+
+/// `[git]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GitConfig {
+    /// The largest clone of one source; a fetch that would exceed it is stopped.
+    pub fetch_limit: ByteSize,
+    /// How long one fetch may take.
+    pub fetch_timeout: HumanDuration,
+}
+
+impl Default for GitConfig {
+    fn default() -> Self {
+        GitConfig { fetch_limit: ByteSize(20 << 30), fetch_timeout: HumanDuration::seconds(60 * 60) }
+    }
+}

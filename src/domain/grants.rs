@@ -1,0 +1,62 @@
+//! What one build may have beyond the tree of its commit: its rule's keys over its namespace's, and what forbids building it.
+
+use super::grant_keys::{NetworkMode, SecretRefs};
+use super::namespace::Namespace;
+use super::rule::{Rule, RuleError};
+use super::secret_arg;
+
+/// A grant that the namespace does not allow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GrantError {
+    /// The namespace does not allow the host's network.
+    #[error(
+        "network_mode \"host\" needs allow_host_network = true in namespace {namespace:?}: slipway namespace edit {namespace} --allow-host-network true"
+    )]
+    HostNetwork {
+        /// The namespace.
+        namespace: String,
+    },
+}
+
+/// What one build may have: its rule's grants over its namespace's.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Grants {
+    /// The secrets, by id.
+    pub secrets: SecretRefs,
+    /// Files under `secrets/` with the private keys of the build's ssh agent.
+    pub ssh: Vec<String>,
+    /// The network of its commands.
+    pub network_mode: NetworkMode,
+}
+
+impl Grants {
+    /// What a rule of a namespace grants. An id that both name is the rule's; the keys of both are in the agent.
+    ///
+    /// # Errors
+    /// When the rule wants the host's network and the namespace does not allow it.
+    pub fn of(name: &str, namespace: &Namespace, rule: &Rule) -> Result<Grants, GrantError> {
+        let mut secrets = namespace.secrets.clone();
+        secrets.extend(rule.secrets.clone());
+        let mut ssh = namespace.ssh.clone();
+        ssh.extend(rule.ssh.iter().filter(|key| !namespace.ssh.contains(key)).cloned());
+        let network_mode = rule.network_mode.unwrap_or(namespace.network_mode);
+        if network_mode == NetworkMode::Host && !namespace.allow_host_network {
+            return Err(GrantError::HostNetwork { namespace: name.to_owned() });
+        }
+        Ok(Grants { secrets, ssh, network_mode })
+    }
+}
+
+/// What forbids saving a rule in a namespace, and building it, beyond [`Rule::problems`]. A file that an older slipway wrote
+/// still loads with these, and its builds are refused with the reason.
+pub fn forbidden(name: &str, namespace: &Namespace, rule: &Rule) -> Vec<RuleError> {
+    let error = |field, reason: String| RuleError { rule: rule.name.clone(), field, reason };
+    let args = secret_arg::problems(&rule.args, &rule.plain_args);
+    let mut problems: Vec<RuleError> = args.into_iter().map(|problem| error("args", problem.to_string())).collect();
+    problems.extend(Grants::of(name, namespace, rule).err().map(|problem| error("network_mode", problem.to_string())));
+    problems
+}
+
+#[cfg(test)]
+#[path = "grants_tests.rs"]
+mod tests;

@@ -1,0 +1,46 @@
+//! The lines of slipway's own log: one for each event, whatever the event quotes.
+
+use std::io::{self, Write};
+
+use super::sanitize::escaped;
+
+/// More of an event is not written: nobody reads it, and strangers may have chosen it.
+const LONGEST_EVENT_BYTES: usize = 8 * 1024;
+
+/// Writes each event, which arrives in one piece, as one line: ends of lines and controls within it are escaped, so that no
+/// foreign text looks like an event of its own or reaches a terminal.
+#[derive(Debug)]
+pub struct EventLines<W>(pub W);
+
+impl<W: Write> Write for EventLines<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event.strip_suffix(b"\n").unwrap_or(event));
+        let cut = text.floor_char_boundary(LONGEST_EVENT_BYTES);
+        let more = if cut < text.len() { "…" } else { "" };
+        self.0.write_all(format!("{}{more}\n", escaped(&text[..cut])).as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_whatever_it_quotes() {
+        let mut lines = EventLines(Vec::new());
+        lines.write_all("INFO 版本 is pushed\n".as_bytes()).unwrap();
+        lines.write_all(b"INFO no source http://x/\n2026-11-28T00:00:00Z ERROR forged\x1b[2J\xff is ours\n").unwrap();
+        lines.write_all(&[b'x'; 100_000]).unwrap();
+        let text = String::from_utf8(lines.0).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3);
+        assert_eq!(lines[0], "INFO 版本 is pushed");
+        assert_eq!(lines[1], "INFO no source http://x/\\n2026-11-28T00:00:00Z ERROR forged\\u{1b}[2J\u{fffd} is ours");
+        assert!(lines[2].len() < 10_000);
+    }
+}

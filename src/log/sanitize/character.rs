@@ -1,0 +1,63 @@
+//! Which characters show nothing, or make a text show what it is not.
+
+/// Joins emoji into one.
+pub(super) const JOINER: char = '\u{200d}';
+/// Asks for an emoji in colours.
+pub(super) const EMOJI_STYLE: char = '\u{fe0f}';
+
+/// Whether a character is drawn as nothing or moves others: marks of direction, blanks of no width, joiners, tags, variation
+/// selectors, line and paragraph separators. Of Unicode: Cf, Zl, Zp and Default_Ignorable_Code_Point.
+pub fn is_hidden(c: char) -> bool {
+    if c < '\u{ad}' {
+        return false;
+    }
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}' | '\u{8e2}'
+        | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Whether a character is an emoji by itself: what a joiner may join, and what takes a style.
+pub(super) fn is_emoji(c: char) -> bool {
+    matches!(c,
+        '\u{a9}' | '\u{ae}' | '\u{203c}' | '\u{2049}' | '\u{2122}' | '\u{2139}' | '\u{2194}'..='\u{2199}' | '\u{21a9}' | '\u{21aa}'
+        | '\u{231a}' | '\u{231b}' | '\u{2328}' | '\u{23cf}' | '\u{23e9}'..='\u{23f3}' | '\u{23f8}'..='\u{23fa}' | '\u{24c2}'
+        | '\u{25aa}' | '\u{25ab}' | '\u{25b6}' | '\u{25c0}' | '\u{25fb}'..='\u{25fe}' | '\u{2600}'..='\u{27bf}' | '\u{2934}'
+        | '\u{2935}' | '\u{2b05}'..='\u{2b07}' | '\u{2b1b}' | '\u{2b1c}' | '\u{2b50}' | '\u{2b55}' | '\u{3030}' | '\u{303d}'
+        | '\u{3297}' | '\u{3299}' | '\u{1f000}'..='\u{1faff}')
+}
+
+/// A hidden character, to be seen: `<200b>`.
+pub(super) fn shown(c: char) -> String {
+    format!("<{:04x}>", u32::from(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use regex::Regex;
+
+    use super::*;
+
+    #[test]
+    fn every_character_that_unicode_has_no_shape_for_is_hidden() {
+        let hidden = Regex::new(r"\A[\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]\z").unwrap();
+        let wrong: Vec<String> = ('\0'..=char::MAX)
+            .filter(|c| hidden.is_match(c.encode_utf8(&mut [0; 4])) != is_hidden(*c))
+            .map(shown)
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+
+    #[test]
+    fn what_takes_the_style_of_emoji_is_one() {
+        let emoji = Regex::new(r"\A[\p{Extended_Pictographic}\p{Emoji_Modifier}\p{Regional_Indicator}]\z").unwrap();
+        for c in ["⚠", "✔", "ℹ", "▶", "❤", "👩", "🚀", "🏳", "🌈", "🏽"] {
+            assert!(is_emoji(c.chars().next().unwrap()) && emoji.is_match(c), "{c}");
+        }
+        for c in ['a', '1', '#', '中', '\u{5d0}', JOINER, EMOJI_STYLE] {
+            assert!(!is_emoji(c), "{c:?}");
+        }
+    }
+}

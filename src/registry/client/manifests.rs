@@ -1,0 +1,178 @@
+//! Manifests and indexes: what tags name, checked against their digests, and moved.
+
+use reqwest::Method;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use sha2::{Digest as _, Sha512};
+
+use super::error::{Kind, RegistryError};
+use super::session::{Call, Right};
+use super::{Client, found};
+use crate::bounded;
+use crate::registry::image::{self, Document, ImageConfig, ImageInfo};
+use crate::registry::reference;
+
+/// Bytes of a manifest or an index: the limit that registries have themselves.
+const LARGEST: usize = 4 * 1024 * 1024;
+/// Manifests of one index that are looked at.
+const MOST_CHILDREN: usize = 1000;
+/// Bytes of all manifests of one index.
+const LARGEST_IMAGE: usize = 16 * 1024 * 1024;
+/// The documents that a tag may name.
+const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+                        application/vnd.docker.distribution.manifest.list.v2+json, \
+                        application/vnd.docker.distribution.manifest.v2+json";
+/// The header in which a registry says what digest a reference has.
+const CONTENT_DIGEST: &str = "docker-content-digest";
+
+/// A document of a registry as it is stored there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Raw {
+    /// The bytes that the digest is of.
+    pub content: Vec<u8>,
+    /// An index's or a manifest's media type.
+    pub media_type: String,
+    /// The content's digest, computed from it.
+    pub digest: String,
+}
+
+impl Raw {
+    /// The document, parsed; the error says what is wrong with it.
+    pub fn document(&self) -> Result<Document, serde_json::Error> {
+        Document::parse(&self.content)
+    }
+}
+
+impl Client {
+    /// The digest that `tag` names, or nothing when there is no such tag or repository.
+    ///
+    /// # Errors
+    /// See [`Kind`].
+    pub async fn head(&self, tag: &str) -> Result<Option<String>, RegistryError> {
+        let what = format!("look up tag {tag} of");
+        found(self.within(&what, async || self.look_up(tag).await).await)
+    }
+
+    /// The document that `reference` (a tag or a digest) names, or nothing when there is none.
+    ///
+    /// # Errors
+    /// See [`Kind`].
+    pub async fn manifest(&self, reference: &str) -> Result<Option<Raw>, RegistryError> {
+        let what = format!("read {reference} of");
+        let read = async || self.read(reference).await.map(|(raw, _)| raw);
+        found(self.within(&what, read).await)
+    }
+
+    /// Lets `reference` (a tag, or the content's own digest) name the document `content`.
+    ///
+    /// # Errors
+    /// See [`Kind`].
+    pub async fn put(&self, reference: &str, content: &[u8], media_type: &str) -> Result<(), RegistryError> {
+        let what =
+            if reference.contains(':') { "push an index to".to_owned() } else { format!("move tag {reference} of") };
+        let put = async || {
+            let media_type = HeaderValue::from_str(media_type)
+                .map_err(|_| Kind::Unusable(format!("{media_type:?} is no media type")))?;
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, media_type)]);
+            let call = self.manifest_call(Method::PUT, reference, Right::Push)?;
+            self.session.send(&Call { headers, body: content.to_vec(), ..call }).await.map(drop)
+        };
+        self.within(&what, put).await
+    }
+
+    /// What there is to say about the image that `reference` (a tag or a digest) names.
+    ///
+    /// # Errors
+    /// See [`Kind`].
+    pub async fn inspect(&self, reference: &str) -> Result<ImageInfo, RegistryError> {
+        self.within(&format!("read {reference} of"), async || self.describe(reference).await).await
+    }
+
+    async fn describe(&self, reference: &str) -> Result<ImageInfo, Kind> {
+        let (raw, root) = self.read(reference).await?;
+        let mut manifests = Vec::new();
+        match &root.manifests {
+            Some(children) => {
+                let mut bytes = 0;
+                for child in children {
+                    let (raw, manifest) = self.read(&child.digest).await?;
+                    bytes += raw.content.len();
+                    if bytes > LARGEST_IMAGE {
+                        return Err(Kind::Unusable(format!("its manifests have more than {LARGEST_IMAGE} bytes")));
+                    }
+                    manifests.push(manifest);
+                }
+            }
+            None => manifests.push(root.clone()),
+        }
+        let config = match manifests.iter().find_map(|manifest| manifest.config.as_ref()) {
+            Some(config) => self.config(config).await?,
+            None => None,
+        };
+        // A configuration that does not parse is that of an artifact and not of an image: there is nothing to tell.
+        let config = config.and_then(|raw| serde_json::from_slice::<ImageConfig>(&raw).ok());
+        Ok(image::describe(&raw.digest, &root, &manifests, config.as_ref()))
+    }
+
+    pub(super) async fn look_up(&self, tag: &str) -> Result<String, Kind> {
+        let call = self.manifest_call(Method::HEAD, tag, Right::Pull)?;
+        let told = match self.session.send(&call).await {
+            Ok(answer) => answer.headers.get(CONTENT_DIGEST).and_then(|value| value.to_str().ok()).map(str::to_owned),
+            // A registry that does not know the method.
+            Err(Kind::Refused { status: Some(405 | 501), .. }) => None,
+            Err(kind) => return Err(kind),
+        };
+        match told {
+            Some(digest) if reference::check_digest(&digest).is_ok() => Ok(digest),
+            _ => Ok(self.read(tag).await?.0.digest),
+        }
+    }
+
+    /// A document, checked: it has the digest that it was asked by, or that the registry says that it has.
+    async fn read(&self, reference: &str) -> Result<(Raw, Document), Kind> {
+        let call = self.manifest_call(Method::GET, reference, Right::Pull)?;
+        let answer = self.session.send(&call).await?;
+        let told = answer.headers.get(CONTENT_DIGEST).and_then(|value| value.to_str().ok());
+        let expected = if reference.contains(':') { Some(reference) } else { told };
+        let digest = match expected {
+            Some(digest) if reference::check_digest(digest).is_ok() => {
+                check(&answer.body, digest)?;
+                digest.to_owned()
+            }
+            _ => image::sha256(&answer.body),
+        };
+        let no_manifest = |why: String| Kind::Unusable(format!("the registry's answer is no manifest: {why}"));
+        let document: Document = bounded::json(&answer.body).map_err(|error| no_manifest(error.to_string()))?;
+        if let Some(children) = document.manifests.as_ref().filter(|children| children.len() > MOST_CHILDREN) {
+            return Err(no_manifest(format!(
+                "it names {} manifests, and at most {MOST_CHILDREN} are read",
+                children.len()
+            )));
+        }
+        Ok((Raw { media_type: document.kind().to_owned(), content: answer.body, digest }, document))
+    }
+
+    pub(super) fn manifest_call(&self, method: Method, reference: &str, right: Right) -> Result<Call, Kind> {
+        let check = if reference.contains(':') { reference::check_digest } else { reference::check_tag };
+        check(reference).map_err(|error| Kind::Unusable(error.to_string()))?;
+        Ok(Call {
+            method,
+            url: self.session.address(&format!("manifests/{reference}"))?,
+            right,
+            headers: HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(ACCEPTED))]),
+            body: Vec::new(),
+            limit: LARGEST,
+        })
+    }
+}
+
+/// Whether content has a digest, which must be well formed.
+pub(super) fn check(content: &[u8], digest: &str) -> Result<(), Kind> {
+    let actual = match digest.starts_with("sha512:") {
+        true => format!("sha512:{}", hex::encode(Sha512::digest(content))),
+        false => image::sha256(content),
+    };
+    if actual == digest {
+        return Ok(());
+    }
+    Err(Kind::Unusable(format!("the registry's content for {digest} has another digest ({actual}); it was not used")))
+}

@@ -1,0 +1,114 @@
+//! A remote registry, for one repository: read what tags name, move tags, list and delete them.
+//!
+//! Every answer is bounded in bytes, items and time, and content is checked against its digest: the registry may be one
+//! that only a Dockerfile names. [`RegistryError`] says what a person has to do. Layers never pass through here: BuildKit
+//! pushes them.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `http` | one request and its answer, with the limits and redirects |
+//! | `token` | a proof of identity from a token service |
+//! | `session` | requests with the proof that the registry asks for, and repeated where that may help |
+//! | `manifests`, `tags`, `blobs`, `delete` | the operations |
+
+mod blobs;
+mod delete;
+pub mod error;
+mod http;
+mod manifests;
+mod session;
+mod tags;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::Url;
+
+use self::error::{Kind, RegistryError};
+use self::http::Http;
+use self::session::Session;
+use super::credentials::Credential;
+use super::reference::ImageName;
+
+pub use self::manifests::Raw;
+
+/// The longest time for one operation with all its requests, such as a list of many pages.
+const OPERATION: Duration = Duration::from_secs(300);
+
+/// How a registry is spoken to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Without TLS.
+    pub plain_http: bool,
+    /// A file with the certificates of further CAs to trust, in PEM.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// One repository of a registry. Make one for each piece of work: it keeps the access tokens that it got, and those end.
+///
+/// Proxies are those of the environment (`HTTPS_PROXY`, `NO_PROXY`, …).
+pub struct Client {
+    host: String,
+    session: Session,
+    /// The longest time for one operation; [`OPERATION`] but in tests.
+    patience: Duration,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let credential = self.session.credential();
+        f.debug_struct("Client").field("image", &self.image()).field("credential", &credential).finish()
+    }
+}
+
+impl Client {
+    /// A client for the repository `name`, which must be in a remote registry. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the CA file cannot be read or holds no certificate, or `name` is in the registry "local".
+    pub fn new(name: &ImageName, settings: &Settings, credential: Option<Credential>) -> Result<Client, RegistryError> {
+        let unusable = |why: String| RegistryError {
+            attempted: "speak to the registry of".to_owned(),
+            image: name.to_string(),
+            kind: Kind::Unusable(why),
+        };
+        let host = name.host().ok_or_else(|| unusable("the registry \"local\" is a directory".to_owned()))?;
+        let scheme = if settings.plain_http { "http" } else { "https" };
+        let server = if host == "docker.io" { "index.docker.io" } else { host };
+        let base = Url::parse(&format!("{scheme}://{server}/v2/")).map_err(|error| unusable(error.to_string()))?;
+        let http = Http::new(settings.ca_file.as_deref()).map_err(unusable)?;
+        let session = Session::new(http, base, name.path().to_owned(), credential);
+        Ok(Client { host: host.to_owned(), session, patience: OPERATION })
+    }
+
+    /// The image's full name, without a tag.
+    pub fn image(&self) -> String {
+        format!("{}/{}", self.host, self.session.path())
+    }
+
+    /// Carries an operation out, within the time that one may take; `what` is what its errors say was attempted.
+    async fn within<T>(
+        &self,
+        what: &str,
+        operation: impl AsyncFnOnce() -> Result<T, Kind>,
+    ) -> Result<T, RegistryError> {
+        let outcome = tokio::time::timeout(self.patience, operation()).await;
+        outcome.unwrap_or_else(|_| Err(http::too_slow(self.patience))).map_err(|kind| self.error(what, kind))
+    }
+
+    pub(super) fn error(&self, what: &str, kind: Kind) -> RegistryError {
+        RegistryError { attempted: what.to_owned(), image: self.image(), kind }
+    }
+}
+
+/// An answer, or nothing where the registry has nothing of that name.
+fn found<T>(asked: Result<T, RegistryError>) -> Result<Option<T>, RegistryError> {
+    match asked {
+        Ok(answer) => Ok(Some(answer)),
+        Err(RegistryError { kind: Kind::NotFound, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,181 @@
+//! Requests to one repository of a registry: each with the proof that the registry asks for, and again where that may help.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::{Method, StatusCode, Url};
+use tokio::sync::OnceCell;
+use tokio::time::sleep;
+
+use super::error::Kind;
+use super::http::{Answer, Http, too_slow};
+use super::token::{self, Challenge};
+use crate::registry::credentials::Credential;
+
+/// The pauses before a request is sent again that failed for a reason that passes.
+const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
+/// Bytes read of the answer to a request that only asks for the challenge.
+const PROBE: usize = 64 * 1024;
+
+/// The rights that a request needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Right {
+    Pull,
+    Push,
+    /// Some registries want the rights to pull and push as well.
+    Delete,
+}
+
+impl Right {
+    fn actions(self) -> &'static str {
+        match self {
+            Right::Pull => "pull",
+            Right::Push => "pull,push",
+            Right::Delete => "pull,push,delete",
+        }
+    }
+}
+
+/// A request to the repository; it may be repeated.
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    pub method: Method,
+    pub url: Url,
+    pub right: Right,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+    /// Bytes of a success's body at most.
+    pub limit: usize,
+}
+
+/// One repository of a registry, as one user.
+pub(super) struct Session {
+    pub(super) http: Http,
+    /// The repository within the registry.
+    path: String,
+    /// The address of the registry's `/v2/`.
+    base: Url,
+    credential: Option<Credential>,
+    /// The proof that the registry asks for at its front door.
+    challenge: OnceCell<Option<Challenge>>,
+    /// Values of the header `Authorization` that were had for each right.
+    proofs: Mutex<BTreeMap<Right, HeaderValue>>,
+}
+
+impl Session {
+    pub(super) fn new(http: Http, base: Url, path: String, credential: Option<Credential>) -> Session {
+        Session { http, path, base, credential, challenge: OnceCell::new(), proofs: Mutex::default() }
+    }
+
+    /// The repository within the registry.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(super) fn credential(&self) -> Option<&Credential> {
+        self.credential.as_ref()
+    }
+
+    pub(super) fn user(&self) -> Option<&str> {
+        self.credential.as_ref().map(Credential::user)
+    }
+
+    /// The address of a part of the repository: `manifests/v1`. The parts are checked names, tags and digests.
+    pub(super) fn address(&self, rest: &str) -> Result<Url, Kind> {
+        let text = format!("{}/{rest}", self.path);
+        self.base.join(&text).map_err(|error| Kind::Unusable(format!("{text:?} makes no address: {error}")))
+    }
+
+    /// Whether an address is the registry's own.
+    pub(super) fn is_own(&self, url: &Url) -> bool {
+        url.origin() == self.base.origin()
+    }
+
+    /// A success's answer to a call, which is sent up to three times while the reason of a failure may pass.
+    pub(super) async fn send(&self, call: &Call) -> Result<Answer, Kind> {
+        let mut pauses = PAUSES.into_iter();
+        loop {
+            match (self.attempt(call).await, pauses.next()) {
+                (Ok(answer), _) => return Ok(answer),
+                (Err(kind), Some(pause)) if kind.is_transient() && kind != too_slow(self.http.patience) => {
+                    sleep(pause).await;
+                }
+                (Err(kind), _) => return Err(kind),
+            }
+        }
+    }
+
+    async fn attempt(&self, call: &Call) -> Result<Answer, Kind> {
+        let proof = self.proof(call.right).await?;
+        let mut answer = self.exchange(call, proof.as_ref()).await?;
+        if answer.status == StatusCode::UNAUTHORIZED
+            && let Some(challenge) = token::challenge(&answer.headers)
+            && let Some(fresh) = self.prove(Some(&challenge), call.right).await?
+            && Some(&fresh) != proof.as_ref()
+        {
+            // A token that has ended, or a repository that asks for another proof than the front door.
+            answer = self.exchange(call, Some(&fresh)).await?;
+        }
+        if answer.status.is_success() {
+            return Ok(answer);
+        }
+        self.proofs().remove(&call.right);
+        Err(Kind::from_answer(answer.status.as_u16(), &answer.body, self.user()))
+    }
+
+    async fn exchange(&self, call: &Call, proof: Option<&HeaderValue>) -> Result<Answer, Kind> {
+        let mut request = self.http.request(call.method.clone(), call.url.clone()).headers(call.headers.clone());
+        if let Some(proof) = proof {
+            request = request.header(AUTHORIZATION, proof);
+        }
+        if !call.body.is_empty() || call.method == Method::PUT {
+            request = request.body(call.body.clone());
+        }
+        self.http.exchange(request, call.limit).await
+    }
+
+    /// The proof that was had before, else the one that the front door asks for.
+    async fn proof(&self, right: Right) -> Result<Option<HeaderValue>, Kind> {
+        if let Some(proof) = self.proofs().get(&right) {
+            return Ok(Some(proof.clone()));
+        }
+        let ask = async || {
+            let answer = self.http.exchange(self.http.request(Method::GET, self.base.clone()), PROBE).await?;
+            Ok::<_, Kind>(token::challenge(&answer.headers))
+        };
+        let challenge = self.challenge.get_or_try_init(ask).await?;
+        self.prove(challenge.as_ref(), right).await
+    }
+
+    /// The proof that a challenge asks for; none where nothing is known that would be one.
+    async fn prove(&self, challenge: Option<&Challenge>, right: Right) -> Result<Option<HeaderValue>, Kind> {
+        let proof = match (challenge, &self.credential) {
+            (Some(Challenge::Bearer { realm, service }), credential) => {
+                let scope = format!("repository:{}:{}", self.path, right.actions());
+                let plain_http = self.base.scheme() == "http";
+                let (service, credential) = (service.as_deref(), credential.as_ref());
+                token::fetch(&self.http, realm, service, &scope, credential, plain_http).await?
+            }
+            (_, Some(Credential::Basic { user, password })) => basic(user, password.reveal()),
+            (_, Some(Credential::IdentityToken(token))) => token::bearer(token.reveal())?,
+            (_, None) => return Ok(None),
+        };
+        self.proofs().insert(right, proof.clone());
+        Ok(Some(proof))
+    }
+
+    fn proofs(&self) -> std::sync::MutexGuard<'_, BTreeMap<Right, HeaderValue>> {
+        self.proofs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn basic(user: &str, password: &str) -> HeaderValue {
+    let text = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+    let mut value = HeaderValue::from_str(&text).expect("base64 is fit for a header");
+    value.set_sensitive(true);
+    value
+}

@@ -1,0 +1,340 @@
+//! What git and ssh say on stderr, read in one place: the kind of the error, its reason and what to do.
+
+use base64::Engine as _;
+
+use super::access::Access;
+use super::credential::TOKEN_USER;
+use super::ssh::Key;
+use crate::source::error::{Kind, SourceError};
+use crate::source::url::{SourceUrl, Transport};
+
+/// Words of git, ssh, curl and the usual servers, in lower case, and what they mean. The first that is found counts.
+const WORDS: &[(&str, Kind)] = &[
+    // ssh, before the words that git adds to each of them.
+    ("revoked host key detected", Kind::HostKeyRevoked),
+    ("is marked as revoked", Kind::HostKeyRevoked),
+    ("remote host identification has changed", Kind::HostKeyChanged),
+    ("host key is known for", Kind::HostKeyUnknown),
+    ("host key verification failed", Kind::HostKeyUnknown),
+    ("bad configuration option", Kind::Configuration),
+    ("bad owner or permissions", Kind::Configuration),
+    ("terminating, ", Kind::Configuration),
+    ("cannot run ssh", Kind::Configuration),
+    ("ssh: not found", Kind::Configuration),
+    ("permission denied (", Kind::Credentials),
+    ("too many authentication failures", Kind::Credentials),
+    ("could not resolve hostname", Kind::Network),
+    ("kex_exchange_identification", Kind::Network),
+    ("ssh: connect to host", Kind::Network),
+    // What a server says of its repository.
+    ("not our ref", Kind::NoCommit),
+    ("unadvertised object", Kind::NoCommit),
+    ("couldn't find remote ref", Kind::NoRef),
+    ("repository not found", Kind::NotFound),
+    ("' not found", Kind::NotFound),
+    ("access denied or repository not exported", Kind::NotFound),
+    ("does not appear to be a git repository", Kind::NotFound),
+    ("project you were looking for could not be found", Kind::NotFound),
+    ("does not exist", Kind::NotFound),
+    ("error: 404", Kind::NotFound),
+    ("error: 410", Kind::NotFound),
+    // http.
+    ("told us to quit", Kind::Credentials),
+    ("authentication failed", Kind::Credentials),
+    ("could not read username", Kind::Credentials),
+    ("could not read password", Kind::Credentials),
+    ("error: 401", Kind::Credentials),
+    ("error: 403", Kind::Credentials),
+    ("could not resolve host", Kind::Network),
+    ("connection refused", Kind::Network),
+    ("certificate", Kind::Tls),
+    ("gnutls_handshake", Kind::Tls),
+    ("openssl", Kind::Tls),
+    ("tls connect error", Kind::Tls),
+    ("ssl connect error", Kind::Tls),
+    ("wrong version number", Kind::Tls),
+    ("not valid: is this a git repository", Kind::NotARepository),
+    ("invalid server response", Kind::NotARepository),
+    ("expected service, got", Kind::NotARepository),
+    ("expected flush after", Kind::NotARepository),
+    ("protocol error", Kind::NotARepository),
+    ("invalid pkt", Kind::NotARepository),
+    ("unexpected content", Kind::NotARepository),
+    ("unable to update url base from redirection", Kind::NotFound),
+    ("detected dubious ownership", Kind::Owner),
+    ("not a git repository", Kind::NotARepository),
+    // This machine.
+    ("no space left", Kind::Local),
+    ("disk quota exceeded", Kind::Local),
+    ("read-only file system", Kind::Local),
+    ("out of memory", Kind::TooBig),
+    ("cannot allocate memory", Kind::TooBig),
+    ("cannot fork", Kind::Local),
+    ("bad config", Kind::Configuration),
+    ("transport '", Kind::Configuration),
+    ("unable to find remote helper", Kind::Configuration),
+    // A clone of ours.
+    ("bad object", Kind::Damaged),
+    ("corrupt", Kind::Damaged),
+    ("did not send all necessary objects", Kind::Damaged),
+    ("invalid sha1 pointer", Kind::Damaged),
+    ("unable to read tree", Kind::Damaged),
+    ("missing blob", Kind::Damaged),
+    ("object file", Kind::Damaged),
+    ("loose object", Kind::Damaged),
+    ("packfile", Kind::Damaged),
+];
+
+/// The words that name a kind, and the line of stderr that they stand in.
+fn found(stderr: &str) -> Option<(Kind, &str)> {
+    let line_with = |words: &str| stderr.lines().find(|line| line.to_ascii_lowercase().contains(words));
+    WORDS.iter().find_map(|(words, kind)| Some((*kind, line_with(words)?)))
+}
+
+/// The error of a command that failed.
+pub(super) fn error_of(url: &SourceUrl, access: &Access, stderr: &str) -> SourceError {
+    let stderr = masked(stderr, access);
+    let (kind, line) = found(&stderr).unwrap_or_else(|| {
+        let mut lines = stderr.lines().filter(|line| !line.trim().is_empty());
+        let fatal = stderr.lines().find(|line| line.starts_with("fatal: "));
+        (Kind::Network, fatal.or_else(|| lines.next()).unwrap_or("git failed and said nothing"))
+    });
+    // git:// knows no TLS: a host's or a repository's name has those letters.
+    let kind = if kind == Kind::Tls && url.transport() != Transport::Https { Kind::Network } else { kind };
+    let error = SourceError::new(kind, url, plain(line));
+    match kind {
+        Kind::HostKeyUnknown => unknown_host(url, error, line),
+        Kind::HostKeyChanged => changed_host(error, &stderr),
+        Kind::HostKeyRevoked => {
+            SourceError { reason: "the host's key is marked as revoked in known_hosts".into(), ..error }
+        }
+        Kind::Credentials if url.transport() == Transport::Ssh => refused_key(url, access, error),
+        Kind::Credentials if line.contains("told us to quit") => SourceError {
+            reason: "the server redirects to another one, which is not given the credentials".into(),
+            ..error
+        }
+        .advising("name the address that it redirects to"),
+        Kind::Credentials => SourceError {
+            reason: match (&access.credentials.token, line.contains("error: 403")) {
+                (_, true) => "the server refuses access (403)".into(),
+                (Some(_), _) => "the server refuses the user name or token".into(),
+                (None, _) => "the server asks for credentials and the source has none".into(),
+            },
+            ..error
+        },
+        _ => error,
+    }
+}
+
+/// Without the words that git puts before a message.
+fn plain(line: &str) -> &str {
+    let mut line = line.trim();
+    while let Some(rest) =
+        ["fatal: ", "error: ", "remote: ", "ERROR: "].into_iter().find_map(|word| line.strip_prefix(word))
+    {
+        line = rest.trim_start();
+    }
+    // The source is named already.
+    match line.strip_prefix("unable to access '").and_then(|rest| rest.split_once("': ")) {
+        Some((_, why)) => why,
+        None => line,
+    }
+}
+
+fn unknown_host(url: &SourceUrl, error: SourceError, line: &str) -> SourceError {
+    // "No ED25519 host key is known for [host]:2222 and you have requested strict checking."
+    let named = line.split_once("is known for ").and_then(|(_, rest)| rest.split_once(" and you"));
+    let (host, port) = match named.map(|(host, _)| host) {
+        Some(host) => match host.strip_prefix('[').and_then(|host| host.split_once("]:")) {
+            Some((host, port)) => (host.to_owned(), Some(port.to_owned())),
+            None => (host.to_owned(), None),
+        },
+        None => {
+            let host = url.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+            (host, url.port().map(|port| port.to_string()))
+        }
+    };
+    let is_plain =
+        |text: &str| !text.starts_with('-') && text.chars().all(|c| c.is_ascii_alphanumeric() || ".:-_%".contains(c));
+    let address = match port.filter(|port| is_plain(port)) {
+        Some(port) => format!("-p {port} {host}"),
+        None => host.clone(),
+    };
+    let error = SourceError { reason: "the host's key is not in known_hosts".into(), ..error };
+    if !is_plain(&host) {
+        return error;
+    }
+    error.advising(format!(
+        "compare the fingerprint that `ssh-keyscan {address} | ssh-keygen -lf -` shows with the one that its owner publishes, then \
+         run: ssh-keyscan {address} >> ~/.ssh/known_hosts"
+    ))
+}
+
+fn changed_host(error: SourceError, stderr: &str) -> SourceError {
+    let shown = stderr.lines().map(str::trim).find(|line| line.starts_with("SHA256:"));
+    let shown = shown.map(|print| format!(" ({})", print.trim_end_matches('.'))).unwrap_or_default();
+    let at = stderr
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Offending ")?.split_once(" key in ").map(|(_, at)| at));
+    let at = at.map(|at| format!(", in {at}")).unwrap_or_default();
+    SourceError { reason: format!("the host shows another key{shown} than the one that is known{at}"), ..error }
+}
+
+fn refused_key(url: &SourceUrl, access: &Access, error: SourceError) -> SourceError {
+    let user = url.user().unwrap_or("the user that ssh is configured for");
+    let agent = match &access.agent {
+        Some(socket) => format!("the ssh agent at {}", socket.display()),
+        None => "no ssh agent (none answers where the pool was started, nor where a command was run last)".into(),
+    };
+    let Some(key) = &access.credentials.ssh_key else {
+        let reason = format!("the server refuses, for {user}, the keys of ~/.ssh and of {agent}");
+        return SourceError { reason, ..error };
+    };
+    let shown = key.display();
+    match Key::read(key) {
+        Ok(Key::Passphrase) => SourceError {
+            reason: format!(
+                "the key {shown} has a passphrase, and {agent} has no key that the server takes for {user}"
+            ),
+            ..error
+        }
+        .advising(format!("run: ssh-add {shown}; or name a key without a passphrase")),
+        _ => SourceError { reason: format!("the server refuses the key {shown} for {user}"), ..error },
+    }
+}
+
+/// Without the token, which a server may repeat.
+fn masked(stderr: &str, access: &Access) -> String {
+    let Some(token) = &access.credentials.token else { return stderr.to_owned() };
+    let user = access.credentials.username.as_deref().unwrap_or(TOKEN_USER);
+    let basic = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{}", token.expose()));
+    let secrets = [token.expose().trim(), basic.as_str()].into_iter().filter(|secret| !secret.is_empty());
+    secrets.fold(stderr.to_owned(), |text, secret| text.replace(secret, "***"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::source::git::access::Credentials;
+    use crate::store::secrets::Secret;
+
+    fn error(url: &str, stderr: &str) -> SourceError {
+        let access = Access { agent: None, ..Access::default() };
+        error_of(&SourceUrl::parse(url).unwrap(), &access, stderr)
+    }
+
+    const SSH: &str = "ssh://git@host:2222/a.git";
+    const HTTPS: &str = "https://host/a.git";
+
+    #[test]
+    fn what_git_and_ssh_say_is_told_apart() {
+        let generic = "\nfatal: Could not read from remote repository.\n\nPlease make sure you have the correct access rights\nand the repository exists.\n";
+        for (url, stderr, kind) in [
+            (
+                SSH,
+                "No ED25519 host key is known for [host]:2222 and you have requested strict checking.\nHost key verification failed.",
+                Kind::HostKeyUnknown,
+            ),
+            (
+                SSH,
+                "@@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\n@@@\nHost key verification failed.",
+                Kind::HostKeyChanged,
+            ),
+            (
+                SSH,
+                "@@@\n@       WARNING: REVOKED HOST KEY DETECTED!               @\n@@@\nHost key verification failed.",
+                Kind::HostKeyRevoked,
+            ),
+            (SSH, "git@host: Permission denied (publickey).", Kind::Credentials),
+            (SSH, "ssh: Could not resolve hostname work: Name or service not known", Kind::Network),
+            (SSH, "ssh: connect to host host port 22: Connection refused", Kind::Network),
+            (SSH, "kex_exchange_identification: Connection closed by remote host", Kind::Network),
+            (
+                SSH,
+                "/home/kim/.ssh/config: line 3: Bad configuration option: foo\n/home/kim/.ssh/config: terminating, 1 bad configuration options",
+                Kind::Configuration,
+            ),
+            (SSH, "ERROR: Repository not found.", Kind::NotFound),
+            (SSH, "fatal: '/srv/none' does not appear to be a git repository", Kind::NotFound),
+        ] {
+            assert_eq!(error(url, &format!("{stderr}{generic}")).kind, kind, "{stderr}");
+        }
+        for (url, stderr, kind) in [
+            (HTTPS, "fatal: could not read Username for 'https://host': terminal prompts disabled", Kind::Credentials),
+            (HTTPS, "remote: no\nfatal: Authentication failed for 'https://host/a.git/'", Kind::Credentials),
+            (
+                HTTPS,
+                "fatal: unable to access 'https://host/a.git/': The requested URL returned error: 403",
+                Kind::Credentials,
+            ),
+            (HTTPS, "fatal: repository 'https://host/a.git/' not found", Kind::NotFound),
+            (
+                HTTPS,
+                "fatal: unable to access 'https://host/a.git/': The requested URL returned error: 502",
+                Kind::Network,
+            ),
+            (HTTPS, "fatal: unable to access 'https://host/a.git/': Could not resolve host: host", Kind::Network),
+            (
+                HTTPS,
+                "fatal: unable to access 'https://host/': server certificate verification failed. CAfile: none",
+                Kind::Tls,
+            ),
+            (HTTPS, "fatal: https://host/page/info/refs not valid: is this a git repository?", Kind::NotARepository),
+            ("git://host/a", "fatal: remote error: access denied or repository not exported: /a", Kind::NotFound),
+            ("git://host/a", "fatal: remote error: upload-pack: not our ref 0123", Kind::NoCommit),
+            (
+                "git://host/ssl",
+                "fatal: unable to connect to host:\nhost[0: ::1]: errno=Connection refused (ssl)",
+                Kind::Network,
+            ),
+            ("git://host/a", "fatal: protocol error: bad line length character: this", Kind::NotARepository),
+            ("git://host/a", "fatal: couldn't find remote ref refs/heads/x", Kind::NoRef),
+            ("git://host/a", "fatal: write error: No space left on device", Kind::Local),
+            ("git://host/a", "fatal: the remote end hung up unexpectedly", Kind::Network),
+            ("git://host/a", "", Kind::Network),
+        ] {
+            assert_eq!(error(url, stderr).kind, kind, "{stderr}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_host_is_told_how_to_become_known_and_a_changed_one_is_not() {
+        let unknown =
+            error(SSH, "No ED25519 host key is known for [alias.example]:2222 and you have requested strict checking.");
+        assert!(unknown.advice.ends_with("run: ssh-keyscan -p 2222 alias.example >> ~/.ssh/known_hosts"), "{unknown}");
+        let sly = error(SSH, "No X host key is known for $(reboot) and you have requested strict checking.");
+        assert!(!sly.advice.contains("reboot"), "{sly}");
+        let changed = error(
+            SSH,
+            "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nThe fingerprint for the ED25519 key sent by the remote host is\nSHA256:abc.\n\
+             Offending ED25519 key in /root/.ssh/known_hosts:3\nHost key verification failed.",
+        );
+        assert!(
+            changed.reason.contains("(SHA256:abc)") && changed.reason.ends_with("/root/.ssh/known_hosts:3"),
+            "{changed}"
+        );
+        assert!(!changed.to_string().contains("ssh-keyscan"), "{changed}");
+    }
+
+    #[test]
+    fn a_refused_key_names_the_key_or_the_agent_that_was_asked() {
+        let url = SourceUrl::parse(SSH).unwrap();
+        let access = Access { agent: Some(PathBuf::from("/tmp/agent.7")), ..Access::default() };
+        let refused = error_of(&url, &access, "git@host: Permission denied (publickey).");
+        assert!(refused.reason.contains("the ssh agent at /tmp/agent.7"), "{refused}");
+        let credentials = Credentials { ssh_key: Some("/no/such/key".into()), ..Credentials::default() };
+        let refused = error_of(&url, &Access { credentials, ..access }, "git@host: Permission denied (publickey).");
+        assert!(refused.reason.contains("refuses the key /no/such/key for git"), "{refused}");
+    }
+
+    #[test]
+    fn a_token_that_a_server_repeats_is_not_repeated_by_us() {
+        let credentials = Credentials { token: Some(Secret::new("s3cret")), ..Credentials::default() };
+        let access = Access { credentials, ..Access::default() };
+        let said = "fatal: remote error: you sent s3cret and Basic eC1hY2Nlc3MtdG9rZW46czNjcmV0";
+        let text = error_of(&SourceUrl::parse(HTTPS).unwrap(), &access, said).to_string();
+        assert!(!text.contains("s3cret") && !text.contains("eC1hY2Nlc3M"), "{text}");
+    }
+}

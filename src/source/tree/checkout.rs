@@ -1,0 +1,203 @@
+//! The checkout: a directory that holds the tree of one commit becomes that of another, and only what differs is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::change::{Change, Entry, Mode, TreeFile};
+use super::error::TreeError;
+use super::files::{Root, directories_above};
+use super::history::{self, Course, Place};
+use super::lfs::{self, Pointer};
+use super::objects::{Objects, contains};
+
+/// More submodules are not fetched for one tree.
+const MOST_MODULES: usize = 256;
+/// A longer `.gitattributes` is not looked at: git ignores those over 100 MB.
+const LONGEST_ATTRIBUTES: u64 = 100 << 20;
+
+/// Where a tree's directory is: at a commit, with everything that is needed to move it to the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// The commit.
+    pub place: Place,
+    /// Its submodules.
+    pub modules: Vec<Module>,
+    /// Whether its attributes name Git LFS.
+    pub uses_lfs: bool,
+}
+
+/// A submodule of a tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Module {
+    /// Its directory.
+    pub path: TreeFile,
+    /// Its commit.
+    pub commit: String,
+    /// Its name and address in `.gitmodules`; none where that file does not have it.
+    pub configured: Option<Configured>,
+}
+
+/// What `.gitmodules` says of a submodule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configured {
+    /// Its name.
+    pub name: String,
+    /// Its address as written there.
+    pub url: String,
+}
+
+/// A tree that was moved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// Where it is now.
+    pub position: Position,
+    /// The pointers of Git LFS that were written, in whose place the files have to be put.
+    pub pointers: Vec<Pointer>,
+}
+
+/// Moves the directory `root` to a commit: from the position where it is, else anew.
+///
+/// # Errors
+/// When the commit or its tree can't be had or written. The directory is neither here nor there then.
+pub(super) async fn move_to(
+    objects: &Objects,
+    root: &Path,
+    from: Option<&Position>,
+    to: &str,
+) -> Result<Moved, TreeError> {
+    if let Some(from) = from {
+        if from.place.commit == to {
+            return Ok(Moved { position: from.clone(), pointers: Vec::new() });
+        }
+        if let Some(course) = Course::find(objects, &from.place, to).await? {
+            return follow(objects, root, from, course).await;
+        }
+    }
+    make(objects, root, to).await
+}
+
+fn io(what: &'static str, root: &Path) -> impl Fn(std::io::Error) -> TreeError {
+    move |error| TreeError::io(what, root, &error)
+}
+
+/// Writes what differs, and nothing else.
+async fn follow(objects: &Objects, root: &Path, from: &Position, course: Course) -> Result<Moved, TreeError> {
+    let commit = &course.to.commit;
+    let mut files = Root::open(root).map_err(io("open", root))?;
+    let mut directories: BTreeSet<Vec<u8>> = BTreeSet::new();
+    let mut modules: BTreeMap<TreeFile, Module> =
+        from.modules.iter().map(|module| (module.path.clone(), module.clone())).collect();
+    for Change { old, new } in &course.changes {
+        directories.extend(directories_above(&new.path).map(<[u8]>::to_vec));
+        // A directory that becomes a file is in the way of it, and a file that becomes one of a directory.
+        if new.mode == Mode::Absent || *old == Mode::Module && new.mode != Mode::Module {
+            files.remove(&new.path).map_err(io("remove files of", root))?;
+        }
+        modules.remove(&new.path);
+    }
+    let gitlinks = course.changes.iter().map(|change| &change.new).filter(|entry| entry.mode == Mode::Module);
+    modules.extend(gitlinks.map(|entry| (entry.path.clone(), module(entry))));
+    let written: Vec<&Entry> =
+        course.changes.iter().map(|change| &change.new).filter(|entry| entry.mode != Mode::Absent).collect();
+    objects.write(commit, &written).await?;
+    let pointers = match from.uses_lfs {
+        true => lfs::find(objects, &mut files, root, commit, &written).await?,
+        false => Vec::new(),
+    };
+    for (path, stamp) in &course.stamps {
+        files.set_time(path, *stamp).map_err(io("set the times of", root))?;
+    }
+    directories.extend(modules.values().map(|module| module.path.as_bytes().to_vec()));
+    files.set_directory_times(&directories).map_err(io("set the times of", root))?;
+    let names_modules = course.changes.iter().any(|change| change.new.path.as_bytes() == b".gitmodules");
+    let mut modules: Vec<Module> = modules.into_values().collect();
+    if names_modules || modules.iter().any(|module| module.configured.is_none()) {
+        configure(objects, commit, &mut modules).await?;
+    }
+    let position = Position { place: course.to, modules, uses_lfs: from.uses_lfs };
+    Ok(Moved { position, pointers })
+}
+
+/// Empties the directory and writes the whole tree.
+async fn make(objects: &Objects, root: &Path, commit: &str) -> Result<Moved, TreeError> {
+    let entries = objects.list(commit).await?;
+    empty(root).map_err(io("empty", root))?;
+    let mut modules: Vec<Module> = entries.iter().filter(|entry| entry.mode == Mode::Module).map(module).collect();
+    configure(objects, commit, &mut modules).await?;
+    objects.write_all(commit, &entries).await?;
+    let mut files = Root::open(root).map_err(io("open", root))?;
+    let mut uses_lfs = false;
+    for entry in entries.iter().filter(|entry| entry.path.gives_attributes() && entry.mode.is_file()) {
+        let attributes = read(&mut files, &entry.path, LONGEST_ATTRIBUTES).map_err(io("read attributes in", root))?;
+        objects.check_attributes(commit, &attributes)?;
+        uses_lfs |= contains(&attributes, b"filter=lfs");
+    }
+    let pointers = if uses_lfs {
+        let all: Vec<&Entry> = entries.iter().collect();
+        lfs::find(objects, &mut files, root, commit, &all).await?
+    } else {
+        Vec::new()
+    };
+    let (place, stamps) = history::stamps(objects, commit, &entries).await?;
+    for (path, stamp) in &stamps {
+        files.set_time(path, *stamp).map_err(io("set the times of", root))?;
+    }
+    let mut directories: BTreeSet<Vec<u8>> = modules.iter().map(|module| module.path.as_bytes().to_vec()).collect();
+    for entry in &entries {
+        let (directory, _) = entry.path.split();
+        if !directory.is_empty() && !directories.contains(directory) {
+            directories.extend(directories_above(&entry.path).map(<[u8]>::to_vec));
+        }
+    }
+    files.set_directory_times(&directories).map_err(io("set the times of", root))?;
+    Ok(Moved { position: Position { place, modules, uses_lfs }, pointers })
+}
+
+fn module(entry: &Entry) -> Module {
+    Module { path: entry.path.clone(), commit: entry.id.clone(), configured: None }
+}
+
+/// Looks up the submodules' names and addresses.
+async fn configure(objects: &Objects, commit: &str, modules: &mut [Module]) -> Result<(), TreeError> {
+    if modules.is_empty() {
+        return Ok(());
+    }
+    if modules.len() > MOST_MODULES {
+        let path = modules[MOST_MODULES].path.to_string();
+        let reason = format!("a tree may have {MOST_MODULES} submodules");
+        return Err(TreeError::Submodule { path, commit: commit.into(), reason, temporary: false });
+    }
+    let configured = objects.modules(commit).await?;
+    for module in modules {
+        let of_path =
+            |keys: &BTreeMap<String, String>| keys.get("path").map(String::as_bytes) == Some(module.path.as_bytes());
+        module.configured = configured
+            .iter()
+            .find(|(_, keys)| of_path(keys))
+            .and_then(|(name, keys)| Some(Configured { name: name.clone(), url: keys.get("url")?.clone() }));
+    }
+    Ok(())
+}
+
+/// At most so many bytes of a file of the tree.
+pub(super) fn read(files: &mut Root, path: &TreeFile, most: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    match files.open_file(path, false) {
+        Ok(file) => file.take(most).read_to_end(&mut bytes)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(error),
+    };
+    Ok(bytes)
+}
+
+fn empty(root: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(root)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
+    }
+    Ok(())
+}

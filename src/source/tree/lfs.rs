@@ -1,0 +1,180 @@
+//! Git LFS: the pointers that a checkout wrote, and the files that belong in their place.
+//!
+//! A pointer is what git keeps of a large file (the specification is `docs/spec.md` of git-lfs). `git-lfs` itself fetches the files into
+//! a directory beside the clone; from there they are copied into the tree.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::change::{Entry, TreeFile};
+use super::checkout::read;
+use super::error::TreeError;
+use super::files::Root;
+use super::objects::Objects;
+
+/// A pointer is shorter, in bytes: git-lfs reads no more, either.
+const LONGEST_POINTER: u64 = 1024;
+/// More pointers of one commit are not followed.
+const MOST_POINTERS: usize = 100_000;
+/// How many paths an error names.
+const NAMED: usize = 5;
+
+/// A pointer in the tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pointer {
+    /// Where it is.
+    pub path: TreeFile,
+    /// The id of the pointer itself.
+    pub blob: String,
+    /// The SHA-256 of the file.
+    pub oid: String,
+    /// The file's size, in bytes.
+    pub size: u64,
+}
+
+impl Pointer {
+    /// Reads a pointer: `version`, then keys in the order of the alphabet, among them `oid` and `size`.
+    fn parse(entry: &Entry, text: &[u8]) -> Option<Pointer> {
+        let text = std::str::from_utf8(text).ok()?;
+        let mut lines = text.lines();
+        let version = lines.next()?.strip_prefix("version ")?;
+        if !matches!(
+            version,
+            "https://git-lfs.github.com/spec/v1" | "https://hawser.github.com/spec/v1" | "http://git-media.io/v/2"
+        ) {
+            return None;
+        }
+        let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+        let oid = value("oid")?.strip_prefix("sha256:")?;
+        let is_digest =
+            oid.len() == 64 && oid.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        let size = value("size")?.parse().ok()?;
+        is_digest.then(|| Pointer { path: entry.path.clone(), blob: entry.id.clone(), oid: oid.to_owned(), size })
+    }
+
+    /// Where git-lfs keeps the file, below its storage.
+    pub fn stored(&self, storage: &Path) -> PathBuf {
+        storage.join("objects").join(&self.oid[..2]).join(&self.oid[2..4]).join(&self.oid)
+    }
+}
+
+/// A commit for `git lfs fetch`, in the site's repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LfsCommit {
+    /// The commit.
+    pub id: String,
+    /// `lfs.url` of `.lfsconfig`.
+    pub url: Option<String>,
+}
+
+/// The first of their paths, for an error.
+pub fn named(pointers: &[&Pointer]) -> String {
+    let mut names: Vec<String> = pointers.iter().take(NAMED).map(|pointer| pointer.path.to_string()).collect();
+    if pointers.len() > NAMED {
+        names.push(format!("and {} more", pointers.len() - NAMED));
+    }
+    names.join(", ")
+}
+
+/// The pointers among files of the tree that were written.
+pub(super) async fn find(
+    objects: &Objects,
+    files: &mut Root,
+    root: &Path,
+    commit: &str,
+    written: &[&Entry],
+) -> Result<Vec<Pointer>, TreeError> {
+    let mut candidates = Vec::new();
+    for entry in written.iter().filter(|entry| entry.mode.is_file()) {
+        let file = files.open_file(&entry.path, false).map_err(|error| TreeError::io("read", root, &error))?;
+        if file.metadata().is_ok_and(|meta| meta.len() < LONGEST_POINTER) {
+            let text =
+                read(files, &entry.path, LONGEST_POINTER).map_err(|error| TreeError::io("read", root, &error))?;
+            candidates.extend(Pointer::parse(entry, &text).map(|pointer| (*entry, pointer)));
+        }
+    }
+    if candidates.len() > MOST_POINTERS {
+        let (_, pointer) = &candidates[0];
+        return Err(TreeError::Lfs {
+            files: named(&[pointer]),
+            commit: commit.into(),
+            reason: format!("a commit may have {MOST_POINTERS} of them"),
+            temporary: false,
+        });
+    }
+    let filtered = objects.filtered_by_lfs(commit, candidates.iter().map(|(entry, _)| *entry).collect()).await?;
+    let filtered: std::collections::BTreeSet<&TreeFile> = filtered.iter().map(|entry| &entry.path).collect();
+    Ok(candidates.into_iter().map(|(_, pointer)| pointer).filter(|pointer| filtered.contains(&pointer.path)).collect())
+}
+
+/// Puts a file in the place of its pointer: its mode and time stay.
+pub(super) fn fill(files: &mut Root, root: &Path, pointer: &Pointer, storage: &Path) -> Result<(), TreeError> {
+    let stored = pointer.stored(storage);
+    let fail = |error: io::Error| TreeError::io("write", &root.join(pointer.path.to_string()), &error);
+    let mut from = fs::File::open(&stored).map_err(|error| TreeError::io("read", &stored, &error))?;
+    let time = files.open_file(&pointer.path, false).and_then(|file| file.metadata()).map_err(fail)?;
+    let mut to = files.open_file(&pointer.path, true).map_err(fail)?;
+    io::copy(&mut from, &mut to).map_err(fail)?;
+    use std::os::unix::fs::MetadataExt as _;
+    let stamp = super::files::Stamp {
+        seconds: time.mtime(),
+        nanoseconds: u32::try_from(time.mtime_nsec()).unwrap_or_default(),
+    };
+    files.set_time(&pointer.path, stamp).map_err(fail)
+}
+
+/// Whether the storage has the very file: of that size, with that digest.
+pub fn is_stored(pointer: &Pointer, storage: &Path) -> bool {
+    let check = || -> io::Result<bool> {
+        let mut file = fs::File::open(pointer.stored(storage))?;
+        if file.metadata()?.len() != pointer.size {
+            return Ok(false);
+        }
+        let mut digest = Sha256::new();
+        io::copy(&mut file, &mut Digesting(&mut digest))?;
+        Ok(hex::encode(digest.finalize()) == pointer.oid)
+    };
+    check().unwrap_or(false)
+}
+
+struct Digesting<'d>(&'d mut Sha256);
+
+impl io::Write for Digesting<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pointer_is_read_and_other_text_is_none() {
+        let path = TreeFile::parse(b"big").unwrap();
+        let entry = Entry { mode: super::super::change::Mode::File, id: "blob".into(), path };
+        let oid = "4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393";
+        let text = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 12345\n");
+        let pointer = Pointer::parse(&entry, text.as_bytes()).unwrap();
+        assert_eq!((pointer.oid.as_str(), pointer.size), (oid, 12345));
+        assert!(pointer.stored(Path::new("/s")).starts_with("/s/objects/4d/7a"));
+        for other in [
+            "",
+            "version 1\n",
+            &text.replace("4d7a", "4D7A"),
+            &text.replace("sha256:", "sha256:../"),
+            &text.replace("12345", "-1"),
+        ] {
+            assert_eq!(Pointer::parse(&entry, other.as_bytes()), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! What is read from a repository's objects to make a tree: its files, its history, and the checkout itself.
+//!
+//! Git itself does it where the host has it. Without it, libgit2 does, for sources on this machine's disk.
+//!
+//! Nobody's configuration counts: both work in a bare repository of slipway's own, which borrows the objects of the source or of its
+//! clone (`objects/info/alternates`) and has a listed configuration, no hooks and no `info/attributes`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::change::{Change, Entry};
+use super::error::TreeError;
+use super::git_objects::GitObjects;
+use super::lfs::{LfsCommit, Pointer};
+use super::plain_objects::PlainObjects;
+use crate::source::git::GitProgram;
+
+/// More files are not checked out.
+pub(super) const MOST_FILES: usize = 2_000_000;
+
+/// One commit of a first-parent chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Link {
+    /// The commit.
+    pub(super) id: String,
+    /// When it was committed, in seconds since 1970.
+    pub(super) time: i64,
+}
+
+/// Who reads them.
+pub(super) enum Objects {
+    Git(GitObjects),
+    Plain(PlainObjects),
+}
+
+/// A repository whose objects are borrowed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Lender {
+    /// The source or submodule as people know it: for errors.
+    pub name: String,
+    /// The directory that has its `objects`.
+    pub repository: PathBuf,
+}
+
+impl Objects {
+    /// Opens the objects of a lender: makes the bare repository `own`, and checks out into `root`.
+    ///
+    /// # Errors
+    /// When the repository can't be written.
+    pub(super) fn open(
+        program: Option<Arc<GitProgram>>,
+        lender: &Lender,
+        own: &Path,
+        root: &Path,
+        commit: &str,
+    ) -> Result<Objects, TreeError> {
+        let made = borrow(lender, own, commit).and_then(|()| fs::create_dir_all(root));
+        made.map_err(|error| TreeError::io("make the directory", own, &error))?;
+        Ok(match program {
+            Some(program) => Objects::Git(GitObjects::new(program, lender.name.clone(), own, root)),
+            None => Objects::Plain(PlainObjects::new(lender.name.clone(), own, root)),
+        })
+    }
+
+    /// The newest commits of a first-parent chain, at most so many, newest first.
+    pub(super) async fn chain(&self, commit: &str, most: usize) -> Result<Vec<Link>, TreeError> {
+        match self {
+            Objects::Git(git) => git.chain(commit, most).await,
+            Objects::Plain(plain) => plain.chain(commit, most),
+        }
+    }
+
+    /// How long a first-parent chain is.
+    pub(super) async fn count(&self, commit: &str) -> Result<u64, TreeError> {
+        match self {
+            Objects::Git(git) => git.count(commit).await,
+            Objects::Plain(plain) => plain.count(commit),
+        }
+    }
+
+    /// Compares pairs of commits (the new one first) in their order; `each` gets the number of the pair, and may end it.
+    pub(super) async fn compare(
+        &self,
+        pairs: &[(&str, &str)],
+        each: impl FnMut(usize, Change) -> ControlFlow<()>,
+    ) -> Result<(), TreeError> {
+        match self {
+            Objects::Git(git) => git.compare(pairs, each).await,
+            Objects::Plain(plain) => plain.compare(pairs, each),
+        }
+    }
+
+    /// All files, links and submodules of a commit, in the order of their paths.
+    pub(super) async fn list(&self, commit: &str) -> Result<Vec<Entry>, TreeError> {
+        match self {
+            Objects::Git(git) => git.list(commit).await,
+            Objects::Plain(plain) => plain.list(commit),
+        }
+    }
+
+    /// Writes a commit's tree into the root, which is empty.
+    pub(super) async fn write_all(&self, commit: &str, entries: &[Entry]) -> Result<(), TreeError> {
+        match self {
+            Objects::Git(git) => git.write_all(commit).await,
+            Objects::Plain(plain) => plain.write_all(commit, entries),
+        }
+    }
+
+    /// Writes these entries of a commit's tree into the root, where all its `.gitattributes` are already.
+    pub(super) async fn write(&self, commit: &str, entries: &[&Entry]) -> Result<(), TreeError> {
+        match self {
+            _ if entries.is_empty() => Ok(()),
+            Objects::Git(git) => git.write(commit, entries).await,
+            Objects::Plain(plain) => plain.write(commit, entries),
+        }
+    }
+
+    /// What a commit's `.gitmodules` says: by the name of each submodule its keys.
+    pub(super) async fn modules(&self, commit: &str) -> Result<BTreeMap<String, BTreeMap<String, String>>, TreeError> {
+        match self {
+            Objects::Git(git) => git.modules(commit).await,
+            Objects::Plain(plain) => Err(plain.needs_git(commit, "submodules")),
+        }
+    }
+
+    /// Which of these files of the root have the attribute `filter=lfs`.
+    pub(super) async fn filtered_by_lfs<'e>(
+        &self,
+        commit: &str,
+        entries: Vec<&'e Entry>,
+    ) -> Result<Vec<&'e Entry>, TreeError> {
+        match self {
+            _ if entries.is_empty() => Ok(entries),
+            Objects::Git(git) => git.filtered_by_lfs(commit, entries).await,
+            Objects::Plain(plain) => Err(plain.needs_git(commit, "files of Git LFS")),
+        }
+    }
+
+    /// Makes a commit that holds nothing but these pointers, for git-lfs to fetch, and says where the commit's `.lfsconfig` has it fetched.
+    pub(super) async fn lfs_commit(&self, commit: &str, pointers: &[Pointer]) -> Result<LfsCommit, TreeError> {
+        match self {
+            Objects::Git(git) => git.lfs_commit(commit, pointers).await,
+            Objects::Plain(plain) => Err(plain.needs_git(commit, "files of Git LFS")),
+        }
+    }
+
+    /// Whether only git can apply what the attributes ask for.
+    pub(super) fn check_attributes(&self, commit: &str, attributes: &[u8]) -> Result<(), TreeError> {
+        match self {
+            Objects::Plain(plain) if contains(attributes, b"working-tree-encoding") => {
+                Err(plain.needs_git(commit, "a working-tree-encoding"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether bytes hold others.
+pub(super) fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    memchr::memmem::find(bytes, wanted).is_some()
+}
+
+/// Makes a bare repository that borrows the lender's objects. A commit id's length tells the kind of its ids.
+fn borrow(lender: &Lender, own: &Path, commit: &str) -> io::Result<()> {
+    for directory in ["objects/info", "refs"] {
+        fs::create_dir_all(own.join(directory))?;
+    }
+    let format = if commit.len() == 64 {
+        "\trepositoryformatversion = 1\n[extensions]\n\tobjectformat = sha256\n"
+    } else {
+        "\trepositoryformatversion = 0\n"
+    };
+    fs::write(own.join("config"), format!("[core]\n\tbare = true\n{format}"))?;
+    fs::write(own.join("HEAD"), "ref: refs/heads/none\n")?;
+    use std::os::unix::ffi::OsStrExt as _;
+    let objects = fs::canonicalize(lender.repository.join("objects"))?;
+    fs::write(own.join("objects/info/alternates"), quoted(objects.as_os_str().as_bytes()))?;
+    // Where its history ends though commits name parents.
+    match fs::read(lender.repository.join("shallow")) {
+        Ok(shallow) => fs::write(own.join("shallow"), shallow),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::remove_file(own.join("shallow")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        },
+        Err(error) => Err(error),
+    }
+}
+
+/// A line of `alternates`: git reads one that begins with a double quote as a C string, and `#` as a comment.
+fn quoted(path: &[u8]) -> Vec<u8> {
+    let mut line = Vec::with_capacity(path.len() + 1);
+    if path.contains(&b'\n') {
+        line.push(b'"');
+        for byte in path {
+            match byte {
+                b'\n' => line.extend_from_slice(b"\\n"),
+                b'"' | b'\\' => line.extend_from_slice(&[b'\\', *byte]),
+                byte => line.push(*byte),
+            }
+        }
+        line.push(b'"');
+    } else {
+        line.extend_from_slice(path);
+    }
+    line.push(b'\n');
+    line
+}

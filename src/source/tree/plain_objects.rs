@@ -1,0 +1,222 @@
+//! Objects as libgit2 reads and writes them: for sources on this machine's disk, where the host has no `git`.
+//!
+//! It blocks, and knows neither SHA-256 repositories nor `working-tree-encoding`; a tree with submodules or LFS files needs git, too.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use git2::build::CheckoutBuilder;
+use git2::{
+    Commit, Delta, DiffFile, DiffOptions, Index, ObjectType, Oid, Repository, Sort, TreeWalkMode, TreeWalkResult,
+};
+
+use super::change::{Change, Entry, Mode, TreeFile};
+use super::error::TreeError;
+use super::objects::{Link, MOST_FILES};
+use crate::source::git::NoGit;
+
+/// One repository, read by libgit2.
+pub(super) struct PlainObjects {
+    name: String,
+    repository: PathBuf,
+    root: PathBuf,
+}
+
+impl PlainObjects {
+    pub(super) fn new(name: String, repository: &Path, root: &Path) -> PlainObjects {
+        PlainObjects { name, repository: repository.into(), root: root.into() }
+    }
+
+    /// What only git can do.
+    pub(super) fn needs_git(&self, commit: &str, what: &str) -> TreeError {
+        TreeError::NeedsGit { commit: commit.into(), what: what.into(), advice: NoGit::Missing.to_string() }
+    }
+
+    fn open(&self) -> Result<Repository, git2::Error> {
+        static FORGET: std::sync::Once = std::sync::Once::new();
+        FORGET.call_once(|| {
+            for level in [git2::ConfigLevel::System, git2::ConfigLevel::XDG, git2::ConfigLevel::Global] {
+                // SAFETY: the process has one thread that uses libgit2, and has not used it before.
+                let _ = unsafe { git2::opts::set_search_path(level, "") };
+            }
+            // SAFETY: as above. Whether the source may be read was looked at before.
+            let _ = unsafe { git2::opts::set_verify_owner_validation(false) };
+        });
+        let repository = Repository::open_bare(&self.repository)?;
+        repository.set_workdir(&self.root, false)?;
+        // An index in memory stands in for the repository's own.
+        repository.set_index(&mut Index::new()?)?;
+        Ok(repository)
+    }
+
+    fn failed(&self, commit: &str, error: &git2::Error) -> TreeError {
+        if commit.len() != 40 {
+            return self.needs_git(commit, "a SHA-256 id");
+        }
+        let full = rustix::fs::statvfs(&self.root).is_ok_and(|disk| disk.f_bavail == 0);
+        if full {
+            return TreeError::DiskFull { path: self.root.clone() };
+        }
+        let found = self.open().and_then(|repository| find(&repository, commit).map(drop));
+        if found.is_err_and(|error| error.code() == git2::ErrorCode::NotFound) {
+            return TreeError::NoCommit { repository: self.name.clone(), commit: commit.into() };
+        }
+        TreeError::Checkout {
+            repository: self.name.clone(),
+            commit: commit.into(),
+            reason: error.message().chars().map(|c| if c.is_control() { ' ' } else { c }).take(400).collect(),
+        }
+    }
+
+    fn links(&self, commit: &str, mut each: impl FnMut(&Commit<'_>) -> ControlFlow<()>) -> Result<(), TreeError> {
+        let mut walk = || -> Result<(), git2::Error> {
+            let repository = self.open()?;
+            let mut walk = repository.revwalk()?;
+            walk.simplify_first_parent()?;
+            walk.set_sorting(Sort::NONE)?;
+            walk.push(find(&repository, commit)?.id())?;
+            for id in walk {
+                if each(&repository.find_commit(id?)?).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        walk().map_err(|error| self.failed(commit, &error))
+    }
+
+    pub(super) fn chain(&self, commit: &str, most: usize) -> Result<Vec<Link>, TreeError> {
+        let mut chain = Vec::new();
+        self.links(commit, |commit| {
+            chain.push(Link { id: commit.id().to_string(), time: commit.time().seconds() });
+            if chain.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        Ok(chain)
+    }
+
+    pub(super) fn count(&self, commit: &str) -> Result<u64, TreeError> {
+        let mut count = 0;
+        self.links(commit, |_| {
+            count += 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok(count)
+    }
+
+    pub(super) fn compare(
+        &self,
+        pairs: &[(&str, &str)],
+        mut each: impl FnMut(usize, Change) -> ControlFlow<()>,
+    ) -> Result<(), TreeError> {
+        for (number, (new, old)) in pairs.iter().enumerate() {
+            for change in self.changes(new, old)? {
+                if each(number, change).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn changes(&self, new: &str, old: &str) -> Result<Vec<Change>, TreeError> {
+        let read = || -> Result<Vec<Result<Change, Vec<u8>>>, git2::Error> {
+            let repository = self.open()?;
+            let (old, new) = (find(&repository, old)?.tree()?, find(&repository, new)?.tree()?);
+            let mut options = DiffOptions::new();
+            options.include_typechange(true).ignore_submodules(false);
+            let diff = repository.diff_tree_to_tree(Some(&old), Some(&new), Some(&mut options))?;
+            let side = |file: DiffFile<'_>| {
+                let id = file.id().to_string();
+                (if file.exists() { mode(&file) } else { Mode::Absent }, id)
+            };
+            let change = |delta: git2::DiffDelta<'_>| {
+                let (was, _) = side(delta.old_file());
+                let (mode, id) = side(delta.new_file());
+                let file = if delta.status() == Delta::Deleted { delta.old_file() } else { delta.new_file() };
+                let bytes = file.path_bytes().unwrap_or_default();
+                let path = TreeFile::parse(bytes).ok_or_else(|| bytes.to_owned())?;
+                Ok(Change { old: was, new: Entry { mode, id, path } })
+            };
+            Ok(diff.deltas().map(change).collect())
+        };
+        let changes = read().map_err(|error| self.failed(new, &error))?;
+        changes.into_iter().map(|change| change.map_err(|path| self.bad_path(new, &path))).collect()
+    }
+
+    fn bad_path(&self, commit: &str, path: &[u8]) -> TreeError {
+        TreeError::Path { commit: commit.into(), path: String::from_utf8_lossy(path).into_owned() }
+    }
+
+    pub(super) fn list(&self, commit: &str) -> Result<Vec<Entry>, TreeError> {
+        let mut entries = Vec::new();
+        let mut bad = None;
+        let mut walk = || -> Result<(), git2::Error> {
+            let repository = self.open()?;
+            let tree = find(&repository, commit)?.tree()?;
+            tree.walk(TreeWalkMode::PreOrder, |directory, entry| {
+                if entry.kind() == Some(ObjectType::Tree) {
+                    return TreeWalkResult::Ok;
+                }
+                let path = [directory.as_bytes(), entry.name_bytes()].concat();
+                let mode = u32::try_from(entry.filemode()).ok().and_then(Mode::of);
+                match (TreeFile::parse(&path), mode) {
+                    (Some(path), Some(mode)) if entries.len() < MOST_FILES => {
+                        entries.push(Entry { mode, id: entry.id().to_string(), path });
+                        TreeWalkResult::Ok
+                    }
+                    _ => {
+                        bad = Some(path);
+                        TreeWalkResult::Abort
+                    }
+                }
+            })
+        };
+        let walked = walk();
+        match bad {
+            Some(_) if entries.len() >= MOST_FILES => {
+                return Err(TreeError::TooMany { commit: commit.into(), most: MOST_FILES });
+            }
+            Some(path) => return Err(self.bad_path(commit, &path)),
+            None => walked.map_err(|error| self.failed(commit, &error))?,
+        }
+        // Git's order is that of whole paths.
+        entries.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(entries)
+    }
+
+    pub(super) fn write_all(&self, commit: &str, entries: &[Entry]) -> Result<(), TreeError> {
+        // Attributes are read from the working tree, so they come first.
+        let (attributes, others): (Vec<&Entry>, Vec<&Entry>) =
+            entries.iter().partition(|entry| entry.path.gives_attributes());
+        self.write(commit, &attributes)?;
+        self.write(commit, &others)
+    }
+
+    pub(super) fn write(&self, commit: &str, entries: &[&Entry]) -> Result<(), TreeError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let write = || -> Result<(), git2::Error> {
+            let repository = self.open()?;
+            let found = find(&repository, commit)?;
+            let mut options = CheckoutBuilder::new();
+            options.force().recreate_missing(true).update_index(false).refresh(false).disable_pathspec_match(true);
+            options.dir_perm(0o755);
+            for entry in entries {
+                options.path(entry.path.as_bytes());
+            }
+            repository.checkout_tree(found.as_object(), Some(&mut options))
+        };
+        write().map_err(|error| self.failed(commit, &error))
+    }
+}
+
+fn mode(file: &DiffFile<'_>) -> Mode {
+    Mode::of(u32::from(file.mode())).unwrap_or(Mode::Absent)
+}
+
+fn find<'r>(repository: &'r Repository, commit: &str) -> Result<Commit<'r>, git2::Error> {
+    // A short id is filled up with zeros by libgit2: it would be another commit.
+    let id = if commit.len() == 40 { Oid::from_str(commit)? } else { Oid::ZERO_SHA1 };
+    repository.find_commit(id)
+}

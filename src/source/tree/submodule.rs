@@ -1,0 +1,132 @@
+//! Submodules: which address a `.gitmodules` means, and what is refused. Pure.
+//!
+//! A commit names them, so whoever can push one can name anything: an address is taken only where it is one of a server that slipway
+//! speaks with anyway, and it is never remembered. The next commit's address is read from the next commit.
+
+use std::path::{Path, PathBuf};
+
+use super::checkout::Configured;
+use crate::source::url::{SourceUrl, Transport};
+
+/// A longer address is none, in bytes.
+const LONGEST: usize = 2048;
+
+/// Where the repository of a submodule is.
+///
+/// # Errors
+/// Why the name or the address is refused.
+pub fn address(parent: &SourceUrl, configured: Option<&Configured>) -> Result<SourceUrl, String> {
+    let Some(Configured { name, url }) = configured else {
+        return Err("the commit's .gitmodules does not name it; add it with `git submodule add`, or remove it".into());
+    };
+    if name.is_empty() || name.split('/').any(|part| part == "..") || name.starts_with('-') {
+        return Err(format!("its name {name:?} in .gitmodules is refused"));
+    }
+    if url.starts_with('-') || url.len() > LONGEST || url.chars().any(char::is_control) {
+        return Err(format!("its url {:?} in .gitmodules is refused", url.chars().take(80).collect::<String>()));
+    }
+    let text = if url.starts_with("./") || url.starts_with("../") { relative(parent, url)? } else { url.clone() };
+    let address = SourceUrl::parse(&text).map_err(|error| format!("its url in .gitmodules is refused: {error}"))?;
+    if address.transport() == Transport::Local && parent.transport() != Transport::Local {
+        return Err(format!(
+            "its url {url:?} in .gitmodules names a repository on this machine's disk, which is refused for a source on another machine"
+        ));
+    }
+    Ok(address)
+}
+
+/// A relative address, from the parent's: `..` takes its last component away, as git does.
+fn relative(parent: &SourceUrl, url: &str) -> Result<String, String> {
+    if let Some(path) = parent.local_path() {
+        let mut at = path.to_owned();
+        for part in Path::new(url).components() {
+            match part {
+                std::path::Component::ParentDir => drop(at.pop()),
+                std::path::Component::CurDir => {}
+                part => at.push(part),
+            }
+        }
+        return Ok(PathBuf::from("/").join(at).display().to_string());
+    }
+    let mut base = parent.as_str().trim_end_matches('/').to_owned();
+    // What may not be taken away: the scheme and the server.
+    let server = match base.find("://") {
+        Some(scheme) => base[scheme + 3..].find('/').map_or(base.len(), |at| scheme + 3 + at),
+        None => base.find(':').map_or(0, |at| at + 1),
+    };
+    let mut rest = url;
+    loop {
+        if let Some(after) = rest.strip_prefix("./") {
+            rest = after;
+        } else if let Some(after) = rest.strip_prefix("../") {
+            rest = after;
+            match base[server..].rfind('/') {
+                Some(at) => base.truncate(server + at),
+                None if base.len() > server => base.truncate(server),
+                None => return Err(format!("its url {url:?} in .gitmodules leaves the server {}", &base[..server])),
+            }
+        } else {
+            break;
+        }
+    }
+    let separator = if base.ends_with([':', '/']) { "" } else { "/" };
+    Ok(format!("{base}{separator}{rest}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(parent: &str, name: &str, url: &str) -> Result<String, String> {
+        let configured = Configured { name: name.into(), url: url.into() };
+        address(&SourceUrl::parse(parent).unwrap(), Some(&configured)).map(|url| url.to_string())
+    }
+
+    #[test]
+    fn relative_addresses_are_resolved_as_git_does() {
+        for (parent, url, expected) in [
+            ("https://host/acme/api.git", "../lib.git", "https://host/acme/lib.git"),
+            ("https://host/acme/api/", "../lib.git", "https://host/acme/lib.git"),
+            ("https://host/acme/api", "../../other/lib", "https://host/other/lib"),
+            ("https://host:8443/a/b", "./c", "https://host:8443/a/b/c"),
+            ("git@host:acme/api.git", "../lib.git", "git@host:acme/lib.git"),
+            ("git@host:api.git", "../lib.git", "git@host:lib.git"),
+            ("ssh://git@host:22/a/b", "../c", "ssh://git@host:22/a/c"),
+            ("/srv/git/app.git", "../lib.git", "/srv/git/lib.git"),
+            ("/srv/git/app.git", "./deps/x", "/srv/git/app.git/deps/x"),
+            ("https://host/a/b", "git@other:x/y.git", "git@other:x/y.git"),
+        ] {
+            assert_eq!(resolved(parent, "lib", url).as_deref(), Ok(expected), "{parent} {url}");
+        }
+    }
+
+    #[test]
+    fn hostile_names_and_addresses_are_refused() {
+        let remote = "https://host/acme/api.git";
+        for url in [
+            "file:///etc",
+            "/srv/git/secret.git",
+            "ext::sh -c touch% /tmp/x",
+            "-u./payload",
+            "--upload-pack=touch /tmp/x",
+            "https://host/a\n.git",
+            "fd::7",
+            "../../../../x",
+            "",
+            "https://token@host/a.git",
+            "https://-host/a",
+        ] {
+            // An odd host is the network's matter; it can't become an option.
+            let got = resolved(remote, "lib", url);
+            assert!(
+                got.as_ref().is_err() || got.as_ref().is_ok_and(|url| url.starts_with("https://")),
+                "{url}: {got:?}"
+            );
+        }
+        for name in ["../x", "a/../../b", "", "-x"] {
+            assert!(resolved(remote, name, "../lib.git").is_err(), "{name}");
+        }
+        assert!(address(&SourceUrl::parse(remote).unwrap(), None).unwrap_err().contains("does not name it"));
+        assert!(resolved("/srv/app", "lib", "ext::sh").is_err());
+    }
+}
