@@ -184,9 +184,16 @@ impl Arguments {
         self.pair("--frontend", "dockerfile.v0");
         let mut of_source = None;
         match context {
-            Context::Local { directory, .. } => {
-                self.pair("--local", format!("context={}", directory.display()));
-                self.pair("--local", format!("dockerfile={}", checked.unwrap_or(directory).display()));
+            Context::Local { directory, name } => {
+                // Two names: what is sent of a context for its Dockerfile is that file alone, and would stand for all of it.
+                let dockerfile = checked.unwrap_or(directory);
+                for (key, name, directory) in [
+                    ("contextkey", name.clone(), directory.as_path()),
+                    ("dockerfilekey", format!("{name}#dockerfile"), dockerfile),
+                ] {
+                    self.pair("--local", format!("{name}={}", directory.display()));
+                    self.opt(key, name);
+                }
             }
             Context::Git { context, secret_id, ssh } => {
                 self.opt("context", context);

@@ -85,7 +85,7 @@ pub struct Managed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Context {
-    /// The builder fetches it itself.
+    /// The builder fetches it itself: the source says `fetch = "builder"`.
     Git {
         /// `URL#COMMIT:DIR`, as BuildKit reads it.
         context: String,
@@ -94,13 +94,19 @@ pub enum Context {
         /// For ssh: a key's file, or none for the agent.
         ssh: Option<Ssh>,
     },
-    /// A repository on this machine: the tree of the commit, checked out by the pool, is sent.
+    /// The tree of the commit, which the pool made ready, is sent.
     Local {
-        /// The git repository.
-        repository: PathBuf,
-        /// The context's directory in the checked out tree.
+        /// The context's directory in the tree.
         directory: PathBuf,
+        /// The name that the builder knows it by: it keeps what it was sent under a name, and is sent only what differs the next time.
+        #[serde(default = "usual_name")]
+        name: String,
     },
+}
+
+/// What BuildKit calls a context that has no name.
+fn usual_name() -> String {
+    "context".into()
 }
 
 /// How a source is reached over ssh.

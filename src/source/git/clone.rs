@@ -108,6 +108,19 @@ pub async fn discard(clone: &Path, limit: Duration) -> io::Result<()> {
     Ok(())
 }
 
+/// Marks a clone as used now: those that were not used for long are removed first.
+///
+/// # Errors
+/// When its mark can't be changed.
+pub fn touch(clone: &Path) -> io::Result<()> {
+    File::options().append(true).open(clone.join(MARK))?.set_modified(std::time::SystemTime::now())
+}
+
+/// When a clone was last used; none where it is no clone.
+pub fn last_used(clone: &Path) -> Option<std::time::SystemTime> {
+    fs::metadata(clone.join(MARK)).and_then(|metadata| metadata.modified()).ok()
+}
+
 /// A command line that reads a clone, or writes it; without its subcommand.
 pub fn on_disk(program: &GitProgram, clone: &Path) -> GitCommand {
     let mut command = program.command(Configuration::None);

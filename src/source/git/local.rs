@@ -6,7 +6,6 @@ use git2::{DiffOptions, ErrorClass, ObjectType, Oid, Repository};
 
 use super::commits::{Commit, MOST_CHANGED, Message, Wanted};
 use crate::domain::push::CommitId;
-use crate::source::checkout;
 use crate::source::error::{Kind, SourceError};
 use crate::source::refs::{Collector, MOST_REFS, Refs, TooMany};
 use crate::source::url::SourceUrl;
@@ -31,7 +30,7 @@ impl From<SourceError> for LocalError {
 }
 
 fn open(url: &SourceUrl, path: &Path) -> Result<Repository, LocalError> {
-    checkout::open(path).map_err(|error| {
+    Repository::open(path).map_err(|error| {
         // libgit2 has no code for it.
         if error.class() == ErrorClass::Repository && error.message().contains("object format 'sha256'") {
             return LocalError::Sha256;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -30,6 +31,11 @@ impl GitHttp {
         GitHttp::start(repo, Some(BASE64_STANDARD.encode(format!("{user}:{password}"))))
     }
 
+    /// Serves `repo` to everyone until dropped, and takes this long for each answer.
+    pub fn serve_slowly(repo: &GitRepo, delay: Duration) -> GitHttp {
+        GitHttp::start_with(repo, None, delay)
+    }
+
     /// The repository's address, without credentials.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/source", self.port)
@@ -41,10 +47,14 @@ impl GitHttp {
     }
 
     fn start(repo: &GitRepo, credentials: Option<String>) -> GitHttp {
+        GitHttp::start_with(repo, credentials, Duration::ZERO)
+    }
+
+    fn start_with(repo: &GitRepo, credentials: Option<String>, delay: Duration) -> GitHttp {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let server = GitHttp { port: listener.local_addr().unwrap().port(), stop: Arc::default() };
         let stop = Arc::clone(&server.stop);
-        let site = Arc::new(Site { root: repo.path().parent().unwrap().to_owned(), credentials });
+        let site = Arc::new(Site { root: repo.path().parent().unwrap().to_owned(), credentials, delay });
         std::thread::spawn(move || {
             for connection in listener.incoming().flatten() {
                 if stop.load(Ordering::SeqCst) {
@@ -70,6 +80,7 @@ impl Drop for GitHttp {
 struct Site {
     root: PathBuf,
     credentials: Option<String>,
+    delay: Duration,
 }
 
 struct Request {
@@ -127,6 +138,7 @@ impl Site {
                   Connection: close\r\n\r\n",
             );
         }
+        std::thread::sleep(self.delay);
         let answer = backend(&self.root, &request)?;
         let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(answer.len());
         let (head, body) = answer.split_at(end);

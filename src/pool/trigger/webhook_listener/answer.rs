@@ -237,13 +237,12 @@ impl Desk {
     /// Whether a body comes for the first time and tells of a push of these days. What is played again is a hint at most: the source
     /// is asked.
     async fn is_news(&self, body: &[u8], pushed: &[Pushed], now: DateTime<Utc>) -> bool {
-        let until = pushed.iter().map(|pushed| pushed.at.map(|at| at + NEWS)).max().flatten();
-        if until.is_some_and(|until| until < now)
-            || pushed.iter().any(|pushed| pushed.at.is_some_and(|at| now - at > NEWS))
-        {
+        if pushed.iter().any(|pushed| pushed.at.is_some_and(|at| now - at > NEWS)) {
             return false;
         }
-        let until = until.filter(|_| pushed.iter().all(|pushed| pushed.at.is_some()));
+        // Where the platform signs when all of it was pushed, it need not be remembered for longer than that is news.
+        let ends: Option<Vec<_>> = pushed.iter().map(|pushed| pushed.at.map(|at| at + NEWS)).collect();
+        let until = ends.and_then(|ends| ends.into_iter().max());
         let (deliveries, body) = (self.deliveries.clone(), body.to_vec());
         let remembered = tokio::task::spawn_blocking(move || match lock(&deliveries).as_mut() {
             Some(deliveries) => deliveries.remember(&body, until),
