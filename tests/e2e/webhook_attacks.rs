@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -231,6 +230,7 @@ fn a_build_waits_for_a_commit_that_the_webhook_told_before_the_server_has_it() {
     let body = github_push(Path::new("/"), &before, &commit);
     let body = body.to_string().replace("file:///", &server.forge_url());
     assert_eq!(send_github(&url, "code", SECRET, &body).0, 202);
+    settled(&project, 1);
     project.wait_until_held(1, "waits for the server to have commit");
     project.source.git(&["pull", "--quiet", "--ff-only", clone.path().to_str().unwrap(), "main"]);
     let build = project.wait_for(1, "succeeded");
@@ -283,7 +283,6 @@ fn a_default_branch_that_was_renamed_is_named_where_no_rule_matches() {
     let push = settled(&project, 1).remove(0);
     let reason = push["answers"][0]["reason"].as_str().unwrap();
     assert!(reason.contains("its default branch is \"develop\""), "{reason}");
-    let refused: Command = project.slipway.command(&["build", "start", "acme/app"]);
-    let refused = run(&mut { refused });
+    let refused = run(&mut project.slipway.command(&["build", "start", "acme/app"]));
     assert!(refused.stderr.contains("its default branch is \"develop\""), "{refused}");
 }
