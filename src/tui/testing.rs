@@ -122,6 +122,7 @@ pub(crate) fn news(builds: Vec<Build>, ended: Vec<BuildId>) -> News {
         limit: 2,
         builders: vec![builder],
         webhooks: None,
+        webhook_refusals: Vec::new(),
         paused: Vec::new(),
         problems: Vec::new(),
     };

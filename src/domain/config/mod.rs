@@ -193,6 +193,23 @@ pub struct WebhookConfig {
     /// A file with the certificate's private key in PEM (PKCS #8).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<PathBuf>,
+    /// Take webhooks without TLS on another address than loopback, because the network there is trusted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub plain_http: bool,
+}
+
+impl WebhookConfig {
+    /// Why the listener must not begin: secrets of GitLab, Gitee and Codeup stand in the headers, for everyone on the way to read.
+    pub fn in_clear(&self) -> Option<String> {
+        let address = self.listen.filter(|address| !address.ip().to_canonical().is_loopback())?;
+        let encrypted = self.certificate.is_some() || self.key.is_some();
+        (!encrypted && !self.plain_http).then(|| {
+            format!(
+                "{address} can be reached from other machines, and without TLS they can read the secrets in webhooks; set webhook.certificate \
+                 and webhook.key, listen on loopback behind a web server with TLS, or set webhook.plain_http = true where the network is trusted"
+            )
+        })
+    }
 }
 
 /// `[retention]`
@@ -313,6 +330,15 @@ mod tests {
         assert_eq!(config, Config::default());
         let odd = Config { pool: PoolConfig { min_free: ByteSize(1_000_001), ..PoolConfig::default() }, ..config };
         assert_eq!(toml::from_str::<Config>(&toml::to_string(&odd).unwrap()).unwrap(), odd);
+    }
+
+    #[test]
+    fn webhooks_in_clear_are_taken_on_loopback_or_by_consent() {
+        let in_clear = |text: &str| toml::from_str::<WebhookConfig>(text).unwrap().in_clear().is_some();
+        assert!(in_clear("listen = \"0.0.0.0:8484\"") && in_clear("listen = \"[::]:8484\""));
+        assert!(!in_clear("") && !in_clear("listen = \"127.0.0.1:8484\"") && !in_clear("listen = \"[::1]:8484\""));
+        assert!(!in_clear("listen = \"0.0.0.0:8484\"\nplain_http = true"));
+        assert!(!in_clear("listen = \"0.0.0.0:8484\"\ncertificate = \"/c.pem\"\nkey = \"/k.pem\""));
     }
 
     #[test]
