@@ -12,6 +12,7 @@ mod demo;
 mod editing;
 mod fixture;
 mod grants;
+mod isolation;
 mod notify;
 mod platforms;
 mod publishing;
