@@ -8,6 +8,7 @@ pub mod platforms;
 pub mod registries;
 pub mod sources;
 pub mod tokens;
+pub mod trees;
 
 /// Who asks: the user's name on this machine.
 pub fn user() -> String {

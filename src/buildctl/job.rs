@@ -85,32 +85,20 @@ pub struct Managed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Context {
-    /// The builder fetches it itself.
+    /// The builder fetches it itself: the source says `fetch = "builder"`.
     Git {
         /// `URL#COMMIT:DIR`, as BuildKit reads it.
         context: String,
         /// The id of the source's credential among the secrets; none for anonymous sources.
         secret_id: Option<String>,
-        /// For ssh: a key's file, or none for the agent.
-        ssh: Option<Ssh>,
+        /// For ssh: the file with the private key.
+        ssh_key: Option<PathBuf>,
     },
-    /// A repository on this machine: the tree of the commit, checked out by the pool, is sent.
+    /// The tree of the commit, which the pool made ready, is sent.
     Local {
-        /// The git repository.
-        repository: PathBuf,
-        /// The context's directory in the checked out tree.
+        /// The context's directory in the tree.
         directory: PathBuf,
     },
-}
-
-/// How a source is reached over ssh.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ssh {
-    /// Through the agent in `SSH_AUTH_SOCK`.
-    Agent,
-    /// With a private key's file.
-    Key(PathBuf),
 }
 
 /// Where the image goes.

@@ -80,6 +80,7 @@ fn failed(build: &Build) -> (CommitState, String) {
         | FailureKind::Network
         | FailureKind::Registry
         | FailureKind::Disk
+        | FailureKind::Host
         | FailureKind::Daemon
         | FailureKind::Timeout
         | FailureKind::Cancelled => CommitState::Error,

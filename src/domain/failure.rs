@@ -33,6 +33,8 @@ pub enum FailureKind {
     Registry,
     /// A disk is full.
     Disk,
+    /// This machine itself failed: a process, a file, its memory.
+    Host,
     /// The BuildKit daemon went away, can't be reached, or broke.
     Daemon,
     /// The build took longer than it may.
@@ -48,7 +50,10 @@ pub enum FailureKind {
 impl FailureKind {
     /// Whether the machinery failed and not what was to be built: such a build is tried again by itself.
     pub fn is_machinery(self) -> bool {
-        matches!(self, FailureKind::Network | FailureKind::Registry | FailureKind::Disk | FailureKind::Daemon)
+        matches!(
+            self,
+            FailureKind::Network | FailureKind::Registry | FailureKind::Disk | FailureKind::Host | FailureKind::Daemon
+        )
     }
 }
 
@@ -64,6 +69,7 @@ impl std::fmt::Display for FailureKind {
             FailureKind::Network => "the network failed",
             FailureKind::Registry => "the registry failed",
             FailureKind::Disk => "the disk is full",
+            FailureKind::Host => "this machine failed",
             FailureKind::Daemon => "the builder failed",
             FailureKind::Timeout => "it took too long",
             FailureKind::LogLimit => "its output is too long",

@@ -2,12 +2,11 @@
 //! that build's record.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::Utc;
 use rustix::process::Signal;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::conclude::{Conclusion, Ended, conclude};
 use super::state::{Order, Pool};
@@ -86,20 +85,20 @@ async fn wait_for_start(pool: &Arc<Pool>, id: BuildId, orders: &mut mpsc::Receiv
     }
 }
 
-/// Starts the runner; a cancel that comes meanwhile is noted, and ends a long checkout.
+/// Starts the runner; a cancel that comes meanwhile is noted, and ends a long fetch or checkout.
 async fn launch_or_abort(
     pool: &Arc<Pool>,
     id: BuildId,
     legs: &[(String, Vec<Platform>)],
     orders: &mut mpsc::Receiver<Order>,
 ) -> Result<ProcessId, Failure> {
-    let abort = Arc::new(AtomicBool::new(false));
+    let abort = watch::Sender::new(false);
     let mut launching = std::pin::pin!(launch::launch(pool, id, legs, &abort));
     loop {
         tokio::select! {
             launched = &mut launching => return launched,
             Some(Order::Cancel(request)) = orders.recv() => {
-                abort.store(true, Ordering::Relaxed);
+                abort.send_replace(true);
                 pool.update(id, |build| build.cancel = Some(request));
             }
         }

@@ -3,15 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::process::Command;
+use tokio::sync::watch;
 
 use super::builders::BuilderRuntime;
 use super::enqueue::failed;
-use super::launch::{self, ContextWish};
+use super::launch::{self, ContextWish, Prepared};
 use super::schedule::Readiness;
 use super::state::Pool;
 use super::{grants, managed};
@@ -47,9 +47,10 @@ pub(super) async fn examine(
         .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("{path} has no source to read a Dockerfile of")))?;
     let commit = sources::resolve(&pool.home, &settings, &source, reference).await?;
     let directory = scratch(&pool.home).map_err(failed)?;
-    let wish = ContextWish { source: &source, rule: &rule, commit: &commit, checkout: directory.path().join("tree") };
-    let abort = Arc::new(AtomicBool::new(false));
-    let (context, secret) =
+    let wish = ContextWish { path, source: &source, rule: &rule, reference, commit: &commit };
+    let abort = watch::Sender::new(false);
+    // The slot is held until the last question is answered.
+    let Prepared { context, secret, slot: _slot } =
         launch::context(pool, &settings, wish, &abort).await.map_err(|failure| failed(failure.message))?;
     let dockerfile = check(&settings, &rule, &context, directory.path()).map_err(|failure| failed(failure.message))?;
     // The frontend that `# syntax=` names, and base images, are pulled with the registries' credentials.

@@ -16,7 +16,7 @@ use crate::domain::frontend::Frontends;
 use crate::domain::grants::{self, Grants};
 use crate::domain::rule::Rule;
 use crate::domain::tree_path::TreePath;
-use crate::source::checkout::{self, InsideError};
+use crate::source::tree::{InsideError, resolve_inside};
 use crate::store::Home;
 use crate::store::secrets::{SecretRef, Secrets};
 use crate::store::settings::Settings;
@@ -165,7 +165,7 @@ pub(super) fn check_dockerfile(
 fn read(context: &Path, name: &str) -> Result<Option<Vec<u8>>, Failure> {
     let failure = |reason: String| Failure { file: Some(name.to_owned()), ..Failure::new(FailureKind::Source, reason) };
     let path = TreePath::parse(name).map_err(|error| failure(error.to_string()))?;
-    let file = match checkout::resolve_inside(context, &path) {
+    let file = match resolve_inside(context, &path) {
         Ok(file) => file,
         Err(InsideError::Missing { .. }) => return Ok(None),
         Err(error) => return Err(failure(error.to_string())),

@@ -5,30 +5,32 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use tokio::sync::watch;
 
 use super::state::Pool;
 use super::{client, grants, managed};
+use crate::access::trees::{self, Unprepared};
 use crate::access::{registries, sources};
 use crate::buildctl::handover::Handover;
-use crate::buildctl::job::{Cache, Context, Destination, Job, JobGrants, Leg, LegDaemon, Managed, Ssh};
+use crate::buildctl::job::{Cache, Context, Destination, Job, JobGrants, Leg, LegDaemon, Managed};
 use crate::buildctl::runner;
 use crate::buildkit::daemon::fresh;
 use crate::buildkit::install;
 use crate::domain::build::{Build, BuildId};
 use crate::domain::builder::BuilderKind;
 use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::LOCAL_REGISTRY;
 use crate::domain::platform::Platform;
-use crate::domain::push::CommitId;
-use crate::domain::repository::Source;
-use crate::domain::rule::Rule;
+use crate::domain::push::{CommitId, Ref};
+use crate::domain::repository::{Fetch, Source};
+use crate::domain::rule::{BuildPaths, Rule};
 use crate::domain::tag::CACHE_PREFIX;
-use crate::domain::tree_path::TreePath;
-use crate::source::{Transport, checkout, origin};
+use crate::source::tree::{Slot, resolve_inside};
+use crate::source::{Transport, origin};
 use crate::store::builds;
 use crate::store::environment::{ListedEnvironment as _, Receiver};
 use crate::store::process::{self, ProcessId};
@@ -39,7 +41,7 @@ pub(super) async fn launch(
     pool: &Arc<Pool>,
     id: BuildId,
     legs: &[(String, Vec<Platform>)],
-    abort: &Arc<AtomicBool>,
+    abort: &watch::Sender<bool>,
 ) -> Result<ProcessId, Failure> {
     let (build, settings, legs) = {
         let state = pool.state();
@@ -88,12 +90,13 @@ pub(super) async fn launch(
     // What is missing fails the build before anything is fetched for it.
     let (mut grants, secrets) = grants::resolve(&home, &settings, &build).await?;
     let wish = ContextWish {
+        path: &build.path(),
         source: &Source { platform: build.platform.clone(), url: build.source.clone(), fetch: build.fetch },
         rule: &build.rule,
+        reference: &build.reference,
         commit: &build.commit,
-        checkout: directory.join(runner::CHECKOUT_DIR),
     };
-    let (context, secret) = context(pool, &settings, wish, abort).await?;
+    let Prepared { context, secret, slot } = context(pool, &settings, wish, abort).await?;
     let dockerfile = dockerfile(&settings, &build, &context, &directory, &mut grants)?;
     let docker_config = directory.join(runner::DOCKER_CONFIG_DIR);
     registries::write_docker_config(&home, &settings, &docker_config)
@@ -104,7 +107,7 @@ pub(super) async fn launch(
             .tools()
             .ok_or_else(|| daemon_failure("buildctl is missing; run `slipway setup`"))?
             .buildctl,
-        source_url: source_url(&context, &build),
+        source_url: source_url(&build),
         builder_id: builder_id(),
         grants,
         dockerfile,
@@ -120,7 +123,7 @@ pub(super) async fn launch(
     let work = move || {
         builds::save(&directory.join(builds::JOB), &job)
             .map_err(|error| Failure::new(FailureKind::Disk, error.to_string()))?;
-        spawn(&directory, &docker_config, &Handover { source: secret, secrets })
+        spawn(&directory, &docker_config, &Handover { source: secret, secrets }, slot.as_ref())
             .map_err(|error| daemon_failure(format!("cannot start the runner of build {id}: {error}")))
     };
     tokio::task::spawn_blocking(work)
@@ -145,12 +148,11 @@ fn dockerfile(
 }
 
 /// The source's URL for the image's label: of a repository on this machine the one that it was cloned from.
-fn source_url(context: &Context, build: &Build) -> Option<String> {
+fn source_url(build: &Build) -> Option<String> {
     let url = sources::parse_url(&build.source).ok()?;
-    match (url.local_path(), context) {
-        (None, _) => Some(url.as_str().to_owned()),
-        (Some(_), Context::Local { repository, .. }) => Some(origin::origin(repository)?.as_str().to_owned()),
-        (Some(_), Context::Git { .. }) => None,
+    match url.local_path() {
+        None => Some(url.as_str().to_owned()),
+        Some(repository) => Some(origin::origin(repository)?.as_str().to_owned()),
     }
 }
 
@@ -165,29 +167,61 @@ fn daemon_failure(message: impl Into<String>) -> Failure {
 
 /// What a context is made of.
 pub(super) struct ContextWish<'a> {
+    pub path: &'a RepositoryPath,
     pub source: &'a Source,
     pub rule: &'a Rule,
+    pub reference: &'a Ref,
     pub commit: &'a CommitId,
-    /// Where the tree of a local source is put.
-    pub checkout: PathBuf,
 }
 
-/// The context, and the secret that goes into the environment of `buildctl`.
+/// A context that is ready.
+pub(super) struct Prepared {
+    pub context: Context,
+    /// The secret that goes into the environment of `buildctl`.
+    pub secret: Option<String>,
+    /// The tree that the context is in. Whoever uses it holds its lock.
+    pub slot: Option<Slot>,
+}
+
+/// Makes a context ready, unless `abort` becomes true before.
 pub(super) async fn context(
     pool: &Pool,
     settings: &Settings,
     wish: ContextWish<'_>,
-    abort: &Arc<AtomicBool>,
-) -> Result<(Context, Option<String>), Failure> {
-    let ContextWish { source, rule, commit, checkout } = wish;
-    let failure = |error: crate::protocol::Error| Failure::new(FailureKind::Source, error.message);
-    let url = sources::parse_url(&source.url).map_err(failure)?;
-    let paths = rule.build_paths().map_err(|error| Failure::new(FailureKind::Source, error.to_string()))?;
-    if let Some(repository) = url.local_path() {
-        let directory = check_out(repository.to_path_buf(), commit.clone(), checkout, paths.context, abort.clone());
-        return Ok((Context::Local { repository: repository.to_path_buf(), directory: directory.await? }, None));
+    abort: &watch::Sender<bool>,
+) -> Result<Prepared, Failure> {
+    if wish.source.fetch == Fetch::Builder {
+        return fetched_by_builder(pool, settings, &wish).await;
     }
-    let access = sources::access(&pool.home, settings, source).await.map_err(failure)?;
+    let paths = build_paths(wish.rule)?;
+    let tree = trees::Wish {
+        path: wish.path,
+        source: wish.source,
+        reference: wish.reference,
+        commit: wish.commit,
+        keep_git: wish.rule.keep_git,
+    };
+    let mut aborted = abort.subscribe();
+    let slot = tokio::select! {
+        slot = trees::prepare(&pool.home, settings, tree) => slot?,
+        _ = aborted.wait_for(|abort| *abort) => return Err(daemon_failure("it was cancelled while its tree was made ready")),
+    };
+    let directory = resolve_inside(&slot.root(), &paths.context)
+        .map_err(|error| Failure::new(FailureKind::Source, error.to_string()))?;
+    let context = Context::Local { directory };
+    Ok(Prepared { context, secret: None, slot: Some(slot) })
+}
+
+fn build_paths(rule: &Rule) -> Result<BuildPaths, Failure> {
+    rule.build_paths().map_err(|error| Failure::new(FailureKind::Source, error.to_string()))
+}
+
+/// The context of a source that only the builder's network reaches: its address, and the credentials that open it.
+async fn fetched_by_builder(pool: &Pool, settings: &Settings, wish: &ContextWish<'_>) -> Result<Prepared, Failure> {
+    let failure = |error: crate::protocol::Error| Failure::from(Unprepared::from(error));
+    let url = sources::parse_url(&wish.source.url).map_err(failure)?;
+    let paths = build_paths(wish.rule)?;
+    let access = sources::access(&pool.home, settings, wish.source).await.map_err(failure)?;
     let credentials = access.credentials;
     let mut host = url.host().unwrap_or_default().to_owned();
     if let Some(port) = url.port() {
@@ -203,36 +237,16 @@ pub(super) async fn context(
         (None, Some(token)) if over_http => (Some(format!("GIT_AUTH_TOKEN.{host}")), Some(token.expose().to_owned())),
         _ => (None, None),
     };
-    let ssh = (url.transport() == Transport::Ssh).then(|| credentials.ssh_key.map_or(Ssh::Agent, Ssh::Key));
-    let context = url
-        .buildkit_context(commit.as_str(), &paths.context)
-        .ok_or_else(|| Failure::new(FailureKind::Source, format!("{url} can't be a build's context")))?;
-    Ok((Context::Git { context, secret_id, ssh }, secret))
-}
-
-/// The tree of a local source at its commit; the context's directory in it.
-///
-/// Here and not in the runner: libgit2 reads the certificates of all authorities when it starts, which takes longer than
-/// many a build; the pool has done it once.
-async fn check_out(
-    repository: PathBuf,
-    commit: CommitId,
-    root: PathBuf,
-    context: TreePath,
-    abort: Arc<AtomicBool>,
-) -> Result<PathBuf, Failure> {
-    let work = move || -> Result<PathBuf, String> {
-        // A pool that was killed may have left a part of it.
-        if root.exists() {
-            fs::remove_dir_all(&root).map_err(|error| format!("cannot remove {}: {error}", root.display()))?;
-        }
-        checkout::checkout(&repository, commit.as_str(), &root, &abort).map_err(|error| error.to_string())?;
-        checkout::resolve_inside(&root, &context).map_err(|error| error.to_string())
-    };
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(|error| Failure::new(FailureKind::Source, error)),
-        Err(error) => Err(daemon_failure(format!("an internal task failed: {error}"))),
+    let ssh_key = credentials.ssh_key.filter(|_| url.transport() == Transport::Ssh);
+    if url.transport() == Transport::Ssh && ssh_key.is_none() {
+        let message = format!("the builder is to fetch {url}, and nobody's ssh agent goes to a builder");
+        let hint = "name a key for its platform: slipway platform edit PLATFORM --ssh-key FILE".to_owned();
+        return Err(Failure { hint: Some(hint), ..Failure::new(FailureKind::Settings, message) });
     }
+    let context = url
+        .buildkit_context(wish.commit.as_str(), &paths.context)
+        .ok_or_else(|| Failure::new(FailureKind::Source, format!("{url} can't be fetched by a builder")))?;
+    Ok(Prepared { context: Context::Git { context, secret_id, ssh_key }, secret, slot: None })
 }
 
 fn destination(pool: &Pool, settings: &Settings, build: &Build) -> Destination {
@@ -263,7 +277,15 @@ fn host_of(image: &str) -> &str {
 
 /// Starts `slipway runner` in a session of its own. It begins only once its process is on record and it has the values of its
 /// secrets: should this pool die before, its end of the pipe closes, the runner leaves without a trace, and no build ever has two.
-fn spawn(directory: &Path, docker_config: &Path, handover: &Handover) -> std::io::Result<ProcessId> {
+///
+/// The runner has its tree's lock as its standard output, which it prints nothing on: so the tree is its own for as long as it runs, even
+/// where this pool ends before.
+fn spawn(
+    directory: &Path,
+    docker_config: &Path,
+    handover: &Handover,
+    slot: Option<&Slot>,
+) -> std::io::Result<ProcessId> {
     let errors = fs::OpenOptions::new().create(true).append(true).open(directory.join(runner::ERRORS))?;
     let mut command = Command::new(process::own_program()?);
     command
@@ -271,7 +293,10 @@ fn spawn(directory: &Path, docker_config: &Path, handover: &Handover) -> std::io
         .arg("runner")
         .arg(directory)
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(match slot {
+            Some(slot) => slot.lock_file().try_clone()?.into(),
+            None => Stdio::null(),
+        })
         .stderr(errors)
         .current_dir("/")
         .listed_environment(Receiver::Slipway)

@@ -83,7 +83,19 @@ impl SourceError {
     }
 
     /// Where git can't be used.
-    pub(super) fn no_git(url: &SourceUrl, error: &NoGit) -> SourceError {
+    /// Of a step on this machine.
+    pub(crate) fn local(url: &SourceUrl, reason: impl AsRef<str>) -> SourceError {
+        SourceError::new(Kind::Local, url, reason)
+    }
+
+    /// Whether this machine's disk is full.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        let reason = self.reason.to_ascii_lowercase();
+        self.kind == Kind::Local
+            && ["no space left", "quota exceeded", "disk full"].iter().any(|word| reason.contains(word))
+    }
+
+    pub(crate) fn no_git(url: &SourceUrl, error: &NoGit) -> SourceError {
         let text = error.to_string();
         let (reason, advice) = text.rsplit_once("; ").unwrap_or((&text, "install git"));
         SourceError::new(Kind::Program, url, reason).advising(advice)

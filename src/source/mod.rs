@@ -5,7 +5,6 @@
 //! libgit2. [`Git`] is the door to both.
 
 pub mod api;
-pub mod checkout;
 mod error;
 pub mod git;
 pub mod origin;

@@ -196,6 +196,21 @@ impl Home {
         self.state.join("git").join(&path.namespace).join(&path.repository)
     }
 
+    /// The bare clones of a repository's submodules, one directory each. No repository's name begins with a dot.
+    pub fn modules_dir(&self, path: &RepositoryPath) -> PathBuf {
+        self.state.join("git").join(&path.namespace).join(format!(".{}.modules", path.repository))
+    }
+
+    /// The files of Git LFS of a repository's source and submodules.
+    pub fn lfs_dir(&self, path: &RepositoryPath) -> PathBuf {
+        self.state.join("git").join(&path.namespace).join(format!(".{}.lfs", path.repository))
+    }
+
+    /// The checked out trees of a repository: a numbered directory for each build of it that runs at the same time.
+    pub fn trees_dir(&self, path: &RepositoryPath) -> PathBuf {
+        self.state.join("trees").join(&path.namespace).join(&path.repository)
+    }
+
     /// Directories that live as long as one question: emptied when a pool starts.
     pub fn scratch_dir(&self) -> PathBuf {
         self.state.join("scratch")

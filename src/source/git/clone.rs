@@ -108,6 +108,19 @@ pub async fn discard(clone: &Path, limit: Duration) -> io::Result<()> {
     Ok(())
 }
 
+/// Marks a clone as used now: those that were not used for long are removed first.
+///
+/// # Errors
+/// When its mark can't be changed.
+pub fn touch(clone: &Path) -> io::Result<()> {
+    File::options().append(true).open(clone.join(MARK))?.set_modified(std::time::SystemTime::now())
+}
+
+/// When a clone was last used; none where it is no clone.
+pub fn last_used(clone: &Path) -> Option<std::time::SystemTime> {
+    fs::metadata(clone.join(MARK)).and_then(|metadata| metadata.modified()).ok()
+}
+
 /// A command line that reads a clone, or writes it; without its subcommand.
 pub fn on_disk(program: &GitProgram, clone: &Path) -> GitCommand {
     let mut command = program.command(Configuration::None);
@@ -211,7 +224,7 @@ impl Fetch<'_> {
             "commit" => Ok(true),
             "" => {
                 let error = stderr::error_of(self.url, self.access, &ended.stderr);
-                if error.kind == Kind::Damaged || error.kind == Kind::NotARepository {
+                if matches!(error.kind, Kind::Damaged | Kind::NotARepository | Kind::Configuration) {
                     return Err(SourceError::new(Kind::Damaged, self.url, error.reason));
                 }
                 Ok(false)

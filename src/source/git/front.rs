@@ -38,6 +38,11 @@ impl Git {
         self.reach.command(program, url, access).await
     }
 
+    /// What it means that a command line of [`Git::reach`] failed with that on its stderr.
+    pub fn explain(&self, url: &SourceUrl, access: &Access, stderr: &str) -> SourceError {
+        super::stderr::error_of(url, access, stderr)
+    }
+
     /// Brings a commit into the clone of a source on another machine, which is made where it is not there, and made anew where it is
     /// damaged. Only what is not there yet is fetched; one fetches into a clone at a time, and others wait.
     ///

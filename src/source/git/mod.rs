@@ -14,7 +14,7 @@ mod local;
 pub mod program;
 mod questions;
 pub mod ssh;
-mod stderr;
+pub(in crate::source) mod stderr;
 mod trust;
 
 pub use access::{Access, Credentials};

@@ -80,6 +80,7 @@ const WORDS: &[(&str, Kind)] = &[
     ("invalid sha1 pointer", Kind::Damaged),
     ("unable to read tree", Kind::Damaged),
     ("missing blob", Kind::Damaged),
+    ("unable to read sha1 file", Kind::Damaged),
     ("object file", Kind::Damaged),
     ("loose object", Kind::Damaged),
     ("packfile", Kind::Damaged),
@@ -89,6 +90,11 @@ const WORDS: &[(&str, Kind)] = &[
 fn found(stderr: &str) -> Option<(Kind, &str)> {
     let line_with = |words: &str| stderr.lines().find(|line| line.to_ascii_lowercase().contains(words));
     WORDS.iter().find_map(|(words, kind)| Some((*kind, line_with(words)?)))
+}
+
+/// Whether a command failed because objects of the repository on this disk are missing or broken.
+pub(in crate::source) fn is_damage(stderr: &str) -> bool {
+    found(stderr).is_some_and(|(kind, _)| kind == Kind::Damaged)
 }
 
 /// The error of a command that failed.
@@ -188,7 +194,13 @@ fn refused_key(url: &SourceUrl, access: &Access, error: SourceError) -> SourceEr
     };
     let Some(key) = &access.credentials.ssh_key else {
         let reason = format!("the server refuses, for {user}, the keys of ~/.ssh and of {agent}");
-        return SourceError { reason, ..error };
+        let error = SourceError { reason, ..error };
+        if url.user().is_some() {
+            return error;
+        }
+        let advice =
+            format!("{}; most servers want the user git: write it before the host, as in git@HOST", error.advice);
+        return error.advising(advice);
     };
     let shown = key.display();
     match Key::read(key) {

@@ -94,6 +94,19 @@ impl TreeFile {
         TreeFile(path)
     }
 
+    /// A path in a submodule, from the root of the tree that has the submodule.
+    pub fn join(submodule: Option<&TreeFile>, path: &TreeFile) -> TreeFile {
+        match submodule {
+            None => path.clone(),
+            Some(above) => TreeFile([&above.0, &b"/"[..], &path.0].concat()),
+        }
+    }
+
+    /// Whether it is in a directory.
+    pub fn is_below(&self, directory: &TreeFile) -> bool {
+        self.0.strip_prefix(directory.0.as_slice()).is_some_and(|rest| rest.starts_with(b"/"))
+    }
+
     /// Its bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

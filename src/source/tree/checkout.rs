@@ -55,6 +55,8 @@ pub struct Configured {
 pub struct Moved {
     /// Where it is now.
     pub position: Position,
+    /// Whether the whole tree was made anew; what was in the directories of its submodules is gone.
+    pub made: bool,
     /// The pointers of Git LFS that were written, in whose place the files have to be put.
     pub pointers: Vec<Pointer>,
 }
@@ -71,7 +73,7 @@ pub(super) async fn move_to(
 ) -> Result<Moved, TreeError> {
     if let Some(from) = from {
         if from.place.commit == to {
-            return Ok(Moved { position: from.clone(), pointers: Vec::new() });
+            return Ok(Moved { position: from.clone(), made: false, pointers: Vec::new() });
         }
         if let Some(course) = Course::find(objects, &from.place, to).await? {
             return follow(objects, root, from, course).await;
@@ -119,7 +121,7 @@ async fn follow(objects: &Objects, root: &Path, from: &Position, course: Course)
         configure(objects, commit, &mut modules).await?;
     }
     let position = Position { place: course.to, modules, uses_lfs: from.uses_lfs };
-    Ok(Moved { position, pointers })
+    Ok(Moved { position, made: false, pointers })
 }
 
 /// Empties the directory and writes the whole tree.
@@ -154,7 +156,7 @@ async fn make(objects: &Objects, root: &Path, commit: &str) -> Result<Moved, Tre
         }
     }
     files.set_directory_times(&directories).map_err(io("set the times of", root))?;
-    Ok(Moved { position: Position { place, modules, uses_lfs }, pointers })
+    Ok(Moved { position: Position { place, modules, uses_lfs }, made: true, pointers })
 }
 
 fn module(entry: &Entry) -> Module {

@@ -46,6 +46,14 @@ pub enum TreeError {
         /// What git says.
         reason: String,
     },
+    /// Objects of a clone are missing or broken.
+    #[error("the clone of {repository} is damaged: {reason}; it is fetched again by the next build")]
+    Damaged {
+        /// The source, or the submodule.
+        repository: String,
+        /// What git says.
+        reason: String,
+    },
     /// A submodule can't be had.
     #[error("cannot get the submodule {path:?} of commit {commit}: {reason}")]
     Submodule {

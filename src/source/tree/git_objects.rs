@@ -15,6 +15,7 @@ use super::error::TreeError;
 use super::lfs::{LfsCommit, Pointer};
 use super::objects::{Link, MOST_FILES};
 use crate::source::git::program::{Ended, Limits, RunError};
+use crate::source::git::stderr::is_damage;
 use crate::source::git::{Configuration, GitCommand, GitProgram};
 
 /// Settings that make a checkout a function of the tree alone.
@@ -117,6 +118,7 @@ impl GitObjects {
             Ok(ended) if !ended.status.success() => {
                 TreeError::NoCommit { repository: self.name.clone(), commit: commit.into() }
             }
+            _ if is_damage(stderr) => TreeError::Damaged { repository: self.name.clone(), reason: essence(stderr) },
             _ => self.refused(commit, essence(stderr)),
         }
     }

@@ -1,0 +1,219 @@
+//! Trees of commits, made ready for builds: fetched with the credentials of their platform, checked out with their submodules and files
+//! of Git LFS.
+
+mod failure;
+mod lfs;
+mod modules;
+
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use super::sources;
+use crate::domain::name::RepositoryPath;
+use crate::domain::push::{CommitId, Ref};
+use crate::domain::repository::Source;
+use crate::source::git::{GitProgram, Want, clone};
+use crate::source::tree::{
+    Answer, Lender, Moved, Part, Position, Request, Site, Slot, State, TreeError, TreeFile, Trees, local,
+};
+use crate::source::{Access, Kind, SourceError, SourceUrl};
+use crate::store::Home;
+use crate::store::settings::Settings;
+
+pub use failure::Unprepared;
+
+static TREES: LazyLock<Trees> = LazyLock::new(|| {
+    // This very program, whatever an upgrade puts in its place meanwhile: another one may speak otherwise.
+    Trees { program: PathBuf::from("/proc/self/exe") }
+});
+
+/// Which tree is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish<'a> {
+    /// The repository that it is for: it has its own clone and trees.
+    pub path: &'a RepositoryPath,
+    /// Where it comes from.
+    pub source: &'a Source,
+    /// The ref that the commit was seen at.
+    pub reference: &'a Ref,
+    /// The commit.
+    pub commit: &'a CommitId,
+    /// Whether it has a `.git`.
+    pub keep_git: bool,
+}
+
+/// What making a tree ready goes by.
+struct Work<'a> {
+    home: &'a Home,
+    settings: &'a Settings,
+    wish: Wish<'a>,
+    slot: Slot,
+    parts: Vec<Part>,
+    /// The directories of trees that were made anew: what was below them is gone.
+    remade: Vec<Option<TreeFile>>,
+}
+
+/// A repository that parts of the tree come from, and the way to it.
+struct Origin {
+    url: SourceUrl,
+    access: Access,
+    /// The clone of one on another machine.
+    clone: Option<PathBuf>,
+    lender: Lender,
+}
+
+/// Makes the tree of a commit ready. The slot that is returned holds it for as long as its lock is held.
+///
+/// Whoever drops the future gives it up: what it started ends, and the slot's tree is made anew the next time.
+///
+/// # Errors
+/// When the source can't be reached, or its tree can't be made.
+pub async fn prepare(home: &Home, settings: &Settings, wish: Wish<'_>) -> Result<Slot, Unprepared> {
+    let url = sources::parse_url(&wish.source.url)?;
+    let access = sources::access(home, settings, wish.source).await?;
+    let clone = home.git_dir(wish.path);
+    let origin = Origin::bring(settings, url, access, clone, wish).await?;
+    let trees = home.trees_dir(wish.path);
+    let (commit, reference) = (wish.commit.to_string(), wish.reference.to_string());
+    let taken = tokio::task::spawn_blocking(move || Slot::take(&trees, &commit, &reference)).await;
+    let slot = taken
+        .map_err(std::io::Error::other)
+        .and_then(|taken| taken)
+        .map_err(|error| TreeError::Io { what: format!("take a tree of {}", wish.path), reason: error.to_string() })?;
+    let state = slot.state();
+    let is_ready = |state: &State| state.commit() == Some(wish.commit.as_str()) && !state.keep_git && !wish.keep_git;
+    if state.as_ref().is_some_and(is_ready) {
+        // Only the order in which slots are removed goes by it.
+        let _ = slot.touch();
+        return Ok(slot);
+    }
+    let mut work = Work { home, settings, wish, slot, parts: Vec::new(), remade: Vec::new() };
+    work.make(&origin, state).await?;
+    Ok(work.slot)
+}
+
+impl Work<'_> {
+    async fn make(&mut self, origin: &Origin, before: Option<State>) -> Result<(), Unprepared> {
+        let io = |error: std::io::Error| TreeError::Io {
+            what: "write the state of a tree".into(),
+            reason: error.to_string(),
+        };
+        self.slot.begin().map_err(io)?;
+        let had_git = before.as_ref().is_none_or(|state| state.keep_git);
+        let before = before.map(|state| state.parts).unwrap_or_default();
+        let commit = self.wish.commit.as_str();
+        let moved = self.move_part(origin, None, commit, &before).await?;
+        self.fill(origin, None, &moved).await?;
+        self.modules(origin, &moved.position, &before).await?;
+        if self.wish.keep_git || had_git {
+            let site = self.site(origin, None, commit);
+            self.ask(&Request::Git { site, keep: self.wish.keep_git }).await?;
+        }
+        let state = State::new(self.wish.reference.to_string(), self.wish.keep_git, std::mem::take(&mut self.parts));
+        self.slot.finish(&state).map_err(io)?;
+        Ok(())
+    }
+
+    async fn ask(&self, request: &Request) -> Result<Answer, TreeError> {
+        TREES.ask(request, self.slot.lock_file()).await
+    }
+
+    fn site(&self, origin: &Origin, path: Option<&TreeFile>, commit: &str) -> Site {
+        use std::os::unix::ffi::OsStrExt as _;
+        let root = self.slot.root();
+        let root = path.map_or_else(|| root.clone(), |path| root.join(std::ffi::OsStr::from_bytes(path.as_bytes())));
+        Site { lender: origin.lender.clone(), repository: self.slot.repository(path), root, commit: commit.to_owned() }
+    }
+
+    /// Moves the tree at a path to a commit of an origin. A clone that turns out to be damaged is made anew, once.
+    async fn move_part(
+        &mut self,
+        origin: &Origin,
+        path: Option<&TreeFile>,
+        commit: &str,
+        before: &[Part],
+    ) -> Result<Moved, Unprepared> {
+        let from = self.position(path, before);
+        let request = |from| Request::Move { site: self.site(origin, path, commit), from };
+        let moved = match self.ask(&request(from.clone())).await {
+            Err(TreeError::Damaged { .. } | TreeError::NoCommit { .. }) if origin.clone.is_some() => {
+                origin.renew(self.settings, self.wish, commit).await?;
+                self.ask(&request(None)).await
+            }
+            answer => answer,
+        };
+        let Answer::Moved(moved) = moved? else { return Err(unexpected().into()) };
+        if moved.made {
+            self.remade.push(path.cloned());
+        }
+        self.parts.push(Part { path: path.cloned(), position: moved.position.clone() });
+        Ok(moved)
+    }
+
+    /// Where the tree at a path is now; none where it is gone with the tree that it was in.
+    fn position(&self, path: Option<&TreeFile>, before: &[Part]) -> Option<Position> {
+        let is_gone = self.remade.iter().any(|remade| match (remade, path) {
+            (None, _) => true,
+            (Some(remade), Some(path)) => path.is_below(remade),
+            (Some(_), None) => false,
+        });
+        let part = before.iter().find(|part| part.path.as_ref() == path).filter(|_| !is_gone);
+        part.map(|part| part.position.clone())
+    }
+}
+
+fn unexpected() -> TreeError {
+    TreeError::Io { what: "run slipway tree".into(), reason: "it answers another question".into() }
+}
+
+impl Origin {
+    /// Brings the wanted commit to this machine.
+    async fn bring(
+        settings: &Settings,
+        url: SourceUrl,
+        access: Access,
+        clone: PathBuf,
+        wish: Wish<'_>,
+    ) -> Result<Origin, Unprepared> {
+        if let Some(path) = url.local_path() {
+            let lender = local(path)?;
+            return Ok(Origin { url, access, clone: None, lender });
+        }
+        let lender = Lender { name: url.to_string(), repository: clone.clone() };
+        let origin = Origin { url, access, clone: Some(clone), lender };
+        let want = Want { reference: Some(wish.reference), commit: wish.commit, tags: wish.keep_git };
+        origin.fetch(settings, want).await?;
+        Ok(origin)
+    }
+
+    async fn fetch(&self, settings: &Settings, want: Want<'_>) -> Result<(), SourceError> {
+        let Some(clone) = &self.clone else { return Ok(()) };
+        let limits = sources::fetch_limits(settings);
+        sources::git().fetch(clone, &self.url, &self.access, want, limits).await?;
+        // Only the order in which clones are removed goes by it.
+        let _ = clone::touch(clone);
+        Ok(())
+    }
+
+    /// Fetches a commit into a new clone.
+    async fn renew(&self, settings: &Settings, wish: Wish<'_>, commit: &str) -> Result<(), Unprepared> {
+        let Some(clone) = &self.clone else { return Ok(()) };
+        tracing::warn!("{} is damaged and made anew", clone.display());
+        let local = |reason: String| SourceError::local(&self.url, format!("cannot make its clone anew: {reason}"));
+        clone::discard(clone, sources::fetch_limits(settings).time).await.map_err(|error| local(error.to_string()))?;
+        let commit: CommitId = commit.parse().map_err(|_| local(format!("{commit:?} is no commit")))?;
+        let reference = (commit == *wish.commit).then_some(wish.reference);
+        self.fetch(settings, Want { reference, commit: &commit, tags: wish.keep_git }).await?;
+        Ok(())
+    }
+}
+
+/// The host's git, which submodules and Git LFS need.
+fn program(url: &SourceUrl) -> Result<std::sync::Arc<GitProgram>, SourceError> {
+    GitProgram::find().map_err(|error| SourceError::no_git(url, &error))
+}
+
+/// Whether trying again can help.
+fn is_temporary(error: &SourceError) -> bool {
+    error.kind.is_transient() || matches!(error.kind, Kind::Local | Kind::Damaged)
+}

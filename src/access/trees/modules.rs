@@ -1,0 +1,150 @@
+//! Submodules: each is fetched from where the commit says, with the credentials of the platform that owns that server, and checked out
+//! into its directory. One that can't be had fails the build.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use super::{Origin, Unprepared, Work, is_temporary};
+use crate::access::sources;
+use crate::domain::push::CommitId;
+use crate::domain::repository::Source;
+use crate::source::git::Want;
+use crate::source::tree::{Lender, Module, Part, Position, TreeError, TreeFile, address, is_neighbour, local};
+use crate::source::{SourceUrl, Transport};
+
+/// How deep submodules are in each other.
+const DEEPEST: usize = 8;
+/// How many a tree has, those in submodules included.
+const MOST: usize = 256;
+
+/// A tree whose submodules are still to come.
+struct Parent {
+    origin: std::sync::Arc<Place>,
+    path: Option<TreeFile>,
+    position: Position,
+    depth: usize,
+}
+
+/// The address of a tree's repository.
+struct Place {
+    url: SourceUrl,
+}
+
+impl Work<'_> {
+    /// Brings the submodules of the source's tree, and theirs.
+    pub(super) async fn modules(
+        &mut self,
+        origin: &Origin,
+        position: &Position,
+        before: &[Part],
+    ) -> Result<(), Unprepared> {
+        let origin = std::sync::Arc::new(Place { url: origin.url.clone() });
+        let mut left = VecDeque::from([Parent { origin, path: None, position: position.clone(), depth: 0 }]);
+        let mut count = 0;
+        while let Some(parent) = left.pop_front() {
+            for module in &parent.position.modules {
+                count += 1;
+                let path = TreeFile::join(parent.path.as_ref(), &module.path);
+                let fail = |reason: String, temporary| TreeError::Submodule {
+                    path: path.to_string(),
+                    commit: parent.position.place.commit.clone(),
+                    reason,
+                    temporary,
+                };
+                if count > MOST || parent.depth >= DEEPEST {
+                    let reason = format!("a tree may have {MOST} submodules, {DEEPEST} deep");
+                    return Err(fail(reason, false).into());
+                }
+                let url =
+                    address(&parent.origin.url, module.configured.as_ref()).map_err(|reason| fail(reason, false))?;
+                let brought = self.module(&parent.origin.url, url.clone(), module, &path, before).await;
+                let position = brought.map_err(|error| named(error, &fail))?;
+                let origin = std::sync::Arc::new(Place { url });
+                left.push_back(Parent { origin, path: Some(path), position, depth: parent.depth + 1 });
+            }
+        }
+        Ok(())
+    }
+
+    async fn module(
+        &mut self,
+        parent: &SourceUrl,
+        url: SourceUrl,
+        module: &Module,
+        path: &TreeFile,
+        before: &[Part],
+    ) -> Result<Position, Unprepared> {
+        let origin = self.origin_of_module(parent, url, &module.commit).await?;
+        let moved = self.move_part(&origin, Some(path), &module.commit, before).await?;
+        self.fill(&origin, Some(path), &moved).await?;
+        Ok(moved.position)
+    }
+
+    /// Brings a submodule's commit to this machine.
+    async fn origin_of_module(&self, parent: &SourceUrl, url: SourceUrl, commit: &str) -> Result<Origin, Unprepared> {
+        let source = Source { platform: self.platform_of(&url), url: url.to_string(), ..Source::default() };
+        let access = sources::access(self.home, self.settings, &source).await?;
+        if let (Some(path), Some(of_parent)) = (url.local_path(), parent.local_path()) {
+            if !is_neighbour(of_parent, path) {
+                return Err(not_beside(of_parent, path).into());
+            }
+            let lender = local(path)?;
+            return Ok(Origin { url, access, clone: None, lender });
+        }
+        let clone = self.clone_of_module(&url);
+        let lender = Lender { name: url.to_string(), repository: clone.clone() };
+        let origin = Origin { url, access, clone: Some(clone), lender };
+        let commit: CommitId = commit
+            .parse()
+            .map_err(|_| TreeError::NoCommit { repository: origin.url.to_string(), commit: commit.to_owned() })?;
+        origin.fetch(self.settings, Want { reference: None, commit: &commit, tags: false }).await?;
+        Ok(origin)
+    }
+
+    /// The platform whose credentials may go to a server: the source's own, where it is one of its hosts, else another one's.
+    fn platform_of(&self, url: &SourceUrl) -> Option<String> {
+        let server = url.credentials_go_to()?;
+        let platforms = &self.settings.platforms;
+        let covers = |name: &&String| platforms.get(*name).is_some_and(|platform| platform.covers(server));
+        self.wish.source.platform.as_ref().filter(covers).or_else(|| platforms.keys().find(covers)).cloned()
+    }
+
+    /// The clone of a submodule, beside that of the repository.
+    fn clone_of_module(&self, url: &SourceUrl) -> PathBuf {
+        let name = hex::encode(&Sha256::digest(url.as_str())[..16]);
+        self.home.modules_dir(self.wish.path).join(name)
+    }
+}
+
+fn not_beside(parent: &Path, path: &Path) -> TreeError {
+    let reason = format!(
+        "a submodule of the source {} may be a repository of the same owner beside it or below, and no other of this machine's disk; \
+         name it by an https or ssh address",
+        parent.display()
+    );
+    TreeError::NoRepository { path: path.into(), reason }
+}
+
+/// Says which submodule it is.
+fn named(error: Unprepared, fail: &impl Fn(String, bool) -> TreeError) -> Unprepared {
+    match error {
+        // The disk is no submodule's fault.
+        Unprepared::Tree(error @ (TreeError::DiskFull { .. } | TreeError::Io { .. })) => error.into(),
+        Unprepared::Tree(error @ TreeError::Submodule { .. }) => error.into(),
+        Unprepared::Source(error) => {
+            let temporary = is_temporary(&error);
+            fail(error.to_string(), temporary).into()
+        }
+        other => {
+            let temporary = other.kind().is_machinery();
+            fail(other.to_string(), temporary).into()
+        }
+    }
+}
+
+/// Whether a server's address is one that git speaks with over a network.
+pub(super) fn is_remote(url: &SourceUrl) -> bool {
+    url.transport() != Transport::Local
+}
