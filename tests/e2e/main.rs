@@ -14,6 +14,7 @@ mod fixture;
 mod gitea;
 mod grants;
 mod home;
+mod isolation;
 mod notify;
 mod platforms;
 mod publishing;
