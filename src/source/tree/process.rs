@@ -22,7 +22,7 @@ use super::keep_git;
 use super::lfs::{self, LfsCommit, Pointer};
 use super::objects::{Lender, Objects};
 use crate::source::git::GitProgram;
-use crate::source::git::program::ENVIRONMENT;
+use crate::store::environment::{ListedEnvironment as _, Receiver};
 
 /// The hidden subcommand.
 pub const SUBCOMMAND: &str = "tree";
@@ -110,12 +110,9 @@ impl Trees {
         let mut line = serde_json::to_vec(request).map_err(|error| io(error.into()))?;
         line.push(b'\n');
         let mut command = Command::new(&self.program);
-        command.env_clear().arg0("slipway").arg(SUBCOMMAND).current_dir("/");
-        for name in ENVIRONMENT.iter().chain(&["SUDO_UID"]) {
-            if let Some(value) = std::env::var_os(name) {
-                command.env(name, value);
-            }
-        }
+        command.arg0("slipway").arg(SUBCOMMAND).current_dir("/").listed_environment(Receiver::Git);
+        // Git and libgit2 take the repositories of the user who ran sudo for their own.
+        command.envs(std::env::var_os("SUDO_UID").map(|uid| ("SUDO_UID", uid)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
         let number = lock.as_raw_fd();
         // SAFETY: fcntl is async-signal-safe.
