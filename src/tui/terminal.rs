@@ -122,7 +122,7 @@ impl Screen {
     pub fn set_title(&mut self, title: &str) -> io::Result<()> {
         if self.title != title {
             self.title = title.to_owned();
-            execute!(self.terminal.backend_mut(), SetTitle(&self.title))?;
+            execute!(self.terminal.backend_mut(), SetTitle(printable(&self.title)))?;
         }
         Ok(())
     }
