@@ -16,7 +16,7 @@ fn job() -> Job {
         context: Context::Git {
             context: format!("https://git.example.com/acme/api.git#{commit}"),
             secret_id: None,
-            ssh: None,
+            ssh_key: None,
         },
         dockerfile: None,
         source_url: Some("https://git.example.com/acme/api.git".into()),
@@ -106,21 +106,22 @@ fn a_secret_is_named_and_never_written() {
     job.context = Context::Git {
         context: "https://git.example.com/acme/api.git#d4ef".into(),
         secret_id: Some("GIT_AUTH_TOKEN.git.example.com".into()),
-        ssh: Some(Ssh::Agent),
+        ssh_key: Some("/k/source".into()),
     };
+    job.grants.ssh = vec!["/s/secrets/deploy".into()];
     let list = list(&job);
     assert_eq!(values(&list, "--secret"), ["id=GIT_AUTH_TOKEN.git.example.com,env=SLIPWAY_GIT_SECRET"]);
-    assert_eq!(values(&list, "--ssh"), ["default"]);
+    assert_eq!(values(&list, "--ssh"), ["default=/k/source,/s/secrets/deploy"]);
 }
 
 #[test]
 fn a_local_source_is_sent_from_its_checkout_and_its_path_stands_in_no_label() {
     let mut job = job();
-    job.context = Context::Local { directory: "/s/src".into(), name: "acme/api".into() };
+    job.context = Context::Local { directory: "/s/src".into() };
     job.source_url = None;
     job.dockerfile = Some("/s/dockerfile".into());
     let list = list(&job);
-    assert_eq!(values(&list, "--local"), ["acme/api=/s/src", "acme/api#dockerfile=/s/dockerfile"]);
+    assert_eq!(values(&list, "--local"), ["context=/s/src", "dockerfile=/s/dockerfile"]);
     assert!(!list.iter().any(|word| word.contains("image.source")));
 }
 

@@ -108,6 +108,9 @@ enum Command {
     /// Speak git for whoever started it
     #[command(hide = true, name = crate::source::git::SUBCOMMAND)]
     Git,
+    /// Make the tree of a commit for whoever started it
+    #[command(hide = true, name = crate::source::tree::SUBCOMMAND)]
+    Tree,
     /// Answer git's question for a platform's token
     #[command(hide = true, name = crate::source::git::credential::SUBCOMMAND)]
     GitCredential {
@@ -116,9 +119,6 @@ enum Command {
         /// What git asks: get, store or erase
         verb: String,
     },
-    /// Make the tree of a commit for whoever started it
-    #[command(hide = true, name = crate::source::tree::SUBCOMMAND)]
-    Tree,
     /// Own the buildctl of one build; the pool starts it
     #[command(hide = true)]
     Runner {
@@ -161,14 +161,13 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Some(Command::Git) => {
             return crate::source::git::serve().map(|()| ExitCode::SUCCESS).map_err(CliError::io("speak git"));
         }
+        Some(Command::Tree) => {
+            let made = crate::source::tree::serve();
+            return made.map(|()| ExitCode::SUCCESS).map_err(CliError::io("make the tree of a commit"));
+        }
         Some(Command::GitCredential { number, verb }) => {
             let answered = crate::source::git::credential::serve(*number, verb);
             return answered.map(|()| ExitCode::SUCCESS).map_err(CliError::io("answer git"));
-        }
-        Some(Command::Tree) => {
-            return crate::source::tree::serve()
-                .map(|()| ExitCode::SUCCESS)
-                .map_err(CliError::io("make the tree of a commit"));
         }
         Some(Command::Completions { shell }) => {
             let mut text = Vec::new();

@@ -15,7 +15,7 @@ use super::{client, grants, managed};
 use crate::access::trees::{self, Unprepared};
 use crate::access::{registries, sources};
 use crate::buildctl::handover::Handover;
-use crate::buildctl::job::{Cache, Context, Destination, Job, JobGrants, Leg, LegDaemon, Managed, Ssh};
+use crate::buildctl::job::{Cache, Context, Destination, Job, JobGrants, Leg, LegDaemon, Managed};
 use crate::buildctl::runner;
 use crate::buildkit::daemon::fresh;
 use crate::buildkit::install;
@@ -207,9 +207,7 @@ pub(super) async fn context(
     };
     let directory = resolve_inside(&slot.root(), &paths.context)
         .map_err(|error| Failure::new(FailureKind::Source, error.to_string()))?;
-    // Each directory has its own: contexts of two rules would displace each other.
-    let below = if paths.context.as_str().is_empty() { String::new() } else { format!(":{}", paths.context) };
-    let context = Context::Local { directory, name: format!("{}{below}", wish.path) };
+    let context = Context::Local { directory };
     Ok(Prepared { context, secret: None, slot: Some(slot) })
 }
 
@@ -238,11 +236,16 @@ async fn fetched_by_builder(pool: &Pool, settings: &Settings, wish: &ContextWish
         (None, Some(token)) if over_http => (Some(format!("GIT_AUTH_TOKEN.{host}")), Some(token.expose().to_owned())),
         _ => (None, None),
     };
-    let ssh = (url.transport() == Transport::Ssh).then(|| credentials.ssh_key.map_or(Ssh::Agent, Ssh::Key));
+    let ssh_key = credentials.ssh_key.filter(|_| url.transport() == Transport::Ssh);
+    if url.transport() == Transport::Ssh && ssh_key.is_none() {
+        let message = format!("the builder is to fetch {url}, and nobody's ssh agent goes to a builder");
+        let hint = "name a key for its platform: slipway platform edit PLATFORM --ssh-key FILE".to_owned();
+        return Err(Failure { hint: Some(hint), ..Failure::new(FailureKind::Settings, message) });
+    }
     let context = url
         .buildkit_context(wish.commit.as_str(), &paths.context)
         .ok_or_else(|| Failure::new(FailureKind::Source, format!("{url} can't be fetched by a builder")))?;
-    Ok(Prepared { context: Context::Git { context, secret_id, ssh }, secret, slot: None })
+    Ok(Prepared { context: Context::Git { context, secret_id, ssh_key }, secret, slot: None })
 }
 
 fn destination(pool: &Pool, settings: &Settings, build: &Build) -> Destination {

@@ -196,11 +196,6 @@ impl Home {
         self.state.join("git").join(&path.namespace).join(&path.repository)
     }
 
-    /// Directories that live as long as one question: emptied when a pool starts.
-    pub fn scratch_dir(&self) -> PathBuf {
-        self.state.join("scratch")
-    }
-
     /// The bare clones of a repository's submodules, one directory each. No repository's name begins with a dot.
     pub fn modules_dir(&self, path: &RepositoryPath) -> PathBuf {
         self.state.join("git").join(&path.namespace).join(format!(".{}.modules", path.repository))
@@ -214,6 +209,11 @@ impl Home {
     /// The checked out trees of a repository: a numbered directory for each build of it that runs at the same time.
     pub fn trees_dir(&self, path: &RepositoryPath) -> PathBuf {
         self.state.join("trees").join(&path.namespace).join(&path.repository)
+    }
+
+    /// Directories that live as long as one question: emptied when a pool starts.
+    pub fn scratch_dir(&self) -> PathBuf {
+        self.state.join("scratch")
     }
 
     /// The managed BuildKit: binaries, its state.

@@ -112,8 +112,12 @@ impl Settings {
         let platforms = self.platforms.values().flat_map(|platform| [&platform.token, &platform.webhook_secret]);
         let registries = self.registries.values().map(|registry| &registry.password);
         let notifications = self.config.notify.iter().map(|notify| &notify.secret);
+        let rules = self.repositories.values().flat_map(|repository| &repository.rules);
+        let of_builds = rules.flat_map(|rule| rule.secrets.values());
+        let of_builds = of_builds.chain(self.namespaces.values().flat_map(|namespace| namespace.secrets.values()));
         let references = platforms.chain(registries).chain(notifications).flatten();
         references
+            .chain(of_builds)
             .filter_map(|reference| match reference {
                 SecretRef::Env(name) => Some(name.as_str()),
                 SecretRef::File(_) | SecretRef::Command(_) => None,
