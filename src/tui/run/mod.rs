@@ -41,7 +41,9 @@ const SECOND: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum TuiError {
     /// Nobody could see it.
-    #[error("the dashboard needs a terminal; `slipway --help` lists the commands that don't")]
+    #[error(
+        "the dashboard needs a terminal whose TERM is not \"dumb\"; `slipway --help` lists the commands that don't"
+    )]
     NoTerminal,
     /// The terminal, or the runtime, failed.
     #[error("the dashboard ended: cannot {doing}: {source}")]
