@@ -1,6 +1,7 @@
 //! Trees of commits, made ready for builds: fetched with the credentials of their platform, checked out with their submodules and files
 //! of Git LFS.
 
+mod cache;
 mod failure;
 mod lfs;
 mod modules;
@@ -20,6 +21,7 @@ use crate::source::{Access, Kind, SourceError, SourceUrl};
 use crate::store::Home;
 use crate::store::settings::Settings;
 
+pub use cache::tidy;
 pub use failure::Unprepared;
 
 static TREES: LazyLock<Trees> = LazyLock::new(|| {

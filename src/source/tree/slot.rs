@@ -144,7 +144,7 @@ impl Slot {
     }
 
     fn state_file(&self) -> PathBuf {
-        self.directory.join("state.json")
+        Slot::state_of(&self.directory)
     }
 
     /// What the tree holds; none where it is not whole.
@@ -180,13 +180,24 @@ impl Slot {
         File::options().append(true).open(self.state_file())?.set_modified(std::time::SystemTime::now())
     }
 
-    /// Removes the slot.
+    /// The file that tells when a slot was last used.
+    pub fn state_of(directory: &Path) -> PathBuf {
+        directory.join("state.json")
+    }
+
+    /// Removes a slot that no build has; false where one has it.
     ///
     /// # Errors
     /// When it can't be removed.
-    pub fn remove(self) -> io::Result<()> {
-        self.begin()?;
-        fs::remove_dir_all(&self.directory)
+    pub fn remove_unused(directory: &Path) -> io::Result<bool> {
+        let Some(trees) = directory.parent() else { return Ok(false) };
+        // Nobody chooses it meanwhile.
+        let choice = open_lock(&trees.join(LOCK))?;
+        choice.lock()?;
+        let Some(slot) = Slot::lock(directory)? else { return Ok(false) };
+        slot.begin()?;
+        fs::remove_dir_all(directory)?;
+        Ok(true)
     }
 }
 
