@@ -140,10 +140,10 @@ fn to_stderr(print: impl FnOnce(&mut Door) -> io::Result<()>) {
     let _ = print(&mut door).and_then(|()| door.flush());
 }
 
-/// Asks on stderr what is answered at the terminal.
-pub(super) fn ask(question: &str) -> Result<(), CliError> {
+/// Asks on stderr what is answered at the terminal; `answers` are those that there are, or "".
+pub(super) fn ask(question: &str, answers: &str) -> Result<(), CliError> {
     let mut door = Door::to(To::Stderr);
-    let question = format!("{} [y/N] ", printable(&translated(question)));
+    let question = format!("{} {answers}", printable(&translated(question)));
     door.text(&question).and_then(|()| door.flush()).map_err(CliError::io("ask"))
 }
 

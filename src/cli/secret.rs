@@ -1,12 +1,12 @@
 //! `slipway secret`: values for builds, platforms and registries, each a file under `secrets/` that only its owner may read.
 
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, IsTerminal};
 
 use clap::Subcommand;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde::Serialize;
 
-use super::output::{Table, print, say, translated};
+use super::output::{Table, ask, print, say};
 use super::registry::from_stdin;
 use super::{CliError, Format, source};
 use crate::domain::grant_keys;
@@ -54,7 +54,7 @@ impl Verb {
             Verb::Set { name } => {
                 // Before a value is asked for.
                 grant_keys::check_file(&name).map_err(|error| CliError::usage(error.to_string()))?;
-                let value = if io::stdin().is_terminal() { ask(&name)? } else { from_stdin("secret")? };
+                let value = if io::stdin().is_terminal() { typed(&name)? } else { from_stdin("secret")? };
                 source::save(home, Entity::Secret { name: name.clone(), value }, SaveMode::Apply).await?;
                 say(&format!(
                     "stored secret {name:?}; a rule grants it to its builds: slipway rule edit NAMESPACE/REPOSITORY RULE --secret {name}"
@@ -99,15 +99,14 @@ impl Drop for Silence {
 }
 
 /// Asks for one line on the terminal without showing it.
-fn ask(name: &str) -> Result<String, CliError> {
-    let mut err = io::stderr();
-    let question = format!("value of secret {name:?}:");
-    write!(err, "{} ", translated(&question)).and_then(|()| err.flush()).map_err(CliError::io("ask"))?;
+fn typed(name: &str) -> Result<String, CliError> {
+    ask(&format!("value of secret {name:?}:"), "")?;
     let silence = Silence::begin().map_err(CliError::io("turn the terminal's echo off"))?;
     let mut value = String::new();
     io::stdin().read_line(&mut value).map_err(CliError::io("read the secret"))?;
     drop(silence);
-    let _ = writeln!(err);
+    // The line end that was typed is not shown either.
+    say("");
     let value = value.trim_end_matches(['\n', '\r']).to_owned();
     if value.is_empty() {
         return Err(CliError::usage(format!("no value was typed; secret {name:?} is as it was")));

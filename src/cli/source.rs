@@ -60,7 +60,7 @@ pub(super) fn confirm(question: &str) -> Result<bool, CliError> {
     if !terminal::is_interactive(To::Stderr) {
         return Ok(true);
     }
-    output::ask(question)?;
+    output::ask(question, "[y/N] ")?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).map_err(CliError::io("read the answer"))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

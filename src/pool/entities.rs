@@ -168,11 +168,11 @@ async fn write_repository(pool: &Pool, path: &RepositoryPath, mut value: Reposit
         ));
     }
     usage(&value.problems())?;
-    check_grants(pool, &path.namespace, &value.rules)?;
     let settings = pool.state().settings.clone();
     if let Some(source) = &mut value.source {
         source.url = sources::checked(&settings, source)?;
     }
+    check_grants(pool, &path.namespace, &value.rules)?;
     let file = pool.home.repository_file(&path.namespace, &path.repository);
     write(move || edit::save(&file, &value)).await
 }

@@ -88,7 +88,7 @@ pub enum Receiver {
     /// A command that the operator wrote: for a secret, a notification, a builder's `up` and `down`. An ssh agent only where
     /// `[pool] environment` names it.
     Command,
-    /// git, and the ssh that it starts.
+    /// git, and what it starts: ssh, and the user's own credential helpers.
     Git,
     /// buildctl, which reaches builders through ssh, docker, podman and kubectl.
     Buildctl,
@@ -103,7 +103,7 @@ impl Receiver {
         match self {
             Receiver::Slipway => &[&COMMON, &GIT, &CONNECTIONS, &KEY_RINGS, &GO, &SLIPWAY],
             Receiver::Command => &[&COMMON, &KEY_RINGS, &["KUBECONFIG", "DOCKER_HOST", "DOCKER_CONTEXT"]],
-            Receiver::Git => &[&COMMON, &GIT],
+            Receiver::Git => &[&COMMON, &GIT, &KEY_RINGS],
             Receiver::Buildctl => &[&COMMON, &CONNECTIONS],
             Receiver::Buildkitd => &[&COMMON],
             Receiver::Installer => &[&COMMON, &GO],

@@ -16,46 +16,12 @@ use rustix::process::{Resource, Rlimit, prlimit};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, ChildStdout, Command};
 
+use crate::store::environment::{ListedEnvironment as _, Receiver};
 use crate::store::process::ProcessId;
 use crate::store::shell::Group;
 
 /// The oldest git that slipway works with: it knows SHA-256 repositories, protocol v2 by default and `--update-shallow` over it.
 pub const OLDEST: GitVersion = GitVersion { major: 2, minor: 30, patch: 0 };
-
-/// The variables of slipway's own environment that git gets, where they are set. The pool needs them in its environment, too.
-pub const ENVIRONMENT: &[&str] = &[
-    // Where the user's configuration is, and the programs that it names.
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "PATH",
-    "TMPDIR",
-    "XDG_CONFIG_HOME",
-    "GIT_CONFIG_GLOBAL",
-    "GIT_CONFIG_SYSTEM",
-    "GIT_CONFIG_NOSYSTEM",
-    // What the user's own credential helpers need.
-    "XDG_RUNTIME_DIR",
-    "DBUS_SESSION_BUS_ADDRESS",
-    "GNUPGHOME",
-    // The way to servers.
-    "http_proxy",
-    "https_proxy",
-    "HTTPS_PROXY",
-    "all_proxy",
-    "ALL_PROXY",
-    "no_proxy",
-    "NO_PROXY",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "GIT_SSL_CAINFO",
-    "GIT_SSL_CAPATH",
-    "GIT_PROXY_COMMAND",
-    // The user's own ssh. `SSH_AUTH_SOCK` is given by `ssh`, to the commands that use ssh.
-    "GIT_SSH",
-    "GIT_SSH_COMMAND",
-    "GIT_SSH_VARIANT",
-];
 
 /// Settings that hold for every command, whatever the user's or a repository's configuration says.
 const SETTINGS: &[(&str, &str)] = &[
@@ -201,12 +167,8 @@ impl GitProgram {
     /// A command without arguments.
     pub fn command(&self, configuration: Configuration) -> GitCommand {
         let mut command = Command::new(&self.path);
-        command.env_clear();
-        for name in ENVIRONMENT {
-            if let Some(value) = std::env::var_os(name) {
-                command.env(name, value);
-            }
-        }
+        // The agent is given to the commands that use ssh. The messages are read.
+        command.listed_environment(Receiver::Git).env_remove("SSH_AUTH_SOCK").env_remove("LANGUAGE");
         for (name, value) in [
             ("LANG", "C.UTF-8"),
             ("LC_ALL", "C.UTF-8"),
@@ -527,10 +489,10 @@ mod tests {
         let ended = git.command(Configuration::Users).run(LIMITS).await.unwrap();
         let text = String::from_utf8(ended.stdout).unwrap();
         let (environment, arguments) = text.split_once("\n\n").unwrap();
-        let ours = ["LANG", "LC_ALL", "GIT_", "SSH_ASKPASS_REQUIRE", "GCM_INTERACTIVE", "PWD", "SHLVL", "_"];
+        let ours = ["GIT_", "SSH_ASKPASS_REQUIRE", "GCM_INTERACTIVE", "PWD", "SHLVL", "_", "OLDPWD"];
         for line in environment.lines() {
             let name = line.split('=').next().unwrap();
-            let is_known = ENVIRONMENT.contains(&name) || ours.iter().any(|ours| name.starts_with(ours));
+            let is_known = Receiver::Git.gets(OsStr::new(name), &[]) || ours.iter().any(|ours| name.starts_with(ours));
             assert!(is_known, "{line}");
         }
         assert!(environment.contains("\nGIT_TERMINAL_PROMPT=0"), "{environment}");
