@@ -7,14 +7,16 @@ mod corpus;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use corpus::{Needs, SAMPLES, Work, git};
 use sha2::{Digest as _, Sha256};
-use slipway::source::tree::{Answer, Moved, Position, Request, Site, TreeError, local};
+use slipway::source::tree::{Answer, Moved, Position, Request, Site, Slot, TreeError, local};
 
 /// Type, mode, contents and time of everything below a directory, by path.
 type Snapshot = BTreeMap<Vec<u8>, (String, i64, i64)>;
@@ -173,7 +175,7 @@ fn every_sample_is_checked_out_as_git_does_at_once_moved_and_whatever_is_configu
         if sample.needs == Needs::Nothing {
             let without_git = Host { path: "/nonexistent", ..odd };
             let (plain, position) = place.tree("plain", None, &commits[1], without_git);
-            assert_eq!(plain.is_empty(), false);
+            assert!(!plain.is_empty());
             let (plain, _) = place.tree("plain", Some(&position.position), &commits[0], without_git);
             assert_eq!(plain, at_once, "{}: without git, moved", sample.name);
             let (plain, _) = place.tree("plain", None, &commits[0], without_git);
@@ -241,13 +243,18 @@ fn a_tree_that_was_being_moved_when_its_process_was_killed_is_made_anew() {
     let whole = place.tree("whole", None, &second, usual).0;
     let (_, at) = place.tree("killed", None, &first, usual);
     for part in 0..4 {
+        let slot = Slot::take(&directory.path().join("slots"), &second, "refs/heads/main").unwrap();
         let request = Request::Move { site: place.site("killed", &second), from: Some(at.position.clone()) };
-        let mut child = Command::new(env!("CARGO_BIN_EXE_slipway"))
-            .arg("tree")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_slipway"));
+        command.arg("tree").stdin(Stdio::piped()).stdout(Stdio::null());
+        let lock = slot.lock_file().as_raw_fd();
+        // SAFETY: fcntl is async-signal-safe.
+        unsafe {
+            command.pre_exec(move || {
+                if libc::fcntl(lock, libc::F_SETFD, 0) == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+            })
+        };
+        let mut child = command.spawn().unwrap();
         let mut line = serde_json::to_vec(&request).unwrap();
         line.push(b'\n');
         let mut input = child.stdin.take().unwrap();
@@ -261,7 +268,13 @@ fn a_tree_that_was_being_moved_when_its_process_was_killed_is_made_anew() {
         }
         let _ = child.kill();
         child.wait().unwrap();
-        // Its slot has no state now (see `Slot`), so it is asked for without a position.
+        // The git that it left behind holds the slot until it has ended.
+        let of_slot = slot.root().parent().unwrap().to_owned();
+        drop(slot);
+        while Slot::lock(&of_slot).unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        // It has no state now, so it is asked for without a position.
         let (tree, _) = place.tree("killed", None, &second, usual);
         assert_eq!(tree, whole);
         place.tree("killed", None, &first, usual);

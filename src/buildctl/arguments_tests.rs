@@ -120,7 +120,7 @@ fn a_tree_is_sent_and_the_path_of_a_local_source_stands_in_no_label() {
     job.source_url = None;
     job.dockerfile = Some("/s/dockerfile".into());
     let list = list(&job);
-    assert_eq!(values(&list, "--local"), ["acme/api=/s/src", "acme/api#dockerfile=/s/dockerfile"]);
+    assert_eq!(values(&list, "--local"), ["context=/s/src", "dockerfile=/s/dockerfile"]);
     assert!(!list.iter().any(|word| word.contains("image.source")));
 }
 

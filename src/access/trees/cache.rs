@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::source::git::clone;
-use crate::source::tree::Slot;
+use crate::source::tree::{ASIDE, Slot};
 use crate::store::Home;
 
 /// One thing that is kept.
@@ -69,7 +69,13 @@ fn list(home: &Home) -> io::Result<Vec<Kept>> {
     let mut found = Vec::new();
     for (namespace, directory) in entries(&home.trees_root())? {
         for (repository, trees) in entries(&directory)? {
-            for (_, path) in entries(&trees)?.into_iter().filter(|(name, _)| name.parse::<u32>().is_ok()) {
+            for (name, path) in entries(&trees)? {
+                if path.extension().is_some_and(|ending| ending == ASIDE) {
+                    fs::remove_dir_all(&path)?;
+                }
+                if name.parse::<u32>().is_err() {
+                    continue;
+                }
                 let used = fs::metadata(Slot::state_of(&path)).or_else(|_| fs::metadata(&path))?.modified()?;
                 let of = (namespace.clone(), repository.clone());
                 found.push(Kept { bytes: size_of(&path), path, kind: Kind::Tree, used, of });

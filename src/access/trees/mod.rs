@@ -142,6 +142,12 @@ impl Work<'_> {
                 origin.renew(self.settings, self.wish, commit).await?;
                 self.ask(&request(None)).await
             }
+            Err(TreeError::Damaged { repository, reason }) => {
+                let reason = format!(
+                    "{reason}; where it is a partial clone, name a full one, or the repository that it is a clone of"
+                );
+                Err(TreeError::Checkout { repository, commit: commit.to_owned(), reason })
+            }
             answer => answer,
         };
         let Answer::Moved(moved) = moved? else { return Err(unexpected().into()) };

@@ -10,9 +10,8 @@ use git2::{
     Commit, Delta, DiffFile, DiffOptions, Index, ObjectType, Oid, Repository, Sort, TreeWalkMode, TreeWalkResult,
 };
 
-use super::change::{Change, Entry, Mode, TreeFile};
+use super::change::{Change, Entry, Link, MOST_FILES, Mode, TreeFile};
 use super::error::TreeError;
-use super::objects::{Link, MOST_FILES};
 use crate::source::git::NoGit;
 
 /// One repository, read by libgit2.

@@ -24,6 +24,8 @@ use crate::store::atomic;
 const LAYOUT: u32 = 1;
 /// More slots of one repository are not made: so many of its builds run at once.
 const MOST_SLOTS: u32 = 256;
+/// The ending of a slot that is being removed; one that is left was not removed whole.
+pub const ASIDE: &str = "removed";
 /// The lock of a slot, and of the choice among a repository's slots.
 const LOCK: &str = "lock";
 
@@ -196,7 +198,11 @@ impl Slot {
         choice.lock()?;
         let Some(slot) = Slot::lock(directory)? else { return Ok(false) };
         slot.begin()?;
-        fs::remove_dir_all(directory)?;
+        // Builds do not wait for the removal of its files.
+        let aside = directory.with_extension(ASIDE);
+        fs::rename(directory, &aside)?;
+        drop(choice);
+        fs::remove_dir_all(aside)?;
         Ok(true)
     }
 }
