@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::job::{Cache, Context, Destination, Job, Leg, Ssh};
+use super::job::{Cache, Context, Destination, Job, Leg};
 use crate::domain::builder::BuilderTls;
 use crate::domain::grant_keys::NetworkMode;
 use crate::domain::publish::Origin;
@@ -190,12 +190,12 @@ impl Arguments {
                 self.pair("--local", format!("context={}", directory.display()));
                 self.pair("--local", format!("dockerfile={}", checked.unwrap_or(directory).display()));
             }
-            Context::Git { context, secret_id, ssh } => {
+            Context::Git { context, secret_id, ssh_key } => {
                 self.opt("context", context);
                 if let Some(id) = secret_id {
                     self.pair("--secret", format!("id={id},env={GIT_SECRET_VARIABLE}"));
                 }
-                of_source = ssh.as_ref();
+                of_source = ssh_key.as_ref();
             }
         }
         self.agent(of_source, keys);
@@ -203,16 +203,10 @@ impl Arguments {
     }
 
     /// The ssh agent of the build: `buildctl` itself is one that holds these keys, lives as long as the build, and takes no other.
-    fn agent(&mut self, of_source: Option<&Ssh>, keys: &[PathBuf]) {
-        let of_source_key = match of_source {
-            Some(Ssh::Key(key)) => Some(key),
-            Some(Ssh::Agent) | None => None,
-        };
-        let files: Vec<String> = of_source_key.into_iter().chain(keys).map(|key| key.display().to_string()).collect();
+    fn agent(&mut self, of_source: Option<&PathBuf>, keys: &[PathBuf]) {
+        let files: Vec<String> = of_source.into_iter().chain(keys).map(|key| key.display().to_string()).collect();
         if !files.is_empty() {
             self.pair("--ssh", format!("default={}", files.join(",")));
-        } else if of_source.is_some() {
-            self.pair("--ssh", "default");
         }
     }
 

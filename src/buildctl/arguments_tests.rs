@@ -16,7 +16,7 @@ fn job() -> Job {
         context: Context::Git {
             context: format!("https://git.example.com/acme/api.git#{commit}"),
             secret_id: None,
-            ssh: None,
+            ssh_key: None,
         },
         dockerfile: None,
         source_url: Some("https://git.example.com/acme/api.git".into()),
@@ -106,11 +106,12 @@ fn a_secret_is_named_and_never_written() {
     job.context = Context::Git {
         context: "https://git.example.com/acme/api.git#d4ef".into(),
         secret_id: Some("GIT_AUTH_TOKEN.git.example.com".into()),
-        ssh: Some(Ssh::Agent),
+        ssh_key: Some("/k/source".into()),
     };
+    job.grants.ssh = vec!["/s/secrets/deploy".into()];
     let list = list(&job);
     assert_eq!(values(&list, "--secret"), ["id=GIT_AUTH_TOKEN.git.example.com,env=SLIPWAY_GIT_SECRET"]);
-    assert_eq!(values(&list, "--ssh"), ["default"]);
+    assert_eq!(values(&list, "--ssh"), ["default=/k/source,/s/secrets/deploy"]);
 }
 
 #[test]

@@ -91,24 +91,14 @@ pub enum Context {
         context: String,
         /// The id of the source's credential among the secrets; none for anonymous sources.
         secret_id: Option<String>,
-        /// For ssh: a key's file, or none for the agent.
-        ssh: Option<Ssh>,
+        /// For ssh: the file with the private key.
+        ssh_key: Option<PathBuf>,
     },
     /// The tree of the commit, which the pool made ready, is sent.
     Local {
         /// The context's directory in the tree.
         directory: PathBuf,
     },
-}
-
-/// How a source is reached over ssh.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ssh {
-    /// Through the agent in `SSH_AUTH_SOCK`.
-    Agent,
-    /// With a private key's file.
-    Key(PathBuf),
 }
 
 /// Where the image goes.

@@ -12,10 +12,11 @@ use tokio::sync::watch;
 
 use super::state::Pool;
 use super::{client, grants, managed};
+use crate::access::credential_scope::CredentialScope;
 use crate::access::trees::{self, Unprepared};
 use crate::access::{registries, sources};
 use crate::buildctl::handover::Handover;
-use crate::buildctl::job::{Cache, Context, Destination, Job, JobGrants, Leg, LegDaemon, Managed, Ssh};
+use crate::buildctl::job::{Cache, Context, Destination, Job, JobGrants, Leg, LegDaemon, Managed};
 use crate::buildctl::runner;
 use crate::buildkit::daemon::fresh;
 use crate::buildkit::install;
@@ -98,9 +99,13 @@ pub(super) async fn launch(
     let Prepared { context, secret, slot } = context(pool, &settings, wish, abort).await?;
     let dockerfile = dockerfile(&settings, &build, &context, &directory, &mut grants)?;
     let docker_config = directory.join(runner::DOCKER_CONFIG_DIR);
-    registries::write_docker_config(&home, &settings, &docker_config)
+    let scope = CredentialScope::new(&settings, &build.namespace, &build.registry);
+    let missing = registries::write_docker_config(&home, &settings, &scope, &docker_config)
         .await
         .map_err(|error| Failure::new(FailureKind::Credentials, error.to_string()))?;
+    if !missing.is_empty() {
+        pool.update(id, |build| build.warnings.extend(missing.iter().map(ToString::to_string)));
+    }
     let job = Job {
         buildctl: install::find(&home)
             .tools()
@@ -236,11 +241,16 @@ async fn fetched_by_builder(pool: &Pool, settings: &Settings, wish: &ContextWish
         (None, Some(token)) if over_http => (Some(format!("GIT_AUTH_TOKEN.{host}")), Some(token.expose().to_owned())),
         _ => (None, None),
     };
-    let ssh = (url.transport() == Transport::Ssh).then(|| credentials.ssh_key.map_or(Ssh::Agent, Ssh::Key));
+    let ssh_key = credentials.ssh_key.filter(|_| url.transport() == Transport::Ssh);
+    if url.transport() == Transport::Ssh && ssh_key.is_none() {
+        let message = format!("the builder is to fetch {url}, and nobody's ssh agent goes to a builder");
+        let hint = "name a key for its platform: slipway platform edit PLATFORM --ssh-key FILE".to_owned();
+        return Err(Failure { hint: Some(hint), ..Failure::new(FailureKind::Settings, message) });
+    }
     let context = url
         .buildkit_context(wish.commit.as_str(), &paths.context)
         .ok_or_else(|| Failure::new(FailureKind::Source, format!("{url} can't be fetched by a builder")))?;
-    Ok(Prepared { context: Context::Git { context, secret_id, ssh }, secret, slot: None })
+    Ok(Prepared { context: Context::Git { context, secret_id, ssh_key }, secret, slot: None })
 }
 
 fn destination(pool: &Pool, settings: &Settings, build: &Build) -> Destination {
