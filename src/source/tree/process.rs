@@ -19,8 +19,9 @@ use super::checkout::{self, Moved, Position};
 use super::error::TreeError;
 use super::files::Root;
 use super::keep_git;
-use super::lfs::{self, LfsCommit, Pointer};
+use super::lfs;
 use super::objects::{Lender, Objects};
+use super::pointer::{LfsCommit, Pointer};
 use crate::source::git::GitProgram;
 use crate::store::environment::{ListedEnvironment as _, Receiver};
 
