@@ -3,6 +3,7 @@
 //! The pool builds and publishes with it; the command line previews rules and lists tags with it.
 
 pub mod agent;
+pub mod credential_scope;
 pub mod images;
 pub mod platforms;
 pub mod registries;

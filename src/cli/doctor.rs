@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::CliError;
 use super::output::{Format, print, told};
+use crate::buildkit::install::advisories::{self, Verdict};
 use crate::buildkit::install::{self, Version};
 use crate::buildkit::{rootless, sandbox};
 use crate::domain::config::{BuildNetwork, ByteSize, NotifyUrl};
@@ -28,6 +29,11 @@ struct Check {
 impl Check {
     fn good(name: impl Into<String>, says: impl Into<String>) -> Check {
         Check { name: name.into(), ok: true, says: says.into(), mend: String::new() }
+    }
+
+    /// It works, and somebody should do something about it.
+    fn warning(name: impl Into<String>, says: impl Into<String>, mend: impl Into<String>) -> Check {
+        Check { name: name.into(), ok: true, says: says.into(), mend: mend.into() }
     }
 
     fn bad(name: impl Into<String>, says: impl Into<String>, mend: impl Into<String>) -> Check {
@@ -58,7 +64,11 @@ pub(super) async fn run(home: &Home, format: Format) -> Result<ExitCode, CliErro
     let good = checks.iter().all(|check| check.ok);
     print(format, &checks, || {
         let line = |check: &Check| {
-            let word = if check.ok { "ok  " } else { "FAIL" };
+            let word = match (check.ok, check.mend.is_empty()) {
+                (true, true) => "ok  ",
+                (true, false) => "warn",
+                (false, _) => "FAIL",
+            };
             let mend = if check.mend.is_empty() {
                 String::new()
             } else {
@@ -129,13 +139,33 @@ async fn buildkit(home: &Home) -> Vec<Check> {
                 Version::Known(version) => version.as_str(),
                 _ => "version unknown",
             };
-            Some(Check::good(name, format!("{} ({version})", tool.path.display())))
+            let says = format!("{} ({version})", tool.path.display());
+            Some(judged(
+                name,
+                says,
+                &advisories::judge(tool),
+                "upgrade it: `slipway setup`, or the distribution's package",
+            ))
         })
         .collect();
     let missing = found.missing();
     checks.retain(|check| missing.iter().all(|missing| missing.name != check.name));
     checks.extend(missing.into_iter().map(|missing| Check::bad(missing.name, missing.why, missing.mend)));
     checks
+}
+
+/// A program or daemon that works, with what is known against its version.
+fn judged(name: impl Into<String>, says: String, verdict: &Verdict, mend: &str) -> Check {
+    let ids = |ids: &[String]| ids.join(", ");
+    match verdict {
+        Verdict::Good => Check::good(name, says),
+        Verdict::Vulnerable(open) => {
+            Check::warning(name, format!("{says}: builds can break out ({})", ids(open)), mend)
+        }
+        Verdict::Unknown(open) => {
+            Check::warning(name, format!("{says}: could not tell whether {} are repaired in it", ids(open)), mend)
+        }
+    }
 }
 
 /// Whether RUN steps of slipway's own builders have a network of their own.
@@ -201,7 +231,11 @@ async fn pool(home: &Home) -> Result<Vec<Check>, CliError> {
         let name = format!("builder {}", builder.name);
         checks.push(match builder.state.as_str() {
             "down" => Check::bad(name, builder.reason, "mend what it says; it is looked at again by itself"),
-            state => Check::good(name, format!("{state}, {} of {} slots busy", builder.busy, builder.slots)),
+            state => {
+                let says = format!("{state}, {} of {} slots busy", builder.busy, builder.slots);
+                let verdict = builder.version.as_deref().map_or(Verdict::Good, advisories::judge_buildkitd);
+                judged(name, says, &verdict, "upgrade its buildkitd")
+            }
         });
     }
     Ok(checks)

@@ -4,8 +4,9 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -17,6 +18,7 @@ use super::git_repo::{GitRepo, git};
 pub struct GitHttp {
     port: u16,
     stop: Arc<AtomicBool>,
+    authorizations: Arc<Mutex<Vec<String>>>,
 }
 
 impl GitHttp {
@@ -30,6 +32,16 @@ impl GitHttp {
         GitHttp::start(repo, Some(BASE64_STANDARD.encode(format!("{user}:{password}"))))
     }
 
+    /// What it was given to be let in, by whomever.
+    pub fn authorizations(&self) -> Vec<String> {
+        self.authorizations.lock().unwrap().clone()
+    }
+
+    /// Serves `repo` to everyone until dropped, and takes this long for each answer.
+    pub fn serve_slowly(repo: &GitRepo, delay: Duration) -> GitHttp {
+        GitHttp::start_with(repo, None, delay)
+    }
+
     /// The repository's address, without credentials.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/source", self.port)
@@ -41,10 +53,23 @@ impl GitHttp {
     }
 
     fn start(repo: &GitRepo, credentials: Option<String>) -> GitHttp {
+        GitHttp::start_with(repo, credentials, Duration::ZERO)
+    }
+
+    fn start_with(repo: &GitRepo, credentials: Option<String>, delay: Duration) -> GitHttp {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let server = GitHttp { port: listener.local_addr().unwrap().port(), stop: Arc::default() };
+        let server = GitHttp {
+            port: listener.local_addr().unwrap().port(),
+            stop: Arc::default(),
+            authorizations: Arc::default(),
+        };
         let stop = Arc::clone(&server.stop);
-        let site = Arc::new(Site { root: repo.path().parent().unwrap().to_owned(), credentials });
+        let site = Arc::new(Site {
+            root: repo.path().parent().unwrap().to_owned(),
+            credentials,
+            authorizations: server.authorizations.clone(),
+            delay,
+        });
         std::thread::spawn(move || {
             for connection in listener.incoming().flatten() {
                 if stop.load(Ordering::SeqCst) {
@@ -70,6 +95,8 @@ impl Drop for GitHttp {
 struct Site {
     root: PathBuf,
     credentials: Option<String>,
+    authorizations: Arc<Mutex<Vec<String>>>,
+    delay: Duration,
 }
 
 struct Request {
@@ -117,6 +144,7 @@ impl Request {
 impl Site {
     fn answer(&self, mut connection: TcpStream) -> io::Result<()> {
         let request = Request::read(&connection)?;
+        self.authorizations.lock().unwrap().extend(request.header("authorization").map(str::to_owned));
         // The scheme's case does not matter (RFC 9110).
         let given = request.header("authorization").and_then(|given| given.split_once(' '));
         let given =
@@ -127,6 +155,7 @@ impl Site {
                   Connection: close\r\n\r\n",
             );
         }
+        std::thread::sleep(self.delay);
         let answer = backend(&self.root, &request)?;
         let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(answer.len());
         let (head, body) = answer.split_at(end);
