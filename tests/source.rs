@@ -2,27 +2,35 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests fail by panicking, as tests do
 
+#[path = "source/attacks.rs"]
+mod attacks;
+#[path = "source/clones.rs"]
+mod clones;
 #[path = "source/commits.rs"]
 mod commits;
 #[path = "source/servers.rs"]
 mod servers;
+#[path = "source/ssh.rs"]
+mod ssh;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use servers::{Fixture, HttpBackend, git, git_daemon, sshd};
+use servers::{Fixture, HttpBackend, git, git_daemon};
 use slipway::domain::push::Ref;
 use slipway::source::checkout::{CheckoutError, checkout};
+use slipway::source::git::FetchLimits;
 use slipway::source::{Access, Credentials, Git, Kind, Refs, SourceError, SourceUrl};
 use slipway::store::secrets::Secret;
 
 fn url(text: impl AsRef<str>) -> SourceUrl {
     SourceUrl::parse(text.as_ref()).unwrap()
 }
+
+const LIMITS: FetchLimits = FetchLimits { time: Duration::from_secs(120), bytes: 1 << 30 };
 
 fn speaking_git() -> Git {
     Git::new(env!("CARGO_BIN_EXE_slipway").into())
@@ -68,7 +76,7 @@ async fn a_local_path_that_is_no_repository_says_which_way() {
     assert_eq!(plain.kind, Kind::NotARepository, "{plain}");
     let empty = fixture.dir.path().join("empty.git");
     git(fixture.dir.path(), &["init", "-q", "--bare", "empty.git"]);
-    assert_eq!(list(empty.display().to_string()).await.unwrap(), Refs { head: None, refs: vec![] });
+    assert_eq!(list(empty.display().to_string()).await.unwrap(), Refs::default());
 }
 
 #[tokio::test]
@@ -159,7 +167,7 @@ async fn a_server_that_hangs_costs_no_more_than_its_time() {
     ] {
         let access = Access { timeout: Duration::from_millis(300), ..Access::default() };
         let error = speaking_git().list(&url(text.replace("PORT", &port.to_string())), &access).await.unwrap_err();
-        assert_eq!(error.kind, Kind::Network, "{error}");
+        assert_eq!(error.kind, Kind::Timeout, "{error}");
         assert!(error.to_string().contains("no answer within 0.3 s"), "{error}");
     }
 }
@@ -228,72 +236,6 @@ async fn a_server_that_hangs_up_or_is_not_there_is_a_matter_of_the_network() {
     assert_eq!(error.kind, Kind::Network, "{error}");
     let error = list("https://no-such-host.invalid/a.git").await.unwrap_err();
     assert_eq!(error.kind, Kind::Network, "{error}");
-}
-
-/// Lists refs in a process of its own, whose HOME (and with it known_hosts) and ssh agent are the test's. Returns what
-/// [`lists_refs_for_another_test`] prints.
-fn list_in(home: &Path, address: &str, key: Option<&Path>, agent: Option<&Path>) -> String {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "lists_refs_for_another_test", "--ignored", "--nocapture"]);
-    command.env("HOME", home).env("SLIPWAY_TEST_URL", address).env_remove("SSH_AUTH_SOCK");
-    key.map(|key| command.env("SLIPWAY_TEST_KEY", key));
-    agent.map(|agent| command.env("SSH_AUTH_SOCK", agent));
-    let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.lines().find_map(|line| Some(line.split_once("RESULT ")?.1.to_owned())).unwrap_or_else(|| panic!("{text}"))
-}
-
-#[tokio::test]
-#[ignore = "a part of the ssh tests, which start it in a process of its own"]
-async fn lists_refs_for_another_test() {
-    let Ok(address) = std::env::var("SLIPWAY_TEST_URL") else { return };
-    let ssh_key = std::env::var_os("SLIPWAY_TEST_KEY").map(PathBuf::from);
-    let access = Access { credentials: Credentials { ssh_key, ..Credentials::default() }, ..Access::default() };
-    match speaking_git().list(&url(address), &access).await {
-        Ok(refs) => println!("RESULT ok {:?} {}", refs.head, refs.refs.len()),
-        Err(error) => println!("RESULT {:?} {error}", error.kind),
-    }
-}
-
-#[test]
-fn ssh_works_with_a_key_or_an_agent_and_a_known_host() {
-    let fixture = Fixture::new();
-    let server = sshd(fixture.dir.path());
-    let address = format!("ssh://{}@127.0.0.1:{}{}", server.user, server.port, fixture.bare.display());
-    let home = fixture.dir.path().join("home");
-    fs::create_dir_all(home.join(".ssh")).unwrap();
-
-    let unknown = list_in(&home, &address, Some(&server.key), None);
-    assert!(unknown.starts_with("HostKey "), "{unknown}");
-    let keyscan = format!("ssh-keyscan -p {} 127.0.0.1 >> ~/.ssh/known_hosts", server.port);
-    assert!(unknown.contains(&keyscan) && unknown.contains("SHA256:"), "{unknown}");
-
-    // The advice is followed to the letter.
-    let run = Command::new("sh").arg("-c").arg(keyscan.replace("~", &home.display().to_string())).output().unwrap();
-    assert!(run.status.success(), "{run:?}");
-    let ok = "ok Some(\"refs/heads/trunk\") 4";
-    assert_eq!(list_in(&home, &address, Some(&server.key), None), ok);
-    assert_eq!(list_in(&home, &address, None, Some(&server.agent)), ok);
-
-    let stranger = fixture.dir.path().join("stranger");
-    servers::keygen(&stranger);
-    let refused = list_in(&home, &address, Some(&stranger), None);
-    assert!(refused.starts_with("Credentials ") && refused.contains("refuses the key"), "{refused}");
-    let no_key = list_in(&home, &address, Some(Path::new("/no/such/key")), None);
-    assert!(no_key.starts_with("Credentials "), "{no_key}");
-    let no_agent = list_in(&home, &address, None, None);
-    assert!(no_agent.starts_with("Credentials "), "{no_agent}");
-    let missing = list_in(&home, &address.replace("api.git", "none.git"), Some(&server.key), None);
-    assert!(missing.starts_with("NotFound "), "{missing}");
-
-    let known = fs::read_to_string(home.join(".ssh/known_hosts")).unwrap();
-    let other = fs::read_to_string(stranger.with_extension("pub")).unwrap();
-    let other = other.split_whitespace().nth(1).unwrap();
-    let forged = known.lines().filter(|line| line.contains("ssh-ed25519"));
-    let forged: String = forged.map(|line| line.rsplit_once(' ').unwrap().0.to_owned() + " " + other + "\n").collect();
-    fs::write(home.join(".ssh/known_hosts"), forged).unwrap();
-    let changed = list_in(&home, &address, Some(&server.key), None);
-    assert!(changed.starts_with("HostKey "), "{changed}");
 }
 
 #[test]

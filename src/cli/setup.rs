@@ -90,7 +90,7 @@ pub(super) fn asker() -> Option<Ask> {
 /// Asks on the terminal; anything but yes is no.
 fn ask(question: &str) -> bool {
     let mut line = String::new();
-    let asked = output::ask(question).is_ok() && io::stdin().read_line(&mut line).is_ok();
+    let asked = output::ask(question, "[y/N] ").is_ok() && io::stdin().read_line(&mut line).is_ok();
     asked && matches!(line.trim(), "y" | "Y" | "yes")
 }
 

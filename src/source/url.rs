@@ -11,8 +11,8 @@ use reqwest::Url;
 use crate::domain::source_platform::Server;
 use crate::domain::tree_path::TreePath;
 
-/// The user that ssh is tried as where neither a URL nor `~/.ssh/config` names one: the one that every git host has.
-pub(crate) const SSH_USER: &str = "git";
+/// The user that a builder is given for ssh where a URL names none: the one that every git host has.
+const SSH_USER: &str = "git";
 /// Words before a colon that no host is called: a slash of the URL is missing.
 const SCHEMES: [&str; 9] = ["https", "http", "ssh", "git", "file", "git+ssh", "ssh+git", "ftp", "sftp"];
 

@@ -337,7 +337,11 @@ fn the_network_of_a_build_is_what_its_rule_and_its_namespace_say() {
     let callers = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&callers);
     // Every caller is hung up on; the thread ends with the test's process.
-    std::thread::spawn(move || service.incoming().for_each(|_| drop(seen.fetch_add(1, Ordering::SeqCst))));
+    std::thread::spawn(move || {
+        service.incoming().for_each(|_| {
+            seen.fetch_add(1, Ordering::SeqCst);
+        })
+    });
     let knock = format!("nc -w 2 127.0.0.1 {port} < /dev/null && echo it answers || echo it is silent");
     let steps = ["RUN ls /sys/class/net | xargs echo devices: ".to_owned(), format!("RUN {knock}")];
     let repo = GitRepo::with_dockerfile(&steps.each_ref().map(String::as_str));

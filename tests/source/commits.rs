@@ -1,13 +1,14 @@
 //! Commits of real sources: what they say and change, read where they are or fetched at depth 1.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 
 use slipway::source::Wanted;
 use slipway::source::{Access, Commit, Kind, SourceError};
 
 use super::servers::{Fixture, HttpBackend, git, git_daemon};
-use super::{speaking_git, token, url};
+use super::{LIMITS, speaking_git, token, url};
 
 /// Looks at `feature/x` of a fixture, compared with these commits.
 async fn look(
@@ -23,7 +24,7 @@ async fn look(
         commit: commit.parse().unwrap(),
         since: since.iter().map(|commit| commit.parse().unwrap()).collect(),
     };
-    speaking_git().look(&url(address), access, wanted).await
+    speaking_git().look(&url(address), access, wanted, LIMITS).await
 }
 
 /// What the second commit of a fixture changes.
@@ -44,7 +45,7 @@ async fn a_local_commit_says_its_message_and_what_it_changes() {
     let found = look(&address, &Access::default(), &store, &fixture.second, &[&gone]).await.unwrap();
     assert_eq!(found.changed, BTreeMap::new(), "nothing can be said of a commit that is gone");
     let error = look(&address, &Access::default(), &store, &gone, &[]).await.unwrap_err();
-    assert_eq!(error.kind, Kind::NotFound, "{error}");
+    assert_eq!(error.kind, Kind::NoCommit, "{error}");
 }
 
 #[tokio::test]
@@ -72,17 +73,33 @@ async fn a_commit_of_another_machine_is_compared_with_what_was_looked_at_before(
 }
 
 #[tokio::test]
-async fn a_commit_that_is_no_tip_any_more_is_had_where_the_server_gives_it_out() {
+async fn a_commit_that_is_no_tip_any_more_is_found_in_the_history_and_one_that_is_gone_is_left_out() {
     let fixture = Fixture::new();
     let daemon = git_daemon(fixture.dir.path());
     let address = format!("git://127.0.0.1:{}/api.git", daemon.port);
     git(&fixture.bare, &["branch", "-D", "trunk"]);
     git(&fixture.bare, &["tag", "-d", "v1", "light"]);
-    let store = fixture.dir.path().join("refused");
-    let found = look(&address, &Access::default(), &store, &fixture.second, &[&fixture.first]).await.unwrap();
-    assert_eq!(found.changed, BTreeMap::new());
-    git(&fixture.bare, &["config", "uploadpack.allowReachableSHA1InWant", "true"]);
-    let store = fixture.dir.path().join("given-out");
-    let found = look(&address, &Access::default(), &store, &fixture.second, &[&fixture.first]).await.unwrap();
+    let store = fixture.dir.path().join("clone");
+    let gone = "f".repeat(40);
+    let found = look(&address, &Access::default(), &store, &fixture.second, &[&fixture.first, &gone]).await.unwrap();
     assert_eq!(found.changed, changes(&fixture));
+}
+
+#[tokio::test]
+async fn the_message_and_the_changes_of_a_commit_are_bounded_where_they_are_read() {
+    let fixture = Fixture::new();
+    let daemon = git_daemon(fixture.dir.path());
+    let work = fixture.dir.path().join("work");
+    let message = format!("{}\n\n{}", "s".repeat(5_000), "body\n".repeat(50_000));
+    fs::write(fixture.dir.path().join("message"), message).unwrap();
+    git(&work, &["commit", "-q", "--allow-empty", "-F", "../message"]);
+    let long = git(&work, &["rev-parse", "HEAD"]);
+    git(&work, &["push", "-q", "../api.git", "HEAD:refs/heads/feature/x", "--force"]);
+    let store = fixture.dir.path().join("clone");
+    for address in [fixture.bare.display().to_string(), format!("git://127.0.0.1:{}/api.git", daemon.port)] {
+        let found = look(&address, &Access::default(), &store, &long, &[&fixture.first]).await.unwrap();
+        assert_eq!(found.message.lines().next().unwrap().len(), 1024, "{address}");
+        assert!(found.message.len() <= 64 * 1024 && found.message.ends_with("body\n"), "{address}");
+        assert_eq!(found.changed[&fixture.first.parse().unwrap()], Vec::<String>::new(), "{address}");
+    }
 }

@@ -111,7 +111,8 @@ pub fn git_daemon(base: &Path) -> Server {
 /// An sshd with a key that opens it, in a file and in an agent.
 pub struct Sshd {
     _server: Server,
-    agent_process: Child,
+    agents: Mutex<Vec<Child>>,
+    directory: PathBuf,
     pub port: u16,
     pub user: String,
     pub key: PathBuf,
@@ -120,8 +121,10 @@ pub struct Sshd {
 
 impl Drop for Sshd {
     fn drop(&mut self) {
-        let _ = self.agent_process.kill();
-        let _ = self.agent_process.wait();
+        for agent in self.agents.get_mut().unwrap() {
+            let _ = agent.kill();
+            let _ = agent.wait();
+        }
     }
 }
 
@@ -158,13 +161,28 @@ pub fn sshd(dir: &Path) -> Sshd {
     );
     fs::write(&config, text).unwrap();
     let server = Server::start(Command::new("/usr/sbin/sshd").args(["-D", "-e", "-f"]).arg(&config), port);
-    let agent_process =
-        Command::new("ssh-agent").arg("-D").arg("-a").arg(&agent).stdout(Stdio::null()).spawn().unwrap();
-    while std::os::unix::net::UnixStream::connect(&agent).is_err() {
+    let agent_process = ssh_agent(&agent);
+    run(Command::new("ssh-add").arg("-q").arg(&key).env("SSH_AUTH_SOCK", &agent));
+    Sshd { _server: server, agents: Mutex::new(vec![agent_process]), directory: dir.into(), port, user, key, agent }
+}
+
+impl Sshd {
+    /// The socket of another agent, which has no key.
+    pub fn empty_agent(&self) -> PathBuf {
+        let socket = self.directory.join("empty-agent");
+        let agent = ssh_agent(&socket);
+        self.agents.lock().unwrap().push(agent);
+        socket
+    }
+}
+
+/// An agent that listens.
+fn ssh_agent(socket: &Path) -> Child {
+    let agent = Command::new("ssh-agent").arg("-D").arg("-a").arg(socket).stdout(Stdio::null()).spawn().unwrap();
+    while std::os::unix::net::UnixStream::connect(socket).is_err() {
         thread::yield_now();
     }
-    run(Command::new("ssh-add").arg("-q").arg(&key).env("SSH_AUTH_SOCK", &agent));
-    Sshd { _server: server, agent_process, port, user, key, agent }
+    agent
 }
 
 /// A server that accepts and hangs up at once.
@@ -278,7 +296,7 @@ async fn serve(
         return answer(401, header::WWW_AUTHENTICATE, "Basic realm=\"git\"", "");
     }
     if uri.path().starts_with("/page") {
-        return answer(200, header::CONTENT_TYPE, "text/html", "<p>not git</p>");
+        return answer(200, header::CONTENT_TYPE, "text/html", "<p>not git</p>\n");
     }
     let mut command = tokio::process::Command::new("git");
     command.arg("http-backend").env("GIT_PROJECT_ROOT", &backend.root).env("GIT_HTTP_EXPORT_ALL", "1");

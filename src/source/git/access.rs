@@ -89,7 +89,8 @@ fn over_http(command: &mut GitCommand, helper: &Path, url: &SourceUrl, access: &
     if let Some(ca) = &access.ca {
         let bundle = trust::bundle(ca).map_err(|reason| SourceError::new(Kind::Tls, url, reason))?;
         let number = command.inherit(bundle);
-        command.config(&format!("http.{server}/.sslCAInfo"), format!("/proc/self/fd/{number}"));
+        // Before the configuration, and before what slipway's own environment says.
+        command.env("GIT_SSL_CAINFO", format!("/proc/self/fd/{number}"));
     }
     if let Some(proxy) = &access.proxy {
         command.config(&format!("http.{server}/.proxy"), proxy);

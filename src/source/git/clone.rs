@@ -224,7 +224,7 @@ impl Fetch<'_> {
             "commit" => Ok(true),
             "" => {
                 let error = stderr::error_of(self.url, self.access, &ended.stderr);
-                if error.kind == Kind::Damaged || error.kind == Kind::NotARepository {
+                if matches!(error.kind, Kind::Damaged | Kind::NotARepository | Kind::Configuration) {
                     return Err(SourceError::new(Kind::Damaged, self.url, error.reason));
                 }
                 Ok(false)

@@ -44,9 +44,6 @@ pub(super) fn list(url: &SourceUrl, path: &Path) -> Result<Refs, LocalError> {
     let repository = open(url, path)?;
     let unreadable = |error: git2::Error| SourceError::new(Kind::NotARepository, url, error.message());
     let mut collector = Collector::default();
-    let head = repository.find_reference("HEAD").ok();
-    let target = head.as_ref().and_then(|head| head.symbolic_target_bytes());
-    collector.head(target.and_then(|target| String::from_utf8(target.to_vec()).ok()));
     let too_many = |TooMany| {
         SourceError::new(
             Kind::TooManyRefs,
@@ -54,7 +51,12 @@ pub(super) fn list(url: &SourceUrl, path: &Path) -> Result<Refs, LocalError> {
             format!("it has more refs than slipway lists ({MOST_REFS} branches and tags)"),
         )
     };
-    if let Some(id) = head.and_then(|head| head.resolve().ok()?.target()) {
+    // The branch that it names may have no commit yet.
+    let head = repository.find_reference("HEAD").ok();
+    let at = head.as_ref().and_then(|head| head.resolve().ok()?.target());
+    if let (Some(head), Some(id)) = (head, at) {
+        let target = head.symbolic_target_bytes().and_then(|target| String::from_utf8(target.to_vec()).ok());
+        collector.head(target);
         collector.take(b"HEAD", &id.to_string()).map_err(too_many)?;
     }
     for reference in repository.references().map_err(unreadable)? {

@@ -7,7 +7,6 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -15,7 +14,7 @@ use base64::Engine as _;
 use super::access::Access;
 use super::program::{Configuration, GitCommand, GitProgram, Limits};
 use crate::source::error::{Kind, SourceError};
-use crate::source::url::{SSH_USER, SourceUrl};
+use crate::source::url::SourceUrl;
 
 /// Options that come before those of `~/.ssh/config`: the first value counts.
 const OPTIONS: &str = " -o BatchMode=yes -o StrictHostKeyChecking=yes -o UpdateHostKeys=no -o ConnectTimeout=20 \
@@ -40,12 +39,6 @@ pub(super) async fn prepare(
         }
         ssh.push(" -o IdentitiesOnly=yes -i ");
         ssh.push(quoted(key));
-    }
-    if let (None, Some(host)) = (url.user(), url.host())
-        && !names_user(&ssh, host).await
-    {
-        ssh.push(" -o User=");
-        ssh.push(SSH_USER);
     }
     command.env("GIT_SSH_COMMAND", ssh);
     // Its options are OpenSSH's; a wrapper of the user's hands them on.
@@ -74,19 +67,6 @@ async fn users_ssh(program: &GitProgram) -> OsString {
         }
     }
     set("GIT_SSH").map_or_else(|| "ssh".into(), |path| quoted(Path::new(&path)))
-}
-
-/// Whether the user's `~/.ssh/config` says under which name a host is reached.
-async fn names_user(ssh: &OsStr, host: &str) -> bool {
-    let mut script = ssh.to_owned();
-    script.push(" -G \"$1\"");
-    let mut command = tokio::process::Command::new("sh");
-    command.arg("-c").arg(script).args(["sh", host]).stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-    let Ok(Ok(output)) = tokio::time::timeout(LOOK.time, command.output()).await else { return false };
-    let said = String::from_utf8_lossy(&output.stdout);
-    let named = said.lines().find_map(|line| line.strip_prefix("user "));
-    // Where nothing is configured, ssh takes the name of the user who runs it.
-    named.is_some_and(|named| whoami::username().ok().as_deref() != Some(named))
 }
 
 /// A path as one word of a shell.

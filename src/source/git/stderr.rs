@@ -194,7 +194,13 @@ fn refused_key(url: &SourceUrl, access: &Access, error: SourceError) -> SourceEr
     };
     let Some(key) = &access.credentials.ssh_key else {
         let reason = format!("the server refuses, for {user}, the keys of ~/.ssh and of {agent}");
-        return SourceError { reason, ..error };
+        let error = SourceError { reason, ..error };
+        if url.user().is_some() {
+            return error;
+        }
+        let advice =
+            format!("{}; most servers want the user git: write it before the host, as in git@HOST", error.advice);
+        return error.advising(advice);
     };
     let shown = key.display();
     match Key::read(key) {

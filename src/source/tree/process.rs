@@ -111,7 +111,7 @@ impl Trees {
         line.push(b'\n');
         let mut command = Command::new(&self.program);
         command.arg0("slipway").arg(SUBCOMMAND).current_dir("/").listed_environment(Receiver::Git);
-        // Whose repositories are read as one's own (git-config(1), safe.directory).
+        // Git and libgit2 take the repositories of the user who ran sudo for their own.
         command.envs(std::env::var_os("SUDO_UID").map(|uid| ("SUDO_UID", uid)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
         let number = lock.as_raw_fd();
