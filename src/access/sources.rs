@@ -158,6 +158,10 @@ pub fn check_host(name: &str, platform: &SourcePlatform, url: &SourceUrl) -> Res
 /// When it is no URL, there is no such platform, or the host is none of the platform's.
 pub fn checked(settings: &Settings, source: &Source) -> Result<String, Error> {
     let url = parse_url(&source.url)?;
+    if url.local_path().is_some() && !source.fetch.is_by_slipway() {
+        let text = format!("fetch = \"builder\": {url} is on this machine, where no builder fetches it; leave it out");
+        return Err(Error::new(ErrorKind::Usage, text));
+    }
     if let (Some(name), Some(platform)) = (&source.platform, platform(settings, source)?) {
         check_host(name, platform, &url)?;
     }

@@ -6,12 +6,15 @@ use serde::Serialize;
 
 use super::CliError;
 use super::output::{Format, print, told};
+use crate::access::sources;
 use crate::buildkit::install::advisories::{self, Verdict};
 use crate::buildkit::install::{self, Version};
 use crate::buildkit::{rootless, sandbox};
 use crate::domain::config::{BuildNetwork, ByteSize, NotifyUrl};
+use crate::domain::repository::BUILDER_FETCHES;
 use crate::pool::client;
 use crate::protocol::{Reply, Request};
+use crate::source::git::GitProgram;
 use crate::store::secrets::Secrets;
 use crate::store::settings::Settings;
 use crate::store::{Home, trust};
@@ -54,6 +57,7 @@ pub(super) async fn run(home: &Home, format: Format) -> Result<ExitCode, CliErro
     checks.extend(buildkit(home).await);
     checks.push(build_network(home, &settings).await);
     checks.push(git());
+    checks.extend(source_checks(&settings));
     if crate::pool::is_rootless(&settings) {
         checks.extend(rootless_checks(home).await);
     }
@@ -187,12 +191,31 @@ async fn build_network(home: &Home, settings: &Settings) -> Check {
     }
 }
 
-/// BuildKit fetches git sources with the git of the machine that it runs on.
+/// Sources on other machines are fetched with git.
 fn git() -> Check {
-    match install::Machine::this().which("git") {
-        Some(path) => Check::good("git", path.display().to_string()),
-        None => Check::bad("git", "a managed builder fetches sources with it", "install git"),
+    match GitProgram::find() {
+        Ok(git) => Check::good("git", format!("{} ({})", git.path().display(), git.version())),
+        Err(error) => {
+            let text = error.to_string();
+            let (says, mend) = text.split_once("; ").unwrap_or((&text, "install git"));
+            Check::bad("git", says, mend)
+        }
     }
+}
+
+/// Sources whose platform's credentials are not for them, and those whose credentials builds get.
+fn source_checks(settings: &Settings) -> Vec<Check> {
+    let bound = settings.repositories.iter().filter_map(|(path, repository)| Some((path, repository.source.as_ref()?)));
+    bound
+        .filter_map(|(path, source)| {
+            let name = format!("source of {path}");
+            match sources::checked(settings, source) {
+                Err(error) => Some(Check::bad(name, error.message, "name the host, the platform or the address")),
+                Ok(_) if !source.fetch.is_by_slipway() => Some(Check::good(name, BUILDER_FETCHES)),
+                Ok(_) => None,
+            }
+        })
+        .collect()
 }
 
 async fn rootless_checks(home: &Home) -> Vec<Check> {

@@ -169,8 +169,12 @@ fn submodules_are_in_the_tree_with_the_credentials_of_their_own_hosts_and_a_miss
         work.write(format!("{path}/.keep"), "");
         fs::remove_file(work.path.join(path).join(".keep")).unwrap();
     };
-    let inner = bare("inner", &|work| drop(work.write("deep", "deep\n")));
-    let other = bare("other", &|work| drop(work.write("other", "other\n")));
+    let inner = bare("inner", &|work| {
+        work.write("deep", "deep\n");
+    });
+    let other = bare("other", &|work| {
+        work.write("other", "other\n");
+    });
     let commit_with = |work: &Work, links: &[(&str, &str)], modules: &str| {
         work.write(".gitmodules", modules);
         work.git(&["add", "--all"]);
