@@ -182,7 +182,7 @@ samples! {
     };
     "no-change" Nothing |w| { w.write("a", "1").commit(); w.commit(); };
     "tags" Nothing |w| { w.write("a", "1").commit(); w.git(&["-c", "tag.gpgSign=false", "tag", "-m", "A release", "v1.0"]); w.git(&["tag", "light"]); w.write("a", "2"); };
-    "large-file" Nothing |w| { w.write("large", vec![b'x'; 40 << 20]).commit(); w.write("small", "x"); };
+    "large-file" Nothing |w| { w.write("large", vec![b'x'; 33 << 20]).commit(); w.write("small", "x"); };
     "many-files" Nothing |w| { for n in 0..3000 { w.write(format!("d{}/f{n}", n % 40), n.to_string()); } w.commit(); for n in (0..3000).step_by(7) { w.write(format!("d{}/f{n}", n % 40), "changed"); } };
     "sha256" Git |w| { w.write("a", "x").executable("b", "y").link("c", "a").commit(); w.write("a", "z"); };
 }

@@ -80,8 +80,10 @@ impl Work<'_> {
         let (reason, temporary) = match said {
             Ok(stderr) => {
                 let error = sources::git().explain(&origin.url, &origin.access, &stderr);
-                let temporary = is_temporary(&error);
-                (format!("git-lfs says: {}; {}", error.reason, error.advice), temporary)
+                // Of an object that is not there git-lfs says this, and its server nothing else.
+                let is_missing = stderr.contains("object not found") || stderr.contains("Object does not exist");
+                let advice = if is_missing { "push it there with `git lfs push --all`" } else { &error.advice };
+                (format!("git-lfs says: {}; {advice}", error.reason), is_temporary(&error) && !is_missing)
             }
             Err(reason) => (reason, true),
         };
