@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::modules::is_remote;
 use super::{Origin, Unprepared, Work, is_temporary, program, unexpected};
 use crate::access::sources;
 use crate::source::git::GitProgram;
@@ -39,7 +38,7 @@ impl Work<'_> {
             reason,
             temporary,
         };
-        if !is_remote(&origin.url) {
+        if origin.url.local_path().is_some() {
             let storage = origin.lender.repository.join("lfs");
             let missing = missing(&moved.pointers, &storage);
             if missing.is_empty() {

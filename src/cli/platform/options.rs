@@ -4,8 +4,8 @@ use clap::Args;
 
 use super::super::output::{print_own, say};
 use super::super::registry::from_stdin;
-use super::super::{CliError, source};
-use super::webhook;
+use super::super::{CliError, rule_options, source};
+use super::{status, webhook};
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Entity, SaveMode};
@@ -18,7 +18,8 @@ pub(in crate::cli) struct Options {
     /// Where it is, such as https://gitlab.example.com; without it where its makers run it
     #[arg(long)]
     url: Option<String>,
-    /// A host that its repositories lie on besides those of its kind and --url, with a port where it is not for all; may be given again
+    /// A host that its repositories lie on besides those of its kind and --url, with a port where it is not for all; may be given
+    /// again, and replaces those that are there
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
     /// Whose repositories: Codeup's organisation by its id, Bitbucket's workspace
@@ -74,11 +75,7 @@ impl Options {
         mode: SaveMode,
     ) -> Result<(), CliError> {
         value.url = self.url.or(value.url);
-        for host in self.hosts {
-            if !value.hosts.contains(&host) {
-                value.hosts.push(host);
-            }
-        }
+        rule_options::set_list(&mut value.hosts, self.hosts);
         value.organization = self.organization.or(value.organization);
         value.proxy = self.proxy.or(value.proxy);
         value.plain_http = self.plain_http.unwrap_or(value.plain_http);
@@ -106,7 +103,7 @@ impl Options {
         }
         if let Some(secret) = made {
             say("give the platform this secret for its webhooks; it is not shown again");
-            let url = webhook(home, &source::settings(home), &name).await;
+            let url = webhook(&source::settings(home), status(home).await.as_ref(), &name);
             let none = "set webhook.listen in config.toml, such as \"127.0.0.1:8484\", and webhooks are taken";
             say(&url.map_or_else(|| none.to_owned(), |url| format!("webhooks go to {url}")));
             return print_own(format!("{secret}\n").as_bytes());

@@ -87,7 +87,6 @@ pub(super) fn repository_pages(
     let sources = vec![
         Field::text("url", source.map_or("", |source| &source.url)),
         Field::choice("platform", any_of(settings.platforms.keys()), platform),
-        Field::choice("fetch", words(["slipway", "builder"]), fetch),
         Field::toggle("auto", build.auto),
         Field::text("poll", &text(build.poll)),
         Field::toggle("cache", build.cache),
@@ -95,6 +94,7 @@ pub(super) fn repository_pages(
         Field::text("network", &build.network),
         Field::choice("builder", any_of(settings.builders.keys()), builder),
         Field::text("timeout", &text(build.timeout)),
+        Field::choice("fetch", words(["slipway", "builder"]), fetch),
     ];
     vec![
         Page { title: "form.page.information", fields: information },
@@ -112,6 +112,7 @@ pub(super) fn builder_pages(name: Option<&str>, value: &Builder) -> Vec<Page> {
     fields.extend([
         Field::choice("kind", words(["managed", "existing", "fresh", "provisioned"]), value.kind.word()),
         Field::text("address", value.address.as_deref().unwrap_or_default()),
+        Field::toggle("plain", value.plain),
         Field::text("slots", &value.slots.map_or_else(String::new, |slots| slots.to_string())),
         Field::text("labels", &labels.join(", ")),
         Field::text("platforms", &platforms.join(", ")),
@@ -301,6 +302,7 @@ fn builder(reader: &mut Reader, name: Option<&str>, base: &Builder) -> Entity {
     let value = Builder {
         kind,
         address: reader.optional("address"),
+        plain: reader.is_on("plain"),
         slots: parsed.and_then(Result::ok),
         labels,
         platforms: reader.list::<Platform>("platforms"),
@@ -308,6 +310,6 @@ fn builder(reader: &mut Reader, name: Option<&str>, base: &Builder) -> Entity {
         down: reader.optional("down"),
         ..base.clone()
     };
-    reader.take_problems(value.problems());
+    reader.take_problems(value.problems_to_save());
     Entity::Builder { name, value }
 }

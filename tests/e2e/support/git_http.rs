@@ -4,8 +4,9 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -17,6 +18,7 @@ use super::git_repo::{GitRepo, git};
 pub struct GitHttp {
     port: u16,
     stop: Arc<AtomicBool>,
+    authorizations: Arc<Mutex<Vec<String>>>,
 }
 
 impl GitHttp {
@@ -30,9 +32,24 @@ impl GitHttp {
         GitHttp::start(repo, Some(BASE64_STANDARD.encode(format!("{user}:{password}"))))
     }
 
+    /// What it was given to be let in, by whomever.
+    pub fn authorizations(&self) -> Vec<String> {
+        self.authorizations.lock().unwrap().clone()
+    }
+
+    /// Serves `repo` to everyone until dropped, and takes this long for each answer.
+    pub fn serve_slowly(repo: &GitRepo, delay: Duration) -> GitHttp {
+        GitHttp::start_with(repo, None, delay)
+    }
+
     /// The repository's address, without credentials.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/source", self.port)
+    }
+
+    /// The port: repositories beside the one that is served are there, too, by their directories' names.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// The repository's address as a platform has it: `OWNER/REPOSITORY`.
@@ -41,10 +58,23 @@ impl GitHttp {
     }
 
     fn start(repo: &GitRepo, credentials: Option<String>) -> GitHttp {
+        GitHttp::start_with(repo, credentials, Duration::ZERO)
+    }
+
+    fn start_with(repo: &GitRepo, credentials: Option<String>, delay: Duration) -> GitHttp {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let server = GitHttp { port: listener.local_addr().unwrap().port(), stop: Arc::default() };
+        let server = GitHttp {
+            port: listener.local_addr().unwrap().port(),
+            stop: Arc::default(),
+            authorizations: Arc::default(),
+        };
         let stop = Arc::clone(&server.stop);
-        let site = Arc::new(Site { root: repo.path().parent().unwrap().to_owned(), credentials });
+        let site = Arc::new(Site {
+            root: repo.path().parent().unwrap().to_owned(),
+            credentials,
+            authorizations: server.authorizations.clone(),
+            delay,
+        });
         std::thread::spawn(move || {
             for connection in listener.incoming().flatten() {
                 if stop.load(Ordering::SeqCst) {
@@ -70,6 +100,8 @@ impl Drop for GitHttp {
 struct Site {
     root: PathBuf,
     credentials: Option<String>,
+    authorizations: Arc<Mutex<Vec<String>>>,
+    delay: Duration,
 }
 
 struct Request {
@@ -117,6 +149,7 @@ impl Request {
 impl Site {
     fn answer(&self, mut connection: TcpStream) -> io::Result<()> {
         let request = Request::read(&connection)?;
+        self.authorizations.lock().unwrap().extend(request.header("authorization").map(str::to_owned));
         // The scheme's case does not matter (RFC 9110).
         let given = request.header("authorization").and_then(|given| given.split_once(' '));
         let given =
@@ -127,6 +160,10 @@ impl Site {
                   Connection: close\r\n\r\n",
             );
         }
+        std::thread::sleep(self.delay);
+        if let Some(answer) = lfs(&self.root, &request) {
+            return connection.write_all(&answer);
+        }
         let answer = backend(&self.root, &request)?;
         let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(answer.len());
         let (head, body) = answer.split_at(end);
@@ -136,6 +173,39 @@ impl Site {
         write!(connection, "HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {length}\r\nConnection: close")?;
         connection.write_all(body)
     }
+}
+
+/// The files of Git LFS (`docs/api/batch.md` of git-lfs), from the directory `lfs` of a repository; none for other requests.
+fn lfs(root: &Path, request: &Request) -> Option<Vec<u8>> {
+    let (repository, rest) = request.path.split_once("/info/lfs/")?;
+    let repository = repository.trim_start_matches('/');
+    let ok = |kind: &str, body: &[u8]| {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
+        Some([head.as_bytes(), body].concat())
+    };
+    if let Some(oid) = rest.strip_prefix("objects/get/") {
+        let file = root.join(repository).join("lfs/objects").join(&oid[..2]).join(&oid[2..4]).join(oid);
+        return match std::fs::read(file) {
+            Ok(file) => ok("application/octet-stream", &file),
+            Err(_) => Some(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec()),
+        };
+    }
+    let asked: serde_json::Value = serde_json::from_slice(&request.body).ok()?;
+    let host = request.header("host").unwrap_or_default();
+    let scheme = if host.starts_with("localhost") { "https" } else { "http" };
+    let object = |object: &serde_json::Value| {
+        let (oid, size) = (object["oid"].as_str().unwrap_or_default(), &object["size"]);
+        let href = format!("{scheme}://{host}/{repository}/info/lfs/objects/get/{oid}");
+        serde_json::json!({ "oid": oid, "size": size, "actions": { "download": { "href": href } } })
+    };
+    let objects: Vec<serde_json::Value> = asked["objects"].as_array()?.iter().map(object).collect();
+    ok(
+        "application/vnd.git-lfs+json",
+        serde_json::json!({ "transfer": "basic", "objects": objects }).to_string().as_bytes(),
+    )
 }
 
 /// Runs `git http-backend` as RFC 3875 says; its whole output.
