@@ -116,7 +116,8 @@ fn list(home: &Home, path: Option<&RepositoryPath>, limit: usize, format: Format
     }
     print(format, &views, || {
         if views.is_empty() {
-            say("no push was seen yet; sources are asked every pool.poll (60 s)");
+            let every = super::source::settings(home).config.pool.poll;
+            say(&format!("no push was seen yet; sources are asked every {every} (pool.poll)"));
             return String::new();
         }
         let mut table = Table::new(["PUSH", "REPOSITORY", "REF", "COMMIT", "SEEN", "WHAT BECAME OF IT"]);

@@ -93,10 +93,22 @@ fn a_builder_that_is_to_fetch_gets_the_credentials_and_it_is_said_what_that_mean
     let server = GitHttp::serve_with_password(&repo, "someone", "a secret word");
     let slipway = Slipway::new();
     slipway.run(&["namespace", "create", "acme"]).ok();
-    let create = ["platform", "create", "ours", "--kind", "git", "--username", "someone", "--token-stdin", "--host", "127.0.0.1"];
+    let create = [
+        "platform",
+        "create",
+        "ours",
+        "--kind",
+        "git",
+        "--username",
+        "someone",
+        "--token-stdin",
+        "--host",
+        "127.0.0.1",
+    ];
     run_with_input(&mut slipway.command(&create), "a secret word\n").ok();
     let (url, path) = (server.url(), local(&repo));
-    let create = |source| ["repo", "create", "acme/api", "--source", source, "--platform", "ours", "--fetch", "builder"];
+    let create =
+        |source| ["repo", "create", "acme/api", "--source", source, "--platform", "ours", "--fetch", "builder"];
     let refused = slipway.run(&create(&path));
     assert_eq!(refused.code(), Some(2), "{refused}");
     let created = slipway.run(&create(&url)).ok();
