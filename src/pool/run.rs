@@ -112,6 +112,7 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
             builders: std::collections::BTreeMap::new(),
             blocked: None,
             webhooks: None,
+            webhook_refusals: std::collections::BTreeMap::new(),
             watch_problems: std::collections::BTreeMap::new(),
             untold: std::collections::BTreeMap::new(),
         }),

@@ -443,7 +443,7 @@ fn clean(clone: &Path) -> io::Result<()> {
             || name.starts_with(".tmp-")
     };
     for directory in ["", "refs", "objects"] {
-        remove_in(&clone.join(directory), directory != "", &is_leftover)?;
+        remove_in(&clone.join(directory), !directory.is_empty(), &is_leftover)?;
     }
     Ok(())
 }

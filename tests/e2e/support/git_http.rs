@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -36,6 +37,11 @@ impl GitHttp {
         self.authorizations.lock().unwrap().clone()
     }
 
+    /// Serves `repo` to everyone until dropped, and takes this long for each answer.
+    pub fn serve_slowly(repo: &GitRepo, delay: Duration) -> GitHttp {
+        GitHttp::start_with(repo, None, delay)
+    }
+
     /// The repository's address, without credentials.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/source", self.port)
@@ -52,6 +58,10 @@ impl GitHttp {
     }
 
     fn start(repo: &GitRepo, credentials: Option<String>) -> GitHttp {
+        GitHttp::start_with(repo, credentials, Duration::ZERO)
+    }
+
+    fn start_with(repo: &GitRepo, credentials: Option<String>, delay: Duration) -> GitHttp {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let server = GitHttp {
             port: listener.local_addr().unwrap().port(),
@@ -63,6 +73,7 @@ impl GitHttp {
             root: repo.path().parent().unwrap().to_owned(),
             credentials,
             authorizations: server.authorizations.clone(),
+            delay,
         });
         std::thread::spawn(move || {
             for connection in listener.incoming().flatten() {
@@ -90,6 +101,7 @@ struct Site {
     root: PathBuf,
     credentials: Option<String>,
     authorizations: Arc<Mutex<Vec<String>>>,
+    delay: Duration,
 }
 
 struct Request {
@@ -148,6 +160,7 @@ impl Site {
                   Connection: close\r\n\r\n",
             );
         }
+        std::thread::sleep(self.delay);
         if let Some(answer) = lfs(&self.root, &request) {
             return connection.write_all(&answer);
         }
