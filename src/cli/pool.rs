@@ -11,8 +11,8 @@ use super::{CliError, Format};
 use crate::log::events::EventLines;
 use crate::pool::{self, client};
 use crate::protocol::{ErrorKind, PoolStatus, Reply, Request};
-use crate::store::Home;
 use crate::store::pool_log::PoolLog;
+use crate::store::{Home, hardening};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -30,6 +30,7 @@ impl Verb {
     pub(super) async fn run(self, home: Home, format: Format) -> Result<ExitCode, CliError> {
         match self {
             Verb::Run => {
+                hardening::close_on_exec();
                 log_to(&home)?;
                 return Ok(match pool::run(home).await {
                     Ok(()) => ExitCode::SUCCESS,
@@ -95,12 +96,16 @@ fn show(status: &PoolStatus, format: Format) -> Result<(), CliError> {
                 told(&builder.reason),
             ]);
         }
+        // The others are among the problems.
+        let by_strangers = status.webhook_refusals.iter().filter(|refusal| !refusal.needs_people);
+        let by_strangers: Vec<String> = by_strangers.map(|refusal| told(&refusal.to_string())).collect();
         let head = fields(&[
             ("pid", status.pid.to_string()),
             ("version", status.version.clone()),
             ("running", format!("{}/{}", status.running, status.limit)),
             ("queued", status.queued.to_string()),
             ("webhooks", status.webhooks.as_ref().map_or_else(String::new, |url| format!("{url}/PLATFORM"))),
+            ("refused webhooks", by_strangers.join("\n")),
             ("paused", status.paused.iter().map(|paused| told(&paused.to_string())).collect::<Vec<_>>().join("\n")),
             ("problems", status.problems.iter().map(|problem| told(problem)).collect::<Vec<_>>().join("\n")),
         ]);

@@ -121,6 +121,14 @@ impl Home {
         &self.state
     }
 
+    /// The directories of the home that hold settings, or what is run and believed later.
+    pub fn directories(&self) -> Vec<PathBuf> {
+        let settings = [self.platforms_dir(), self.builders_dir(), self.registries_dir(), self.namespaces_dir()];
+        let others = ["git", "images", "cache", "pushes", "outbox"].map(|name| self.state.join(name));
+        let programs = [self.buildkit_dir(), self.buildkit_bin_dir(), self.builds_dir()];
+        settings.into_iter().chain(others).chain(programs).collect()
+    }
+
     /// Preferences: `config.toml`.
     pub fn config_file(&self) -> PathBuf {
         self.config.join("config.toml")
@@ -193,22 +201,32 @@ impl Home {
 
     /// The bare clone of a source on another machine.
     pub fn git_dir(&self, path: &RepositoryPath) -> PathBuf {
-        self.state.join("git").join(&path.namespace).join(&path.repository)
+        self.git_root().join(&path.namespace).join(&path.repository)
     }
 
     /// The bare clones of a repository's submodules, one directory each. No repository's name begins with a dot.
     pub fn modules_dir(&self, path: &RepositoryPath) -> PathBuf {
-        self.state.join("git").join(&path.namespace).join(format!(".{}.modules", path.repository))
+        self.git_root().join(&path.namespace).join(format!(".{}.modules", path.repository))
     }
 
     /// The files of Git LFS of a repository's source and submodules.
     pub fn lfs_dir(&self, path: &RepositoryPath) -> PathBuf {
-        self.state.join("git").join(&path.namespace).join(format!(".{}.lfs", path.repository))
+        self.git_root().join(&path.namespace).join(format!(".{}.lfs", path.repository))
+    }
+
+    /// All clones, by namespace.
+    pub fn git_root(&self) -> PathBuf {
+        self.state.join("git")
+    }
+
+    /// All checked out trees, by namespace.
+    pub fn trees_root(&self) -> PathBuf {
+        self.state.join("trees")
     }
 
     /// The checked out trees of a repository: a numbered directory for each build of it that runs at the same time.
     pub fn trees_dir(&self, path: &RepositoryPath) -> PathBuf {
-        self.state.join("trees").join(&path.namespace).join(&path.repository)
+        self.trees_root().join(&path.namespace).join(&path.repository)
     }
 
     /// Directories that live as long as one question: emptied when a pool starts.
@@ -229,6 +247,16 @@ impl Home {
     /// The pool's own log.
     pub fn pool_log(&self) -> PathBuf {
         self.state.join("pool.log")
+    }
+
+    /// Who changed what: see [`super::audit`].
+    pub fn audit_log(&self) -> PathBuf {
+        self.state.join("audit.log")
+    }
+
+    /// Locked by whoever writes into the audit log.
+    pub fn audit_lock(&self) -> PathBuf {
+        self.state.join("audit.lock")
     }
 
     /// Locked by the one pool of this home.

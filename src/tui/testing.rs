@@ -81,7 +81,6 @@ pub(crate) fn app() -> App {
         zone: FixedOffset::east_opt(8 * 3600).unwrap(),
         mouse: false,
         host: "build-07".into(),
-        user: "kim".into(),
     };
     App::new(Home::at("/nowhere"), manners, Place::default(), now())
 }
@@ -113,6 +112,7 @@ pub(crate) fn news(builds: Vec<Build>, ended: Vec<BuildId>) -> News {
         platforms: Vec::new(),
         labels: std::collections::BTreeMap::new(),
         cache_bytes: Some(1_234_567_890),
+        version: None,
     };
     let status = PoolStatus {
         pid: 1,
@@ -123,6 +123,7 @@ pub(crate) fn news(builds: Vec<Build>, ended: Vec<BuildId>) -> News {
         limit: 2,
         builders: vec![builder],
         webhooks: None,
+        webhook_refusals: Vec::new(),
         paused: Vec::new(),
         problems: Vec::new(),
     };

@@ -319,6 +319,7 @@ impl Dashboard {
         // Two readers of one terminal would share its keys.
         *input = prompt(EventStream::new);
         self.screen.leave();
+        // With the person's whole environment: it is the person's program, in the person's terminal.
         let status =
             std::process::Command::new("sh").args(["-c", &format!("{program} \"$1\""), "sh"]).arg(&file).status();
         // What was typed ahead was meant for the program.
