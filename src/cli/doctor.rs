@@ -6,14 +6,17 @@ use serde::Serialize;
 
 use super::CliError;
 use super::output::{Format, print, told};
+use crate::buildkit::cgroup::Group;
 use crate::buildkit::install::advisories::{self, Verdict};
 use crate::buildkit::install::{self, Version};
 use crate::buildkit::{rootless, sandbox};
-use crate::domain::config::{BuildNetwork, ByteSize};
+use crate::domain::builder::BuilderKind;
+use crate::domain::config::{BuildNetwork, ByteSize, NotifyUrl};
 use crate::pool::client;
 use crate::protocol::{Reply, Request};
-use crate::store::Home;
+use crate::store::secrets::Secrets;
 use crate::store::settings::Settings;
+use crate::store::{Home, trust};
 
 /// One thing that was looked at.
 #[derive(Serialize)]
@@ -42,16 +45,25 @@ impl Check {
 
 pub(super) async fn run(home: &Home, format: Format) -> Result<ExitCode, CliError> {
     let settings = Settings::load(home, &Settings::default());
-    let mut checks = vec![home_check(home, &settings)];
+    let mut checks = untrusted(home);
+    let is_trusted = checks.is_empty();
+    if is_trusted {
+        // Nothing is made in a home that another user controls.
+        checks.push(home_check(home, &settings));
+    }
+    checks.extend(exposed(home, &settings));
     checks.extend(settings.problems.values().map(|problem| Check::bad("settings", problem, "correct the file")));
     checks.extend(buildkit(home).await);
     checks.push(build_network(home, &settings).await);
+    checks.push(build_limits(home, &settings));
     checks.push(git());
     if crate::pool::is_rootless(&settings) {
         checks.extend(rootless_checks(home).await);
     }
     checks.push(emulators());
-    checks.extend(pool(home).await?);
+    if is_trusted {
+        checks.extend(pool(home).await?);
+    }
     let good = checks.iter().all(|check| check.ok);
     print(format, &checks, || {
         let line = |check: &Check| {
@@ -91,6 +103,31 @@ fn home_check(home: &Home, settings: &Settings) -> Check {
             }
         }
     }
+}
+
+/// What of the home another user controls.
+fn untrusted(home: &Home) -> Vec<Check> {
+    home.untrusted().into_iter().map(|untrusted| Check::bad("home", untrusted.to_string(), untrusted.fix())).collect()
+}
+
+/// Secrets that other users may read.
+fn exposed(home: &Home, settings: &Settings) -> Vec<Check> {
+    let files = Secrets::at(home.secrets_dir()).exposed().into_iter().map(|(path, mode)| {
+        let path = path.display();
+        Check::bad("secrets", format!("other users may read {path} (mode {mode:04o})"), format!("chmod 600 {path}"))
+    });
+    let config = home.config_file();
+    let readable = trust::others_may_read(&config);
+    let addresses =
+        settings.config.notify.iter().filter(|notify| readable && matches!(notify.url, Some(NotifyUrl::Plain(_))));
+    let addresses = addresses.map(|notify| {
+        Check::bad(
+            "notify",
+            format!("other users may read the url of the notification {:?} in {}", notify.name, config.display()),
+            format!("chmod 600 {}, or keep it as a secret: url = {{ file = {:?} }}", config.display(), notify.name),
+        )
+    });
+    files.chain(addresses).collect()
 }
 
 async fn buildkit(home: &Home) -> Vec<Check> {
@@ -153,6 +190,22 @@ async fn build_network(home: &Home, settings: &Settings) -> Check {
     }
 }
 
+/// Whether the steps of slipway's own builders are limited.
+fn build_limits(home: &Home, settings: &Settings) -> Check {
+    let name = "build limits";
+    if crate::pool::is_rootless(settings) {
+        return Check::good(name, "builds have the limits of the systemd unit or session that slipway runs in");
+    }
+    match Group::of(&home.buildkit_dir()) {
+        Some(_) => Check::good(name, "memory and processes of builds are limited by a control group"),
+        None => Check::warning(
+            name,
+            "memory and processes of builds are not limited: /sys/fs/cgroup cannot be written",
+            "mount it writable, or limit the container or unit that slipway runs in",
+        ),
+    }
+}
+
 /// BuildKit fetches git sources with the git of the machine that it runs on.
 fn git() -> Check {
     match install::Machine::this().which("git") {
@@ -200,7 +253,16 @@ async fn pool(home: &Home) -> Result<Vec<Check>, CliError> {
             state => {
                 let says = format!("{state}, {} of {} slots busy", builder.busy, builder.slots);
                 let verdict = builder.version.as_deref().map_or(Verdict::Good, advisories::judge_buildkitd);
-                judged(name, says, &verdict, "upgrade its buildkitd")
+                // Of slipway's own builders the build network is another line.
+                let is_open = builder.host_network && builder.kind == BuilderKind::Existing.word();
+                match verdict {
+                    Verdict::Good if is_open => Check::warning(
+                        name,
+                        format!("{says}; its RUN steps are in the network of its host"),
+                        "start its buildkitd with --oci-worker-net=bridge",
+                    ),
+                    verdict => judged(name, says, &verdict, "upgrade its buildkitd"),
+                }
             }
         });
     }

@@ -81,7 +81,6 @@ pub(crate) fn app() -> App {
         zone: FixedOffset::east_opt(8 * 3600).unwrap(),
         mouse: false,
         host: "build-07".into(),
-        user: "kim".into(),
     };
     App::new(Home::at("/nowhere"), manners, Place::default(), now())
 }
@@ -114,6 +113,7 @@ pub(crate) fn news(builds: Vec<Build>, ended: Vec<BuildId>) -> News {
         labels: std::collections::BTreeMap::new(),
         cache_bytes: Some(1_234_567_890),
         version: None,
+        host_network: false,
     };
     let status = PoolStatus {
         pid: 1,
