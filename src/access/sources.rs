@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::{agent, tokens};
-use crate::domain::push::{CommitId, Ref, RefKind};
+use crate::domain::push::{CommitId, Ref};
 use crate::domain::repository::Source;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Error, ErrorKind};
@@ -44,10 +44,11 @@ pub async fn resolve(home: &Home, settings: &Settings, source: &Source, referenc
     let name = reference.to_string();
     let found = refs.refs.iter().find(|found| found.name == name);
     let found = found.ok_or_else(|| {
-        let (kind, missing) = (reference.kind.word(), format!("{} has no", source.url));
-        let text = match default_branch_of(&refs).filter(|_| reference.kind == RefKind::Branch) {
-            Some(default) => format!("{missing} {kind} {:?}; its default branch is {default:?}", reference.name),
-            None => format!("{missing} {kind} {:?}", reference.name),
+        let kind = reference.kind.word();
+        let text = format!("{} has no {kind} {:?}", source.url, reference.name);
+        let text = match default_branch_of(&refs).filter(|branch| *branch != reference.name) {
+            Some(branch) => format!("{text}; its default branch is {branch:?}"),
+            None => text,
         };
         Error::new(ErrorKind::NotFound, text)
     })?;

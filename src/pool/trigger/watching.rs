@@ -156,9 +156,16 @@ pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryP
                         turn.failures = 0;
                         turn.due = again.unwrap_or_else(|| Instant::now() + interval).min(Instant::now() + interval);
                         let empty = refs.as_ref().and_then(|refs| memory.suspiciously_empty(&path, &source, refs));
-                        let problem = empty.map(|seen| format!(
-                            "the source of {path} lists no branch and no tag, and had {seen}: they are kept as seen; if they were deleted, this ends with the next push"
-                        ));
+                        let moved = refs.as_ref().and_then(|refs| refs.moved_to.as_ref());
+                        let problem = match (empty, moved) {
+                            (Some(seen), _) => Some(format!(
+                                "the source of {path} lists no branch and no tag, and had {seen}: they are kept as seen; if they were deleted, this ends with the next push"
+                            )),
+                            (None, Some(to)) => {
+                                Some(format!("{path}: its source {} was moved to {to}; name that address", source.url))
+                            }
+                            (None, None) => None,
+                        };
                         pool.tell_problem(&path.to_string(), problem);
                         let kept = match refs.filter(|_| empty.is_none()) {
                             Some(refs) => memory.take(&pool, &path, &source, &refs, turn.began, &mut turn.lately).await,

@@ -4,8 +4,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine;
@@ -18,6 +18,7 @@ use super::git_repo::{GitRepo, git};
 pub struct GitHttp {
     port: u16,
     stop: Arc<AtomicBool>,
+    authorizations: Arc<Mutex<Vec<String>>>,
 }
 
 impl GitHttp {
@@ -36,6 +37,11 @@ impl GitHttp {
         GitHttp::start_with(repo, None, delay)
     }
 
+    /// What it was given to be let in, by whomever.
+    pub fn authorizations(&self) -> Vec<String> {
+        self.authorizations.lock().unwrap().clone()
+    }
+
     /// The repository's address, without credentials.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/source", self.port)
@@ -52,9 +58,18 @@ impl GitHttp {
 
     fn start_with(repo: &GitRepo, credentials: Option<String>, delay: Duration) -> GitHttp {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let server = GitHttp { port: listener.local_addr().unwrap().port(), stop: Arc::default() };
+        let server = GitHttp {
+            port: listener.local_addr().unwrap().port(),
+            stop: Arc::default(),
+            authorizations: Arc::default(),
+        };
         let stop = Arc::clone(&server.stop);
-        let site = Arc::new(Site { root: repo.path().parent().unwrap().to_owned(), credentials, delay });
+        let site = Arc::new(Site {
+            root: repo.path().parent().unwrap().to_owned(),
+            credentials,
+            delay,
+            authorizations: server.authorizations.clone(),
+        });
         std::thread::spawn(move || {
             for connection in listener.incoming().flatten() {
                 if stop.load(Ordering::SeqCst) {
@@ -81,6 +96,7 @@ struct Site {
     root: PathBuf,
     credentials: Option<String>,
     delay: Duration,
+    authorizations: Arc<Mutex<Vec<String>>>,
 }
 
 struct Request {
@@ -128,6 +144,7 @@ impl Request {
 impl Site {
     fn answer(&self, mut connection: TcpStream) -> io::Result<()> {
         let request = Request::read(&connection)?;
+        self.authorizations.lock().unwrap().extend(request.header("authorization").map(str::to_owned));
         // The scheme's case does not matter (RFC 9110).
         let given = request.header("authorization").and_then(|given| given.split_once(' '));
         let given =
