@@ -542,4 +542,7 @@ pub struct BuilderStatus {
     /// How many bytes its cache takes, once it has said so; some seconds after the last build.
     #[serde(default)]
     pub cache_bytes: Option<u64>,
+    /// The version of its buildkitd, once it has said so.
+    #[serde(default)]
+    pub version: Option<String>,
 }

@@ -86,6 +86,8 @@ impl Silence {
         let before = tcgetattr(io::stdin())?;
         let mut silent = before.clone();
         silent.local_modes.remove(LocalModes::ECHO);
+        // The end of the line is shown all the same.
+        silent.local_modes.insert(LocalModes::ECHONL);
         tcsetattr(io::stdin(), OptionalActions::Flush, &silent)?;
         Ok(Silence(before))
     }
@@ -100,13 +102,12 @@ impl Drop for Silence {
 
 /// Asks for one line on the terminal without showing it.
 fn typed(name: &str) -> Result<String, CliError> {
-    ask(&format!("value of secret {name:?}:"), "")?;
+    // Before the question: whoever sees it may type at once.
     let silence = Silence::begin().map_err(CliError::io("turn the terminal's echo off"))?;
+    ask(&format!("value of secret {name:?}:"), "")?;
     let mut value = String::new();
     io::stdin().read_line(&mut value).map_err(CliError::io("read the secret"))?;
     drop(silence);
-    // The line end that was typed is not shown either.
-    say("");
     let value = value.trim_end_matches(['\n', '\r']).to_owned();
     if value.is_empty() {
         return Err(CliError::usage(format!("no value was typed; secret {name:?} is as it was")));

@@ -343,6 +343,7 @@ async fn follow_edits(pool: Arc<Pool>, mut edits: watch::Watcher) {
 async fn keep(pool: Arc<Pool>) {
     loop {
         retention::apply(&pool).await;
+        retention::tidy_sources(&pool).await;
         tokio::time::sleep(RETENTION_EVERY).await;
     }
 }

@@ -16,8 +16,10 @@ use slipway::store::Home;
 use crate::fixture::{MAIN, START, build, files_below, home_of, images, local, run_with_input, write_repository};
 use crate::support::background::{Background, Ran, run};
 use crate::support::dockerfile::{add_busybox, dockerfile};
+use crate::support::git_http::GitHttp;
 use crate::support::git_repo::GitRepo;
 use crate::support::processes::with_command_line;
+use crate::support::pty::Pty;
 use crate::support::slipway::Slipway;
 
 /// Long enough to be masked, and nothing else has it.
@@ -439,4 +441,51 @@ fn everything_that_a_rule_grants_is_applied_from_a_file_and_a_wrong_key_is_named
         let ran = apply(&good.replace(wrong, with));
         assert!(ran.code() == Some(2) && ran.stderr.contains(named), "{named}: {ran}");
     }
+}
+
+#[test]
+fn the_token_that_a_source_is_fetched_with_is_no_builds() {
+    let token = "platform-t0ken-7c6b5a49";
+    let repo = GitRepo::new();
+    add_busybox(&repo);
+    let server = GitHttp::serve_with_password(&repo, "someone", token);
+    let url = server.url();
+    let host = url.trim_start_matches("http://").split('/').next().unwrap();
+    let ids = [
+        format!("GIT_AUTH_TOKEN.{host}"),
+        format!("GIT_AUTH_HEADER.{host}"),
+        "GIT_AUTH_TOKEN".into(),
+        "GIT_AUTH_HEADER".into(),
+        "platform-forge".into(),
+    ];
+    let take = |id: &String| format!("RUN --mount=type=secret,id={id},target=/taken ! test -e /taken");
+    let steps: Vec<String> = ids.iter().map(take).collect();
+    let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
+    repo.write("Dockerfile", dockerfile(&steps)).commit("Take the token");
+    let slipway = Slipway::new();
+    let platform =
+        ["platform", "create", "forge", "--kind", "git", "--username", "someone", "--token-stdin", "--host", host];
+    run_with_input(&mut slipway.command(&platform), token).ok();
+    slipway.write("namespaces/acme.toml", "");
+    write_repository(&slipway, &format!("{url}\"\nplatform = \"forge"), "", MAIN);
+    build(&slipway);
+
+    // Nor does the builder fetch with it what a Dockerfile names.
+    repo.write("Dockerfile", dockerfile(&[&format!("ADD {url}.git#main /stolen")])).commit("Add");
+    let failed = build_fails(&slipway);
+    assert_eq!(failed["failure"]["kind"], "credentials", "{failed:#}");
+    assert_eq!(holding(slipway.home(), token), [""; 0]);
+    assert_eq!(with_command_line(token), []);
+}
+
+#[test]
+fn a_secret_that_is_typed_is_not_shown() {
+    let slipway = Slipway::new();
+    let mut terminal = Pty::start(&slipway.command(&["secret", "set", "npm"]), 10, 100);
+    terminal.wait_for("value of secret \"npm\":");
+    terminal.send(&format!("{NPM}\r"));
+    terminal.wait_for("stored secret \"npm\"");
+    assert!(!terminal.screen().contains(NPM), "{}", terminal.screen());
+    assert_eq!(std::fs::read_to_string(slipway.home().join("secrets/npm")).unwrap(), NPM);
+    assert_eq!(holding(slipway.home(), NPM), [""; 0]);
 }

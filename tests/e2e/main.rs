@@ -3,6 +3,9 @@
 //! `tests/run e2e` sets up what they need. The ground they stand on is in `support`, with its own tests beside it.
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+#[path = "../corpus/mod.rs"]
+mod corpus;
+
 mod builders;
 mod building;
 mod cancelling;
@@ -14,6 +17,7 @@ mod fixture;
 mod gitea;
 mod grants;
 mod home;
+mod isolation;
 mod notify;
 mod platforms;
 mod publishing;
@@ -22,6 +26,7 @@ mod sources;
 mod support;
 mod surviving;
 mod terminal;
+mod trees;
 mod triggers;
 mod watching;
 mod webhook_attacks;

@@ -144,6 +144,15 @@ pub struct BuildkitConfig {
     /// Whether the daemon runs without root; absent: where slipway itself is not root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rootless: Option<bool>,
+    /// How much memory the steps of a managed or fresh builder may use together; absent: nine tenths of the machine's, 0: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<ByteSize>,
+    /// How many processes and threads they may have; absent: 16,384, 0: as many as they want.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processes: Option<u64>,
+    /// How many processors they may keep busy; absent: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<u32>,
     /// Which network RUN steps of managed and fresh builders are in.
     pub network: BuildNetwork,
     /// The Dockerfile frontends that `# syntax=` may name, by repository.
@@ -156,6 +165,9 @@ impl Default for BuildkitConfig {
             mirrors: BTreeMap::new(),
             cache_size: None,
             rootless: None,
+            memory: None,
+            processes: None,
+            cpus: None,
             network: BuildNetwork::default(),
             frontends: vec![DEFAULT_FRONTEND.into()],
         }

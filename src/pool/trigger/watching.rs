@@ -161,9 +161,9 @@ pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryP
                             (Some(seen), _) => Some(format!(
                                 "the source of {path} lists no branch and no tag, and had {seen}: they are kept as seen; if they were deleted, this ends with the next push"
                             )),
-                            (None, Some(to)) => {
-                                Some(format!("{path}: its source {} was moved to {to}; name that address", source.url))
-                            }
+                            (None, Some(to)) => Some(format!(
+                                "{path}: its source {} was moved to {to}; name that address", source.url
+                            )),
                             (None, None) => None,
                         };
                         pool.tell_problem(&path.to_string(), problem);

@@ -20,6 +20,7 @@ pub mod registry;
 pub mod skopeo;
 pub mod slipway;
 pub mod sshd;
+pub mod tls_front;
 pub mod tmpfs;
 pub mod wait;
 
