@@ -1,11 +1,13 @@
 //! What the pool and its clients say to each other over the pool's unix socket.
 //!
 //! A client connects, writes one [`Call`] as a line of JSON, and reads one [`Answer`] as a line of JSON. The socket belongs to
-//! the pool's user alone (mode 0600): whoever can connect may do everything.
+//! the pool's user alone (mode 0600), and the pool asks the kernel who connects: it serves its own user and root, who may do
+//! everything. No request says who asks.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::domain::audit::{AuditPage, AuditQuery};
 use crate::domain::build::{Build, BuildId};
 use crate::domain::builder::Builder;
 use crate::domain::config::RegistrySettings;
@@ -20,7 +22,7 @@ use crate::domain::rule::Rule;
 use crate::domain::source_platform::SourcePlatform;
 
 /// The version of this conversation; a pool of another version says so instead of misunderstanding.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What a client sends.
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,8 +58,6 @@ pub enum Request {
         path: RepositoryPath,
         /// The rule; none where the repository has one that can be built now.
         rule: Option<String>,
-        /// Who asks.
-        by: String,
     },
     /// Run a rule for a ref as though it had just been pushed: [`Reply::Queued`].
     Replay {
@@ -67,22 +67,16 @@ pub enum Request {
         rule: String,
         /// The ref.
         reference: Ref,
-        /// Who asks.
-        by: String,
     },
     /// Build again what a build was: [`Reply::Queued`].
     Retry {
         /// The build.
         id: BuildId,
-        /// Who asks.
-        by: String,
     },
     /// Stop a build: [`Reply::Build`] once its state is final.
     Cancel {
         /// The build.
         id: BuildId,
-        /// Who asks.
-        by: String,
     },
     /// Wait until a build's state is final, or there is another reason for it than the one that is known: [`Reply::Build`].
     Wait {
@@ -114,9 +108,66 @@ pub enum Request {
         /// The tag.
         tag: String,
     },
+    /// A page of the audit log: [`Reply::Audit`].
+    Audit(AuditQuery),
+}
+
+/// What a request changes, as the audit log records it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The action; for something that is saved, `save`, which is `create` or `edit` by what was there.
+    pub verb: &'static str,
+    /// The thing.
+    pub object: ChangedObject,
+}
+
+/// The thing that a request changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChangedObject {
+    /// Something that is kept as TOML.
+    Entity(EntityName),
+    /// A build that is there.
+    Build(BuildId),
+    /// Something of a repository, such as `rule main` or `tag v1`; "" where the request does not say.
+    Of(RepositoryPath, String),
+    /// A notification of config.toml.
+    Notification(String),
+    /// The pool itself.
+    Pool,
 }
 
 impl Request {
+    /// What the request changes; none: it only asks. Every change is recorded by this, so a new request must say what it is.
+    pub fn change(&self) -> Option<Change> {
+        let change = |verb, object| Some(Change { verb, object });
+        match self {
+            Request::Status
+            | Request::OpenBuilds
+            | Request::Wait { .. }
+            | Request::Watch
+            | Request::Examine { .. }
+            | Request::Audit(_) => None,
+            Request::Stop => change("stop", ChangedObject::Pool),
+            Request::Save { entity, .. } => change("save", ChangedObject::Entity(entity.name())),
+            Request::Delete(name) => change("delete", ChangedObject::Entity(name.clone())),
+            Request::Start { path, rule, .. } => {
+                let rule = rule.as_ref().map_or_else(String::new, |rule| format!("rule {rule}"));
+                change("build.start", ChangedObject::Of(path.clone(), rule))
+            }
+            Request::Replay { path, rule, .. } => {
+                change("build.replay", ChangedObject::Of(path.clone(), format!("rule {rule}")))
+            }
+            Request::Retry { id, .. } => change("build.retry", ChangedObject::Build(*id)),
+            Request::Cancel { id, .. } => change("build.cancel", ChangedObject::Build(*id)),
+            Request::TestNotification { name } => {
+                change("notification.test", ChangedObject::Notification(name.clone()))
+            }
+            Request::DeleteTag { path, tag } => {
+                change("tag.delete", ChangedObject::Of(path.clone(), format!("tag {tag}")))
+            }
+        }
+    }
+
     /// Whether asking twice is as good as once.
     pub fn may_be_repeated(&self) -> bool {
         match self {
@@ -126,6 +177,7 @@ impl Request {
             | Request::Watch
             | Request::Wait { .. }
             | Request::Examine { .. }
+            | Request::Audit(_)
             | Request::Start { .. } => true,
             Request::Stop
             | Request::Save { .. }
@@ -235,6 +287,36 @@ pub enum EntityName {
     Secret(String),
 }
 
+impl EntityName {
+    /// The kind in one word, as the audit log has it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            EntityName::Namespace(_) => "namespace",
+            EntityName::Repository(_) => "repository",
+            EntityName::Rule(..) => "rule",
+            EntityName::Builder(_) => "builder",
+            EntityName::Registry(_) => "registry",
+            EntityName::Platform(_) => "platform",
+            EntityName::Secret(_) => "secret",
+        }
+    }
+
+    /// The thing, as the audit log has it: `acme`, `acme/api`, `acme/api rule main`, `builder big`.
+    pub fn object(&self) -> String {
+        match self {
+            EntityName::Namespace(name) => name.clone(),
+            EntityName::Repository(path) => path.to_string(),
+            EntityName::Rule(path, rule) => format!("{path} rule {rule}"),
+            EntityName::Builder(name)
+            | EntityName::Registry(name)
+            | EntityName::Platform(name)
+            | EntityName::Secret(name) => {
+                format!("{} {name}", self.kind())
+            }
+        }
+    }
+}
+
 impl std::fmt::Display for EntityName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -299,6 +381,8 @@ pub enum Reply {
     },
     /// What changed since the last news.
     News(Box<News>),
+    /// A page of the audit log.
+    Audit(AuditPage),
     /// The last word to a client that watches: the pool was told to stop.
     Stopping,
 }

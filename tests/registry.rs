@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "registry/listing.rs"]
+mod listing;
 #[path = "registry/tools.rs"]
 mod tools;
 #[path = "registry/with_tokens.rs"]

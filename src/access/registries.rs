@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::domain::config::RegistrySettings;
+use super::credential_scope::{CredentialScope, Denial};
 use crate::domain::name::RepositoryPath;
 use crate::registry::client::Settings as ClientSettings;
-use crate::registry::credentials::{self, Credential, Password};
+use crate::registry::credentials::{self, Credential, CredentialsError, Password};
+use crate::registry::docker_config::{DockerConfig, canonical_host};
 use crate::registry::{Client, ImageName, Layout, Registry, Target};
 use crate::store::Home;
 use crate::store::secrets::Secrets;
@@ -21,9 +22,20 @@ pub enum RegistriesError {
     /// No client can be made for it.
     #[error(transparent)]
     Registry(#[from] crate::registry::RegistryError),
-    /// Docker's configuration can't be used.
+    /// A helper gives no credential, or the build's own configuration can't be written.
     #[error(transparent)]
-    Credentials(#[from] credentials::CredentialsError),
+    Credentials(#[from] CredentialsError),
+    /// Docker's configuration can't be read.
+    #[error("cannot look for the credential of {host}: {why}")]
+    Docker {
+        /// The registry.
+        host: String,
+        /// Why.
+        why: String,
+    },
+    /// The credential is not for the namespace.
+    #[error(transparent)]
+    Denied(#[from] Denial),
     /// The password that its settings name.
     #[error("cannot have the password of registry {host}: {why}")]
     Password {
@@ -37,7 +49,7 @@ pub enum RegistriesError {
 /// Where the images of a repository are: a directory of this home, or a repository of a registry.
 ///
 /// # Errors
-/// When the registry's name is none, or its credentials can't be had.
+/// When the registry's name is none, its credential can't be had, or is not for the namespace.
 pub async fn open(
     home: &Home,
     settings: &Settings,
@@ -45,80 +57,104 @@ pub async fn open(
     path: &RepositoryPath,
 ) -> Result<Target, RegistriesError> {
     let image = registry.parse::<Registry>()?.image(&path.namespace, &path.repository)?;
-    if image.host().is_none() {
+    let Some(host) = image.host() else {
         let layout = Layout::new(home.image_layout(&path.namespace, &path.repository)).named(path.to_string());
         return Ok(layout.into());
+    };
+    if let Some(denial) = CredentialScope::new(settings, &path.namespace, registry).denial(host, None) {
+        return Err(denial.into());
     }
-    Ok(client(home, settings, &image).await?.into())
+    let credential = credential(home, settings, host, &DockerConfig::of_user()).await?;
+    Ok(client(settings, &image, credential)?.into())
 }
 
 /// The digest that a tag of any image names now, asked of the mirrors of its registry first, as a build does; none where there is no
-/// such tag.
+/// such tag. Credentials are used as far as the scope goes.
 ///
 /// # Errors
 /// When no host can be asked.
 pub async fn digest(
     home: &Home,
     settings: &Settings,
+    scope: &CredentialScope<'_>,
     image: &str,
     tag: &str,
 ) -> Result<Option<String>, RegistriesError> {
     let image = ImageName::remote(image)?;
     let host = image.host().unwrap_or_default();
+    let docker = DockerConfig::of_user();
+    let ask = async |image: &ImageName| {
+        let host = image.host().unwrap_or_default();
+        let credential = match scope.denial(host, Some(image.path())) {
+            None => credential(home, settings, host, &docker).await?,
+            Some(_) => None,
+        };
+        Ok::<_, RegistriesError>(client(settings, image, credential)?.head(tag).await?)
+    };
     let of_host = settings.registry(host).mirrors;
     let of_all = settings.config.buildkit.mirrors.get(host).cloned().unwrap_or_default();
     for mirror in of_host.into_iter().chain(of_all) {
         // A mirror that fails, or lacks it, is passed over.
-        if let Ok(client) = client(home, settings, &image.on(&mirror)).await
-            && let Ok(Some(digest)) = client.head(tag).await
-        {
+        if let Ok(Some(digest)) = ask(&image.on(&mirror)).await {
             return Ok(Some(digest));
         }
     }
-    Ok(client(home, settings, &image).await?.head(tag).await?)
+    ask(&image).await
 }
 
-async fn client(home: &Home, settings: &Settings, image: &ImageName) -> Result<Client, RegistriesError> {
-    let host = image.host().unwrap_or_default();
-    let of_host = settings.registry(host);
-    let credential = match explicit(home, host, &of_host).await? {
-        Some(credential) => Some(credential),
-        None => match credentials::docker_config_file() {
-            // It may run a credential helper.
-            Some(file) => tokio::task::block_in_place(|| credentials::from_docker(host, &file))?,
-            None => None,
-        },
-    };
+fn client(settings: &Settings, image: &ImageName, credential: Option<Credential>) -> Result<Client, RegistriesError> {
+    let of_host = settings.registry(image.host().unwrap_or_default());
     let settings = ClientSettings { plain_http: of_host.plain_http, ca_file: of_host.ca.map(PathBuf::from) };
     Ok(Client::new(image, &settings, credential)?)
 }
 
-/// The credential that `registries/<host>.toml` names.
-async fn explicit(home: &Home, host: &str, settings: &RegistrySettings) -> Result<Option<Credential>, RegistriesError> {
-    let (Some(user), Some(reference)) = (&settings.username, &settings.password) else {
-        return Ok(None);
-    };
-    let password = Secrets::at(home.secrets_dir())
-        .resolve(reference)
-        .await
-        .map_err(|error| RegistriesError::Password { host: host.into(), why: error.to_string() })?;
-    Ok(Some(Credential::Basic { user: user.clone(), password: Password::new(password.expose()) }))
+/// The credential of a host: what `registries/<host>.toml` names, else what docker's configuration has.
+async fn credential(
+    home: &Home,
+    settings: &Settings,
+    host: &str,
+    docker: &Result<DockerConfig, CredentialsError>,
+) -> Result<Option<Credential>, RegistriesError> {
+    let of_host = settings.registry(host);
+    if let (Some(user), Some(reference)) = (&of_host.username, &of_host.password) {
+        let password = Secrets::at(home.secrets_dir())
+            .resolve(reference)
+            .await
+            .map_err(|error| RegistriesError::Password { host: host.into(), why: error.to_string() })?;
+        return Ok(Some(Credential::Basic { user: user.clone(), password: Password::new(password.expose()) }));
+    }
+    match docker {
+        Ok(docker) => Ok(docker.credential(host).await?),
+        Err(error) => Err(RegistriesError::Docker { host: host.into(), why: error.to_string() }),
+    }
 }
 
-/// Writes the private `DOCKER_CONFIG` of a build: docker's own configuration with slipway's registries over it.
+/// Writes the private `DOCKER_CONFIG` of a build: the credentials that are in its scope, and no others. Returns why some of
+/// those are missing that the build may not need: of mirrors, and of `pull_from`.
 ///
 /// # Errors
-/// When a password can't be had, or the file can't be written.
-pub async fn write_docker_config(home: &Home, settings: &Settings, directory: &Path) -> Result<(), RegistriesError> {
-    let mut hosts = BTreeMap::new();
-    for (host, of_host) in &settings.registries {
-        if let Some(credential) = explicit(home, host, of_host).await? {
-            hosts.insert(host.clone(), credential);
+/// When the credential of the destination can't be had or is not for the namespace, or the file can't be written.
+pub async fn write_docker_config(
+    home: &Home,
+    settings: &Settings,
+    scope: &CredentialScope<'_>,
+    directory: &Path,
+) -> Result<Vec<RegistriesError>, RegistriesError> {
+    let destination = scope.destination().map(canonical_host);
+    if let Some(denial) = destination.and_then(|host| scope.denial(host, None)) {
+        return Err(denial.into());
+    }
+    let docker = DockerConfig::of_user();
+    let (mut hosts, mut missing) = (BTreeMap::new(), Vec::new());
+    for host in scope.hosts() {
+        match credential(home, settings, &host, &docker).await {
+            Ok(found) => hosts.extend(found.map(|credential| (host, credential))),
+            Err(error) if destination == Some(host.as_str()) => return Err(error),
+            Err(error) => missing.push(error),
         }
     }
-    let theirs = credentials::docker_config_file();
-    credentials::write_docker_config(directory, theirs.as_deref(), &hosts)?;
-    Ok(())
+    credentials::write_docker_config(directory, &hosts)?;
+    Ok(missing)
 }
 
 /// Runs a conversation with a registry on a thread of its own: its futures can't change threads.

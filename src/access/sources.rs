@@ -45,7 +45,12 @@ pub async fn resolve(home: &Home, settings: &Settings, source: &Source, referenc
     let found = refs.refs.iter().find(|found| found.name == name);
     let found = found.ok_or_else(|| {
         let kind = reference.kind.word();
-        Error::new(ErrorKind::NotFound, format!("{} has no {kind} {:?}", source.url, reference.name))
+        let text = format!("{} has no {kind} {:?}", source.url, reference.name);
+        let text = match default_branch_of(&refs).filter(|branch| *branch != reference.name) {
+            Some(branch) => format!("{text}; its default branch is {branch:?}"),
+            None => text,
+        };
+        Error::new(ErrorKind::NotFound, text)
     })?;
     found.commit.parse().map_err(|error| Error::new(ErrorKind::Failed, format!("{}: {error}", source.url)))
 }

@@ -1,6 +1,6 @@
 //! The tokens of platforms: as a person gave them, or of a login, which are renewed before they end.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,15 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::domain::audit::{AuditEvent, FieldChange, Outcome};
+use crate::domain::requester::Requester;
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Error, ErrorKind};
 use crate::source::api::Connector;
 use crate::source::api::device::{DeviceFlow, Tokens};
-use crate::store::Home;
 use crate::store::secrets::{Secret, SecretError, Secrets};
+use crate::store::{Home, audit, lock};
 
 /// A token that ends within this time is renewed first: a build may fetch for as long.
 const BEFORE_ITS_END: TimeDelta = TimeDelta::minutes(10);
@@ -129,13 +131,27 @@ async fn renew(home: &Home, name: &str, platform: &SourcePlatform, reference: &S
     keep_renewal(home, name, &tokens)?;
     let secrets = Secrets::at(home.secrets_dir());
     secrets.put(&file(name), &tokens.token).map_err(|error| failed(name, &error.to_string()))?;
+    if let Err(error) = audit::append(home, renewed_event(name)) {
+        tracing::warn!("{error}");
+    }
     Ok(tokens.token)
+}
+
+fn renewed_event(name: &str) -> AuditEvent {
+    AuditEvent {
+        by: Requester::part(Requester::SLIPWAY),
+        verb: "platform.renew_token".into(),
+        object: format!("platform {name}"),
+        outcome: Outcome::Done,
+        detail: String::new(),
+        changes: vec![FieldChange::secret(&file(name))],
+    }
 }
 
 /// The lock under which tokens are renewed; let go when dropped.
 async fn turn(home: &Home) -> io::Result<File> {
     let path = home.secrets_dir().join(".renewal.lock");
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+    let file = lock::open(&path)?;
     let since = Instant::now();
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {

@@ -121,7 +121,7 @@ fn a_local_source_is_sent_from_its_checkout_and_its_path_stands_in_no_label() {
     job.source_url = None;
     job.dockerfile = Some("/s/dockerfile".into());
     let list = list(&job);
-    assert_eq!(values(&list, "--local"), ["acme/api=/s/src", "acme/api#dockerfile=/s/dockerfile"]);
+    assert_eq!(values(&list, "--local"), ["context=/s/src", "dockerfile=/s/dockerfile"]);
     assert!(!list.iter().any(|word| word.contains("image.source")));
 }
 

@@ -111,13 +111,12 @@ pub(super) struct Logs {
 
 impl Verb {
     pub(super) async fn run(self, home: &Home, format: Format) -> Result<ExitCode, CliError> {
-        let by = source::user();
         match self {
-            Verb::Start { path, rule, wait } => started(home, Request::Start { path, rule, by }, wait, format).await,
+            Verb::Start { path, rule, wait } => started(home, Request::Start { path, rule }, wait, format).await,
             Verb::Replay { path, rule, reference, wait } => {
-                started(home, Request::Replay { path, rule, reference, by }, wait, format).await
+                started(home, Request::Replay { path, rule, reference }, wait, format).await
             }
-            Verb::Retry { id, wait } => started(home, Request::Retry { id, by }, wait, format).await,
+            Verb::Retry { id, wait } => started(home, Request::Retry { id }, wait, format).await,
             Verb::List(list) => list.run(home, format).await,
             Verb::Show { id } => {
                 let open = open_builds(home).await?.remove(&id);
@@ -131,7 +130,7 @@ impl Verb {
                     say("nothing was cancelled");
                     return Ok(ExitCode::SUCCESS);
                 }
-                match client::ask(home, Request::Cancel { id, by }).await? {
+                match client::ask(home, Request::Cancel { id }).await? {
                     Reply::Build(build) => {
                         let view = build_view::load(home, build.id, Some(*build))?;
                         print(format, &view, || format!("build {} {}: {}", view.id, view.state, view.reason))?;

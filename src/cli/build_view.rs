@@ -23,6 +23,7 @@ pub(super) struct BuildView {
     pub commit: String,
     pub trigger: &'static str,
     pub asked_by: String,
+    pub asked_by_uid: Option<u32>,
     pub state: BuildState,
     pub reason: String,
     pub queued_at: DateTime<Utc>,
@@ -77,7 +78,8 @@ fn view(home: &Home, build: Build, file: StepsFile) -> BuildView {
         reference: build.reference.to_string(),
         commit: build.commit.to_string(),
         trigger: build.trigger.word(),
-        asked_by: build.asked_by,
+        asked_by_uid: build.asked_by.uid,
+        asked_by: build.asked_by.to_string(),
         state: build.state,
         error: build
             .failure

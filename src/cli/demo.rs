@@ -72,7 +72,7 @@ impl Demo {
             source::save(home, Entity::Repository { path: path.clone(), value }, SaveMode::Apply).await?;
         }
         say(&format!("building {path}, rule \"main\""));
-        let request = Request::Start { path, rule: Some("main".into()), by: source::user() };
+        let request = Request::Start { path, rule: Some("main".into()) };
         let queued = match client::ask(home, request).await? {
             Reply::Queued { build, .. } => build,
             _ => return Err(client::unexpected().into()),

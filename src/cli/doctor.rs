@@ -8,11 +8,12 @@ use super::CliError;
 use super::output::{Format, print, told};
 use crate::buildkit::install::{self, Version};
 use crate::buildkit::{rootless, sandbox};
-use crate::domain::config::{BuildNetwork, ByteSize};
+use crate::domain::config::{BuildNetwork, ByteSize, NotifyUrl};
 use crate::pool::client;
 use crate::protocol::{Reply, Request};
-use crate::store::Home;
+use crate::store::secrets::Secrets;
 use crate::store::settings::Settings;
+use crate::store::{Home, trust};
 
 /// One thing that was looked at.
 #[derive(Serialize)]
@@ -36,7 +37,13 @@ impl Check {
 
 pub(super) async fn run(home: &Home, format: Format) -> Result<ExitCode, CliError> {
     let settings = Settings::load(home, &Settings::default());
-    let mut checks = vec![home_check(home, &settings)];
+    let mut checks = untrusted(home);
+    let is_trusted = checks.is_empty();
+    if is_trusted {
+        // Nothing is made in a home that another user controls.
+        checks.push(home_check(home, &settings));
+    }
+    checks.extend(exposed(home, &settings));
     checks.extend(settings.problems.values().map(|problem| Check::bad("settings", problem, "correct the file")));
     checks.extend(buildkit(home).await);
     checks.push(build_network(home, &settings).await);
@@ -45,7 +52,9 @@ pub(super) async fn run(home: &Home, format: Format) -> Result<ExitCode, CliErro
         checks.extend(rootless_checks(home).await);
     }
     checks.push(emulators());
-    checks.extend(pool(home).await?);
+    if is_trusted {
+        checks.extend(pool(home).await?);
+    }
     let good = checks.iter().all(|check| check.ok);
     print(format, &checks, || {
         let line = |check: &Check| {
@@ -81,6 +90,31 @@ fn home_check(home: &Home, settings: &Settings) -> Check {
             }
         }
     }
+}
+
+/// What of the home another user controls.
+fn untrusted(home: &Home) -> Vec<Check> {
+    home.untrusted().into_iter().map(|untrusted| Check::bad("home", untrusted.to_string(), untrusted.fix())).collect()
+}
+
+/// Secrets that other users may read.
+fn exposed(home: &Home, settings: &Settings) -> Vec<Check> {
+    let files = Secrets::at(home.secrets_dir()).exposed().into_iter().map(|(path, mode)| {
+        let path = path.display();
+        Check::bad("secrets", format!("other users may read {path} (mode {mode:04o})"), format!("chmod 600 {path}"))
+    });
+    let config = home.config_file();
+    let readable = trust::others_may_read(&config);
+    let addresses =
+        settings.config.notify.iter().filter(|notify| readable && matches!(notify.url, Some(NotifyUrl::Plain(_))));
+    let addresses = addresses.map(|notify| {
+        Check::bad(
+            "notify",
+            format!("other users may read the url of the notification {:?} in {}", notify.name, config.display()),
+            format!("chmod 600 {}, or keep it as a secret: url = {{ file = {:?} }}", config.display(), notify.name),
+        )
+    });
+    files.chain(addresses).collect()
 }
 
 async fn buildkit(home: &Home) -> Vec<Check> {

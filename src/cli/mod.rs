@@ -4,6 +4,7 @@
 //! rule, 5 the pool or a builder cannot be reached.
 
 mod apply;
+mod audit;
 mod build;
 mod build_view;
 mod builder;
@@ -39,6 +40,7 @@ pub use error::CliError;
 pub use output::Format;
 
 use crate::domain::build::BuildId;
+use crate::protocol::ErrorKind;
 use crate::store::Home;
 use crate::tui::{self, TuiError};
 
@@ -90,6 +92,9 @@ enum Command {
     /// Pushes that were seen, and what each rule made of them
     #[command(subcommand)]
     Push(push::Verb),
+    /// The audit log: who changed what
+    #[command(subcommand)]
+    Audit(audit::Verb),
     /// Image tags
     #[command(subcommand)]
     Tag(tag::Verb),
@@ -183,6 +188,10 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         _ => {}
     }
     let home = Home::from_env().map_err(|error| CliError::usage(error.to_string()))?;
+    // The doctor tells of everything that is wrong with it.
+    if !matches!(cli.command, Some(Command::Doctor)) {
+        home.check().map_err(|untrusted| crate::protocol::Error::new(ErrorKind::Refused, untrusted.to_string()))?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -208,6 +217,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Notify(verb) => verb.run(&home, format).await,
             Command::Build(verb) => return verb.run(&home, format).await,
             Command::Push(verb) => verb.run(&home, format),
+            Command::Audit(verb) => verb.run(&home, format).await,
             Command::Tag(verb) => verb.run(&home, format).await,
             Command::Pool(verb) => return verb.run(home, format).await,
             Command::Apply(apply) => apply.run(&home, format).await,

@@ -23,7 +23,8 @@ const OURS: &str = "slipway: ";
 /// The language of people's texts: as config.toml has it, else the locale's.
 static LANGUAGE: LazyLock<Lang> = LazyLock::new(|| {
     // What is wrong with the home or its config.toml is told by whoever needs them.
-    let config = Home::from_env().ok().and_then(|home| read::load::<Config>(&home.config_file()).ok());
+    let home = Home::from_env().ok().filter(|home| home.check().is_ok());
+    let config = home.and_then(|home| read::load::<Config>(&home.config_file()).ok());
     Lang::choose(config.unwrap_or_default().ui.language, |name| std::env::var(name).ok())
 });
 

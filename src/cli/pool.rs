@@ -11,8 +11,8 @@ use super::{CliError, Format};
 use crate::log::events::EventLines;
 use crate::pool::{self, client};
 use crate::protocol::{ErrorKind, PoolStatus, Reply, Request};
-use crate::store::Home;
 use crate::store::pool_log::PoolLog;
+use crate::store::{Home, hardening};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -30,6 +30,7 @@ impl Verb {
     pub(super) async fn run(self, home: Home, format: Format) -> Result<ExitCode, CliError> {
         match self {
             Verb::Run => {
+                hardening::close_on_exec();
                 log_to(&home)?;
                 return Ok(match pool::run(home).await {
                     Ok(()) => ExitCode::SUCCESS,

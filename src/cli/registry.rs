@@ -68,6 +68,9 @@ pub(super) struct Options {
     /// A command that prints the password
     #[arg(long, value_name = "COMMAND")]
     password_command: Option<String>,
+    /// The namespaces whose builds may use the credential, separated by commas; "" for all
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    namespaces: Option<Vec<String>>,
 }
 
 impl Options {
@@ -77,6 +80,9 @@ impl Options {
         settings.ca = self.ca.or(settings.ca.take());
         if !self.mirrors.is_empty() {
             settings.mirrors = self.mirrors;
+        }
+        if let Some(namespaces) = self.namespaces {
+            settings.namespaces = namespaces.into_iter().filter(|name| !name.is_empty()).collect();
         }
         settings.username = self.username.or(settings.username.take());
         if let Some(name) = self.password_env {
@@ -129,13 +135,14 @@ impl Verb {
                         say("no registry has settings; `slipway registry create HOST` makes some");
                         return String::new();
                     }
-                    let mut table = Table::new(["HOST", "PLAIN HTTP", "CA", "USERNAME", "MIRRORS"]);
+                    let mut table = Table::new(["HOST", "PLAIN HTTP", "CA", "USERNAME", "NAMESPACES", "MIRRORS"]);
                     for View { host, settings } in &views {
                         table.row([
                             (*host).into(),
                             super::namespace::yes_no(settings.plain_http),
                             settings.ca.clone().unwrap_or_default(),
                             settings.username.clone().unwrap_or_default(),
+                            settings.namespaces.join(", "),
                             settings.mirrors.join(", "),
                         ]);
                     }
@@ -152,6 +159,7 @@ impl Verb {
                         ("mirrors", settings.mirrors.join("\n")),
                         ("username", settings.username.clone().unwrap_or_default()),
                         ("password", settings.password.as_ref().map_or_else(String::new, where_from)),
+                        ("namespaces", settings.namespaces.join("\n")),
                     ])
                 })
             }

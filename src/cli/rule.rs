@@ -157,6 +157,9 @@ async fn show_preview(
         ))
     })?;
     let refs = sources::list_refs(home, &settings, bound).await?;
+    if refs.left_out > 0 {
+        say(&format!("{} refs of {} are left out: slipway takes no such names", refs.left_out, bound.url));
+    }
     let refs: Vec<(Ref, CommitId)> =
         refs.refs.iter().filter_map(|found| Some((found.name.parse().ok()?, found.commit.parse().ok()?))).collect();
     let existing = if repository.immutable { images::tag_names(home, &settings, path).await? } else { BTreeSet::new() };

@@ -4,18 +4,18 @@ use std::io::{self, BufRead};
 
 use super::terminal::{self, To};
 use super::{CliError, output};
-pub(super) use crate::access::user;
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
 use crate::domain::repository::Repository;
 use crate::pool::client;
 use crate::protocol::{Entity, EntityName, Request, SaveMode};
-use crate::store::Home;
 use crate::store::settings::Settings;
+use crate::store::{Home, environment};
 
 /// The settings as they are on disk; files that can't be read are told on stderr.
 pub(super) fn settings(home: &Home) -> Settings {
     let settings = Settings::load(home, &Settings::default());
+    environment::pass_on(&settings.config.pool.environment);
     for problem in settings.problems.values() {
         output::say(&format!("slipway: {problem}"));
     }

@@ -2,6 +2,7 @@
 //!
 //! Everybody imports this room; it imports nobody. What is decided here is decided once: names, refs, rules, tags, states.
 
+pub mod audit;
 pub mod base_image;
 pub mod build;
 pub mod builder;
@@ -27,6 +28,7 @@ pub mod preview;
 pub mod publish;
 pub mod push;
 pub mod repository;
+pub mod requester;
 pub mod rule;
 pub mod rule_history;
 pub mod schedule;

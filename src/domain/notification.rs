@@ -187,7 +187,7 @@ impl From<&Build> for BuildBody {
             state: build.state,
             reason: build.reason.clone(),
             trigger: build.trigger.word(),
-            asked_by: build.asked_by.clone(),
+            asked_by: build.asked_by.to_string(),
             pushed_at: build.pushed_at,
             queued_at: build.queued_at,
             started_at: build.started_at,
@@ -223,7 +223,7 @@ mod tests {
     fn notify(events: &[Event]) -> NotifyConfig {
         NotifyConfig {
             name: "chat".into(),
-            url: Some("https://chat.example.com".into()),
+            url: Some(crate::domain::config::NotifyUrl::Plain("https://chat.example.com".into())),
             command: None,
             events: events.to_vec(),
             repositories: Vec::new(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::enqueue::refused;
 use super::entities;
 use super::state::Pool;
+use crate::access::registries::RegistriesError;
 use crate::access::{registries, sources};
 use crate::domain::build::Build;
 use crate::domain::name::RepositoryPath;
@@ -51,7 +52,10 @@ pub(super) async fn check_immutable(
     tags: &[&str],
 ) -> Result<(), Error> {
     let unknown = |error: &dyn std::fmt::Display| Error::new(ErrorKind::Unreachable, error.to_string());
-    let target = pool.target(path, namespace).await.map_err(|error| unknown(&error))?;
+    let target = pool.target(path, namespace).await.map_err(|error| match error {
+        RegistriesError::Denied(denial) => refused(denial.to_string()),
+        error => unknown(&error),
+    })?;
     let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
     let taken = registries::on_own_thread(async move || publish::check(&target, &tags, true).await)
         .await

@@ -14,7 +14,7 @@ use crate::domain::build::{Build, BuildId};
 use crate::protocol::{Answer, Call, Error, ErrorKind, News, Reply, Request, VERSION};
 use crate::store::environment::{self, ListedEnvironment as _, Receiver};
 use crate::store::settings::Settings;
-use crate::store::{Home, process};
+use crate::store::{Home, hardening, lock, process, users};
 
 /// A pool answers within 0.2 s of its start even with ten thousand builds on disk; a busy machine gets the rest.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -29,13 +29,13 @@ const START_POLL: Duration = Duration::from_millis(5);
 /// What the pool answered, or that it can't be reached or started.
 pub async fn ask(home: &Home, request: Request) -> Result<Reply, Error> {
     let again = request.may_be_repeated().then(|| request.clone());
-    let stream = match connect(home).await {
-        Ok(stream) => stream,
-        Err(_) => start(home).await?,
+    let stream = match connect(home).await? {
+        Some(stream) => stream,
+        None => start(home).await?,
     };
     match (converse(stream, request).await, again) {
         // It was about to end when we came: the next one answers.
-        (Err(error), Some(again)) if error.kind == ErrorKind::Unreachable && connect(home).await.is_err() => {
+        (Err(error), Some(again)) if error.kind == ErrorKind::Unreachable && connect(home).await?.is_none() => {
             converse(start(home).await?, again).await
         }
         (answer, _) => answer,
@@ -47,13 +47,11 @@ pub async fn ask(home: &Home, request: Request) -> Result<Reply, Error> {
 /// # Errors
 /// What the pool answered.
 pub async fn ask_if_running(home: &Home, request: Request) -> Result<Option<Reply>, Error> {
-    match connect(home).await {
-        Ok(stream) => match converse(stream, request).await {
-            // It was dying when we came.
-            Err(error) if error.kind == ErrorKind::Unreachable && connect(home).await.is_err() => Ok(None),
-            answer => answer.map(Some),
-        },
-        Err(_) => Ok(None),
+    let Some(stream) = connect(home).await? else { return Ok(None) };
+    match converse(stream, request).await {
+        // It was dying when we came.
+        Err(error) if error.kind == ErrorKind::Unreachable && connect(home).await?.is_none() => Ok(None),
+        answer => answer.map(Some),
     }
 }
 
@@ -81,10 +79,10 @@ pub enum WatchEnd {
 /// # Errors
 /// When the pool can't be reached or started, or went away.
 pub async fn watch(home: &Home, if_absent: IfAbsent, mut heard: impl FnMut(News) -> bool) -> Result<WatchEnd, Error> {
-    let mut stream = match (connect(home).await, if_absent) {
-        (Ok(stream), _) => stream,
-        (Err(_), IfAbsent::Start) => start(home).await?,
-        (Err(_), IfAbsent::Leave) => return Ok(WatchEnd::Stopped),
+    let mut stream = match (connect(home).await?, if_absent) {
+        (Some(stream), _) => stream,
+        (None, IfAbsent::Start) => start(home).await?,
+        (None, IfAbsent::Leave) => return Ok(WatchEnd::Stopped),
     };
     let (read, mut write) = stream.split();
     write.write_all(&call(Request::Watch)?).await.map_err(lost)?;
@@ -132,11 +130,7 @@ pub async fn wait_for(home: &Home, id: BuildId, mut news: impl FnMut(&Build)) ->
 /// When the lock can't be opened.
 pub async fn wait_for_end(home: &Home) -> Result<(), Error> {
     let path = home.pool_lock();
-    let wait = move || -> io::Result<()> {
-        let file = std::fs::File::open(path)?;
-        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockShared)?;
-        Ok(())
-    };
+    let wait = move || lock::shared(&path).map(drop);
     let waited = tokio::task::spawn_blocking(wait).await.map_err(io::Error::other).and_then(|result| result);
     waited.map_err(|error| Error::new(ErrorKind::Failed, format!("cannot wait for the pool's end: {error}")))
 }
@@ -146,12 +140,32 @@ pub fn unexpected() -> Error {
     Error::new(ErrorKind::Unreachable, "the pool gave an answer that does not fit; `slipway pool stop` and try again")
 }
 
-async fn connect(home: &Home) -> io::Result<UnixStream> {
-    // What is said there may be a password.
-    home.check_runtime_dir()?;
-    let stream = UnixStream::connect(home.pool_socket()).await?;
-    agent::hand_over(home);
-    Ok(stream)
+/// Connects to the pool of a home; none where nobody listens.
+///
+/// What is said there may be a password: both the home and the process that listens must be this user's.
+async fn connect(home: &Home) -> Result<Option<UnixStream>, Error> {
+    home.check().map_err(untrusted)?;
+    home.check_runtime_dir().map_err(|error| untrusted(&error))?;
+    let socket = home.pool_socket();
+    let Ok(stream) = UnixStream::connect(&socket).await else { return Ok(None) };
+    let us = rustix::process::geteuid().as_raw();
+    match stream.peer_cred() {
+        Ok(peer) if peer.uid() == us || peer.uid() == 0 => {
+            agent::hand_over(home);
+            Ok(Some(stream))
+        }
+        Ok(peer) => Err(untrusted(format!(
+            "the pool that listens on {} runs as {}, and slipway runs as {}; nothing was sent to it: remove the socket, or set SLIPWAY_HOME to another directory",
+            socket.display(),
+            users::shown(peer.uid()),
+            users::shown(us)
+        ))),
+        Err(_) => Ok(None),
+    }
+}
+
+fn untrusted(error: impl ToString) -> Error {
+    Error::new(ErrorKind::Refused, error.to_string())
 }
 
 /// A call as it is sent.
@@ -203,7 +217,7 @@ pub async fn start(home: &Home) -> Result<UnixStream, Error> {
     let mut child = spawn().map_err(cannot)?;
     let deadline = Instant::now() + START_LIMIT;
     loop {
-        if let Ok(stream) = connect(home).await {
+        if let Some(stream) = connect(home).await? {
             return Ok(stream);
         }
         match child.try_wait().map_err(cannot)? {
@@ -211,7 +225,7 @@ pub async fn start(home: &Home) -> Result<UnixStream, Error> {
             // Another client's pool has the lock and answers soon; or one that was told to stop has it still.
             Some(status) if status.code() == Some(i32::from(super::run::ALREADY_RUNS)) => {
                 tokio::time::sleep(RETRY_START).await;
-                if let Ok(stream) = connect(home).await {
+                if let Some(stream) = connect(home).await? {
                     return Ok(stream);
                 }
                 child = spawn().map_err(cannot)?;
@@ -223,9 +237,13 @@ pub async fn start(home: &Home) -> Result<UnixStream, Error> {
         }
         if Instant::now() > deadline {
             return Err(unreachable(format!(
-                "the pool did not answer within {} s; its log is {}",
+                "the pool did not answer within {} s; its log is {}{}",
                 START_LIMIT.as_secs(),
-                log.display()
+                log.display(),
+                match lock::holders(&home.pool_lock()) {
+                    holders if holders.is_empty() => String::new(),
+                    holders => format!("; its lock is held by {holders}"),
+                }
             )));
         }
         tokio::time::sleep(START_POLL).await;
@@ -240,12 +258,13 @@ fn settings_variables(home: &Home) -> Vec<(String, std::ffi::OsString)> {
     names.filter_map(|name| Some((name.to_owned(), std::env::var_os(name)?))).collect()
 }
 
-/// Lets a process outlive us and our terminal.
+/// Lets a process outlive us and our terminal, and holds nothing of ours open.
 pub(super) fn in_own_session(command: &mut Command) {
-    // SAFETY: setsid is async-signal-safe and touches no memory of ours.
+    // SAFETY: both calls are async-signal-safe and touch no memory of ours.
     unsafe {
         command.pre_exec(|| {
             rustix::process::setsid()?;
+            hardening::close_on_exec();
             Ok(())
         });
     }

@@ -118,6 +118,7 @@ mod tests {
     use super::*;
     use crate::domain::build::{CancelRequest, sample};
     use crate::domain::failure::FailureKind;
+    use crate::domain::requester::Requester;
 
     fn now() -> DateTime<Utc> {
         DateTime::UNIX_EPOCH
@@ -140,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_build_that_fails_while_it_is_cancelled_is_cancelled_and_not_tried_again() {
-        let cancel = Some(CancelRequest::of("ann".into(), now()));
+        let cancel = Some(CancelRequest::of(Requester::part("ann"), now()));
         let build = Build { cancel, ..sample() };
         let conclusion = not_started(&build, FailureKind::Daemon);
         assert_eq!((conclusion.state, conclusion.retry), (BuildState::Cancelled, None));

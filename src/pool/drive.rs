@@ -11,10 +11,12 @@ use tokio::sync::{mpsc, watch};
 use super::conclude::{Conclusion, Ended, conclude};
 use super::state::{Order, Pool};
 use super::{builders, enqueue, launch, notify};
+use crate::access::credential_scope::CredentialScope;
 use crate::buildctl::job::RunResult;
 use crate::domain::build::{Build, BuildId, BuildState, CancelRequest, RetryCause};
-use crate::domain::failure::Failure;
+use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::platform::Platform;
+use crate::registry::docker_config::DockerConfig;
 use crate::store::builds;
 use crate::store::process::ProcessId;
 
@@ -183,7 +185,7 @@ fn result_of(pool: &Pool, id: BuildId) -> Ended {
 }
 
 /// Concludes a build whose runner ended: its final record, what was left behind, and a retry where one is due.
-pub(super) async fn finish(pool: &Arc<Pool>, id: BuildId, ended: Ended) {
+pub(super) async fn finish(pool: &Arc<Pool>, id: BuildId, mut ended: Ended) {
     launch::clean_up(pool, id).await;
     let config = pool.state().settings.config.pool.clone();
     let now = match &ended {
@@ -191,6 +193,7 @@ pub(super) async fn finish(pool: &Arc<Pool>, id: BuildId, ended: Ended) {
         Ended::Died | Ended::NotStarted(_) => Utc::now(),
     };
     let Some(mut build) = pool.state().open.get(&id).map(|entry| entry.build.clone()) else { return };
+    explain_refusal(pool, &build, &mut ended);
     let conclusion = conclude(&build, &ended, &config, now);
     if let Ended::Result(result) = &ended {
         build.images.clone_from(&result.images);
@@ -211,6 +214,21 @@ pub(super) async fn finish(pool: &Arc<Pool>, id: BuildId, ended: Ended) {
         reason.push_str(&format!(", as {retried_as}"));
     }
     close(pool, build, state, reason, now).await;
+}
+
+/// Where a registry refused a build that was not given its credential, the hint on the failure says so.
+fn explain_refusal(pool: &Pool, build: &Build, ended: &mut Ended) {
+    let Ended::Result(RunResult { failure: Some(failure), .. }) = ended else { return };
+    if failure.kind != FailureKind::Credentials {
+        return;
+    }
+    let settings = pool.state().settings.clone();
+    let scope = CredentialScope::new(&settings, &build.namespace, &build.registry);
+    // A configuration that can't be read gave no build a credential.
+    let docker = DockerConfig::of_user().unwrap_or_default();
+    if let Some(denial) = scope.withheld(&failure.message, &docker) {
+        failure.hint = Some(denial.to_string());
+    }
 }
 
 /// A build that was cancelled before it started.

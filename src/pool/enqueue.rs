@@ -16,6 +16,7 @@ use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
 use crate::domain::push::{Push, Ref};
 use crate::domain::repository::Repository;
+use crate::domain::requester::Requester;
 use crate::domain::rule::{Rule, Tags};
 use crate::protocol::{Error, ErrorKind, Reply};
 use crate::store::builds;
@@ -34,7 +35,7 @@ pub(super) async fn start(
     pool: &Arc<Pool>,
     path: &RepositoryPath,
     rule: Option<&str>,
-    by: String,
+    by: Requester,
 ) -> Result<Reply, Error> {
     // What a person has just saved counts, though the watcher may not have told of it yet.
     entities::reload(pool).await;
@@ -63,7 +64,7 @@ pub(super) async fn replay(
     path: &RepositoryPath,
     rule: &str,
     reference: Ref,
-    by: String,
+    by: Requester,
 ) -> Result<Reply, Error> {
     entities::reload(pool).await;
     let (namespace, repository) = find_repository(pool, path).await?;
@@ -106,7 +107,7 @@ pub(super) async fn push(
         rule: rule.clone(),
         what: What::At(push, Some(id)),
         trigger: Trigger::Push,
-        by: String::new(),
+        by: Requester::default(),
         note: None,
     };
     build_ref(pool, wish).await
@@ -129,14 +130,14 @@ pub(super) async fn unasked(
         rule: rule.clone(),
         what: What::At(push, None),
         trigger,
-        by: String::new(),
+        by: Requester::default(),
         note,
     };
     build_ref(pool, wish).await
 }
 
 /// A finished build again: the same commit, rule and push time.
-pub(super) async fn retry(pool: &Arc<Pool>, id: BuildId, by: String) -> Result<Reply, Error> {
+pub(super) async fn retry(pool: &Arc<Pool>, id: BuildId, by: Requester) -> Result<Reply, Error> {
     if pool.state().open.contains_key(&id) {
         return Err(refused(format!("build {id} is not finished; cancel it first, or wait for its end")));
     }
@@ -194,7 +195,7 @@ struct Wish<'a> {
     rule: Rule,
     what: What,
     trigger: Trigger,
-    by: String,
+    by: Requester,
     /// What people should know of why it is built.
     note: Option<String>,
 }

@@ -7,14 +7,15 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::builders;
 use super::enqueue::blocking;
 use super::state::Pool;
+use super::{audit, builders};
 use crate::access::{registries, sources, tokens};
 use crate::domain::builder::BuilderKind;
 use crate::domain::name::{self, NameKind, RepositoryPath};
 use crate::domain::namespace::Namespace;
 use crate::domain::repository::Repository;
+use crate::domain::requester::Requester;
 use crate::domain::rule::{Rule, RuleError};
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::{grant_keys, grants};
@@ -42,8 +43,9 @@ fn wrong(error: impl ToString) -> Error {
 pub(super) async fn save(pool: &Arc<Pool>, entity: Entity, mode: SaveMode) -> Result<(), Error> {
     let _edits = pool.edits.lock().await;
     // What was edited by hand a moment ago must not be lost.
-    read_again(pool).await;
-    check_presence(pool, &entity.name(), mode)?;
+    read_again(pool, ChangedBy::Hand).await;
+    let saved = entity.name();
+    check_presence(pool, &saved, mode)?;
     let home = pool.home.clone();
     match entity {
         Entity::Namespace { name, value } => {
@@ -110,8 +112,23 @@ pub(super) async fn save(pool: &Arc<Pool>, entity: Entity, mode: SaveMode) -> Re
             blocking(move || secrets.put(&name, &Secret::new(value)).map_err(failed)).await?;
         }
     }
-    read_again(pool).await;
+    read_again(pool, ChangedBy::Request(&saved)).await;
     Ok(())
+}
+
+/// The files under `secrets/` that saving an entity stores a secret in.
+pub(super) fn secret_files(entity: &Entity) -> Vec<String> {
+    match entity {
+        Entity::Namespace { .. } | Entity::Repository { .. } | Entity::Rule { .. } | Entity::Builder { .. } => {
+            Vec::new()
+        }
+        Entity::Secret { name, .. } => vec![name.clone()],
+        Entity::Registry { host, password, .. } => password.iter().map(|_| secret_name(host)).collect(),
+        Entity::Platform { name, token, webhook_secret, .. } => {
+            let secrets = platform_secrets(name).into_iter().zip([token, webhook_secret]);
+            secrets.filter(|(_, secret)| secret.is_some()).map(|(file, _)| file).collect()
+        }
+    }
 }
 
 /// Refuses rules that name what their namespace does not allow, or arguments that no rule may have.
@@ -150,10 +167,10 @@ pub(super) async fn save_repository(
     mode: SaveMode,
 ) -> Result<(), Error> {
     let _edits = pool.edits.lock().await;
-    read_again(pool).await;
+    read_again(pool, ChangedBy::Hand).await;
     check_presence(pool, &EntityName::Repository(path.clone()), mode)?;
     write_repository(pool, path, value).await?;
-    read_again(pool).await;
+    read_again(pool, ChangedBy::Slipway).await;
     Ok(())
 }
 
@@ -180,9 +197,10 @@ async fn write_repository(pool: &Pool, path: &RepositoryPath, mut value: Reposit
 /// Deletes one thing; builds, their logs and what registries hold stay.
 pub(super) async fn delete(pool: &Arc<Pool>, entity: EntityName) -> Result<(), Error> {
     let _edits = pool.edits.lock().await;
-    read_again(pool).await;
+    read_again(pool, ChangedBy::Hand).await;
     check_presence(pool, &entity, SaveMode::Edit)?;
     let home = pool.home.clone();
+    let deleted = entity.clone();
     match entity {
         EntityName::Namespace(name) => {
             let repositories: Vec<String> = {
@@ -268,7 +286,7 @@ pub(super) async fn delete(pool: &Arc<Pool>, entity: EntityName) -> Result<(), E
             blocking(move || secrets.remove(&renewal).map_err(failed)).await?;
         }
     }
-    read_again(pool).await;
+    read_again(pool, ChangedBy::Request(&deleted)).await;
     Ok(())
 }
 
@@ -310,19 +328,35 @@ fn not_found_or_failed(error: crate::registry::LayoutError) -> Error {
 /// Reads the settings again and puts them in force; says whether anything changed.
 pub(super) async fn reload(pool: &Arc<Pool>) -> bool {
     let _edits = pool.edits.lock().await;
-    read_again(pool).await
+    read_again(pool, ChangedBy::Hand).await
+}
+
+/// Who changed the files that are read again, as far as the reader knows.
+enum ChangedBy<'a> {
+    /// A person's editor, or another program.
+    Hand,
+    /// The request that is carried out, which the audit log has by itself; whatever else differs was changed by hand.
+    Request(&'a EntityName),
+    /// slipway itself, unasked.
+    Slipway,
 }
 
 /// With `edits` held: who reads later must not put in force what was read earlier.
-async fn read_again(pool: &Arc<Pool>) -> bool {
+async fn read_again(pool: &Arc<Pool>, changed_by: ChangedBy<'_>) -> bool {
     let last = pool.state().settings.clone();
     let home = pool.home.clone();
     let loaded = tokio::task::spawn_blocking(move || {
         let now = Settings::take_over(&home, &last);
-        (now != last).then_some(now)
+        (now != last).then_some((last, now))
     })
     .await;
-    let Ok(Some(settings)) = loaded else { return false };
+    let Ok(Some((last, settings))) = loaded else { return false };
+    let (by, recorded) = match changed_by {
+        ChangedBy::Hand => (Requester::FILE, None),
+        ChangedBy::Request(name) => (Requester::FILE, Some(name)),
+        ChangedBy::Slipway => (Requester::SLIPWAY, None),
+    };
+    audit::settings_changed(pool, by, &last, &settings, recorded).await;
     environment::pass_on(&settings.config.pool.environment);
     for problem in settings.problems.values() {
         tracing::warn!("{problem}; what was in force stays");

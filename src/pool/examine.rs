@@ -15,6 +15,7 @@ use super::launch::{self, ContextWish, Prepared};
 use super::schedule::Readiness;
 use super::state::Pool;
 use super::{grants, managed};
+use crate::access::credential_scope::CredentialScope;
 use crate::access::{registries, sources};
 use crate::buildctl::arguments::GIT_SECRET_VARIABLE;
 use crate::buildctl::job::Context;
@@ -55,7 +56,8 @@ pub(super) async fn examine(
     let dockerfile = check(&settings, &rule, &context, directory.path()).map_err(|failure| failed(failure.message))?;
     // The frontend that `# syntax=` names, and base images, are pulled with the registries' credentials.
     let docker_config = directory.path().join("docker");
-    registries::write_docker_config(&pool.home, &settings, &docker_config).await.map_err(failed)?;
+    let scope = CredentialScope::of(&settings, &path.namespace);
+    registries::write_docker_config(&pool.home, &settings, &scope, &docker_config).await.map_err(failed)?;
     let (address, tls) = builder(pool, &context)?;
     let buildctl =
         install::find(&pool.home).tools().ok_or_else(|| failed("buildctl is missing; run `slipway setup`"))?;

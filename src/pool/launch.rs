@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::state::Pool;
 use super::{client, grants, managed};
+use crate::access::credential_scope::CredentialScope;
 use crate::access::trees::{self, Unprepared};
 use crate::access::{registries, sources};
 use crate::buildctl::handover::Handover;
@@ -98,9 +99,13 @@ pub(super) async fn launch(
     let Prepared { context, secret, slot } = context(pool, &settings, wish, abort).await?;
     let dockerfile = dockerfile(&settings, &build, &context, &directory, &mut grants)?;
     let docker_config = directory.join(runner::DOCKER_CONFIG_DIR);
-    registries::write_docker_config(&home, &settings, &docker_config)
+    let scope = CredentialScope::new(&settings, &build.namespace, &build.registry);
+    let missing = registries::write_docker_config(&home, &settings, &scope, &docker_config)
         .await
         .map_err(|error| Failure::new(FailureKind::Credentials, error.to_string()))?;
+    if !missing.is_empty() {
+        pool.update(id, |build| build.warnings.extend(missing.iter().map(ToString::to_string)));
+    }
     let job = Job {
         buildctl: install::find(&home)
             .tools()

@@ -4,6 +4,7 @@
 
 mod admission;
 mod asking;
+mod audit;
 mod builders;
 pub mod client;
 mod conclude;
@@ -16,6 +17,7 @@ mod launch;
 mod managed;
 mod news;
 mod notify;
+mod peer;
 mod retention;
 mod run;
 pub mod schedule;

@@ -1,14 +1,13 @@
 //! The pool's main loop: take the lock, take over what an earlier pool left, serve, schedule, end.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::fs;
+use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::Utc;
-use rustix::fs::FlockOperation;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
@@ -22,8 +21,9 @@ use crate::domain::build::{BuildId, BuildState};
 use crate::domain::config::ByteSize;
 use crate::store::process::ProcessId;
 use crate::store::settings::{self, Settings};
+use crate::store::trust::Untrusted;
 use crate::store::watch::{self, Change};
-use crate::store::{Home, atomic, builds, environment};
+use crate::store::{Home, atomic, builds, environment, lock};
 
 /// The exit status of a pool that finds another one running.
 pub(super) const ALREADY_RUNS: u8 = 3;
@@ -43,6 +43,17 @@ pub enum PoolError {
         /// The other pool's process.
         pid: String,
     },
+    /// Another process holds the lock, and is no pool.
+    #[error("no pool can start: {path} is locked by {holders}; end that process", path = path.display())]
+    LockHeld {
+        /// The lock.
+        path: PathBuf,
+        /// The processes that hold it.
+        holders: String,
+    },
+    /// Another user controls the home.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
     /// The home can't be used.
     #[error("the pool cannot use {path}: {source}", path = path.display())]
     Home {
@@ -58,7 +69,7 @@ impl PoolError {
     pub fn exit_status(&self) -> u8 {
         match self {
             PoolError::AlreadyRuns { .. } => ALREADY_RUNS,
-            PoolError::Home { .. } => 1,
+            PoolError::LockHeld { .. } | PoolError::Untrusted(_) | PoolError::Home { .. } => 1,
         }
     }
 }
@@ -69,6 +80,7 @@ impl PoolError {
 /// When another one runs, or the home can't be used.
 pub async fn run(home: Home) -> Result<(), PoolError> {
     let at = |path: PathBuf| move |source| PoolError::Home { path, source };
+    home.check()?;
     home.create().map_err(at(home.state_dir().to_path_buf()))?;
     atomic::create_dir_all(&home.buildkit_dir()).map_err(|error| at(home.buildkit_dir())(io::Error::other(error)))?;
     let lock = take_lock(&home)?;
@@ -148,22 +160,30 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
 }
 
 /// One pool for each home.
-fn take_lock(home: &Home) -> Result<File, PoolError> {
+fn take_lock(home: &Home) -> Result<lock::Held, PoolError> {
     let path = home.pool_lock();
     let error = |source| PoolError::Home { path: path.clone(), source };
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(error)?;
-    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let mut pid = String::new();
-        let _ = file.read_to_string(&mut pid);
-        return Err(PoolError::AlreadyRuns { home: home.state_dir().to_path_buf(), pid: pid.trim().to_owned() });
-    }
-    let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+    let Some(held) = lock::try_exclusive(&path).map_err(error)? else {
+        let mut pid = fs::read_to_string(&path).unwrap_or_default();
+        pid.truncate(pid.trim_end().len());
+        let home = home.state_dir().to_path_buf();
+        let holders = lock::holders(&path);
+        // A pool writes its number into the file; whoever else holds the lock is named by the kernel.
+        return Err(if holders.is_empty() || holders.contains(&format!("process {pid} ")) {
+            PoolError::AlreadyRuns { home, pid }
+        } else {
+            PoolError::LockHeld { path, holders }
+        });
+    };
+    let mut file = held.file();
+    let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
     // The number is for people; on a full disk the lock holds without it.
     let _ = written;
-    Ok(file)
+    Ok(held)
 }
 
-/// The socket, for this user alone. Whoever holds the lock may take the place of a dead pool's socket.
+/// The socket, for this user alone: the umask is 077, so nobody else can connect between its making and its mode. Whoever holds
+/// the lock may take the place of a dead pool's socket.
 fn listen(home: &Home) -> io::Result<UnixListener> {
     let path = home.pool_socket();
     match fs::remove_file(&path) {

@@ -2,17 +2,21 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::enqueue::blocking;
+use super::peer::{self, Refusals};
 use super::state::{Order, Pool};
-use super::{builders, enqueue, entities, examine, news, notify};
+use super::{audit, builders, enqueue, entities, examine, news, notify};
 use crate::domain::build::{Build, BuildId, BuildState, CancelRequest};
+use crate::domain::requester::Requester;
 use crate::protocol::{Answer, Call, Error, ErrorKind, PoolStatus, Reply, Request, VERSION};
+use crate::store::users;
 
 /// A call is small; a longer one is not from a client of ours.
 const LONGEST_CALL_BYTES: u64 = 4 * 1024 * 1024;
@@ -23,13 +27,19 @@ const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// Accepts clients until the pool ends, and answers those that are there.
 pub(super) async fn serve(pool: Arc<Pool>, listener: UnixListener) {
     let mut conversations = JoinSet::new();
+    let refusals = Refusals::default();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
+                    let Some(by) = known(&stream, &refusals) else {
+                        // Nothing is read of what a stranger says, and nobody waits for a stranger to listen.
+                        refuse(&stream);
+                        continue;
+                    };
                     let pool = pool.clone();
                     conversations.spawn(async move {
-                        if let Err(error) = converse(&pool, stream).await {
+                        if let Err(error) = converse(&pool, stream, &by).await {
                             tracing::debug!("a client left: {error}");
                         }
                     });
@@ -48,7 +58,36 @@ pub(super) async fn serve(pool: Arc<Pool>, listener: UnixListener) {
     let _ = tokio::time::timeout(LAST_ANSWERS, async { while conversations.join_next().await.is_some() {} }).await;
 }
 
-async fn converse(pool: &Arc<Pool>, mut stream: UnixStream) -> io::Result<()> {
+/// The user at the other end, where the pool serves that one; else it is logged that somebody was refused.
+fn known(stream: &UnixStream, refusals: &Refusals) -> Option<Requester> {
+    let requester = peer::requester(stream).ok();
+    if let Some(requester) = requester.clone().filter(|requester| peer::is_served(requester.uid)) {
+        return Some(requester);
+    }
+    if let Some(count) = refusals.count(Instant::now()) {
+        let who = requester.and_then(|requester| requester.uid).map_or("an unknown user".into(), users::shown);
+        tracing::warn!("refused {who} on the pool's socket ({count} since the last such line)");
+    }
+    None
+}
+
+/// Tells a stranger why there is no answer.
+fn refuse(stream: &UnixStream) {
+    let us = users::shown(rustix::process::geteuid().as_raw());
+    let error = Error::new(
+        ErrorKind::Refused,
+        format!(
+            "this pool belongs to {us} and serves that user and root alone; use a pool of your own: unset SLIPWAY_HOME"
+        ),
+    );
+    if let Ok(mut text) = serde_json::to_vec(&Answer::Error(error)) {
+        text.push(b'\n');
+        // It fits into the socket's empty buffer.
+        let _ = stream.try_write(&text);
+    }
+}
+
+async fn converse(pool: &Arc<Pool>, mut stream: UnixStream, by: &Requester) -> io::Result<()> {
     let (mut read, mut write) = stream.split();
     let mut line = String::new();
     let mut read = BufReader::new((&mut read).take(LONGEST_CALL_BYTES));
@@ -62,7 +101,7 @@ async fn converse(pool: &Arc<Pool>, mut stream: UnixStream) -> io::Result<()> {
         // The way out of a mismatch must be open to every version.
         Ok(Call { version: VERSION, request: Request::Watch }) => return news::tell(pool, read, write).await,
         Ok(call) if call.version == VERSION || matches!(call.request, Request::Stop) => {
-            match answer(pool, call.request).await {
+            match audit::carry_out(pool, by, call.request, |request| answer(pool, request, by)).await {
                 Ok(reply) => Answer::Reply(reply),
                 Err(error) => Answer::Error(error),
             }
@@ -82,7 +121,8 @@ async fn converse(pool: &Arc<Pool>, mut stream: UnixStream) -> io::Result<()> {
     write.shutdown().await
 }
 
-async fn answer(pool: &Arc<Pool>, request: Request) -> Result<Reply, Error> {
+async fn answer(pool: &Arc<Pool>, request: Request, by: &Requester) -> Result<Reply, Error> {
+    let by = || by.clone();
     match request {
         Request::Status => Ok(Reply::Status(Box::new(status(pool)))),
         Request::Stop => {
@@ -92,10 +132,10 @@ async fn answer(pool: &Arc<Pool>, request: Request) -> Result<Reply, Error> {
         Request::OpenBuilds => Ok(Reply::Builds(pool.state().open.values().map(|entry| entry.build.clone()).collect())),
         Request::Save { entity, mode } => entities::save(pool, *entity, mode).await.map(|()| Reply::Done),
         Request::Delete(name) => entities::delete(pool, name).await.map(|()| Reply::Done),
-        Request::Start { path, rule, by } => enqueue::start(pool, &path, rule.as_deref(), by).await,
-        Request::Replay { path, rule, reference, by } => enqueue::replay(pool, &path, &rule, reference, by).await,
-        Request::Retry { id, by } => enqueue::retry(pool, id, by).await,
-        Request::Cancel { id, by } => cancel(pool, id, by).await,
+        Request::Start { path, rule } => enqueue::start(pool, &path, rule.as_deref(), by()).await,
+        Request::Replay { path, rule, reference } => enqueue::replay(pool, &path, &rule, reference, by()).await,
+        Request::Retry { id } => enqueue::retry(pool, id, by()).await,
+        Request::Cancel { id } => cancel(pool, id, by()).await,
         Request::Wait { id, known } => {
             wait(pool, id, known.as_deref()).await.map(|build| Reply::Build(Box::new(build)))
         }
@@ -105,6 +145,11 @@ async fn answer(pool: &Arc<Pool>, request: Request) -> Result<Reply, Error> {
         Request::TestNotification { name } => notify::test(pool, &name).await,
         // Answered with more than one line: see `converse`.
         Request::Watch => Err(Error::new(ErrorKind::Usage, "watching is a conversation of its own")),
+        Request::Audit(query) => {
+            let home = pool.home.clone();
+            let cannot = |error: io::Error| enqueue::failed(format!("cannot read the audit log: {error}"));
+            blocking(move || crate::store::audit::page(&home, &query).map_err(cannot)).await.map(Reply::Audit)
+        }
         Request::DeleteTag { path, tag } => entities::delete_tag(pool, &path, &tag).await.map(|()| Reply::Done),
     }
 }
@@ -133,7 +178,7 @@ pub(super) fn status(pool: &Pool) -> PoolStatus {
     }
 }
 
-async fn cancel(pool: &Arc<Pool>, id: BuildId, by: String) -> Result<Reply, Error> {
+async fn cancel(pool: &Arc<Pool>, id: BuildId, by: Requester) -> Result<Reply, Error> {
     let orders = {
         let state = pool.state();
         match state.open.get(&id) {

@@ -1,10 +1,12 @@
 //! Advisory locks (flock) on files of a layout, let go when dropped or when the process dies.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
+
+use crate::store::lock;
 
 /// A lock that is held.
 #[derive(Debug)]
@@ -15,26 +17,22 @@ pub(super) struct Held {
 
 /// Waits until nobody has the lock to himself.
 pub(super) fn shared(path: &Path) -> io::Result<Held> {
-    hold(open(path)?, FlockOperation::LockShared)
+    hold(lock::open(path)?, FlockOperation::LockShared)
 }
 
 /// Waits until nobody else has the lock.
 pub(super) fn exclusive(path: &Path) -> io::Result<Held> {
-    hold(open(path)?, FlockOperation::LockExclusive)
+    hold(lock::open(path)?, FlockOperation::LockExclusive)
 }
 
 /// The lock, or nothing when somebody has it.
 pub(super) fn try_exclusive(path: &Path) -> io::Result<Option<Held>> {
-    try_hold(open(path)?)
+    try_hold(lock::open(path)?)
 }
 
 /// A directory itself as the lock, or nothing when somebody has it.
 pub(super) fn try_directory(path: &Path) -> io::Result<Option<Held>> {
     try_hold(File::open(path)?)
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).truncate(false).write(true).open(path)
 }
 
 fn hold(file: File, operation: FlockOperation) -> io::Result<Held> {

@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod credentials;
+pub mod docker_config;
 pub mod image;
 pub mod layout;
 mod layout_error;

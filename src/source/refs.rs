@@ -21,6 +21,9 @@ pub struct Refs {
     /// Branches and tags that are left out: their names are not UTF-8, or none that slipway takes.
     #[serde(default)]
     pub left_out: usize,
+    /// Where the server sends whoever asks for it: the repository was moved or renamed.
+    #[serde(default)]
+    pub moved_to: Option<String>,
 }
 
 /// A branch or a tag.
@@ -118,7 +121,7 @@ impl Collector {
             usual.or_else(other).map(str::to_owned)
         };
         let head = self.head.clone().or_else(guess).filter(|name| name.starts_with("refs/heads/"));
-        Refs { head, refs: self.refs, left_out: self.left_out }
+        Refs { head, refs: self.refs, left_out: self.left_out, moved_to: None }
     }
 }
 

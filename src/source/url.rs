@@ -167,6 +167,10 @@ impl SourceUrl {
         if SCHEMES.contains(&address.to_ascii_lowercase().as_str()) {
             return Err(form(text, &format!("lacks a slash; a URL begins with {address}://")));
         }
+        // git would run the program `git-remote-NAME`.
+        if path.starts_with(':') {
+            return Err(form(text, "names a remote helper (NAME::ADDRESS), which slipway does not use; name a URL"));
+        }
         // `user:password@host/path`, of which git would make a host named `user`.
         if path.contains('@') {
             return Err(form(
@@ -455,6 +459,7 @@ mod tests {
             ("SSH:git@host/a", "lacks a slash"),
             ("host:a@b", "has an @ after its colon"),
             ("//host/a", "has no scheme before its //"),
+            ("ext::sh -c touch% /tmp/x", "names a remote helper"),
             ("-oProxyCommand=x:a", "has no plain host name"),
             ("-x@host:a", "has a user that this form can't have"),
         ] {

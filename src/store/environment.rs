@@ -53,7 +53,8 @@ const GIT: [&str; 11] = [
     "GIT_CONFIG_GLOBAL",
     "GIT_CONFIG_SYSTEM",
     "GIT_CONFIG_NOSYSTEM",
-    "GIT_TRACE*",
+    // The user behind sudo, whose repositories git lets root read.
+    "SUDO_UID",
 ];
 
 /// How builders are reached through other programs: ssh, docker, podman, kubectl.
@@ -90,6 +91,8 @@ pub enum Receiver {
     Command,
     /// git, and what it starts: ssh, and the user's own credential helpers.
     Git,
+    /// git that transports nothing: what it reads and writes is the same on every host.
+    LocalGit,
     /// buildctl, which reaches builders through ssh, docker, podman and kubectl.
     Buildctl,
     /// buildkitd with rootlesskit and the container runtime; nothing that the operator passes on to others.
@@ -105,7 +108,7 @@ impl Receiver {
             Receiver::Command => &[&COMMON, &KEY_RINGS, &["KUBECONFIG", "DOCKER_HOST", "DOCKER_CONTEXT"]],
             Receiver::Git => &[&COMMON, &GIT, &KEY_RINGS],
             Receiver::Buildctl => &[&COMMON, &CONNECTIONS],
-            Receiver::Buildkitd => &[&COMMON],
+            Receiver::LocalGit | Receiver::Buildkitd => &[&COMMON],
             Receiver::Installer => &[&COMMON, &GO],
         }
     }
@@ -113,7 +116,7 @@ impl Receiver {
     fn gets_what_is_passed_on(self) -> bool {
         match self {
             Receiver::Slipway | Receiver::Command | Receiver::Git | Receiver::Buildctl => true,
-            Receiver::Buildkitd | Receiver::Installer => false,
+            Receiver::LocalGit | Receiver::Buildkitd | Receiver::Installer => false,
         }
     }
 
@@ -194,10 +197,11 @@ pub fn path_with_sbin(path: Option<&str>) -> String {
 mod tests {
     use super::*;
 
-    const ALL: [Receiver; 6] = [
+    const ALL: [Receiver; 7] = [
         Receiver::Slipway,
         Receiver::Command,
         Receiver::Git,
+        Receiver::LocalGit,
         Receiver::Buildctl,
         Receiver::Buildkitd,
         Receiver::Installer,

@@ -121,6 +121,14 @@ impl Home {
         &self.state
     }
 
+    /// The directories of the home that hold settings, or what is run and believed later.
+    pub fn directories(&self) -> Vec<PathBuf> {
+        let settings = [self.platforms_dir(), self.builders_dir(), self.registries_dir(), self.namespaces_dir()];
+        let others = ["git", "images", "cache", "pushes", "outbox"].map(|name| self.state.join(name));
+        let programs = [self.buildkit_dir(), self.buildkit_bin_dir(), self.builds_dir()];
+        settings.into_iter().chain(others).chain(programs).collect()
+    }
+
     /// Preferences: `config.toml`.
     pub fn config_file(&self) -> PathBuf {
         self.config.join("config.toml")
@@ -229,6 +237,16 @@ impl Home {
     /// The pool's own log.
     pub fn pool_log(&self) -> PathBuf {
         self.state.join("pool.log")
+    }
+
+    /// Who changed what: see [`super::audit`].
+    pub fn audit_log(&self) -> PathBuf {
+        self.state.join("audit.log")
+    }
+
+    /// Locked by whoever writes into the audit log.
+    pub fn audit_lock(&self) -> PathBuf {
+        self.state.join("audit.lock")
     }
 
     /// Locked by the one pool of this home.

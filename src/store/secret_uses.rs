@@ -1,6 +1,7 @@
 //! What the settings use the files under `secrets/` for.
 
 use super::settings::Settings;
+use crate::domain::config::NotifyUrl;
 use crate::domain::grant_keys::SecretRefs;
 use crate::domain::secret_ref::SecretRef;
 
@@ -23,6 +24,13 @@ pub fn uses_of(settings: &Settings, name: &str) -> Vec<String> {
     }
     for (host, value) in &settings.registries {
         uses.extend(value.password.as_ref().is_some_and(is_it).then(|| format!("registry {host:?}")));
+    }
+    for notify in &settings.config.notify {
+        let address = match &notify.url {
+            Some(NotifyUrl::Secret(reference)) => Some(reference),
+            Some(NotifyUrl::Plain(_)) | None => None,
+        };
+        uses.extend(notify.secret.iter().chain(address).any(is_it).then(|| format!("notification {:?}", notify.name)));
     }
     uses
 }
@@ -47,13 +55,16 @@ mod tests {
         settings.repositories.insert("acme/api".parse().unwrap(), repository);
         let password = RegistrySettings { password: Some(file("npm")), ..RegistrySettings::default() };
         settings.registries.insert("r.example.com".into(), password);
+        let chat = "[[notify]]\nname = \"chat\"\nurl = { file = \"npm\" }\n";
+        settings.config = toml::from_str(chat).unwrap();
         assert_eq!(
             uses_of(&settings, "npm"),
             [
                 "namespace \"acme\"",
                 "rule \"main\" of acme/api",
                 "rule \"agent\" of acme/api",
-                "registry \"r.example.com\""
+                "registry \"r.example.com\"",
+                "notification \"chat\""
             ]
         );
         assert!(uses_of(&settings, "other").is_empty());

@@ -177,6 +177,13 @@ impl Secrets {
         Ok(names)
     }
 
+    /// The files of secrets that other users may read or write, each with its permissions.
+    pub fn exposed(&self) -> Vec<(PathBuf, u32)> {
+        let files = self.list().unwrap_or_default().into_iter().map(|name| self.dir.join(name));
+        let mode = |file: PathBuf| fs::metadata(&file).ok().map(|meta| (file, meta.permissions().mode() & 0o7777));
+        files.filter_map(mode).filter(|(_, mode)| mode & 0o077 != 0).collect()
+    }
+
     /// Gets a secret. The newline that ends a file or a command's output is not part of it.
     ///
     /// # Errors
@@ -280,7 +287,7 @@ fn ending(status: ExitStatus, stderr: &[u8]) -> String {
     if text.is_empty() { how } else { format!("{how}: {text}") }
 }
 
-fn shell_quoted(path: &Path) -> String {
+pub(super) fn shell_quoted(path: &Path) -> String {
     let text = OsStr::to_string_lossy(path.as_os_str()).into_owned();
     if text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b)) {
         return text;

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use super::atomic::{self, WriteError};
-use super::{Home, read, schema};
+use super::{Home, read, schema, trust};
 use crate::domain::builder::{Builder, BuilderKind};
-use crate::domain::config::{Config, RegistrySettings};
+use crate::domain::config::{Config, NotifyUrl, RegistrySettings};
 use crate::domain::name::{self, NameKind, RepositoryPath};
 use crate::domain::namespace::Namespace;
 use crate::domain::repository::Repository;
@@ -111,13 +111,16 @@ impl Settings {
     pub fn secret_variables(&self) -> BTreeSet<&str> {
         let platforms = self.platforms.values().flat_map(|platform| [&platform.token, &platform.webhook_secret]);
         let registries = self.registries.values().map(|registry| &registry.password);
-        let notifications = self.config.notify.iter().map(|notify| &notify.secret);
+        let signatures = self.config.notify.iter().map(|notify| &notify.secret);
+        let addresses = self.config.notify.iter().filter_map(|notify| match &notify.url {
+            Some(NotifyUrl::Secret(reference)) => Some(reference),
+            Some(NotifyUrl::Plain(_)) | None => None,
+        });
         let rules = self.repositories.values().flat_map(|repository| &repository.rules);
-        let of_builds = rules.flat_map(|rule| rule.secrets.values());
-        let of_builds = of_builds.chain(self.namespaces.values().flat_map(|namespace| namespace.secrets.values()));
-        let references = platforms.chain(registries).chain(notifications).flatten();
+        let builds = self.namespaces.values().flat_map(|namespace| namespace.secrets.values());
+        let builds = builds.chain(rules.flat_map(|rule| rule.secrets.values()));
+        let references = platforms.chain(registries).chain(signatures).flatten().chain(addresses).chain(builds);
         references
-            .chain(of_builds)
             .filter_map(|reference| match reference {
                 SecretRef::Env(name) => Some(name.as_str()),
                 SecretRef::File(_) | SecretRef::Command(_) => None,
@@ -185,10 +188,12 @@ struct Loader {
 
 impl Loader {
     fn read<T: DeserializeOwned>(&mut self, file: &Path) -> Option<T> {
-        match read::load(file) {
+        // What another user may write is not believed, were it written a moment ago.
+        let trusted = trust::check_settings(file).map_err(|untrusted| untrusted.to_string());
+        match trusted.and_then(|()| read::load(file).map_err(|error| error.to_string())) {
             Ok(value) => Some(value),
-            Err(error) => {
-                self.problems.insert(file.to_path_buf(), error.to_string());
+            Err(problem) => {
+                self.problems.insert(file.to_path_buf(), problem);
                 None
             }
         }
@@ -245,6 +250,10 @@ impl Loader {
         check: impl Fn(&str, &T) -> Option<String>,
     ) -> BTreeMap<String, T> {
         let mut found = BTreeMap::new();
+        if let Err(untrusted) = trust::check_settings(directory) {
+            self.problems.insert(directory.to_path_buf(), untrusted.to_string());
+            return last.clone();
+        }
         let entries = match fs::read_dir(directory) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return found,

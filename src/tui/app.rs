@@ -45,8 +45,6 @@ pub struct Manners {
     pub mouse: bool,
     /// This machine's name: many terminals look alike.
     pub host: String,
-    /// Who asks for builds.
-    pub user: String,
 }
 
 /// The list panes.

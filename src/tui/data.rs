@@ -62,7 +62,7 @@ impl From<&Build> for BuildRow {
             commit: build.commit.clone(),
             tags: build.tags.iter().map(ToString::to_string).collect(),
             trigger: build.trigger,
-            asked_by: build.asked_by.clone(),
+            asked_by: build.asked_by.to_string(),
             queued_at: build.queued_at,
             started_at: build.started_at,
             finished_at: build.finished_at,

@@ -85,7 +85,6 @@ pub(super) fn from_environment(home: &Home, config: &Config) -> Taste {
         zone: *Local::now().offset(),
         mouse: ui.mouse,
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        user: crate::access::user(),
     };
     Taste { manners, theme: name, problems }
 }

@@ -81,7 +81,6 @@ pub(crate) fn app() -> App {
         zone: FixedOffset::east_opt(8 * 3600).unwrap(),
         mouse: false,
         host: "build-07".into(),
-        user: "kim".into(),
     };
     App::new(Home::at("/nowhere"), manners, Place::default(), now())
 }

@@ -472,7 +472,18 @@ fn a_source_is_picked_from_what_the_platform_has_and_built() {
         forge.mount_for_a_while(Mock::given(path("/api/v3/user/repos")).respond_with(ResponseTemplate::new(401)));
     let slipway = Slipway::new();
     slipway.run(&["namespace", "create", "acme"]).ok();
-    let create = ["platform", "create", "forge", "--kind", "github", "--token-stdin", "--url", &forge.url()];
+    let create = [
+        "platform",
+        "create",
+        "forge",
+        "--kind",
+        "github",
+        "--token-stdin",
+        "--url",
+        &forge.url(),
+        "--host",
+        "127.0.0.1",
+    ];
     run_with_input(&mut slipway.command(&create), &format!("{TOKEN}\n")).ok();
 
     let mut pty = open(&slipway);

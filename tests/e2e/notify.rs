@@ -209,7 +209,10 @@ fn a_notification_that_cannot_work_is_told_and_the_last_good_one_stays_in_force(
 /// A project whose source is `acme/api` on a platform like GitHub, whose API answers with these statuses.
 fn on_a_platform(steps: &[&str], statuses: &[u16], options: &str) -> (Project, Receiver, GitHttp) {
     let api = Receiver::answering(statuses);
-    let platform = format!("kind = \"github\"\nurl = \"{}\"\ntoken = {{ file = \"key\" }}\n{options}", api.url());
+    let platform = format!(
+        "kind = \"github\"\nurl = \"{}\"\ntoken = {{ file = \"key\" }}\nhosts = [\"127.0.0.1\"]\n{options}",
+        api.url()
+    );
     let slipway = home("");
     slipway.write("platforms/code.toml", &platform);
     let project = Project::in_home(slipway, steps);

@@ -64,7 +64,8 @@ fn story(kind: &Kind) {
     slipway.write("config.toml", &format!("[pool]\npoll = \"1h\"\n{hooks}"));
     let mut create = vec!["platform", "create", "forge", "--kind", kind.name, "--token-stdin", "--new-webhook-secret"];
     let url = forge.url();
-    create.extend(["--url", &url]);
+    // Its repositories lie on another port.
+    create.extend(["--url", &url, "--host", "127.0.0.1"]);
     if matches!(kind.name, "gitea" | "gitee" | "codeup") {
         create.extend(["--username", kind.user]);
     }
@@ -215,7 +216,8 @@ fn codeup_from_the_token_to_the_image() {
 fn with_github(forge: &Forge) -> Slipway {
     let slipway = Slipway::new();
     let url = forge.url();
-    let create = ["platform", "create", "forge", "--kind", "github", "--token-stdin", "--url", &url];
+    let create =
+        ["platform", "create", "forge", "--kind", "github", "--token-stdin", "--url", &url, "--host", "127.0.0.1"];
     run_with_input(&mut slipway.command(&create), TOKEN).ok();
     slipway
 }

@@ -5,13 +5,13 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use serde_json::json;
 
-use crate::fixture::{MAIN, START, build, home, home_of, images, local};
+use crate::fixture::{MAIN, START, build, home, home_of, images, local, run_with_input};
 use crate::support::background::run;
 use crate::support::git_daemon::GitDaemon;
 use crate::support::git_http::GitHttp;
 use crate::support::git_repo::GitRepo;
 use crate::support::slipway::Slipway;
-use crate::support::sshd::Sshd;
+use crate::support::sshd::{SshAgent, Sshd};
 
 /// A repository whose image says from which commit it is.
 fn repo() -> GitRepo {
@@ -48,7 +48,10 @@ fn a_repository_behind_a_password_is_built_with_its_platforms_credentials_and_re
     let server = GitHttp::serve_with_password(&repo, "someone", "a secret word");
     let url = server.url();
     let slipway = home(&format!("{url}\"\nplatform = \"ours"), "", MAIN);
-    slipway.write("platforms/ours.toml", "kind = \"git\"\nusername = \"someone\"\ntoken = { file = \"ours\" }\n");
+    slipway.write(
+        "platforms/ours.toml",
+        "kind = \"git\"\nusername = \"someone\"\nhosts = [\"127.0.0.1\"]\ntoken = { file = \"ours\" }\n",
+    );
     slipway.write("secrets/ours", "a secret word\n");
     run(std::process::Command::new("chmod").arg("700").arg(slipway.home().join("secrets"))).ok();
     run(std::process::Command::new("chmod").arg("600").arg(slipway.home().join("secrets/ours"))).ok();
@@ -67,12 +70,76 @@ fn a_repository_over_ssh_is_built_with_its_platforms_key() {
     let sshd = Sshd::start();
     let url = sshd.url(&repo);
     let slipway = home(&format!("{url}\"\nplatform = \"ours"), "", MAIN);
-    slipway
-        .write("platforms/ours.toml", &format!("kind = \"git\"\nssh_key = \"{}\"\n", sshd.identity_file().display()));
+    slipway.write(
+        "platforms/ours.toml",
+        &format!("kind = \"git\"\nhosts = [\"127.0.0.1\"]\nssh_key = \"{}\"\n", sshd.identity_file().display()),
+    );
+    // ssh looks for `~` in the password file, not in HOME.
+    let ssh = format!(
+        "[core]\n sshCommand = ssh -F none -o UserKnownHostsFile={}\n",
+        slipway.home().join(".ssh/known_hosts").display()
+    );
+    slipway.write(".gitconfig", &ssh);
     let unknown = slipway.run(&START);
     assert_eq!(unknown.code(), Some(5), "{unknown}");
     assert!(unknown.stderr.contains("known_hosts"), "{unknown}");
     slipway.write(".ssh/known_hosts", &fs::read_to_string(sshd.known_hosts_file()).unwrap());
+    builds(&slipway, &repo);
+}
+
+#[test]
+fn the_agent_of_the_command_that_ran_last_is_asked() {
+    let repo = repo();
+    let sshd = Sshd::start();
+    let slipway = home(&sshd.url(&repo), "", MAIN);
+    let ssh = format!(
+        "[core]\n sshCommand = ssh -F none -o IdentityFile=none -o UserKnownHostsFile={}\n",
+        sshd.known_hosts_file().display()
+    );
+    slipway.write(".gitconfig", &ssh);
+    // The pool starts with an agent that ends, as that of a login does.
+    let first = SshAgent::start(&sshd.identity_file());
+    run(slipway.command(&["pool", "status"]).env("SSH_AUTH_SOCK", first.socket())).ok();
+    run(slipway.command(&["build", "start", "acme/api"]).env("SSH_AUTH_SOCK", first.socket())).ok();
+    drop(first);
+    let none = slipway.run(&START);
+    assert_eq!(none.code(), Some(5), "{none}");
+    assert!(none.stderr.contains("no ssh agent"), "{none}");
+    let second = SshAgent::start(&sshd.identity_file());
+    run(slipway.command(&["build", "start", "acme/api", "--wait"]).env("SSH_AUTH_SOCK", second.socket())).ok();
+}
+
+#[test]
+fn a_platforms_token_goes_to_its_own_hosts_alone() {
+    let repo = repo();
+    let server = GitHttp::serve_with_password(&repo, "someone", "a secret word");
+    let slipway = Slipway::new();
+    slipway.run(&["namespace", "create", "acme"]).ok();
+    let create = ["platform", "create", "github", "--kind", "github", "--token-stdin"];
+    run_with_input(&mut slipway.command(&create), "a secret word\n").ok();
+    let url = server.url();
+    let host = url.trim_start_matches("http://").split('/').next().unwrap().to_owned();
+    // Refused when it is saved, from the command line and from a file of somebody's.
+    let refused = slipway.run(&["repo", "create", "acme/api", "--source", &url, "--platform", "github", "--no-rule"]);
+    assert_eq!(refused.code(), Some(4), "{refused}");
+    assert!(
+        refused.stderr.contains(&format!("hosts = [\\\"{host}\\\"]")) || refused.stderr.contains(&host),
+        "{refused}"
+    );
+    let file = slipway.home().join("strangers.toml");
+    fs::write(
+        &file,
+        format!("[[repository]]\nname = \"acme/api\"\n[repository.source]\nurl = {url:?}\nplatform = \"github\"\n"),
+    )
+    .unwrap();
+    let refused = slipway.run(&["apply", "--yes", "-f", file.to_str().unwrap()]);
+    assert_eq!(refused.code(), Some(4), "{refused}");
+    // And when it is used, whoever wrote it.
+    slipway.write("namespaces/acme/api.toml", &format!("[source]\nurl = {url:?}\nplatform = \"github\"\n{MAIN}"));
+    let refused = slipway.run(&START);
+    assert_eq!(refused.code(), Some(4), "{refused}");
+    assert_eq!(server.authorizations(), Vec::<String>::new());
+    slipway.run(&["platform", "edit", "github", "--host", &host, "--username", "someone"]).ok();
     builds(&slipway, &repo);
 }
 

@@ -31,16 +31,26 @@ async fn a_ref_that_is_not_utf_8_is_left_out_and_stops_nothing() {
 fn listing(count: usize) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
+    let pkt = |line: String| format!("{:04x}{line}", line.len() + 4);
+    let commit = "c".repeat(40);
+    let first = pkt(format!("{commit} refs/heads/main\0multi_ack side-band-64k ofs-delta\n"));
     thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             let mut asked = [0; 1024];
             let _ = stream.read(&mut asked);
             let mut out = std::io::BufWriter::new(stream);
-            let commit = "c".repeat(40);
-            for number in 0..count {
-                let capabilities = if number == 0 { "\0multi_ack side-band-64k ofs-delta" } else { "" };
-                let line = format!("{commit} refs/heads/branch-{number}{capabilities}\n");
-                if write!(out, "{:04x}{line}", line.len() + 4).is_err() {
+            let _ = out.write_all(first.as_bytes());
+            let mut line = pkt(format!("{commit} refs/heads/branch-0000000\n")).into_bytes();
+            let last_digit = line.len() - 2;
+            for _ in 1..count {
+                // Counts in place: formatting two million lines takes longer than all the rest.
+                let mut digit = last_digit;
+                while line[digit] == b'9' {
+                    line[digit] = b'0';
+                    digit -= 1;
+                }
+                line[digit] += 1;
+                if out.write_all(&line).is_err() {
                     break;
                 }
             }
@@ -71,7 +81,7 @@ async fn two_million_refs_are_refused_and_cost_this_process_little() {
 }
 
 #[tokio::test]
-async fn a_message_of_300_mb_is_cut_where_it_is_read() {
+async fn a_message_of_100_mb_is_cut_where_it_is_read() {
     let fixture = Fixture::new();
     let tree = git(&fixture.bare, &["rev-parse", &format!("{}^{{tree}}", fixture.first)]);
     let mut command = Command::new("git");
@@ -80,7 +90,7 @@ async fn a_message_of_300_mb_is_cut_where_it_is_read() {
     let mut stdin = child.stdin.take().unwrap();
     write!(stdin, "tree {tree}\nauthor K <k@k> 1 +0000\ncommitter K <k@k> 1 +0000\n\nsubject\n\n").unwrap();
     let block = vec![b'A'; 1 << 20];
-    (0..300).for_each(|_| stdin.write_all(&block).unwrap());
+    (0..100).for_each(|_| stdin.write_all(&block).unwrap());
     drop(stdin);
     let commit = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap().trim().to_owned();
     git(&fixture.bare, &["update-ref", "refs/heads/long", &commit]);

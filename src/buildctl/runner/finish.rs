@@ -9,7 +9,7 @@ use crate::domain::build::Image;
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::publish::Origin;
 use crate::domain::tag::ACCELERATED_SUFFIX;
-use crate::registry::credentials;
+use crate::registry::docker_config::DockerConfig;
 use crate::registry::{
     Built, Client, Kind, Layout, LayoutError, PublishError, Registry, RegistryError, Target, client, publish,
 };
@@ -86,7 +86,8 @@ fn target(job: &Job) -> Result<Target, End> {
             let config =
                 std::env::var_os("DOCKER_CONFIG").map(|directory| PathBuf::from(directory).join("config.json"));
             let credential = match (image.host(), config) {
-                (Some(host), Some(config)) => credentials::from_docker(host, &config)
+                (Some(host), Some(config)) => DockerConfig::read(&config)
+                    .and_then(|config| config.stored(host))
                     .map_err(|error| End::Failed(Failure::new(FailureKind::Credentials, error.to_string())))?,
                 _ => None,
             };

@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal};
 use tokio::process::{Child, Command};
 
 use super::output::Output;
+use crate::store::environment::{ListedEnvironment as _, Receiver};
 
 /// What is read from the pipe at once; the pipe itself is widened to as much.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -45,6 +46,8 @@ impl Buildctl {
         leg: u32,
     ) -> io::Result<Buildctl> {
         let mut command = std::process::Command::new(program);
+        command.listed_environment(Receiver::Buildctl);
+        command.envs(std::env::var_os("DOCKER_CONFIG").map(|directory| ("DOCKER_CONFIG", directory)));
         command.envs(secrets.iter().map(|(name, value)| (name, value)));
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         // SAFETY: both calls are async-signal-safe and touch no memory of ours.

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use tokio::time::sleep;
 
 use super::DaemonError;
+use crate::store::lock;
 
 /// How often a lock that is held is tried. The shortest wait worth anything is for a daemon to start, 0.2 s.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
@@ -51,16 +52,11 @@ impl Lock {
     }
 
     fn attempt(path: &Path, how: FlockOperation) -> Result<Option<Lock>, DaemonError> {
-        let file = open(path)?;
+        let file = lock::open(path).map_err(DaemonError::file("open", path))?;
         match rustix::io::retry_on_intr(|| flock(&file, how)) {
             Ok(()) => Ok(Some(Lock { _file: file })),
             Err(Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(DaemonError::file("lock", path)(error.into())),
         }
     }
-}
-
-fn open(path: &Path) -> Result<File, DaemonError> {
-    let opened = File::options().create(true).read(true).write(true).truncate(false).open(path);
-    opened.map_err(DaemonError::file("open", path))
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -81,6 +82,14 @@ impl Run {
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
+        }
+        // SAFETY: umask(2) is async-signal-safe and touches no memory of ours.
+        unsafe {
+            command.pre_exec(|| {
+                // A package's scripts make files for every user of the machine, such as the list of certificates.
+                rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+                Ok(())
+            });
         }
         let mut command = tokio::process::Command::from(command);
         let mut child = command.process_group(0).spawn().map_err(not_started)?;

@@ -1,10 +1,11 @@
 //! The machine as an installation sees it: where programs are looked for, and who is asking.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use rustix::fs::{Access, access};
 use rustix::process::geteuid;
+
+use crate::store::users;
 
 /// Directories that an ordinary user's PATH may lack: Debian keeps runc in /usr/sbin.
 const SYSTEM_DIRS: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/local/bin"];
@@ -40,7 +41,7 @@ impl Machine {
             .unwrap_or_default();
         path.extend(SYSTEM_DIRS.iter().chain(&GO_DIRS).map(PathBuf::from));
         let uid = geteuid().as_raw();
-        let user = (uid != 0).then(|| User { name: login_name().unwrap_or_else(|| uid.to_string()), uid });
+        let user = (uid != 0).then(|| User { name: users::name(uid).unwrap_or_else(|| uid.to_string()), uid });
         Machine { path, user, etc: PathBuf::from("/etc") }
     }
 
@@ -58,11 +59,4 @@ impl Machine {
 /// Whether this is a file that we may run.
 pub(super) fn is_program(file: &Path) -> bool {
     file.is_file() && access(file, Access::EXEC_OK).is_ok()
-}
-
-/// What `id` says: it knows users that are not in /etc/passwd, too.
-fn login_name() -> Option<String> {
-    let output = Command::new("id").arg("-un").output().ok()?;
-    let name = String::from_utf8(output.stdout).ok()?.trim().to_owned();
-    (output.status.success() && !name.is_empty()).then_some(name)
 }

@@ -1,6 +1,6 @@
 //! The lock that lets one setup work at a time, its temporary directory, and the step that puts binaries in place.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::progress::{Progress, Report};
 use super::{InstallError, file_name};
-use crate::store::atomic;
 use crate::store::home::Home;
+use crate::store::{atomic, lock};
 
 /// How often a lock that somebody else holds is asked for again.
 const LOCK_POLL: Duration = Duration::from_millis(200);
@@ -30,13 +30,7 @@ impl Lock {
         let dir = home.buildkit_dir();
         atomic::make_dirs(&dir).map_err(|e| InstallError::file("creating", &dir, e))?;
         let path = dir.join("install.lock");
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(|e| InstallError::file("opening", &path, e))?;
+        let mut file = lock::open(&path).map_err(|e| InstallError::file("opening", &path, e))?;
         let mut told = false;
         while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
             if error != rustix::io::Errno::WOULDBLOCK {

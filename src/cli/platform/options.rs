@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::super::output::{print_own, say};
 use super::super::registry::from_stdin;
-use super::super::{CliError, source};
+use super::super::{CliError, rule_options, source};
 use super::webhook;
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::SourcePlatform;
@@ -18,7 +18,8 @@ pub(in crate::cli) struct Options {
     /// Where it is, such as https://gitlab.example.com; without it where its makers run it
     #[arg(long)]
     url: Option<String>,
-    /// A host that its repositories lie on besides those of its kind and --url, with a port where it is not for all; may be given again
+    /// A host that its repositories lie on besides those of its kind and --url, with a port where it is not for all; may be given
+    /// again, and replaces those that are there
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
     /// Whose repositories: Codeup's organisation by its id, Bitbucket's workspace
@@ -74,11 +75,7 @@ impl Options {
         mode: SaveMode,
     ) -> Result<(), CliError> {
         value.url = self.url.or(value.url);
-        for host in self.hosts {
-            if !value.hosts.contains(&host) {
-                value.hosts.push(host);
-            }
-        }
+        rule_options::set_list(&mut value.hosts, self.hosts);
         value.organization = self.organization.or(value.organization);
         value.proxy = self.proxy.or(value.proxy);
         value.plain_http = self.plain_http.unwrap_or(value.plain_http);

@@ -15,6 +15,7 @@ use super::journal::PushId;
 use super::name::RepositoryPath;
 use super::push::{CommitId, Push, Ref};
 use super::repository::{BuildSettings, Fetch};
+use super::requester::Requester;
 use super::rule::Rule;
 use super::tag::Tag;
 
@@ -112,8 +113,8 @@ pub enum RetryCause {
 /// Who asked to stop a build, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CancelRequest {
-    /// The user's name on this machine; "" where nobody asked.
-    pub by: String,
+    /// The user; nobody where a newer push asked.
+    pub by: Requester,
     /// When.
     pub at: DateTime<Utc>,
     /// The build of a newer push that makes this one superfluous.
@@ -123,7 +124,7 @@ pub struct CancelRequest {
 
 impl CancelRequest {
     /// A person asks.
-    pub fn of(by: String, at: DateTime<Utc>) -> CancelRequest {
+    pub fn of(by: Requester, at: DateTime<Utc>) -> CancelRequest {
         CancelRequest { by, at, superseded_by: None }
     }
 
@@ -159,8 +160,8 @@ pub struct Build {
     /// Why the build exists.
     pub trigger: Trigger,
     /// Who asked for it; empty where nobody did.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub asked_by: String,
+    #[serde(default, skip_serializing_if = "Requester::is_nobody")]
+    pub asked_by: Requester,
     /// Where it stands.
     pub state: BuildState,
     /// One sentence: why it stands there, and what can be done.
@@ -287,7 +288,7 @@ impl Build {
         Build {
             id,
             trigger: Trigger::Retry,
-            asked_by: String::new(),
+            asked_by: Requester::default(),
             state: BuildState::Queued,
             reason: String::new(),
             queued_at: at,
@@ -323,7 +324,7 @@ pub(crate) fn sample() -> Build {
         commit: "d4ef3dc3b77a011a5779eec7efdd45aaaaaaaaaa".parse().unwrap(),
         pushed_at: at("2020-10-15T08:25:00Z"),
         trigger: Trigger::Manual,
-        asked_by: String::new(),
+        asked_by: Requester::default(),
         state: BuildState::Queued,
         reason: String::new(),
         queued_at: at("2020-10-15T08:25:01Z"),

@@ -12,10 +12,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use git::GitConfig;
-pub use notify::NotifyConfig;
+pub use notify::{NotifyConfig, NotifyUrl, is_notify_url};
 pub use ui::{GlyphSet, Language, Notify, UiConfig};
 
 use super::frontend;
+use super::name::NameKind;
 use super::repository::HumanDuration;
 use super::secret_ref::SecretRef;
 
@@ -224,6 +225,9 @@ pub struct RegistrySettings {
     /// The password or token of `username`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<SecretRef>,
+    /// The namespaces that may use the credential, whatever their `pull_from` says; empty: all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<String>,
 }
 
 impl RegistrySettings {
@@ -236,6 +240,8 @@ impl RegistrySettings {
         if self.plain_http && self.ca.is_some() {
             problems.push("ca: plain http has no certificates; leave it out".into());
         }
+        let names = self.namespaces.iter().filter_map(|name| super::name::check(NameKind::Namespace, name).err());
+        problems.extend(names.map(|error| format!("namespaces: {error}")));
         problems
     }
 }

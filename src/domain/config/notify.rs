@@ -15,7 +15,7 @@ pub struct NotifyConfig {
     pub name: String,
     /// Where the JSON is sent to (POST); there is this or `command`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
+    pub url: Option<NotifyUrl>,
     /// What is run, under `sh -c`, with the JSON on its standard input; there is this or `url`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
@@ -30,6 +30,21 @@ pub struct NotifyConfig {
     pub secret: Option<SecretRef>,
 }
 
+/// Where a notification is sent to. The path of such an address is often all that keeps strangers from writing there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum NotifyUrl {
+    /// `url = "https://chat.example.com/hooks/slipway"`
+    Plain(String),
+    /// `url = { file = "chat" }`: kept as a secret.
+    Secret(SecretRef),
+}
+
+/// Whether text is an address that something can be posted to.
+pub fn is_notify_url(url: &str) -> bool {
+    host_of(url).is_some()
+}
+
 /// What people want to hear of who say nothing else.
 fn failed_and_fixed() -> Vec<Event> {
     vec![Event::Failed, Event::Fixed]
@@ -42,7 +57,7 @@ impl NotifyConfig {
         problems.extend(name::check(NameKind::Notification, &self.name).err().map(|error| error.to_string()));
         let at = |text: String| format!("notify {:?}: {text}", self.name);
         match (&self.url, &self.command) {
-            (Some(url), None) if host_of(url).is_none() => {
+            (Some(NotifyUrl::Plain(url)), None) if !is_notify_url(url) => {
                 problems.push(at("url: write it as https://HOST/PATH or http://HOST/PATH".into()));
             }
             (None, Some(command)) if command.trim().is_empty() => problems.push(at("command: it is empty".into())),
@@ -73,7 +88,10 @@ impl NotifyConfig {
     /// Where it goes, for people: never a URL's path, which may be a secret.
     pub fn target(&self) -> String {
         match (&self.url, &self.command) {
-            (Some(url), _) => host_of(url).unwrap_or("?").to_owned(),
+            (Some(NotifyUrl::Plain(url)), _) => host_of(url).unwrap_or("?").to_owned(),
+            (Some(NotifyUrl::Secret(SecretRef::File(name))), _) => format!("secrets/{name}"),
+            (Some(NotifyUrl::Secret(SecretRef::Env(name))), _) => format!("${name}"),
+            (Some(NotifyUrl::Secret(SecretRef::Command(command))), _) => format!("`{command}`"),
             (None, command) => command.clone().unwrap_or_default(),
         }
     }
@@ -128,6 +146,22 @@ mod tests {
             assert!(problems.len() == 1 && problems[0].contains(said), "{text}: {problems:?}");
         }
         assert!(toml::from_str::<Config>("[[notify]]\nname = \"a\"\ncommand = \"x\"\nevents = [\"Failed\"]").is_err());
+    }
+
+    #[test]
+    fn an_address_may_be_a_secret_and_is_named_by_where_it_is_kept() {
+        for (url, shown) in [
+            ("{ file = \"chat\" }", "secrets/chat"),
+            ("{ env = \"CHAT_URL\" }", "$CHAT_URL"),
+            ("{ command = \"pass chat\" }", "`pass chat`"),
+            ("\"https://chat.example.com/s3cret\"", "chat.example.com"),
+        ] {
+            let text = format!("[[notify]]\nname = \"chat\"\nurl = {url}\n");
+            let config: Config = toml::from_str(&text).unwrap();
+            assert_eq!(config.problems(), Vec::<String>::new(), "{url}");
+            assert_eq!(config.notify[0].target(), shown);
+            assert_eq!(toml::from_str::<Config>(&toml::to_string(&config).unwrap()).unwrap(), config);
+        }
     }
 
     #[test]

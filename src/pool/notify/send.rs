@@ -11,7 +11,7 @@ use super::Pool;
 use crate::access::platforms;
 use crate::bounded;
 use crate::domain::build::BuildId;
-use crate::domain::config::NotifyConfig;
+use crate::domain::config::{NotifyConfig, NotifyUrl, is_notify_url};
 use crate::domain::notification::is_refusal;
 use crate::domain::outbox::{Attempt, Content, Message};
 use crate::domain::repository::Source;
@@ -20,7 +20,7 @@ use crate::log::sanitize::printable;
 use crate::protocol::{self, ErrorKind};
 use crate::source::api::{self, causes};
 use crate::source::webhook::sign;
-use crate::store::secrets::{SecretError, Secrets};
+use crate::store::secrets::{Secret, SecretError, Secrets};
 use crate::store::shell::{Shell, ShellError, said};
 use crate::tls;
 
@@ -42,6 +42,9 @@ pub(super) enum SendError {
     /// The secret for its signature.
     #[error("its secret cannot be had: {0}")]
     Secret(#[from] SecretError),
+    /// The secret that holds the address holds something else.
+    #[error("the secret of its url holds no address; write it as https://HOST/PATH or http://HOST/PATH")]
+    NoUrl,
     /// No client for HTTP can be made.
     #[error("no HTTP client can be made: {why}")]
     Client {
@@ -91,7 +94,7 @@ impl SendError {
     /// Whether it is tried again.
     pub(super) fn attempt(&self) -> Attempt {
         match self {
-            SendError::NotConfigured => Attempt::Refused,
+            SendError::NotConfigured | SendError::NoUrl => Attempt::Refused,
             SendError::Platform(error) if error.kind != ErrorKind::Unreachable => Attempt::Refused,
             SendError::Platform(error) => Attempt::Failed { wait: error.retry_at.map(|at| at - Utc::now()) },
             SendError::Status { status, .. } if is_refusal(status.as_u16()) => Attempt::Refused,
@@ -152,9 +155,16 @@ pub(super) async fn notify(pool: &Pool, notify: &NotifyConfig, event: Event<'_>)
     }
 }
 
-async fn post(pool: &Pool, notify: &NotifyConfig, url: &str, event: Event<'_>) -> Result<String, SendError> {
+async fn post(pool: &Pool, notify: &NotifyConfig, url: &NotifyUrl, event: Event<'_>) -> Result<String, SendError> {
+    let url = match url {
+        NotifyUrl::Plain(url) => Secret::new(url.as_str()),
+        NotifyUrl::Secret(reference) => Secrets::at(pool.home.secrets_dir()).resolve(reference).await?,
+    };
+    if !is_notify_url(url.expose()) {
+        return Err(SendError::NoUrl);
+    }
     let mut request = client(pool)?
-        .post(url)
+        .post(url.expose())
         .header(CONTENT_TYPE, "application/json")
         .header("X-Slipway-Event", event.word)
         .header("X-Slipway-Delivery", event.id)

@@ -2,10 +2,11 @@
 //!
 //! What a build began with is told by its steps; a build that failed with the new image is not tried again until there is yet another.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::credential_scope::CredentialScope;
 use crate::access::registries;
 use crate::buildctl::job::StepsFile;
 use crate::domain::base_image::{BaseImage, base_images};
@@ -22,6 +23,11 @@ use crate::store::{builds, pushes};
 const FIRST: Duration = Duration::from_secs(60);
 /// Of a rule with many refs, those that were built last are followed.
 const MOST_REFS: usize = 20;
+
+/// Of a build with more base images, these are followed.
+const MOST_IMAGES: usize = 50;
+/// The longest time for one image.
+const LOOK: Duration = Duration::from_secs(30);
 
 /// A ref of a rule that is to be built again, should one of the images be another.
 struct Followed {
@@ -82,30 +88,39 @@ async fn look(pool: &Arc<Pool>, asked: &mut BTreeMap<(RepositoryPath, String, Re
             followed.extend(read.unwrap_or_default());
         }
     }
-    // Each image is asked for once, however many rules begin with it.
-    let images: BTreeSet<BaseImage> = followed.iter().flat_map(|one| one.images.iter().cloned()).collect();
-    let mut now: BTreeMap<String, String> = BTreeMap::new();
-    for image in images.iter().map(|image| (image.to_string(), image)).collect::<BTreeMap<_, _>>().into_values() {
+    // Each image is asked for once for each namespace, which decides on the credential, however many rules begin with it.
+    let images: BTreeMap<(String, String), &BaseImage> = followed
+        .iter()
+        .flat_map(|one| one.images.iter().map(|image| ((one.path.namespace.clone(), image.to_string()), image)))
+        .collect();
+    let mut now: BTreeMap<(String, String), String> = BTreeMap::new();
+    for (key, image) in images {
         let problem = format!("the base image {image}");
-        let (home, settings, asked) = (pool.home.clone(), settings.clone(), image.clone());
+        let (home, settings, asked, namespace) = (pool.home.clone(), settings.clone(), image.clone(), key.0.clone());
+        // A registry that a Dockerfile names, and that answers slowly, keeps the others waiting no longer than that.
         let digest = registries::on_own_thread(async move || {
-            registries::digest(&home, &settings, &asked.name, &asked.tag).await
+            let scope = CredentialScope::of(&settings, &namespace);
+            let asking = registries::digest(&home, &settings, &scope, &asked.name, &asked.tag);
+            tokio::time::timeout(LOOK, asking).await
         })
         .await;
-        match digest {
-            Ok(digest) => {
+        let why = match digest {
+            Ok(Ok(digest)) => {
                 pool.tell_problem(&problem, None);
-                now.extend(digest.map(|digest| (image.to_string(), digest)));
+                now.extend(digest.map(|digest| (key, digest)));
+                continue;
             }
-            Err(error) => {
-                pool.tell_problem(&problem, Some(format!("{problem} can't be followed: {error}; it is tried again")));
-            }
-        }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {} s", LOOK.as_secs()),
+        };
+        pool.tell_problem(&problem, Some(format!("{problem} can't be followed: {why}; it is tried again")));
     }
     for one in followed {
-        let changed = |image: &&BaseImage| now.get(&image.to_string()).is_some_and(|digest| *digest != image.digest);
-        let Some(image) = one.images.iter().find(changed) else { continue };
-        let digest = &now[&image.to_string()];
+        let of = |image: &BaseImage| now.get(&(one.path.namespace.clone(), image.to_string()));
+        let changed = |image: &BaseImage| of(image).filter(|digest| **digest != image.digest);
+        let Some((image, digest)) = one.images.iter().find_map(|image| Some((image, changed(image)?))) else {
+            continue;
+        };
         let key = (one.path.clone(), one.rule.name.clone(), one.good.reference.clone(), image.to_string());
         if asked.get(&key) == Some(digest) {
             continue;
@@ -141,7 +156,9 @@ fn read(pool: &Pool, path: &RepositoryPath, rule: &Rule, refs: &[(Ref, BuildId, 
             // A build that retention removed is followed no more.
             let steps = builds::load_if_there::<StepsFile>(&steps).ok()??;
             let good = builds::load(&pool.home, *good).ok()?;
-            Some(Followed { path: path.clone(), rule: rule.clone(), good, images: base_images(&steps.steps) })
+            let mut images = base_images(&steps.steps);
+            images.truncate(MOST_IMAGES);
+            Some(Followed { path: path.clone(), rule: rule.clone(), good, images })
         })
         .collect()
 }

@@ -10,6 +10,7 @@ use super::facts::Facts;
 use crate::domain::build::{Build, BuildId, CancelRequest};
 use crate::domain::journal::{Answer, PushRecord, Verdict, refusal, superseded};
 use crate::domain::push::Push;
+use crate::domain::requester::Requester;
 use crate::domain::rule::{Rule, Supersede};
 use crate::domain::rule_history::RuleHistory;
 use crate::pool::state::{Order, Pool, State};
@@ -168,7 +169,7 @@ fn supersede(pool: &Pool, newer: &Build) {
     let state = pool.state();
     for id in superseded(state.open.values().map(|entry| &entry.build), newer) {
         let Some(entry) = state.open.get(&id) else { continue };
-        let request = CancelRequest { by: String::new(), at: Utc::now(), superseded_by: Some(newer.id) };
+        let request = CancelRequest { by: Requester::default(), at: Utc::now(), superseded_by: Some(newer.id) };
         // Where its orders are full, a person has cancelled it already.
         let _ = entry.orders.try_send(Order::Cancel(request));
     }

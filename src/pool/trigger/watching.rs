@@ -148,7 +148,9 @@ pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryP
                     Ok(refs) => {
                         turn.failures = 0;
                         turn.due = Instant::now() + interval;
-                        pool.tell_problem(&path.to_string(), None);
+                        let moved = refs.as_ref().and_then(|refs| refs.moved_to.as_ref());
+                        let told = moved.map(|to| format!("{path}: its source {} was moved to {to}; name that address", source.url));
+                        pool.tell_problem(&path.to_string(), told);
                         let kept = match refs {
                             Some(refs) => memory.take(&pool, &path, &source, &refs, &mut turn.lately).await,
                             None => true,

@@ -47,7 +47,7 @@ pub(super) async fn list(
         }
         let (status, said) = running.end().await.map_err(cannot)?;
         if status.success() {
-            return Ok(collector.finish());
+            return Ok(Refs { moved_to: stderr::redirect(&said), ..collector.finish() });
         }
         let error = stderr::error_of(url, access, &said);
         Err(if error.kind == Kind::TooBig { too_many(url) } else { error })

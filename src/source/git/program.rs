@@ -142,7 +142,9 @@ impl GitProgram {
         let absolute = std::env::split_paths(path).filter(|directory| directory.is_absolute());
         let path = absolute.map(|directory| directory.join("git")).find(is_program).ok_or(NoGit::Missing)?;
         let broken = |reason: String| NoGit::Broken { path: path.clone(), reason };
-        let output = std::process::Command::new(&path).arg("--version").stdin(Stdio::null()).output();
+        let mut asked = std::process::Command::new(&path);
+        asked.arg("--version").listed_environment(Receiver::LocalGit).stdin(Stdio::null());
+        let output = asked.output();
         let output = output.map_err(|error| broken(error.to_string()))?;
         let said = String::from_utf8_lossy(&output.stdout);
         let version = GitVersion::parse(&said).ok_or_else(|| {
@@ -167,8 +169,14 @@ impl GitProgram {
     /// A command without arguments.
     pub fn command(&self, configuration: Configuration) -> GitCommand {
         let mut command = Command::new(&self.path);
+        command.listed_environment(match configuration {
+            Configuration::Users => Receiver::Git,
+            Configuration::None => Receiver::LocalGit,
+        });
         // The agent is given to the commands that use ssh. The messages are read.
-        command.listed_environment(Receiver::Git).env_remove("SSH_AUTH_SOCK").env_remove("LANGUAGE");
+        command.env_remove("SSH_AUTH_SOCK").env_remove("LANGUAGE");
+        // Whose repositories are read as one's own (git-config(1), safe.directory).
+        command.envs(std::env::var_os("SUDO_UID").map(|uid| ("SUDO_UID", uid)));
         for (name, value) in [
             ("LANG", "C.UTF-8"),
             ("LC_ALL", "C.UTF-8"),

@@ -132,6 +132,12 @@ pub(super) fn error_of(url: &SourceUrl, access: &Access, stderr: &str) -> Source
     }
 }
 
+/// Where git was sent, as it says when it follows.
+pub(super) fn redirect(stderr: &str) -> Option<String> {
+    let to = stderr.lines().find_map(|line| line.strip_prefix("warning: redirecting to "))?.trim();
+    SourceUrl::parse(to.trim_end_matches('/')).ok().map(|url| url.to_string())
+}
+
 /// Without the words that git puts before a message.
 fn plain(line: &str) -> &str {
     let mut line = line.trim();

@@ -110,9 +110,7 @@ impl Trees {
         let mut line = serde_json::to_vec(request).map_err(|error| io(error.into()))?;
         line.push(b'\n');
         let mut command = Command::new(&self.program);
-        command.arg0("slipway").arg(SUBCOMMAND).current_dir("/").listed_environment(Receiver::Git);
-        // Git and libgit2 take the repositories of the user who ran sudo for their own.
-        command.envs(std::env::var_os("SUDO_UID").map(|uid| ("SUDO_UID", uid)));
+        command.listed_environment(Receiver::Git).arg0("slipway").arg(SUBCOMMAND).current_dir("/");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
         let number = lock.as_raw_fd();
         // SAFETY: fcntl is async-signal-safe.

@@ -87,7 +87,6 @@ pub(super) fn repository_pages(
     let sources = vec![
         Field::text("url", source.map_or("", |source| &source.url)),
         Field::choice("platform", any_of(settings.platforms.keys()), platform),
-        Field::choice("fetch", words(["slipway", "builder"]), fetch),
         Field::toggle("auto", build.auto),
         Field::text("poll", &text(build.poll)),
         Field::toggle("cache", build.cache),
@@ -95,6 +94,7 @@ pub(super) fn repository_pages(
         Field::text("network", &build.network),
         Field::choice("builder", any_of(settings.builders.keys()), builder),
         Field::text("timeout", &text(build.timeout)),
+        Field::choice("fetch", words(["slipway", "builder"]), fetch),
     ];
     vec![
         Page { title: "form.page.information", fields: information },

@@ -34,7 +34,6 @@ pub(super) fn platform_pages(name: Option<&str>, value: &SourcePlatform) -> Vec<
     who.extend([
         Field::choice("platform_kind", words(PlatformKind::ALL.map(PlatformKind::word)), value.kind.word()),
         text("platform_url", &value.url),
-        Field::text("hosts", &value.hosts.join(", ")),
         text("organization", &value.organization),
         text("username", &value.username),
     ]);
@@ -48,6 +47,7 @@ pub(super) fn platform_pages(name: Option<&str>, value: &SourcePlatform) -> Vec<
     ];
     how.extend(secret_fields(WEBHOOK_SECRET, value.webhook_secret.as_ref(), NEW));
     how.push(Field::toggle("statuses", value.statuses));
+    how.push(Field::text("hosts", &value.hosts.join(", ")));
     vec![Page { title: "form.page.platform", fields: who }, Page { title: "form.page.connection", fields: how }]
 }
 

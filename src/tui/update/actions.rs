@@ -101,7 +101,7 @@ impl App {
             Action::MarkBuild => {}
             Action::Retry => {
                 for id in self.marked_builds(|row| row.state.is_final()) {
-                    let request = Box::new(Request::Retry { id, by: self.manners.user.clone() });
+                    let request = Box::new(Request::Retry { id });
                     effects.push(Effect::Ask { request, purpose: Purpose::Build });
                 }
                 self.lists.builds.marked.clear();
@@ -224,7 +224,7 @@ impl App {
     fn build_now(&mut self) -> Option<Effect> {
         let (path, rule) = self.rule_in_question()?;
         let rule = Some(rule.name.clone());
-        let request = Box::new(Request::Start { path, rule, by: self.manners.user.clone() });
+        let request = Box::new(Request::Start { path, rule });
         Some(Effect::Ask { request, purpose: Purpose::Build })
     }
 
@@ -242,7 +242,7 @@ impl App {
                 t!("confirm.cancel_marked", locale = lang, count = ids.len(), ids = names.join(" ")).into_owned()
             }
         };
-        let cancel = |id| (Request::Cancel { id, by: self.manners.user.clone() }, Purpose::Cancel(id));
+        let cancel = |id| (Request::Cancel { id }, Purpose::Cancel(id));
         let requests = open.into_iter().map(cancel).collect();
         self.modal = Some(Modal::Confirm(Confirm { question, requests }));
     }

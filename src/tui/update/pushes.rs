@@ -51,7 +51,7 @@ impl App {
     }
 
     pub(super) fn ask_to_replay(&self, path: RepositoryPath, rule: String, reference: Ref) -> Effect {
-        let request = Request::Replay { path, rule, reference, by: self.manners.user.clone() };
+        let request = Request::Replay { path, rule, reference };
         Effect::Ask { request: Box::new(request), purpose: Purpose::Build }
     }
 }

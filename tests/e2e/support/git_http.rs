@@ -4,8 +4,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -17,6 +17,7 @@ use super::git_repo::{GitRepo, git};
 pub struct GitHttp {
     port: u16,
     stop: Arc<AtomicBool>,
+    authorizations: Arc<Mutex<Vec<String>>>,
 }
 
 impl GitHttp {
@@ -28,6 +29,11 @@ impl GitHttp {
     /// Serves `repo` until dropped, to whom knows this name and password (HTTP basic authentication).
     pub fn serve_with_password(repo: &GitRepo, user: &str, password: &str) -> GitHttp {
         GitHttp::start(repo, Some(BASE64_STANDARD.encode(format!("{user}:{password}"))))
+    }
+
+    /// What it was given to be let in, by whomever.
+    pub fn authorizations(&self) -> Vec<String> {
+        self.authorizations.lock().unwrap().clone()
     }
 
     /// The repository's address, without credentials.
@@ -42,9 +48,17 @@ impl GitHttp {
 
     fn start(repo: &GitRepo, credentials: Option<String>) -> GitHttp {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let server = GitHttp { port: listener.local_addr().unwrap().port(), stop: Arc::default() };
+        let server = GitHttp {
+            port: listener.local_addr().unwrap().port(),
+            stop: Arc::default(),
+            authorizations: Arc::default(),
+        };
         let stop = Arc::clone(&server.stop);
-        let site = Arc::new(Site { root: repo.path().parent().unwrap().to_owned(), credentials });
+        let site = Arc::new(Site {
+            root: repo.path().parent().unwrap().to_owned(),
+            credentials,
+            authorizations: server.authorizations.clone(),
+        });
         std::thread::spawn(move || {
             for connection in listener.incoming().flatten() {
                 if stop.load(Ordering::SeqCst) {
@@ -70,6 +84,7 @@ impl Drop for GitHttp {
 struct Site {
     root: PathBuf,
     credentials: Option<String>,
+    authorizations: Arc<Mutex<Vec<String>>>,
 }
 
 struct Request {
@@ -117,6 +132,7 @@ impl Request {
 impl Site {
     fn answer(&self, mut connection: TcpStream) -> io::Result<()> {
         let request = Request::read(&connection)?;
+        self.authorizations.lock().unwrap().extend(request.header("authorization").map(str::to_owned));
         // The scheme's case does not matter (RFC 9110).
         let given = request.header("authorization").and_then(|given| given.split_once(' '));
         let given =

@@ -35,7 +35,7 @@ impl Slipway {
     /// An empty home on a file system that holds `bytes`. Needs root.
     pub fn on_tmpfs(bytes: u64) -> Slipway {
         let slipway = Slipway::new();
-        let size = format!("size={bytes}");
+        let size = format!("size={bytes},mode=0700");
         run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(slipway.home())).ok();
         slipway
     }

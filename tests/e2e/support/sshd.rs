@@ -73,6 +73,40 @@ impl Sshd {
     }
 }
 
+/// An ssh agent with one key; it ends when dropped.
+pub struct SshAgent {
+    child: std::process::Child,
+    directory: TempDir,
+}
+
+impl SshAgent {
+    /// Starts it, and gives it a private key.
+    pub fn start(key: &std::path::Path) -> SshAgent {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("agent");
+        let child =
+            Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(std::process::Stdio::null()).spawn();
+        let agent = SshAgent { child: child.unwrap(), directory };
+        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
+            std::thread::yield_now();
+        }
+        run(Command::new("ssh-add").arg("-q").arg(key).env("SSH_AUTH_SOCK", &socket)).ok();
+        agent
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("agent")
+    }
+}
+
+impl Drop for SshAgent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

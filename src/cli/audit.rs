@@ -1,0 +1,98 @@
+//! `slipway audit`: who changed what.
+
+use chrono::Utc;
+use clap::Subcommand;
+
+use super::output::{Table, print, say, told};
+use super::{CliError, Format};
+use crate::domain::audit::{AuditEntry, AuditQuery, FieldChange};
+use crate::domain::repository::HumanDuration;
+use crate::pool::client;
+use crate::protocol::{Error, ErrorKind, Reply, Request};
+use crate::store::Home;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// The changes, the newest first
+    List {
+        /// Only changes of the last while: 12h, 7d
+        #[arg(long, value_name = "WHILE", value_parser = duration)]
+        since: Option<HumanDuration>,
+        /// Only changes by this user, by name or number; `file`: edits by hand
+        #[arg(long, value_name = "USER")]
+        by: Option<String>,
+        /// Only changes of this and of what is in it, such as acme or acme/api
+        #[arg(long)]
+        object: Option<String>,
+        /// At most so many
+        #[arg(long, short = 'n', default_value_t = 50)]
+        limit: usize,
+    },
+}
+
+fn duration(text: &str) -> Result<HumanDuration, String> {
+    HumanDuration::parse(text).ok_or_else(|| format!("{text:?} is no while; write it as 12h or 7d"))
+}
+
+impl Verb {
+    pub(super) async fn run(self, home: &Home, format: Format) -> Result<(), CliError> {
+        let Verb::List { since, by, object, limit } = self;
+        let since = since.and_then(|since| Utc::now().checked_sub_signed(chrono::TimeDelta::from_std(since.0).ok()?));
+        let mut query = AuditQuery { since, by, object, before: None, limit };
+        let mut entries = Vec::new();
+        while query.limit > 0 {
+            let page = page(home, query.clone()).await?;
+            query.limit = query.limit.saturating_sub(page.entries.len());
+            entries.extend(page.entries);
+            query.before = page.next;
+            if query.before.is_none() {
+                break;
+            }
+        }
+        print(format, &entries, || text(&entries))
+    }
+}
+
+async fn page(home: &Home, query: AuditQuery) -> Result<crate::domain::audit::AuditPage, CliError> {
+    match client::ask_if_running(home, Request::Audit(query)).await? {
+        Some(Reply::Audit(page)) => Ok(page),
+        Some(_) => Err(client::unexpected().into()),
+        None => {
+            let why = "the pool does not run, and it keeps the audit log; `slipway pool start` starts it";
+            Err(Error::new(ErrorKind::Unreachable, why).into())
+        }
+    }
+}
+
+fn text(entries: &[AuditEntry]) -> String {
+    if entries.is_empty() {
+        say("no such change is recorded");
+        return String::new();
+    }
+    let mut table = Table::new(["TIME", "BY", "VERB", "OBJECT", "OUTCOME", "CHANGES"]);
+    for entry in entries {
+        let detail = (!entry.detail.is_empty()).then(|| told(&entry.detail));
+        let changes: Vec<String> = detail.into_iter().chain(entry.changes.iter().map(change)).collect();
+        table.row([
+            entry.at.format("%Y-%m-%d %H:%M:%SZ").to_string(),
+            match entry.by.uid {
+                Some(uid) => format!("{} ({uid})", entry.by),
+                None => entry.by.to_string(),
+            },
+            entry.verb.clone(),
+            entry.object.clone(),
+            told(entry.outcome.word()),
+            changes.join("; "),
+        ]);
+    }
+    table.text()
+}
+
+fn change(change: &FieldChange) -> String {
+    match (&change.from, &change.to) {
+        (Some(from), Some(to)) => format!("{}: {from} -> {to}", change.field),
+        (None, Some(to)) => format!("{} = {to}", change.field),
+        (Some(from), None) => format!("{}: {from} -> (none)", change.field),
+        (None, None) => change.field.clone(),
+    }
+}

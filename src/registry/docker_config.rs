@@ -1,0 +1,369 @@
+//! Docker's own configuration of a user: the credentials in it, and the helpers that it names. Both are bounded: a helper
+//! that hangs or floods is an error, not the end of the pool.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::Command;
+
+use super::credentials::{Credential, CredentialsError, Password};
+use crate::bounded;
+use crate::store::environment::{ListedEnvironment as _, Receiver};
+use crate::store::shell::Group;
+
+/// Bytes of a configuration; one with an entry for each of a thousand registries has some 100 KB.
+const LARGEST: u64 = 1024 * 1024;
+/// The longest time for a helper. One that asks a person for a passphrase gets no answer in a pool.
+const HELPER_TIME: Duration = Duration::from_secs(30);
+/// Bytes that a helper prints; tokens of clouds have some kilobytes.
+const HELPER_BYTES: usize = 64 * 1024;
+/// Characters of a helper's error that are shown.
+const SHOWN: usize = 300;
+/// What docker's configuration calls Docker Hub.
+const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
+/// The user name by which a helper says that its secret is an identity token.
+const TOKEN_USER: &str = "<token>";
+
+/// Docker's configuration, as far as it is about credentials.
+#[derive(Debug, Default)]
+pub struct DockerConfig {
+    file: PathBuf,
+    content: Content,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Content {
+    auths: BTreeMap<String, Entry>,
+    #[serde(rename = "credHelpers")]
+    helpers: BTreeMap<String, String>,
+    #[serde(rename = "credsStore")]
+    store: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Entry {
+    auth: String,
+    username: String,
+    password: String,
+    identitytoken: String,
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// What a helper prints.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Printed {
+    username: String,
+    secret: String,
+}
+
+/// Docker's configuration of this user: `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`; nothing when neither
+/// variable is set. The file need not exist.
+pub fn user_file() -> Option<PathBuf> {
+    let var = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    var("DOCKER_CONFIG").or_else(|| var("HOME").map(|home| home.join(".docker"))).map(|dir| dir.join("config.json"))
+}
+
+/// The host of a registry by one name: Docker Hub has several, and docker's keys may be addresses.
+pub fn canonical_host(name: &str) -> &str {
+    let name = name.strip_prefix("https://").or_else(|| name.strip_prefix("http://")).unwrap_or(name);
+    match name.split('/').next().unwrap_or(name) {
+        "index.docker.io" | "registry-1.docker.io" => "docker.io",
+        host => host,
+    }
+}
+
+/// The key of a host's credentials in docker's configuration.
+pub(super) fn key(host: &str) -> &str {
+    if canonical_host(host) == "docker.io" { DOCKER_HUB_KEY } else { host }
+}
+
+impl DockerConfig {
+    /// Reads the file; an empty configuration when it is not there.
+    ///
+    /// # Errors
+    /// When it is too large or is not JSON of docker's shape.
+    pub fn read(file: &Path) -> Result<DockerConfig, CredentialsError> {
+        let error = |why: String| CredentialsError::Docker { path: file.to_owned(), why };
+        let mut text = Vec::new();
+        match std::fs::File::open(file) {
+            Ok(open) => open.take(LARGEST + 1).read_to_end(&mut text).map_err(|failed| error(failed.to_string()))?,
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(DockerConfig::default()),
+            Err(other) => return Err(error(other.to_string())),
+        };
+        if text.len() as u64 > LARGEST {
+            return Err(error(format!("it has more than {LARGEST} bytes")));
+        }
+        let content = bounded::json(&text).map_err(|failed| error(failed.to_string()))?;
+        Ok(DockerConfig { file: file.to_owned(), content })
+    }
+
+    /// The configuration of this user.
+    ///
+    /// # Errors
+    /// See [`DockerConfig::read`].
+    pub fn of_user() -> Result<DockerConfig, CredentialsError> {
+        user_file().map_or_else(|| Ok(DockerConfig::default()), |file| DockerConfig::read(&file))
+    }
+
+    /// All hosts that have an entry or a helper of their own.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        // Where a helper keeps the credentials, docker leaves empty entries.
+        let stored = self.content.auths.iter().filter(|(_, entry)| !entry.is_empty() || !self.content.store.is_empty());
+        let own = self.content.helpers.iter().filter(|(_, helper)| !helper.is_empty());
+        stored.map(|(key, _)| key.as_str()).chain(own.map(|(key, _)| key.as_str())).map(canonical_host)
+    }
+
+    /// The credential of a host: from the helper that is named for it, else from the file; none where there is no entry.
+    ///
+    /// # Errors
+    /// When the helper fails, or the entry can't be read.
+    pub async fn credential(&self, host: &str) -> Result<Option<Credential>, CredentialsError> {
+        match self.helper(host) {
+            Some(helper) => {
+                let program = format!("docker-credential-{helper}");
+                let is_name = helper.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+                let asked = match is_name {
+                    true => ask(&program, key(host), HELPER_TIME).await,
+                    false => Err("its name can have letters, digits, `.`, `_` and `-` only".to_owned()),
+                };
+                asked.map_err(|why| CredentialsError::Helper { host: host.to_owned(), helper: program, why })
+            }
+            None => self.stored(host),
+        }
+    }
+
+    /// The credential of a host that stands in the file itself.
+    ///
+    /// # Errors
+    /// When the entry can't be read.
+    pub fn stored(&self, host: &str) -> Result<Option<Credential>, CredentialsError> {
+        let read = self.entry(host).map_or(Ok(None), Entry::credential);
+        read.map_err(|why| CredentialsError::Docker {
+            path: self.file.clone(),
+            why: format!("its entry for {host} {why}"),
+        })
+    }
+
+    /// Docker's rule: a host's own helper, else the one for all; an empty name means the file.
+    fn helper(&self, host: &str) -> Option<&str> {
+        let own = self.content.helpers.iter().find(|(key, _)| is_of(key, host));
+        own.map_or(Some(self.content.store.as_str()), |(_, helper)| Some(helper)).filter(|helper| !helper.is_empty())
+    }
+
+    fn entry(&self, host: &str) -> Option<&Entry> {
+        let entries = &self.content.auths;
+        entries.get(key(host)).or_else(|| entries.iter().find(|(key, _)| is_of(key, host)).map(|(_, entry)| entry))
+    }
+}
+
+fn is_of(key: &str, host: &str) -> bool {
+    canonical_host(key) == canonical_host(host)
+}
+
+impl Entry {
+    fn is_empty(&self) -> bool {
+        self.auth.is_empty() && self.username.is_empty() && self.identitytoken.is_empty()
+    }
+
+    fn credential(&self) -> Result<Option<Credential>, String> {
+        if !self.identitytoken.is_empty() {
+            return Ok(Some(Credential::IdentityToken(Password::new(self.identitytoken.clone()))));
+        }
+        let (user, password) = if self.auth.is_empty() {
+            (self.username.clone(), self.password.clone())
+        } else {
+            let bytes = STANDARD.decode(self.auth.trim()).map_err(|_| "has an `auth` that is no base64".to_owned())?;
+            let text = String::from_utf8(bytes).map_err(|_| "has an `auth` that is no text".to_owned())?;
+            let (user, password) = text.split_once(':').ok_or("has an `auth` without a colon")?;
+            (user.to_owned(), password.trim_matches('\0').to_owned())
+        };
+        Ok((!user.is_empty()).then(|| Credential::Basic { user, password: Password::new(password) }))
+    }
+}
+
+/// Asks a helper for the credential that it keeps under a key; none where it has none. Its output stays out of errors: it
+/// may hold the secret.
+async fn ask(program: &str, key: &str, patience: Duration) -> Result<Option<Credential>, String> {
+    let mut child = Command::new(program)
+        .arg("get")
+        .listed_environment(Receiver::Command)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| format!("it can't be run: {error}"))?;
+    // Ends it with what it started, should it be given up.
+    let mut group = Group::of(child.id());
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let conversation = async {
+        if let Some(mut stdin) = stdin {
+            // A helper need not read it.
+            let _ = stdin.write_all(key.as_bytes()).await;
+        }
+        let (printed, said) = tokio::try_join!(beginning(stdout), beginning(stderr))?;
+        let status = child.wait().await.map_err(|error| error.to_string())?;
+        Ok::<_, String>((status, printed, said))
+    };
+    let too_slow = || format!("it had not ended after {} s", patience.as_secs_f32());
+    let (status, printed, said) =
+        tokio::time::timeout(patience, conversation).await.unwrap_or_else(|_| Err(too_slow()))?;
+    group.leave();
+    if !status.success() {
+        // Helpers have one text for "I have none": credentials.NewErrCredentialsNotFound of docker-credential-helpers.
+        if printed.contains("credentials not found") || said.contains("credentials not found") {
+            return Ok(None);
+        }
+        let reason: String = said.lines().next().unwrap_or("no reason given").chars().take(SHOWN).collect();
+        return Err(format!("{status}: {reason}"));
+    }
+    let printed: Printed =
+        serde_json::from_str(&printed).map_err(|_| "it printed no user name and secret in JSON".to_owned())?;
+    let secret = Password::new(printed.secret);
+    Ok(match printed.username {
+        user if user == TOKEN_USER => Some(Credential::IdentityToken(secret)),
+        user if user.is_empty() => None,
+        user => Some(Credential::Basic { user, password: secret }),
+    })
+}
+
+/// Everything that a helper writes, unless that is too much.
+async fn beginning(stream: Option<impl AsyncRead + Unpin>) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    if let Some(stream) = stream {
+        let read = stream.take(HELPER_BYTES as u64 + 1).read_to_end(&mut bytes).await;
+        read.map_err(|error| error.to_string())?;
+    }
+    if bytes.len() > HELPER_BYTES {
+        return Err(format!("it printed more than {HELPER_BYTES} bytes"));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn basic(user: &str, password: &str) -> Credential {
+        Credential::Basic { user: user.into(), password: Password::new(password) }
+    }
+
+    fn config(text: &str) -> DockerConfig {
+        DockerConfig { file: PathBuf::from("config.json"), content: serde_json::from_str(text).unwrap() }
+    }
+
+    #[test]
+    fn the_file_says_who_we_are_under_each_name_of_a_host() {
+        let config = config(
+            r#"{"auths":{"registry.example":{"auth":"YWRhOnNlY3JldA=="},"https://old.example/v1/":{"username":"ada","password":"p"},
+                "https://index.docker.io/v1/":{"identitytoken":"t","auth":"eDo="},"empty.example":{}},"proxies":{},"psFormat":"x"}"#,
+        );
+        assert_eq!(config.stored("registry.example").unwrap(), Some(basic("ada", "secret")));
+        assert_eq!(config.stored("old.example").unwrap(), Some(basic("ada", "p")));
+        for hub in ["docker.io", "index.docker.io", "registry-1.docker.io"] {
+            assert_eq!(config.stored(hub).unwrap(), Some(Credential::IdentityToken(Password::new("t"))), "{hub}");
+        }
+        for none in ["empty.example", "other.example", "registry.example:5000", "example"] {
+            assert_eq!(config.stored(none).unwrap(), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_read_is_named_and_harms_no_other() {
+        let config =
+            config(r#"{"auths":{"a.example":{"auth":"%"},"b.example":{"auth":"YQ=="},"c.example":{"auth":"YTpi"}}}"#);
+        for host in ["a.example", "b.example"] {
+            let error = config.stored(host).unwrap_err().to_string();
+            assert!(error.contains(host) && error.contains("config.json"), "{error}");
+        }
+        assert_eq!(config.stored("c.example").unwrap(), Some(basic("a", "b")));
+    }
+
+    #[test]
+    fn a_file_that_is_none_or_too_large_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.json");
+        assert_eq!(DockerConfig::read(&file).unwrap().hosts().count(), 0);
+        for text in ["{".to_owned(), "7".to_owned(), " ".repeat(LARGEST as usize + 1)] {
+            std::fs::write(&file, text).unwrap();
+            assert!(DockerConfig::read(&file).unwrap_err().to_string().contains("config.json"));
+        }
+    }
+
+    #[test]
+    fn a_hosts_own_helper_comes_before_the_one_for_all_and_an_empty_name_means_the_file() {
+        let config = config(r#"{"credsStore":"all","credHelpers":{"a.example":"own","b.example":""}}"#);
+        assert_eq!(config.helper("a.example"), Some("own"));
+        assert_eq!(config.helper("b.example"), None);
+        assert_eq!(config.helper("c.example"), Some("all"));
+        assert_eq!(config.hosts().collect::<Vec<_>>(), ["a.example"]);
+    }
+
+    #[tokio::test]
+    async fn a_helper_that_is_not_there_or_named_like_a_path_is_an_error_of_its_host() {
+        let config = config(r#"{"credHelpers":{"a.example":"no-such-helper-anywhere","b.example":"../evil"}}"#);
+        for host in ["a.example", "b.example"] {
+            let error = config.credential(host).await.unwrap_err().to_string();
+            assert!(error.contains(host) && error.contains("docker-credential-"), "{error}");
+        }
+        assert_eq!(config.credential("c.example").await.unwrap(), None);
+    }
+
+    /// A helper of a few lines. Another process writes it: one that this process had open for writing while another test
+    /// started a process could not be run.
+    fn helper(dir: &Path, text: &str) -> String {
+        let path = dir.join("helper").display().to_string();
+        let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" >\"$2\" && chmod 755 \"$2\"";
+        let status = std::process::Command::new("sh").args(["-c", write, "sh", text, &path]).status();
+        assert!(status.unwrap().success());
+        path
+    }
+
+    #[tokio::test]
+    async fn a_helper_is_asked_for_a_host_and_says_who_we_are_or_that_it_does_not_know() {
+        let dir = tempfile::tempdir().unwrap();
+        let says = helper(dir.path(), r#"[ "$1" = get ] && echo "{\"Username\":\"ada\",\"Secret\":\"$(cat)\"}""#);
+        assert_eq!(ask(&says, "r.example", HELPER_TIME).await.unwrap(), Some(basic("ada", "r.example")));
+        let token = helper(dir.path(), r#"echo '{"ServerURL":"x","Username":"<token>","Secret":"t"}'"#);
+        assert_eq!(ask(&token, "x", HELPER_TIME).await.unwrap(), Some(Credential::IdentityToken(Password::new("t"))));
+        let none = helper(dir.path(), "echo credentials not found in native keychain; exit 1");
+        assert_eq!(ask(&none, "x", HELPER_TIME).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_helper_that_fails_floods_or_talks_nonsense_is_an_error_without_its_output() {
+        let dir = tempfile::tempdir().unwrap();
+        for (text, word) in [
+            ("echo s3cr3t; echo locked >&2; exit 3", "exit status: 3: locked"),
+            ("echo s3cr3t", "no user name and secret"),
+            ("while :; do echo s3cr3ts3cr3ts3cr3ts3cr3t; done", "more than 65536 bytes"),
+            ("while :; do echo s3cr3ts3cr3ts3cr3ts3cr3t >&2; done", "more than 65536 bytes"),
+        ] {
+            let error = ask(&helper(dir.path(), text), "x", HELPER_TIME).await.unwrap_err();
+            assert!(error.contains(word) && !error.contains("s3cr3t"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_helper_that_hangs_is_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = ask(&helper(dir.path(), "sleep 1000 & wait"), "x", Duration::from_millis(100)).await.unwrap_err();
+        assert!(error.contains("had not ended after 0.1 s"), "{error}");
+    }
+}
