@@ -459,11 +459,42 @@ pub struct PoolStatus {
     /// Where it takes webhooks, as a URL; none: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhooks: Option<String>,
+    /// What the webhooks of platforms were last refused for, of those whose last webhook was.
+    #[serde(default)]
+    pub webhook_refusals: Vec<WebhookRefusal>,
     /// Rules that failed too often to be built by themselves.
     #[serde(default)]
     pub paused: Vec<PausedRule>,
     /// Files that could not be read; the last good state of each stays in force.
     pub problems: Vec<String>,
+}
+
+/// What a platform's webhook was last refused for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookRefusal {
+    /// The platform's name.
+    pub platform: String,
+    /// When it was refused.
+    pub at: DateTime<Utc>,
+    /// The HTTP status of the answer.
+    pub status: u16,
+    /// The answer's text.
+    pub reason: String,
+    /// How many were refused since the last one that was taken.
+    pub count: u64,
+    /// The sender has the secret, or slipway could not get it: people must do something. Otherwise it may have been a stranger.
+    pub needs_people: bool,
+}
+
+impl std::fmt::Display for WebhookRefusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let WebhookRefusal { platform, at, status, reason, count, .. } = self;
+        let at = at.format("%Y-%m-%d %H:%M:%SZ");
+        write!(
+            f,
+            "the last webhook of {platform:?} was refused at {at} with {status} ({count} since one was taken): {reason}"
+        )
+    }
 }
 
 /// A rule that failed too often to be built by itself.
@@ -511,4 +542,7 @@ pub struct BuilderStatus {
     /// How many bytes its cache takes, once it has said so; some seconds after the last build.
     #[serde(default)]
     pub cache_bytes: Option<u64>,
+    /// The version of its buildkitd, once it has said so.
+    #[serde(default)]
+    pub version: Option<String>,
 }

@@ -14,14 +14,10 @@ mod servers;
 mod ssh;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use servers::{Fixture, HttpBackend, git, git_daemon};
 use slipway::domain::push::Ref;
-use slipway::source::checkout::{CheckoutError, checkout};
 use slipway::source::git::FetchLimits;
 use slipway::source::{Access, Credentials, Git, Kind, Refs, SourceError, SourceUrl};
 use slipway::store::secrets::Secret;
@@ -90,8 +86,7 @@ async fn a_local_repository_of_another_user_is_refused_as_git_does() {
     let error = list(fixture.bare.display().to_string()).await.unwrap_err();
     assert_eq!(error.kind, Kind::Owner, "{error}");
     assert!(error.to_string().contains("git config --global --add safe.directory /"), "{error}");
-    let error =
-        checkout(&fixture.bare, &fixture.first, &fixture.dir.path().join("out"), &AtomicBool::new(false)).unwrap_err();
+    let error = slipway::source::tree::local(&fixture.bare).unwrap_err();
     assert!(error.to_string().contains("belongs to another user"), "{error}");
 }
 
@@ -236,62 +231,4 @@ async fn a_server_that_hangs_up_or_is_not_there_is_a_matter_of_the_network() {
     assert_eq!(error.kind, Kind::Network, "{error}");
     let error = list("https://no-such-host.invalid/a.git").await.unwrap_err();
     assert_eq!(error.kind, Kind::Network, "{error}");
-}
-
-#[test]
-fn a_checkout_is_the_tree_of_the_commit_and_leaves_the_source_alone() {
-    let fixture = Fixture::new();
-    let work = fixture.dir.path().join("work");
-    fs::write(work.join("a.txt"), "changed, not committed").unwrap();
-    fs::write(work.join("staged.txt"), "staged").unwrap();
-    git(&work, &["add", "staged.txt"]);
-    let status = git(&work, &["status", "--porcelain"]);
-    let index = fs::read(work.join(".git/index")).unwrap();
-    for (n, source) in [&work, &fixture.bare].into_iter().enumerate() {
-        let dest = fixture.dir.path().join(format!("out{n}"));
-        checkout(source, &fixture.first, &dest, &AtomicBool::new(false)).unwrap();
-        let mut names: Vec<_> = fs::read_dir(&dest).unwrap().map(|e| e.unwrap().file_name()).collect();
-        names.sort();
-        assert_eq!(names, ["a.txt", "link", "run.sh", "svc"]);
-        assert_eq!(fs::read_to_string(dest.join("a.txt")).unwrap(), "one\n");
-        assert_eq!(fs::read_link(dest.join("link")).unwrap(), Path::new("svc/Dockerfile"));
-        let mode = |name: &str| fs::metadata(dest.join(name)).unwrap().permissions().mode() & 0o111;
-        assert_eq!((mode("run.sh") != 0, mode("a.txt")), (true, 0));
-        let second = fixture.dir.path().join(format!("second{n}"));
-        checkout(source, &fixture.second, &second, &AtomicBool::new(false)).unwrap();
-        assert_eq!(fs::read_to_string(second.join("a.txt")).unwrap(), "two\n");
-        assert!(!second.join("run.sh").exists());
-    }
-    assert_eq!(fs::read(work.join(".git/index")).unwrap(), index);
-    assert_eq!(git(&work, &["status", "--porcelain"]), status);
-    assert_eq!(fs::read_to_string(work.join("a.txt")).unwrap(), "changed, not committed");
-}
-
-#[test]
-fn a_submodule_is_an_empty_directory() {
-    let fixture = Fixture::new();
-    let work = fixture.dir.path().join("work");
-    let bare = fixture.bare.display().to_string();
-    git(&work, &["-c", "protocol.file.allow=always", "submodule", "add", "-q", &bare, "sub"]);
-    git(&work, &["commit", "-qm", "with a submodule"]);
-    let commit = git(&work, &["rev-parse", "HEAD"]);
-    let dest = fixture.dir.path().join("out");
-    checkout(&work, &commit, &dest, &AtomicBool::new(false)).unwrap();
-    assert_eq!(fs::read_dir(dest.join("sub")).unwrap().count(), 0);
-    assert!(dest.join(".gitmodules").exists());
-}
-
-#[test]
-fn a_checkout_that_cannot_be_says_why() {
-    let fixture = Fixture::new();
-    let dest = fixture.dir.path().join("out");
-    for commit in ["0123456789012345678901234567890123456789", &fixture.first[..12], "trunk", ""] {
-        let error = checkout(&fixture.bare, commit, &dest, &AtomicBool::new(false)).unwrap_err();
-        assert!(matches!(error, CheckoutError::NoCommit { .. }), "{error}");
-    }
-    let error = checkout(Path::new("/no/such"), &fixture.first, &dest, &AtomicBool::new(false)).unwrap_err();
-    assert!(matches!(error, CheckoutError::Open { .. }), "{error}");
-    fs::create_dir_all(dest.join("old")).unwrap();
-    let error = checkout(&fixture.bare, &fixture.first, &dest, &AtomicBool::new(false)).unwrap_err();
-    assert!(matches!(error, CheckoutError::NotEmpty { .. }), "{error}");
 }

@@ -64,7 +64,7 @@ pub async fn open(
     if let Some(denial) = CredentialScope::new(settings, &path.namespace, registry).denial(host, None) {
         return Err(denial.into());
     }
-    let credential = credential(home, settings, host, &DockerConfig::of_user()).await?;
+    let credential = credential(home, settings, host, &DockerConfig::of_user()).await;
     Ok(client(settings, &image, credential)?.into())
 }
 
@@ -86,8 +86,8 @@ pub async fn digest(
     let ask = async |image: &ImageName| {
         let host = image.host().unwrap_or_default();
         let credential = match scope.denial(host, Some(image.path())) {
-            None => credential(home, settings, host, &docker).await?,
-            Some(_) => None,
+            None => credential(home, settings, host, &docker).await,
+            Some(_) => Ok(None),
         };
         Ok::<_, RegistriesError>(client(settings, image, credential)?.head(tag).await?)
     };
@@ -102,10 +102,37 @@ pub async fn digest(
     ask(&image).await
 }
 
-fn client(settings: &Settings, image: &ImageName, credential: Option<Credential>) -> Result<Client, RegistriesError> {
+/// A client; one without a credential where docker's configuration gives none, for the registry may want none.
+fn client(
+    settings: &Settings,
+    image: &ImageName,
+    credential: Result<Option<Credential>, RegistriesError>,
+) -> Result<Client, RegistriesError> {
+    let (credential, problem) = match credential {
+        Ok(credential) => (credential, None),
+        Err(error) if error.is_of_docker() => (None, Some(error.to_string())),
+        Err(error) => return Err(error),
+    };
     let of_host = settings.registry(image.host().unwrap_or_default());
     let settings = ClientSettings { plain_http: of_host.plain_http, ca_file: of_host.ca.map(PathBuf::from) };
-    Ok(Client::new(image, &settings, credential)?)
+    let client = Client::new(image, &settings, credential)?;
+    Ok(match problem {
+        Some(why) => client.without_credential(why),
+        None => client,
+    })
+}
+
+impl RegistriesError {
+    /// Whether docker's configuration or a helper of it is at fault: docker and buildctl go on without a credential then.
+    fn is_of_docker(&self) -> bool {
+        match self {
+            RegistriesError::Docker { .. } => true,
+            RegistriesError::Credentials(error) => {
+                matches!(error, CredentialsError::Docker { .. } | CredentialsError::Helper { .. })
+            }
+            _ => false,
+        }
+    }
 }
 
 /// The credential of a host: what `registries/<host>.toml` names, else what docker's configuration has.
@@ -130,10 +157,10 @@ async fn credential(
 }
 
 /// Writes the private `DOCKER_CONFIG` of a build: the credentials that are in its scope, and no others. Returns why some of
-/// those are missing that the build may not need: of mirrors, and of `pull_from`.
+/// those are missing; the build may not need them.
 ///
 /// # Errors
-/// When the credential of the destination can't be had or is not for the namespace, or the file can't be written.
+/// When the password of the destination can't be had or is not for the namespace, or the file can't be written.
 pub async fn write_docker_config(
     home: &Home,
     settings: &Settings,
@@ -149,7 +176,7 @@ pub async fn write_docker_config(
     for host in scope.hosts() {
         match credential(home, settings, &host, &docker).await {
             Ok(found) => hosts.extend(found.map(|credential| (host, credential))),
-            Err(error) if destination == Some(host.as_str()) => return Err(error),
+            Err(error) if destination == Some(host.as_str()) && !error.is_of_docker() => return Err(error),
             Err(error) => missing.push(error),
         }
     }

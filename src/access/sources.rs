@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::{agent, tokens};
-use crate::domain::push::{CommitId, Ref};
+use crate::domain::push::{CommitId, Ref, RefKind};
 use crate::domain::repository::Source;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Error, ErrorKind};
@@ -44,11 +44,10 @@ pub async fn resolve(home: &Home, settings: &Settings, source: &Source, referenc
     let name = reference.to_string();
     let found = refs.refs.iter().find(|found| found.name == name);
     let found = found.ok_or_else(|| {
-        let kind = reference.kind.word();
-        let text = format!("{} has no {kind} {:?}", source.url, reference.name);
-        let text = match default_branch_of(&refs).filter(|branch| *branch != reference.name) {
-            Some(branch) => format!("{text}; its default branch is {branch:?}"),
-            None => text,
+        let (kind, missing) = (reference.kind.word(), format!("{} has no", source.url));
+        let text = match default_branch_of(&refs).filter(|_| reference.kind == RefKind::Branch) {
+            Some(default) => format!("{missing} {kind} {:?}; its default branch is {default:?}", reference.name),
+            None => format!("{missing} {kind} {:?}", reference.name),
         };
         Error::new(ErrorKind::NotFound, text)
     })?;
@@ -159,6 +158,10 @@ pub fn check_host(name: &str, platform: &SourcePlatform, url: &SourceUrl) -> Res
 /// When it is no URL, there is no such platform, or the host is none of the platform's.
 pub fn checked(settings: &Settings, source: &Source) -> Result<String, Error> {
     let url = parse_url(&source.url)?;
+    if url.local_path().is_some() && !source.fetch.is_by_slipway() {
+        let text = format!("fetch = \"builder\": {url} is on this machine, where no builder fetches it; leave it out");
+        return Err(Error::new(ErrorKind::Usage, text));
+    }
     if let (Some(name), Some(platform)) = (&source.platform, platform(settings, source)?) {
         check_host(name, platform, &url)?;
     }

@@ -115,7 +115,7 @@ fn a_secret_is_named_and_never_written() {
 }
 
 #[test]
-fn a_local_source_is_sent_from_its_checkout_and_its_path_stands_in_no_label() {
+fn a_tree_is_sent_and_the_path_of_a_local_source_stands_in_no_label() {
     let mut job = job();
     job.context = Context::Local { directory: "/s/src".into() };
     job.source_url = None;

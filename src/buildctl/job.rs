@@ -182,6 +182,9 @@ pub enum LegDaemon {
         down: Option<String>,
         /// Mutual TLS.
         tls: Option<BuilderTls>,
+        /// An address on another machine may go without TLS.
+        #[serde(default)]
+        plain: bool,
     },
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml_edit::{Array, DocumentMut, Item, Table, value};
 
+use super::cgroup::Limits;
 use super::sandbox::Sandbox;
 
 /// What a person may choose about a managed daemon.
@@ -20,6 +21,9 @@ pub struct Config {
     pub log_level: LogLevel,
     /// How many steps may run at once, over all builds; absent: as many as there are.
     pub max_parallelism: Option<u32>,
+    /// What all steps together may use; see [`super::cgroup`].
+    #[serde(default)]
+    pub limits: Limits,
     /// The repositories of the frontends that `# syntax=` may name; empty: none may.
     #[serde(default)]
     pub frontends: Vec<String>,
@@ -101,6 +105,8 @@ pub struct Place<'a> {
     pub runtime: &'a Path,
     /// `false`: steps share the daemon's view of processes, the only way where `/proc` cannot be mounted anew.
     pub process_sandbox: bool,
+    /// The control group that holds those of steps; absent: the runtime's choice.
+    pub cgroup: Option<&'a str>,
     /// The network of steps; absent: the host's.
     pub sandbox: Option<&'a Sandbox>,
     /// The DNS resolvers of steps; absent: as /etc/resolv.conf has them.
@@ -113,8 +119,6 @@ impl Config {
         let mut text = DocumentMut::new();
         text.decor_mut().set_prefix("# Written by slipway whenever it starts this daemon.\n");
         text["root"] = path(place.root);
-        // What a step still needs is `--allow network.host`, which only rules with `network_mode = "host"` pass.
-        text["insecure-entitlements"] = list(["network.host".to_owned()]);
 
         text["log"] = table([("level", value(self.log_level.as_str()))]);
         text["grpc"] = table([("address", list([format!("unix://{}", place.socket.display())]))]);
@@ -132,6 +136,9 @@ impl Config {
         oci["binary"] = path(place.runtime);
         if !place.process_sandbox {
             oci["noProcessSandbox"] = value(true);
+        }
+        if let Some(cgroup) = place.cgroup {
+            oci["defaultCgroupParent"] = value(cgroup);
         }
         match place.sandbox {
             Some(sandbox) => {
@@ -227,6 +234,7 @@ mod tests {
             trace_socket: Path::new("/srv/slipway/otel.sock"),
             runtime: Path::new("/usr/sbin/runc"),
             process_sandbox: true,
+            cgroup: None,
             sandbox: None,
             nameservers: None,
         }
@@ -236,7 +244,6 @@ mod tests {
     fn the_default_configuration_is_an_oci_worker_with_gc_and_no_containerd() {
         let expected = r#"# Written by slipway whenever it starts this daemon.
 root = "/srv/slipway/buildkit/root"
-insecure-entitlements = ["network.host"]
 
 [log]
 level = "info"
@@ -306,6 +313,7 @@ allowedRepositories = ["docker.io/docker/dockerfile"]
             max_parallelism: Some(4),
             frontends: Vec::new(),
             host_network: true,
+            ..Config::default()
         };
         let text = config.render(Place { process_sandbox: false, ..place() });
         assert_eq!(text, config.clone().render(Place { process_sandbox: false, ..place() }));

@@ -87,6 +87,9 @@ pub(super) struct Options {
     /// The name in the daemon's certificate
     #[arg(long, value_name = "NAME")]
     tls_server_name: Option<String>,
+    /// Let a tcp:// address of another machine go without TLS: passwords and images are then unprotected on the way
+    #[arg(long)]
+    plain: bool,
     /// Of provisioned builders: a command whose first line of output is the address
     #[arg(long, value_name = "COMMAND")]
     up: Option<String>,
@@ -111,6 +114,7 @@ impl Options {
             server_name: self.tls_server_name.or(old.server_name),
         };
         builder.tls = Some(tls).filter(|tls| *tls != BuilderTls::default());
+        builder.plain |= self.plain;
         builder.up = self.up.or(builder.up.take());
         builder.down = self.down.or(builder.down.take());
     }

@@ -12,7 +12,7 @@ use git2::{IndexAddOption, Repository as Git, RepositoryInitOptions, Signature};
 use super::follow;
 use super::output::{print, say};
 use super::setup::{Printer, asker};
-use super::terminal::{self, To};
+use super::terminal::To;
 use super::{CliError, Format, build_view, source};
 use crate::buildkit::install::{self, Progress, busybox};
 use crate::domain::build::BuildState;
@@ -23,6 +23,7 @@ use crate::domain::rule::Rule;
 use crate::pool::client;
 use crate::protocol::{Entity, Reply, Request, SaveMode};
 use crate::store::Home;
+use crate::tui;
 
 const NAMESPACE: &str = "demo";
 const REPOSITORY: &str = "hello";
@@ -77,7 +78,7 @@ impl Demo {
             Reply::Queued { build, .. } => build,
             _ => return Err(client::unexpected().into()),
         };
-        if format == Format::Text && terminal::is_interactive(To::Stdout) {
+        if format == Format::Text && tui::has_terminal() {
             return super::dashboard(home, Some(queued.id)).await;
         }
         let build = follow::through_retries(home, queued.id, To::Stderr).await?;

@@ -6,11 +6,15 @@ use serde::Serialize;
 
 use super::CliError;
 use super::output::{Format, print, told};
+use crate::access::sources;
+use crate::buildkit::install::advisories::{self, Verdict};
 use crate::buildkit::install::{self, Version};
 use crate::buildkit::{rootless, sandbox};
 use crate::domain::config::{BuildNetwork, ByteSize, NotifyUrl};
+use crate::domain::repository::BUILDER_FETCHES;
 use crate::pool::client;
 use crate::protocol::{Reply, Request};
+use crate::source::git::GitProgram;
 use crate::store::secrets::Secrets;
 use crate::store::settings::Settings;
 use crate::store::{Home, trust};
@@ -28,6 +32,11 @@ struct Check {
 impl Check {
     fn good(name: impl Into<String>, says: impl Into<String>) -> Check {
         Check { name: name.into(), ok: true, says: says.into(), mend: String::new() }
+    }
+
+    /// It works, and somebody should do something about it.
+    fn warning(name: impl Into<String>, says: impl Into<String>, mend: impl Into<String>) -> Check {
+        Check { name: name.into(), ok: true, says: says.into(), mend: mend.into() }
     }
 
     fn bad(name: impl Into<String>, says: impl Into<String>, mend: impl Into<String>) -> Check {
@@ -48,6 +57,7 @@ pub(super) async fn run(home: &Home, format: Format) -> Result<ExitCode, CliErro
     checks.extend(buildkit(home).await);
     checks.push(build_network(home, &settings).await);
     checks.push(git());
+    checks.extend(source_checks(&settings));
     if crate::pool::is_rootless(&settings) {
         checks.extend(rootless_checks(home).await);
     }
@@ -58,7 +68,11 @@ pub(super) async fn run(home: &Home, format: Format) -> Result<ExitCode, CliErro
     let good = checks.iter().all(|check| check.ok);
     print(format, &checks, || {
         let line = |check: &Check| {
-            let word = if check.ok { "ok  " } else { "FAIL" };
+            let word = match (check.ok, check.mend.is_empty()) {
+                (true, true) => "ok  ",
+                (true, false) => "warn",
+                (false, _) => "FAIL",
+            };
             let mend = if check.mend.is_empty() {
                 String::new()
             } else {
@@ -129,13 +143,33 @@ async fn buildkit(home: &Home) -> Vec<Check> {
                 Version::Known(version) => version.as_str(),
                 _ => "version unknown",
             };
-            Some(Check::good(name, format!("{} ({version})", tool.path.display())))
+            let says = format!("{} ({version})", tool.path.display());
+            Some(judged(
+                name,
+                says,
+                &advisories::judge(tool),
+                "upgrade it: `slipway setup`, or the distribution's package",
+            ))
         })
         .collect();
     let missing = found.missing();
     checks.retain(|check| missing.iter().all(|missing| missing.name != check.name));
     checks.extend(missing.into_iter().map(|missing| Check::bad(missing.name, missing.why, missing.mend)));
     checks
+}
+
+/// A program or daemon that works, with what is known against its version.
+fn judged(name: impl Into<String>, says: String, verdict: &Verdict, mend: &str) -> Check {
+    let ids = |ids: &[String]| ids.join(", ");
+    match verdict {
+        Verdict::Good => Check::good(name, says),
+        Verdict::Vulnerable(open) => {
+            Check::warning(name, format!("{says}: builds can break out ({})", ids(open)), mend)
+        }
+        Verdict::Unknown(open) => {
+            Check::warning(name, format!("{says}: could not tell whether {} are repaired in it", ids(open)), mend)
+        }
+    }
 }
 
 /// Whether RUN steps of slipway's own builders have a network of their own.
@@ -157,12 +191,31 @@ async fn build_network(home: &Home, settings: &Settings) -> Check {
     }
 }
 
-/// BuildKit fetches git sources with the git of the machine that it runs on.
+/// Sources on other machines are fetched with git.
 fn git() -> Check {
-    match install::Machine::this().which("git") {
-        Some(path) => Check::good("git", path.display().to_string()),
-        None => Check::bad("git", "a managed builder fetches sources with it", "install git"),
+    match GitProgram::find() {
+        Ok(git) => Check::good("git", format!("{} ({})", git.path().display(), git.version())),
+        Err(error) => {
+            let text = error.to_string();
+            let (says, mend) = text.split_once("; ").unwrap_or((&text, "install git"));
+            Check::bad("git", says, mend)
+        }
     }
+}
+
+/// Sources whose platform's credentials are not for them, and those whose credentials builds get.
+fn source_checks(settings: &Settings) -> Vec<Check> {
+    let bound = settings.repositories.iter().filter_map(|(path, repository)| Some((path, repository.source.as_ref()?)));
+    bound
+        .filter_map(|(path, source)| {
+            let name = format!("source of {path}");
+            match sources::checked(settings, source) {
+                Err(error) => Some(Check::bad(name, error.message, "name the host, the platform or the address")),
+                Ok(_) if !source.fetch.is_by_slipway() => Some(Check::good(name, BUILDER_FETCHES)),
+                Ok(_) => None,
+            }
+        })
+        .collect()
 }
 
 async fn rootless_checks(home: &Home) -> Vec<Check> {
@@ -201,7 +254,11 @@ async fn pool(home: &Home) -> Result<Vec<Check>, CliError> {
         let name = format!("builder {}", builder.name);
         checks.push(match builder.state.as_str() {
             "down" => Check::bad(name, builder.reason, "mend what it says; it is looked at again by itself"),
-            state => Check::good(name, format!("{state}, {} of {} slots busy", builder.busy, builder.slots)),
+            state => {
+                let says = format!("{state}, {} of {} slots busy", builder.busy, builder.slots);
+                let verdict = builder.version.as_deref().map_or(Verdict::Good, advisories::judge_buildkitd);
+                judged(name, says, &verdict, "upgrade its buildkitd")
+            }
         });
     }
     Ok(checks)

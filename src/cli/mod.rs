@@ -190,7 +190,10 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let home = Home::from_env().map_err(|error| CliError::usage(error.to_string()))?;
     // The doctor tells of everything that is wrong with it.
     if !matches!(cli.command, Some(Command::Doctor)) {
-        home.check().map_err(|untrusted| crate::protocol::Error::new(ErrorKind::Refused, untrusted.to_string()))?;
+        let untrusted: Vec<String> = home.untrusted().iter().map(ToString::to_string).collect();
+        if !untrusted.is_empty() {
+            return Err(crate::protocol::Error::new(ErrorKind::Refused, untrusted.join("\n")).into());
+        }
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -15,10 +15,13 @@ use crate::domain::config::Config;
 use crate::lang::{self, Lang, translate};
 use crate::log::sanitize::{printable, printable_lines};
 use crate::store::{Home, read};
-use crate::tui::widget::text::pad;
+use crate::tui::widget::text::{fit_middle, pad};
 
 /// What our own words begin with, where a build's may stand beside them.
 const OURS: &str = "slipway: ";
+
+/// A cell that is wider would push all that follows it off a terminal.
+const WIDEST: usize = 60;
 
 /// The language of people's texts: as config.toml has it, else the locale's.
 static LANGUAGE: LazyLock<Lang> = LazyLock::new(|| {
@@ -183,14 +186,20 @@ impl Table {
     }
 
     pub(super) fn text(&self) -> String {
+        self.text_within(if To::Stdout.is_terminal() { WIDEST } else { usize::MAX })
+    }
+
+    /// Columns but the last are no wider than `widest`: of longer cells the middle is cut out.
+    fn text_within(&self, widest: usize) -> String {
         let columns = self.rows.first().map_or(0, Vec::len);
         let width = |column: usize| self.rows.iter().map(|row| row[column].width()).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let most = |column: usize| if column + 1 < columns { widest } else { usize::MAX };
+        let widths: Vec<usize> = (0..columns).map(|column| width(column).min(most(column))).collect();
         let mut text = String::new();
         for row in &self.rows {
             let mut line = String::new();
             for (cell, width) in row.iter().zip(&widths) {
-                line.push_str(&pad(cell, width + 2));
+                line.push_str(&pad(&fit_middle(cell, *width), width.saturating_add(2)));
             }
             text.push_str(line.trim_end());
             text.push('\n');
@@ -224,6 +233,14 @@ mod tests {
         table.row(["版本".into(), "ok".into()]);
         table.row(["a".into(), "line\nbreak".into()]);
         table.row(["\x1b[31mb\x1b]0;".into(), "\u{202e}ok".into()]);
-        assert_eq!(table.text(), "NAME  STATE\n版本  ok\na     line break\nb0;   <202e>ok\n");
+        assert_eq!(table.text_within(usize::MAX), "NAME  STATE\n版本  ok\na     line break\nb0;   <202e>ok\n");
+    }
+
+    #[test]
+    fn a_long_name_does_not_push_the_rest_off_a_terminal() {
+        let mut table = Table::named(["REF", "STATE"]);
+        table.row(["feature/".to_owned() + &"x".repeat(200), "y".repeat(100)]);
+        let text = table.text_within(10);
+        assert_eq!(text, format!("REF         STATE\nfeat~xxxxx  {}\n", "y".repeat(100)));
     }
 }

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::output::{Table, fields, print, say, told};
-use super::{CliError, Format};
+use super::{CliError, Format, source};
 use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
 use crate::store::{Home, pushes};
@@ -116,7 +116,8 @@ fn list(home: &Home, path: Option<&RepositoryPath>, limit: usize, format: Format
     }
     print(format, &views, || {
         if views.is_empty() {
-            say("no push was seen yet; sources are asked every pool.poll (60 s)");
+            let poll = source::settings(home).config.pool.poll;
+            say(&format!("no push was seen yet; sources are polled every {poll} (pool.poll)"));
             return String::new();
         }
         let mut table = Table::new(["PUSH", "REPOSITORY", "REF", "COMMIT", "SEEN", "WHAT BECAME OF IT"]);

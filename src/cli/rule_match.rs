@@ -7,7 +7,7 @@ use clap::{ArgGroup, Args};
 use serde::Serialize;
 
 use super::output::{print, say};
-use super::rule_options::{KindWord, commit_digits, time_format};
+use super::rule_options::{KindWord, branch, commit_digits, tag, time_format};
 use super::{CliError, Format};
 use crate::domain::pattern::Pattern;
 use crate::domain::push::{CommitId, Push, Ref};
@@ -19,10 +19,10 @@ use crate::protocol::{Error, ErrorKind};
 #[command(group = ArgGroup::new("pattern").required(true).args(["branch", "tag", "regex"]))]
 pub(super) struct Match {
     /// A branch's name
-    #[arg(long)]
+    #[arg(long, value_parser = branch)]
     branch: Option<String>,
     /// A tag's name
-    #[arg(long)]
+    #[arg(long, value_parser = tag)]
     tag: Option<String>,
     /// A regex that must match the whole short name
     #[arg(long, value_name = "RE")]

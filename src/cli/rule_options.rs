@@ -7,6 +7,7 @@ use super::source;
 use crate::domain::grant_keys::{NetworkMode, SecretRefs};
 use crate::domain::pattern::Pattern;
 use crate::domain::platform::Platform;
+use crate::domain::push::{Ref, RefKind};
 use crate::domain::rule::{Dockerfile, Rule, Supersede};
 use crate::domain::schedule::Schedule;
 use crate::domain::secret_ref::{self, SecretRef};
@@ -15,10 +16,10 @@ use crate::domain::version::{CommitDigits, TimeFormat, Version};
 #[derive(Debug, Args)]
 pub(super) struct Options {
     /// Build this branch
-    #[arg(long, conflicts_with_all = ["tag", "regex"])]
+    #[arg(long, conflicts_with_all = ["tag", "regex"], value_parser = branch)]
     branch: Option<String>,
     /// Build this tag
-    #[arg(long, conflicts_with = "regex")]
+    #[arg(long, conflicts_with = "regex", value_parser = tag)]
     tag: Option<String>,
     /// Build refs whose whole short name matches; (?<name>…) captures
     #[arg(long, value_name = "RE")]
@@ -57,6 +58,24 @@ pub(super) struct Options {
 pub(super) enum KindWord {
     Branch,
     Tag,
+}
+
+/// A branch by its short name, also where it is given as `refs/heads/NAME`.
+pub(super) fn branch(text: &str) -> Result<String, String> {
+    short_name(text, RefKind::Branch)
+}
+
+/// A tag by its short name, also where it is given as `refs/tags/NAME`.
+pub(super) fn tag(text: &str) -> Result<String, String> {
+    short_name(text, RefKind::Tag)
+}
+
+fn short_name(text: &str, kind: RefKind) -> Result<String, String> {
+    match text.parse::<Ref>() {
+        Ok(whole) if whole.kind == kind => Ok(whole.name),
+        Ok(other) => Err(format!("{other} is a {}; give it with --{}", other.kind.word(), other.kind.word())),
+        Err(_) => Ok(text.to_owned()),
+    }
 }
 
 /// `latest`, `${imageTag},time=yyyyMMddHHmm,commit=30`
@@ -233,5 +252,18 @@ impl Triggers {
         rule.schedule = cron.map(|cron| Schedule { cron, time_zone: zone.unwrap_or_else(utc) });
         set(&mut rule.follow_base_images, self.follow_base_images);
         rule.pause_after = self.pause_after.or(rule.pause_after);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_ref_is_taken_for_its_short_name() {
+        assert_eq!(branch("refs/heads/feature/x").as_deref(), Ok("feature/x"));
+        assert_eq!(tag("refs/tags/v1").as_deref(), Ok("v1"));
+        assert_eq!(branch("main").as_deref(), Ok("main"));
+        assert!(branch("refs/tags/v1").unwrap_err().contains("--tag"));
     }
 }

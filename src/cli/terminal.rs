@@ -1,5 +1,5 @@
-//! The door to standard output and standard error, the only one of the command line: nothing foreign reaches a terminal as it
-//! came.
+//! The command line's only access to standard output and standard error. Foreign text is filtered here, so that it cannot reach a
+//! terminal unfiltered; `clippy.toml` forbids `io::stdout` and `io::stderr` elsewhere.
 #![expect(clippy::disallowed_methods, reason = "this is the door")]
 
 use std::io::{self, BufWriter, IsTerminal as _, Write};
@@ -10,7 +10,7 @@ use crate::log::sanitize::{Sanitizer, printable, printable_json, printable_lines
 /// A terminal that does not know its size says 0.
 const COLUMNS: usize = 80;
 
-/// Where something is printed.
+/// An output stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum To {
     /// The result of a command.
@@ -35,7 +35,7 @@ pub(super) fn columns_of_stderr() -> usize {
     if columns == 0 { COLUMNS } else { columns }
 }
 
-/// Whether a person sits at a terminal, for the keys and for this output.
+/// Whether standard input and this output are terminals.
 pub(super) fn is_interactive(to: To) -> bool {
     io::stdin().is_terminal() && to.is_terminal()
 }
@@ -45,7 +45,7 @@ pub(super) fn event_lines() -> EventLines<io::Stderr> {
     EventLines(io::stderr())
 }
 
-/// An open way out.
+/// An open output stream that filters what is printed.
 pub(super) struct Door {
     out: Box<dyn Write + Send>,
     terminal: bool,
@@ -60,22 +60,22 @@ impl Door {
         }
     }
 
-    /// A way to something that is a terminal or is not.
+    /// Wraps a writer; `terminal` says whether it is a terminal.
     pub(super) fn over(out: impl Write + Send + 'static, terminal: bool) -> Door {
         Door { out: Box::new(out), terminal, sanitizer: Sanitizer::default() }
     }
 
-    /// Whether a log goes through as it is, in pieces that are cut anywhere.
+    /// Whether log bytes pass unchanged, so that they can be copied in arbitrary pieces.
     pub(super) fn takes_pieces(&self) -> bool {
         !self.terminal
     }
 
-    /// Prints texts for people, of several lines, which may hold the words of others.
+    /// Prints text for people, without control sequences.
     pub(super) fn text(&mut self, text: &str) -> io::Result<()> {
         self.out.write_all(printable_lines(text).as_bytes())
     }
 
-    /// Prints a JSON document: in ASCII where a person reads it, else in UTF-8.
+    /// Prints a JSON document: ASCII on a terminal, else UTF-8.
     pub(super) fn json(&mut self, json: &str) -> io::Result<()> {
         match self.terminal {
             true => self.out.write_all(printable_json(json).as_bytes()),
@@ -83,25 +83,25 @@ impl Door {
         }
     }
 
-    /// Prints a line of a log, given without its end: for a terminal clean and with its colours, else every byte.
+    /// Prints a log line, given without its line end: filtered, with its colours, on a terminal; else unchanged.
     pub(super) fn log_line(&mut self, line: &[u8]) -> io::Result<()> {
         let line = if self.terminal { self.sanitizer.line(line) } else { line };
         self.out.write_all(line)?;
         self.out.write_all(b"\n")
     }
 
-    /// Prints a piece of a log as it is, where that goes to no terminal.
+    /// Prints a piece of a log unchanged; only where [`Door::takes_pieces`].
     pub(super) fn log_piece(&mut self, piece: &[u8]) -> io::Result<()> {
         debug_assert!(self.takes_pieces());
         self.out.write_all(piece)
     }
 
-    /// Prints bytes that slipway made alone: completions, the manual page, a new secret.
+    /// Prints bytes that hold no foreign text: completions, the manual page, a new secret.
     pub(super) fn own(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.out.write_all(bytes)
     }
 
-    /// Writes over the last line of a terminal.
+    /// Replaces the current line of a terminal.
     pub(super) fn write_over(&mut self, line: &str) -> io::Result<()> {
         write!(self.out, "\r{}\x1b[K", printable(line))?;
         self.out.flush()

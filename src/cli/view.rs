@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::CliError;
 use super::follow::printing_log;
-use super::terminal::{self, Door, To};
+use super::terminal::{Door, To};
 use crate::buildctl::recording;
 use crate::log::reader::{self, Selection};
 use crate::store::{Home, builds};
@@ -45,7 +45,7 @@ impl View {
                 (self.file.clone(), Some(beside).filter(|steps| steps.exists()))
             }
         };
-        if !terminal::is_interactive(To::Stdout) {
+        if !tui::has_terminal() {
             let file = File::open(&log).map_err(cannot("open"))?;
             let mut out = Door::to(To::Stdout);
             let everything = Selection::default();

@@ -1,6 +1,7 @@
 //! Builders: BuildKit daemons that builds can run on. `builders/<name>.toml`
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +58,10 @@ pub struct Builder {
     /// Mutual TLS of a `tcp://` address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<BuilderTls>,
+    /// A `tcp://` address of another machine may go without TLS: what is sent, passwords included, is neither encrypted nor
+    /// authenticated.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plain: bool,
     /// Of provisioned builders: the command whose first line of output is the address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub up: Option<String>,
@@ -96,6 +101,7 @@ impl Builder {
             labels: BTreeMap::new(),
             platforms: Vec::new(),
             tls: None,
+            plain: false,
             up: None,
             down: None,
         }
@@ -124,6 +130,9 @@ impl Builder {
         if self.tls.is_some() && !may_have_tls {
             problems.push("tls: only a tcp:// address has it".into());
         }
+        if self.plain && !may_have_tls {
+            problems.push("plain: only a tcp:// address goes without TLS".into());
+        }
         if self.slots == Some(0) {
             problems.push("slots: 0 would never build; write 1 or more".into());
         }
@@ -139,6 +148,38 @@ impl Builder {
         }
         problems
     }
+}
+
+impl Builder {
+    /// Why no build may run at an address of it; none where one may. A record that says nothing of TLS still loads.
+    pub fn refusal(&self, address: &str) -> Option<PlainTcp> {
+        refuse_plain_tcp(address, self.tls.is_some(), self.plain)
+    }
+
+    /// Everything that is wrong with it when it is saved: its problems, and that it would be refused.
+    pub fn problems_to_save(&self) -> Vec<String> {
+        let refusal = self.address.as_deref().and_then(|address| self.refusal(address));
+        self.problems().into_iter().chain(refusal.map(|refusal| format!("address: {refusal}"))).collect()
+    }
+}
+
+/// A builder on another machine without TLS.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0} would be reached without TLS: everybody on the way reads the passwords and secrets of builds, and can change images; \
+     give the builder tls, or plain = true (--plain) where the network is trusted"
+)]
+pub struct PlainTcp(String);
+
+/// Refuses a `tcp://` address of another machine that has neither TLS nor the word that it may go without.
+pub fn refuse_plain_tcp(address: &str, has_tls: bool, plain: bool) -> Option<PlainTcp> {
+    let rest = address.strip_prefix("tcp://")?;
+    let host = match rest.strip_prefix('[') {
+        Some(bracketed) => bracketed.split(']').next().unwrap_or_default(),
+        None => rest.rsplit_once(':').map_or(rest, |(host, _)| host),
+    };
+    let is_loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    (!has_tls && !plain && !is_loopback).then(|| PlainTcp(address.to_owned()))
 }
 
 /// The labels that a build asks of its builder.
@@ -169,6 +210,23 @@ mod tests {
         assert!(!Builder { up: Some("x".into()), ..Builder::of(BuilderKind::Fresh) }.problems().is_empty());
         assert!(!Builder { tls: Some(BuilderTls::default()), ..existing("unix:///x") }.problems().is_empty());
         assert!(!Builder { slots: Some(0), ..Builder::of(BuilderKind::Managed) }.problems().is_empty());
+    }
+
+    #[test]
+    fn another_machine_is_reached_with_tls_or_on_the_operators_word() {
+        for good in ["tcp://127.0.0.1:1234", "tcp://localhost:1234", "tcp://[::1]:1234", "unix:///s", "ssh://kim@host"]
+        {
+            assert_eq!(refuse_plain_tcp(good, false, false), None, "{good}");
+        }
+        for bad in ["tcp://192.0.2.55:1234", "tcp://builder:1234", "tcp://127.0.0.1.example:1", "tcp://[fd00::1]:1"] {
+            assert!(refuse_plain_tcp(bad, false, false).is_some(), "{bad}");
+            assert_eq!(refuse_plain_tcp(bad, true, false), None, "{bad}");
+            assert_eq!(refuse_plain_tcp(bad, false, true), None, "{bad}");
+            let existing = Builder { address: Some(bad.into()), ..Builder::of(BuilderKind::Existing) };
+            assert!(existing.problems().is_empty(), "an old record loads");
+            assert!(existing.problems_to_save()[0].contains("plain = true"), "{bad}");
+        }
+        assert!(!Builder { plain: true, ..Builder::of(BuilderKind::Managed) }.problems().is_empty());
     }
 
     #[test]

@@ -2,6 +2,13 @@
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
+/// The longest glob, in characters: how long one takes to compile grows with its square.
+const LONGEST: usize = 1000;
+/// How many globs one list has.
+const MOST: usize = 100;
+/// How many characters all globs of a list have together.
+const LONGEST_LIST: usize = 10_000;
+
 /// A glob that can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{glob:?} is no glob: {reason}; write it as svc/api/** or *.md")]
@@ -19,8 +26,20 @@ pub struct GlobError {
 /// The first that can't be read.
 pub fn compile(globs: &[String]) -> Result<GlobSet, GlobError> {
     let mut set = GlobSetBuilder::new();
+    let all: usize = globs.iter().map(|glob| glob.chars().count()).sum();
+    if globs.len() > MOST || all > LONGEST_LIST {
+        let reason = format!(
+            "the list has {} globs of {all} characters; at most {MOST} of {LONGEST_LIST} are taken",
+            globs.len()
+        );
+        return Err(GlobError { glob: globs[0].chars().take(40).collect(), reason });
+    }
     for glob in globs {
-        let error = |reason: String| GlobError { glob: glob.clone(), reason };
+        let error = |reason: String| GlobError { glob: glob.chars().take(LONGEST).collect(), reason };
+        if glob.chars().count() > LONGEST {
+            return Err(error(format!("it has more than {LONGEST} characters")));
+        }
+        let glob = as_meant(glob).map_err(&error)?;
         let from_root = glob.trim_start_matches('/');
         if from_root.is_empty() {
             return Err(error("it is empty".into()));
@@ -40,6 +59,29 @@ pub fn compile(globs: &[String]) -> Result<GlobSet, GlobError> {
         }
     }
     set.build().map_err(|problem| GlobError { glob: globs.join(", "), reason: problem.to_string() })
+}
+
+/// A glob without `./` and doubled slashes. What could never match is refused, or a rule would never build again and nobody knew why.
+fn as_meant(glob: &str) -> Result<String, String> {
+    if glob.starts_with('!') {
+        return Err("it begins with !, which negates nothing here; put what does not count into ignore_paths".into());
+    }
+    if glob != glob.trim() {
+        return Err("it begins or ends with a space".into());
+    }
+    let (mut parts, mut rest) = (Vec::new(), glob.split('/').peekable());
+    let first = rest.peek() == Some(&"");
+    while let Some(part) = rest.next() {
+        match part {
+            ".." => return Err("it leaves the source with ..".into()),
+            "." | "" if rest.peek().is_some() => {}
+            "." => parts.push("**"),
+            part => parts.push(part),
+        }
+    }
+    // Of the root alone, or of one in this directory, the slash says so.
+    let from_root = first || glob.starts_with("./");
+    Ok(format!("{}{}", if from_root { "/" } else { "" }, parts.join("/")))
 }
 
 /// The first changed file that `paths` (empty: any) match and `ignore_paths` don't; none: nothing of interest changed.
@@ -86,6 +128,28 @@ mod tests {
         assert_eq!(of_interest(&[], &["*.md"], &["README.md", "main.go"]).as_deref(), Some("main.go"));
         assert_eq!(of_interest(&["svc/"], &["*.md"], &["svc/README.md"]), None);
         assert_eq!(of_interest(&[], &[], &[]), None);
+    }
+
+    #[test]
+    fn dots_and_doubled_slashes_are_taken_for_what_is_meant() {
+        assert!(of_interest(&["./svc/api"], &[], &["svc/api/x.go"]).is_some());
+        assert!(of_interest(&["svc//api/**"], &[], &["svc/api/x.go"]).is_some());
+        assert!(of_interest(&["./*.go"], &[], &["svc/x.go"]).is_none());
+        assert!(of_interest(&["."], &[], &["svc/api/x.go"]).is_some());
+        assert!(of_interest(&["svc/."], &[], &["svc/api/x.go"]).is_some());
+        for never in ["!docs/**", " svc", "../x", "svc/../x"] {
+            assert!(compile(&[never.to_owned()]).is_err(), "{never:?}");
+        }
+    }
+
+    #[test]
+    fn globs_are_bounded_in_length_and_number() {
+        let fails = |globs: &[String]| compile(globs).is_err();
+        assert!(fails(&["a".repeat(LONGEST + 1)]) && !fails(&["a".repeat(LONGEST)]));
+        assert!(fails(&vec!["a".to_owned(); MOST + 1]) && !fails(&vec!["a".to_owned(); MOST]));
+        assert!(fails(&vec!["a".repeat(LONGEST); 11]));
+        let error = compile(&["{".repeat(16_000)]).unwrap_err().to_string();
+        assert!(error.len() < 2 * LONGEST, "an error does not repeat all of it");
     }
 
     #[test]

@@ -3,9 +3,13 @@
 /// What asks for no build, wherever it stands in the subject, in any case; those of the older CI services, and our own.
 const SKIP: [&str; 4] = ["[skip build]", "[build skip]", "[skip ci]", "[ci skip]"];
 
-/// A message's first line.
+/// The longest subject that is kept, in bytes.
+const LONGEST_SUBJECT: usize = 1024;
+
+/// A message's first line; of a longer one its beginning.
 pub fn subject(message: &str) -> &str {
-    message.trim_start().lines().next().unwrap_or_default().trim_end()
+    let line = message.trim_start().lines().next().unwrap_or_default();
+    line[..line.floor_char_boundary(LONGEST_SUBJECT)].trim_end()
 }
 
 /// The words in a subject that ask for no build; none: it is built.
@@ -27,5 +31,11 @@ mod tests {
         assert_eq!(asks("fix\n\nthe commit before had [skip ci]"), None);
         assert_eq!(asks("skip ci"), None);
         assert_eq!(asks(""), None);
+    }
+
+    #[test]
+    fn of_a_long_subject_the_beginning_is_kept() {
+        let long = format!("é{}", "é".repeat(50_000));
+        assert_eq!(subject(&long).len(), LONGEST_SUBJECT);
     }
 }

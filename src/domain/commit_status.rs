@@ -70,9 +70,11 @@ fn succeeded(build: &Build) -> String {
 fn failed(build: &Build) -> (CommitState, String) {
     let Some(failure) = &build.failure else { return (CommitState::Failure, format!("failed: {}", build.reason)) };
     let state = match failure.kind {
-        FailureKind::Dockerfile | FailureKind::Source | FailureKind::LogLimit | FailureKind::Unknown => {
-            CommitState::Failure
-        }
+        FailureKind::Dockerfile
+        | FailureKind::Source
+        | FailureKind::NoCommit
+        | FailureKind::LogLimit
+        | FailureKind::Unknown => CommitState::Failure,
         FailureKind::Credentials
         | FailureKind::Settings
         | FailureKind::Certificate

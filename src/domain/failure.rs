@@ -17,8 +17,10 @@ use super::step::{Step, StepState};
 pub enum FailureKind {
     /// The Dockerfile, or what it runs: wrong until somebody changes it.
     Dockerfile,
-    /// The source repository has no such ref, commit or directory.
+    /// The source repository has no such ref or directory, or is not there.
     Source,
+    /// The source repository does not have the commit: not yet, or no more.
+    NoCommit,
     /// A password, token or key is missing or wrong.
     Credentials,
     /// The settings of the rule or its namespace: a secret that is not there, a network that is not allowed.
@@ -62,6 +64,7 @@ impl std::fmt::Display for FailureKind {
         f.write_str(match self {
             FailureKind::Dockerfile => "the Dockerfile failed",
             FailureKind::Source => "the source cannot be had",
+            FailureKind::NoCommit => "the source does not have the commit",
             FailureKind::Credentials => "the credentials were refused",
             FailureKind::Settings => "a setting is wrong",
             FailureKind::Certificate => "the certificate is not trusted",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,9 @@ use super::name::RepositoryPath;
 use super::push::{CommitId, Ref, RefKind};
 use super::repository::Repository;
 use super::rule::Supersede;
+
+/// How long after a webhook a server may still answer from a copy without the push: GitHub's and other large hosts' replicas lag behind.
+pub const SERVER_LAG: Duration = Duration::from_secs(2 * 60);
 
 /// The number of a push: it only grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -174,17 +178,22 @@ pub fn follows(seen: Option<&BTreeMap<Ref, CommitId>>, reference: &Ref, before: 
     reference.kind == RefKind::Branch && seen.is_some_and(|seen| seen.get(reference) == before)
 }
 
-/// A listing of a source, with what webhooks told meanwhile: `told` has where each ref was before. A server that answers from a
-/// copy which lags behind would seem to move the ref back.
+/// A listing of a source, with what webhooks told meanwhile: `told` has where each ref was before. A listing that began before the
+/// webhook, or of a server that answers from a copy which lags behind, would seem to move the ref back.
 pub fn caught_up(
     mut listed: BTreeMap<Ref, CommitId>,
     seen: Option<&BTreeMap<Ref, CommitId>>,
     told: &BTreeMap<Ref, Vec<Option<CommitId>>>,
 ) -> BTreeMap<Ref, CommitId> {
     for (reference, befores) in told {
-        let lags = befores.contains(&listed.get(reference).cloned());
-        if let Some(commit) = seen.and_then(|seen| seen.get(reference)).filter(|_| lags) {
-            listed.insert(reference.clone(), commit.clone());
+        if !befores.contains(&listed.get(reference).cloned()) {
+            continue;
+        }
+        match seen.map(|seen| seen.get(reference)) {
+            Some(Some(commit)) => _ = listed.insert(reference.clone(), commit.clone()),
+            // A webhook told that it was deleted.
+            Some(None) => _ = listed.remove(reference),
+            None => {}
         }
     }
     listed
@@ -326,8 +335,6 @@ mod tests {
                             found.push(commit(number));
                             seen.insert(branch.clone(), commit(number));
                             told.entry(branch.clone()).or_insert_with(Vec::new).push(before);
-                            // What began before it knows nothing of it.
-                            listing = None;
                         }
                     }
                     _ => {}

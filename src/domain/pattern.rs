@@ -134,6 +134,9 @@ fn check_syntax(text: &str) -> Result<(), PatternError> {
         }
         Err(other) => (1, other.to_string()),
     };
+    // The kinds of errors are spread over several types; what all of them say is the same.
+    let unicode = reason.starts_with("Unicode not allowed");
+    let reason = if unicode { format!("{reason}; classes are ASCII unless (?u) stands before them") } else { reason };
     Err(PatternError::Syntax { text: text.into(), column, reason })
 }
 
@@ -299,6 +302,15 @@ mod tests {
         assert_eq!(column("版本(?!x)"), 3);
         assert!(matches!(Pattern::Regex("(?x)a # c".into()).compile(), Err(PatternError::NotAnchorable { .. })));
         assert!(matches!(Pattern::Regex(String::new()).compile(), Err(PatternError::Empty)));
+    }
+
+    #[test]
+    fn unicode_is_taken_where_it_is_asked_for() {
+        for text in ["\\p{Han}+", "[功能]"] {
+            let error = Pattern::Regex(text.into()).compile().unwrap_err().to_string();
+            assert!(error.contains("(?u)"), "{error}");
+            assert!(Pattern::Regex(format!("(?u){text}")).compile().is_ok());
+        }
     }
 
     #[test]

@@ -85,10 +85,11 @@ impl FromStr for Ref {
     }
 }
 
-/// The part of git-check-ref-format(1) that keeps a name from being read as something else.
+/// The part of git-check-ref-format(1) that keeps a name from being read as something else. A name may begin with a dash, which git takes
+/// in a whole ref: programs are given whole refs only.
 fn is_ref_name(name: &str) -> bool {
     !name.is_empty()
-        && !name.starts_with(['/', '-'])
+        && !name.starts_with('/')
         && !name.ends_with(['/', '.'])
         && !name.contains("..")
         && !name.contains("//")
@@ -184,7 +185,8 @@ mod tests {
     fn a_ref_is_read_with_its_kind() {
         assert_eq!("refs/heads/feature/x".parse(), Ok(Ref::branch("feature/x")));
         assert_eq!("refs/tags/v1".parse(), Ok(Ref::tag("v1")));
-        for bad in ["main", "refs/heads/", "refs/heads/a..b", "refs/heads/-x", "refs/pull/1/head", "refs/heads/a\n"] {
+        assert_eq!("refs/heads/-dash".parse(), Ok(Ref::branch("-dash")));
+        for bad in ["main", "refs/heads/", "refs/heads/a..b", "refs/pull/1/head", "refs/heads/a\n"] {
             assert!(bad.parse::<Ref>().is_err(), "{bad:?}");
         }
     }

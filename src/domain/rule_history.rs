@@ -64,10 +64,10 @@ impl RuleHistory {
         let failed = match build.state {
             BuildState::Succeeded => false,
             BuildState::TimedOut => true,
-            // The machinery's failures say nothing of the rule.
+            // The machinery's failures, and commits that are gone, say nothing of the rule.
             BuildState::Failed => {
                 let kind = build.failure.as_ref().map_or(FailureKind::Unknown, |failure| failure.kind);
-                if kind.is_machinery() || kind == FailureKind::Cancelled {
+                if kind.is_machinery() || matches!(kind, FailureKind::Cancelled | FailureKind::NoCommit) {
                     return;
                 }
                 true

@@ -105,6 +105,11 @@ impl PlatformKind {
         !matches!(self, PlatformKind::Git | PlatformKind::Gitee | PlatformKind::AliyunCode)
     }
 
+    /// Whether it finds a repository whatever the case of the letters in its path.
+    pub fn ignores_case(self) -> bool {
+        !matches!(self, PlatformKind::Git | PlatformKind::AliyunCode)
+    }
+
     /// Whether it can tell of pushes by itself.
     pub fn has_webhooks(self) -> bool {
         !matches!(self, PlatformKind::Git | PlatformKind::AliyunCode)

@@ -30,7 +30,15 @@ impl Lang {
             Language::Auto => {
                 let names = ["LC_ALL", "LC_MESSAGES", "LANG"];
                 let locale = names.iter().find_map(|name| variable(name).filter(|value| !value.is_empty()));
-                if locale.is_some_and(|locale| locale.starts_with("zh")) { Lang::ZhCn } else { Lang::En }
+                // Texts are UTF-8; a terminal of another encoding (GB18030, GBK) shows English right.
+                let is_utf8 = |locale: &str| {
+                    let locale = locale.to_ascii_lowercase();
+                    locale.contains("utf-8") || locale.contains("utf8")
+                };
+                match locale {
+                    Some(locale) if locale.starts_with("zh") && is_utf8(&locale) => Lang::ZhCn,
+                    _ => Lang::En,
+                }
             }
         }
     }

@@ -1,14 +1,14 @@
-//! The lines of slipway's own log: one for each event, whatever the event quotes.
+//! Writer for slipway's own log: exactly one line for each event.
 
 use std::io::{self, Write};
 
 use super::sanitize::escaped;
 
-/// More of an event is not written: nobody reads it, and strangers may have chosen it.
+/// Longest event in bytes; the rest is cut. Its text may come from a stranger's request.
 const LONGEST_EVENT_BYTES: usize = 8 * 1024;
 
-/// Writes each event, which arrives in one piece, as one line: ends of lines and controls within it are escaped, so that no
-/// foreign text looks like an event of its own or reaches a terminal.
+/// Writes each event, which the subscriber passes in one `write`, as one line: line ends and controls inside it are escaped, so
+/// that foreign text can neither forge an event nor reach a terminal.
 #[derive(Debug)]
 pub struct EventLines<W>(pub W);
 

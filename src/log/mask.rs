@@ -1,8 +1,8 @@
-//! Hides known secret values: wherever one appears in a text, [`STARS`] stand in its place.
+//! Masks known secret values: replaces each occurrence by [`STARS`].
 //!
-//! A value is found as it is, in base64 (at each of the three alignments, URL-safe too, and wrapped as `base64` wraps it),
-//! percent-encoded, and escaped as in JSON. A value of several lines is found line by line, as logs are written line by line.
-//! Values, and lines of values, shorter than [`SHORTEST`] bytes are not hidden: they would hide half of every log.
+//! Recognized forms: the value itself, base64 (all three alignments, URL-safe, wrapped at 76 and 64 columns), percent-encoding, and
+//! JSON escapes. Values of several lines are matched line by line, because logs are written line by line. Values, and lines of
+//! values, shorter than [`SHORTEST`] bytes are not masked: they occur by chance in every log.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,24 +14,24 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
-/// Stands for a secret.
+/// Replacement for a secret.
 pub const STARS: &str = "***";
-/// A shorter value is not hidden.
+/// Least length in bytes of a value, or of a line of one, that is masked.
 pub const SHORTEST: usize = 4;
-/// The automaton knows so much of the beginning of a form; the rest is compared. It bounds the automaton's memory.
+/// Length of the prefix of each form that the automaton searches for; the rest is compared. Bounds the automaton's memory.
 const BEGINNING: usize = 16;
 /// Bytes that common tools encode into one line of base64: `base64` 76 columns, PEM 64.
 const WRAPPED: [usize; 2] = [57, 48];
-/// A longer form is taken as several: no more than this is ever kept back of a line that goes on.
+/// Longest form, in bytes; a longer value is split into several. Bounds what [`Mask::settled`] holds back.
 const LONGEST_FORM: usize = 16 * 1024;
 
-/// The secret values of a build, ready to be found. Cheap to clone; the default one hides nothing.
+/// Search automaton over the secret values of a build. Cheap to clone; the default masks nothing.
 #[derive(Clone, Default)]
 pub struct Mask(Option<Arc<Forms>>);
 
 struct Forms {
     beginnings: AhoCorasick,
-    /// The whole forms of each beginning.
+    /// The complete forms of each prefix, by pattern number.
     whole: Vec<Vec<Vec<u8>>>,
     longest: usize,
 }
@@ -64,7 +64,7 @@ impl Mask {
         }
     }
 
-    /// The text with every secret hidden.
+    /// Returns the text with every secret replaced.
     pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
         match self.bytes(text.as_bytes()) {
             Cow::Borrowed(_) => Cow::Borrowed(text),
@@ -72,14 +72,14 @@ impl Mask {
         }
     }
 
-    /// Hides every secret of a text that is there already.
+    /// Replaces every secret of a text in place.
     pub fn apply(&self, text: &mut String) {
         if let Cow::Owned(masked) = self.text(text) {
             *text = masked;
         }
     }
 
-    /// The bytes with every secret hidden.
+    /// Returns the bytes with every secret replaced.
     pub fn bytes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
         let Some(forms) = self.0.as_deref().filter(|forms| forms.beginnings.is_match(bytes)) else {
             return Cow::Borrowed(bytes);
@@ -99,7 +99,7 @@ impl Mask {
         Cow::Owned(masked)
     }
 
-    /// How many bytes of a text that goes on may be handed on: no secret begins before and may end after them.
+    /// Length of the prefix of an unfinished text that can be written: no secret can start inside it and end beyond it.
     pub fn settled(&self, bytes: &[u8]) -> usize {
         let Some(forms) = &self.0 else { return bytes.len() };
         let settled = bytes.len().saturating_sub(forms.longest - 1);
@@ -109,7 +109,7 @@ impl Mask {
 }
 
 impl Forms {
-    /// Where secrets are, in order; those that touch are one.
+    /// Ranges of secrets in order, with overlapping and adjacent ones merged.
     fn find(&self, bytes: &[u8]) -> Vec<Range<usize>> {
         let mut found: Vec<Range<usize>> = Vec::new();
         for candidate in self.beginnings.find_overlapping_iter(bytes) {
@@ -131,7 +131,7 @@ impl Forms {
     }
 }
 
-/// Every form of a value that is searched for.
+/// Adds every form of a value to the patterns.
 fn add_forms(value: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
     let value = value.trim_ascii();
     let mut add = |form: &[u8]| {
@@ -159,8 +159,8 @@ fn add_forms(value: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
     }
 }
 
-/// The characters of base64 that a value alone decides, wherever it stands in what is encoded; and with its end, where it
-/// stands last.
+/// Base64 of a value at each alignment, without the characters at its borders that depend on neighbouring bytes; and with its
+/// final characters and padding, for a value at the end of the encoded data.
 fn base64_forms(value: &[u8]) -> Vec<Vec<u8>> {
     let mut forms = Vec::new();
     for before in 0..3 {
@@ -176,7 +176,7 @@ fn base64_forms(value: &[u8]) -> Vec<Vec<u8>> {
     forms
 }
 
-/// Percent-encoded, as in a URL or a form: with digits of either case, and a blank as `%20` or `+`.
+/// Percent-encoded forms, as in URLs and HTML forms: hexadecimal digits of either case, a space as `%20` or `+`.
 fn percent_forms(value: &[u8]) -> Vec<Vec<u8>> {
     let encode = |upper: bool, plus: bool| {
         let mut text = String::with_capacity(value.len() * 3);
@@ -193,7 +193,7 @@ fn percent_forms(value: &[u8]) -> Vec<Vec<u8>> {
     vec![encode(true, false), encode(false, false), encode(true, true), encode(false, true)]
 }
 
-/// As in a JSON text: with what must be escaped escaped, and with what Go and careful JavaScript escape besides.
+/// JSON-escaped forms: the required escapes, those of Go's encoder (`<`, `>`, `&`), and `\/`.
 fn json_forms(value: &[u8]) -> Vec<Vec<u8>> {
     let Ok(text) = std::str::from_utf8(value) else { return Vec::new() };
     let Ok(quoted) = serde_json::to_string(text) else { return Vec::new() };

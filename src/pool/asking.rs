@@ -24,6 +24,25 @@ pub(super) async fn ask_cache_bytes(pool: &Pool, name: &str, address: &str) -> R
     cache_bytes_of(&ask(pool, name, address, &["du"]).await?).map_err(|error| error.to_string())
 }
 
+/// The version of a daemon: `buildctl debug info`.
+pub(super) async fn ask_version(pool: &Pool, name: &str, address: &str) -> Result<String, String> {
+    version_of(&ask(pool, name, address, &["debug", "info"]).await?).map_err(|error| error.to_string())
+}
+
+/// Reads `{"buildkitVersion": {"version": "v0.34.2"}}`.
+fn version_of(info: &[u8]) -> serde_json::Result<String> {
+    #[derive(serde::Deserialize)]
+    struct Info {
+        #[serde(rename = "buildkitVersion")]
+        buildkit: Version,
+    }
+    #[derive(serde::Deserialize)]
+    struct Version {
+        version: String,
+    }
+    serde_json::from_slice::<Info>(info).map(|info| info.buildkit.version)
+}
+
 /// Asks a daemon something that `buildctl` answers in JSON.
 async fn ask(pool: &Pool, name: &str, address: &str, question: &[&str]) -> Result<Vec<u8>, String> {
     let tls = pool.state().builders.get(name).ok_or("it was removed")?.config.tls.clone();
@@ -107,6 +126,13 @@ mod tests {
         let platforms: Vec<String> = platforms_of(workers).iter().map(ToString::to_string).collect();
         assert_eq!(platforms, ["linux/amd64", "linux/arm64", "linux/arm/v7"]);
         assert_eq!(platforms_of(b"nonsense"), []);
+    }
+
+    #[test]
+    fn a_daemon_says_its_version() {
+        let info = br#"{"buildkitVersion":{"package":"github.com/moby/buildkit","version":"v0.34.2","revision":"x"}}"#;
+        assert_eq!(version_of(info).unwrap(), "v0.34.2");
+        assert!(version_of(b"{}").is_err());
     }
 
     #[test]

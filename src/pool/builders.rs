@@ -34,6 +34,8 @@ pub(super) struct BuilderRuntime {
     pub platforms: Option<Vec<Platform>>,
     /// How many bytes its cache takes; none before it was asked.
     pub cache_bytes: Option<u64>,
+    /// The version of its daemon; none before it was asked, or where it does not know.
+    version: Option<String>,
     /// Its cache is about to be asked after.
     weighing: bool,
     /// The repositories whose last build it ran.
@@ -69,6 +71,7 @@ impl BuilderRuntime {
             platforms: Some(config.platforms.clone()).filter(|platforms| !platforms.is_empty()),
             config,
             cache_bytes: None,
+            version: None,
             weighing: false,
             warm: BTreeSet::new(),
             orders: None,
@@ -263,13 +266,15 @@ async fn came_up(pool: &Arc<Pool>, name: &str, address: String, config: Option<S
 
 /// Asks a daemon that should be there what it builds for; returns its address where it does not answer.
 async fn became_ready(pool: &Arc<Pool>, name: &str, address: String) -> Option<String> {
-    let platforms = asking::ask_platforms(pool, name, &address).await;
+    let (platforms, version) =
+        tokio::join!(asking::ask_platforms(pool, name, &address), asking::ask_version(pool, name, &address));
     let unanswered = platforms.is_err().then(|| address.clone());
     if unanswered.is_none() {
         weigh_cache(pool, name);
     }
     set(pool, name, |runtime| {
         runtime.address = Some(address);
+        runtime.version = version.ok();
         match platforms {
             Ok(platforms) => {
                 runtime.platforms = Some(platforms);
@@ -305,7 +310,17 @@ pub(super) fn weigh_cache(pool: &Arc<Pool>, name: &str) {
 /// An existing builder: asked when it is new, and again while it is down and builds wait for it.
 async fn keep_asking(pool: &Arc<Pool>, name: &str) {
     loop {
-        let Some(address) = pool.state().builders.get(name).and_then(|runtime| runtime.address.clone()) else { return };
+        let Some((address, refusal)) = pool.state().builders.get(name).and_then(|runtime| {
+            let address = runtime.address.clone()?;
+            let refusal = runtime.config.refusal(&address);
+            Some((address, refusal))
+        }) else {
+            return;
+        };
+        if let Some(refusal) = refusal {
+            // Until its settings change, which makes it another builder.
+            return set(pool, name, |runtime| runtime.readiness = Readiness::Down(refusal.to_string()));
+        }
         if became_ready(pool, name, address).await.is_none() || pool.is_stopping() {
             return;
         }
@@ -368,6 +383,7 @@ pub(super) fn statuses(state: &State) -> Vec<BuilderStatus> {
             platforms: view.platforms.unwrap_or_default(),
             labels: view.labels,
             cache_bytes: runtime.cache_bytes,
+            version: runtime.version.clone(),
         }
     };
     views.into_iter().zip(state.builders.values()).map(status).collect()

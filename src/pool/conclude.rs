@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::buildctl::job::{Outcome, RunResult};
 use crate::domain::build::{Build, BuildState, RetryCause};
 use crate::domain::config::PoolConfig;
-use crate::domain::failure::Failure;
+use crate::domain::failure::{Failure, FailureKind};
 
 /// How a runner ended.
 #[derive(Debug, Clone)]
@@ -31,8 +31,9 @@ pub struct Conclusion {
     pub retry: Option<(RetryCause, DateTime<Utc>)>,
 }
 
-/// Decides what becomes of a build whose runner ended.
-pub fn conclude(build: &Build, ended: &Ended, config: &PoolConfig, now: DateTime<Utc>) -> Conclusion {
+/// Decides what becomes of a build whose runner ended. Where the source's server `lags` behind the webhook of the push, a commit that is not
+/// there yet is the machinery's failure.
+pub fn conclude(build: &Build, ended: &Ended, config: &PoolConfig, lags: bool, now: DateTime<Utc>) -> Conclusion {
     let conclusion = |state, reason: String| Conclusion { state, reason, failure: None, retry: None };
     let id = build.id.0;
     match ended {
@@ -54,14 +55,14 @@ pub fn conclude(build: &Build, ended: &Ended, config: &PoolConfig, now: DateTime
             }
             Outcome::Stopped => stopped(build, now),
             Outcome::Failed => match &result.failure {
-                Some(failure) => failed(build, failure, config, now),
+                Some(failure) => failed(build, failure, config, lags, now),
                 None => {
                     conclusion(BuildState::Failed, format!("it failed; `slipway build logs {id}` shows its output"))
                 }
             },
         },
         Ended::Died => stopped(build, now),
-        Ended::NotStarted(failure) => failed(build, failure, config, now),
+        Ended::NotStarted(failure) => failed(build, failure, config, lags, now),
     }
 }
 
@@ -84,13 +85,14 @@ fn stopped(build: &Build, now: DateTime<Utc>) -> Conclusion {
     Conclusion { state: BuildState::Interrupted, reason, failure: None, retry }
 }
 
-fn failed(build: &Build, failure: &Failure, config: &PoolConfig, now: DateTime<Utc>) -> Conclusion {
+fn failed(build: &Build, failure: &Failure, config: &PoolConfig, lags: bool, now: DateTime<Utc>) -> Conclusion {
     let id = build.id.0;
-    if build.cancel.is_some() && failure.kind.is_machinery() {
+    let is_machinery = failure.kind.is_machinery() || failure.kind == FailureKind::NoCommit && lags;
+    if build.cancel.is_some() && is_machinery {
         // What fails while it is stopped was stopped; a failure of the Dockerfile came first.
         return stopped(build, now);
     }
-    let retry = (failure.kind.is_machinery() && build.attempt < config.retries).then(|| {
+    let retry = (is_machinery && build.attempt < config.retries).then(|| {
         // Doubling from the first wait; sixteen doublings are more than a day of any useful wait.
         let factor = 1i32 << build.attempt.min(16);
         let wait = TimeDelta::from_std(config.retry_delay.0).unwrap_or(TimeDelta::MAX).checked_mul(factor);
@@ -103,7 +105,7 @@ fn failed(build: &Build, failure: &Failure, config: &PoolConfig, now: DateTime<U
             build.attempt + 1,
             config.retries
         ),
-        None if failure.kind.is_machinery() => {
+        None if is_machinery => {
             format!("it was tried {} times; mend it, then `slipway build retry {id}`", build.attempt + 1)
         }
         None => format!("mend it and push, or `slipway build retry {id}`"),
@@ -126,7 +128,7 @@ mod tests {
 
     fn not_started(build: &Build, kind: FailureKind) -> Conclusion {
         let ended = Ended::NotStarted(Failure::new(kind, "no route to it"));
-        conclude(build, &ended, &PoolConfig::default(), now())
+        conclude(build, &ended, &PoolConfig::default(), false, now())
     }
 
     #[test]
@@ -150,9 +152,19 @@ mod tests {
     #[test]
     fn a_build_whose_runner_died_is_tried_again_once() {
         let build = sample();
-        let conclusion = conclude(&build, &Ended::Died, &PoolConfig::default(), now());
+        let conclusion = conclude(&build, &Ended::Died, &PoolConfig::default(), false, now());
         assert_eq!(conclusion.state, BuildState::Interrupted);
         let again = build.again(crate::domain::build::BuildId(8), conclusion.retry.unwrap().0, now());
-        assert_eq!(conclude(&again, &Ended::Died, &PoolConfig::default(), now()).retry, None);
+        assert_eq!(conclude(&again, &Ended::Died, &PoolConfig::default(), false, now()).retry, None);
+    }
+
+    #[test]
+    fn a_commit_that_is_not_there_yet_is_asked_for_again_and_one_that_is_gone_is_not() {
+        let failure = Failure::new(FailureKind::NoCommit, "reference is not a tree");
+        let retry = |lags| {
+            let ended = Ended::NotStarted(failure.clone());
+            conclude(&sample(), &ended, &PoolConfig::default(), lags, now()).retry.is_some()
+        };
+        assert!(retry(true) && !retry(false));
     }
 }

@@ -15,13 +15,16 @@ use crate::access::credential_scope::CredentialScope;
 use crate::buildctl::job::RunResult;
 use crate::domain::build::{Build, BuildId, BuildState, CancelRequest, RetryCause};
 use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::journal::{Origin, SERVER_LAG};
 use crate::domain::platform::Platform;
 use crate::registry::docker_config::DockerConfig;
-use crate::store::builds;
 use crate::store::process::ProcessId;
+use crate::store::{builds, pushes};
 
 /// A runner that was told to stop and is still there is killed: final within 15 s, whatever `buildctl` does.
 const KILL_AFTER: Duration = Duration::from_secs(13);
+/// How soon a server is asked again for a commit that a webhook told of.
+const ASK_FOR_COMMIT_AGAIN: chrono::TimeDelta = chrono::TimeDelta::seconds(3);
 /// How soon a record that can't be written is tried again.
 const WRITE_AGAIN: Duration = Duration::from_secs(1);
 
@@ -52,39 +55,78 @@ enum Waited {
 }
 
 async fn wait_for_start(pool: &Arc<Pool>, id: BuildId, orders: &mut mpsc::Receiver<Order>) -> Waited {
-    let order = tokio::select! {
-        order = orders.recv() => order,
-        () = pool.stopped() => return Waited::PoolEnds,
-    };
-    match order {
-        None => Waited::PoolEnds,
-        Some(Order::Cancel(request)) => {
-            pool.update(id, |build| build.cancel = Some(request));
-            Waited::Cancelled
-        }
-        Some(Order::Start(legs)) => {
-            let runner = match launch_or_abort(pool, id, &legs, orders).await {
-                Ok(runner) => runner,
+    loop {
+        let order = tokio::select! {
+            order = orders.recv() => order,
+            () = pool.stopped() => return Waited::PoolEnds,
+        };
+        match order {
+            None => return Waited::PoolEnds,
+            Some(Order::Cancel(request)) => {
+                pool.update(id, |build| build.cancel = Some(request));
+                return Waited::Cancelled;
+            }
+            Some(Order::Start(legs)) => match launch_or_abort(pool, id, &legs, orders).await {
+                Ok(runner) => {
+                    tell_that_it_runs(pool, id, legs).await;
+                    return Waited::Ended(watch(pool, id, orders, runner).await);
+                }
+                Err(failure) if await_commit(pool, id, &failure).await => {}
                 Err(failure) => return Waited::Ended(Some(Ended::NotStarted(failure))),
-            };
-            let names: Vec<String> = legs.into_iter().map(|(name, _)| name).collect();
-            let now = Utc::now();
-            let running = pool.update(id, |build| {
-                build.builders.clone_from(&names);
-                // Queued and held builds may run: see `BuildState::can_become`.
-                let _ = build.become_state(BuildState::Running, format!("builds on {}", names.join(", ")), now);
-            });
-            if let Some(entry) = pool.state().open.get_mut(&id) {
-                entry.starting = None;
-            }
-            if let Some(build) = running {
-                let noted = notify::note(pool, &build).await;
-                write_record(pool, &build).await;
-                notify::send(pool, noted);
-            }
-            Waited::Ended(watch(pool, id, orders, runner).await)
+            },
         }
     }
+}
+
+async fn tell_that_it_runs(pool: &Arc<Pool>, id: BuildId, legs: Vec<(String, Vec<Platform>)>) {
+    let names: Vec<String> = legs.into_iter().map(|(name, _)| name).collect();
+    let now = Utc::now();
+    let running = pool.update(id, |build| {
+        build.builders.clone_from(&names);
+        // The one that it waited through.
+        build.failure = None;
+        // Queued and held builds may run: see `BuildState::can_become`.
+        let _ = build.become_state(BuildState::Running, format!("builds on {}", names.join(", ")), now);
+    });
+    if let Some(entry) = pool.state().open.get_mut(&id) {
+        entry.starting = None;
+    }
+    if let Some(build) = running {
+        let noted = notify::note(pool, &build).await;
+        write_record(pool, &build).await;
+        notify::send(pool, noted);
+    }
+}
+
+/// Puts a build back into the queue whose commit the server does not have yet; false where it failed for good.
+async fn await_commit(pool: &Arc<Pool>, id: BuildId, failure: &Failure) -> bool {
+    let Some(build) = pool.state().open.get(&id).map(|entry| entry.build.clone()) else { return false };
+    let now = Utc::now();
+    if failure.kind != FailureKind::NoCommit || build.cancel.is_some() || !may_lag(pool, &build, now).await {
+        return false;
+    }
+    tracing::info!("build {id} waits: {}", failure.message);
+    launch::clean_up(pool, id).await;
+    pool.update(id, |build| {
+        build.failure = Some(failure.clone());
+        build.not_before = Some(now + ASK_FOR_COMMIT_AGAIN);
+    });
+    if let Some(entry) = pool.state().open.get_mut(&id) {
+        entry.starting = None;
+    }
+    pool.wake();
+    true
+}
+
+/// Whether a webhook told of a build's commit so lately that its server may still answer from a copy without it.
+async fn may_lag(pool: &Pool, build: &Build, now: chrono::DateTime<Utc>) -> bool {
+    let is_new = (now - build.queued_at).to_std().is_ok_and(|age| age < SERVER_LAG);
+    let Some(push) = build.push.filter(|_| is_new && build.retry_cause != Some(RetryCause::Person)) else {
+        return false;
+    };
+    let home = pool.home.clone();
+    let push = tokio::task::spawn_blocking(move || pushes::load(&home, push)).await;
+    push.is_ok_and(|push| push.is_ok_and(|push| push.origin == Origin::Webhook))
 }
 
 /// Starts the runner; a cancel that comes meanwhile is noted, and ends a long fetch or checkout.
@@ -194,7 +236,8 @@ pub(super) async fn finish(pool: &Arc<Pool>, id: BuildId, mut ended: Ended) {
     };
     let Some(mut build) = pool.state().open.get(&id).map(|entry| entry.build.clone()) else { return };
     explain_refusal(pool, &build, &mut ended);
-    let conclusion = conclude(&build, &ended, &config, now);
+    let lags = may_lag(pool, &build, now).await;
+    let conclusion = conclude(&build, &ended, &config, lags, now);
     if let Ended::Result(result) = &ended {
         build.images.clone_from(&result.images);
         build.warnings.extend(result.notes.iter().cloned());

@@ -71,7 +71,7 @@ pub(super) async fn save(pool: &Arc<Pool>, entity: Entity, mode: SaveMode) -> Re
         }
         Entity::Builder { name, value } => {
             name::check(NameKind::Builder, &name).map_err(wrong)?;
-            usage(&value.problems())?;
+            usage(&value.problems_to_save())?;
             check_one_managed(pool, &name, value.kind)?;
             write(move || edit::save(&home.builders_dir().join(format!("{name}.toml")), &value)).await?;
         }

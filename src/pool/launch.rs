@@ -73,7 +73,8 @@ pub(super) async fn launch(
                     config: managed::daemon_config(&settings),
                 },
                 BuilderKind::Provisioned => {
-                    LegDaemon::Provisioned { up: config.up.unwrap_or_default(), down: config.down, tls: config.tls }
+                    let up = config.up.unwrap_or_default();
+                    LegDaemon::Provisioned { up, down: config.down, tls: config.tls, plain: config.plain }
                 }
             };
             let cache = cache(pool, &settings, &build, platforms.first().filter(|_| several));

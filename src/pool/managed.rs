@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::buildkit::cgroup::Limits;
 use crate::buildkit::config::{self, Registry};
 use crate::buildkit::daemon::{Spec, Tools};
 use crate::buildkit::install::{self, Machine};
@@ -81,5 +82,7 @@ pub(super) fn daemon_config(settings: &Settings) -> config::Config {
     let gc = config::Gc { max_used_space: buildkit.cache_size.map(|size| size.0.to_string()), ..config::Gc::default() };
     let frontends = frontends(settings).repositories().to_vec();
     let host_network = settings.namespaces.values().any(|namespace| namespace.allow_host_network);
-    config::Config { gc, registries, frontends, host_network, ..config::Config::default() }
+    let limits =
+        Limits { memory: buildkit.memory.map(|size| size.0), processes: buildkit.processes, cpus: buildkit.cpus };
+    config::Config { gc, registries, frontends, host_network, limits, ..config::Config::default() }
 }

@@ -136,6 +136,7 @@ mod tests {
             limit: 2,
             builders: Vec::new(),
             webhooks: None,
+            webhook_refusals: Vec::new(),
             paused: Vec::new(),
             problems: Vec::new(),
         }

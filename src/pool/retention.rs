@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::state::Pool;
+use crate::access::trees;
 use crate::domain::build::BuildId;
 use crate::domain::config::RetentionConfig;
 use crate::store::{Home, builds, pushes};
@@ -62,6 +63,17 @@ pub(super) async fn apply(pool: &Arc<Pool>) {
         Ok(Ok(count)) => tracing::info!("deleted {count} builds that are no longer kept"),
         Ok(Err(error)) => tracing::warn!("cannot delete builds that are no longer kept: {error}"),
         Err(error) => tracing::warn!("retention failed: {error}"),
+    }
+}
+
+/// Keeps the clones and trees of sources within their limit.
+pub(super) async fn tidy_sources(pool: &Arc<Pool>) {
+    let (home, most) = (pool.home.clone(), pool.state().settings.config.git.cache_size.0);
+    match tokio::task::spawn_blocking(move || trees::tidy(&home, most)).await {
+        Ok(Ok(0)) => {}
+        Ok(Ok(count)) => tracing::info!("removed {count} clones and trees of sources, for git.cache_size"),
+        Ok(Err(error)) => tracing::warn!("cannot remove clones and trees of sources: {error}"),
+        Err(error) => tracing::warn!("the clones and trees of sources are not kept within their limit: {error}"),
     }
 }
 

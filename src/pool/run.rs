@@ -112,6 +112,7 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
             builders: std::collections::BTreeMap::new(),
             blocked: None,
             webhooks: None,
+            webhook_refusals: std::collections::BTreeMap::new(),
             watch_problems: std::collections::BTreeMap::new(),
             untold: std::collections::BTreeMap::new(),
         }),
@@ -342,6 +343,7 @@ async fn follow_edits(pool: Arc<Pool>, mut edits: watch::Watcher) {
 async fn keep(pool: Arc<Pool>) {
     loop {
         retention::apply(&pool).await;
+        retention::tidy_sources(&pool).await;
         tokio::time::sleep(RETENTION_EVERY).await;
     }
 }

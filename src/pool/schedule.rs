@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::build::BuildId;
 use crate::domain::platform::Platform;
+use crate::domain::push::CommitId;
 
 /// How the reason begins where no builder has a platform.
 pub const NO_PLATFORM: &str = "no builder builds for ";
@@ -27,6 +28,8 @@ pub struct Waiting {
     pub builder: Option<String>,
     /// Not before this.
     pub not_before: Option<DateTime<Utc>>,
+    /// The commit that its source did not have when it was asked last.
+    pub awaited: Option<CommitId>,
 }
 
 /// Whether a builder can take builds.
@@ -128,7 +131,11 @@ fn decide(
     ahead: usize,
 ) -> Decision {
     if let Some(time) = build.not_before.filter(|time| *time > now) {
-        return Decision::Hold(format!("waits until {} to be tried again", time.format("%Y-%m-%dT%H:%M:%SZ")));
+        let time = time.format("%Y-%m-%dT%H:%M:%SZ");
+        return Decision::Hold(match &build.awaited {
+            Some(commit) => format!("waits for the server to have commit {}; asked again at {time}", commit.short(12)),
+            None => format!("waits until {time} to be tried again"),
+        });
     }
     if let Some(reason) = &pool.blocked {
         return Decision::Hold(reason.clone());

@@ -12,6 +12,7 @@ fn build(id: u64, repository: &str) -> Waiting {
         labels: BTreeMap::new(),
         builder: None,
         not_before: None,
+        awaited: None,
     }
 }
 
@@ -52,6 +53,12 @@ fn a_repository_with_many_builds_does_not_starve_another() {
 
 #[test]
 fn a_build_whose_time_has_not_come_is_held_and_the_next_one_starts() {
+    let commit = "c".repeat(40).parse().unwrap();
+    let not_before = Some("2026-01-01T00:00:05Z".parse().unwrap());
+    let awaits = Waiting { awaited: Some(commit), not_before, ..build(2, "a/x") };
+    let decisions = schedule(now(), &[awaits], &[builder("m", 1, &[])], &pool(1));
+    let expected = "waits for the server to have commit cccccccccccc; asked again at 2026-01-01T00:00:05Z";
+    assert_eq!(reason(&decisions[&BuildId(2)]), expected);
     let held = Waiting { not_before: Some("2026-01-01T00:00:05Z".parse().unwrap()), ..build(1, "a/x") };
     let decisions = schedule(now(), &[held, build(2, "a/x")], &[builder("m", 1, &[])], &pool(1));
     assert_eq!(started(&decisions), [2]);

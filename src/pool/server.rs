@@ -15,7 +15,7 @@ use super::state::{Order, Pool};
 use super::{audit, builders, enqueue, entities, examine, news, notify};
 use crate::domain::build::{Build, BuildId, BuildState, CancelRequest};
 use crate::domain::requester::Requester;
-use crate::protocol::{Answer, Call, Error, ErrorKind, PoolStatus, Reply, Request, VERSION};
+use crate::protocol::{Answer, Call, Error, ErrorKind, PoolStatus, Reply, Request, VERSION, WebhookRefusal};
 use crate::store::users;
 
 /// A call is small; a longer one is not from a client of ours.
@@ -157,6 +157,8 @@ async fn answer(pool: &Arc<Pool>, request: Request, by: &Requester) -> Result<Re
 pub(super) fn status(pool: &Pool) -> PoolStatus {
     let state = pool.state();
     let running = state.open.values().filter(|entry| entry.build.state == BuildState::Running).count();
+    let of_platforms = |refusal: &&WebhookRefusal| state.settings.platforms.contains_key(&refusal.platform);
+    let webhook_refusals: Vec<_> = state.webhook_refusals.values().filter(of_platforms).cloned().collect();
     PoolStatus {
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -166,6 +168,7 @@ pub(super) fn status(pool: &Pool) -> PoolStatus {
         limit: state.limit(),
         builders: builders::statuses(&state),
         webhooks: state.webhooks.clone(),
+        webhook_refusals: webhook_refusals.clone(),
         paused: pool.triggers.past.paused_rules(&state.settings),
         problems: state
             .settings
@@ -174,6 +177,7 @@ pub(super) fn status(pool: &Pool) -> PoolStatus {
             .chain(state.watch_problems.values())
             .chain(state.untold.values())
             .cloned()
+            .chain(webhook_refusals.iter().filter(|refusal| refusal.needs_people).map(ToString::to_string))
             .collect(),
     }
 }

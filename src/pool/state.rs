@@ -18,6 +18,7 @@ use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
 use crate::domain::outbox::Receiver;
 use crate::domain::platform::Platform;
+use crate::protocol::WebhookRefusal;
 use crate::registry::Target;
 use crate::store::Home;
 use crate::store::settings::Settings;
@@ -60,6 +61,8 @@ pub(super) struct State {
     pub untold: BTreeMap<(Receiver, String), String>,
     /// Where webhooks are taken.
     pub webhooks: Option<String>,
+    /// What the webhooks of platforms were last refused for, until one is taken.
+    pub webhook_refusals: BTreeMap<String, WebhookRefusal>,
     /// Why nothing may start, such as a full disk.
     pub blocked: Option<String>,
 }
@@ -220,6 +223,7 @@ impl State {
             labels: labels_asked(&entry.build.settings),
             builder: Some(entry.build.settings.builder.clone()).filter(|name| !name.is_empty()),
             not_before: entry.build.not_before,
+            awaited: entry.build.awaits_commit().cloned(),
         };
         self.open.values().filter(waits).map(waiting).collect()
     }

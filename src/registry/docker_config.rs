@@ -10,6 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
@@ -32,20 +33,22 @@ const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 const TOKEN_USER: &str = "<token>";
 
 /// Docker's configuration, as far as it is about credentials.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct DockerConfig {
     file: PathBuf,
     content: Content,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// What the file holds: docker takes `null` for a key that is left out. An entry is read when its host is asked for, so that
+/// an odd one harms no other.
+#[derive(Default, Deserialize)]
 #[serde(default)]
 struct Content {
-    auths: BTreeMap<String, Entry>,
+    auths: Option<BTreeMap<String, Value>>,
     #[serde(rename = "credHelpers")]
-    helpers: BTreeMap<String, String>,
+    helpers: Option<BTreeMap<String, String>>,
     #[serde(rename = "credsStore")]
-    store: String,
+    store: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -57,9 +60,10 @@ struct Entry {
     identitytoken: String,
 }
 
-impl std::fmt::Debug for Entry {
+impl std::fmt::Debug for DockerConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
+        // The entries hold passwords.
+        f.debug_struct("DockerConfig").field("file", &self.file).finish_non_exhaustive()
     }
 }
 
@@ -108,7 +112,9 @@ impl DockerConfig {
         if text.len() as u64 > LARGEST {
             return Err(error(format!("it has more than {LARGEST} bytes")));
         }
-        let content = bounded::json(&text).map_err(|failed| error(failed.to_string()))?;
+        // Editors of other systems put a byte order mark before it.
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+        let content = bounded::json(text).map_err(|failed| error(failed.to_string()))?;
         Ok(DockerConfig { file: file.to_owned(), content })
     }
 
@@ -123,8 +129,10 @@ impl DockerConfig {
     /// All hosts that have an entry or a helper of their own.
     pub fn hosts(&self) -> impl Iterator<Item = &str> {
         // Where a helper keeps the credentials, docker leaves empty entries.
-        let stored = self.content.auths.iter().filter(|(_, entry)| !entry.is_empty() || !self.content.store.is_empty());
-        let own = self.content.helpers.iter().filter(|(_, helper)| !helper.is_empty());
+        let by_helper = self.content.store.as_ref().is_some_and(|store| !store.is_empty());
+        let is_empty = |entry: &Value| entry.as_object().is_some_and(serde_json::Map::is_empty);
+        let stored = self.content.auths.iter().flatten().filter(move |(_, entry)| by_helper || !is_empty(entry));
+        let own = self.content.helpers.iter().flatten().filter(|(_, helper)| !helper.is_empty());
         stored.map(|(key, _)| key.as_str()).chain(own.map(|(key, _)| key.as_str())).map(canonical_host)
     }
 
@@ -152,7 +160,10 @@ impl DockerConfig {
     /// # Errors
     /// When the entry can't be read.
     pub fn stored(&self, host: &str) -> Result<Option<Credential>, CredentialsError> {
-        let read = self.entry(host).map_or(Ok(None), Entry::credential);
+        let Some(entry) = self.entry(host) else { return Ok(None) };
+        // Its own words may hold the secret.
+        let entry = Option::<Entry>::deserialize(entry).map_err(|_| "is none of docker's".to_owned());
+        let read = entry.and_then(|entry| entry.unwrap_or_default().credential());
         read.map_err(|why| CredentialsError::Docker {
             path: self.file.clone(),
             why: format!("its entry for {host} {why}"),
@@ -161,12 +172,12 @@ impl DockerConfig {
 
     /// Docker's rule: a host's own helper, else the one for all; an empty name means the file.
     fn helper(&self, host: &str) -> Option<&str> {
-        let own = self.content.helpers.iter().find(|(key, _)| is_of(key, host));
-        own.map_or(Some(self.content.store.as_str()), |(_, helper)| Some(helper)).filter(|helper| !helper.is_empty())
+        let own = self.content.helpers.iter().flatten().find(|(key, _)| is_of(key, host));
+        own.map_or(self.content.store.as_deref(), |(_, helper)| Some(helper)).filter(|helper| !helper.is_empty())
     }
 
-    fn entry(&self, host: &str) -> Option<&Entry> {
-        let entries = &self.content.auths;
+    fn entry(&self, host: &str) -> Option<&Value> {
+        let entries = self.content.auths.as_ref()?;
         entries.get(key(host)).or_else(|| entries.iter().find(|(key, _)| is_of(key, host)).map(|(_, entry)| entry))
     }
 }
@@ -176,10 +187,6 @@ fn is_of(key: &str, host: &str) -> bool {
 }
 
 impl Entry {
-    fn is_empty(&self) -> bool {
-        self.auth.is_empty() && self.username.is_empty() && self.identitytoken.is_empty()
-    }
-
     fn credential(&self) -> Result<Option<Credential>, String> {
         if !self.identitytoken.is_empty() {
             return Ok(Some(Credential::IdentityToken(Password::new(self.identitytoken.clone()))));
@@ -286,9 +293,14 @@ mod tests {
 
     #[test]
     fn an_entry_that_cannot_be_read_is_named_and_harms_no_other() {
-        let config =
-            config(r#"{"auths":{"a.example":{"auth":"%"},"b.example":{"auth":"YQ=="},"c.example":{"auth":"YTpi"}}}"#);
-        for host in ["a.example", "b.example"] {
+        let config = config(
+            r#"{"auths":{"a.example":{"auth":"%"},"b.example":{"auth":"YQ=="},"c.example":{"auth":"YTpi"},"d.example":{"auth":7},
+                "e.example":[1],"f.example":null,"g.example":{"auth":""}},"credHelpers":null,"credsStore":null}"#,
+        );
+        for none in ["f.example", "g.example"] {
+            assert_eq!(config.stored(none).unwrap(), None, "{none}");
+        }
+        for host in ["a.example", "b.example", "d.example", "e.example"] {
             let error = config.stored(host).unwrap_err().to_string();
             assert!(error.contains(host) && error.contains("config.json"), "{error}");
         }
@@ -300,7 +312,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config.json");
         assert_eq!(DockerConfig::read(&file).unwrap().hosts().count(), 0);
-        for text in ["{".to_owned(), "7".to_owned(), " ".repeat(LARGEST as usize + 1)] {
+        for fine in ["{}", "\u{feff}{}", "{\"auths\":null}"] {
+            std::fs::write(&file, fine).unwrap();
+            assert_eq!(DockerConfig::read(&file).unwrap().hosts().count(), 0, "{fine}");
+        }
+        for text in [String::new(), "{".to_owned(), "7".to_owned(), " ".repeat(LARGEST as usize + 1)] {
             std::fs::write(&file, text).unwrap();
             assert!(DockerConfig::read(&file).unwrap_err().to_string().contains("config.json"));
         }

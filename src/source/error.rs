@@ -97,7 +97,7 @@ impl SourceError {
 
     pub(crate) fn no_git(url: &SourceUrl, error: &NoGit) -> SourceError {
         let text = error.to_string();
-        let (reason, advice) = text.rsplit_once("; ").unwrap_or((&text, "install git"));
+        let (reason, advice) = text.split_once("; ").unwrap_or((&text, "install git"));
         SourceError::new(Kind::Program, url, reason).advising(advice)
     }
 

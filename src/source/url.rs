@@ -235,6 +235,28 @@ impl SourceUrl {
         self.port
     }
 
+    /// Whether both name the same repository, however it is reached: over https or ssh, with `.git` at its end or without.
+    pub fn is_same_repository(&self, other: &SourceUrl) -> bool {
+        let host = |url: &SourceUrl| url.host.as_ref().map(|host| host.to_ascii_lowercase());
+        host(self) == host(other) && self.has_path_of(other, false)
+    }
+
+    /// Whether both name a repository of the same path, on whatever hosts and however they are reached: over https or ssh, with `.git` at
+    /// the end or without. Paths on this machine are compared as they are.
+    pub fn has_path_of(&self, other: &SourceUrl, any_case: bool) -> bool {
+        match (self.local_path(), other.local_path()) {
+            (None, None) => self.is_at(&other.path.to_string_lossy(), any_case),
+            (Some(_), Some(_)) => bare_path(&self.path.to_string_lossy()) == bare_path(&other.path.to_string_lossy()),
+            _ => false,
+        }
+    }
+
+    /// Whether its path on its server is that one, such as `acme/api`.
+    pub fn is_at(&self, path: &str, any_case: bool) -> bool {
+        let fold = |path: &str| if any_case { bare_path(path).to_lowercase() } else { bare_path(path) };
+        self.transport != Transport::Local && fold(&self.path.to_string_lossy()) == fold(path)
+    }
+
     /// The server that credentials would go to: of http(s) and ssh. None for transports without any.
     pub fn credentials_go_to(&self) -> Option<Server<'_>> {
         let (usual, over_http) = match self.transport {
@@ -260,15 +282,6 @@ impl SourceUrl {
         };
         let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
         Some(format!("{scheme}://{}{port}", self.host()?))
-    }
-
-    /// Whether both name the same repository, however it is reached: over https or ssh, with `.git` at its end or without.
-    pub fn is_same_repository(&self, other: &SourceUrl) -> bool {
-        let place = |url: &SourceUrl| {
-            let path = url.path.to_string_lossy().trim_matches('/').to_owned();
-            (url.host.as_ref().map(|host| host.to_ascii_lowercase()), path.trim_end_matches(".git").to_owned())
-        };
-        place(self) == place(other)
     }
 
     /// The repository's path on its server, as it stands in the URL; none for local paths.
@@ -321,6 +334,13 @@ pub fn is_loopback(host: &str) -> bool {
     address.map_or_else(|_| host.eq_ignore_ascii_case("localhost"), |address| address.is_loopback())
 }
 
+/// A repository's path without what is written differently in different URLs.
+fn bare_path(path: &str) -> String {
+    let path = path.trim_matches('/');
+    let path = path.strip_suffix(".git").unwrap_or(path);
+    percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned()
+}
+
 fn form(text: &str, what: &str) -> UrlError {
     UrlError::Form { text: without_credentials(text), what: what.into() }
 }
@@ -370,14 +390,19 @@ mod tests {
     }
 
     #[test]
-    fn a_repository_is_the_same_however_it_is_reached() {
-        let same = |one: &str, other: &str| parsed(one).is_same_repository(&parsed(other));
+    fn a_repository_has_the_same_path_however_it_is_reached() {
+        let same = |one: &str, other: &str| parsed(one).has_path_of(&parsed(other), false);
         assert!(same("https://GitHub.com/acme/api.git", "git@github.com:acme/api"));
         assert!(same("ssh://git@host:2222/acme/api.git", "http://host:3000/acme/api/"));
+        assert!(same("git@host:/acme/ü", "https://host/acme/%C3%BC"));
         assert!(same("file:///srv/api.git", "/srv/api"));
-        assert!(!same("https://host/acme/api", "https://other/acme/api"));
+        assert!(same("https://host/acme/api", "https://other/acme/api"));
+        assert!(!parsed("https://host/acme/api").is_same_repository(&parsed("https://other/acme/api")));
+        assert!(parsed("https://Host/acme/api").is_same_repository(&parsed("git@host:acme/api.git")));
         assert!(!same("https://host/acme/api", "https://host/acme/apis"));
-        assert!(!same("/host/acme/api", "https://host/acme/api"));
+        assert!(!same("https://host/acme/api", "https://host/acme/API"));
+        assert!(parsed("https://host/acme/api").is_at("Acme/API", true));
+        assert!(!same("/acme/api", "https://host/acme/api"));
     }
 
     #[test]

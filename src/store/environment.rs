@@ -195,6 +195,9 @@ pub fn path_with_sbin(path: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
     use super::*;
 
     const ALL: [Receiver; 7] = [
@@ -259,5 +262,41 @@ mod tests {
             names.iter().all(|name| *name == "ADDED" || Receiver::Buildkitd.gets(OsStr::new(name), &[])),
             "{output}"
         );
+    }
+
+    /// Every place below `src` that starts a process, apart from tests: the lines from there on.
+    fn spawns() -> Vec<(PathBuf, String)> {
+        let mut directories = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+        let mut found = Vec::new();
+        while let Some(directory) = directories.pop() {
+            for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+                if path.is_dir() {
+                    directories.push(path);
+                    continue;
+                }
+                if path.to_string_lossy().ends_with("tests.rs") {
+                    continue;
+                }
+                let text = fs::read_to_string(&path).unwrap();
+                let lines: Vec<&str> = text.split("#[cfg(test)]").next().unwrap().lines().collect();
+                let starts = (0..lines.len()).filter(|at| lines[*at].contains("Command::new("));
+                found.extend(starts.map(|at| (path.clone(), lines[at..].iter().take(22).copied().collect())));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn no_process_is_started_with_the_environment_of_the_shell_but_a_persons_editor() {
+        let inherits: Vec<String> = spawns()
+            .into_iter()
+            .filter(|(_, lines)| !lines.contains("listed_environment("))
+            .map(|(path, _)| path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().display().to_string())
+            .collect();
+        // The help's command starts nothing; the editor and the pager are the person's own, in the person's terminal.
+        let known = ["src/cli/help.rs", "src/tui/run/mod.rs"];
+        let unknown: Vec<&String> = inherits.iter().filter(|path| !known.contains(&path.as_str())).collect();
+        assert_eq!(unknown, Vec::<&String>::new());
+        assert!(spawns().len() > 10);
     }
 }

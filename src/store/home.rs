@@ -201,22 +201,32 @@ impl Home {
 
     /// The bare clone of a source on another machine.
     pub fn git_dir(&self, path: &RepositoryPath) -> PathBuf {
-        self.state.join("git").join(&path.namespace).join(&path.repository)
+        self.git_root().join(&path.namespace).join(&path.repository)
     }
 
     /// The bare clones of a repository's submodules, one directory each. No repository's name begins with a dot.
     pub fn modules_dir(&self, path: &RepositoryPath) -> PathBuf {
-        self.state.join("git").join(&path.namespace).join(format!(".{}.modules", path.repository))
+        self.git_root().join(&path.namespace).join(format!(".{}.modules", path.repository))
     }
 
     /// The files of Git LFS of a repository's source and submodules.
     pub fn lfs_dir(&self, path: &RepositoryPath) -> PathBuf {
-        self.state.join("git").join(&path.namespace).join(format!(".{}.lfs", path.repository))
+        self.git_root().join(&path.namespace).join(format!(".{}.lfs", path.repository))
+    }
+
+    /// All clones, by namespace.
+    pub fn git_root(&self) -> PathBuf {
+        self.state.join("git")
+    }
+
+    /// All checked out trees, by namespace.
+    pub fn trees_root(&self) -> PathBuf {
+        self.state.join("trees")
     }
 
     /// The checked out trees of a repository: a numbered directory for each build of it that runs at the same time.
     pub fn trees_dir(&self, path: &RepositoryPath) -> PathBuf {
-        self.state.join("trees").join(&path.namespace).join(&path.repository)
+        self.trees_root().join(&path.namespace).join(&path.repository)
     }
 
     /// Directories that live as long as one question: emptied when a pool starts.

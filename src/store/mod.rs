@@ -3,6 +3,7 @@
 pub mod atomic;
 pub mod audit;
 pub mod builds;
+pub mod deliveries;
 pub mod edit;
 pub mod environment;
 pub mod hardening;

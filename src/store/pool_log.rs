@@ -1,4 +1,4 @@
-//! The pool's log file. It begins anew while the pool runs, too, so that it and `pool.log.1` never hold more than twice the limit.
+//! The pool's log file, rotated while the pool runs: `pool.log` and `pool.log.1` together stay below twice the limit.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -26,8 +26,8 @@ impl PoolLog {
         Ok(PoolLog { home: home.clone(), file, length })
     }
 
-    /// Puts the long log aside and begins a new one.
-    fn begin_anew(&mut self) -> io::Result<()> {
+    /// Renames the log to `pool.log.1` and opens a new one.
+    fn rotate(&mut self) -> io::Result<()> {
         let file = self.home.open_pool_log()?;
         // A pool that a client started has the log for its standard output and error; what a panic says goes to the new one.
         if is_same_file(&self.file, rustix::stdio::stdout()) {
@@ -52,8 +52,8 @@ fn is_same_file(one: impl AsFd, other: impl AsFd) -> bool {
 impl Write for PoolLog {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.length > LONGEST_LOG {
-            // A log that can't be put aside is still a log.
-            let _ = self.begin_anew();
+            // If rotation fails, logging goes on in the old file.
+            let _ = self.rotate();
         }
         let written = self.file.write(bytes)?;
         self.length += written as u64;

@@ -27,10 +27,16 @@ pub struct Watched {
 }
 
 /// What was seen of a repository's source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     /// The source's URL: another one is seen for the first time.
     pub source: String,
+    /// The platform's identifier of the source, from its webhooks: it stays when the source is renamed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_id: Option<String>,
+    /// The branch that HEAD names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_branch: Option<Ref>,
     /// The last commit of each ref.
     #[serde(default)]
     pub refs: BTreeMap<Ref, CommitId>,
@@ -40,6 +46,11 @@ impl Watched {
     /// The refs of a repository's source as they were last seen; none: never, or it was another source.
     pub fn refs(&self, path: &RepositoryPath, source: &str) -> Option<&BTreeMap<Ref, CommitId>> {
         self.repositories.get(&path.to_string()).filter(|seen| seen.source == source).map(|seen| &seen.refs)
+    }
+
+    /// The default branch of a repository's source as it was last seen.
+    pub fn default_branch(&self, path: &RepositoryPath) -> Option<&Ref> {
+        self.repositories.get(&path.to_string())?.default_branch.as_ref()
     }
 }
 

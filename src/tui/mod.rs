@@ -53,3 +53,4 @@ pub mod view;
 pub mod widget;
 
 pub use run::{TuiError, run, view_file};
+pub use terminal::is_there as has_terminal;

@@ -2,6 +2,7 @@
 //! that a terminal would obey, and nothing that hides, is ever in a cell.
 #![expect(clippy::disallowed_methods, reason = "this is the dashboard's door to the terminal")]
 
+use std::ffi::OsStr;
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -121,7 +122,7 @@ impl Screen {
     pub fn set_title(&mut self, title: &str) -> io::Result<()> {
         if self.title != title {
             self.title = title.to_owned();
-            execute!(self.terminal.backend_mut(), SetTitle(&self.title))?;
+            execute!(self.terminal.backend_mut(), SetTitle(printable(&self.title)))?;
         }
         Ok(())
     }
@@ -167,9 +168,14 @@ impl Drop for Screen {
     }
 }
 
-/// Whether a person sits at a terminal.
+/// Whether a person sits at a terminal that can be drawn on.
 pub fn is_there() -> bool {
-    io::stdin().is_terminal() && io::stdout().is_terminal()
+    io::stdin().is_terminal() && io::stdout().is_terminal() && can_draw(std::env::var_os("TERM").as_deref())
+}
+
+/// Whether a terminal of this name moves its cursor. One without a name is none.
+fn can_draw(term: Option<&OsStr>) -> bool {
+    term.is_some_and(|term| !term.is_empty() && term != "dumb")
 }
 
 /// Says something on the terminal once it was given back.
@@ -227,6 +233,15 @@ fn restore_on_panic() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_terminal_that_cannot_move_its_cursor_is_not_drawn_on() {
+        for (term, expected) in
+            [(Some("xterm-256color"), true), (Some("dumb"), false), (Some(""), false), (None, false)]
+        {
+            assert_eq!(can_draw(term.map(OsStr::new)), expected, "{term:?}");
+        }
+    }
 
     #[test]
     fn a_cell_that_hides_something_shows_that_it_does() {

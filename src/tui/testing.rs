@@ -112,6 +112,7 @@ pub(crate) fn news(builds: Vec<Build>, ended: Vec<BuildId>) -> News {
         platforms: Vec::new(),
         labels: std::collections::BTreeMap::new(),
         cache_bytes: Some(1_234_567_890),
+        version: None,
     };
     let status = PoolStatus {
         pid: 1,
@@ -122,6 +123,7 @@ pub(crate) fn news(builds: Vec<Build>, ended: Vec<BuildId>) -> News {
         limit: 2,
         builders: vec![builder],
         webhooks: None,
+        webhook_refusals: Vec::new(),
         paused: Vec::new(),
         problems: Vec::new(),
     };

@@ -5,11 +5,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use slipway::buildctl::arguments::{Run, arguments};
-use slipway::buildctl::job::{Cache, Context, Destination, Job};
+use slipway::buildctl::job::{Cache, Destination, Job};
 use slipway::domain::build::{Build, BuildId};
 use slipway::registry::{Layout, Stage};
 use slipway::store::{Home, builds, read};
@@ -127,12 +126,8 @@ pub struct Again {
 impl Again {
     pub fn of(job: &Job, scratch: &Path) -> Again {
         let name = format!("again-{}", job.build.id.0);
-        let mut job = job.clone();
-        if let Context::Local { repository, directory } = &mut job.context {
-            *directory = scratch.join(&name);
-            let commit = job.build.commit.as_str();
-            slipway::source::checkout::checkout(repository, commit, directory, &AtomicBool::new(false)).unwrap();
-        }
+        // The tree is still there, at the build's commit as long as no other one was built.
+        fs::create_dir_all(scratch).unwrap();
         let stage = |directory: &Path| Layout::new(directory).stage(&name).unwrap();
         let image = match &job.destination {
             Destination::Layout { directory } => Some(stage(directory)),
@@ -157,7 +152,7 @@ impl Again {
             accelerated: false,
             started_at: chrono::Utc::now(),
         };
-        let arguments = arguments(&job, &job.legs[0], &run).unwrap();
+        let arguments = arguments(job, &job.legs[0], &run).unwrap();
         Again { program: job.buildctl.clone(), arguments, _stages: image.into_iter().chain(cache).collect() }
     }
 }

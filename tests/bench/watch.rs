@@ -76,25 +76,11 @@ fn main() {
     let share = (used(pool) - before) / MINUTE.as_secs_f64();
     println!("\nwatch: {SOURCES} sources, each asked once a minute");
     row("until all were seen for the first time, s", &format!("{first:.1}"), "");
-    let helpers = speak_git(pool);
-    let memory: f64 = helpers.iter().chain([&pool]).filter_map(|pid| peak_mb(*pid)).sum();
     row("the pool's CPU, and its git processes', of one core", &format!("{:.1}%", share * 100.0), "goal <= 5%");
-    row(&format!("peak memory of the pool and its {} git processes, MB", helpers.len()), &format!("{memory:.1}"), "");
+    row("peak memory of the pool, MB", &format!("{:.1}", peak_mb(pool).unwrap_or_default()), "");
 }
 
-/// The processor time that a pool has used so far, with those that speak git for it.
+/// The processor time that a pool has used so far, with that of the git processes that it waited for.
 fn used(pool: u32) -> f64 {
-    let ended = cpu(pool).map_or(0.0, |cpu| cpu.children);
-    ended + speak_git(pool).iter().chain([&pool]).filter_map(|pid| cpu(*pid)).map(|cpu| cpu.own).sum::<f64>()
-}
-
-/// The processes that speak git for a pool.
-fn speak_git(pool: u32) -> Vec<u32> {
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task", pid = pool)).unwrap().flatten();
-    let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
-    let children: Vec<u32> =
-        lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect();
-    let speaks_git =
-        |pid: &u32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == b"slipway\0git\0");
-    children.into_iter().filter(speaks_git).collect()
+    cpu(pool).map_or(0.0, |cpu| cpu.own + cpu.children)
 }

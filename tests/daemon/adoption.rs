@@ -81,6 +81,7 @@ async fn a_changed_configuration_is_noticed_and_holds_after_a_restart() {
         max_parallelism: Some(3),
         frontends: vec!["docker.io/docker/dockerfile".into()],
         host_network: true,
+        ..Config::default()
     };
     let (before, after) = (setting.spec(&Config::default()), setting.spec(&changed));
     assert!(!ensure(&before).await.unwrap().differs(&before));

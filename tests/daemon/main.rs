@@ -6,6 +6,7 @@
 mod adoption;
 mod clearing;
 mod idle;
+mod limits;
 mod network;
 mod rootless;
 mod setting;

@@ -97,6 +97,23 @@ fn settings_that_become_writable_by_others_while_the_pool_runs_are_not_taken_ove
     assert!(!log().contains("pool.builds = 7"));
 }
 
+#[test]
+fn a_scripts_lock_is_not_held_by_the_pool_that_the_script_happens_to_start() {
+    let slipway = Slipway::new();
+    let lock = slipway.home().join("scripts.lock");
+    let start = slipway.command(&["pool", "start"]);
+    let mut script = Command::new("sh");
+    script
+        .args(["-c", "exec 9>\"$0\"; flock 9; exec \"$@\""])
+        .arg(&lock)
+        .arg(start.get_program())
+        .args(start.get_args());
+    script.envs(start.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    run(&mut script).ok();
+    run(Command::new("flock").arg("--nonblock").arg(&lock).arg("true")).ok();
+    assert!(slipway.run(&["pool", "status"]).status.success());
+}
+
 /// Connects to a socket as a user, sends a line, and prints what comes back.
 fn speak(uid: u32, socket: &Path, line: &str) -> Ran {
     let script = "use IO::Socket::UNIX; $SIG{PIPE} = 'IGNORE'; \
@@ -195,7 +212,7 @@ fn in_our_namespace(pid: Pid) -> bool {
 
 /// The names that `store::environment` lists, and those that slipway adds itself.
 fn is_listed(name: &str) -> bool {
-    const EXACT: [&str; 35] = [
+    const EXACT: [&str; 40] = [
         "PATH",
         "HOME",
         "USER",
@@ -231,6 +248,12 @@ fn is_listed(name: &str) -> bool {
         "GIT_SSH_COMMAND",
         "NAMED_BY_SETTINGS",
         "PASSED_ON_A",
+        "SUDO_UID",
+        // Set by the shells that some of them are started through.
+        "PWD",
+        "OLDPWD",
+        "SHLVL",
+        "_",
     ];
     let kinds = ["LC_", "XDG_", "GO", "GIT_CONFIG_", "GIT_S"];
     EXACT.contains(&name) || kinds.iter().any(|kind| name.starts_with(kind))

@@ -3,6 +3,9 @@
 //! `tests/run e2e` sets up what they need. The ground they stand on is in `support`, with its own tests beside it.
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+#[path = "../corpus/mod.rs"]
+mod corpus;
+
 mod builders;
 mod building;
 mod cancelling;
@@ -11,8 +14,10 @@ mod dashboard;
 mod demo;
 mod editing;
 mod fixture;
+mod gitea;
 mod grants;
 mod home;
+mod isolation;
 mod notify;
 mod platforms;
 mod publishing;
@@ -21,6 +26,8 @@ mod sources;
 mod support;
 mod surviving;
 mod terminal;
+mod trees;
 mod triggers;
 mod watching;
+mod webhook_attacks;
 mod webhooks;

@@ -198,6 +198,26 @@ fn notifications_are_listed_and_tested_by_commands() {
 }
 
 #[test]
+fn an_address_that_is_a_secret_is_posted_to_and_never_shown() {
+    let receiver = Receiver::answering(&[200]);
+    let slipway = home("[[notify]]\nname = \"chat\"\nurl = { file = \"key\" }\n");
+    let test = ["notify", "test", "chat"];
+    let refused = slipway.run(&test);
+    assert!(!refused.status.success() && refused.stderr.contains("holds no address"), "{refused}");
+    slipway.write("secrets/key", &format!("{}/s3cret\n", receiver.url()));
+    let sent = slipway.run(&test).ok();
+    assert_eq!(receiver.received()[0].path(), "/s3cret");
+    assert!(sent.stdout.contains("secrets/key answered 200"), "{sent}");
+    let listed = slipway.run(&["notify", "list"]).ok();
+    assert!(listed.stdout.contains("secrets/key") && !format!("{sent}{listed}").contains("s3cret"), "{listed}");
+
+    slipway.write("config.toml", "[[notify]]\nname = \"chat\"\nurl = \"https://chat.example.com/s3cret\"\n");
+    fs::set_permissions(slipway.home(), fs::Permissions::from_mode(0o755)).unwrap();
+    let doctor = slipway.run(&["doctor"]);
+    assert!(doctor.stdout.contains("may read the url of the notification \"chat\""), "{doctor}");
+}
+
+#[test]
 fn a_notification_that_cannot_work_is_told_and_the_last_good_one_stays_in_force() {
     let slipway = home("[[notify]]\nname = \"mail\"\ncommand = \"true\"\n");
     slipway.run(&["notify", "test", "mail"]).ok();

@@ -346,6 +346,7 @@ fn a_token_is_not_sent_over_plain_http_to_another_machine_unasked() {
     let slipway = with_github(&forge);
     slipway.run(&["namespace", "create", "acme"]).ok();
     let source = "http://git.slipway.invalid/acme/api.git";
+    slipway.run(&["platform", "edit", "forge", "--host", "git.slipway.invalid"]).ok();
     slipway.run(&["repo", "create", "acme/api", "--no-rule", "--source", source, "--platform", "forge"]).ok();
     forge.answer("/api/v3/user", json!({ "login": "kim" }));
     let said = |text: &str| {

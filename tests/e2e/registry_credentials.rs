@@ -177,3 +177,24 @@ fn a_registry_with_endless_answers_costs_the_pool_nothing_but_the_build() {
         assert!(!ran.status.success() || ran.stdout.is_empty(), "{ran}");
     }
 }
+
+#[test]
+fn a_configuration_of_dockers_that_gives_no_credential_is_a_warning_where_the_registry_wants_none() {
+    let repo = GitRepo::with_dockerfile(&[]);
+    let registry = Registry::plain();
+    let slipway = home_of(&repo);
+    slipway.write("namespaces/acme.toml", &format!("registry = \"{}\"\n", registry.host()));
+    for (config, word) in [("", "config.json"), (r#"{"credsStore":"not-there"}"#, "docker-credential-not-there")] {
+        slipway.write(".docker/config.json", config);
+        let built = build(&slipway);
+        assert!(built["warnings"].to_string().contains(word), "{built:#}");
+        slipway.run(&["tag", "show", "acme/api:latest"]).ok();
+    }
+    // Where it wants one, the configuration is what is at fault.
+    let private = Registry::secure();
+    let ca = private.ca_file().display().to_string();
+    slipway.write(&format!("registries/{}.toml", private.host()), &format!("ca = {ca:?}\n"));
+    slipway.write("namespaces/acme.toml", &format!("registry = \"{}\"\n", private.host()));
+    let listed = slipway.run(&["tag", "list", "acme/api"]);
+    assert!(!listed.status.success() && listed.stderr.contains("docker-credential-not-there"), "{listed}");
+}

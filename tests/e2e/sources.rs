@@ -88,6 +88,36 @@ fn a_repository_over_ssh_is_built_with_its_platforms_key() {
 }
 
 #[test]
+fn a_builder_that_is_to_fetch_gets_the_credentials_and_it_is_said_what_that_means() {
+    let repo = repo();
+    let server = GitHttp::serve_with_password(&repo, "someone", "a secret word");
+    let slipway = Slipway::new();
+    slipway.run(&["namespace", "create", "acme"]).ok();
+    let create = [
+        "platform",
+        "create",
+        "ours",
+        "--kind",
+        "git",
+        "--username",
+        "someone",
+        "--token-stdin",
+        "--host",
+        "127.0.0.1",
+    ];
+    run_with_input(&mut slipway.command(&create), "a secret word\n").ok();
+    let (url, path) = (server.url(), local(&repo));
+    let create =
+        |source| ["repo", "create", "acme/api", "--source", source, "--platform", "ours", "--fetch", "builder"];
+    let refused = slipway.run(&create(&path));
+    assert_eq!(refused.code(), Some(2), "{refused}");
+    let created = slipway.run(&create(&url)).ok();
+    assert!(created.stderr.contains("every Dockerfile of this source can read the credentials"), "{created}");
+    builds(&slipway, &repo);
+    assert!(!slipway.home().join("git/acme/api").exists(), "slipway fetched it all the same");
+}
+
+#[test]
 fn the_agent_of_the_command_that_ran_last_is_asked() {
     let repo = repo();
     let sshd = Sshd::start();
@@ -99,7 +129,6 @@ fn the_agent_of_the_command_that_ran_last_is_asked() {
     slipway.write(".gitconfig", &ssh);
     // The pool starts with an agent that ends, as that of a login does.
     let first = SshAgent::start(&sshd.identity_file());
-    run(slipway.command(&["pool", "status"]).env("SSH_AUTH_SOCK", first.socket())).ok();
     run(slipway.command(&["build", "start", "acme/api"]).env("SSH_AUTH_SOCK", first.socket())).ok();
     drop(first);
     let none = slipway.run(&START);
@@ -185,7 +214,10 @@ fn a_commit_that_vanished_before_the_build_fails_for_its_source() {
     let repo = repo();
     let slipway = home_of(&repo);
     build(&slipway);
-    // The commit is gone for good.
+    // What is checked out for the repository is another commit's tree by then.
+    repo.write("file", "other").commit("The next");
+    build(&slipway);
+    // The first commit is gone for good.
     repo.git(&["checkout", "--quiet", "--orphan", "other"]);
     repo.commit("Another history");
     repo.git(&["branch", "--quiet", "-D", "main"]);

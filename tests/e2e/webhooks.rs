@@ -14,10 +14,10 @@ use crate::support::hook::{
 use crate::support::project::{Project, rule};
 use crate::support::slipway::Slipway;
 
-const SECRET: &str = "a secret that nobody guesses";
+pub const SECRET: &str = "a secret that nobody guesses";
 
 /// A project whose source is bound to a platform of that kind, seen once and not polled any more; and where webhooks are taken.
-fn listening(kind: &str, config: &str) -> (Project, String) {
+pub fn listening(kind: &str, config: &str) -> (Project, String) {
     let slipway = Slipway::new();
     let head = "[pool]\npoll = \"1h\"\n[webhook]\nlisten = \"127.0.0.1:0\"\n";
     slipway.write("config.toml", &format!("{head}{config}"));
@@ -45,7 +45,7 @@ fn listening(kind: &str, config: &str) -> (Project, String) {
     (project, url.unwrap())
 }
 
-fn settled(project: &Project, count: usize) -> Vec<Value> {
+pub fn settled(project: &Project, count: usize) -> Vec<Value> {
     let pushes = || project.slipway.json(&["push", "list"]).as_array().unwrap().clone();
     project.slipway.wait_until("the pushes are settled", || {
         pushes().iter().filter(|push| push["settled"] == json!(true)).count() >= count
@@ -140,6 +140,8 @@ fn whoever_has_no_secret_is_refused_and_is_told_why() {
     assert!(text.contains("x-hub-signature-256"), "{text}");
     assert_eq!(send_github(&url, "code", "another secret", &body).0, 401);
     assert_eq!(send(&url, "code", &["X-GitHub-Event: push", &signed], &body.replace("main", "evil")).0, 401);
+    assert_eq!(send(&url, "code", &[&signed], &body).0, 400, "without an event");
+    assert_eq!(send(&url, "code/", &["X-GitHub-Event: push", &signed], &body).0, 202, "it is the same address");
     assert_eq!(send_github(&url, "nobody", SECRET, &body).0, 404);
     let elsewhere = body.replace("file://", "https://host");
     let (status, text) = send_github(&url, "code", SECRET, &elsewhere);
@@ -159,7 +161,11 @@ fn huge_and_slow_senders_hold_nobody_up() {
     let mut slow = connect(&url);
     slow.write_all(request("code", &[], "{\"ref\":").split_at(40).0.as_bytes()).unwrap();
     let mut huge = connect(&url);
-    huge.write_all(b"POST /code HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n").unwrap();
+    let signed = github_signature(SECRET, "");
+    let head = format!(
+        "POST /code HTTP/1.1\r\nHost: localhost\r\nX-GitHub-Event: push\r\n{signed}\r\nContent-Length: 99999999999\r\n\r\n"
+    );
+    huge.write_all(head.as_bytes()).unwrap();
     let mut answer = [0; 12];
     huge.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"HTTP/1.1 413");

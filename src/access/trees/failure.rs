@@ -49,9 +49,9 @@ fn of_source(error: &SourceError) -> FailureKind {
         Kind::Tls => FailureKind::Certificate,
         Kind::Local if error.is_disk_full() => FailureKind::Disk,
         Kind::Local | Kind::Damaged => FailureKind::Host,
+        Kind::NoCommit => FailureKind::NoCommit,
         Kind::NotFound
         | Kind::NoRef
-        | Kind::NoCommit
         | Kind::NotARepository
         | Kind::TooBig
         | Kind::TooManyRefs
@@ -66,8 +66,8 @@ fn of_tree(error: &TreeError) -> FailureKind {
         TreeError::DiskFull { .. } => FailureKind::Disk,
         TreeError::Io { .. } | TreeError::Damaged { .. } => FailureKind::Host,
         TreeError::Submodule { temporary: true, .. } | TreeError::Lfs { temporary: true, .. } => FailureKind::Network,
-        TreeError::NoCommit { .. }
-        | TreeError::Path { .. }
+        TreeError::NoCommit { .. } => FailureKind::NoCommit,
+        TreeError::Path { .. }
         | TreeError::TooMany { .. }
         | TreeError::Checkout { .. }
         | TreeError::Submodule { .. }

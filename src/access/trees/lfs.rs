@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::modules::is_remote;
 use super::{Origin, Unprepared, Work, is_temporary, program, unexpected};
 use crate::access::sources;
 use crate::source::git::GitProgram;
@@ -39,7 +38,7 @@ impl Work<'_> {
             reason,
             temporary,
         };
-        if !is_remote(&origin.url) {
+        if origin.url.local_path().is_some() {
             let storage = origin.lender.repository.join("lfs");
             let missing = missing(&moved.pointers, &storage);
             if missing.is_empty() {
@@ -81,8 +80,10 @@ impl Work<'_> {
         let (reason, temporary) = match said {
             Ok(stderr) => {
                 let error = sources::git().explain(&origin.url, &origin.access, &stderr);
-                let temporary = is_temporary(&error);
-                (format!("git-lfs says: {}; {}", error.reason, error.advice), temporary)
+                // Of an object that is not there git-lfs says this, and its server nothing else.
+                let is_missing = stderr.contains("object not found") || stderr.contains("Object does not exist");
+                let advice = if is_missing { "push it there with `git lfs push --all`" } else { &error.advice };
+                (format!("git-lfs says: {}; {advice}", error.reason), is_temporary(&error) && !is_missing)
             }
             Err(reason) => (reason, true),
         };

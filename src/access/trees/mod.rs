@@ -1,6 +1,7 @@
 //! Trees of commits, made ready for builds: fetched with the credentials of their platform, checked out with their submodules and files
 //! of Git LFS.
 
+mod cache;
 mod failure;
 mod lfs;
 mod modules;
@@ -20,6 +21,7 @@ use crate::source::{Access, Kind, SourceError, SourceUrl};
 use crate::store::Home;
 use crate::store::settings::Settings;
 
+pub use cache::tidy;
 pub use failure::Unprepared;
 
 static TREES: LazyLock<Trees> = LazyLock::new(|| {
@@ -139,6 +141,12 @@ impl Work<'_> {
             Err(TreeError::Damaged { .. } | TreeError::NoCommit { .. }) if origin.clone.is_some() => {
                 origin.renew(self.settings, self.wish, commit).await?;
                 self.ask(&request(None)).await
+            }
+            Err(TreeError::Damaged { repository, reason }) => {
+                let reason = format!(
+                    "{reason}; where it is a partial clone, name a full one, or the repository that it is a clone of"
+                );
+                Err(TreeError::Checkout { repository, commit: commit.to_owned(), reason })
             }
             answer => answer,
         };

@@ -10,9 +10,9 @@ use super::{Origin, Unprepared, Work, is_temporary};
 use crate::access::sources;
 use crate::domain::push::CommitId;
 use crate::domain::repository::Source;
+use crate::source::SourceUrl;
 use crate::source::git::Want;
 use crate::source::tree::{Lender, Module, Part, Position, TreeError, TreeFile, address, is_neighbour, local};
-use crate::source::{SourceUrl, Transport};
 
 /// How deep submodules are in each other.
 const DEEPEST: usize = 8;
@@ -21,15 +21,11 @@ const MOST: usize = 256;
 
 /// A tree whose submodules are still to come.
 struct Parent {
-    origin: std::sync::Arc<Place>,
+    /// Where its repository is.
+    url: SourceUrl,
     path: Option<TreeFile>,
     position: Position,
     depth: usize,
-}
-
-/// The address of a tree's repository.
-struct Place {
-    url: SourceUrl,
 }
 
 impl Work<'_> {
@@ -40,8 +36,8 @@ impl Work<'_> {
         position: &Position,
         before: &[Part],
     ) -> Result<(), Unprepared> {
-        let origin = std::sync::Arc::new(Place { url: origin.url.clone() });
-        let mut left = VecDeque::from([Parent { origin, path: None, position: position.clone(), depth: 0 }]);
+        let of_source = Parent { url: origin.url.clone(), path: None, position: position.clone(), depth: 0 };
+        let mut left = VecDeque::from([of_source]);
         let mut count = 0;
         while let Some(parent) = left.pop_front() {
             for module in &parent.position.modules {
@@ -57,12 +53,10 @@ impl Work<'_> {
                     let reason = format!("a tree may have {MOST} submodules, {DEEPEST} deep");
                     return Err(fail(reason, false).into());
                 }
-                let url =
-                    address(&parent.origin.url, module.configured.as_ref()).map_err(|reason| fail(reason, false))?;
-                let brought = self.module(&parent.origin.url, url.clone(), module, &path, before).await;
+                let url = address(&parent.url, module.configured.as_ref()).map_err(|reason| fail(reason, false))?;
+                let brought = self.module(&parent.url, url.clone(), module, &path, before).await;
                 let position = brought.map_err(|error| named(error, &fail))?;
-                let origin = std::sync::Arc::new(Place { url });
-                left.push_back(Parent { origin, path: Some(path), position, depth: parent.depth + 1 });
+                left.push_back(Parent { url, path: Some(path), position, depth: parent.depth + 1 });
             }
         }
         Ok(())
@@ -142,9 +136,4 @@ fn named(error: Unprepared, fail: &impl Fn(String, bool) -> TreeError) -> Unprep
             fail(other.to_string(), temporary).into()
         }
     }
-}
-
-/// Whether a server's address is one that git speaks with over a network.
-pub(super) fn is_remote(url: &SourceUrl) -> bool {
-    url.transport() != Transport::Local
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use chrono::Utc;
 use tokio::sync::watch;
 
+use super::limits::StepLimits;
 use super::machine::{self, Machine};
 use super::output::Output;
 use super::process::{Buildctl, Finished};
@@ -18,7 +19,7 @@ use crate::buildctl::job::{Cache, Job, Leg, LegDaemon};
 use crate::buildkit::daemon::Daemon;
 use crate::buildkit::daemon::fresh::{discard, fresh};
 use crate::buildkit::provisioned::provision;
-use crate::domain::builder::BuilderTls;
+use crate::domain::builder::{BuilderTls, refuse_plain_tcp};
 use crate::domain::failure::{Exit, Failure, FailureKind, classify};
 use crate::registry::Layout;
 
@@ -128,7 +129,7 @@ async fn build_on(
 }
 
 /// A leg's daemon, ready to build.
-enum BuilderUp {
+pub(super) enum BuilderUp {
     There { address: String, tls: Option<BuilderTls> },
     Fresh { daemon: Box<Daemon>, directory: PathBuf },
     Provisioned { address: String, down: Option<Machine>, tls: Option<BuilderTls> },
@@ -145,14 +146,20 @@ impl BuilderUp {
                 let daemon = fresh(&directory, &sockets, tools.clone(), config).await.map_err(daemon_failure)?;
                 Ok(BuilderUp::Fresh { daemon: Box::new(daemon), directory })
             }
-            LegDaemon::Provisioned { up, down, tls } => {
+            LegDaemon::Provisioned { up, down, tls, plain } => {
                 output.say(&format!("slipway: provisioning builder {}: {up}", run.leg.builder));
                 let address = provision(up, machine::LIMIT).await.map_err(daemon_failure)?;
                 let down = down.clone().map(|down| Machine { address: address.clone(), down });
                 if let Some(Err(error)) = down.as_ref().map(|machine| machine.note(run.directory, run.number)) {
                     output.say(&format!("slipway: {error}; builder {address} stays up if this runner dies"));
                 }
-                Ok(BuilderUp::Provisioned { address, down, tls: tls.clone() })
+                let refusal = refuse_plain_tcp(&address, tls.is_some(), *plain);
+                let provisioned = BuilderUp::Provisioned { address, down, tls: tls.clone() };
+                let Some(refusal) = refusal else { return Ok(provisioned) };
+                if let Err(error) = provisioned.take_down(run).await {
+                    output.say(&format!("slipway: builder {} was not taken down: {error}", run.leg.builder));
+                }
+                Err(LegEnd::Failed(Failure::new(FailureKind::Settings, refusal.to_string())))
             }
         }
     }
@@ -209,6 +216,7 @@ async fn run_buildctl(
     )
     .map_err(|error| LegEnd::Failed(Failure::new(FailureKind::Source, error.to_string())))?;
 
+    let limits = StepLimits::of(run, builder);
     let leg = u32::try_from(run.number).unwrap_or(u32::MAX);
     let mut buildctl = Buildctl::start(&run.job.buildctl, &arguments, &environment(run), output, leg)
         .map_err(|error| daemon_failure(format!("cannot run {}: {error}", run.job.buildctl.display())))?;
@@ -227,7 +235,7 @@ async fn run_buildctl(
     let _ = std::fs::remove_file(&metadata);
     match digest {
         Some(digest) => Ok(digest),
-        None => Err(LegEnd::Failed(failure_of(&text, status, output))),
+        None => Err(LegEnd::Failed(limits.explain(failure_of(&text, status, output)))),
     }
 }
 

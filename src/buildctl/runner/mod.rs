@@ -5,6 +5,7 @@
 
 mod finish;
 mod leg;
+mod limits;
 mod machine;
 mod output;
 mod process;

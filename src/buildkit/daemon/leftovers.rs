@@ -19,6 +19,7 @@ use tokio::time::{sleep, timeout};
 
 use super::start::set_runtime_dir;
 use super::{DaemonError, KILL_LIMIT, Record};
+use crate::buildkit::cgroup::Group;
 use crate::buildkit::rootless;
 use crate::store::environment::{ListedEnvironment as _, Receiver, path_with_sbin};
 use crate::store::process::ProcessId;
@@ -68,6 +69,9 @@ pub(super) async fn clear(record: &Record) -> Result<Cleared, DaemonError> {
     }
     cleared.mounts = unmount_below(&record.root)?;
     forget_networks(&record.root)?;
+    if let Some(group) = record.cgroup.as_deref().and_then(Group::at) {
+        group.remove();
+    }
     for bundle in &bundles {
         // Never recursively: should the rootfs still be mounted, its content is the cache's.
         let _ = fs::remove_file(bundle.join("config.json"));

@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use tokio::process::Child;
 use tokio::time::timeout;
 
+use crate::buildkit::cgroup::{Group, Limits};
 use crate::buildkit::config::{Config, Place};
 use crate::buildkit::rootless;
 use crate::buildkit::sandbox::{self, Sandbox};
@@ -71,6 +72,8 @@ pub struct Spec {
     pub process_sandbox: bool,
     /// The network of its steps; absent: the host's.
     pub sandbox: Option<Sandbox>,
+    /// What its steps may use, and the control group that sees to it; none where slipway may make no group.
+    pub limits: Option<(Group, Limits)>,
 }
 
 impl Spec {
@@ -88,16 +91,20 @@ impl Spec {
         let root = dir.join("root");
         let sandbox = tools.sandbox.then(|| Sandbox::of(&dir));
         let nameservers = sandbox.as_ref().and_then(|_| sandbox::nameservers());
+        let group = tools.rootlesskit.is_none().then(|| Group::of(&root)).flatten();
         let text = config.render(Place {
             root: &root,
             socket: &socket_in(&sockets),
             trace_socket: &sockets.join("otel.sock"),
             runtime: &tools.runtime,
             process_sandbox,
+            cgroup: group.as_ref().map(Group::path),
             sandbox: sandbox.as_ref(),
             nameservers: nameservers.as_deref(),
         });
-        Spec { root, log: dir.join("buildkitd.log"), dir, sockets, tools, config: text, process_sandbox, sandbox }
+        let limits = group.map(|group| (group, config.limits));
+        let log = dir.join("buildkitd.log");
+        Spec { root, log, dir, sockets, tools, config: text, process_sandbox, sandbox, limits }
     }
 
     /// Where the daemon listens.

@@ -40,6 +40,9 @@ pub struct Record {
     pub sockets: PathBuf,
     /// What it prints.
     pub log: PathBuf,
+    /// The path of the control group of its steps, where slipway made one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
     /// The boot of the machine that the process belongs to: after another one its pid means nothing.
     boot: String,
     /// The process to wait for and to signal.
@@ -64,6 +67,7 @@ impl Record {
             root: spec.root.canonicalize().map_err(DaemonError::file("find", &spec.root))?,
             sockets: spec.sockets.clone(),
             log: spec.log.clone(),
+            cgroup: spec.limits.as_ref().map(|(group, _)| group.path().to_owned()),
             boot: boot_id()?,
             process,
         })
@@ -119,6 +123,9 @@ pub(super) fn fingerprint(spec: &Spec) -> String {
     add(spec.config.as_bytes());
     for argument in spec.command_line() {
         add(argument.as_bytes());
+    }
+    if let Some((_, limits)) = &spec.limits {
+        add(format!("{limits:?}").as_bytes());
     }
     if spec.sandbox.is_some() {
         Sandbox::scripts().for_each(|script| add(script.as_bytes()));

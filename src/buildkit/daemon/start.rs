@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -53,6 +53,13 @@ pub(super) async fn start(spec: &Spec) -> Result<Daemon, DaemonError> {
     let log =
         File::options().create(true).append(true).open(&spec.log).map_err(DaemonError::file("open", &spec.log))?;
     let log_start = log.metadata().map_err(DaemonError::file("read", &spec.log))?.len();
+    if let Some((group, limits)) = &spec.limits {
+        let path = PathBuf::from(group.path());
+        let lacking = group.create(limits).map_err(DaemonError::file("limit the control group", &path))?;
+        if !lacking.is_empty() {
+            tracing::warn!("this kernel has no {} controller, so builds have no such limit", lacking.join(" and no "));
+        }
+    }
     if !spec.tools.buildkitd.is_file() {
         // Otherwise the script or rootlesskit that starts it would say so, in its own words.
         let source = ErrorKind::NotFound.into();

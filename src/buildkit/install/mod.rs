@@ -3,6 +3,7 @@
 //! `slipway setup`, the demo and the pool call it. Nothing here starts a daemon. Dropping a future of this module stops
 //! its children and removes its temporary files: a binary is either whole and in place, or not there.
 
+pub mod advisories;
 mod archive;
 pub mod busybox;
 mod command;

@@ -45,7 +45,7 @@ pub enum Progress {
         file: String,
         /// Its SHA-256 digest in hexadecimal.
         sha256: String,
-        /// Whether it was compared with a digest that the release states.
+        /// Whether it was compared with a digest in slipway's source.
         checked: bool,
     },
     /// An archive is being unpacked.
@@ -127,7 +127,7 @@ impl fmt::Display for Progress {
             }
             Progress::Downloading { file, done, total: None } => write!(f, "downloading {file}: {}", Mega(*done)),
             Progress::Downloaded { file, sha256, checked: true } => {
-                write!(f, "downloaded {file}, sha256:{sha256} as the release states")
+                write!(f, "downloaded {file}, sha256:{sha256} as slipway's source has it")
             }
             Progress::Downloaded { file, sha256, checked: false } => write!(f, "downloaded {file}, sha256:{sha256}"),
             Progress::Unpacking { file } => write!(f, "unpacking {file}"),

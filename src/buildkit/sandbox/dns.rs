@@ -12,7 +12,7 @@ use super::DNS_FORWARDER;
 /// The resolvers to write into buildkitd.toml; none where those of the host will do.
 pub fn nameservers() -> Option<Vec<String>> {
     let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    choose(&text, |address| is_own(address))
+    choose(&text, is_own)
 }
 
 /// Whether the host itself has this address: a socket can be bound to it.

@@ -8,7 +8,7 @@ mod repos;
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::output::{Table, fields, print, say};
+use super::output::{Table, fields, print, say, told};
 use super::registry::where_from;
 use super::{CliError, Format, source};
 use crate::access::platforms;
@@ -17,7 +17,7 @@ use crate::domain::repository::Source;
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::pool::client;
-use crate::protocol::{EntityName, Reply, Request, SaveMode};
+use crate::protocol::{EntityName, PoolStatus, Reply, Request, SaveMode, WebhookRefusal};
 use crate::store::Home;
 use crate::store::settings::Settings;
 use options::Options;
@@ -93,6 +93,9 @@ struct View<'a> {
     repositories: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     webhook: Option<String>,
+    /// What its webhook was last refused for, where the last one was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook_refusal: Option<WebhookRefusal>,
 }
 
 /// A repository whose source names a platform, and that source.
@@ -112,11 +115,13 @@ impl Verb {
         };
         match self {
             Verb::List => {
+                let status = status(home).await;
                 let views = settings.platforms.iter().map(|(name, platform)| View {
                     name,
                     platform,
                     repositories: paths(&bound(name)),
                     webhook: None,
+                    webhook_refusal: refusal(status.as_ref(), name),
                 });
                 let views: Vec<View> = views.collect();
                 print(format, &views, || {
@@ -139,9 +144,12 @@ impl Verb {
             }
             Verb::Show { name } => {
                 let platform = find(&name)?;
+                let status = status(home).await;
                 let takes = platform.webhook_secret.is_some();
-                let webhook = if takes { webhook(home, &settings, &name).await } else { None };
-                let view = View { name: &name, platform: &platform, repositories: paths(&bound(&name)), webhook };
+                let webhook = if takes { webhook(&settings, status.as_ref(), &name) } else { None };
+                let webhook_refusal = refusal(status.as_ref(), &name);
+                let repositories = paths(&bound(&name));
+                let view = View { name: &name, platform: &platform, repositories, webhook, webhook_refusal };
                 print(format, &view, || {
                     let secret = |secret: &Option<SecretRef>| secret.as_ref().map_or_else(String::new, where_from);
                     fields(&[
@@ -160,6 +168,7 @@ impl Verb {
                         ("oauth client id", platform.oauth_client_id.clone().unwrap_or_default()),
                         ("webhook secret", secret(&platform.webhook_secret)),
                         ("webhook", view.webhook.clone().unwrap_or_default()),
+                        ("refused", view.webhook_refusal.as_ref().map_or_else(String::new, |it| told(&it.to_string()))),
                         ("repositories", view.repositories.join("\n")),
                     ])
                 })
@@ -179,15 +188,21 @@ impl Verb {
     }
 }
 
-/// Where a platform's webhooks go: the public address, else where the pool takes some.
-async fn webhook(home: &Home, settings: &Settings, name: &str) -> Option<String> {
-    if let Ok(url) = platforms::webhook_url(settings, name) {
-        return Some(url);
-    }
+/// How the pool is, where one runs.
+async fn status(home: &Home) -> Option<PoolStatus> {
     match client::ask_if_running(home, Request::Status).await {
-        Ok(Some(Reply::Status(status))) => Some(format!("{}/{name}", status.webhooks?)),
+        Ok(Some(Reply::Status(status))) => Some(*status),
         _ => None,
     }
+}
+
+/// Where a platform's webhooks go: the public address, else where the pool takes some.
+fn webhook(settings: &Settings, status: Option<&PoolStatus>, name: &str) -> Option<String> {
+    platforms::webhook_url(settings, name).ok().or_else(|| Some(format!("{}/{name}", status?.webhooks.as_ref()?)))
+}
+
+fn refusal(status: Option<&PoolStatus>, name: &str) -> Option<WebhookRefusal> {
+    status?.webhook_refusals.iter().find(|refusal| refusal.platform == name).cloned()
 }
 
 fn paths(bound: &[Bound<'_>]) -> Vec<String> {

@@ -5,7 +5,7 @@ use clap::Args;
 use super::super::output::{print_own, say};
 use super::super::registry::from_stdin;
 use super::super::{CliError, rule_options, source};
-use super::webhook;
+use super::{status, webhook};
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Entity, SaveMode};
@@ -103,7 +103,7 @@ impl Options {
         }
         if let Some(secret) = made {
             say("give the platform this secret for its webhooks; it is not shown again");
-            let url = webhook(home, &source::settings(home), &name).await;
+            let url = webhook(&source::settings(home), status(home).await.as_ref(), &name);
             let none = "set webhook.listen in config.toml, such as \"127.0.0.1:8484\", and webhooks are taken";
             say(&url.map_or_else(|| none.to_owned(), |url| format!("webhooks go to {url}")));
             return print_own(format!("{secret}\n").as_bytes());

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use state::BuildState;
 
-use super::failure::Failure;
+use super::failure::{Failure, FailureKind};
 use super::journal::PushId;
 use super::name::RepositoryPath;
 use super::push::{CommitId, Push, Ref};
@@ -281,6 +281,12 @@ impl Build {
     /// How long it has run, or ran; none before it started.
     pub fn duration(&self, now: DateTime<Utc>) -> Option<chrono::TimeDelta> {
         Some(self.finished_at.unwrap_or(now) - self.started_at?)
+    }
+
+    /// The commit that its source did not have when it was to start, while it waits for it.
+    pub fn awaits_commit(&self) -> Option<&CommitId> {
+        let failed = self.failure.as_ref().filter(|failure| failure.kind == FailureKind::NoCommit);
+        failed.filter(|_| !self.state.is_final()).map(|_| &self.commit)
     }
 
     /// A build that tries this one again: the same commit, rule and push time.

@@ -1,4 +1,4 @@
-//! `[git]`: the clones of sources that slipway keeps.
+//! `[git]`: the clones and trees of sources that slipway keeps.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,10 +13,16 @@ pub struct GitConfig {
     pub fetch_limit: ByteSize,
     /// How long one fetch may take.
     pub fetch_timeout: HumanDuration,
+    /// What clones and trees take in all; above it those go that were not used for longest.
+    pub cache_size: ByteSize,
 }
 
 impl Default for GitConfig {
     fn default() -> Self {
-        GitConfig { fetch_limit: ByteSize(20 << 30), fetch_timeout: HumanDuration::seconds(60 * 60) }
+        GitConfig {
+            fetch_limit: ByteSize(20 << 30),
+            fetch_timeout: HumanDuration::seconds(60 * 60),
+            cache_size: ByteSize(20 << 30),
+        }
     }
 }

@@ -144,6 +144,15 @@ pub struct BuildkitConfig {
     /// Whether the daemon runs without root; absent: where slipway itself is not root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rootless: Option<bool>,
+    /// How much memory the steps of a managed or fresh builder may use together; absent: nine tenths of the machine's, 0: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<ByteSize>,
+    /// How many processes and threads they may have; absent: 16,384, 0: as many as they want.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processes: Option<u64>,
+    /// How many processors they may keep busy; absent: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<u32>,
     /// Which network RUN steps of managed and fresh builders are in.
     pub network: BuildNetwork,
     /// The Dockerfile frontends that `# syntax=` may name, by repository.
@@ -156,6 +165,9 @@ impl Default for BuildkitConfig {
             mirrors: BTreeMap::new(),
             cache_size: None,
             rootless: None,
+            memory: None,
+            processes: None,
+            cpus: None,
             network: BuildNetwork::default(),
             frontends: vec![DEFAULT_FRONTEND.into()],
         }
@@ -193,6 +205,23 @@ pub struct WebhookConfig {
     /// A file with the certificate's private key in PEM (PKCS #8).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<PathBuf>,
+    /// Take webhooks without TLS on another address than loopback, because the network there is trusted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub plain_http: bool,
+}
+
+impl WebhookConfig {
+    /// Why the listener must not begin: secrets of GitLab, Gitee and Codeup stand in the headers, for everyone on the way to read.
+    pub fn in_clear(&self) -> Option<String> {
+        let address = self.listen.filter(|address| !address.ip().to_canonical().is_loopback())?;
+        let encrypted = self.certificate.is_some() || self.key.is_some();
+        (!encrypted && !self.plain_http).then(|| {
+            format!(
+                "{address} can be reached from other machines, and without TLS they can read the secrets in webhooks; set webhook.certificate \
+                 and webhook.key, listen on loopback behind a web server with TLS, or set webhook.plain_http = true where the network is trusted"
+            )
+        })
+    }
 }
 
 /// `[retention]`
@@ -313,6 +342,15 @@ mod tests {
         assert_eq!(config, Config::default());
         let odd = Config { pool: PoolConfig { min_free: ByteSize(1_000_001), ..PoolConfig::default() }, ..config };
         assert_eq!(toml::from_str::<Config>(&toml::to_string(&odd).unwrap()).unwrap(), odd);
+    }
+
+    #[test]
+    fn webhooks_in_clear_are_taken_on_loopback_or_by_consent() {
+        let in_clear = |text: &str| toml::from_str::<WebhookConfig>(text).unwrap().in_clear().is_some();
+        assert!(in_clear("listen = \"0.0.0.0:8484\"") && in_clear("listen = \"[::]:8484\""));
+        assert!(!in_clear("") && !in_clear("listen = \"127.0.0.1:8484\"") && !in_clear("listen = \"[::1]:8484\""));
+        assert!(!in_clear("listen = \"0.0.0.0:8484\"\nplain_http = true"));
+        assert!(!in_clear("listen = \"0.0.0.0:8484\"\ncertificate = \"/c.pem\"\nkey = \"/k.pem\""));
     }
 
     #[test]

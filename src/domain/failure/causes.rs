@@ -176,13 +176,19 @@ const CAUSES: &[Cause] = &[
         hint: Some("the source's host can't be reached from the builder"),
     },
     Cause {
-        kind: Source,
+        kind: NoCommit,
         groups: &[
-            &["repository does not contain ref"],
             &["couldn't find remote ref"],
             &["not our ref"],
             &["unadvertised object"],
             &["reference is not a tree"],
+        ],
+        hint: Some("its branch or tag was moved since: build that as it is now"),
+    },
+    Cause {
+        kind: Source,
+        groups: &[
+            &["repository does not contain ref"],
             &["does not match expected commit"],
             &["expected checksum to match"],
             &["repository not found"],

@@ -140,7 +140,7 @@ fn every_known_text_has_its_kind() {
         ),
         (Source, "failed to load cache key: repository does not contain ref nope, output: \"\""),
         (
-            Source,
+            NoCommit,
             "failed to fetch remote git://h/r.git: git stderr:\nfatal: remote error: upload-pack: not our ref abc: exit status 128",
         ),
         (

@@ -1,12 +1,12 @@
-//! Which characters show nothing, or make a text show what it is not.
+//! Classes of characters: invisible ones, and emoji.
 
 /// Joins emoji into one.
 pub(super) const JOINER: char = '\u{200d}';
 /// Asks for an emoji in colours.
 pub(super) const EMOJI_STYLE: char = '\u{fe0f}';
 
-/// Whether a character is drawn as nothing or moves others: marks of direction, blanks of no width, joiners, tags, variation
-/// selectors, line and paragraph separators. Of Unicode: Cf, Zl, Zp and Default_Ignorable_Code_Point.
+/// Whether a character is invisible or reorders text: bidirectional controls, zero-width spaces, joiners, tags, variation
+/// selectors, line and paragraph separators. In Unicode's terms: Cf, Zl, Zp and Default_Ignorable_Code_Point.
 pub fn is_hidden(c: char) -> bool {
     if c < '\u{ad}' {
         return false;
@@ -19,7 +19,7 @@ pub fn is_hidden(c: char) -> bool {
         | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Whether a character is an emoji by itself: what a joiner may join, and what takes a style.
+/// Whether a character is an emoji by itself, which may be joined or take a variation selector.
 pub(super) fn is_emoji(c: char) -> bool {
     matches!(c,
         '\u{a9}' | '\u{ae}' | '\u{203c}' | '\u{2049}' | '\u{2122}' | '\u{2139}' | '\u{2194}'..='\u{2199}' | '\u{21a9}' | '\u{21aa}'
@@ -29,7 +29,7 @@ pub(super) fn is_emoji(c: char) -> bool {
         | '\u{3297}' | '\u{3299}' | '\u{1f000}'..='\u{1faff}')
 }
 
-/// A hidden character, to be seen: `<200b>`.
+/// Visible form of an invisible character: `<200b>`.
 pub(super) fn shown(c: char) -> String {
     format!("<{:04x}>", u32::from(c))
 }

@@ -1,7 +1,7 @@
-//! Foreign text as a terminal may have it: text and colours, nothing that moves, asks, renames, hides or turns around.
+//! Filters foreign text for terminals: removes control sequences, makes invisible and bidirectional characters visible.
 //!
-//! This is the one filter, for logs and for every name, subject, reason and error. Of all control sequences only colours and
-//! emphasis pass, and those in logs only; characters that show nothing are made to be seen, as `<200b>`.
+//! The only filter of slipway, for logs and for every name, subject, reason and error. Of all control sequences only colours and
+//! emphasis (SGR) pass, and only in logs; invisible characters are shown as `<200b>`.
 
 mod character;
 mod painter;
@@ -18,7 +18,7 @@ pub use style::{Colour, Style};
 use super::reader;
 use painter::{Kind, Painter};
 
-/// Cleans the lines of a log.
+/// Filter for the lines of a log. Reuse one for many lines: it keeps its buffers.
 #[derive(Debug)]
 pub struct Sanitizer {
     painter: Painter,
@@ -31,12 +31,12 @@ impl Default for Sanitizer {
     }
 }
 
-/// A clean text and its looks.
+/// Filtered text and its styles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Styled<'a> {
-    /// No control but tabs, nothing hidden.
+    /// The text: no control characters except tabs, no invisible characters.
     pub text: &'a str,
-    /// Where another style begins, in order.
+    /// Style changes, ordered by position.
     pub runs: &'a [Run],
 }
 
@@ -52,8 +52,8 @@ impl<'a> Styled<'a> {
 }
 
 impl Sanitizer {
-    /// What a terminal may have of a log's line, given without its end. Colours are reset at its end; what a carriage return
-    /// or a backspace writes over is not there.
+    /// Filters a log line, given without its line end, for a terminal. Colours are reset at the end; text that a carriage
+    /// return, a backspace or an erase sequence overwrites is left out.
     pub fn line<'a>(&'a mut self, line: &'a [u8]) -> &'a [u8] {
         if is_clean(line) {
             return line;
@@ -82,7 +82,7 @@ impl Sanitizer {
         &self.out
     }
 
-    /// What is to be drawn of a text of one line.
+    /// Filters a text of one line for a renderer that applies the styles itself.
     pub fn text<'a>(&'a mut self, text: &'a [u8]) -> Styled<'a> {
         if is_clean(text)
             && let Ok(text) = std::str::from_utf8(text)
@@ -94,7 +94,7 @@ impl Sanitizer {
     }
 }
 
-/// A foreign text on one line, without colours: for names, subjects, reasons and errors. Ends of lines and tabs are blanks.
+/// Filters a name, subject, reason or error: one line without colours. Line ends and tabs become spaces.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if is_clean(text.as_bytes()) && !text.contains('\t') {
         return Cow::Borrowed(text);
@@ -104,7 +104,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(painter.into_text())
 }
 
-/// A foreign text of several lines, without colours; it keeps its ends of lines and tabs.
+/// Filters a text of several lines: no colours, line ends and tabs are kept.
 pub fn printable_lines(text: &str) -> Cow<'_, str> {
     if text.split('\n').all(|line| is_clean(line.as_bytes())) {
         return Cow::Borrowed(text);
@@ -121,7 +121,7 @@ pub fn printable_lines(text: &str) -> Cow<'_, str> {
     Cow::Owned(lines)
 }
 
-/// A JSON document that is safe to show: every character beyond ASCII is escaped.
+/// Escapes every character of a JSON document beyond printable ASCII, so that a terminal can show it.
 pub fn printable_json(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
@@ -135,8 +135,7 @@ pub fn printable_json(json: &str) -> String {
     text
 }
 
-/// A foreign text in a line of a log that people and programs read: controls and what is hidden are escaped, so that no text
-/// makes a line of its own.
+/// Escapes control and invisible characters (`\n`, `\u{1b}`), so that foreign text cannot forge a line of slipway's own log.
 pub fn escaped(text: &str) -> Cow<'_, str> {
     if is_clean(text.as_bytes()) {
         return Cow::Borrowed(text);
@@ -145,7 +144,7 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(escape).collect())
 }
 
-/// Whether a line is fit for a terminal as it is: the quick way for nearly all of them.
+/// Whether a line needs no filtering: the fast path, taken by nearly all lines.
 fn is_clean(line: &[u8]) -> bool {
     if line.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t')) {
         return true;

@@ -1,4 +1,4 @@
-//! A line as a terminal would come to show it: the parser is vte's, and here is what each of its findings does.
+//! A one-line terminal: vte parses the control sequences, the actions here edit the line.
 
 use std::fmt;
 
@@ -14,18 +14,18 @@ const ESCAPE: u8 = 0x1b;
 const CANCEL: u8 = 0x18;
 const BELL: u8 = 0x07;
 
-/// What is painted.
+/// Rules for a kind of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A line of a log: with colours, and with what is written over gone.
+    /// A log line: colours pass, overwritten text is removed.
     Log,
-    /// A text that stays on its line.
+    /// A text that must stay on one line, without colours.
     OneLine,
-    /// A line of a text that may have tabs.
+    /// A line of a text of several lines, without colours, with tabs.
     Lines,
 }
 
-/// A style, from a byte of the text on.
+/// Style of the text from a byte offset on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
     /// The first byte.
@@ -34,11 +34,11 @@ pub struct Run {
     pub style: Style,
 }
 
-/// Takes lines, one after the other.
+/// Applies control sequences to one line after the other.
 pub(super) struct Painter {
     line: Line,
     parser: Parser,
-    /// The line with 8-bit controls as their 7-bit twins, and in UTF-8.
+    /// The line as valid UTF-8, with 8-bit controls (C1) as their 7-bit equivalents.
     normal: Vec<u8>,
 }
 
@@ -62,7 +62,7 @@ impl Painter {
         Painter { line, parser: Parser::new(), normal: Vec::new() }
     }
 
-    /// Takes a whole line, without its end, in the place of the one before.
+    /// Replaces the current line by this one, given without its line end.
     pub(super) fn paint(&mut self, line: &[u8]) {
         self.line.begin();
         // No line is left in a sequence that an earlier one began.
@@ -109,8 +109,8 @@ impl Painter {
     }
 }
 
-/// Where a string begins whose text is not to be lost. In a log those that something ends are: titles, links and pictures. A
-/// string that nothing ends would hide the rest of the line; and in a name or a reason nothing may hide anything.
+/// Position of the next string sequence (OSC, DCS, …) whose content is shown instead of dropped. In logs that is an unterminated
+/// one, which would swallow the rest of the line; in names and reasons every one, because nothing in them may hide text.
 fn string_to_show(kind: Kind, line: &[u8]) -> Option<usize> {
     if kind != Kind::Log {
         let begins = |at: &usize| line.get(at + 1).is_some_and(|byte| begins_string(*byte));
@@ -123,7 +123,7 @@ fn string_to_show(kind: Kind, line: &[u8]) -> Option<usize> {
     (begins_string(*introducer) && !ended).then_some(at)
 }
 
-/// Whether ESC with this byte begins a string: OSC, DCS, SOS, PM, APC.
+/// Whether ESC followed by this byte begins a string sequence: OSC, DCS, SOS, PM or APC.
 fn begins_string(byte: u8) -> bool {
     matches!(byte, b']' | b'P' | b'X' | b'^' | b'_')
 }
@@ -133,12 +133,12 @@ struct Line {
     kind: Kind,
     text: String,
     runs: Vec<Run>,
-    /// What the text takes in a terminal.
+    /// Width of the text in columns.
     columns: usize,
-    /// So many columns before the text's end the next character goes, and all that was there is gone.
+    /// Distance of the cursor from the text's end in columns. The next character removes everything from the cursor on.
     back: usize,
     style: Style,
-    /// A joiner after an emoji: it stays if another follows.
+    /// A joiner followed the last emoji; it is kept if another emoji follows.
     joiner: bool,
 }
 
@@ -166,7 +166,7 @@ impl Line {
         self.columns += c.width().unwrap_or(0);
     }
 
-    /// Takes away what the next character writes over.
+    /// Removes the text from the cursor on.
     fn write_over(&mut self) {
         if self.back == 0 {
             return;
@@ -191,7 +191,7 @@ impl Line {
         self.back == 0 && self.text.chars().next_back().is_some_and(is_emoji)
     }
 
-    /// An emoji with or without its style.
+    /// Whether the text ends in an emoji, with or without a variation selector.
     fn ends_in_styled_emoji(&self) -> bool {
         let text = self.text.strip_suffix(EMOJI_STYLE).unwrap_or(&self.text);
         self.back == 0 && text.chars().next_back().is_some_and(is_emoji)

@@ -1,8 +1,8 @@
-//! Colours and emphasis: what is taken from select-graphic-rendition sequences, and how it is written again.
+//! Colours and emphasis: parsing of SGR (select graphic rendition) parameters, and writing them again.
 
 use vte::Params;
 
-/// A difference of less than this in each of red, green and blue is not seen.
+/// Least difference in red, green or blue that makes text readable on its background.
 const SEEN: u8 = 24;
 
 /// A colour.
@@ -14,13 +14,13 @@ pub enum Colour {
     Rgb(u8, u8, u8),
 }
 
-/// How a piece of text looks. Nothing in it hides the text: there is no conceal and no blinking.
+/// Appearance of a piece of text. Conceal (SGR 8) and blinking are not represented.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "they are independent, as in a terminal")]
 pub struct Style {
     /// The text's colour.
     pub foreground: Option<Colour>,
-    /// What is behind it.
+    /// The background's colour.
     pub background: Option<Colour>,
     /// SGR 1.
     pub bold: bool,
@@ -82,7 +82,7 @@ impl Style {
         self
     }
 
-    /// The style, unless nobody could read what has it: text of the colour that is behind it loses both.
+    /// The style without its colours where foreground and background look alike, which would hide the text.
     pub(super) fn readable(self) -> Style {
         match (self.foreground, self.background) {
             (Some(text), Some(behind)) if look_alike(text, behind) => {
@@ -92,7 +92,7 @@ impl Style {
         }
     }
 
-    /// The sequence that changes from a style to this one.
+    /// Appends the sequence that changes the terminal's style to this one.
     pub(super) fn write(self, from: Style, out: &mut Vec<u8>) {
         if self == Style::default() {
             return out.extend_from_slice(b"\x1b[0m");

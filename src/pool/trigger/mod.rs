@@ -3,21 +3,21 @@
 //! | module | what it is for |
 //! | --- | --- |
 //! | `watching`, `unchanged` | sources are asked for their refs, in turn; GitHub first whether anything was pushed |
-//! | `hooks` | platforms tell of pushes |
-//! | `sight` | what was seen of the sources, and so what is a push |
+//! | `webhook_listener` | platforms tell of pushes |
+//! | `ref_tracker` | what was seen of the sources, and so what is a push |
 //! | `settling`, `facts` | what each rule answers to a push, and what it wants to know of it |
 //! | `scheduled`, `base_images` | rules that are built though nothing was pushed |
 //! | `past` | what past builds say of the next ones |
 
 mod base_images;
 mod facts;
-mod hooks;
 pub(super) mod past;
+mod ref_tracker;
 mod scheduled;
 mod settling;
-mod sight;
 mod unchanged;
 mod watching;
+mod webhook_listener;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,11 +37,18 @@ pub(super) struct Triggers {
     looks: Semaphore,
     /// Held while the commits of a repository's source are looked at: they are kept in one place.
     looking: Mutex<BTreeMap<RepositoryPath, Arc<tokio::sync::Mutex<()>>>>,
+    /// The platforms' identifiers of sources: the poller learns them, the webhook listener looks them up.
+    remote_ids: Mutex<webhook_listener::RemoteIds>,
 }
 
 impl Default for Triggers {
     fn default() -> Triggers {
-        Triggers { past: past::Past::default(), looks: Semaphore::new(LOOKS), looking: Mutex::default() }
+        Triggers {
+            past: past::Past::default(),
+            looks: Semaphore::new(LOOKS),
+            looking: Mutex::default(),
+            remote_ids: Mutex::default(),
+        }
     }
 }
 
@@ -50,6 +57,14 @@ impl Triggers {
     async fn alone_with(&self, path: &RepositoryPath) -> OwnedMutexGuard<()> {
         let looking = lock(&self.looking).entry(path.clone()).or_default().clone();
         looking.lock_owned().await
+    }
+
+    fn remote_ids(&self) -> webhook_listener::RemoteIds {
+        lock(&self.remote_ids).clone()
+    }
+
+    fn know_remote_id(&self, path: &RepositoryPath, source: String, id: String) {
+        lock(&self.remote_ids).insert(path.clone(), (source, id));
     }
 }
 
@@ -66,11 +81,11 @@ pub(super) struct Tasks {
 
 /// Begins to watch, to listen and to wait.
 pub(super) fn begin(pool: &Arc<Pool>) -> Tasks {
-    let (tell, told) = mpsc::channel(hooks::WAITING);
+    let (tell, told) = mpsc::channel(webhook_listener::WAITING);
     Tasks {
         watcher: tokio::spawn(watching::watch(pool.clone(), told)),
         others: [
-            tokio::spawn(hooks::listen(pool.clone(), tell)),
+            tokio::spawn(webhook_listener::listen(pool.clone(), tell)),
             tokio::spawn(scheduled::follow(pool.clone())),
             tokio::spawn(base_images::follow(pool.clone())),
         ],

@@ -9,6 +9,7 @@ use chrono::Utc;
 use super::facts::Facts;
 use crate::domain::build::{Build, BuildId, CancelRequest};
 use crate::domain::journal::{Answer, PushRecord, Verdict, refusal, superseded};
+use crate::domain::pattern::Pattern;
 use crate::domain::push::Push;
 use crate::domain::requester::Requester;
 use crate::domain::rule::{Rule, Supersede};
@@ -21,8 +22,9 @@ use crate::store::{builds, pushes};
 /// A build that could not be queued is tried again after the first time, and then less and less often, down to the second.
 const QUEUE_AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(5 * 60));
 
-/// Asks every rule, starts the builds, and writes down what became of them.
-pub(super) async fn settle(pool: Arc<Pool>, mut push: PushRecord) {
+/// Asks every rule, starts the builds, and writes down what became of them. `missing` are branches that rules name and the source does not
+/// have, where the push is to its default branch.
+pub(super) async fn settle(pool: Arc<Pool>, mut push: PushRecord, missing: Vec<String>) {
     // What a person has just saved counts.
     entities::reload(&pool).await;
     let repository = pool.state().settings.repositories.get(&push.repository).cloned();
@@ -50,6 +52,7 @@ pub(super) async fn settle(pool: Arc<Pool>, mut push: PushRecord) {
         }
         let past = matching.iter().find(|(other, _)| other.name == rule.name).map(|(_, past)| past);
         let against = refusal(&repository, rule, &push.reference)
+            .map(|(verdict, reason)| (verdict, reason + &renamed_default(rule, &push, &missing)))
             .or_else(|| facts.against(rule, &past?.past(&push.reference), is_building(&pool, &push, rule)))
             .or_else(|| paused(&push, past?, rule, usual_limit));
         let answer = match against {
@@ -76,6 +79,18 @@ pub(super) async fn settle(pool: Arc<Pool>, mut push: PushRecord) {
     tracing::info!("push {} of {} to {}: {}", push.id, push.reference, push.repository, answers.join("; "));
     // Where it can't be written, the next pool finds the builds by the push that they name.
     write_down(&pool, &push).await;
+}
+
+/// What people should know of a rule for a branch that is not there, of a push to the default branch: that may have been renamed.
+fn renamed_default(rule: &Rule, push: &PushRecord, missing: &[String]) -> String {
+    let literal = rule.branch.as_ref().filter(|pattern| !pattern.is_regex()).map(Pattern::text);
+    match literal.filter(|name| missing.iter().any(|missing| missing == name)) {
+        Some(name) => format!(
+            "; the source has no branch {name:?}, and its default branch is {:?}: change the branch of the rule if it was renamed",
+            push.reference.name
+        ),
+        None => String::new(),
+    }
 }
 
 /// What became of queueing the build of a push.

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::sight::{Lately, Memory, Told};
+use super::ref_tracker::{Announcement, Lately, Memory};
 use super::unchanged::{Condition, Connectors};
+use super::webhook_listener::renamed_problem;
 use crate::domain::name::RepositoryPath;
 use crate::domain::repository::Source;
 use crate::pool::state::Pool;
@@ -41,7 +42,9 @@ struct Turn {
     /// How often it failed in a row.
     failures: u32,
     asking: bool,
-    /// A webhook told of something that a listing which had begun before knows nothing of.
+    /// When the source was asked last.
+    began: Instant,
+    /// A webhook told of something that the listing which is under way may know nothing of.
     outdated: bool,
     /// What webhooks told lately.
     lately: Lately,
@@ -53,7 +56,7 @@ struct Turn {
 type Asked = (RepositoryPath, Source, Result<Option<Refs>, Error>, Condition);
 
 /// Watches the sources of all repositories that build by themselves, until the pool ends.
-pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryPath, Told)>) {
+pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryPath, Announcement)>) {
     let known = pushes::watched(&pool.home)
         .map_err(|error| error.to_string())
         .and_then(|watched| Ok((watched, pushes::ids(&pool.home).map_err(|error| format!("pushes/: {error}"))?)));
@@ -65,6 +68,11 @@ pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryP
             return pool.tell_problem("watch.toml", Some(text));
         }
     };
+    for (path, seen) in &watched.repositories {
+        if let (Ok(path), Some(id)) = (path.parse(), &seen.remote_id) {
+            pool.triggers.know_remote_id(&path, seen.source.clone(), id.clone());
+        }
+    }
     let mut memory = Memory::new(pool.home.clone(), watched, &ids);
     memory.settle_what_was_left(&pool).await;
     let mut turns: BTreeMap<RepositoryPath, Turn> = BTreeMap::new();
@@ -90,7 +98,7 @@ pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryP
         let (begin, due) = next_turns(&turns, now);
         for path in begin {
             let Some(turn) = turns.get_mut(&path) else { continue };
-            turn.asking = true;
+            (turn.asking, turn.began) = (true, now);
             // What webhooks told is looked for in the refs themselves.
             let (connectors, condition, must) =
                 (connectors.clone(), std::mem::take(&mut turn.condition), !turn.lately.is_quiet());
@@ -120,10 +128,10 @@ pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryP
             // The pool has the other end as long as it runs.
             Some((path, told)) = told.recv() => {
                 let Some(turn) = turns.get_mut(&path) else { continue };
-                if memory.take_told(&pool, &path, &turn.source, told, &mut turn.lately).await {
+                if memory.take_announced(&pool, &path, &turn.source, told, &mut turn.lately).await {
                     turn.due = Instant::now();
+                    turn.outdated = turn.asking;
                 }
-                turn.outdated = turn.asking;
             }
             Some(asked) = asking.join_next() => {
                 let (path, source, refs, condition) = match asked {
@@ -137,23 +145,32 @@ pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryP
                 };
                 let Some(turn) = turns.get_mut(&path).filter(|turn| turn.source == source) else { continue };
                 turn.asking = false;
-                if std::mem::take(&mut turn.outdated) && refs.is_ok() {
-                    turn.due = Instant::now();
-                    continue;
-                }
+                // It is true for all but what was told since: that is asked for in turn, for as long again at the earliest, so that
+                // a source whose platform never stops telling is asked half of the time at most.
+                let again = std::mem::take(&mut turn.outdated).then(|| Instant::now() + turn.began.elapsed());
                 turn.asked = turn.asked.wrapping_add(1);
                 // A tenth more or less, so that those that were asked together are soon asked apart.
                 let interval = interval(&settings, &path).mul_f64(0.9 + 0.2 * chance(&path, turn.asked));
                 match refs {
                     Ok(refs) => {
                         turn.failures = 0;
-                        turn.due = Instant::now() + interval;
+                        turn.due = again.unwrap_or_else(|| Instant::now() + interval).min(Instant::now() + interval);
+                        let empty = refs.as_ref().and_then(|refs| memory.suspiciously_empty(&path, &source, refs));
                         let moved = refs.as_ref().and_then(|refs| refs.moved_to.as_ref());
-                        let told = moved.map(|to| format!("{path}: its source {} was moved to {to}; name that address", source.url));
-                        pool.tell_problem(&path.to_string(), told);
-                        let kept = match refs {
-                            Some(refs) => memory.take(&pool, &path, &source, &refs, &mut turn.lately).await,
-                            None => true,
+                        let problem = match (empty, moved) {
+                            (Some(seen), _) => Some(format!(
+                                "the source of {path} lists no branch and no tag, and had {seen}: they are kept as seen; if they were deleted, this ends with the next push"
+                            )),
+                            (None, Some(to)) => Some(format!(
+                                "{path}: its source {} was moved to {to}; name that address", source.url
+                            )),
+                            (None, None) => None,
+                        };
+                        pool.tell_problem(&path.to_string(), problem);
+                        let kept = match refs.filter(|_| empty.is_none()) {
+                            Some(refs) => memory.take(&pool, &path, &source, &refs, turn.began, &mut turn.lately).await,
+                            // Of one that lists nothing, the refs are asked for again.
+                            None => empty.is_none(),
                         };
                         // What could not be written down is to be seen again.
                         turn.condition = if kept { condition } else { Condition::default() };
@@ -162,7 +179,7 @@ pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryP
                         let wait = backoff(interval, turn.failures);
                         turn.failures += 1;
                         turn.due = Instant::now() + wait;
-                        let text = format!("{path} is not watched: {}; it is asked again in {} s", error.message, wait.as_secs());
+                        let text = format!("{path} is not watched: {}; it is asked again in {} s", error.message, wait.as_secs_f64().ceil());
                         pool.tell_problem(&path.to_string(), Some(text));
                     }
                 }
@@ -223,7 +240,14 @@ fn follow(pool: &Pool, settings: &Settings, turns: &mut BTreeMap<RepositoryPath,
         .filter(|(_, repository)| repository.build.auto)
         .filter_map(|(path, repository)| Some((path, repository.source.as_ref()?)))
         .collect();
-    turns.retain(|path, turn| wanted.get(path) == Some(&&turn.source));
+    let mut changed = Vec::new();
+    turns.retain(|path, turn| {
+        let stays = wanted.get(path) == Some(&&turn.source);
+        if !stays {
+            changed.push(path.clone());
+        }
+        stays
+    });
     for (path, source) in &wanted {
         // An interval that was made shorter holds from now on.
         let latest = Instant::now() + interval(settings, path).mul_f64(1.1);
@@ -238,6 +262,7 @@ fn follow(pool: &Pool, settings: &Settings, turns: &mut BTreeMap<RepositoryPath,
             asked: 0,
             failures: 0,
             asking: false,
+            began: Instant::now(),
             outdated: false,
             lately: Lately::default(),
             condition: Condition::default(),
@@ -252,7 +277,9 @@ fn follow(pool: &Pool, settings: &Settings, turns: &mut BTreeMap<RepositoryPath,
     }
     // Those of others are theirs to take back.
     let is_ours = |name: &str| name.parse::<RepositoryPath>().is_ok();
-    pool.state().watch_problems.retain(|name, _| !is_ours(name) || names.contains(name));
+    let renamed: BTreeSet<String> = changed.iter().map(renamed_problem).collect();
+    let mut state = pool.state();
+    state.watch_problems.retain(|name, _| !renamed.contains(name) && (!is_ours(name) || names.contains(name)));
 }
 
 /// Whether a repository is not in the settings because a file can't be read: what was seen of its source is kept until it can.
@@ -286,6 +313,7 @@ mod tests {
             asked: 0,
             failures,
             asking,
+            began: Instant::now(),
             outdated: false,
             lately: Lately::default(),
             condition: Condition::default(),

@@ -110,7 +110,8 @@ fn redirected(request: Option<Request>, response: &Response) -> Result<Option<Re
         return refused("which is not https; name that address as the registry if it is right");
     }
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    if !reads && !(same && matches!(status.as_u16(), 307 | 308)) {
+    let may_change = same && matches!(status.as_u16(), 307 | 308);
+    if !(reads || may_change) {
         return refused("and what changes something is not sent on; name that address as the registry if it is right");
     }
     if !same {

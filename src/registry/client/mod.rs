@@ -53,6 +53,8 @@ pub struct Settings {
 pub struct Client {
     host: String,
     session: Session,
+    /// Why there is no credential, where that is no decision: a helper failed, say.
+    no_credential: Option<String>,
     /// The longest time for one operation; [`OPERATION`] but in tests.
     patience: Duration,
 }
@@ -81,7 +83,14 @@ impl Client {
         let base = Url::parse(&format!("{scheme}://{server}/v2/")).map_err(|error| unusable(error.to_string()))?;
         let http = Http::new(settings.ca_file.as_deref()).map_err(unusable)?;
         let session = Session::new(http, base, name.path().to_owned(), credential);
-        Ok(Client { host: host.to_owned(), session, patience: OPERATION })
+        Ok(Client { host: host.to_owned(), session, no_credential: None, patience: OPERATION })
+    }
+
+    /// The same client, which says why it has no credential should the registry want one.
+    #[must_use]
+    pub fn without_credential(mut self, why: String) -> Client {
+        self.no_credential = Some(why);
+        self
     }
 
     /// The image's full name, without a tag.
@@ -100,6 +109,10 @@ impl Client {
     }
 
     pub(super) fn error(&self, what: &str, kind: Kind) -> RegistryError {
+        let kind = match (kind, &self.no_credential) {
+            (Kind::Credentials { user: None, .. }, Some(why)) => Kind::Credentials { user: None, message: why.clone() },
+            (kind, _) => kind,
+        };
         RegistryError { attempted: what.to_owned(), image: self.image(), kind }
     }
 }

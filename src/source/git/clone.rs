@@ -108,6 +108,20 @@ pub async fn discard(clone: &Path, limit: Duration) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes a clone that nobody fetches into now; false where somebody does. Blocks.
+///
+/// # Errors
+/// When it can't be removed.
+pub fn discard_unused(clone: &Path) -> io::Result<bool> {
+    let Ok(_queue) = queue_of(clone).try_lock_owned() else { return Ok(false) };
+    let lock = open_lock(clone)?;
+    if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(false);
+    }
+    remove(clone)?;
+    Ok(true)
+}
+
 /// Marks a clone as used now: those that were not used for long are removed first.
 ///
 /// # Errors
@@ -344,13 +358,7 @@ struct Turn {
 impl Turn {
     async fn take(clone: &Path, limit: Duration) -> io::Result<Turn> {
         let queue = queue_of(clone).lock_owned().await;
-        let (Some(above), Some(name)) = (clone.parent(), clone.file_name()) else {
-            return Err(io::Error::other("a clone has a directory above it"));
-        };
-        fs::create_dir_all(above)?;
-        // No repository's name begins with a dot.
-        let path = above.join(format!(".{}.lock", name.to_string_lossy()));
-        let lock = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let lock = open_lock(clone)?;
         let since = Instant::now();
         loop {
             match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
@@ -382,6 +390,17 @@ impl Turn {
     fn finish(self) {
         let _ = self.lock.set_len(0);
     }
+}
+
+/// The lock file beside a clone.
+fn open_lock(clone: &Path) -> io::Result<File> {
+    let (Some(above), Some(name)) = (clone.parent(), clone.file_name()) else {
+        return Err(io::Error::other("a clone has a directory above it"));
+    };
+    fs::create_dir_all(above)?;
+    // No repository's name begins with a dot.
+    let path = above.join(format!(".{}.lock", name.to_string_lossy()));
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 /// Ends the git that holds a lock where the slipway that started it is gone.
@@ -424,7 +443,7 @@ fn clean(clone: &Path) -> io::Result<()> {
             || name.starts_with(".tmp-")
     };
     for directory in ["", "refs", "objects"] {
-        remove_in(&clone.join(directory), directory != "", &is_leftover)?;
+        remove_in(&clone.join(directory), !directory.is_empty(), &is_leftover)?;
     }
     Ok(())
 }

@@ -175,8 +175,6 @@ impl GitProgram {
         });
         // The agent is given to the commands that use ssh. The messages are read.
         command.env_remove("SSH_AUTH_SOCK").env_remove("LANGUAGE");
-        // Whose repositories are read as one's own (git-config(1), safe.directory).
-        command.envs(std::env::var_os("SUDO_UID").map(|uid| ("SUDO_UID", uid)));
         for (name, value) in [
             ("LANG", "C.UTF-8"),
             ("LC_ALL", "C.UTF-8"),

@@ -1,4 +1,4 @@
-//! Entries of trees and differences between them, as git's `-z --raw` formats name them.
+//! Entries of trees, differences between them and chains of commits, as git's `-z --raw` formats name them.
 
 use std::str;
 
@@ -72,6 +72,18 @@ pub(super) struct Change {
     pub(super) old: Mode,
     /// What is there now; [`Mode::Absent`] where the path went.
     pub(super) new: Entry,
+}
+
+/// More files are not checked out.
+pub(super) const MOST_FILES: usize = 2_000_000;
+
+/// One commit of a first-parent chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Link {
+    /// The commit.
+    pub(super) id: String,
+    /// When it was committed, in seconds since 1970.
+    pub(super) time: i64,
 }
 
 /// The path of a tree's entry from the tree's root: bytes, for git knows no encoding.

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Read as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -11,8 +10,9 @@ use super::change::{Change, Entry, Mode, TreeFile};
 use super::error::TreeError;
 use super::files::{Root, directories_above};
 use super::history::{self, Course, Place};
-use super::lfs::{self, Pointer};
+use super::lfs;
 use super::objects::{Objects, contains};
+use super::pointer::Pointer;
 
 /// More submodules are not fetched for one tree.
 const MOST_MODULES: usize = 256;
@@ -95,8 +95,14 @@ async fn follow(objects: &Objects, root: &Path, from: &Position, course: Course)
         from.modules.iter().map(|module| (module.path.clone(), module.clone())).collect();
     for Change { old, new } in &course.changes {
         directories.extend(directories_above(&new.path).map(<[u8]>::to_vec));
-        // A directory that becomes a file is in the way of it, and a file that becomes one of a directory.
-        if new.mode == Mode::Absent || *old == Mode::Module && new.mode != Mode::Module {
+        // What is another kind of thing goes first: nothing is ever written through a link.
+        let stays = match old {
+            Mode::Absent => true,
+            Mode::File | Mode::Executable => new.mode.is_file(),
+            Mode::Module => new.mode == Mode::Module,
+            Mode::Link => false,
+        };
+        if !stays {
             files.remove(&new.path).map_err(io("remove files of", root))?;
         }
         modules.remove(&new.path);
@@ -134,7 +140,7 @@ async fn make(objects: &Objects, root: &Path, commit: &str) -> Result<Moved, Tre
     let mut files = Root::open(root).map_err(io("open", root))?;
     let mut uses_lfs = false;
     for entry in entries.iter().filter(|entry| entry.path.gives_attributes() && entry.mode.is_file()) {
-        let attributes = read(&mut files, &entry.path, LONGEST_ATTRIBUTES).map_err(io("read attributes in", root))?;
+        let attributes = files.read(&entry.path, LONGEST_ATTRIBUTES).map_err(io("read attributes in", root))?;
         objects.check_attributes(commit, &attributes)?;
         uses_lfs |= contains(&attributes, b"filter=lfs");
     }
@@ -183,17 +189,6 @@ async fn configure(objects: &Objects, commit: &str, modules: &mut [Module]) -> R
             .and_then(|(name, keys)| Some(Configured { name: name.clone(), url: keys.get("url")?.clone() }));
     }
     Ok(())
-}
-
-/// At most so many bytes of a file of the tree.
-pub(super) fn read(files: &mut Root, path: &TreeFile, most: u64) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    match files.open_file(path, false) {
-        Ok(file) => file.take(most).read_to_end(&mut bytes)?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
-        Err(error) => return Err(error),
-    };
-    Ok(bytes)
 }
 
 fn empty(root: &Path) -> std::io::Result<()> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -109,6 +109,17 @@ impl Root {
             empty = above;
         }
         Ok(())
+    }
+
+    /// At most so many bytes of a file; none where it is not there.
+    pub(super) fn read(&mut self, path: &TreeFile, most: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        match self.open_file(path, false) {
+            Ok(file) => file.take(most).read_to_end(&mut bytes)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        Ok(bytes)
     }
 
     /// Opens a file that is there, to be read or written anew.

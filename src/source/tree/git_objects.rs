@@ -10,10 +10,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
-use super::change::{Change, Entry, Mode, TreeFile, parse_listed, parse_raw};
+use super::change::{Change, Entry, Link, MOST_FILES, Mode, TreeFile, parse_listed, parse_raw};
 use super::error::TreeError;
-use super::lfs::{LfsCommit, Pointer};
-use super::objects::{Link, MOST_FILES};
+use super::pointer::{LfsCommit, Pointer};
 use crate::source::git::program::{Ended, Limits, RunError};
 use crate::source::git::stderr::is_damage;
 use crate::source::git::{Configuration, GitCommand, GitProgram};

@@ -20,10 +20,10 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
-use super::change::{Change, Entry, Mode, TreeFile};
+use super::change::{Change, Entry, Link, Mode, TreeFile};
 use super::error::TreeError;
 use super::files::Stamp;
-use super::objects::{Link, Objects};
+use super::objects::Objects;
 
 /// How many commits of a first-parent chain share a boundary.
 const STRIDE: u64 = 4096;

@@ -1,7 +1,7 @@
 //! `keep_git`: a `.git` for the context, in which `git describe`, `git log` and `git status` tell of the commit.
 //!
-//! It holds the commits and annotated tags of the commit's history, the trees of the commit itself, an index, and the tags that lead to
-//! the commit. It has no blobs, no remote, no hooks, no configuration of anybody's and no credentials. Its bytes and times are a function
+//! It holds the commits and annotated tags of the commit's history, the trees and symbolic links of the commit itself, an index, and the tags that lead to
+//! the commit. It has no other blobs, no remote, no hooks, no configuration of anybody's and no credentials. Its bytes and times are a function
 //! of the commit and its tags: objects are packed without deltas, on one thread, in the order of the history.
 
 use std::collections::BTreeSet;
@@ -102,7 +102,7 @@ fn packed(tags: &[Tag]) -> Vec<u8> {
     text
 }
 
-/// Packs the commits, the annotated tags, and the trees of the commit.
+/// Packs the commits, the annotated tags, and the trees and links of the commit.
 async fn pack(git: &GitObjects, directory: &Path, commit: &str, tags: &[Tag]) -> Result<(), TreeError> {
     let mut command = git.command();
     command.args(["rev-list", "--topo-order", commit, "--"]);
@@ -111,11 +111,15 @@ async fn pack(git: &GitObjects, directory: &Path, commit: &str, tags: &[Tag]) ->
     command.args(["rev-parse", &format!("{commit}^{{tree}}")]);
     list.extend(git.run(commit, command).await?.stdout);
     let mut command = git.command();
-    command.args(["ls-tree", "-r", "-d", "-z", "--full-tree", commit]);
-    let trees = git.run_within(commit, command, LIMITS).await?.stdout;
-    for tree in trees.split(|byte| *byte == 0).filter_map(|entry| entry.strip_prefix(b"040000 tree ")) {
-        list.extend_from_slice(tree.split(|byte| *byte == b'\t').next().unwrap_or_default());
-        list.push(b'\n');
+    command.args(["ls-tree", "-r", "-t", "-z", "--full-tree", commit]);
+    let entries = git.run_within(commit, command, LIMITS).await?.stdout;
+    for entry in entries.split(|byte| *byte == 0) {
+        // Where a link points is compared with its blob, unlike the contents of a file, which are hashed.
+        let id = entry.strip_prefix(b"040000 tree ").or_else(|| entry.strip_prefix(b"120000 blob "));
+        if let Some(id) = id {
+            list.extend_from_slice(id.split(|byte| *byte == b'\t').next().unwrap_or_default());
+            list.push(b'\n');
+        }
     }
     let annotated: BTreeSet<&str> = tags.iter().filter(|tag| tag.peeled.is_some()).map(|tag| tag.id.as_str()).collect();
     for tag in annotated {

@@ -5,79 +5,18 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 use super::change::{Entry, TreeFile};
-use super::checkout::read;
 use super::error::TreeError;
 use super::files::Root;
 use super::objects::Objects;
+use super::pointer::{Pointer, named};
 
 /// A pointer is shorter, in bytes: git-lfs reads no more, either.
 const LONGEST_POINTER: u64 = 1024;
 /// More pointers of one commit are not followed.
 const MOST_POINTERS: usize = 100_000;
-/// How many paths an error names.
-const NAMED: usize = 5;
-
-/// A pointer in the tree.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pointer {
-    /// Where it is.
-    pub path: TreeFile,
-    /// The id of the pointer itself.
-    pub blob: String,
-    /// The SHA-256 of the file.
-    pub oid: String,
-    /// The file's size, in bytes.
-    pub size: u64,
-}
-
-impl Pointer {
-    /// Reads a pointer: `version`, then keys in the order of the alphabet, among them `oid` and `size`.
-    fn parse(entry: &Entry, text: &[u8]) -> Option<Pointer> {
-        let text = std::str::from_utf8(text).ok()?;
-        let mut lines = text.lines();
-        let version = lines.next()?.strip_prefix("version ")?;
-        if !matches!(
-            version,
-            "https://git-lfs.github.com/spec/v1" | "https://hawser.github.com/spec/v1" | "http://git-media.io/v/2"
-        ) {
-            return None;
-        }
-        let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
-        let oid = value("oid")?.strip_prefix("sha256:")?;
-        let is_digest =
-            oid.len() == 64 && oid.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-        let size = value("size")?.parse().ok()?;
-        is_digest.then(|| Pointer { path: entry.path.clone(), blob: entry.id.clone(), oid: oid.to_owned(), size })
-    }
-
-    /// Where git-lfs keeps the file, below its storage.
-    pub fn stored(&self, storage: &Path) -> PathBuf {
-        storage.join("objects").join(&self.oid[..2]).join(&self.oid[2..4]).join(&self.oid)
-    }
-}
-
-/// A commit for `git lfs fetch`, in the site's repository.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LfsCommit {
-    /// The commit.
-    pub id: String,
-    /// `lfs.url` of `.lfsconfig`.
-    pub url: Option<String>,
-}
-
-/// The first of their paths, for an error.
-pub fn named(pointers: &[&Pointer]) -> String {
-    let mut names: Vec<String> = pointers.iter().take(NAMED).map(|pointer| pointer.path.to_string()).collect();
-    if pointers.len() > NAMED {
-        names.push(format!("and {} more", pointers.len() - NAMED));
-    }
-    names.join(", ")
-}
 
 /// The pointers among files of the tree that were written.
 pub(super) async fn find(
@@ -91,8 +30,7 @@ pub(super) async fn find(
     for entry in written.iter().filter(|entry| entry.mode.is_file()) {
         let file = files.open_file(&entry.path, false).map_err(|error| TreeError::io("read", root, &error))?;
         if file.metadata().is_ok_and(|meta| meta.len() < LONGEST_POINTER) {
-            let text =
-                read(files, &entry.path, LONGEST_POINTER).map_err(|error| TreeError::io("read", root, &error))?;
+            let text = files.read(&entry.path, LONGEST_POINTER).map_err(|error| TreeError::io("read", root, &error))?;
             candidates.extend(Pointer::parse(entry, &text).map(|pointer| (*entry, pointer)));
         }
     }
@@ -124,34 +62,4 @@ pub(super) fn fill(files: &mut Root, root: &Path, pointer: &Pointer, storage: &P
         nanoseconds: u32::try_from(time.mtime_nsec()).unwrap_or_default(),
     };
     files.set_time(&pointer.path, stamp).map_err(fail)
-}
-
-/// Whether the storage has the file. git-lfs has checked its digest before it put it there.
-pub fn is_stored(pointer: &Pointer, storage: &Path) -> bool {
-    fs::metadata(pointer.stored(storage)).is_ok_and(|meta| meta.is_file() && meta.len() == pointer.size)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pointer_is_read_and_other_text_is_none() {
-        let path = TreeFile::parse(b"big").unwrap();
-        let entry = Entry { mode: super::super::change::Mode::File, id: "blob".into(), path };
-        let oid = "4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393";
-        let text = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 12345\n");
-        let pointer = Pointer::parse(&entry, text.as_bytes()).unwrap();
-        assert_eq!((pointer.oid.as_str(), pointer.size), (oid, 12345));
-        assert!(pointer.stored(Path::new("/s")).starts_with("/s/objects/4d/7a"));
-        for other in [
-            "",
-            "version 1\n",
-            &text.replace("4d7a", "4D7A"),
-            &text.replace("sha256:", "sha256:../"),
-            &text.replace("12345", "-1"),
-        ] {
-            assert_eq!(Pointer::parse(&entry, other.as_bytes()), None, "{other}");
-        }
-    }
 }

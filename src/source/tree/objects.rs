@@ -12,24 +12,12 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::change::{Change, Entry};
+use super::change::{Change, Entry, Link};
 use super::error::TreeError;
 use super::git_objects::GitObjects;
-use super::lfs::{LfsCommit, Pointer};
 use super::plain_objects::PlainObjects;
+use super::pointer::{LfsCommit, Pointer};
 use crate::source::git::GitProgram;
-
-/// More files are not checked out.
-pub(super) const MOST_FILES: usize = 2_000_000;
-
-/// One commit of a first-parent chain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Link {
-    /// The commit.
-    pub(super) id: String,
-    /// When it was committed, in seconds since 1970.
-    pub(super) time: i64,
-}
 
 /// Who reads them.
 pub(super) enum Objects {

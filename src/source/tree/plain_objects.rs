@@ -6,13 +6,10 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use git2::build::CheckoutBuilder;
-use git2::{
-    Commit, Delta, DiffFile, DiffOptions, Index, ObjectType, Oid, Repository, Sort, TreeWalkMode, TreeWalkResult,
-};
+use git2::{Commit, Delta, DiffFile, DiffOptions, Index, ObjectType, Oid, Repository, Sort};
 
-use super::change::{Change, Entry, Mode, TreeFile};
+use super::change::{Change, Entry, Link, MOST_FILES, Mode, TreeFile};
 use super::error::TreeError;
-use super::objects::{Link, MOST_FILES};
 use crate::source::git::NoGit;
 
 /// One repository, read by libgit2.
@@ -149,35 +146,27 @@ impl PlainObjects {
 
     pub(super) fn list(&self, commit: &str) -> Result<Vec<Entry>, TreeError> {
         let mut entries = Vec::new();
-        let mut bad = None;
-        let mut walk = || -> Result<(), git2::Error> {
-            let repository = self.open()?;
-            let tree = find(&repository, commit)?.tree()?;
-            tree.walk(TreeWalkMode::PreOrder, |directory, entry| {
+        let repository = self.open().map_err(|error| self.failed(commit, &error))?;
+        let root = find(&repository, commit).and_then(|found| found.tree());
+        // libgit2's own walk knows no directories whose names are not UTF-8.
+        let mut left = vec![(Vec::new(), root.map_err(|error| self.failed(commit, &error))?)];
+        while let Some((directory, tree)) = left.pop() {
+            for entry in &tree {
+                let path = [directory.as_slice(), entry.name_bytes()].concat();
                 if entry.kind() == Some(ObjectType::Tree) {
-                    return TreeWalkResult::Ok;
+                    let below = repository.find_tree(entry.id()).map_err(|error| self.failed(commit, &error))?;
+                    left.push(([path.as_slice(), b"/"].concat(), below));
+                    continue;
                 }
-                let path = [directory.as_bytes(), entry.name_bytes()].concat();
                 let mode = u32::try_from(entry.filemode()).ok().and_then(Mode::of);
-                match (TreeFile::parse(&path), mode) {
-                    (Some(path), Some(mode)) if entries.len() < MOST_FILES => {
-                        entries.push(Entry { mode, id: entry.id().to_string(), path });
-                        TreeWalkResult::Ok
-                    }
-                    _ => {
-                        bad = Some(path);
-                        TreeWalkResult::Abort
-                    }
+                let (Some(path), Some(mode)) = (TreeFile::parse(&path), mode) else {
+                    return Err(self.bad_path(commit, &path));
+                };
+                entries.push(Entry { mode, id: entry.id().to_string(), path });
+                if entries.len() > MOST_FILES {
+                    return Err(TreeError::TooMany { commit: commit.into(), most: MOST_FILES });
                 }
-            })
-        };
-        let walked = walk();
-        match bad {
-            Some(_) if entries.len() >= MOST_FILES => {
-                return Err(TreeError::TooMany { commit: commit.into(), most: MOST_FILES });
             }
-            Some(path) => return Err(self.bad_path(commit, &path)),
-            None => walked.map_err(|error| self.failed(commit, &error))?,
         }
         // Git's order is that of whole paths.
         entries.sort_by(|one, other| one.path.cmp(&other.path));

@@ -19,8 +19,9 @@ use super::checkout::{self, Moved, Position};
 use super::error::TreeError;
 use super::files::Root;
 use super::keep_git;
-use super::lfs::{self, LfsCommit, Pointer};
+use super::lfs;
 use super::objects::{Lender, Objects};
+use super::pointer::{LfsCommit, Pointer};
 use crate::source::git::GitProgram;
 use crate::store::environment::{ListedEnvironment as _, Receiver};
 
@@ -188,6 +189,7 @@ pub fn serve() -> io::Result<()> {
     if let Some(answer) = answer {
         let mut text = serde_json::to_vec(&answer)?;
         text.push(b'\n');
+        #[expect(clippy::disallowed_methods, reason = "an answer to the pool, through a pipe")]
         let mut output = io::stdout().lock();
         output.write_all(&text).and_then(|()| output.flush())?;
     }

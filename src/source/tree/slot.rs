@@ -24,6 +24,8 @@ use crate::store::atomic;
 const LAYOUT: u32 = 1;
 /// More slots of one repository are not made: so many of its builds run at once.
 const MOST_SLOTS: u32 = 256;
+/// The ending of a slot that is being removed; one that is left was not removed whole.
+pub const ASIDE: &str = "removed";
 /// The lock of a slot, and of the choice among a repository's slots.
 const LOCK: &str = "lock";
 
@@ -144,7 +146,7 @@ impl Slot {
     }
 
     fn state_file(&self) -> PathBuf {
-        self.directory.join("state.json")
+        Slot::state_of(&self.directory)
     }
 
     /// What the tree holds; none where it is not whole.
@@ -180,13 +182,28 @@ impl Slot {
         File::options().append(true).open(self.state_file())?.set_modified(std::time::SystemTime::now())
     }
 
-    /// Removes the slot.
+    /// The file that tells when a slot was last used.
+    pub fn state_of(directory: &Path) -> PathBuf {
+        directory.join("state.json")
+    }
+
+    /// Removes a slot that no build has; false where one has it.
     ///
     /// # Errors
     /// When it can't be removed.
-    pub fn remove(self) -> io::Result<()> {
-        self.begin()?;
-        fs::remove_dir_all(&self.directory)
+    pub fn remove_unused(directory: &Path) -> io::Result<bool> {
+        let Some(trees) = directory.parent() else { return Ok(false) };
+        // Nobody chooses it meanwhile.
+        let choice = open_lock(&trees.join(LOCK))?;
+        choice.lock()?;
+        let Some(slot) = Slot::lock(directory)? else { return Ok(false) };
+        slot.begin()?;
+        // Builds do not wait for the removal of its files.
+        let aside = directory.with_extension(ASIDE);
+        fs::rename(directory, &aside)?;
+        drop(choice);
+        fs::remove_dir_all(aside)?;
+        Ok(true)
     }
 }
 

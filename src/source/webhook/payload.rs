@@ -1,4 +1,6 @@
-//! What a webhook says: the platforms' own JSON, read for the refs that were pushed.
+//! Payloads of webhooks: the platforms' own JSON, read for the refs that were pushed.
+//!
+//! A field that is null, missing or of another type is nothing: only a push without any ref, or of no nameable repository, is refused.
 
 use std::borrow::Cow;
 
@@ -6,171 +8,169 @@ use chrono::{DateTime, Utc};
 use reqwest::Url;
 use serde::Deserialize;
 
+use super::bitbucket;
+use super::lenient::{self, Beginning, Identifier, lenient, lenient_objects};
 use super::{Headers, HookError};
 use crate::domain::push::{CommitId, Ref};
 use crate::domain::source_platform::PlatformKind;
 
-/// What a webhook tells.
+/// The content of a webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hook {
-    /// The platform tries whether anybody listens.
+    /// The platform, or a person with its test button, tries whether anybody listens.
     Ping,
-    /// Something that is no push.
+    /// An event that is no push, in words.
     Other(String),
-    /// Refs of a repository that were pushed; none where all of them were deleted.
+    /// Refs of a repository that were pushed or deleted.
     Pushed {
-        /// The URLs that the repository is cloned from.
-        urls: Vec<String>,
-        /// What was pushed.
+        /// The repository.
+        repository: RemoteRepository,
+        /// The refs; those whose names slipway does not take are left out.
         pushed: Vec<Pushed>,
     },
 }
 
-/// A ref that was pushed.
+/// A repository, by everything that its platform calls it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RemoteRepository {
+    /// The URLs that it is cloned from or shown at.
+    pub urls: Vec<String>,
+    /// Its paths on the platform, such as `acme/api`.
+    pub paths: Vec<String>,
+    /// The platform's own identifier, which stays when the repository is renamed.
+    pub id: Option<String>,
+}
+
+/// A ref that was pushed or deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pushed {
     /// The ref.
     pub reference: Ref,
-    /// Where it pointed before; none: it is new.
-    pub before: Option<CommitId>,
-    /// Where it points now. A tag's may be that of the tag's own object.
-    pub commit: CommitId,
+    /// Where it pointed before.
+    pub before: Side,
+    /// Where it points now. A tag's commit may be the tag's own object.
+    pub after: Side,
     /// When it was pushed, where the platform says so.
     pub at: Option<DateTime<Utc>>,
-    /// The commit's message, where the platform says it.
+    /// The beginning of the commit's message, where the platform says it.
     pub message: Option<String>,
+}
+
+/// One side of a push.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Side {
+    /// The ref pointed there.
+    Commit(CommitId),
+    /// There was no such ref.
+    Absent,
+    /// The payload does not say: only the source can.
+    Unsaid,
+}
+
+impl Side {
+    /// Reads a commit's id; all zeros mean that the ref was not there.
+    pub(super) fn of(text: Option<&str>) -> Side {
+        match text {
+            Some(text) if text.len() >= 40 && text.bytes().all(|digit| digit == b'0') => Side::Absent,
+            Some(text) => text.parse().map_or(Side::Unsaid, Side::Commit),
+            None => Side::Unsaid,
+        }
+    }
+
+    /// The commit, where there is one.
+    pub fn commit(&self) -> Option<&CommitId> {
+        match self {
+            Side::Commit(commit) => Some(commit),
+            Side::Absent | Side::Unsaid => None,
+        }
+    }
+}
+
+/// The headers that may carry the event, the platform's own first.
+fn event_headers(kind: PlatformKind) -> &'static [&'static str] {
+    match kind {
+        PlatformKind::Github => &["x-github-event"],
+        PlatformKind::Gitea => &["x-forgejo-event", "x-gitea-event", "x-gogs-event", "x-github-event"],
+        PlatformKind::Gitlab => &["x-gitlab-event"],
+        // Real requests have the first; its documentation says the second.
+        PlatformKind::Codeup => &["x-codeup-event", "codeup-event"],
+        PlatformKind::Gitee => &["x-gitee-event"],
+        PlatformKind::Bitbucket => &["x-event-key"],
+        PlatformKind::Git | PlatformKind::AliyunCode => &[],
+    }
+}
+
+/// The event of a webhook, from its header.
+///
+/// # Errors
+/// When the platform sends no webhooks, or the request has no such header.
+pub fn event(kind: PlatformKind, headers: &impl Headers) -> Result<&str, HookError> {
+    let names = event_headers(kind);
+    let Some(header) = names.first() else { return Err(HookError::NoWebhooks { platform: kind.title() }) };
+    let found = names.iter().find_map(|name| headers.header(name)).map(str::trim).filter(|event| !event.is_empty());
+    found.ok_or(HookError::NoEvent { header, platform: kind.title() })
 }
 
 /// Reads a webhook.
 ///
 /// # Errors
-/// When the body is not what the platform's documentation says.
+/// When it has no event, or is a push that names no ref or no repository, or one in a form that slipway does not know.
 pub fn read(kind: PlatformKind, headers: &impl Headers, body: &[u8]) -> Result<Hook, HookError> {
-    let event = |name: &str| headers.header(name).unwrap_or_default().to_owned();
-    match kind {
-        PlatformKind::Github => like_github(kind, &event("x-github-event"), headers, body),
-        PlatformKind::Gitea => {
-            let names = ["x-forgejo-event", "x-gitea-event", "x-github-event"];
-            let event = names.iter().find_map(|name| headers.header(name)).unwrap_or_default().to_owned();
-            like_github(kind, &event, headers, body)
+    let event = event(kind, headers)?;
+    let json = json_of(kind, headers, body)?;
+    match (kind, event) {
+        (PlatformKind::Github | PlatformKind::Gitea, "ping") | (PlatformKind::Bitbucket, "diagnostics:ping") => {
+            Ok(Hook::Ping)
         }
-        PlatformKind::Gitlab => like_gitlab(kind, &event("x-gitlab-event"), body),
-        PlatformKind::Codeup => like_gitlab(kind, &event("codeup-event"), body),
-        PlatformKind::Gitee => like_gitlab(kind, &event("x-gitee-event"), body),
-        PlatformKind::Bitbucket => bitbucket(&event("x-event-key"), body),
-        PlatformKind::Git | PlatformKind::AliyunCode => Err(HookError::NoWebhooks { platform: kind.title() }),
+        (PlatformKind::Github | PlatformKind::Gitea, "push")
+        | (PlatformKind::Gitlab | PlatformKind::Gitee, "Push Hook" | "Tag Push Hook") => {
+            one_ref(kind, parse(kind, &json)?)
+        }
+        (PlatformKind::Codeup, "Push Hook" | "Tag Push Hook") => {
+            let push: Push = parse(kind, &json)?;
+            // The button that tries a webhook sends `before` and `after` alone.
+            if push.reference.is_none() && push.repository.is_nameless() && push.project.is_nameless() {
+                return Ok(Hook::Ping);
+            }
+            one_ref(kind, push)
+        }
+        (PlatformKind::Gitlab, "System Hook") => system_hook(parse(kind, &json)?, &json),
+        (PlatformKind::Bitbucket, "repo:push") => bitbucket::cloud(parse(kind, &json)?),
+        (PlatformKind::Bitbucket, "repo:refs_changed" | "mirror:repo_synchronized") => {
+            bitbucket::data_center(parse(kind, &json)?)
+        }
+        (_, other) => another(kind, other, &json),
     }
 }
 
-/// A repository as the platforms describe it; each has some of these.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Project {
-    clone_url: Option<String>,
-    ssh_url: Option<String>,
-    git_url: Option<String>,
-    git_http_url: Option<String>,
-    git_ssh_url: Option<String>,
-    html_url: Option<String>,
-    homepage: Option<String>,
-    url: Option<String>,
-    /// Seconds since 1970 in pushes of GitHub, a text in its other events.
-    pushed_at: Option<serde_json::Value>,
-}
-
-impl Project {
-    fn urls(self) -> Vec<String> {
-        let all = [
-            self.clone_url,
-            self.ssh_url,
-            self.git_url,
-            self.git_http_url,
-            self.git_ssh_url,
-            self.html_url,
-            self.homepage,
-            self.url,
-        ];
-        all.into_iter().flatten().filter(|url| !url.is_empty()).collect()
+/// An event that is not read. One that carries a push is an error, so that the platform shows its delivery as failed.
+fn another(kind: PlatformKind, event: &str, json: &[u8]) -> Result<Hook, HookError> {
+    let probe: Push = lenient::read(json).unwrap_or_default();
+    let says_push = event.to_ascii_lowercase().split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == "push");
+    if says_push || probe.reference.is_some() && (probe.after.is_some() || probe.checkout_sha.is_some()) {
+        let choose = match kind {
+            PlatformKind::Gitlab | PlatformKind::Gitee | PlatformKind::Codeup => "push and tag push events",
+            PlatformKind::Bitbucket => "the repository push event",
+            _ => "the push event",
+        };
+        return Err(HookError::UnknownPush { event: event.to_owned(), platform: kind.title(), choose });
     }
+    Ok(Hook::Other(format!("the event {event:?}")))
 }
 
-#[derive(Debug, Deserialize)]
-struct Push {
-    #[serde(rename = "ref")]
-    reference: String,
-    before: Option<String>,
-    after: Option<String>,
-    /// GitLab's: the commit, where `after` may be a tag's object.
-    checkout_sha: Option<String>,
-    #[serde(default)]
-    deleted: bool,
-    /// GitHub's and Gitea's: the commit that the ref points at now.
-    head_commit: Option<Told>,
-    /// GitLab's way: the newest commits of the push.
-    #[serde(default)]
-    commits: Vec<Told>,
-    #[serde(default)]
-    repository: Project,
-    #[serde(default)]
-    project: Project,
-}
-
-/// A commit as the platforms tell it.
-#[derive(Debug, Deserialize)]
-struct Told {
-    #[serde(default)]
-    id: String,
-    #[serde(default)]
-    message: String,
-}
-
-fn malformed(kind: PlatformKind, reason: impl ToString) -> HookError {
+pub(super) fn malformed(kind: PlatformKind, reason: impl ToString) -> HookError {
     HookError::Malformed { platform: kind.title(), reason: reason.to_string() }
 }
 
-/// The commit, or none where the text is all zeros: the ref was not there.
-fn commit(kind: PlatformKind, text: Option<&str>) -> Result<Option<CommitId>, HookError> {
-    match text {
-        None => Ok(None),
-        Some(text) if text.bytes().all(|digit| digit == b'0') => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|error| malformed(kind, error)),
-    }
+fn parse<T: lenient::Lenient>(kind: PlatformKind, json: &[u8]) -> Result<T, HookError> {
+    lenient::read(json).map_err(|error| malformed(kind, error))
 }
 
-/// Reads a push that has one ref. Refs that are neither branches nor tags are of no interest.
-fn one_ref(kind: PlatformKind, body: &[u8]) -> Result<Hook, HookError> {
-    let push: Push = serde_json::from_slice(body).map_err(|error| malformed(kind, error))?;
-    let Ok(reference) = push.reference.parse::<Ref>() else {
-        return Ok(Hook::Other(format!("a push to {:?}", push.reference)));
-    };
-    let after = commit(kind, push.after.as_deref())?;
-    let now = match after {
-        Some(after) => commit(kind, push.checkout_sha.as_deref())?.or(Some(after)),
-        None => None,
-    };
-    let seconds = push.repository.pushed_at.as_ref().and_then(serde_json::Value::as_i64);
-    let at = seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
-    let before = commit(kind, push.before.as_deref())?;
-    let pushed = now.filter(|_| !push.deleted).map(|commit| {
-        let told = push.head_commit.iter().chain(&push.commits).find(|told| told.id == commit.as_str());
-        let message = told.map(|told| told.message.clone());
-        Pushed { reference, before, commit, at, message }
-    });
-    let urls = push.repository.urls().into_iter().chain(push.project.urls()).collect();
-    Ok(Hook::Pushed { urls, pushed: pushed.into_iter().collect() })
-}
-
-fn like_github(kind: PlatformKind, event: &str, headers: &impl Headers, body: &[u8]) -> Result<Hook, HookError> {
-    match event {
-        "push" => one_ref(kind, &json_of(kind, headers, body)?),
-        "ping" => Ok(Hook::Ping),
-        other => Ok(Hook::Other(format!("the event {other:?}"))),
-    }
-}
-
-/// GitHub also sends forms, with the JSON in a field.
+/// The body's JSON. GitHub and Gitea also send forms, with the JSON in a field.
 fn json_of<'a>(kind: PlatformKind, headers: &impl Headers, body: &'a [u8]) -> Result<Cow<'a, [u8]>, HookError> {
-    let form = headers.header("content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+    const FORM: &str = "application/x-www-form-urlencoded";
+    let content_type = headers.header("content-type").unwrap_or_default();
+    let form = content_type.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(FORM));
     if !form {
         return Ok(Cow::Borrowed(body));
     }
@@ -181,81 +181,176 @@ fn json_of<'a>(kind: PlatformKind, headers: &impl Headers, body: &'a [u8]) -> Re
     field.map(Cow::Owned).ok_or_else(|| malformed(kind, "the form has no field named payload"))
 }
 
-/// GitLab's form, which Codeup and Gitee took over.
-fn like_gitlab(kind: PlatformKind, event: &str, body: &[u8]) -> Result<Hook, HookError> {
-    match event {
-        "Push Hook" | "Tag Push Hook" => one_ref(kind, body),
-        other => Ok(Hook::Other(format!("the event {other:?}"))),
+/// A repository as the platforms describe it; each has some of these.
+#[derive(Debug, Default, Deserialize)]
+struct Project {
+    #[serde(default, deserialize_with = "lenient")]
+    id: Identifier,
+    #[serde(default, deserialize_with = "lenient")]
+    full_name: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    path_with_namespace: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    clone_url: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    ssh_url: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    git_url: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    git_http_url: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    git_ssh_url: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    html_url: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    web_url: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    homepage: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    url: Option<String>,
+    /// Seconds since 1970 in pushes of GitHub, a text in its other events.
+    #[serde(default, deserialize_with = "lenient")]
+    pushed_at: Option<i64>,
+}
+
+impl Project {
+    fn is_nameless(&self) -> bool {
+        self.urls().next().is_none() && self.paths().next().is_none()
+    }
+
+    fn urls(&self) -> impl Iterator<Item = &String> {
+        let all = [
+            &self.clone_url,
+            &self.ssh_url,
+            &self.git_url,
+            &self.git_http_url,
+            &self.git_ssh_url,
+            &self.html_url,
+            &self.web_url,
+            &self.homepage,
+            &self.url,
+        ];
+        all.into_iter().flatten()
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &String> {
+        [&self.full_name, &self.path_with_namespace].into_iter().flatten()
     }
 }
 
-#[derive(Debug, Deserialize)]
-struct BitbucketPush {
-    push: BitbucketChanges,
-    repository: BitbucketRepository,
+/// A push of all platforms but Bitbucket.
+#[derive(Debug, Default, Deserialize)]
+struct Push {
+    #[serde(default, rename = "ref", deserialize_with = "lenient")]
+    reference: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    before: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    after: Option<String>,
+    /// GitLab's: the commit, where `after` may be a tag's object.
+    #[serde(default, deserialize_with = "lenient")]
+    checkout_sha: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    deleted: bool,
+    /// GitHub's and Gitea's: the commit that the ref points at now.
+    #[serde(default, deserialize_with = "lenient")]
+    head_commit: Commit,
+    /// The newest commits of the push.
+    #[serde(default, deserialize_with = "lenient")]
+    commits: Vec<Commit>,
+    #[serde(default, deserialize_with = "lenient")]
+    repository: Project,
+    #[serde(default, deserialize_with = "lenient")]
+    project: Project,
+    #[serde(default, deserialize_with = "lenient")]
+    project_id: Identifier,
+    /// GitLab's system hooks: which of them it is.
+    #[serde(default, deserialize_with = "lenient")]
+    event_name: Option<String>,
+    /// GitLab's `repository_update`: all refs of a push.
+    #[serde(default, deserialize_with = "lenient")]
+    changes: Vec<Change>,
 }
 
-#[derive(Debug, Deserialize)]
-struct BitbucketChanges {
-    changes: Vec<BitbucketChange>,
+/// A commit in a payload.
+#[derive(Debug, Default, Deserialize)]
+struct Commit {
+    #[serde(default, deserialize_with = "lenient")]
+    id: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    message: Beginning,
 }
 
-#[derive(Debug, Deserialize)]
-struct BitbucketChange {
-    old: Option<BitbucketRef>,
-    new: Option<BitbucketRef>,
+/// A ref in GitLab's `repository_update`.
+#[derive(Debug, Default, Deserialize)]
+struct Change {
+    #[serde(default, rename = "ref", deserialize_with = "lenient")]
+    reference: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    before: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    after: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
-struct BitbucketRef {
-    #[serde(rename = "type")]
-    kind: String,
-    name: String,
-    target: BitbucketTarget,
-}
+lenient_objects!(Project, Push, Commit, Change);
 
-#[derive(Debug, Deserialize)]
-struct BitbucketTarget {
-    hash: String,
-    message: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct BitbucketRepository {
-    links: BitbucketLinks,
-}
-
-#[derive(Debug, Deserialize)]
-struct BitbucketLinks {
-    html: BitbucketLink,
-}
-
-#[derive(Debug, Deserialize)]
-struct BitbucketLink {
-    href: String,
-}
-
-/// Bitbucket's form: several refs in one push, whose `new` is null where it was deleted.
-fn bitbucket(event: &str, body: &[u8]) -> Result<Hook, HookError> {
-    let kind = PlatformKind::Bitbucket;
-    match event {
-        "repo:push" => {}
-        "diagnostics:ping" => return Ok(Hook::Ping),
-        other => return Ok(Hook::Other(format!("the event {other:?}"))),
+impl Push {
+    /// The repository, by both of the places where platforms describe it.
+    fn repository(&self, kind: PlatformKind) -> Result<RemoteRepository, HookError> {
+        let both = || [&self.repository, &self.project].into_iter();
+        let id = both().find_map(|project| project.id.0.clone()).or_else(|| self.project_id.0.clone());
+        let urls: Vec<String> = both().flat_map(Project::urls).cloned().collect();
+        let paths: Vec<String> = both().flat_map(Project::paths).cloned().collect();
+        named(kind, RemoteRepository { urls, paths, id })
     }
-    let push: BitbucketPush = serde_json::from_slice(body).map_err(|error| malformed(kind, error))?;
-    let mut pushed = Vec::new();
-    for change in push.push.changes {
-        let Some(new) = change.new else { continue };
-        let reference = match new.kind.as_str() {
-            "branch" | "named_branch" => format!("refs/heads/{}", new.name),
-            "tag" | "annotated_tag" => format!("refs/tags/{}", new.name),
-            _ => continue,
-        };
-        let reference = reference.parse().map_err(|error| malformed(kind, error))?;
-        let Some(commit_now) = commit(kind, Some(&new.target.hash))? else { continue };
-        let before = commit(kind, change.old.as_ref().map(|old| old.target.hash.as_str()))?;
-        pushed.push(Pushed { reference, before, commit: commit_now, at: None, message: new.target.message });
+}
+
+/// The repository, where anything names it.
+pub(super) fn named(kind: PlatformKind, repository: RemoteRepository) -> Result<RemoteRepository, HookError> {
+    if repository.urls.is_empty() && repository.paths.is_empty() && repository.id.is_none() {
+        return Err(malformed(kind, "it names no repository"));
     }
-    Ok(Hook::Pushed { urls: vec![push.repository.links.html.href], pushed })
+    Ok(repository)
+}
+
+/// Reads a push that has one ref. Refs that are neither branches nor tags are of no interest.
+fn one_ref(kind: PlatformKind, push: Push) -> Result<Hook, HookError> {
+    let name = push.reference.as_deref().ok_or_else(|| malformed(kind, "it has no ref"))?;
+    let Ok(reference) = name.parse::<Ref>() else {
+        return Ok(Hook::Other(format!("a push to {name:?}")));
+    };
+    let repository = push.repository(kind)?;
+    let after = match Side::of(push.after.as_deref()) {
+        Side::Absent => Side::Absent,
+        _ if push.deleted => Side::Absent,
+        after => match Side::of(push.checkout_sha.as_deref()) {
+            commit @ Side::Commit(_) => commit,
+            Side::Absent | Side::Unsaid => after,
+        },
+    };
+    let at = push.repository.pushed_at.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+    let message = after.commit().and_then(|commit| {
+        let mut told = std::iter::once(&push.head_commit).chain(&push.commits);
+        told.find(|told| told.id.as_deref() == Some(commit.as_str()))?.message.0.clone()
+    });
+    let before = Side::of(push.before.as_deref());
+    Ok(Hook::Pushed { repository, pushed: vec![Pushed { reference, before, after, at, message }] })
+}
+
+/// Reads a system hook of GitLab, which tells of all projects of an instance.
+fn system_hook(push: Push, json: &[u8]) -> Result<Hook, HookError> {
+    let kind = PlatformKind::Gitlab;
+    match push.event_name.as_deref() {
+        Some("push" | "tag_push") => one_ref(kind, push),
+        Some("repository_update") => {
+            let repository = push.repository(kind)?;
+            let pushed = |change: &Change| {
+                let reference = change.reference.as_deref()?.parse().ok()?;
+                let (before, after) = (Side::of(change.before.as_deref()), Side::of(change.after.as_deref()));
+                Some(Pushed { reference, before, after, at: None, message: None })
+            };
+            Ok(Hook::Pushed { repository, pushed: push.changes.iter().filter_map(pushed).collect() })
+        }
+        other => another(kind, other.unwrap_or("System Hook"), json),
+    }
 }

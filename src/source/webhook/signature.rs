@@ -16,6 +16,8 @@ const STANDARD_WINDOW: TimeDelta = TimeDelta::minutes(5);
 const GITEE_WINDOW: TimeDelta = TimeDelta::hours(1);
 /// What the secrets of the Standard Webhooks specification begin with; base64 follows.
 const STANDARD_SECRET: &str = "whsec_";
+/// How many digests one request may offer: two while a secret is rotated.
+const MOST_DIGESTS: usize = 8;
 
 /// What a webhook's signature is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +28,142 @@ pub enum Trust {
     Sender,
 }
 
-/// Whether a webhook was sent by somebody who has the secret.
+/// A request's claim to have its platform's secret, in the form that the platform documents. Making one needs no secret and no body, so
+/// that a stranger costs neither.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    header: &'static str,
+    proof: Proof,
+}
+
+#[derive(Debug, Clone)]
+enum Proof {
+    /// HMAC-SHA256 of the prefix and the body: one of these digests.
+    Body { prefix: Vec<u8>, digests: Vec<[u8; 32]>, standard: bool },
+    /// The secret itself.
+    Token { given: String },
+    /// Gitee's: the secret itself, or HMAC-SHA256 of the timestamp and the secret.
+    Gitee { given: String, signed: Option<(String, [u8; 32])>, age: Result<(), HookError> },
+}
+
+impl Claim {
+    /// Reads a request's claim.
+    ///
+    /// # Errors
+    /// When there is none, it can't be one whatever the secret is, or it was signed too long ago.
+    pub fn of(kind: PlatformKind, headers: &impl Headers, now: DateTime<Utc>) -> Result<Claim, HookError> {
+        match kind {
+            PlatformKind::Github => Claim::hex_of_body(headers, &["x-hub-signature-256"]),
+            PlatformKind::Bitbucket => Claim::hex_of_body(headers, &["x-hub-signature"]),
+            PlatformKind::Gitea => {
+                let names = ["x-forgejo-signature", "x-gitea-signature", "x-gogs-signature", "x-hub-signature-256"];
+                Claim::hex_of_body(headers, &names)
+            }
+            PlatformKind::Gitlab if headers.header("webhook-signature").is_some() => Claim::standard(headers, now),
+            PlatformKind::Gitlab => Claim::token(headers, "x-gitlab-token"),
+            PlatformKind::Codeup => Claim::token(headers, "x-codeup-token"),
+            PlatformKind::Gitee => Claim::gitee(headers, now),
+            PlatformKind::Git | PlatformKind::AliyunCode => Err(HookError::NoWebhooks { platform: kind.title() }),
+        }
+    }
+
+    /// GitHub's way: the hexadecimal HMAC-SHA256 of the body, in the first of the headers that is there.
+    fn hex_of_body(headers: &impl Headers, names: &[&'static str]) -> Result<Claim, HookError> {
+        let found = names.iter().find_map(|name| Some((*name, given(headers, name).ok()?)));
+        let (header, given) = found.ok_or(HookError::Unsigned { header: names[0] })?;
+        let expected = "sha256= and 64 hexadecimal digits";
+        let digest = hex::decode(given.strip_prefix("sha256=").unwrap_or(given)).ok().and_then(|d| d.try_into().ok());
+        let digest = digest.ok_or(HookError::IllFormed { header, expected })?;
+        Ok(Claim { header, proof: Proof::Body { prefix: Vec::new(), digests: vec![digest], standard: false } })
+    }
+
+    /// The secret itself, in a header.
+    fn token(headers: &impl Headers, header: &'static str) -> Result<Claim, HookError> {
+        Ok(Claim { header, proof: Proof::Token { given: given(headers, header)?.to_owned() } })
+    }
+
+    /// The Standard Webhooks specification: `v1,<base64 HMAC-SHA256("{id}.{timestamp}.{body}")>`, several apart by spaces.
+    fn standard(headers: &impl Headers, now: DateTime<Utc>) -> Result<Claim, HookError> {
+        let header = "webhook-signature";
+        let (id, timestamp) = (given(headers, "webhook-id")?, given(headers, "webhook-timestamp")?);
+        let digest = |one: &str| STANDARD.decode(one.strip_prefix("v1,")?.trim()).ok()?.try_into().ok();
+        let digests: Vec<[u8; 32]> = given(headers, header)?.split(' ').filter_map(digest).take(MOST_DIGESTS).collect();
+        if digests.is_empty() {
+            return Err(HookError::IllFormed { header, expected: "v1, and a digest in base64" });
+        }
+        let at = timestamp.parse().ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+        fresh(at, now, STANDARD_WINDOW)?;
+        let prefix = format!("{id}.{timestamp}.").into_bytes();
+        Ok(Claim { header, proof: Proof::Body { prefix, digests, standard: true } })
+    }
+
+    /// Gitee's two ways, both in `X-Gitee-Token`: the password, or base64(HMAC-SHA256("{timestamp}\n{secret}")), at times URL-encoded.
+    fn gitee(headers: &impl Headers, now: DateTime<Utc>) -> Result<Claim, HookError> {
+        let header = "x-gitee-token";
+        let given = given(headers, header)?;
+        let timestamp = headers.header("x-gitee-timestamp").unwrap_or_default();
+        let decoded = given.replace("%2B", "+").replace("%2F", "/").replace("%3D", "=");
+        let digest = STANDARD.decode(decoded).ok().and_then(|digest| digest.try_into().ok());
+        let signed = digest.map(|digest| (timestamp.to_owned(), digest));
+        let at = timestamp.parse().ok().and_then(DateTime::from_timestamp_millis);
+        let age = fresh(at, now, GITEE_WINDOW);
+        Ok(Claim { header, proof: Proof::Gitee { given: given.to_owned(), signed, age } })
+    }
+
+    /// Checks the claim against the secret, as far as that needs no body.
+    ///
+    /// # Errors
+    /// When the sender does not have the secret.
+    pub fn begin(&self, secret: &str) -> Result<Verifier, HookError> {
+        let header = self.header;
+        let is_secret = |given: &str| bool::from(given.as_bytes().ct_eq(secret.as_bytes()));
+        match &self.proof {
+            Proof::Body { prefix, digests, standard } => {
+                let key = if *standard { standard_key(secret) } else { secret.as_bytes().to_vec() };
+                let of_body = Some((mac(&key, &[prefix]), digests.clone()));
+                return Ok(Verifier { header, of_body });
+            }
+            Proof::Token { given } if is_secret(given) => {}
+            Proof::Gitee { given, .. } if is_secret(given) => {}
+            Proof::Gitee { signed: Some((timestamp, digest)), age, .. } => {
+                let signed = mac(secret.as_bytes(), &[timestamp.as_bytes(), b"\n", secret.as_bytes()]);
+                signed.verify_slice(digest).map_err(|_| HookError::Forged { header })?;
+                age.clone()?;
+            }
+            Proof::Token { .. } | Proof::Gitee { .. } => return Err(HookError::Forged { header }),
+        }
+        Ok(Verifier { header, of_body: None })
+    }
+}
+
+/// Checks a body against a claim while the body arrives.
+#[derive(Clone)]
+pub struct Verifier {
+    header: &'static str,
+    /// Of a claim about the body.
+    of_body: Option<(Hmac<Sha256>, Vec<[u8; 32]>)>,
+}
+
+impl Verifier {
+    /// Takes the next part of the body.
+    pub fn update(&mut self, part: &[u8]) {
+        if let Some((mac, _)) = &mut self.of_body {
+            mac.update(part);
+        }
+    }
+
+    /// Decides, once the body is whole.
+    ///
+    /// # Errors
+    /// When the sender does not have the secret.
+    pub fn finish(self) -> Result<Trust, HookError> {
+        let Some((mac, digests)) = self.of_body else { return Ok(Trust::Sender) };
+        let fits = digests.iter().any(|digest| mac.clone().verify_slice(digest).is_ok());
+        if fits { Ok(Trust::Body) } else { Err(HookError::Forged { header: self.header }) }
+    }
+}
+
+/// Whether a whole webhook was sent by somebody who has the secret.
 ///
 /// # Errors
 /// When it is unsigned, forged, or signed too long ago.
@@ -37,20 +174,20 @@ pub fn verify(
     secret: &str,
     now: DateTime<Utc>,
 ) -> Result<Trust, HookError> {
-    match kind {
-        PlatformKind::Github => hex_of_body(headers, &["x-hub-signature-256"], body, secret),
-        PlatformKind::Bitbucket => hex_of_body(headers, &["x-hub-signature"], body, secret),
-        PlatformKind::Gitea => {
-            hex_of_body(headers, &["x-forgejo-signature", "x-gitea-signature", "x-hub-signature-256"], body, secret)
-        }
-        PlatformKind::Gitlab if headers.header("webhook-signature").is_some() => {
-            standard(headers, body, secret, now).map(|()| Trust::Body)
-        }
-        PlatformKind::Gitlab => token(headers, "x-gitlab-token", secret),
-        PlatformKind::Codeup => token(headers, "x-codeup-token", secret),
-        PlatformKind::Gitee => gitee(headers, secret, now),
-        PlatformKind::Git | PlatformKind::AliyunCode => Err(HookError::NoWebhooks { platform: kind.title() }),
-    }
+    let mut verifier = Claim::of(kind, headers, now)?.begin(secret)?;
+    verifier.update(body);
+    verifier.finish()
+}
+
+/// A header's value; one that is empty is as good as none: the webhook has no secret on the platform's side.
+fn given<'h>(headers: &'h impl Headers, header: &'static str) -> Result<&'h str, HookError> {
+    headers.header(header).map(str::trim).filter(|value| !value.is_empty()).ok_or(HookError::Unsigned { header })
+}
+
+/// The key of the Standard Webhooks specification.
+fn standard_key(secret: &str) -> Vec<u8> {
+    let encoded = secret.strip_prefix(STANDARD_SECRET).and_then(|encoded| STANDARD.decode(encoded).ok());
+    encoded.unwrap_or_else(|| secret.as_bytes().to_vec())
 }
 
 fn mac(secret: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
@@ -62,66 +199,6 @@ fn mac(secret: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
 /// The hexadecimal HMAC-SHA256 of a body: what slipway signs its own with.
 pub fn sign(secret: &str, body: &[u8]) -> String {
     hex::encode(mac(secret.as_bytes(), &[body]).finalize().into_bytes())
-}
-
-/// GitHub's way: the hexadecimal HMAC-SHA256 of the body, in the first of the headers that is there.
-fn hex_of_body(headers: &impl Headers, names: &[&'static str], body: &[u8], secret: &str) -> Result<Trust, HookError> {
-    let found = names.iter().find_map(|name| Some((*name, headers.header(name)?)));
-    let (header, given) = found.ok_or(HookError::Unsigned { header: names[0] })?;
-    let given = given.trim();
-    let digest = hex::decode(given.strip_prefix("sha256=").unwrap_or(given)).unwrap_or_default();
-    match mac(secret.as_bytes(), &[body]).verify_slice(&digest) {
-        Ok(()) => Ok(Trust::Body),
-        Err(_) => Err(HookError::Forged { header }),
-    }
-}
-
-/// The secret itself, in a header.
-fn token(headers: &impl Headers, header: &'static str, secret: &str) -> Result<Trust, HookError> {
-    let given = headers.header(header).ok_or(HookError::Unsigned { header })?;
-    if bool::from(given.as_bytes().ct_eq(secret.as_bytes())) {
-        Ok(Trust::Sender)
-    } else {
-        Err(HookError::Forged { header })
-    }
-}
-
-/// The Standard Webhooks specification: `v1,<base64 HMAC-SHA256("{id}.{timestamp}.{body}")>`, several apart by spaces.
-fn standard(headers: &impl Headers, body: &[u8], secret: &str, now: DateTime<Utc>) -> Result<(), HookError> {
-    let header = "webhook-signature";
-    let need = |header: &'static str| headers.header(header).ok_or(HookError::Unsigned { header });
-    let (id, timestamp, given) = (need("webhook-id")?, need("webhook-timestamp")?, need(header)?);
-    let key = match secret.strip_prefix(STANDARD_SECRET) {
-        Some(encoded) => STANDARD.decode(encoded).unwrap_or_else(|_| secret.as_bytes().to_vec()),
-        None => secret.as_bytes().to_vec(),
-    };
-    let signed = mac(&key, &[id.as_bytes(), b".", timestamp.as_bytes(), b".", body]);
-    let fits = given
-        .split(' ')
-        .filter_map(|one| one.strip_prefix("v1,"))
-        .any(|one| STANDARD.decode(one.trim()).is_ok_and(|digest| signed.clone().verify_slice(&digest).is_ok()));
-    if !fits {
-        return Err(HookError::Forged { header });
-    }
-    let at = timestamp.parse().ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
-    fresh(at, now, STANDARD_WINDOW)
-}
-
-/// Gitee's two ways, both in `X-Gitee-Token`: the password, or base64(HMAC-SHA256("{timestamp}\n{secret}")), at times URL-encoded.
-fn gitee(headers: &impl Headers, secret: &str, now: DateTime<Utc>) -> Result<Trust, HookError> {
-    let header = "x-gitee-token";
-    let given = headers.header(header).ok_or(HookError::Unsigned { header })?.trim();
-    if token(headers, header, secret).is_ok() {
-        return Ok(Trust::Sender);
-    }
-    let timestamp = headers.header("x-gitee-timestamp").ok_or(HookError::Forged { header })?;
-    let decoded = given.replace("%2B", "+").replace("%2F", "/").replace("%3D", "=");
-    let digest = STANDARD.decode(decoded).unwrap_or_default();
-    if mac(secret.as_bytes(), &[timestamp.as_bytes(), b"\n", secret.as_bytes()]).verify_slice(&digest).is_err() {
-        return Err(HookError::Forged { header });
-    }
-    let at = timestamp.parse().ok().and_then(DateTime::from_timestamp_millis);
-    fresh(at, now, GITEE_WINDOW).map(|()| Trust::Sender)
 }
 
 /// What was signed long ago may be played again by somebody who overheard it.

@@ -46,6 +46,11 @@ pub(super) fn lines(app: &App, look: &Look) -> Vec<Line<'static>> {
     lines.extend(
         problems.map(|problem| Line::styled(printable(&look.say(problem)).into_owned(), look.style(Role::StatusFail))),
     );
+    let refusals = app.data.status.iter().flat_map(|status| &status.webhook_refusals);
+    let refusal = refusals.filter(|refusal| refusal.platform == name).map(ToString::to_string);
+    lines.extend(
+        refusal.map(|text| Line::styled(printable(&look.say(&text)).into_owned(), look.style(Role::StatusWarn))),
+    );
     lines.push(Line::default());
     lines.push(Line::styled(look.text("details.check").into_owned(), look.style(Role::Header)));
     match app.data.checks.get(name) {

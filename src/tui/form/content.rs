@@ -112,6 +112,7 @@ pub(super) fn builder_pages(name: Option<&str>, value: &Builder) -> Vec<Page> {
     fields.extend([
         Field::choice("kind", words(["managed", "existing", "fresh", "provisioned"]), value.kind.word()),
         Field::text("address", value.address.as_deref().unwrap_or_default()),
+        Field::toggle("plain", value.plain),
         Field::text("slots", &value.slots.map_or_else(String::new, |slots| slots.to_string())),
         Field::text("labels", &labels.join(", ")),
         Field::text("platforms", &platforms.join(", ")),
@@ -301,6 +302,7 @@ fn builder(reader: &mut Reader, name: Option<&str>, base: &Builder) -> Entity {
     let value = Builder {
         kind,
         address: reader.optional("address"),
+        plain: reader.is_on("plain"),
         slots: parsed.and_then(Result::ok),
         labels,
         platforms: reader.list::<Platform>("platforms"),
@@ -308,6 +310,6 @@ fn builder(reader: &mut Reader, name: Option<&str>, base: &Builder) -> Entity {
         down: reader.optional("down"),
         ..base.clone()
     };
-    reader.take_problems(value.problems());
+    reader.take_problems(value.problems_to_save());
     Entity::Builder { name, value }
 }

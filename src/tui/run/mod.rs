@@ -41,7 +41,9 @@ const SECOND: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum TuiError {
     /// Nobody could see it.
-    #[error("the dashboard needs a terminal; `slipway --help` lists the commands that don't")]
+    #[error(
+        "the dashboard needs a terminal whose TERM is not \"dumb\"; `slipway --help` lists the commands that don't"
+    )]
     NoTerminal,
     /// The terminal, or the runtime, failed.
     #[error("the dashboard ended: cannot {doing}: {source}")]
@@ -317,6 +319,7 @@ impl Dashboard {
         // Two readers of one terminal would share its keys.
         *input = prompt(EventStream::new);
         self.screen.leave();
+        // With the person's whole environment: it is the person's program, in the person's terminal.
         let status =
             std::process::Command::new("sh").args(["-c", &format!("{program} \"$1\""), "sh"]).arg(&file).status();
         // What was typed ahead was meant for the program.

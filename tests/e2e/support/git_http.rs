@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -36,9 +37,19 @@ impl GitHttp {
         self.authorizations.lock().unwrap().clone()
     }
 
+    /// Serves `repo` to everyone until dropped, and takes this long for each answer.
+    pub fn serve_slowly(repo: &GitRepo, delay: Duration) -> GitHttp {
+        GitHttp::start_with(repo, None, delay)
+    }
+
     /// The repository's address, without credentials.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/source", self.port)
+    }
+
+    /// The port: repositories beside the one that is served are there, too, by their directories' names.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// The repository's address as a platform has it: `OWNER/REPOSITORY`.
@@ -47,6 +58,10 @@ impl GitHttp {
     }
 
     fn start(repo: &GitRepo, credentials: Option<String>) -> GitHttp {
+        GitHttp::start_with(repo, credentials, Duration::ZERO)
+    }
+
+    fn start_with(repo: &GitRepo, credentials: Option<String>, delay: Duration) -> GitHttp {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let server = GitHttp {
             port: listener.local_addr().unwrap().port(),
@@ -58,6 +73,7 @@ impl GitHttp {
             root: repo.path().parent().unwrap().to_owned(),
             credentials,
             authorizations: server.authorizations.clone(),
+            delay,
         });
         std::thread::spawn(move || {
             for connection in listener.incoming().flatten() {
@@ -85,6 +101,7 @@ struct Site {
     root: PathBuf,
     credentials: Option<String>,
     authorizations: Arc<Mutex<Vec<String>>>,
+    delay: Duration,
 }
 
 struct Request {
@@ -143,6 +160,10 @@ impl Site {
                   Connection: close\r\n\r\n",
             );
         }
+        std::thread::sleep(self.delay);
+        if let Some(answer) = lfs(&self.root, &request) {
+            return connection.write_all(&answer);
+        }
         let answer = backend(&self.root, &request)?;
         let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(answer.len());
         let (head, body) = answer.split_at(end);
@@ -152,6 +173,39 @@ impl Site {
         write!(connection, "HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {length}\r\nConnection: close")?;
         connection.write_all(body)
     }
+}
+
+/// The files of Git LFS (`docs/api/batch.md` of git-lfs), from the directory `lfs` of a repository; none for other requests.
+fn lfs(root: &Path, request: &Request) -> Option<Vec<u8>> {
+    let (repository, rest) = request.path.split_once("/info/lfs/")?;
+    let repository = repository.trim_start_matches('/');
+    let ok = |kind: &str, body: &[u8]| {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
+        Some([head.as_bytes(), body].concat())
+    };
+    if let Some(oid) = rest.strip_prefix("objects/get/") {
+        let file = root.join(repository).join("lfs/objects").join(&oid[..2]).join(&oid[2..4]).join(oid);
+        return match std::fs::read(file) {
+            Ok(file) => ok("application/octet-stream", &file),
+            Err(_) => Some(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec()),
+        };
+    }
+    let asked: serde_json::Value = serde_json::from_slice(&request.body).ok()?;
+    let host = request.header("host").unwrap_or_default();
+    let scheme = if host.starts_with("localhost") { "https" } else { "http" };
+    let object = |object: &serde_json::Value| {
+        let (oid, size) = (object["oid"].as_str().unwrap_or_default(), &object["size"]);
+        let href = format!("{scheme}://{host}/{repository}/info/lfs/objects/get/{oid}");
+        serde_json::json!({ "oid": oid, "size": size, "actions": { "download": { "href": href } } })
+    };
+    let objects: Vec<serde_json::Value> = asked["objects"].as_array()?.iter().map(object).collect();
+    ok(
+        "application/vnd.git-lfs+json",
+        serde_json::json!({ "transfer": "basic", "objects": objects }).to_string().as_bytes(),
+    )
 }
 
 /// Runs `git http-backend` as RFC 3875 says; its whole output.

@@ -9,6 +9,7 @@ pub mod forge;
 pub mod git_daemon;
 pub mod git_http;
 pub mod git_repo;
+pub mod gitea;
 pub mod hook;
 pub mod inetd;
 pub mod processes;
@@ -19,6 +20,7 @@ pub mod registry;
 pub mod skopeo;
 pub mod slipway;
 pub mod sshd;
+pub mod tls_front;
 pub mod tmpfs;
 pub mod wait;
 

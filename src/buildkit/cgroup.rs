@@ -1,0 +1,257 @@
+//! Limits of memory, processes and processors for the RUN steps of a daemon: a control group that is the parent of every
+//! step's own, in each hierarchy of this machine (version 1 or 2).
+//!
+//! Only root makes groups at the top of the hierarchy. BuildKit gives the steps of a rootless daemon no group of their own;
+//! its limits are those of the systemd unit or session that slipway runs in.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// What all steps of a daemon may use together; 0 is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of memory; absent: nine tenths of the machine's.
+    pub memory: Option<u64>,
+    /// Processes and threads; absent: [`DEFAULT_PROCESSES`].
+    pub processes: Option<u64>,
+    /// Processors; absent: all.
+    pub cpus: Option<u32>,
+}
+
+/// Enough for builds that use every core of a large machine; a fork bomb ends here.
+pub const DEFAULT_PROCESSES: u64 = 16_384;
+
+/// The period that a share of the processors is measured in, in microseconds (the kernel's default).
+const CPU_PERIOD: u64 = 100_000;
+
+/// Where every distribution mounts control groups.
+const MOUNT: &str = "/sys/fs/cgroup";
+
+/// Where the groups of all daemons are, in every hierarchy.
+const PARENT: &str = "slipway";
+
+/// The hierarchies of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Hierarchy {
+    /// Version 2: one directory for all controllers.
+    Unified(PathBuf),
+    /// Version 1: a directory below this one for each controller.
+    Separate(PathBuf),
+}
+
+/// The control group of one daemon's steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    hierarchy: Hierarchy,
+    path: String,
+}
+
+impl Group {
+    /// The group of the daemon whose state is in `root`; none where this user cannot make one.
+    pub fn of(root: &Path) -> Option<Group> {
+        Group::in_directory(Path::new(MOUNT), path_for(root))
+    }
+
+    /// The group of a daemon that was started with this path.
+    pub fn at(path: &str) -> Option<Group> {
+        Group::in_directory(Path::new(MOUNT), path.to_owned())
+    }
+
+    fn in_directory(cgroups: &Path, path: String) -> Option<Group> {
+        let hierarchy = if cgroups.join("cgroup.controllers").exists() {
+            Hierarchy::Unified(cgroups.to_owned())
+        } else {
+            Hierarchy::Separate(cgroups.to_owned())
+        };
+        let writable = match &hierarchy {
+            Hierarchy::Unified(directory) => access(directory, Access::WRITE_OK).is_ok(),
+            Hierarchy::Separate(directory) => access(directory.join("memory"), Access::WRITE_OK).is_ok(),
+        };
+        writable.then_some(Group { hierarchy, path })
+    }
+
+    /// The path in each hierarchy, for `defaultCgroupParent` of buildkitd.toml.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn directory(&self, controller: &str) -> PathBuf {
+        let top = match &self.hierarchy {
+            Hierarchy::Unified(directory) => directory.clone(),
+            Hierarchy::Separate(directory) => directory.join(controller),
+        };
+        top.join(self.path.trim_start_matches('/'))
+    }
+
+    /// Makes the group and sets its limits. A controller that this machine does not have is passed over; its name is returned.
+    ///
+    /// # Errors
+    /// When a limit cannot be set.
+    pub fn create(&self, limits: &Limits) -> io::Result<Vec<&'static str>> {
+        let mut lacking = Vec::new();
+        for (controller, file, value) in self.settings(limits) {
+            let directory = self.directory(controller);
+            let has_controller = match &self.hierarchy {
+                Hierarchy::Unified(top) => {
+                    fs::create_dir_all(&directory)?;
+                    enable(top, controller) && enable(&top.join(PARENT), controller)
+                }
+                Hierarchy::Separate(top) => top.join(controller).is_dir(),
+            };
+            if has_controller {
+                fs::create_dir_all(&directory)?;
+                fs::write(directory.join(file), &value)?;
+            } else {
+                lacking.push(controller);
+            }
+        }
+        Ok(lacking)
+    }
+
+    /// Controller, file and content of each limit. "No limit" is written too: the group may be an earlier daemon's.
+    fn settings(&self, limits: &Limits) -> [(&'static str, &'static str, String); 3] {
+        let unified = matches!(self.hierarchy, Hierarchy::Unified(_));
+        let or = |value: u64, none: &str| if value == 0 { none.to_owned() } else { value.to_string() };
+        let memory = limits.memory.unwrap_or_else(default_memory);
+        let processes = limits.processes.unwrap_or(DEFAULT_PROCESSES);
+        let quota = limits.cpus.map_or(0, |cpus| u64::from(cpus) * CPU_PERIOD);
+        if unified {
+            [
+                ("memory", "memory.max", or(memory, "max")),
+                ("pids", "pids.max", or(processes, "max")),
+                ("cpu", "cpu.max", format!("{} {CPU_PERIOD}", or(quota, "max"))),
+            ]
+        } else {
+            [
+                ("memory", "memory.limit_in_bytes", or(memory, "-1")),
+                ("pids", "pids.max", or(processes, "max")),
+                ("cpu", "cpu.cfs_quota_us", or(quota, "-1")),
+            ]
+        }
+    }
+
+    /// Removes the group, when nothing runs in it any more; what is in use stays for the next time.
+    pub fn remove(&self) {
+        for controller in self.controllers() {
+            let _ = remove_empty(&self.directory(&controller));
+        }
+    }
+
+    /// All of them, and not only the limited ones: the runtime makes each step's group in every hierarchy.
+    fn controllers(&self) -> Vec<String> {
+        match &self.hierarchy {
+            Hierarchy::Unified(_) => vec![String::new()],
+            Hierarchy::Separate(top) => {
+                let entries = fs::read_dir(top).into_iter().flatten().flatten();
+                entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+            }
+        }
+    }
+
+    /// How often steps ran into a limit so far.
+    pub fn hits(&self) -> Hits {
+        let counter = |controller: &str, file: &str, key: &str| {
+            let text = fs::read_to_string(self.directory(controller).join(file)).unwrap_or_default();
+            let mut lines = text.lines().map(|line| line.split_once(' ').unwrap_or(("", line)));
+            lines.find(|(name, _)| *name == key).and_then(|(_, count)| count.trim().parse().ok()).unwrap_or(0)
+        };
+        let memory = match self.hierarchy {
+            Hierarchy::Unified(_) => counter("memory", "memory.events", "oom_kill"),
+            // Version 1 counts kills in the step's own group, which is gone by the time; this counts full groups.
+            Hierarchy::Separate(_) => counter("memory", "memory.failcnt", ""),
+        };
+        Hits { memory, processes: counter("pids", "pids.events", "max") }
+    }
+}
+
+fn path_for(root: &Path) -> String {
+    let hash = Sha256::digest(root.as_os_str().as_encoded_bytes());
+    let name: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("/{PARENT}/{name}")
+}
+
+/// How often the steps of a daemon ran into each limit since its group was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Hits {
+    /// Version 2: processes that the kernel killed; version 1: allocations that found the group full.
+    pub memory: u64,
+    /// Forks that were refused.
+    pub processes: u64,
+}
+
+/// Nine tenths of the machine's memory: the host itself stays usable.
+fn default_memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    let total = u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit.max(1)));
+    total / 10 * 9
+}
+
+/// Lets the groups below a directory have a controller (version 2).
+fn enable(directory: &Path, controller: &str) -> bool {
+    fs::write(directory.join("cgroup.subtree_control"), format!("+{controller}")).is_ok()
+}
+
+/// Removes a directory of groups from the bottom up: files in it are the kernel's and go with it.
+fn remove_empty(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)?.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_empty(&entry.path())?;
+        }
+    }
+    fs::remove_dir(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { memory: Some(1 << 20), processes: Some(0), cpus: Some(2) };
+
+    #[test]
+    fn the_limits_are_files_of_the_one_hierarchy_of_version_2() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("cgroup.controllers"), "cpu memory pids").unwrap();
+        let group = Group::in_directory(dir.path(), path_for(Path::new("/r"))).unwrap();
+        assert_eq!(group.create(&LIMITS).unwrap(), [""; 0]);
+        let below = dir.path().join(group.path().trim_start_matches('/'));
+        let read = |file: &str| fs::read_to_string(below.join(file)).unwrap();
+        assert_eq!(
+            (read("memory.max"), read("pids.max"), read("cpu.max")),
+            ("1048576".into(), "max".into(), "200000 100000".into())
+        );
+        fs::write(below.join("memory.events"), "low 0\noom 3\noom_kill 2\n").unwrap();
+        fs::write(below.join("pids.events"), "max 7\n").unwrap();
+        assert_eq!(group.hits(), Hits { memory: 2, processes: 7 });
+    }
+
+    #[test]
+    fn the_limits_are_in_a_hierarchy_each_of_version_1_and_one_that_is_not_there_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("memory")).unwrap();
+        fs::create_dir(dir.path().join("cpu")).unwrap();
+        let group = Group::in_directory(dir.path(), path_for(Path::new("/r"))).unwrap();
+        assert_eq!(group.create(&Limits { cpus: None, ..LIMITS }).unwrap(), ["pids"]);
+        let read = |path: &str| fs::read_to_string(dir.path().join(path)).unwrap();
+        let path = group.path();
+        assert_eq!(read(&format!("memory{path}/memory.limit_in_bytes")), "1048576");
+        assert_eq!(read(&format!("cpu{path}/cpu.cfs_quota_us")), "-1");
+        fs::write(dir.path().join(format!("memory{path}/memory.failcnt")), "5\n").unwrap();
+        assert_eq!(group.hits().memory, 5);
+    }
+
+    #[test]
+    fn who_may_not_make_groups_has_none() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(Group::in_directory(dir.path(), path_for(Path::new("/r"))), None);
+    }
+
+    #[test]
+    fn the_machine_keeps_a_tenth_of_its_memory() {
+        assert!(default_memory() > 1 << 24);
+    }
+}
