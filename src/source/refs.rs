@@ -180,9 +180,9 @@ mod tests {
         let good = format!("{}\trefs/heads/main", id('a'));
         let latin = [format!("{}\trefs/heads/caf", id('b')).as_bytes(), b"\xe9"].concat();
         let long = format!("{}\trefs/heads/{}", id('c'), "x".repeat(2_000));
-        let dash = format!("{}\trefs/tags/-dash", id('d'));
-        let peeled = format!("{}\trefs/tags/-dash^{{}}", id('d'));
-        for line in [good.as_bytes(), &latin, long.as_bytes(), dash.as_bytes(), peeled.as_bytes()] {
+        let dots = format!("{}\trefs/tags/a..b", id('d'));
+        let peeled = format!("{}\trefs/tags/a..b^{{}}", id('d'));
+        for line in [good.as_bytes(), &latin, long.as_bytes(), dots.as_bytes(), peeled.as_bytes()] {
             collector.line(line).unwrap();
         }
         let refs = collector.finish();

@@ -39,9 +39,9 @@ const SETTINGS: &[(&str, &str)] = &[
     ("fetch.writeCommitGraph", "false"),
     // The first request may be sent elsewhere (a repository that moved); credentials are asked for anew there.
     ("http.followRedirects", "initial"),
-    // A server that sends next to nothing is given up.
-    ("http.lowSpeedLimit", "100"),
-    ("http.lowSpeedTime", "60"),
+    // A server that sends nothing is given up; one that counts its objects sends a few bytes now and then.
+    ("http.lowSpeedLimit", "1"),
+    ("http.lowSpeedTime", "300"),
     // Larger files are streamed, not held in memory.
     ("core.bigFileThreshold", "32m"),
     ("protocol.ext.allow", "never"),
