@@ -162,7 +162,7 @@ fn whatever_others_wrote_no_command_lets_it_reach_the_terminal() {
             let logs = args.contains(&"logs") || args.contains(&"--wait");
             let of_clap = args.contains(&HOSTILE) || args.contains(&hostile_path.as_str());
             let own = if logs || of_clap { &colours } else { &nothing };
-            let bytes = pty.to_the_end();
+            let bytes = pty.read_to_end();
             assert!(!bytes.is_empty(), "{args:?}");
             assert_clean(&format!("{args:?}"), &bytes, own);
             shown += usize::from(String::from_utf8_lossy(&bytes).contains("<202e>"));
@@ -173,7 +173,7 @@ fn whatever_others_wrote_no_command_lets_it_reach_the_terminal() {
         [&["build", "list"][..], &["push", "show", "1"], &["repo", "show", "acme/app"], &["rule", "list", "acme/app"]]
     {
         let json = [args, &["--output", "json"]].concat();
-        let bytes = in_terminal(&json).to_the_end();
+        let bytes = in_terminal(&json).read_to_end();
         let shown = String::from_utf8(bytes).unwrap();
         // What is wrong with the settings comes first.
         let begin = shown.find("{\r\n").into_iter().chain(shown.find("[\r\n")).min().unwrap();
@@ -210,7 +210,7 @@ fn in_the_dashboard(slipway: &Slipway, file: &str) {
     let mut pty = Pty::start(slipway.command(&["view", file]).env("LANG", "C.UTF-8"), 40, 160);
     pty.wait_for("<202e>");
     pty.send("q");
-    assert_clean("view", &pty.to_the_end(), &own);
+    assert_clean("view", &pty.read_to_end(), &own);
 }
 
 #[test]

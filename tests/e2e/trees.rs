@@ -303,7 +303,9 @@ fn builds_of_one_source_that_run_at_once_have_trees_of_their_own_and_the_next_on
         std::thread::scope(|scope| {
             let build = |rule| slipway.run(&["build", "start", "acme/api", "--rule", rule, "--wait"]);
             let building = ["a", "b", "c"].map(|rule| scope.spawn(move || build(rule)));
-            building.map(|building| building.join().unwrap().ok());
+            for building in building {
+                building.join().unwrap().ok();
+            }
         });
     };
     let trees = slipway.home().join("trees/acme/api");
@@ -327,8 +329,8 @@ fn only_what_changed_is_sent_to_the_builder() {
     let slipway = home_of(&repo);
     let sent = |id: u64| {
         let log = slipway.run(&["build", "logs", &id.to_string()]).ok().stdout;
-        let done = log.lines().filter(|line| line.contains("transferring context: ") && line.contains(" done"));
-        done.last().unwrap_or_else(|| panic!("{log}")).to_owned()
+        let mut done = log.lines().filter(|line| line.contains("transferring context: ") && line.contains(" done"));
+        done.next_back().unwrap_or_else(|| panic!("{log}")).to_owned()
     };
     build(&slipway);
     assert!(sent(1).contains("MB"), "{}", sent(1));

@@ -62,7 +62,7 @@ impl Pty {
     /// # Panics
     /// With the screen when it does not end.
     #[track_caller]
-    pub fn to_the_end(mut self) -> Vec<u8> {
+    pub fn read_to_end(mut self) -> Vec<u8> {
         self.wait();
         // Nobody holds the terminal open any more.
         self.reader.take().unwrap().join().unwrap();
