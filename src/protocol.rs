@@ -545,4 +545,7 @@ pub struct BuilderStatus {
     /// The version of its buildkitd, once it has said so.
     #[serde(default)]
     pub version: Option<String>,
+    /// RUN steps are in the network of its host: they reach what listens there.
+    #[serde(default)]
+    pub host_network: bool,
 }

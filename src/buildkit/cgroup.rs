@@ -187,7 +187,7 @@ pub struct Hits {
 /// Nine tenths of the machine's memory: the host itself stays usable.
 fn default_memory() -> u64 {
     let info = rustix::system::sysinfo();
-    let total = u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit.max(1)));
+    let total = info.totalram.saturating_mul(u64::from(info.mem_unit.max(1)));
     total / 10 * 9
 }
 

@@ -7,9 +7,11 @@ use serde::Serialize;
 use super::CliError;
 use super::output::{Format, print, told};
 use crate::access::sources;
+use crate::buildkit::cgroup::Group;
 use crate::buildkit::install::advisories::{self, Verdict};
 use crate::buildkit::install::{self, Version};
 use crate::buildkit::{rootless, sandbox};
+use crate::domain::builder::BuilderKind;
 use crate::domain::config::{BuildNetwork, ByteSize, NotifyUrl};
 use crate::domain::repository::BUILDER_FETCHES;
 use crate::pool::client;
@@ -56,6 +58,7 @@ pub(super) async fn run(home: &Home, format: Format) -> Result<ExitCode, CliErro
     checks.extend(settings.problems.values().map(|problem| Check::bad("settings", problem, "correct the file")));
     checks.extend(buildkit(home).await);
     checks.push(build_network(home, &settings).await);
+    checks.push(build_limits(home, &settings));
     checks.push(git());
     checks.extend(source_checks(&settings));
     if crate::pool::is_rootless(&settings) {
@@ -191,6 +194,22 @@ async fn build_network(home: &Home, settings: &Settings) -> Check {
     }
 }
 
+/// Whether the steps of slipway's own builders are limited.
+fn build_limits(home: &Home, settings: &Settings) -> Check {
+    let name = "build limits";
+    if crate::pool::is_rootless(settings) {
+        return Check::good(name, "builds have the limits of the systemd unit or session that slipway runs in");
+    }
+    match Group::of(&home.buildkit_dir()) {
+        Some(_) => Check::good(name, "memory and processes of builds are limited by a control group"),
+        None => Check::warning(
+            name,
+            "memory and processes of builds are not limited: /sys/fs/cgroup cannot be written",
+            "mount it writable, or limit the container or unit that slipway runs in",
+        ),
+    }
+}
+
 /// Sources on other machines are fetched with git.
 fn git() -> Check {
     match GitProgram::find() {
@@ -257,7 +276,16 @@ async fn pool(home: &Home) -> Result<Vec<Check>, CliError> {
             state => {
                 let says = format!("{state}, {} of {} slots busy", builder.busy, builder.slots);
                 let verdict = builder.version.as_deref().map_or(Verdict::Good, advisories::judge_buildkitd);
-                judged(name, says, &verdict, "upgrade its buildkitd")
+                // Of slipway's own builders the build network is another line.
+                let is_open = builder.host_network && builder.kind == BuilderKind::Existing.word();
+                match verdict {
+                    Verdict::Good if is_open => Check::warning(
+                        name,
+                        format!("{says}; its RUN steps are in the network of its host"),
+                        "start its buildkitd with --oci-worker-net=bridge",
+                    ),
+                    verdict => judged(name, says, &verdict, "upgrade its buildkitd"),
+                }
             }
         });
     }

@@ -1,5 +1,6 @@
 //! What the builders' daemons say of themselves, asked with `buildctl`: what they build for, and how much their cache takes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::process::Command;
@@ -12,11 +13,21 @@ use crate::store::environment::{ListedEnvironment as _, Receiver};
 /// A daemon that does not say what it builds for by then counts as unreachable.
 const ASK_LIMIT: Duration = Duration::from_secs(10);
 
-/// What a daemon builds for, its own platform first: `buildctl debug workers`.
-pub(super) async fn ask_platforms(pool: &Pool, name: &str, address: &str) -> Result<Vec<Platform>, String> {
-    let workers = ask(pool, name, address, &["debug", "workers"]).await?;
+/// What a daemon says of its workers.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Workers {
+    /// What they build for, their own platform first.
+    pub platforms: Vec<Platform>,
+    /// RUN steps of one of them are in the network of its host.
+    pub host_network: bool,
+}
+
+/// Asks a daemon for its workers: `buildctl debug workers`. The platforms of the settings replace those that it says.
+pub(super) async fn ask_workers(pool: &Pool, name: &str, address: &str) -> Result<Workers, String> {
+    let said = ask(pool, name, address, &["debug", "workers"]).await?;
     let configured = pool.state().builders.get(name).ok_or("it was removed")?.config.platforms.clone();
-    Ok(if configured.is_empty() { platforms_of(&workers) } else { configured })
+    let workers = workers_of(&said);
+    Ok(if configured.is_empty() { workers } else { Workers { platforms: configured, ..workers } })
 }
 
 /// How many bytes a daemon's cache takes: `buildctl du`.
@@ -86,10 +97,15 @@ fn cache_bytes_of(records: &[u8]) -> serde_json::Result<u64> {
     Ok(records.iter().flatten().map(|record| record.size).sum())
 }
 
-/// Reads the workers' platforms; those that slipway can't name are left out.
-fn platforms_of(workers: &[u8]) -> Vec<Platform> {
+/// The label in which a worker says what network its steps are in.
+const NETWORK_LABEL: &str = "org.mobyproject.buildkit.worker.network";
+
+/// Reads the workers; platforms that slipway can't name are left out.
+fn workers_of(workers: &[u8]) -> Workers {
     #[derive(serde::Deserialize)]
     struct Worker {
+        #[serde(default)]
+        labels: Option<BTreeMap<String, String>>,
         #[serde(default)]
         platforms: Vec<WorkerPlatform>,
     }
@@ -101,6 +117,8 @@ fn platforms_of(workers: &[u8]) -> Vec<Platform> {
         variant: String,
     }
     let workers: Vec<Worker> = serde_json::from_slice(workers).unwrap_or_default();
+    let network = |worker: &Worker| worker.labels.as_ref().and_then(|labels| labels.get(NETWORK_LABEL).cloned());
+    let host_network = workers.iter().any(|worker| network(worker).as_deref() == Some("host"));
     let mut platforms: Vec<Platform> = Vec::new();
     for platform in workers.into_iter().flat_map(|worker| worker.platforms) {
         let text = match platform.variant.as_str() {
@@ -113,7 +131,7 @@ fn platforms_of(workers: &[u8]) -> Vec<Platform> {
             platforms.push(platform);
         }
     }
-    platforms
+    Workers { platforms, host_network }
 }
 
 #[cfg(test)]
@@ -122,10 +140,12 @@ mod tests {
 
     #[test]
     fn a_workers_platforms_are_read_its_own_first() {
-        let workers = br#"[{"id":"x","platforms":[{"architecture":"amd64","os":"linux"},{"architecture":"amd64","os":"linux","variant":"v3"},{"architecture":"arm64","os":"linux"},{"architecture":"arm","os":"linux","variant":"v7"}]}]"#;
-        let platforms: Vec<String> = platforms_of(workers).iter().map(ToString::to_string).collect();
+        let workers = br#"[{"id":"x","labels":{"org.mobyproject.buildkit.worker.network":"host"},"platforms":[{"architecture":"amd64","os":"linux"},{"architecture":"amd64","os":"linux","variant":"v3"},{"architecture":"arm64","os":"linux"},{"architecture":"arm","os":"linux","variant":"v7"}]}]"#;
+        let Workers { platforms, host_network } = workers_of(workers);
+        assert!(host_network);
+        let platforms: Vec<String> = platforms.iter().map(ToString::to_string).collect();
         assert_eq!(platforms, ["linux/amd64", "linux/arm64", "linux/arm/v7"]);
-        assert_eq!(platforms_of(b"nonsense"), []);
+        assert_eq!(workers_of(b"nonsense"), Workers::default());
     }
 
     #[test]

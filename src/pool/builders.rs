@@ -36,6 +36,8 @@ pub(super) struct BuilderRuntime {
     pub cache_bytes: Option<u64>,
     /// The version of its daemon; none before it was asked, or where it does not know.
     version: Option<String>,
+    /// RUN steps are in the network of its host, as it said.
+    host_network: bool,
     /// Its cache is about to be asked after.
     weighing: bool,
     /// The repositories whose last build it ran.
@@ -72,6 +74,7 @@ impl BuilderRuntime {
             config,
             cache_bytes: None,
             version: None,
+            host_network: false,
             weighing: false,
             warm: BTreeSet::new(),
             orders: None,
@@ -266,18 +269,19 @@ async fn came_up(pool: &Arc<Pool>, name: &str, address: String, config: Option<S
 
 /// Asks a daemon that should be there what it builds for; returns its address where it does not answer.
 async fn became_ready(pool: &Arc<Pool>, name: &str, address: String) -> Option<String> {
-    let (platforms, version) =
-        tokio::join!(asking::ask_platforms(pool, name, &address), asking::ask_version(pool, name, &address));
-    let unanswered = platforms.is_err().then(|| address.clone());
+    let (workers, version) =
+        tokio::join!(asking::ask_workers(pool, name, &address), asking::ask_version(pool, name, &address));
+    let unanswered = workers.is_err().then(|| address.clone());
     if unanswered.is_none() {
         weigh_cache(pool, name);
     }
     set(pool, name, |runtime| {
         runtime.address = Some(address);
         runtime.version = version.ok();
-        match platforms {
-            Ok(platforms) => {
-                runtime.platforms = Some(platforms);
+        match workers {
+            Ok(workers) => {
+                runtime.platforms = Some(workers.platforms);
+                runtime.host_network = workers.host_network;
                 runtime.readiness = Readiness::Ready;
             }
             Err(reason) => runtime.readiness = Readiness::Down(reason),
@@ -354,10 +358,10 @@ pub(super) async fn refresh_platforms(pool: &Arc<Pool>) {
         ready.filter_map(|(name, runtime)| Some((name.clone(), runtime.address.clone()?))).collect()
     };
     for (name, address) in asked {
-        if let Ok(platforms) = asking::ask_platforms(pool, &name, &address).await {
+        if let Ok(workers) = asking::ask_workers(pool, &name, &address).await {
             let mut state = pool.state();
             if let Some(runtime) = state.builders.get_mut(&name) {
-                runtime.platforms = Some(platforms);
+                runtime.platforms = Some(workers.platforms);
             }
         }
     }
@@ -384,6 +388,7 @@ pub(super) fn statuses(state: &State) -> Vec<BuilderStatus> {
             labels: view.labels,
             cache_bytes: runtime.cache_bytes,
             version: runtime.version.clone(),
+            host_network: runtime.host_network,
         }
     };
     views.into_iter().zip(state.builders.values()).map(status).collect()

@@ -1,11 +1,12 @@
 //! Questions about a rule's Dockerfile, answered by BuildKit's frontend on a builder; nothing is built.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 use tokio::sync::watch;
 
@@ -32,6 +33,8 @@ use crate::store::environment::{ListedEnvironment as _, Receiver};
 use crate::store::settings::Settings;
 use crate::store::{Home, atomic};
 
+/// More of an answer is not read: the tables of the largest Dockerfile are shorter.
+const LONGEST_ANSWER: u64 = 4 * 1024 * 1024;
 /// Somebody waits for the answer in a form.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -69,21 +72,40 @@ pub(super) async fn examine(
         let mut command = Command::new(&buildctl.buildctl);
         command.args(arguments).listed_environment(Receiver::Buildctl).env("DOCKER_CONFIG", &docker_config);
         command.envs(secret.iter().map(|secret| (GIT_SECRET_VARIABLE, secret)));
-        command.stdin(Stdio::null()).kill_on_drop(true);
-        let output = match tokio::time::timeout(LIMIT, command.output()).await {
-            Ok(output) => output.map_err(|error| failed(format!("cannot run buildctl: {error}")))?,
-            Err(_) => {
-                return Err(failed(format!("the builder did not answer within {} seconds", LIMIT.as_secs())));
-            }
-        };
-        if output.status.success() {
-            question.read(&String::from_utf8_lossy(&output.stdout), &mut outline);
+        let (status, printed, complaint) = ask(command).await?;
+        if status.success() {
+            question.read(&printed, &mut outline);
         } else if question == Subrequest::Targets {
-            return Err(failed(last_words(&String::from_utf8_lossy(&output.stderr))));
+            return Err(failed(last_words(&complaint)));
         }
         // A target that is not there has no outline, and a frontend need not lint: the targets are told all the same.
     }
     Ok(outline)
+}
+
+/// Runs a command to its end, which it must reach in time; what it printed and what it complained of.
+async fn ask(mut command: Command) -> Result<(ExitStatus, String, String), Error> {
+    let cannot = |error: std::io::Error| failed(format!("cannot run buildctl: {error}"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().map_err(cannot)?;
+    let (printed, complaint) = (read(child.stdout.take()), read(child.stderr.take()));
+    let work = async {
+        let (printed, complaint) = tokio::join!(printed, complaint);
+        Ok((child.wait().await?, printed?, complaint?))
+    };
+    match tokio::time::timeout(LIMIT, work).await {
+        Ok(ended) => ended.map_err(cannot),
+        Err(_) => Err(failed(format!("the builder did not answer within {} seconds", LIMIT.as_secs()))),
+    }
+}
+
+/// What comes through a pipe, up to the limit; then the pipe is closed, which ends whoever writes more.
+async fn read(pipe: Option<impl AsyncRead + Unpin>) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    if let Some(pipe) = pipe {
+        pipe.take(LONGEST_ANSWER).read_to_end(&mut bytes).await?;
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// A directory in the home that goes with the question; what a pool that was killed left there, the next one removes.

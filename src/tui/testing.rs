@@ -113,6 +113,7 @@ pub(crate) fn news(builds: Vec<Build>, ended: Vec<BuildId>) -> News {
         labels: std::collections::BTreeMap::new(),
         cache_bytes: Some(1_234_567_890),
         version: None,
+        host_network: false,
     };
     let status = PoolStatus {
         pid: 1,

@@ -155,7 +155,7 @@ samples! {
     "stars-and-dashes" Nothing |w| { w.write("*", "x").write("-rf", "y").write("[a]", "z").write("--all", "w").write(":(top)x", "v").commit(); w.write("*", "xx").write(":(top)x", "vv"); };
     "letter-case" Nothing |w| { w.write("README", "1").write("readme", "2").write("Readme", "3").commit(); w.write("readme", "4"); };
     "long-names" Nothing |w| { let long = "n".repeat(250); w.write(format!("{long}/{long}/{long}"), "x").commit(); w.write(format!("{long}/{long}/{long}"), "y"); };
-    "deep" Nothing |w| { let deep = vec!["d"; 200].join("/"); w.write(format!("{deep}/f"), "x").commit(); w.write(format!("{deep}/g"), "y"); };
+    "deep" Nothing |w| { let deep = vec!["d"; 90].join("/"); w.write(format!("{deep}/f"), "x").commit(); w.write(format!("{deep}/g"), "y"); };
     "crlf-as-committed" Nothing |w| { w.write("dos.txt", "one\r\ntwo\r\n").write("mixed", "a\r\nb\n").commit(); w.write("dos.txt", "one\r\nthree\r\n"); };
     "eol-crlf" Nothing |w| { w.write(".gitattributes", "*.bat text eol=crlf\n").write("a.bat", "echo\nx\n").write("a.sh", "echo\n").commit(); w.write("a.bat", "echo\ny\n"); };
     "eol-later" Nothing |w| { w.write("a.bat", "echo\nx\n").write("d/b.bat", "y\n").commit(); w.write("d/.gitattributes", "*.bat text eol=crlf\n"); };

@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::io::FdFlags;
-use rustix::process::geteuid;
+use rustix::process::{Signal, geteuid};
 use slipway::buildkit::config::Config;
 use slipway::buildkit::daemon::{ensure, fresh};
+use tokio::time::timeout;
 
 use crate::rootless::{as_ordinary_user, run};
-use crate::setting::{Setting, tool};
+use crate::setting::{LONG, Setting, processes_naming, tool};
 
 /// Set for a test that runs inside the world: the descriptors of the other machine's two listening sockets.
 const WORLD: &str = "SLIPWAY_TEST_WORLD";
@@ -57,6 +58,36 @@ fn a_step_of_a_rootless_daemon_reaches_no_more() {
         return in_a_world(|| as_ordinary_user(test, &entry));
     };
     attack(others, Setting::with(Some(tool(&["rootlesskit"]))));
+}
+
+#[tokio::test]
+async fn the_network_goes_with_a_killed_daemon_and_a_daemon_with_its_broken_network() {
+    let setting = Setting::new();
+    let spec = setting.spec(&Config::default());
+    let mut daemon = ensure(&spec).await.unwrap();
+    let router = || fs::read_to_string(setting.daemon_dir().join("network/router")).unwrap().trim().to_owned();
+    let dir = setting.daemon_dir().display().to_string();
+    let first = router();
+    // slirp4netns, and the shell that watches it.
+    assert!(processes_naming(&[&first]).len() >= 2);
+    daemon.process().signal(Signal::KILL).unwrap();
+    daemon.exited().await.unwrap();
+    timeout(LONG, async {
+        while !processes_naming(&[&first, &dir]).is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+
+    let mut daemon = ensure(&spec).await.unwrap();
+    let is_slirp = |pid: i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "slirp4netns\n");
+    let slirp: Vec<_> = processes_naming(&[&router()]).into_iter().filter(|process| is_slirp(process.pid)).collect();
+    assert!(!slirp.is_empty());
+    for process in slirp {
+        process.signal(Signal::KILL).unwrap();
+    }
+    timeout(LONG, daemon.exited()).await.expect("a daemon whose steps have no way out ends").unwrap();
 }
 
 /// A file that names the host itself as DNS resolver, as systemd-resolved and dnsmasq do.

@@ -33,7 +33,9 @@ fn a_rootless_daemon_works_and_is_cleaned_up_after_where_a_container_engine_cove
     if geteuid().is_root() {
         let test =
             "rootless::a_rootless_daemon_works_and_is_cleaned_up_after_where_a_container_engine_covers_parts_of_proc";
-        return run(&mut as_ordinary_user(test, "mount -t tmpfs tmpfs /proc/bus && exec \"$@\"").1);
+        // In /var/lib, where homes of services are, and which rootlesskit replaces by a copy.
+        let entry = "mount -t tmpfs tmpfs /proc/bus && exec \"$@\"";
+        return run(&mut as_ordinary_user_in(Path::new("/var/lib"), test, entry).1);
     }
     assert!(!proc_can_be_mounted());
     build_kill_stop_discard();
@@ -76,6 +78,10 @@ fn build_kill_stop_discard() {
 /// A command that runs one test of this program as the user, in a mount namespace of its own that `entry` prepares as root,
 /// and the directory that it needs while it runs.
 pub fn as_ordinary_user(test: &str, entry: &str) -> (TempDir, Command) {
+    as_ordinary_user_in(&std::env::temp_dir(), test, entry)
+}
+
+fn as_ordinary_user_in(parent: &Path, test: &str, entry: &str) -> (TempDir, Command) {
     static ONE_USERADD: Mutex<()> = Mutex::new(());
     let adding = ONE_USERADD.lock().unwrap();
     if !Command::new("id").arg(USER).output().unwrap().status.success() {
@@ -88,7 +94,7 @@ pub fn as_ordinary_user(test: &str, entry: &str) -> (TempDir, Command) {
     };
     let (uid, gid) = (id("-u"), id("-g"));
 
-    let dir = tempfile::Builder::new().prefix("sw-user").tempdir().unwrap();
+    let dir = tempfile::Builder::new().prefix("sw-user").tempdir_in(parent).unwrap();
     let place = |from: &Path, name: &str| {
         let to = dir.path().join(name);
         fs::copy(from, &to).unwrap_or_else(|error| panic!("{} to {}: {error}", from.display(), to.display()));

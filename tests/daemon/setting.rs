@@ -131,6 +131,17 @@ impl SleepingBuild {
     }
 }
 
+/// The processes that have one of these texts in their command line.
+pub fn processes_naming(texts: &[&str]) -> Vec<ProcessId> {
+    let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        let line = String::from_utf8_lossy(&line).into_owned();
+        texts.iter().any(|text| line.contains(text)).then_some(pid)
+    });
+    pids.filter_map(|pid| ProcessId::of(pid).unwrap()).filter(ProcessId::is_alive).collect()
+}
+
 pub fn mounts_below(dir: &Path) -> Vec<String> {
     let text = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let points = text.lines().filter_map(|line| line.split(' ').nth(4));

@@ -87,10 +87,10 @@ impl Servers {
     }
 }
 
-/// Writes a repository of `acme` that is built without a cache.
+/// Writes a repository of `acme`.
 fn bind(slipway: &Slipway, name: &str, url: &str, platform: Option<&str>, rule: &str) {
     let platform = platform.map_or_else(String::new, |platform| format!("platform = {platform:?}\n"));
-    let text = format!("[source]\nurl = {url:?}\n{platform}\n[build]\ncache = false\n\n{MAIN}{rule}");
+    let text = format!("[source]\nurl = {url:?}\n{platform}\n{MAIN}{rule}");
     slipway.write(&format!("namespaces/acme/{name}.toml"), &text);
 }
 
@@ -99,6 +99,14 @@ fn bind(slipway: &Slipway, name: &str, url: &str, platform: Option<&str>, rule: 
 fn layers(slipway: &Slipway, name: &str) -> Value {
     let images = Images::layout(&slipway.home().join("images/acme").join(name));
     images.config("latest", "amd64")["rootfs"]["diff_ids"].clone()
+}
+
+/// Everything in the tree that a repository's build got: kinds, modes, times in nanoseconds, links, sizes, contents.
+#[track_caller]
+fn tree(slipway: &Slipway, name: &str) -> String {
+    let listing = "cd \"$1\" && find . -printf '%y %m %T@ %l %p\\n' | LC_ALL=C sort && find . -type f -exec sha256sum {} + | LC_ALL=C sort";
+    let tree = slipway.home().join("trees/acme").join(name).join("0/tree");
+    run(Command::new("sh").args(["-c", listing, "sh"]).arg(tree)).ok().stdout
 }
 
 /// Builds a few repositories at the same time.
@@ -127,8 +135,9 @@ fn an_image_of_every_sample_is_the_same_by_path_git_https_and_ssh() {
             bind(&slipway, names.last().unwrap(), &url, platform, "");
         }
         build_all(&slipway, &names);
-        let first = layers(&slipway, &names[0]);
+        let (first, of_first) = (layers(&slipway, &names[0]), tree(&slipway, &names[0]));
         for other in &names[1..] {
+            assert_eq!(tree(&slipway, other), of_first, "{other}");
             assert_eq!(layers(&slipway, other), first, "{other}");
         }
     }
@@ -159,6 +168,8 @@ fn submodules_are_in_the_tree_with_the_credentials_of_their_own_hosts_and_a_miss
     });
     let commit_with = |work: &Work, links: &[(&str, &str)], modules: &str| {
         work.write(".gitmodules", modules);
+        // Submodules of the commit before are none of this one's.
+        work.git(&["read-tree", "--empty"]);
         work.git(&["add", "--all"]);
         for (path, commit) in links {
             link(work, path, commit);
@@ -182,10 +193,10 @@ fn submodules_are_in_the_tree_with_the_credentials_of_their_own_hosts_and_a_miss
         bind(&slipway, names.last().unwrap(), &url, platform, "");
     }
     build_all(&slipway, &names);
-    let tree = |name: &str| slipway.home().join("trees/acme").join(name).join("0/tree");
+    let root = |name: &str| slipway.home().join("trees/acme").join(name).join("0/tree");
     for name in &names {
-        assert_eq!(fs::read_to_string(tree(name).join("deps/lib/lib")).unwrap(), "lib\n", "{name}");
-        assert_eq!(fs::read_to_string(tree(name).join("deps/lib/in/deep")).unwrap(), "deep\n", "{name}");
+        assert_eq!(fs::read_to_string(root(name).join("deps/lib/lib")).unwrap(), "lib\n", "{name}");
+        assert_eq!(fs::read_to_string(root(name).join("deps/lib/in/deep")).unwrap(), "deep\n", "{name}");
         assert_eq!(layers(&slipway, name), layers(&slipway, &names[0]), "{name}");
     }
 
@@ -200,7 +211,7 @@ fn submodules_are_in_the_tree_with_the_credentials_of_their_own_hosts_and_a_miss
     push(&app);
     build_all(&slipway, &names);
     for name in &names {
-        assert_eq!(fs::read_to_string(tree(name).join("other/other")).unwrap(), "other\n", "{name}");
+        assert_eq!(fs::read_to_string(root(name).join("other/other")).unwrap(), "other\n", "{name}");
         assert_eq!(layers(&slipway, name), layers(&slipway, &names[0]), "{name}");
     }
     for (url, said) in [
@@ -243,7 +254,7 @@ fn files_of_git_lfs_are_in_the_tree_and_a_pointer_without_its_file_fails_the_bui
     run(git(&servers.base).args(["clone", "--quiet", "--bare", "work/large", "large.git"])).ok();
     let stored = bare.join("lfs/objects").join(&oid[..2]).join(&oid[2..4]);
     let ways: Vec<_> = servers.ways("large").into_iter().filter(|(way, ..)| ["path", "https"].contains(way)).collect();
-    let tree = |name: &str| slipway.home().join("trees/acme").join(name).join("0/tree");
+    let root = |name: &str| slipway.home().join("trees/acme").join(name).join("0/tree");
     for (way, url, platform) in &ways {
         bind(&slipway, &format!("large-{way}"), url, *platform, "");
         let missing = slipway.run(&["build", "start", &format!("acme/large-{way}"), "--wait", "--output", "json"]);
@@ -256,8 +267,8 @@ fn files_of_git_lfs_are_in_the_tree_and_a_pointer_without_its_file_fails_the_bui
     for (way, ..) in &ways {
         let name = format!("large-{way}");
         slipway.run(&["build", "start", &format!("acme/{name}"), "--wait"]).ok();
-        assert_eq!(fs::read(tree(&name).join("a/large.bin")).unwrap(), large, "{way}");
-        assert_eq!(fs::read_to_string(tree(&name).join("not-lfs.txt")).unwrap(), pointer, "{way}");
+        assert_eq!(fs::read(root(&name).join("a/large.bin")).unwrap(), large, "{way}");
+        assert_eq!(fs::read_to_string(root(&name).join("not-lfs.txt")).unwrap(), pointer, "{way}");
         assert_eq!(layers(&slipway, &name), layers(&slipway, "large-path"), "{way}");
     }
 }

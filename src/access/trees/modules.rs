@@ -10,6 +10,7 @@ use super::{Origin, Unprepared, Work, is_temporary};
 use crate::access::sources;
 use crate::domain::push::CommitId;
 use crate::domain::repository::Source;
+use crate::domain::source_platform::SourcePlatform;
 use crate::source::SourceUrl;
 use crate::source::git::Want;
 use crate::source::tree::{Lender, Module, Part, Position, TreeError, TreeFile, address, is_neighbour, local};
@@ -97,12 +98,20 @@ impl Work<'_> {
         Ok(origin)
     }
 
-    /// The platform whose credentials may go to a server: the source's own, where it is one of its hosts, else another one's.
+    /// The platform whose credentials may go to a server: the source's own, where it is one of its hosts, else another one's. One that has
+    /// what the server asks for comes before one that only knows it.
     fn platform_of(&self, url: &SourceUrl) -> Option<String> {
         let server = url.credentials_go_to()?;
         let platforms = &self.settings.platforms;
-        let covers = |name: &&String| platforms.get(*name).is_some_and(|platform| platform.covers(server));
-        self.wish.source.platform.as_ref().filter(covers).or_else(|| platforms.keys().find(covers)).cloned()
+        let known = || {
+            let names = self.wish.source.platform.iter().chain(platforms.keys());
+            names.filter_map(|name| platforms.get_key_value(name)).filter(|(_, platform)| platform.covers(server))
+        };
+        let opens = |(_, platform): &(&String, &SourcePlatform)| match server.over_http {
+            true => platform.token.is_some(),
+            false => platform.ssh_key.is_some(),
+        };
+        known().find(opens).or_else(|| known().next()).map(|(name, _)| name.clone())
     }
 
     /// The clone of a submodule, beside that of the repository.

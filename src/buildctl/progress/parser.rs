@@ -64,6 +64,8 @@ pub struct Parser {
     /// Bytes of names, errors and warnings that may still be kept.
     text_left: usize,
     transfers_left: usize,
+    /// Steps that the current message speaks of.
+    touched: Vec<usize>,
     /// The log says that steps are missing.
     told_of_too_many: bool,
 }
@@ -86,6 +88,7 @@ impl Parser {
             partial_bytes: 0,
             text_left: MOST_TEXT_BYTES,
             transfers_left: MOST_TRANSFERS,
+            touched: Vec::new(),
             told_of_too_many: false,
         }
     }
@@ -208,11 +211,13 @@ impl Parser {
         let mask = self.mask.clone();
         let mut out = Out { sink, mask: &mask };
         let mut result = Ok(());
+        self.touched.clear();
         for vertex in status.vertexes.iter().flatten() {
             result = result.and(self.vertex(vertex, &mut out));
         }
         for transfer in status.statuses.iter().flatten().filter(|transfer| transfer.id.len() <= LONGEST_ID_BYTES) {
             if let Some(index) = self.by_digest.get(transfer.vertex.as_ref()) {
+                self.touched.push(*index);
                 let vertex = &mut self.vertexes[*index];
                 result = result.and(tell_transfer(vertex, transfer, &mut self.transfers_left, &mut out));
             }
@@ -223,16 +228,14 @@ impl Parser {
         for log in status.logs.iter().flatten() {
             result = result.and(self.output(log, &mut out));
         }
-        if status.vertexes.is_none() && status.statuses.is_none() {
-            return result;
-        }
         // The ends come last, in the order in which they happened.
-        let mut ended: Vec<usize> = (0..self.vertexes.len())
-            .filter(|index| {
-                let vertex = &self.vertexes[*index];
-                vertex.is_completed() && !vertex.told_end && vertex.open_transfers == 0
-            })
-            .collect();
+        let mut ended = std::mem::take(&mut self.touched);
+        ended.sort_unstable();
+        ended.dedup();
+        ended.retain(|index| {
+            let vertex = &self.vertexes[*index];
+            vertex.is_completed() && !vertex.told_end && vertex.open_transfers == 0
+        });
         ended.sort_by_key(|index| self.vertexes[*index].step.completed);
         for index in ended {
             self.partial_bytes -= self.vertexes[index].partial_bytes();
@@ -265,6 +268,7 @@ impl Parser {
             self.vertexes[index].step.error = Some(error);
         }
         self.vertexes[index].take(vertex);
+        self.touched.push(index);
         self.changed = true;
         announce(&mut self.vertexes[index], &self.numbers, out)
     }
