@@ -9,7 +9,7 @@ use std::path::Path;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
-/// The hidden subcommand; its arguments are the number of the descriptor with an [`Offer`], and git's verb.
+/// The hidden subcommand; its arguments are the number of the descriptor with an `Offer`, and git's verb.
 pub const SUBCOMMAND: &str = "git-credential";
 /// The user name where a platform names none: servers that take tokens accept any, and GitHub's own is this.
 pub const TOKEN_USER: &str = "x-access-token";
