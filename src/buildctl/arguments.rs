@@ -35,6 +35,8 @@ pub struct Run<'a> {
     pub has_cache: bool,
     /// Where `buildctl` writes the image's digest.
     pub metadata_file: &'a Path,
+    /// The source policy, where one applies.
+    pub source_policy: Option<&'a Path>,
     /// The image is the lazily loadable one.
     pub accelerated: bool,
     /// When the build started: the image's creation time.
@@ -66,6 +68,9 @@ pub fn arguments(job: &Job, leg: &Leg, run: &Run) -> Result<Vec<String>, crate::
         list.opt(&format!("build-arg:{name}"), value);
     }
     list.grants(job);
+    if let Some(policy) = run.source_policy {
+        list.pair("--source-policy-file", policy.display().to_string());
+    }
     // `max` would record the values of build arguments.
     list.opt("attest:provenance", csv(&["mode=min".to_owned(), format!("builder-id={}", job.builder_id)]));
     for (label, value) in labels(job, run) {

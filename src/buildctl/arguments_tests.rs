@@ -45,6 +45,7 @@ fn list(job: &Job) -> Vec<String> {
         cache_stage: Some(Path::new("/s/cache/acme/api/main/.stage-7")),
         has_cache: true,
         metadata_file: Path::new("/s/meta.json"),
+        source_policy: None,
         accelerated: false,
         started_at: at("2020-10-15T08:25:02Z"),
     };

@@ -6,4 +6,5 @@ pub mod job;
 pub mod progress;
 pub mod recording;
 pub mod runner;
+mod source_policy;
 pub mod subrequest;

@@ -375,6 +375,27 @@ fn the_network_of_a_build_is_what_its_rule_and_its_namespace_say() {
 }
 
 #[test]
+fn a_dockerfile_adds_nothing_from_the_build_host() {
+    let service = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = service.local_addr().unwrap().port();
+    service.set_nonblocking(true).unwrap();
+    let slipway = Slipway::new();
+    let repo = GitRepo::new();
+    slipway.write("namespaces/acme.toml", "");
+    write_repository(&slipway, &local(&repo), "", MAIN);
+    for host in ["127.0.0.1", "localhost", "kim:pw@127.0.0.1", "[::ffff:127.0.0.1]"] {
+        for path in ["file", "acme/api.git#main"] {
+            let add = format!("ADD http://{host}:{port}/{path} /stolen");
+            repo.write("Dockerfile", dockerfile(&[&add])).commit("Add");
+            let failed = build_fails(&slipway);
+            assert_eq!(failed["failure"]["kind"], "dockerfile", "{add}: {failed:#}");
+            assert!(failed["reason"].as_str().unwrap().contains("network_mode"), "{add}: {failed:#}");
+        }
+    }
+    assert_eq!(service.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+#[test]
 fn images_say_who_built_them_and_hold_no_path_of_the_machine() {
     let repo = GitRepo::with_dockerfile(&["RUN true"]);
     let slipway = home_of(&repo);
@@ -470,8 +491,10 @@ fn the_token_that_a_source_is_fetched_with_is_no_builds() {
     write_repository(&slipway, &format!("{url}\"\nplatform = \"forge"), "", MAIN);
     build(&slipway);
 
-    // Nor does the builder fetch with it what a Dockerfile names.
+    // Nor does the builder fetch with it what a Dockerfile names, where the rule lets it reach this machine.
     repo.write("Dockerfile", dockerfile(&[&format!("ADD {url}.git#main /stolen")])).commit("Add");
+    slipway.run(&["namespace", "edit", "acme", "--allow-host-network", "true"]).ok();
+    slipway.run(&["rule", "edit", "acme/api", "main", "--network-mode", "host"]).ok();
     let failed = build_fails(&slipway);
     assert_eq!(failed["failure"]["kind"], "credentials", "{failed:#}");
     assert_eq!(holding(slipway.home(), token), [""; 0]);

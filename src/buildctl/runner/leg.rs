@@ -16,12 +16,14 @@ use super::{End, FRESH_PREFIX, Stop};
 use crate::buildctl::arguments::{GIT_SECRET_VARIABLE, Run, arguments, secret_variable};
 use crate::buildctl::handover::Handover;
 use crate::buildctl::job::{Cache, Job, Leg, LegDaemon};
+use crate::buildctl::source_policy;
 use crate::buildkit::daemon::Daemon;
 use crate::buildkit::daemon::fresh::{discard, fresh};
 use crate::buildkit::provisioned::provision;
 use crate::domain::builder::{BuilderTls, refuse_plain_tcp};
 use crate::domain::failure::{Exit, Failure, FailureKind, classify};
 use crate::registry::Layout;
+use crate::store::atomic;
 
 /// What one `buildctl` needs to run.
 pub(super) struct LegRun<'a> {
@@ -193,6 +195,7 @@ async fn run_buildctl(
     others: &watch::Sender<bool>,
 ) -> Result<String, LegEnd> {
     let metadata = run.directory.join(format!("metadata-{}.json", run.number));
+    let policy = source_policy(run)?;
     let (address, tls) = builder.address();
     let arguments = arguments(
         run.job,
@@ -210,6 +213,7 @@ async fn run_buildctl(
                 Cache::Registry { .. } => true,
             },
             metadata_file: &metadata,
+            source_policy: policy.as_deref(),
             accelerated,
             started_at: run.job.build.started_at.unwrap_or_else(Utc::now),
         },
@@ -237,6 +241,15 @@ async fn run_buildctl(
         Some(digest) => Ok(digest),
         None => Err(LegEnd::Failed(limits.explain(failure_of(&text, status, output)))),
     }
+}
+
+/// The file with the source policy, where one applies; the legs of a build write the same one.
+fn source_policy(run: &LegRun) -> Result<Option<PathBuf>, LegEnd> {
+    let Some(policy) = source_policy::of(run.job) else { return Ok(None) };
+    let file = run.directory.join(source_policy::FILE);
+    atomic::write(&file, policy.to_string().as_bytes(), 0o600)
+        .map_err(|error| LegEnd::Failed(Failure::new(FailureKind::Disk, error.to_string())))?;
+    Ok(Some(file))
 }
 
 /// The variables that carry the values of the build's secrets.

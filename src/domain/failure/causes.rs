@@ -99,6 +99,13 @@ const CAUSES: &[Cause] = &[
     },
     Cause {
         kind: Dockerfile,
+        groups: &[&["source denied by policy"]],
+        hint: Some(
+            "ADD reaches no address of the build host or of a metadata service; network_mode = \"host\" of the rule allows it",
+        ),
+    },
+    Cause {
+        kind: Dockerfile,
         groups: &[&["is not an allowed gateway source"]],
         hint: Some(
             "the frontend that # syntax= names is not allowed; the operator allows it with frontends under [buildkit] in config.toml",
