@@ -3,6 +3,7 @@
 //! What is there goes to stdout, progress to stderr.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -13,6 +14,7 @@ use super::Format;
 use super::output::{self, told};
 use super::terminal::{Door, To, columns_of_stderr, is_interactive};
 use crate::buildkit::install::{self, Ask, Found, InstallError, Machine, Options, Place, Progress, Tool, Version};
+use crate::source::git::GitProgram;
 use crate::store::home::Home;
 
 /// Find buildctl, buildkitd and an OCI runtime, and install what is missing.
@@ -206,6 +208,10 @@ fn as_text(found: &Found) -> String {
         text += format!("{name:<12} {version:<12} {} {place}", tool.path.display()).trim_end();
         text.push('\n');
     }
+    match GitProgram::find() {
+        Ok(git) => text += &format!("{:<12} {:<12} {}\n", "git", git.version().to_string(), git.path().display()),
+        Err(error) => text += &format!("{}\n", told(&error.to_string())),
+    }
     for problem in &found.sandbox_problems {
         text += &format!("{}\n", told(&format!("RUN steps will be in the host's network: {}", problem.what)));
     }
@@ -230,6 +236,8 @@ struct Report<'a> {
     missing: Vec<MissingReport<'a>>,
     /// RUN steps get a network of their own.
     sandbox: bool,
+    /// The path of the git that fetches sources.
+    git: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -253,6 +261,7 @@ fn as_json(found: &Found) -> serde_json::Result<String> {
         ready: missing.is_empty(),
         rootless: found.is_rootless(),
         sandbox: found.sandbox_problems.is_empty(),
+        git: GitProgram::find().ok().map(|git| git.path().to_path_buf()),
         tools: found
             .all()
             .into_iter()
