@@ -225,7 +225,7 @@ fn a_commit_that_vanished_before_the_build_fails_for_its_source() {
     repo.git(&["gc", "--quiet", "--prune=now"]);
     let ran = slipway.run(&["build", "retry", "1", "--wait", "--output", "json"]);
     assert_eq!(ran.code(), Some(1), "{ran}");
-    assert_eq!(ran.json()["failure"]["kind"], json!("source"), "{ran}");
+    assert_eq!(ran.json()["failure"]["kind"], json!("no_commit"), "{ran}");
 }
 
 #[test]
