@@ -82,7 +82,6 @@ impl SourceError {
         self
     }
 
-    /// Where git can't be used.
     /// Of a step on this machine.
     pub(crate) fn local(url: &SourceUrl, reason: impl AsRef<str>) -> SourceError {
         SourceError::new(Kind::Local, url, reason)
@@ -95,6 +94,7 @@ impl SourceError {
             && ["no space left", "quota exceeded", "disk full"].iter().any(|word| reason.contains(word))
     }
 
+    /// Where git can't be used.
     pub(crate) fn no_git(url: &SourceUrl, error: &NoGit) -> SourceError {
         let text = error.to_string();
         let (reason, advice) = text.split_once("; ").unwrap_or((&text, "install git"));

@@ -252,6 +252,14 @@ async fn a_source_that_is_larger_than_the_limit_is_not_kept() {
     assert!(error.kind == Kind::TooBig && error.reason.contains("git.fetch_limit (1MB)"), "{error}");
     assert!(error.advice.contains("fetch_limit"), "{error}");
     fetch(&clone, &address, Some("refs/heads/large"), &large).await.unwrap();
+    // What is there from before does not count against a commit that does not need it.
+    git(&work, &["checkout", "-q", "--orphan", "small"]);
+    git(&work, &["rm", "-rqf", "."]);
+    git(&work, &["commit", "-q", "--allow-empty", "-m", "Nothing"]);
+    let small = git(&work, &["rev-parse", "HEAD"]);
+    git(&work, &["push", "-q", "../api.git", "HEAD:refs/heads/small"]);
+    fetch_within(&clone, &address, Some("refs/heads/small"), &small, limits).await.unwrap();
+    assert!(!is_whole(&clone, &large));
 }
 
 #[tokio::test]

@@ -1,12 +1,14 @@
 //! Files of Git LFS: fetched by the host's `git-lfs`, with the credentials of the source, into a directory beside its clone.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Origin, Unprepared, Work, is_temporary, program, unexpected};
 use crate::access::sources;
-use crate::source::git::GitProgram;
 use crate::source::git::program::Limits;
+use crate::source::git::{FetchLimits, GitProgram, clone};
 use crate::source::tree::{Answer, LfsCommit, Moved, Pointer, Request, TreeError, TreeFile, is_stored, named};
 use crate::source::{SourceUrl, Transport};
 
@@ -15,6 +17,10 @@ const INSTALL: &str = "this machine has no git-lfs; install it (Debian, Ubuntu: 
                        git-lfs; Alpine: apk add git-lfs)";
 /// The name that git-lfs knows the source by, in a repository that has no other remote.
 const REMOTE: &str = "slipway";
+/// Where git-lfs keeps a file that is not whole yet, below its storage.
+const ARRIVING: &str = "incomplete";
+/// How often the size of what arrives is looked at.
+const MEASURE: Duration = Duration::from_millis(250);
 
 impl Work<'_> {
     /// Puts the files in the place of the pointers that the checkout of an origin's tree wrote.
@@ -51,6 +57,8 @@ impl Work<'_> {
             return Err(fail(&missing, advice, false).into());
         }
         let storage = self.home.lfs_dir(self.wish.path);
+        // Only the order in which files are removed goes by it.
+        let _ = fs::File::open(&storage).and_then(|storage| storage.set_modified(std::time::SystemTime::now()));
         let missing_now = missing(&moved.pointers, &storage);
         if missing_now.is_empty() {
             return Ok(storage);
@@ -72,7 +80,7 @@ impl Work<'_> {
             return Err(unexpected().into());
         };
         let endpoint = endpoint(&origin.url, &lfs).map_err(|reason| fail(&missing_now, reason, false))?;
-        let said = fetch(&git, origin, &repository, &storage, endpoint.as_deref(), &lfs.id, limits.time).await;
+        let said = fetch(&git, origin, &repository, &storage, endpoint.as_deref(), &lfs.id, limits).await;
         let still = missing(&moved.pointers, &storage);
         if still.is_empty() {
             return Ok(storage);
@@ -85,7 +93,7 @@ impl Work<'_> {
                 let advice = if is_missing { "push it there with `git lfs push --all`" } else { &error.advice };
                 (format!("git-lfs says: {}; {advice}", error.reason), is_temporary(&error) && !is_missing)
             }
-            Err(reason) => (reason, true),
+            Err(failed) => failed,
         };
         Err(fail(&still, reason, temporary).into())
     }
@@ -98,7 +106,7 @@ fn missing<'p>(pointers: &'p [Pointer], storage: &Path) -> Vec<&'p Pointer> {
 async fn has_lfs(git: &Arc<GitProgram>) -> bool {
     let mut command = git.command(crate::source::git::Configuration::None);
     command.args(["lfs", "version"]);
-    let limits = Limits { time: std::time::Duration::from_secs(30), output: 4096, memory: None };
+    let limits = Limits { time: Duration::from_secs(30), output: 4096, memory: None };
     command.run(limits).await.is_ok_and(|ended| ended.status.success())
 }
 
@@ -117,7 +125,8 @@ fn endpoint(source: &SourceUrl, lfs: &LfsCommit) -> Result<Option<String>, Strin
     }
 }
 
-/// Runs `git lfs fetch` for a commit that holds nothing but the pointers; what it says on stderr.
+/// Runs `git lfs fetch` for a commit that holds nothing but the pointers; what it says on stderr, else why it did not end and whether
+/// trying again can help.
 async fn fetch(
     git: &Arc<GitProgram>,
     origin: &Origin,
@@ -125,10 +134,11 @@ async fn fetch(
     storage: &Path,
     endpoint: Option<&str>,
     commit: &str,
-    time: std::time::Duration,
-) -> Result<String, String> {
-    let mut command =
-        sources::git().reach(git, &origin.url, &origin.access).await.map_err(|error| error.to_string())?;
+    limits: FetchLimits,
+) -> Result<String, (String, bool)> {
+    let temporary = |error: &dyn std::fmt::Display| (error.to_string(), true);
+    let command = sources::git().reach(git, &origin.url, &origin.access).await;
+    let mut command = command.map_err(|error| (error.to_string(), is_temporary(&error)))?;
     command.config(&format!("remote.{REMOTE}.url"), origin.url.as_str()).config("lfs.storage", storage);
     // Whatever the user has set for work of their own.
     for (key, value) in [("lfs.fetchinclude", ""), ("lfs.fetchexclude", ""), ("lfs.standalonetransferagent", "")] {
@@ -138,9 +148,24 @@ async fn fetch(
         command.config("lfs.url", endpoint);
     }
     command.git_dir(repository).args(["lfs", "fetch", REMOTE, commit]);
-    let limits = Limits { time, output: 16 << 20, memory: None };
-    let ended = command.run(limits).await.map_err(|error| error.to_string())?;
-    Ok(ended.stderr)
+    let running = command.start(None).map_err(|error| temporary(&error))?;
+    let run = running.run(limits.time, 16 << 20);
+    tokio::pin!(run);
+    let mut measure = tokio::time::interval(MEASURE);
+    loop {
+        tokio::select! {
+            ended = &mut run => return ended.map(|ended| ended.stderr).map_err(|error| temporary(&error)),
+            _ = measure.tick() => {
+                // A server may send more than the pointers say, without end: git-lfs looks at a file once it is whole.
+                let arriving = storage.join(ARRIVING);
+                if clone::size_of(&arriving) > limits.bytes {
+                    let _ = fs::remove_dir_all(arriving);
+                    let limit = crate::domain::config::ByteSize(limits.bytes);
+                    return Err((format!("the server sends more than git.fetch_limit ({limit})"), false));
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]

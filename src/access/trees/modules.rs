@@ -13,7 +13,9 @@ use crate::domain::repository::Source;
 use crate::domain::source_platform::SourcePlatform;
 use crate::source::SourceUrl;
 use crate::source::git::Want;
-use crate::source::tree::{Lender, Module, Part, Position, TreeError, TreeFile, address, is_neighbour, local};
+use crate::source::tree::{
+    Lender, Module, Part, Position, TreeError, TreeFile, address, is_behind_link, is_neighbour, local,
+};
 
 /// How deep submodules are in each other.
 const DEEPEST: usize = 8;
@@ -53,6 +55,10 @@ impl Work<'_> {
                 if count > MOST || parent.depth >= DEEPEST {
                     let reason = format!("a tree may have {MOST} submodules, {DEEPEST} deep");
                     return Err(fail(reason, false).into());
+                }
+                if is_behind_link(&self.slot.root(), &path) {
+                    let reason = "its directory is a symbolic link of the same commit, or behind one, which is refused";
+                    return Err(fail(reason.into(), false).into());
                 }
                 let url = address(&parent.url, module.configured.as_ref()).map_err(|reason| fail(reason, false))?;
                 let brought = self.module(&parent.url, url.clone(), module, &path, before).await;

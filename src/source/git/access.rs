@@ -84,12 +84,12 @@ impl Reach {
 }
 
 fn over_http(command: &mut GitCommand, helper: &Path, url: &SourceUrl, access: &Access) -> Result<(), SourceError> {
-    // Of this server alone: the CA of one source vouches for no other.
     let server = url.server().unwrap_or_default();
     if let Some(ca) = &access.ca {
         let bundle = trust::bundle(ca).map_err(|reason| SourceError::new(Kind::Tls, url, reason))?;
         let number = command.inherit(bundle);
-        // Before the configuration, and before what slipway's own environment says.
+        // Before the configuration, and before what slipway's own environment says. It vouches for every server that this command
+        // is sent to, too; the token goes to the source's own all the same.
         command.env("GIT_SSL_CAINFO", format!("/proc/self/fd/{number}"));
     }
     if let Some(proxy) = &access.proxy {

@@ -158,21 +158,24 @@ impl Fetch<'_> {
         if turn.was_interrupted {
             clean(self.clone).map_err(|error| self.on_disk(&error))?;
         }
-        self.make().await?;
-        let fetched = match self.bring(turn).await {
-            Err(error) if error.kind == Kind::Damaged => {
-                tracing::warn!("{} is made anew: {error}", self.clone.display());
-                remove(self.clone).map_err(|error| self.on_disk(&error))?;
-                self.make().await?;
-                let again = self.bring(turn).await;
-                if again.as_ref().is_err_and(|error| error.kind == Kind::Damaged) {
-                    // Then it is the server's repository; nothing of it is believed the next time.
-                    remove(self.clone).map_err(|error| self.on_disk(&error))?;
-                }
-                again
-            }
-            other => other,
-        }?;
+        let was_there = self.make().await?;
+        let mut fetched = self.bring(turn).await;
+        if let Err(error) = &fetched
+            && (error.kind == Kind::Damaged || was_there && self.is_over(error).await)
+        {
+            // Commits that were pushed away by force stay in a clone: without them it may be small enough.
+            tracing::warn!("{} is made anew: {error}", self.clone.display());
+            remove(self.clone).map_err(|error| self.on_disk(&error))?;
+            self.make().await?;
+            fetched = self.bring(turn).await;
+        }
+        if let Err(error) = &fetched
+            && (error.kind == Kind::Damaged || self.is_over(error).await)
+        {
+            // Then it is the server's repository; nothing of it is kept for the next time.
+            remove(self.clone).map_err(|error| self.on_disk(&error))?;
+        }
+        let fetched = fetched?;
         if !fetched.was_there {
             self.tidy().await;
         }
@@ -286,12 +289,17 @@ impl Fetch<'_> {
         Err(SourceError::new(Kind::TooBig, self.url, format!("a clone of it is larger than git.fetch_limit ({limit})")))
     }
 
-    /// Makes the clone where it is not there, not finished, of another repository or of another kind of ids.
-    async fn make(&self) -> Result<(), SourceError> {
+    /// Whether a fetch was ended because the clone grew too large.
+    async fn is_over(&self, error: &SourceError) -> bool {
+        error.kind == Kind::TooBig && self.check_size().await.is_err()
+    }
+
+    /// Makes the clone where it is not there, not finished, of another repository or of another kind of ids; whether it was there.
+    async fn make(&self) -> Result<bool, SourceError> {
         let format = if self.want.commit.as_str().len() == 64 { "sha256" } else { "sha1" };
         let mark = self.clone.join(MARK);
         if fs::read_to_string(&mark).is_ok_and(|text| self.is_ours(&text, format)) {
-            return Ok(());
+            return Ok(true);
         }
         remove(self.clone).map_err(|error| self.on_disk(&error))?;
         fs::create_dir_all(self.clone).map_err(|error| self.on_disk(&error))?;
@@ -305,7 +313,8 @@ impl Fetch<'_> {
             return Err(SourceError::new(Kind::Local, self.url, format!("cannot make its clone: {}", ended.stderr)));
         }
         // Last: without it the clone is made again.
-        fs::write(mark, format!("{LAYOUT}\n{format}\n{}\n", self.url)).map_err(|error| self.on_disk(&error))
+        fs::write(mark, format!("{LAYOUT}\n{format}\n{}\n", self.url)).map_err(|error| self.on_disk(&error))?;
+        Ok(false)
     }
 
     fn is_ours(&self, mark: &str, format: &str) -> bool {
@@ -328,7 +337,8 @@ impl Fetch<'_> {
         if self.program.version() >= (super::program::GitVersion { major: 2, minor: 32, patch: 0 }) {
             command.arg("--geometric=2");
         } else {
-            command.arg("-a");
+            // What no ref leads to any more may be the commit of a build that runs now.
+            command.args(["-a", "--keep-unreachable"]);
         }
         match command.run(REPACK).await {
             Ok(ended) if ended.status.success() => {}
@@ -481,7 +491,7 @@ fn remove(clone: &Path) -> io::Result<()> {
 }
 
 /// The bytes of all files below a directory, as they are long.
-fn size_of(directory: &Path) -> u64 {
+pub fn size_of(directory: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(directory) else { return 0 };
     let size = |entry: fs::DirEntry| match entry.metadata() {
         Ok(metadata) if metadata.is_dir() => size_of(&entry.path()),

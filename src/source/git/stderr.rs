@@ -86,21 +86,32 @@ const WORDS: &[(&str, Kind)] = &[
     ("packfile", Kind::Damaged),
 ];
 
-/// The words that name a kind, and the line of stderr that they stand in.
-fn found(stderr: &str) -> Option<(Kind, &str)> {
-    let line_with = |words: &str| stderr.lines().find(|line| line.to_ascii_lowercase().contains(words));
+/// The words that name a kind, and the line of stderr that they stand in. git repeats the source's address in its errors, and a
+/// repository may well be called `openssl`: words of the address do not count.
+fn found<'s>(stderr: &'s str, url: Option<&SourceUrl>) -> Option<(Kind, &'s str)> {
+    let address = url.map(|url| url.as_str().to_ascii_lowercase()).unwrap_or_default();
+    let host = url.and_then(SourceUrl::host).unwrap_or_default().to_ascii_lowercase();
+    let has = |line: &str, words: &str| {
+        let line = line.to_ascii_lowercase();
+        line.contains(words)
+            && (!address.contains(words) || {
+                let rest = line.replace(&address, "");
+                (if host.contains(words) { rest.replace(&host, "") } else { rest }).contains(words)
+            })
+    };
+    let line_with = |words: &str| stderr.lines().find(|line| has(line, words));
     WORDS.iter().find_map(|(words, kind)| Some((*kind, line_with(words)?)))
 }
 
 /// Whether a command failed because objects of the repository on this disk are missing or broken.
 pub(in crate::source) fn is_damage(stderr: &str) -> bool {
-    found(stderr).is_some_and(|(kind, _)| kind == Kind::Damaged)
+    found(stderr, None).is_some_and(|(kind, _)| kind == Kind::Damaged)
 }
 
 /// The error of a command that failed.
 pub(super) fn error_of(url: &SourceUrl, access: &Access, stderr: &str) -> SourceError {
     let stderr = masked(stderr, access);
-    let (kind, line) = found(&stderr).unwrap_or_else(|| {
+    let (kind, line) = found(&stderr, Some(url)).unwrap_or_else(|| {
         let mut lines = stderr.lines().filter(|line| !line.trim().is_empty());
         let fatal = stderr.lines().find(|line| line.starts_with("fatal: "));
         (Kind::Network, fatal.or_else(|| lines.next()).unwrap_or("git failed and said nothing"))
@@ -314,6 +325,22 @@ mod tests {
             ("git://host/a", "", Kind::Network),
         ] {
             assert_eq!(error(url, stderr).kind, kind, "{stderr}");
+        }
+    }
+
+    #[test]
+    fn words_of_the_address_are_no_reasons() {
+        let openssl = "https://github.com/openssl/openssl.git";
+        let corrupt = "https://corrupt.example/acme/certificates.git";
+        for (url, said, kind) in [
+            (openssl, "Failed to connect to github.com port 443 after 130 ms: Connection timed out", Kind::Network),
+            (openssl, "The requested URL returned error: 502", Kind::Network),
+            (openssl, "OpenSSL SSL_read: error:0A000126", Kind::Tls),
+            (corrupt, "Failed to connect to corrupt.example port 443: Connection timed out", Kind::Network),
+            (corrupt, "server certificate verification failed. CAfile: none", Kind::Tls),
+        ] {
+            let stderr = format!("fatal: unable to access '{url}/': {said}");
+            assert_eq!(error(url, &stderr).kind, kind, "{stderr}");
         }
     }
 

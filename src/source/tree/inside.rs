@@ -1,9 +1,12 @@
 //! Paths of a checked out tree, found without leaving it.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use super::change::TreeFile;
 use crate::domain::tree_path::TreePath;
 
 /// A path of a checkout that is not there, or not in it.
@@ -58,6 +61,16 @@ pub fn resolve_inside(root: &Path, path: &TreePath) -> Result<PathBuf, InsideErr
     Ok(at)
 }
 
+/// Whether a path of a checkout, or a directory above it, is a symbolic link. A tree object of git's own making never has a link and a
+/// directory of the same name; one that was made by hand can, and a submodule in that directory would be written where the link points.
+pub fn is_behind_link(root: &Path, path: &TreeFile) -> bool {
+    let mut at = root.to_owned();
+    path.as_bytes().split(|byte| *byte == b'/').any(|part| {
+        at.push(OsStr::from_bytes(part));
+        fs::symlink_metadata(&at).is_ok_and(|meta| meta.is_symlink())
+    })
+}
+
 /// Where a link points, by its words alone.
 fn lexically(link: &Path, target: &Path) -> PathBuf {
     let mut at = link.parent().unwrap_or(Path::new("/")).to_owned();
@@ -75,6 +88,17 @@ fn lexically(link: &Path, target: &Path) -> PathBuf {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_submodule_below_a_link_or_in_its_place_is_found_out() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("real/deep")).unwrap();
+        symlink("/tmp", dir.path().join("link")).unwrap();
+        symlink("nowhere", dir.path().join("real/link")).unwrap();
+        let behind = |path: &str| is_behind_link(dir.path(), &TreeFile::parse(path.as_bytes()).unwrap());
+        assert!(behind("link") && behind("link/module") && behind("real/link/module"));
+        assert!(!behind("real/deep") && !behind("real/new") && !behind("none/module"));
+    }
 
     #[test]
     fn links_inside_the_tree_are_followed_and_others_refused() {

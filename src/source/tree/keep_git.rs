@@ -73,6 +73,8 @@ pub(super) fn remove(root: &Path) -> io::Result<()> {
 async fn tags(git: &GitObjects, lender: &Lender, commit: &str) -> Result<Vec<Tag>, TreeError> {
     let mut command = git.program().command(Configuration::None);
     command.config("safe.directory", "*").git_dir(&lender.repository);
+    // A source on this disk may have replacements and grafts, which a clone of it has not.
+    command.env("GIT_NO_REPLACE_OBJECTS", "1").env("GIT_GRAFT_FILE", "/dev/null");
     command.args(["for-each-ref", &format!("--merged={commit}"), "--sort=refname"]);
     command.args(["--format=%(objectname) %(*objectname) %(refname)", "refs/tags"]);
     let ended = git.run_within(commit, command, LIMITS).await?;

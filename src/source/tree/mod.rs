@@ -28,7 +28,7 @@ pub use change::TreeFile;
 pub use checkout::{Configured, Module, Moved, Position};
 pub use error::TreeError;
 pub use history::Place;
-pub use inside::{InsideError, resolve_inside};
+pub use inside::{InsideError, is_behind_link, resolve_inside};
 pub use lender::{is_neighbour, local};
 pub use objects::Lender;
 pub use pointer::{LfsCommit, Pointer, is_stored, named};

@@ -38,7 +38,7 @@ impl Objects {
     /// Opens the objects of a lender: makes the bare repository `own`, and checks out into `root`.
     ///
     /// # Errors
-    /// When the repository can't be written.
+    /// When the lender has no objects any more, or the repository can't be written.
     pub(super) fn open(
         program: Option<Arc<GitProgram>>,
         lender: &Lender,
@@ -47,7 +47,11 @@ impl Objects {
         commit: &str,
     ) -> Result<Objects, TreeError> {
         let made = borrow(lender, own, commit).and_then(|()| fs::create_dir_all(root));
-        made.map_err(|error| TreeError::io("make the directory", own, &error))?;
+        made.map_err(|error| match lender.repository.join("objects").is_dir() {
+            true => TreeError::io("make the directory", own, &error),
+            // The clone was removed or is made anew, since it was fetched into.
+            false => TreeError::Damaged { repository: lender.name.clone(), reason: error.to_string() },
+        })?;
         Ok(match program {
             Some(program) => Objects::Git(GitObjects::new(program, lender.name.clone(), own, root)),
             None => Objects::Plain(PlainObjects::new(lender.name.clone(), own, root)),
