@@ -53,6 +53,12 @@ pub(super) async fn start(spec: &Spec) -> Result<Daemon, DaemonError> {
     let log =
         File::options().create(true).append(true).open(&spec.log).map_err(DaemonError::file("open", &spec.log))?;
     let log_start = log.metadata().map_err(DaemonError::file("read", &spec.log))?.len();
+    if !spec.tools.buildkitd.is_file() {
+        // Otherwise the script or rootlesskit that starts it would say so, in its own words.
+        let source = ErrorKind::NotFound.into();
+        return Err(DaemonError::Spawn { program: spec.tools.buildkitd.clone(), source });
+    }
+    let mut command = command(spec, &log)?;
     if let Some((group, limits)) = &spec.limits {
         let path = PathBuf::from(group.path());
         let lacking = group.create(limits).map_err(DaemonError::file("limit the control group", &path))?;
@@ -60,15 +66,11 @@ pub(super) async fn start(spec: &Spec) -> Result<Daemon, DaemonError> {
             tracing::warn!("this kernel has no {} controller, so builds have no such limit", lacking.join(" and no "));
         }
     }
-    if !spec.tools.buildkitd.is_file() {
-        // Otherwise the script or rootlesskit that starts it would say so, in its own words.
-        let source = ErrorKind::NotFound.into();
-        return Err(DaemonError::Spawn { program: spec.tools.buildkitd.clone(), source });
-    }
-    let mut command = command(spec, &log)?;
-    let child = command
-        .spawn()
-        .map_err(|source| DaemonError::Spawn { program: command.as_std().get_program().into(), source })?;
+    let child = command.spawn().map_err(|source| {
+        // No record tells of the group yet, so nothing else would remove it.
+        spec.limits.iter().for_each(|(group, _)| group.remove());
+        DaemonError::Spawn { program: command.as_std().get_program().into(), source }
+    })?;
 
     let pid = child.id().unwrap_or_default() as i32;
     let process = ProcessId::of(pid).and_then(|process| process.ok_or(ErrorKind::NotFound.into()));
