@@ -16,6 +16,7 @@ use super::{Daemon, DaemonError, READY_LIMIT, Record, Spec};
 use crate::buildkit::rootless;
 use crate::store::atomic;
 use crate::store::environment::{ListedEnvironment as _, Receiver, path_with_sbin};
+use crate::store::hardening;
 use crate::store::process::ProcessId;
 
 /// A log longer than this is set aside when the daemon starts, so at most twice as much is kept.
@@ -106,9 +107,14 @@ fn command(spec: &Spec, log: &File) -> Result<Command, DaemonError> {
         .env("BUILDKIT_STEP_LOG_MAX_SIZE", "-1")
         .env("BUILDKIT_STEP_LOG_MAX_SPEED", "-1");
     set_runtime_dir(&mut command, spec.tools.rootlesskit.as_deref(), &spec.sockets);
-    // SAFETY: setsid(2) is async-signal-safe, and nothing else is done between fork and exec.
+    // SAFETY: both calls are async-signal-safe and touch no memory of ours.
     unsafe {
-        command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?));
+        command.pre_exec(|| {
+            rustix::process::setsid()?;
+            // Of a pool that a script ran: what the script holds open, or locked, is not the daemon's for as long as it runs.
+            hardening::close_on_exec();
+            Ok(())
+        });
     }
     Ok(command)
 }
