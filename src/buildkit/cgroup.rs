@@ -88,7 +88,8 @@ impl Group {
         top.join(self.path.trim_start_matches('/'))
     }
 
-    /// Makes the group and sets its limits. A controller that this machine does not have is passed over; its name is returned.
+    /// Makes the group and sets its limits. A controller that this machine does not have, or not with the limit, is passed
+    /// over; its name is returned.
     ///
     /// # Errors
     /// When a limit cannot be set.
@@ -105,7 +106,12 @@ impl Group {
             };
             if has_controller {
                 fs::create_dir_all(&directory)?;
-                fs::write(directory.join(file), &value)?;
+                let file = directory.join(file);
+                match fs::write(&file, &value) {
+                    // A kernel that was configured without this limit (CONFIG_CFS_BANDWIDTH of `cpu`) has no such file.
+                    Err(_) if !file.exists() => lacking.push(controller),
+                    written => written?,
+                }
             } else {
                 lacking.push(controller);
             }

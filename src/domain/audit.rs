@@ -205,8 +205,8 @@ fn name_of(item: &Value) -> Option<&str> {
 fn shown(field: &str, value: &str) -> String {
     let last = field.rsplit('.').next().unwrap_or_default();
     // Where a secret comes from is no secret.
-    let names_a_secret = ["file", "env", "command"].contains(&last);
     let is_argument = field.split('.').any(|key| key == "args");
+    let names_a_secret = !is_argument && ["file", "env", "command"].contains(&last);
     if !names_a_secret && (looks_secret(last) || is_argument && is_secret_arg(last, value)) {
         return MASK.into();
     }

@@ -25,6 +25,9 @@ const WRAPPED: [usize; 2] = [57, 48];
 /// Longest form, in bytes; a longer value is split into several. Bounds what [`Mask::settled`] holds back.
 const LONGEST_FORM: usize = 16 * 1024;
 
+/// Longest run of adjacent secrets, in bytes, that [`Mask::settled`] holds back; a longer one is cut behind a secret.
+const LONGEST_RUN: usize = 32 * LONGEST_FORM;
+
 /// Search automaton over the secret values of a build. Cheap to clone; the default masks nothing.
 #[derive(Clone, Default)]
 pub struct Mask(Option<Arc<Forms>>);
@@ -99,12 +102,16 @@ impl Mask {
         Cow::Owned(masked)
     }
 
-    /// Length of the prefix of an unfinished text that can be written: no secret can start inside it and end beyond it.
+    /// Length of the prefix of an unfinished text that can be written: no secret can start inside it and end beyond it, unless it
+    /// overlaps another in a run of secrets of over [`LONGEST_RUN`] bytes. Such a run is cut, for it may have no end.
     pub fn settled(&self, bytes: &[u8]) -> usize {
         let Some(forms) = &self.0 else { return bytes.len() };
         let settled = bytes.len().saturating_sub(forms.longest - 1);
         let cut = forms.find(bytes).into_iter().find(|secret| secret.contains(&settled));
-        cut.map_or(settled, |secret| secret.start)
+        cut.map_or(settled, |secret| match secret.start {
+            0 if settled > LONGEST_RUN => secret.end,
+            start => start,
+        })
     }
 }
 
@@ -277,6 +284,13 @@ mod tests {
     fn values_that_overlap_are_hidden_whole() {
         let mask = Mask::new(["abcdef", "defghi"]);
         assert_eq!(mask.text("-abcdefghi-abcdefabcdef-"), "-***-***-");
+    }
+
+    #[test]
+    fn a_text_of_nothing_but_secrets_is_not_kept_for_ever() {
+        let mask = Mask::new(["abcd"]);
+        let text = "abcd".repeat(LONGEST_RUN / 3) + "ab";
+        assert_eq!(mask.settled(text.as_bytes()), text.len() - 2);
     }
 
     #[test]

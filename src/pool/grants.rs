@@ -55,7 +55,16 @@ async fn value(store: &Secrets, id: &str, reference: &SecretRef) -> Result<(Stri
         },
         ..Failure::new(FailureKind::Settings, format!("cannot have the secret {id:?} of the build: {error}"))
     })?;
-    Ok((id.to_owned(), secret.expose().to_owned()))
+    Ok((id.to_owned(), mounted(reference, secret.expose())))
+}
+
+/// The value as a build mounts it. A text of several lines ends with the end of line that [`Secrets::resolve`] took off: ssh reads no
+/// key without it. A variable is as it was set.
+fn mounted(reference: &SecretRef, value: &str) -> String {
+    match reference {
+        SecretRef::File(_) | SecretRef::Command(_) if value.contains('\n') => format!("{value}\n"),
+        SecretRef::File(_) | SecretRef::Command(_) | SecretRef::Env(_) => value.to_owned(),
+    }
 }
 
 /// The file of a private key, which `buildctl` reads itself.
@@ -243,6 +252,14 @@ mod tests {
         ] {
             assert_eq!(key_form(text), form, "{text}");
         }
+    }
+
+    #[test]
+    fn a_text_of_several_lines_is_mounted_with_its_last_end_of_line() {
+        let file = SecretRef::File("key".into());
+        assert_eq!(mounted(&file, ED25519), format!("{ED25519}\n"));
+        assert_eq!(mounted(&file, "t0ken"), "t0ken");
+        assert_eq!(mounted(&SecretRef::Env("KEY".into()), "a\nb"), "a\nb");
     }
 
     fn frontends() -> Frontends {

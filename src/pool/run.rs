@@ -27,6 +27,9 @@ use crate::store::{Home, atomic, builds, environment, lock};
 
 /// The exit status of a pool that finds another one running.
 pub(super) const ALREADY_RUNS: u8 = 3;
+/// How often the number of a pool that has just taken the lock is looked for, and how soon again.
+const LOOKS_FOR_NUMBER: u32 = 20;
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// How soon a full disk is looked at again.
 const DISK_AGAIN: Duration = Duration::from_secs(2);
 /// How often builds that are no longer kept are deleted.
@@ -165,22 +168,32 @@ fn take_lock(home: &Home) -> Result<lock::Held, PoolError> {
     let path = home.pool_lock();
     let error = |source| PoolError::Home { path: path.clone(), source };
     let Some(held) = lock::try_exclusive(&path).map_err(error)? else {
-        let mut pid = fs::read_to_string(&path).unwrap_or_default();
-        pid.truncate(pid.trim_end().len());
-        let home = home.state_dir().to_path_buf();
-        let holders = lock::holders(&path);
-        // A pool writes its number into the file; whoever else holds the lock is named by the kernel.
-        return Err(if holders.is_empty() || holders.contains(&format!("process {pid} ")) {
-            PoolError::AlreadyRuns { home, pid }
-        } else {
-            PoolError::LockHeld { path, holders }
-        });
+        return Err(lock_held(home, path));
     };
     let mut file = held.file();
     let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
     // The number is for people; on a full disk the lock holds without it.
     let _ = written;
     Ok(held)
+}
+
+/// Who holds the lock. A pool writes its number into the file, a moment after it took the lock; whoever else holds it is named by the
+/// kernel.
+fn lock_held(home: &Home, path: PathBuf) -> PoolError {
+    let mut looks = 0;
+    loop {
+        let mut pid = fs::read_to_string(&path).unwrap_or_default();
+        pid.truncate(pid.trim_end().len());
+        let holders = lock::holders(&path);
+        if holders.is_empty() || holders.contains(&format!("process {pid} ")) {
+            return PoolError::AlreadyRuns { home: home.state_dir().to_path_buf(), pid };
+        }
+        if looks == LOOKS_FOR_NUMBER {
+            return PoolError::LockHeld { path, holders };
+        }
+        looks += 1;
+        std::thread::sleep(LOOK_AGAIN);
+    }
 }
 
 /// The socket, for this user alone: the umask is 077, so nobody else can connect between its making and its mode. Whoever holds

@@ -14,6 +14,7 @@ use super::Home;
 use super::atomic;
 use super::lock;
 use crate::domain::audit::{AuditEntry, AuditEvent, AuditPage, AuditQuery};
+use crate::log::sanitize::is_hidden;
 
 /// A longer log, in bytes, is put aside before the next line.
 const LONGEST: u64 = 8 << 20;
@@ -106,9 +107,7 @@ fn put_aside(path: &Path) -> io::Result<()> {
 fn harmless(json: &str) -> String {
     let mut safe = String::with_capacity(json.len());
     for character in json.chars() {
-        let hidden = matches!(character, '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
-        if character.is_control() || hidden {
+        if character.is_control() || is_hidden(character) {
             // All of them stand inside of strings: JSON itself is ASCII, and serde_json writes no white space.
             let mut units = [0; 2];
             for unit in character.encode_utf16(&mut units) {

@@ -12,7 +12,7 @@ use std::sync::RwLock;
 const PASSED_ON_VARIABLE: &str = "SLIPWAY_ENVIRONMENT";
 
 /// What every process gets: where programs and files are, the language, the way out to the network.
-const COMMON: [&str; 24] = [
+const COMMON: [&str; 25] = [
     "PATH",
     "HOME",
     "USER",
@@ -39,10 +39,12 @@ const COMMON: [&str; 24] = [
     // A locale and its data where they are not in their usual place (Nix, Guix).
     "LOCALE_ARCHIVE",
     "LOCPATH",
+    // The certificates of the system where they are not in their usual place (Nix).
+    "NIX_SSL_CERT_FILE",
 ];
 
 /// What git and its ssh are told by, beyond [`COMMON`].
-const GIT: [&str; 11] = [
+const GIT: [&str; 13] = [
     "SSH_AUTH_SOCK",
     "GIT_SSH",
     "GIT_SSH_COMMAND",
@@ -53,13 +55,16 @@ const GIT: [&str; 11] = [
     "GIT_CONFIG_GLOBAL",
     "GIT_CONFIG_SYSTEM",
     "GIT_CONFIG_NOSYSTEM",
+    // Tickets of Kerberos, by which curl and ssh log in.
+    "KRB5CCNAME",
+    "KRB5_CONFIG",
     // The user behind sudo, whose repositories git lets root read.
     "SUDO_UID",
 ];
 
-/// How builders are reached through other programs: ssh, docker, podman, kubectl.
-const CONNECTIONS: [&str; 10] = [
-    "SSH_AUTH_SOCK",
+/// The engine or cluster that docker, podman and kubectl talk to: buildctl reaches builders through them, and the operator's
+/// commands make builders with them.
+const ENGINES: [&str; 11] = [
     "KUBECONFIG",
     "DOCKER_HOST",
     "DOCKER_CONTEXT",
@@ -69,6 +74,9 @@ const CONNECTIONS: [&str; 10] = [
     "CONTAINER_HOST",
     "CONTAINER_CONNECTION",
     "CONTAINER_SSHKEY",
+    // The cluster that slipway itself runs in.
+    "KUBERNETES_SERVICE_HOST",
+    "KUBERNETES_SERVICE_PORT",
 ];
 
 /// What password managers and key rings are found by.
@@ -104,10 +112,10 @@ pub enum Receiver {
 impl Receiver {
     fn lists(self) -> &'static [&'static [&'static str]] {
         match self {
-            Receiver::Slipway => &[&COMMON, &GIT, &CONNECTIONS, &KEY_RINGS, &GO, &SLIPWAY],
-            Receiver::Command => &[&COMMON, &KEY_RINGS, &["KUBECONFIG", "DOCKER_HOST", "DOCKER_CONTEXT"]],
+            Receiver::Slipway => &[&COMMON, &GIT, &ENGINES, &KEY_RINGS, &GO, &SLIPWAY],
+            Receiver::Command => &[&COMMON, &KEY_RINGS, &ENGINES],
             Receiver::Git => &[&COMMON, &GIT, &KEY_RINGS],
-            Receiver::Buildctl => &[&COMMON, &CONNECTIONS],
+            Receiver::Buildctl => &[&COMMON, &["SSH_AUTH_SOCK"], &ENGINES],
             Receiver::LocalGit | Receiver::Buildkitd => &[&COMMON],
             Receiver::Installer => &[&COMMON, &GO],
         }
@@ -239,6 +247,13 @@ mod tests {
     #[test]
     fn the_agent_reaches_those_that_open_connections_with_it_alone() {
         assert_eq!(who_gets("SSH_AUTH_SOCK", &[]), [Receiver::Slipway, Receiver::Git, Receiver::Buildctl]);
+    }
+
+    #[test]
+    fn a_command_that_makes_a_builder_reaches_the_engine_that_buildctl_reaches() {
+        for name in ["DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "KUBECONFIG", "KUBERNETES_SERVICE_HOST"] {
+            assert_eq!(who_gets(name, &[]), [Receiver::Slipway, Receiver::Command, Receiver::Buildctl], "{name}");
+        }
     }
 
     #[test]

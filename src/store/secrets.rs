@@ -233,7 +233,12 @@ fn secret(bytes: &[u8], from: impl Fn() -> String) -> Result<Secret, SecretError
     }
     let text = std::str::from_utf8(bytes).map_err(|_| unusable("is not UTF-8 text"))?;
     let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
-    if text.is_empty() { Err(unusable("is empty")) } else { Ok(Secret::new(text)) }
+    match text {
+        "" => Err(unusable("is empty")),
+        // No environment variable can hold it, and buildctl gets the secrets of builds by these.
+        text if text.contains('\0') => Err(unusable("holds a NUL character")),
+        text => Ok(Secret::new(text)),
+    }
 }
 
 /// Runs a command and takes what it prints. It runs in a process group of its own, so that what it started ends with it.

@@ -212,7 +212,7 @@ fn in_our_namespace(pid: Pid) -> bool {
 
 /// The names that `store::environment` lists, and those that slipway adds itself.
 fn is_listed(name: &str) -> bool {
-    const EXACT: [&str; 40] = [
+    const EXACT: [&str; 45] = [
         "PATH",
         "HOME",
         "USER",
@@ -245,6 +245,11 @@ fn is_listed(name: &str) -> bool {
         "BUILDKIT_STEP_LOG_MAX_SPEED",
         "LOCALE_ARCHIVE",
         "LOCPATH",
+        "NIX_SSL_CERT_FILE",
+        "KRB5CCNAME",
+        "KRB5_CONFIG",
+        "KUBERNETES_SERVICE_HOST",
+        "KUBERNETES_SERVICE_PORT",
         "GIT_SSH_COMMAND",
         "NAMED_BY_SETTINGS",
         "PASSED_ON_A",

@@ -47,7 +47,7 @@ fn hint(mut failure: Failure, before: Hits, after: Hits) -> Failure {
              config.toml), and the kernel killed it"
                 .into(),
         );
-    } else if after.processes > before.processes {
+    } else if failure.exit_code.is_some() && after.processes > before.processes {
         failure.hint = Some(
             "it could not start another process: the builds of this builder had as many as they may (processes under \
              [buildkit] in config.toml)"
@@ -71,5 +71,7 @@ mod tests {
         let failed = Failure { exit_code: Some(1), ..killed };
         assert_eq!(hint(failed.clone(), hits(1, 0), hits(2, 0)).hint, None);
         assert!(hint(failed, hits(1, 0), hits(1, 3)).hint.unwrap().contains("processes"));
+        let unreachable = Failure::new(FailureKind::Network, "no route to host");
+        assert_eq!(hint(unreachable, hits(1, 0), hits(1, 3)).hint, None, "another build was at the limit");
     }
 }

@@ -36,7 +36,7 @@ use output::Output;
 
 /// The private `DOCKER_CONFIG` of a build, in its directory, while it runs.
 pub const DOCKER_CONFIG_DIR: &str = "docker";
-/// The tree of a local source, in the build's directory, while it runs.
+/// The tree that an earlier slipway checked out into the build's directory; removed with the others.
 pub const CHECKOUT_DIR: &str = "source";
 /// The Dockerfile as it was checked, in the build's directory, while it runs.
 pub const DOCKERFILE_DIR: &str = "dockerfile";
@@ -108,7 +108,7 @@ pub fn run(directory: &Path) -> Result<(), RunnerError> {
         drop(reserve);
         // What was set aside makes room for the result.
         let _ = fs::remove_file(directory.join(RESERVE));
-        for done_with in [DOCKER_CONFIG_DIR, CHECKOUT_DIR, DOCKERFILE_DIR] {
+        for done_with in [DOCKER_CONFIG_DIR, DOCKERFILE_DIR] {
             // Credentials first of all; what can't be removed here, the pool removes.
             let _ = fs::remove_dir_all(directory.join(done_with));
         }

@@ -92,7 +92,7 @@ impl Spec {
         let sandbox = tools.sandbox.then(|| Sandbox::of(&dir));
         let nameservers = sandbox.as_ref().and_then(|_| sandbox::nameservers());
         let group = tools.rootlesskit.is_none().then(|| Group::of(&root)).flatten();
-        let text = config.render(Place {
+        let mut text = config.render(Place {
             root: &root,
             socket: &socket_in(&sockets),
             trace_socket: &sockets.join("otel.sock"),
@@ -102,6 +102,10 @@ impl Spec {
             sandbox: sandbox.as_ref(),
             nameservers: nameservers.as_deref(),
         });
+        if group.is_some() {
+            // buildkitd does not read them, but a daemon is restarted where its configuration's text is another.
+            text.push_str(&format!("# Limits of the steps' control group: {:?}\n", config.limits));
+        }
         let limits = group.map(|group| (group, config.limits));
         let log = dir.join("buildkitd.log");
         Spec { root, log, dir, sockets, tools, config: text, process_sandbox, sandbox, limits }

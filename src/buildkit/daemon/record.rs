@@ -124,9 +124,6 @@ pub(super) fn fingerprint(spec: &Spec) -> String {
     for argument in spec.command_line() {
         add(argument.as_bytes());
     }
-    if let Some((_, limits)) = &spec.limits {
-        add(format!("{limits:?}").as_bytes());
-    }
     if spec.sandbox.is_some() {
         Sandbox::scripts().for_each(|script| add(script.as_bytes()));
     }

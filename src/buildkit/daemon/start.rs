@@ -16,6 +16,7 @@ use super::{Daemon, DaemonError, READY_LIMIT, Record, Spec};
 use crate::buildkit::rootless;
 use crate::store::atomic;
 use crate::store::environment::{ListedEnvironment as _, Receiver, path_with_sbin};
+use crate::store::hardening;
 use crate::store::process::ProcessId;
 
 /// A log longer than this is set aside when the daemon starts, so at most twice as much is kept.
@@ -53,6 +54,12 @@ pub(super) async fn start(spec: &Spec) -> Result<Daemon, DaemonError> {
     let log =
         File::options().create(true).append(true).open(&spec.log).map_err(DaemonError::file("open", &spec.log))?;
     let log_start = log.metadata().map_err(DaemonError::file("read", &spec.log))?.len();
+    if !spec.tools.buildkitd.is_file() {
+        // Otherwise the script or rootlesskit that starts it would say so, in its own words.
+        let source = ErrorKind::NotFound.into();
+        return Err(DaemonError::Spawn { program: spec.tools.buildkitd.clone(), source });
+    }
+    let mut command = command(spec, &log)?;
     if let Some((group, limits)) = &spec.limits {
         let path = PathBuf::from(group.path());
         let lacking = group.create(limits).map_err(DaemonError::file("limit the control group", &path))?;
@@ -60,15 +67,11 @@ pub(super) async fn start(spec: &Spec) -> Result<Daemon, DaemonError> {
             tracing::warn!("this kernel has no {} controller, so builds have no such limit", lacking.join(" and no "));
         }
     }
-    if !spec.tools.buildkitd.is_file() {
-        // Otherwise the script or rootlesskit that starts it would say so, in its own words.
-        let source = ErrorKind::NotFound.into();
-        return Err(DaemonError::Spawn { program: spec.tools.buildkitd.clone(), source });
-    }
-    let mut command = command(spec, &log)?;
-    let child = command
-        .spawn()
-        .map_err(|source| DaemonError::Spawn { program: command.as_std().get_program().into(), source })?;
+    let child = command.spawn().map_err(|source| {
+        // No record tells of the group yet, so nothing else would remove it.
+        spec.limits.iter().for_each(|(group, _)| group.remove());
+        DaemonError::Spawn { program: command.as_std().get_program().into(), source }
+    })?;
 
     let pid = child.id().unwrap_or_default() as i32;
     let process = ProcessId::of(pid).and_then(|process| process.ok_or(ErrorKind::NotFound.into()));
@@ -104,9 +107,14 @@ fn command(spec: &Spec, log: &File) -> Result<Command, DaemonError> {
         .env("BUILDKIT_STEP_LOG_MAX_SIZE", "-1")
         .env("BUILDKIT_STEP_LOG_MAX_SPEED", "-1");
     set_runtime_dir(&mut command, spec.tools.rootlesskit.as_deref(), &spec.sockets);
-    // SAFETY: setsid(2) is async-signal-safe, and nothing else is done between fork and exec.
+    // SAFETY: both calls are async-signal-safe and touch no memory of ours.
     unsafe {
-        command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?));
+        command.pre_exec(|| {
+            rustix::process::setsid()?;
+            // Of a pool that a script ran: what the script holds open, or locked, is not the daemon's for as long as it runs.
+            hardening::close_on_exec();
+            Ok(())
+        });
     }
     Ok(command)
 }

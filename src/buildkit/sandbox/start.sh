@@ -9,18 +9,21 @@ set -eu
 dir=$1
 shift
 
-# Rootless: rootlesskit replaced /var/lib by a copy made of symbolic links, so that libcni may write /var/lib/cni.
-if [ -L /var/lib/cni ]; then rm /var/lib/cni; fi
-case $dir in /var/lib/*)
-    top=${dir#/var/lib/}
-    top=/var/lib/${top%%/*}
-    if [ -L "$top" ]; then
-        real=$(readlink -f "$top")
-        rm "$top"
-        mkdir "$top"
-        mount --rbind "$real" "$top"
-    fi ;;
-esac
+# Rootless: rootlesskit replaced /var/lib by a copy made of symbolic links, so that libcni may write /var/lib/cni. Without
+# rootlesskit this is the host's own /var/lib, where links are the administrator's.
+if [ -n "${ROOTLESSKIT_STATE_DIR:-}" ]; then
+    if [ -L /var/lib/cni ]; then rm /var/lib/cni; fi
+    case $dir in /var/lib/*)
+        top=${dir#/var/lib/}
+        top=/var/lib/${top%%/*}
+        if [ -L "$top" ]; then
+            real=$(readlink -f "$top")
+            rm "$top"
+            mkdir "$top"
+            mount --rbind "$real" "$top"
+        fi ;;
+    esac
+fi
 
 rm -rf "$dir/taken" "$dir/ready"
 mkdir "$dir/taken"
