@@ -149,6 +149,7 @@ impl Again {
             cache_stage: cache.as_ref().map(Stage::dir),
             has_cache,
             metadata_file: &scratch.join(format!("{name}.json")),
+            source_policy: None,
             accelerated: false,
             started_at: chrono::Utc::now(),
         };
