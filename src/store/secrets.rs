@@ -97,7 +97,9 @@ pub enum SecretError {
         cause: io::Error,
     },
     /// An environment variable that is not set.
-    #[error("the environment variable {name} is not set; set it where the pool is started")]
+    #[error(
+        "the environment variable {name} is not set; a pool keeps the environment that it was started with: run `slipway pool stop`, then try again from a shell that has {name}"
+    )]
     Env {
         /// The variable.
         name: String,
@@ -397,7 +399,7 @@ mod tests {
     async fn a_variable_that_is_not_set_is_named() {
         let (_dir, secrets) = secrets();
         let error = secrets.resolve(&SecretRef::Env("SLIPWAY_NO_SUCH".into())).await.unwrap_err().to_string();
-        assert!(error.contains("SLIPWAY_NO_SUCH is not set"), "{error}");
+        assert!(error.contains("SLIPWAY_NO_SUCH is not set") && error.contains("`slipway pool stop`"), "{error}");
         assert!(secrets.resolve(&SecretRef::Env("PATH".into())).await.is_ok());
     }
 }
