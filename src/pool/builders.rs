@@ -196,7 +196,11 @@ fn is_wanted(pool: &Pool, name: &str) -> bool {
 async fn keep_managed(pool: &Arc<Pool>, name: &str) {
     let spec = loop {
         let settings = pool.state().settings.clone();
-        match managed::spec(&pool.home, &settings) {
+        let spec = match managed::spec(&pool.home, &settings) {
+            Ok(spec) => managed::try_sandbox(&spec.tools).await.map(|()| spec),
+            Err(reason) => Err(reason),
+        };
+        match spec {
             Ok(spec) => break spec,
             Err(reason) => set(pool, name, |runtime| runtime.readiness = Readiness::Down(reason)),
         }
