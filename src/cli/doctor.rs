@@ -190,7 +190,12 @@ async fn build_network(home: &Home, settings: &Settings) -> Check {
     };
     match problem {
         Some((says, mend)) => Check::bad(name, says, mend),
-        None => Check::good(name, "RUN steps reach other machines, and neither this one nor each other"),
+        None if sandbox::is_ipv6_only() => Check::warning(
+            name,
+            "RUN steps have IPv4 only, and this machine reaches others by IPv6 alone: steps reach no other machine",
+            "set network = \"host\" under [buildkit] in config.toml, or give this machine IPv4",
+        ),
+        None => Check::good(name, "RUN steps reach other machines (IPv4 only), and neither this one nor each other"),
     }
 }
 
