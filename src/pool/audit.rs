@@ -267,6 +267,13 @@ mod tests {
     }
 
     #[test]
+    fn a_replay_names_the_ref_that_it_builds() {
+        let reference = Ref { kind: RefKind::Tag, name: "v1".into() };
+        let change = Request::Replay { path: path(), rule: "main".into(), reference }.change().unwrap();
+        assert_eq!(change.object, ChangedObject::Of(path(), "rule main refs/tags/v1".into()));
+    }
+
+    #[test]
     fn what_a_file_changed_is_told_apart_from_what_the_request_did() {
         let mut before = Settings::default();
         before.namespaces.insert("acme".into(), Namespace::default());
