@@ -25,8 +25,8 @@ use crate::domain::secret_ref::is_file_name;
 /// How long a command may take to print its secret: time for a hardware key to be touched.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Longer ones are refused: no token is, and a command that prints for ever must end.
-const LONGEST: u64 = 64 * 1024;
+/// Longest secret in bytes. No token is longer, and a command that prints for ever must end.
+pub const LONGEST: u64 = 64 * 1024;
 
 /// How much of a failed command's stderr an error shows, in characters.
 const SHOWN_STDERR: usize = 500;
@@ -140,9 +140,10 @@ impl Secrets {
     /// Keeps a secret under a name, mode 0600.
     ///
     /// # Errors
-    /// When the name is none, or the file can't be written.
+    /// When the name is none, the value could not be read again, or the file can't be written.
     pub fn put(&self, name: &str, value: &Secret) -> Result<(), SecretError> {
         let path = self.path(name)?;
+        secret(value.expose().as_bytes(), || "the request".into())?;
         atomic::create_dir_all(&self.dir)?;
         fs::set_permissions(&self.dir, fs::Permissions::from_mode(0o700)).map_err(|cause| WriteError::Io {
             path: self.dir.clone(),
@@ -228,7 +229,11 @@ impl Secrets {
     }
 }
 
-fn secret(bytes: &[u8], from: impl Fn() -> String) -> Result<Secret, SecretError> {
+/// A secret from bytes that came from `from`, without the newline at their end.
+///
+/// # Errors
+/// When they are no text, are empty or longer than [`LONGEST`], or hold a NUL character.
+pub fn secret(bytes: &[u8], from: impl Fn() -> String) -> Result<Secret, SecretError> {
     let unusable = |what| SecretError::Unusable { from: from(), what };
     if bytes.len() as u64 > LONGEST {
         return Err(unusable("is longer than 64 KiB"));
@@ -354,6 +359,15 @@ mod tests {
     }
 
     #[tokio::test]
+    #[test]
+    fn what_could_not_be_read_again_is_not_kept() {
+        let (_dir, secrets) = secrets();
+        for value in ["", "a\0b", &"x".repeat(LONGEST as usize + 1)] {
+            assert!(matches!(secrets.put("a", &Secret::new(value)), Err(SecretError::Unusable { .. })));
+        }
+        assert!(secrets.list().unwrap().is_empty());
+    }
+
     async fn a_name_cannot_leave_the_directory() {
         let (_dir, secrets) = secrets();
         for name in ["../x", "", ".hidden", "a/b", "a b", &"x".repeat(81)] {
