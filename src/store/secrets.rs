@@ -299,7 +299,8 @@ fn ending(status: ExitStatus, stderr: &[u8]) -> String {
     if text.is_empty() { how } else { format!("{how}: {text}") }
 }
 
-pub(super) fn shell_quoted(path: &Path) -> String {
+/// A path as a shell takes it, for commands that people copy.
+pub fn shell_quoted(path: &Path) -> String {
     let text = OsStr::to_string_lossy(path.as_os_str()).into_owned();
     if text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b)) {
         return text;
@@ -358,7 +359,6 @@ mod tests {
         assert!(error.ends_with(&format!("(mode 0640); run: chmod 600 {}", path.display())), "{error}");
     }
 
-    #[tokio::test]
     #[test]
     fn what_could_not_be_read_again_is_not_kept() {
         let (_dir, secrets) = secrets();
@@ -368,6 +368,7 @@ mod tests {
         assert!(secrets.list().unwrap().is_empty());
     }
 
+    #[tokio::test]
     async fn a_name_cannot_leave_the_directory() {
         let (_dir, secrets) = secrets();
         for name in ["../x", "", ".hidden", "a/b", "a b", &"x".repeat(81)] {
