@@ -131,7 +131,7 @@ pub(super) fn fingerprint(spec: &Spec) -> String {
     if let Ok(binary) = fs::metadata(&spec.tools.buildkitd) {
         add(format!("{} {} {}", binary.len(), binary.mtime(), binary.mtime_nsec()).as_bytes());
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(hash.finalize())
 }
 
 #[cfg(test)]
