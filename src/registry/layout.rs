@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 
 use super::image::{self, Annotations, Descriptor, Document, ImageConfig, ImageInfo, Platform};
-use super::lock::{self, Held};
 use super::reference;
 use crate::domain::publish::{Existing, Origin};
 use crate::store::atomic;
+use crate::store::lock::{self, Held};
 
 pub use super::layout_error::LayoutError;
 pub(super) use super::layout_error::io_error;

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use super::image::{Descriptor, Document};
 use super::layout::{Layout, LayoutError, io_error};
-use super::lock::{self, Held};
 use super::prune::Pruned;
 use super::reference::ReferenceError;
 use crate::store::atomic;
+use crate::store::lock::{self, Held};
 
 /// How a stage's directory begins.
 pub(super) const PREFIX: &str = ".stage-";
