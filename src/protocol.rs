@@ -154,8 +154,8 @@ impl Request {
                 let rule = rule.as_ref().map_or_else(String::new, |rule| format!("rule {rule}"));
                 change("build.start", ChangedObject::Of(path.clone(), rule))
             }
-            Request::Replay { path, rule, .. } => {
-                change("build.replay", ChangedObject::Of(path.clone(), format!("rule {rule}")))
+            Request::Replay { path, rule, reference } => {
+                change("build.replay", ChangedObject::Of(path.clone(), format!("rule {rule} {reference}")))
             }
             Request::Retry { id, .. } => change("build.retry", ChangedObject::Build(*id)),
             Request::Cancel { id, .. } => change("build.cancel", ChangedObject::Build(*id)),

@@ -177,8 +177,7 @@ impl Group {
 
 fn path_for(root: &Path) -> String {
     let hash = Sha256::digest(root.as_os_str().as_encoded_bytes());
-    let name: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("/{PARENT}/{name}")
+    format!("/{PARENT}/{}", hex::encode(&hash[..8]))
 }
 
 /// How often the steps of a daemon ran into each limit since its group was made.

@@ -113,6 +113,18 @@ pub struct Place<'a> {
     pub nameservers: Option<&'a [String]>,
 }
 
+/// A configuration's text without the DNS resolvers of steps. They follow the host's /etc/resolv.conf, which a VPN or DHCP
+/// changes at any time; everything else is chosen by somebody.
+pub fn without_resolvers(text: &str) -> String {
+    match text.parse::<DocumentMut>() {
+        Ok(mut document) => {
+            document.remove("dns");
+            document.to_string()
+        }
+        Err(_) => text.to_owned(),
+    }
+}
+
 impl Config {
     /// The text of `buildkitd.toml`.
     pub fn render(&self, place: Place<'_>) -> String {
@@ -284,6 +296,21 @@ allowedRepositories = ["docker.io/docker/dockerfile"]
         assert_eq!(oci["cniConfigPath"].as_str(), Some("/srv/slipway/buildkit/network/slipway.conflist"));
         assert_eq!(oci["cniBinaryPath"].as_str(), Some("/srv/slipway/buildkit/network/cni"));
         assert_eq!(parsed["dns"]["nameservers"][1].as_str(), Some("198.51.100.3"));
+    }
+
+    #[test]
+    fn configurations_that_differ_in_resolvers_alone_are_equal_without_them() {
+        let text = |nameservers: Option<&[String]>, gc: Gc| {
+            Config { gc, ..Config::default() }.render(Place { nameservers, ..place() }) + "# Limits\n"
+        };
+        let (one, other) = (["127.0.0.53".to_owned()], ["10.8.0.1".to_owned(), "198.51.100.3".to_owned()]);
+        let without = without_resolvers(&text(None, Gc::default()));
+        for nameservers in [&one[..], &other[..]] {
+            assert_ne!(text(Some(nameservers), Gc::default()), text(None, Gc::default()));
+            assert_eq!(without_resolvers(&text(Some(nameservers), Gc::default())), without);
+        }
+        let another = Gc { max_used_space: Some("1GB".into()), ..Gc::default() };
+        assert_ne!(without_resolvers(&text(Some(&one), another)), without);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use crate::store::environment::{ListedEnvironment as _, Receiver};
+use crate::store::users;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -121,7 +122,7 @@ fn look(rootlesskit: Option<&Path>) -> Facts {
     let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse().ok();
     Facts {
-        user: user_name(&text("/etc/passwd"), uid).unwrap_or_else(|| uid.to_string()),
+        user: users::name(uid).unwrap_or_else(|| uid.to_string()),
         uid,
         rootlesskit: rootlesskit.is_some_and(Path::exists),
         mappers: ["newuidmap", "newgidmap"].map(mapper),
@@ -130,11 +131,6 @@ fn look(rootlesskit: Option<&Path>) -> Facts {
         userns_clone: number("/proc/sys/kernel/unprivileged_userns_clone"),
         max_user_namespaces: number("/proc/sys/user/max_user_namespaces"),
     }
-}
-
-fn user_name(passwd: &str, uid: u32) -> Option<String> {
-    let mut lines = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    lines.find(|fields| fields.get(2) == Some(&uid.to_string().as_str())).map(|fields| fields[0].to_owned())
 }
 
 fn mapper(name: &str) -> Mapper {
@@ -323,12 +319,5 @@ mod tests {
         let free = "1 0 0:5 / /proc rw - proc proc rw\n2 1 0:6 / /proc/sys/fs/binfmt_misc rw - binfmt_misc b rw\n";
         assert!(!covers_proc(free));
         assert!(covers_proc(&format!("{free}3 1 0:7 / /proc/kcore ro - tmpfs tmpfs ro\n")));
-    }
-
-    #[test]
-    fn a_user_is_found_by_number() {
-        let passwd = "root:x:0:0:root:/root:/bin/sh\nada:x:1000:1000::/home/ada:/bin/sh\n";
-        assert_eq!(user_name(passwd, 1000).as_deref(), Some("ada"));
-        assert_eq!(user_name(passwd, 1001), None);
     }
 }

@@ -17,7 +17,7 @@ use crate::domain::repository::BUILDER_FETCHES;
 use crate::pool::client;
 use crate::protocol::{Reply, Request};
 use crate::source::git::GitProgram;
-use crate::store::secrets::Secrets;
+use crate::store::secrets::{Secrets, shell_quoted};
 use crate::store::settings::Settings;
 use crate::store::{Home, trust};
 
@@ -117,8 +117,8 @@ fn untrusted(home: &Home) -> Vec<Check> {
 /// Secrets that other users may read.
 fn exposed(home: &Home, settings: &Settings) -> Vec<Check> {
     let files = Secrets::at(home.secrets_dir()).exposed().into_iter().map(|(path, mode)| {
-        let path = path.display();
-        Check::bad("secrets", format!("other users may read {path} (mode {mode:04o})"), format!("chmod 600 {path}"))
+        let says = format!("other users may read {} (mode {mode:04o})", path.display());
+        Check::bad("secrets", says, format!("chmod 600 {}", shell_quoted(&path)))
     });
     let config = home.config_file();
     let readable = trust::others_may_read(&config);
@@ -128,7 +128,11 @@ fn exposed(home: &Home, settings: &Settings) -> Vec<Check> {
         Check::bad(
             "notify",
             format!("other users may read the url of the notification {:?} in {}", notify.name, config.display()),
-            format!("chmod 600 {}, or keep it as a secret: url = {{ file = {:?} }}", config.display(), notify.name),
+            format!(
+                "chmod 600 {}, or keep it as a secret: url = {{ file = {:?} }}",
+                shell_quoted(&config),
+                notify.name
+            ),
         )
     });
     files.chain(addresses).collect()
@@ -190,7 +194,12 @@ async fn build_network(home: &Home, settings: &Settings) -> Check {
     };
     match problem {
         Some((says, mend)) => Check::bad(name, says, mend),
-        None => Check::good(name, "RUN steps reach other machines, and neither this one nor each other"),
+        None if sandbox::is_ipv6_only() => Check::warning(
+            name,
+            "RUN steps have IPv4 only, and this machine reaches others by IPv6 alone: steps reach no other machine",
+            "set network = \"host\" under [buildkit] in config.toml, or give this machine IPv4",
+        ),
+        None => Check::good(name, "RUN steps reach other machines (IPv4 only), and neither this one nor each other"),
     }
 }
 

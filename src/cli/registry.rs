@@ -10,7 +10,7 @@ use super::{CliError, Format, source};
 use crate::domain::config::RegistrySettings;
 use crate::domain::secret_ref::SecretRef;
 use crate::protocol::{Entity, EntityName, SaveMode};
-use crate::store::Home;
+use crate::store::{Home, secrets};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -100,13 +100,23 @@ impl Options {
 
 /// Reads a secret from standard input.
 pub(super) fn from_stdin(what: &str) -> Result<String, CliError> {
-    let mut text = String::new();
-    io::stdin().read_to_string(&mut text).map_err(CliError::io(format!("read the {what} from standard input")))?;
-    let secret = text.trim_end_matches(['\n', '\r']).to_owned();
-    if secret.is_empty() {
-        return Err(CliError::usage(format!("no {what} came on standard input")));
+    let mut bytes = Vec::new();
+    // One more than may be, which tells.
+    let read = io::stdin().lock().take(secrets::LONGEST + 1).read_to_end(&mut bytes);
+    read.map_err(CliError::io(format!("read the {what} from standard input")))?;
+    checked(&bytes, "standard input")?.ok_or_else(|| CliError::usage(format!("no {what} came on standard input")))
+}
+
+/// A secret without the ends of lines behind it; none where nothing else is there.
+pub(super) fn checked(bytes: &[u8], from: &str) -> Result<Option<String>, CliError> {
+    let end = bytes.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |last| last + 1);
+    if end == 0 {
+        return Ok(None);
     }
-    Ok(secret)
+    // Of what is too long only the beginning is here, which may end in a newline.
+    let whole = if bytes.len() as u64 > secrets::LONGEST { bytes } else { &bytes[..end] };
+    let secret = secrets::secret(whole, || from.to_owned()).map_err(|error| CliError::usage(error.to_string()))?;
+    Ok(Some(secret.expose().to_owned()))
 }
 
 #[derive(Serialize)]
@@ -195,5 +205,20 @@ pub(super) fn where_from(reference: &SecretRef) -> String {
         SecretRef::File(name) => format!("in secrets/{name}"),
         SecretRef::Env(name) => format!("in the variable {name}"),
         SecretRef::Command(command) => format!("printed by: {command}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_that_no_build_could_get_is_refused_before_it_is_stored() {
+        assert_eq!(checked(b"a b\r\n\n", "standard input").unwrap().as_deref(), Some("a b"));
+        assert_eq!(checked(b"\n\n", "standard input").unwrap(), None);
+        for (bytes, why) in [(b"a\0b".to_vec(), "NUL"), (vec![b'x'; 65 * 1024], "64 KiB"), (vec![0xff], "UTF-8")] {
+            let error = checked(&bytes, "standard input").unwrap_err();
+            assert!(error.to_string().contains(why) && error.exit_status() == 2, "{error}");
+        }
     }
 }

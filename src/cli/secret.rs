@@ -1,19 +1,21 @@
 //! `slipway secret`: values for builds, platforms and registries, each a file under `secrets/` that only its owner may read.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, BufRead as _, IsTerminal, Read as _};
 
 use clap::Subcommand;
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use serde::Serialize;
+use tokio::sync::oneshot;
 
 use super::output::{Table, ask, print, say};
-use super::registry::from_stdin;
+use super::registry::{checked, from_stdin};
+use super::setup::Stop;
 use super::{CliError, Format, source};
 use crate::domain::grant_keys;
 use crate::protocol::{Entity, EntityName, SaveMode};
 use crate::store::Home;
 use crate::store::secret_uses::uses_of;
-use crate::store::secrets::Secrets;
+use crate::store::secrets::{self, Secrets};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -54,7 +56,7 @@ impl Verb {
             Verb::Set { name } => {
                 // Before a value is asked for.
                 grant_keys::check_file(&name).map_err(|error| CliError::usage(error.to_string()))?;
-                let value = if io::stdin().is_terminal() { typed(&name)? } else { from_stdin("secret")? };
+                let value = if io::stdin().is_terminal() { typed(&name).await? } else { from_stdin("secret")? };
                 source::save(home, Entity::Secret { name: name.clone(), value }, SaveMode::Apply).await?;
                 say(&format!(
                     "stored secret {name:?}; a rule grants it to its builds: slipway rule edit NAMESPACE/REPOSITORY RULE --secret {name}"
@@ -88,6 +90,8 @@ impl Silence {
         silent.local_modes.remove(LocalModes::ECHO);
         // The end of the line is shown all the same.
         silent.local_modes.insert(LocalModes::ECHONL);
+        // A shell that stops this process would be left without an echo.
+        silent.special_codes[SpecialCodeIndex::VSUSP] = 0;
         tcsetattr(io::stdin(), OptionalActions::Flush, &silent)?;
         Ok(Silence(before))
     }
@@ -100,17 +104,27 @@ impl Drop for Silence {
     }
 }
 
-/// Asks for one line on the terminal without showing it.
-fn typed(name: &str) -> Result<String, CliError> {
+/// Asks for one line on the terminal without showing it. A signal ends it after the echo is on again.
+async fn typed(name: &str) -> Result<String, CliError> {
+    let mut stop = Stop::new().map_err(CliError::io("wait for signals"))?;
     // Before the question: whoever sees it may type at once.
     let silence = Silence::begin().map_err(CliError::io("turn the terminal's echo off"))?;
     ask(&format!("value of secret {name:?}:"), "")?;
-    let mut value = String::new();
-    io::stdin().read_line(&mut value).map_err(CliError::io("read the secret"))?;
+    let (sender, line) = oneshot::channel();
+    // A thread of no runtime: one that still reads when a signal came ends with the process.
+    std::thread::spawn(move || {
+        let mut line = Vec::new();
+        let read = io::stdin().lock().take(secrets::LONGEST + 1).read_until(b'\n', &mut line);
+        // Nobody waits for it after a signal.
+        let _ = sender.send(read.map(|_| line));
+    });
+    let line = tokio::select! {
+        line = line => Some(line),
+        () = stop.signalled() => None,
+    };
     drop(silence);
-    let value = value.trim_end_matches(['\n', '\r']).to_owned();
-    if value.is_empty() {
-        return Err(CliError::usage(format!("no value was typed; secret {name:?} is as it was")));
-    }
-    Ok(value)
+    let unchanged = || format!("no value was typed; secret {name:?} is as it was");
+    let Some(line) = line else { return Err(CliError::failed(unchanged())) };
+    let line = line.unwrap_or_else(|gone| Err(io::Error::other(gone))).map_err(CliError::io("read the secret"))?;
+    checked(&line, "the terminal")?.ok_or_else(|| CliError::usage(unchanged()))
 }

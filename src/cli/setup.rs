@@ -96,15 +96,15 @@ fn ask(question: &str) -> bool {
     asked && matches!(line.trim(), "y" | "Y" | "yes")
 }
 
-/// The signals that end a setup.
-struct Stop {
+/// The signals that end a command.
+pub(super) struct Stop {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
 }
 
 impl Stop {
-    fn new() -> io::Result<Stop> {
+    pub(super) fn new() -> io::Result<Stop> {
         Ok(Stop {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -112,7 +112,7 @@ impl Stop {
         })
     }
 
-    async fn signalled(&mut self) {
+    pub(super) async fn signalled(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -1,8 +1,8 @@
 //! Masks known secret values: replaces each occurrence by [`STARS`].
 //!
 //! Recognized forms: the value itself, base64 (all three alignments, URL-safe, wrapped at 76 and 64 columns), percent-encoding, and
-//! JSON escapes. Values of several lines are matched line by line, because logs are written line by line. Values, and lines of
-//! values, shorter than [`SHORTEST`] bytes are not masked: they occur by chance in every log.
+//! JSON escapes. Values of several lines are matched line by line, because logs are written line by line. Values shorter than
+//! [`SHORTEST`] bytes and lines shorter than [`SHORTEST_LINE`] bytes are not masked: they occur by chance in every log.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,8 +16,11 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
 /// Replacement for a secret.
 pub const STARS: &str = "***";
-/// Least length in bytes of a value, or of a line of one, that is masked.
+/// Least length in bytes of a value that is masked.
 pub const SHORTEST: usize = 4;
+/// Least length in bytes of a masked line of a value of several lines, before it is encoded. Structured secrets such as a
+/// kubeconfig have lines like `users:`, which are no secret and are everywhere.
+pub const SHORTEST_LINE: usize = 8;
 /// Length of the prefix of each form that the automaton searches for; the rest is compared. Bounds the automaton's memory.
 const BEGINNING: usize = 16;
 /// Bytes that common tools encode into one line of base64: `base64` 76 columns, PEM 64.
@@ -145,7 +148,8 @@ fn add_forms(value: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
         forms.extend(form.chunks(LONGEST_FORM).filter(|piece| piece.len() >= SHORTEST).map(<[u8]>::to_vec));
     };
     let lines: Vec<&[u8]> = value.split(|byte| matches!(byte, b'\n' | b'\r')).map(<[u8]>::trim_ascii).collect();
-    for line in lines.iter().filter(|line| line.len() >= SHORTEST) {
+    let shortest = if lines.len() > 1 { SHORTEST_LINE } else { SHORTEST };
+    for line in lines.iter().filter(|line| line.len() >= shortest) {
         add(line);
         base64_forms(line).iter().for_each(|form| add(form));
         percent_forms(line).iter().for_each(|form| add(form));
@@ -156,7 +160,8 @@ fn add_forms(value: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
     }
     for columns in WRAPPED {
         if value.len() > columns {
-            for line in value.chunks(columns) {
+            // The last line may hold a few bytes.
+            for line in value.chunks(columns).filter(|line| line.len() >= SHORTEST) {
                 let encoded = STANDARD.encode(line);
                 // A file ends with an end of line, which the value here lacks.
                 add(&encoded.as_bytes()[..line.len() * 8 / 6]);
@@ -261,9 +266,9 @@ mod tests {
 
     #[test]
     fn a_key_of_several_lines_is_hidden_line_by_line_and_as_the_base64_of_its_file() {
-        let key = "-----BEGIN KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtz\nc2gtZW\n-----END KEY-----\n";
+        let key = "-----BEGIN KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtz\nc2gtZWQyNTUx\n-----END KEY-----\n";
         let mask = Mask::new([key]);
-        assert_eq!(mask.text("see c2gtZW; and -----BEGIN KEY-----"), "see ***; and ***");
+        assert_eq!(mask.text("see c2gtZWQyNTUx; and -----BEGIN KEY-----"), "see ***; and ***");
         let file = STANDARD.encode(key);
         for line in file.as_bytes().chunks(76) {
             let masked = mask.bytes(line);
@@ -278,6 +283,14 @@ mod tests {
         assert_eq!(mask.text("\"long\": 1"), STARS);
         assert_eq!(Mask::default().text("abcdef"), "abcdef");
         assert_eq!(Mask::new(["abc"]).settled(b"abcdef"), 6);
+    }
+
+    #[test]
+    fn words_of_a_structured_secret_are_left_alone() {
+        let kubeconfig = "apiVersion: v1\nusers:\n- name: kim\n  user:\n    token: abcdefgh12345\ndata:\n  k: v\n";
+        let mask = Mask::new([kubeconfig, "s3cr"]);
+        assert_eq!(mask.text("users: data: user: k: v"), "users: data: user: k: v");
+        assert_eq!(mask.text("token: abcdefgh12345 s3cr"), "*** ***");
     }
 
     #[test]

@@ -38,6 +38,11 @@ where
         ChangedObject::Entity(name) => Some(name.clone()),
         _ => None,
     };
+    // Held until both values are known, so that nothing that others write in between is taken for the request's work.
+    let edits = match &entity {
+        Some(_) => Some(super::entities::begin_edit(pool).await),
+        None => None,
+    };
     let value = |name: &Option<EntityName>| name.as_ref().and_then(|name| value_of(&pool.state().settings, name));
     let object = object(pool, &change);
     let secrets = stored_secrets(&request);
@@ -45,6 +50,7 @@ where
     let result = work(request).await;
     let (outcome, detail) = ending(&result);
     let mut fields = changes(before.as_ref(), value(&entity).as_ref());
+    drop(edits);
     if outcome == Outcome::Done {
         fields.extend(secrets);
     }
@@ -258,6 +264,13 @@ mod tests {
             let expected = expected.map(|(new, there)| (new.to_owned(), there.to_owned()));
             assert_eq!(verbs(&request), expected, "{request:?}");
         }
+    }
+
+    #[test]
+    fn a_replay_names_the_ref_that_it_builds() {
+        let reference = Ref { kind: RefKind::Tag, name: "v1".into() };
+        let change = Request::Replay { path: path(), rule: "main".into(), reference }.change().unwrap();
+        assert_eq!(change.object, ChangedObject::Of(path(), "rule main refs/tags/v1".into()));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::asking;
 use super::managed;
 use super::schedule::Readiness;
 use super::state::{Pool, State};
+use crate::buildkit::config;
 use crate::buildkit::daemon::supervise;
 use crate::domain::builder::{Builder, BuilderKind, MANAGED};
 use crate::domain::platform::Platform;
@@ -53,15 +54,34 @@ pub(super) struct BuilderRuntime {
 struct Configuration {
     running: Option<String>,
     ordered: Option<String>,
-    differs: bool,
+    /// An order to restart is on its way.
+    restarting: bool,
+    /// No build starts before the restart. Other DNS resolvers alone wait for a moment without builds.
+    blocks_builds: bool,
 }
 
 impl Configuration {
     /// Compares with what is wanted; whether the daemon is to be restarted with it.
     fn restart_for(&mut self, wanted: &str, busy: bool) -> bool {
-        let is_another = |one: &Option<String>| one.as_deref().is_some_and(|one| one != wanted);
-        self.differs = is_another(&self.running) || is_another(&self.ordered);
-        self.differs && !busy && self.ordered.as_deref() != Some(wanted)
+        let known = || [&self.running, &self.ordered].into_iter().flatten();
+        let essential = config::without_resolvers(wanted);
+        let differs = known().any(|one| one != wanted);
+        let differs_much = known().any(|one| config::without_resolvers(one) != essential);
+        let is_ordered = self.restarting && self.ordered.as_deref() == Some(wanted);
+        let restart = differs && !busy && !is_ordered;
+        self.blocks_builds = differs_much || restart || self.restarting;
+        restart
+    }
+
+    fn restart_ordered(&mut self, config: String) {
+        self.ordered = Some(config);
+        self.restarting = true;
+    }
+
+    /// A daemon answers that runs with this configuration.
+    fn came_up(&mut self, config: String) {
+        self.restarting &= self.ordered.as_ref() != Some(&config);
+        self.running = Some(config);
     }
 }
 
@@ -84,7 +104,7 @@ impl BuilderRuntime {
 
     /// Whether builds can start on it: one that is to be restarted first takes no more.
     pub(super) fn readiness(&self) -> Readiness {
-        if self.readiness == Readiness::Ready && self.configuration.differs {
+        if self.readiness == Readiness::Ready && self.configuration.blocks_builds {
             return Readiness::Starting;
         }
         self.readiness.clone()
@@ -144,7 +164,7 @@ pub(super) fn restart_if_config_changed(pool: &Arc<Pool>) {
             // A full channel means that an order is on its way: when the daemon has come up by it, this is asked again.
             let order = supervise::Order::Restart { spec: Box::new(spec.clone()), grace: STOP_GRACE };
             if orders.try_send(order).is_ok() {
-                runtime.configuration.ordered = Some(spec.config.clone());
+                runtime.configuration.restart_ordered(spec.config.clone());
             }
         }
     }
@@ -176,7 +196,11 @@ fn is_wanted(pool: &Pool, name: &str) -> bool {
 async fn keep_managed(pool: &Arc<Pool>, name: &str) {
     let spec = loop {
         let settings = pool.state().settings.clone();
-        match managed::spec(&pool.home, &settings) {
+        let spec = match managed::spec(&pool.home, &settings) {
+            Ok(spec) => managed::try_sandbox(&spec.tools).await.map(|()| spec),
+            Err(reason) => Err(reason),
+        };
+        match spec {
             Ok(spec) => break spec,
             Err(reason) => set(pool, name, |runtime| runtime.readiness = Readiness::Down(reason)),
         }
@@ -232,12 +256,12 @@ async fn on_event(pool: &Arc<Pool>, name: &str, event: supervise::Event) -> Opti
     match event {
         Event::Started { address, process, config } => {
             tracing::info!("builder {name} started: pid {}, {address}", process.pid);
-            return came_up(pool, name, address, Some(config)).await;
+            return came_up(pool, name, address, config).await;
         }
-        Event::Adopted { address, process, differs } => {
+        Event::Adopted { address, process, differs, config } => {
             tracing::info!("builder {name} runs already: pid {}, {address}", process.pid);
-            let config = pool.state().builders.get(name).and_then(|runtime| runtime.configuration.ordered.clone());
-            return came_up(pool, name, address, config.filter(|_| !differs)).await;
+            // Of one whose programs differ the text of the configuration says too little: "" equals none.
+            return came_up(pool, name, address, if differs { String::new() } else { config }).await;
         }
         Event::Died { status, log_tail, next_try } => {
             let status = status.unwrap_or_else(|| "its exit status is not known".into());
@@ -254,14 +278,10 @@ async fn on_event(pool: &Arc<Pool>, name: &str, event: supervise::Event) -> Opti
     None
 }
 
-/// The managed daemon answers; none where it runs with a configuration that nobody wants any more.
-async fn came_up(pool: &Arc<Pool>, name: &str, address: String, config: Option<String>) -> Option<String> {
+/// The managed daemon answers, and runs with this configuration.
+async fn came_up(pool: &Arc<Pool>, name: &str, address: String, config: String) -> Option<String> {
     if let Some(runtime) = pool.state().builders.get_mut(name) {
-        let configuration = &mut runtime.configuration;
-        if config.is_none() {
-            configuration.ordered = None;
-        }
-        configuration.running = Some(config.unwrap_or_default());
+        runtime.configuration.came_up(config);
     }
     restart_if_config_changed(pool);
     became_ready(pool, name, address).await
@@ -409,23 +429,46 @@ pub(super) async fn leave(pool: &Arc<Pool>, builds_go_on: bool) {
 mod tests {
     use super::*;
 
+    fn running(config: &str) -> Configuration {
+        Configuration { running: Some(config.into()), ordered: Some(config.into()), ..Configuration::default() }
+    }
+
     #[test]
     fn a_daemon_is_restarted_once_for_each_configuration_and_never_under_a_build() {
-        let mut daemon = Configuration { running: Some("a".into()), ordered: Some("a".into()), differs: false };
-        assert!(!daemon.restart_for("a", false) && !daemon.differs);
-        assert!(!daemon.restart_for("b", true) && daemon.differs);
-        assert!(daemon.restart_for("b", false));
-        daemon.ordered = Some("b".into());
-        assert!(!daemon.restart_for("b", false) && daemon.differs);
+        let mut daemon = running("a = 1");
+        assert!(!daemon.restart_for("a = 1", false) && !daemon.blocks_builds);
+        assert!(!daemon.restart_for("b = 1", true) && daemon.blocks_builds);
+        assert!(daemon.restart_for("b = 1", false));
+        daemon.restart_ordered("b = 1".into());
+        assert!(!daemon.restart_for("b = 1", false) && daemon.blocks_builds);
         // What was wanted before is wanted again, and the restart is on its way.
-        assert!(daemon.restart_for("a", false) && daemon.differs);
-        daemon.running = Some("b".into());
-        assert!(!daemon.restart_for("b", false) && !daemon.differs);
+        assert!(daemon.restart_for("a = 1", false) && daemon.blocks_builds);
+        daemon.came_up("b = 1".into());
+        assert!(!daemon.restart_for("b = 1", false) && !daemon.blocks_builds);
+    }
+
+    #[test]
+    fn other_resolvers_wait_for_a_moment_without_builds_and_hold_none_up() {
+        let [before, after] =
+            ["10.0.0.1", "10.8.0.1"].map(|server| format!("a = 1\n[dns]\nnameservers = [\"{server}\"]\n"));
+        let mut daemon = running(&before);
+        assert!(!daemon.restart_for(&after, true) && !daemon.blocks_builds);
+        assert!(daemon.restart_for(&after, false) && daemon.blocks_builds);
+        daemon.restart_ordered(after.clone());
+        assert!(!daemon.restart_for(&after, true) && daemon.blocks_builds, "the daemon is about to end");
+        daemon.came_up(after.clone());
+        assert!(!daemon.restart_for(&after, false) && !daemon.blocks_builds);
+        // One that was adopted while builds run on it.
+        let mut adopted = Configuration { ordered: Some(after.clone()), ..Configuration::default() };
+        adopted.came_up(before);
+        assert!(!adopted.restart_for(&after, true) && !adopted.blocks_builds);
+        assert!(adopted.restart_for(&after, false));
     }
 
     #[test]
     fn an_adopted_daemon_of_another_configuration_is_restarted() {
-        let mut daemon = Configuration { running: Some(String::new()), ordered: None, differs: false };
-        assert!(daemon.restart_for("a", false) && daemon.differs);
+        let mut daemon = Configuration { ordered: Some("a = 1".into()), ..Configuration::default() };
+        daemon.came_up(String::new());
+        assert!(daemon.restart_for("a = 1", false) && daemon.blocks_builds);
     }
 }

@@ -7,6 +7,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::sync::MutexGuard;
+
 use super::enqueue::blocking;
 use super::state::Pool;
 use super::{audit, builders};
@@ -39,11 +41,15 @@ fn wrong(error: impl ToString) -> Error {
     Error::new(ErrorKind::Usage, error.to_string())
 }
 
-/// Saves one thing.
-pub(super) async fn save(pool: &Arc<Pool>, entity: Entity, mode: SaveMode) -> Result<(), Error> {
-    let _edits = pool.edits.lock().await;
-    // What was edited by hand a moment ago must not be lost.
+/// Keeps other edits off while the result is held. What was edited by hand a moment ago is in force then, and recorded as such.
+pub(super) async fn begin_edit(pool: &Arc<Pool>) -> MutexGuard<'_, ()> {
+    let edits = pool.edits.lock().await;
     read_again(pool, ChangedBy::Hand).await;
+    edits
+}
+
+/// Saves one thing. [`audit::carry_out`] holds [`begin_edit`].
+pub(super) async fn save(pool: &Arc<Pool>, entity: Entity, mode: SaveMode) -> Result<(), Error> {
     let saved = entity.name();
     check_presence(pool, &saved, mode)?;
     let home = pool.home.clone();
@@ -166,8 +172,7 @@ pub(super) async fn save_repository(
     value: Repository,
     mode: SaveMode,
 ) -> Result<(), Error> {
-    let _edits = pool.edits.lock().await;
-    read_again(pool, ChangedBy::Hand).await;
+    let _edits = begin_edit(pool).await;
     check_presence(pool, &EntityName::Repository(path.clone()), mode)?;
     write_repository(pool, path, value).await?;
     read_again(pool, ChangedBy::Slipway).await;
@@ -194,10 +199,8 @@ async fn write_repository(pool: &Pool, path: &RepositoryPath, mut value: Reposit
     write(move || edit::save(&file, &value)).await
 }
 
-/// Deletes one thing; builds, their logs and what registries hold stay.
+/// Deletes one thing; builds, their logs and what registries hold stay. [`audit::carry_out`] holds [`begin_edit`].
 pub(super) async fn delete(pool: &Arc<Pool>, entity: EntityName) -> Result<(), Error> {
-    let _edits = pool.edits.lock().await;
-    read_again(pool, ChangedBy::Hand).await;
     check_presence(pool, &entity, SaveMode::Edit)?;
     let home = pool.home.clone();
     let deleted = entity.clone();

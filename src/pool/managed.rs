@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tokio::sync::OnceCell;
+
 use crate::buildkit::cgroup::Limits;
 use crate::buildkit::config::{self, Registry};
 use crate::buildkit::daemon::{Spec, Tools};
@@ -50,6 +52,22 @@ pub(super) fn host_network(settings: &Settings) -> Option<HostNetwork> {
     let problems = sandbox::problems(|program| machine.which(program));
     let lacking: Vec<String> = problems.into_iter().map(|problem| problem.what).collect();
     (!lacking.is_empty()).then_some(HostNetwork::Unavailable(lacking))
+}
+
+/// Sets the sandbox network of these tools up once, and remembers that it worked: a program that lacks an option or a call
+/// that is forbidden shows here, and would else keep each daemon from starting.
+///
+/// # Errors
+/// What kept it from working, and what to do.
+pub(super) async fn try_sandbox(tools: &Tools) -> Result<(), String> {
+    /// With root's rights, and by rootlesskit.
+    static WORKS: [OnceCell<()>; 2] = [const { OnceCell::const_new() }; 2];
+    if !tools.sandbox {
+        return Ok(());
+    }
+    let kit = tools.rootlesskit.as_deref();
+    let tried = WORKS[usize::from(kit.is_some())].get_or_try_init(|| sandbox::attempt(kit)).await;
+    tried.map(drop).map_err(|problem| format!("{}; {}", problem.what, problem.mend))
 }
 
 /// Whether managed daemons run without root.

@@ -216,12 +216,7 @@ pub fn describe(digest: &str, root: &Document, manifests: &[Document], config: O
 
 /// `sha256:…` of `content`.
 pub fn sha256(content: &[u8]) -> String {
-    use std::fmt::Write;
-    Sha256::digest(content).iter().fold("sha256:".to_owned(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    format!("sha256:{}", hex::encode(Sha256::digest(content)))
 }
 
 /// Why the indexes of several builders make no common index.

@@ -3,6 +3,9 @@
 //! Any number of processes work on one layout. An export holds `.lock` shared (see [`Stage`]) and pruning takes it for
 //! itself without waiting; `index.json` is read, changed and replaced in one step under `.index.lock`. Content is only
 //! ever added, or removed by [`Layout::prune`]; nothing here moves a tag before all that it names is there.
+//!
+//! Every file is for its owner alone, as are those that buildctl writes under slipway's umask: an index that others can read
+//! without its blobs is of no use to them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,10 +15,10 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 
 use super::image::{self, Annotations, Descriptor, Document, ImageConfig, ImageInfo, Platform};
-use super::lock::{self, Held};
 use super::reference;
 use crate::domain::publish::{Existing, Origin};
 use crate::store::atomic;
+use crate::store::lock::{self, Held};
 
 pub use super::layout_error::LayoutError;
 pub(super) use super::layout_error::io_error;
@@ -193,8 +196,8 @@ impl Layout {
         let path = self.blob(&digest)?;
         if !path.exists() {
             let parent = path.parent().unwrap_or(&self.dir);
-            fs::create_dir_all(parent).map_err(io_error("create", parent))?;
-            atomic::write(&path, document, atomic::PUBLIC)?;
+            atomic::make_dirs(parent).map_err(io_error("create", parent))?;
+            atomic::write(&path, document, atomic::PRIVATE)?;
         }
         Ok(digest)
     }
@@ -331,12 +334,12 @@ impl Layout {
         if marker.exists() && blobs.exists() {
             return Ok(());
         }
-        fs::create_dir_all(&blobs).map_err(io_error("create", &blobs))?;
+        atomic::make_dirs(&blobs).map_err(io_error("create", &blobs))?;
         let _lock = self.lock_index()?;
         if !marker.exists() && !self.index_file().exists() {
             self.write_index(&Document::index(Vec::new(), Annotations::new()))?;
         }
-        Ok(atomic::write(&marker, br#"{"imageLayoutVersion":"1.0.0"}"#, atomic::PUBLIC)?)
+        Ok(atomic::write(&marker, br#"{"imageLayoutVersion":"1.0.0"}"#, atomic::PRIVATE)?)
     }
 
     /// The index; empty where there is no layout.
@@ -372,7 +375,7 @@ impl Layout {
 
     fn write_index(&self, index: &Document) -> Result<(), LayoutError> {
         let raw = serde_json::to_vec(index).map_err(|error| io_error("write", &self.index_file())(error.into()))?;
-        Ok(atomic::write(&self.index_file(), &raw, atomic::PUBLIC)?)
+        Ok(atomic::write(&self.index_file(), &raw, atomic::PRIVATE)?)
     }
 }
 

@@ -11,7 +11,6 @@ pub mod layout;
 mod layout_error;
 #[cfg(test)]
 mod layout_tests;
-mod lock;
 mod prune;
 pub mod publish;
 pub mod reference;

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use super::image::{Descriptor, Document};
 use super::layout::{Layout, LayoutError, io_error};
-use super::lock::{self, Held};
 use super::prune::Pruned;
 use super::reference::ReferenceError;
 use crate::store::atomic;
+use crate::store::lock::{self, Held};
 
 /// How a stage's directory begins.
 pub(super) const PREFIX: &str = ".stage-";
@@ -46,7 +46,7 @@ impl Stage {
                 None => return Err(LayoutError::StageInUse { path: dir }),
             }
         }
-        fs::create_dir(&dir).map_err(io_error("create", &dir))?;
+        atomic::make_dirs(&dir).map_err(io_error("create", &dir))?;
         let own = lock::try_directory(&dir).map_err(io_error("lock", &dir))?;
         let own = own.ok_or_else(|| LayoutError::StageInUse { path: dir.clone() })?;
         let stage = Stage { layout: layout.clone(), dir, _own: own, _no_pruning: no_pruning };
@@ -84,7 +84,7 @@ impl Stage {
         layout.check_complete(index.manifests.unwrap_or_default(), "the cache's index")?;
         {
             let _lock = layout.lock_index()?;
-            atomic::write(&layout.index_file(), &raw, atomic::PUBLIC)?;
+            atomic::write(&layout.index_file(), &raw, atomic::PRIVATE)?;
         }
         drop(self);
         layout.prune()

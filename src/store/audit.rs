@@ -1,7 +1,8 @@
 //! `audit.log`: one line of JSON for each change, only ever appended to.
 //!
 //! Each line is on the disk before the requester hears the answer. A log that grew long is put aside as `audit.log.1`, older ones
-//! as `.2` to `.10`; the oldest is dropped. Writers of one home take turns by a lock, whose file also holds the last number.
+//! as `.2` to `.10`; the oldest is dropped. Writers of one home take turns by a lock, whose file also holds the last number and
+//! the length that the log had after it: one that was written by a process which was killed then is found in the log.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write as _};
@@ -47,7 +48,7 @@ fn write(home: &Home, path: &Path, event: AuditEvent) -> io::Result<u64> {
     let turn = lock::exclusive(&home.audit_lock())?;
     put_aside(path)?;
     let mut log = OpenOptions::new().read(true).append(true).create(true).mode(atomic::PRIVATE).open(path)?;
-    let id = last_id(turn.file(), path) + 1;
+    let id = last_id(turn.file(), path, log.metadata()?.len()) + 1;
     let mut line = String::new();
     if !ends_with_newline(&mut log)? {
         // A writer died, or the disk was full: that line is damaged, this one is not.
@@ -58,7 +59,7 @@ fn write(home: &Home, path: &Path, event: AuditEvent) -> io::Result<u64> {
     log.write_all(line.as_bytes())?;
     log.sync_data()?;
     // Only speed depends on it: a number that is not there is found in the log.
-    let _ = turn.file().write_all_at(format!("{id:020}\n").as_bytes(), 0);
+    let _ = turn.file().write_all_at(format!("{id:020} {:020}\n", log.metadata()?.len()).as_bytes(), 0);
     Ok(id)
 }
 
@@ -72,14 +73,24 @@ fn ends_with_newline(log: &mut File) -> io::Result<bool> {
     Ok(last == *b"\n")
 }
 
-/// The number of the last entry: as the lock's file says, else as the logs do.
-fn last_id(lock: &File, path: &Path) -> u64 {
-    let mut text = [0; 20];
-    let noted = lock.read_exact_at(&mut text, 0).ok().and_then(|()| std::str::from_utf8(&text).ok()?.parse().ok());
+/// The number of the last entry: as the lock's file says, if it was written at this length of the log, else as the logs do.
+fn last_id(lock: &File, path: &Path, length: u64) -> u64 {
+    let noted = noted(lock).filter(|(_, at)| *at == length).map(|(id, _)| id);
     noted.unwrap_or_else(|| {
-        let newest = |file: PathBuf| lines(&file).ok()?.iter().rev().find_map(|line| parse(line)).map(|entry| entry.id);
+        let newest = |file: PathBuf| {
+            let lines = lines(File::open(file).ok()?).ok()?;
+            lines.iter().rev().find_map(|line| parse(line)).map(|entry| entry.id)
+        };
         newest(path.to_owned()).or_else(|| newest(aside(path, 1))).unwrap_or(0)
     })
+}
+
+/// The last number, and the log's length after it.
+fn noted(lock: &File) -> Option<(u64, u64)> {
+    let mut text = [0; 41];
+    lock.read_exact_at(&mut text, 0).ok()?;
+    let (id, length) = std::str::from_utf8(&text).ok()?.split_once(' ')?;
+    Some((id.parse().ok()?, length.parse().ok()?))
 }
 
 fn aside(path: &Path, number: u32) -> PathBuf {
@@ -129,12 +140,8 @@ pub fn page(home: &Home, query: &AuditQuery) -> io::Result<AuditPage> {
     let limit = query.limit.clamp(1, LARGEST_PAGE);
     let mut page = AuditPage::default();
     let mut bytes = 0;
-    for file in std::iter::once(path.clone()).chain((1..=KEPT).map(|number| aside(&path, number))) {
-        let lines = match lines(&file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            other => other?,
-        };
-        for line in lines.iter().rev() {
+    for file in open_all(home, &path)? {
+        for line in lines(file)?.iter().rev() {
             let Some(entry) = parse(line) else { continue };
             if query.since.is_some_and(|since| entry.at < since) && query.before.is_none_or(|before| entry.id < before)
             {
@@ -155,9 +162,24 @@ pub fn page(home: &Home, query: &AuditQuery) -> io::Result<AuditPage> {
     Ok(page)
 }
 
+/// The logs that are there, the newest first. While they are opened none is put aside, which would list it twice or never.
+fn open_all(home: &Home, path: &Path) -> io::Result<Vec<File>> {
+    let _turn = match lock::shared(&home.audit_lock()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut files = Vec::new();
+    for file in std::iter::once(path.to_owned()).chain((1..=KEPT).map(|number| aside(path, number))) {
+        match File::open(file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => files.push(other?),
+        }
+    }
+    Ok(files)
+}
+
 /// A log's lines. Not more than a writer puts into one, were it longer.
-fn lines(file: &Path) -> io::Result<Vec<String>> {
-    let mut file = File::open(file)?;
+fn lines(mut file: File) -> io::Result<Vec<String>> {
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(2 * LONGEST)))?;
     let mut bytes = Vec::new();
@@ -236,6 +258,24 @@ mod tests {
         assert_eq!(append(&home, event("two")).unwrap(), 2);
         let page = page(&home, &AuditQuery { limit: 10, ..AuditQuery::default() }).unwrap();
         assert_eq!(objects(&page), ["two", "one"]);
+    }
+
+    #[test]
+    fn a_writer_that_was_killed_before_it_noted_its_number_leads_to_none_twice() {
+        let (_dir, home) = home();
+        append(&home, event("one")).unwrap();
+        let note = fs::read(home.audit_lock()).unwrap();
+        append(&home, event("two")).unwrap();
+        fs::write(home.audit_lock(), note).unwrap();
+        assert_eq!(append(&home, event("three")).unwrap(), 3);
+        assert_eq!(append(&home, event("four")).unwrap(), 4);
+    }
+
+    #[test]
+    fn a_home_without_a_log_has_no_entries() {
+        let (dir, home) = home();
+        drop(dir);
+        assert_eq!(page(&home, &AuditQuery { limit: 1, ..AuditQuery::default() }).unwrap().entries, []);
     }
 
     #[test]

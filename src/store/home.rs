@@ -277,8 +277,7 @@ impl Home {
         }
         // The same for every version of slipway, so that an upgraded one finds the pool that runs.
         let digest = Sha256::digest(self.state.as_os_str().as_encoded_bytes());
-        let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        let name = format!("slipway-{}-{digest}", geteuid().as_raw());
+        let name = format!("slipway-{}-{}", geteuid().as_raw(), hex::encode(&digest[..8]));
         match std::env::var_os("XDG_RUNTIME_DIR").filter(|v| !v.is_empty() && v.len() <= LONGEST_SOCKET_DIR - 40) {
             Some(dir) => PathBuf::from(dir).join(name),
             None => Path::new("/tmp").join(name),

@@ -25,8 +25,8 @@ use crate::domain::secret_ref::is_file_name;
 /// How long a command may take to print its secret: time for a hardware key to be touched.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Longer ones are refused: no token is, and a command that prints for ever must end.
-const LONGEST: u64 = 64 * 1024;
+/// Longest secret in bytes. No token is longer, and a command that prints for ever must end.
+pub const LONGEST: u64 = 64 * 1024;
 
 /// How much of a failed command's stderr an error shows, in characters.
 const SHOWN_STDERR: usize = 500;
@@ -97,7 +97,9 @@ pub enum SecretError {
         cause: io::Error,
     },
     /// An environment variable that is not set.
-    #[error("the environment variable {name} is not set; set it where the pool is started")]
+    #[error(
+        "the environment variable {name} is not set; a pool keeps the environment that it was started with: run `slipway pool stop`, then try again from a shell that has {name}"
+    )]
     Env {
         /// The variable.
         name: String,
@@ -138,9 +140,10 @@ impl Secrets {
     /// Keeps a secret under a name, mode 0600.
     ///
     /// # Errors
-    /// When the name is none, or the file can't be written.
+    /// When the name is none, the value could not be read again, or the file can't be written.
     pub fn put(&self, name: &str, value: &Secret) -> Result<(), SecretError> {
         let path = self.path(name)?;
+        secret(value.expose().as_bytes(), || "the request".into())?;
         atomic::create_dir_all(&self.dir)?;
         fs::set_permissions(&self.dir, fs::Permissions::from_mode(0o700)).map_err(|cause| WriteError::Io {
             path: self.dir.clone(),
@@ -226,7 +229,11 @@ impl Secrets {
     }
 }
 
-fn secret(bytes: &[u8], from: impl Fn() -> String) -> Result<Secret, SecretError> {
+/// A secret from bytes that came from `from`, without the newline at their end.
+///
+/// # Errors
+/// When they are no text, are empty or longer than [`LONGEST`], or hold a NUL character.
+pub fn secret(bytes: &[u8], from: impl Fn() -> String) -> Result<Secret, SecretError> {
     let unusable = |what| SecretError::Unusable { from: from(), what };
     if bytes.len() as u64 > LONGEST {
         return Err(unusable("is longer than 64 KiB"));
@@ -292,7 +299,8 @@ fn ending(status: ExitStatus, stderr: &[u8]) -> String {
     if text.is_empty() { how } else { format!("{how}: {text}") }
 }
 
-pub(super) fn shell_quoted(path: &Path) -> String {
+/// A path as a shell takes it, for commands that people copy.
+pub fn shell_quoted(path: &Path) -> String {
     let text = OsStr::to_string_lossy(path.as_os_str()).into_owned();
     if text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b)) {
         return text;
@@ -351,6 +359,15 @@ mod tests {
         assert!(error.ends_with(&format!("(mode 0640); run: chmod 600 {}", path.display())), "{error}");
     }
 
+    #[test]
+    fn what_could_not_be_read_again_is_not_kept() {
+        let (_dir, secrets) = secrets();
+        for value in ["", "a\0b", &"x".repeat(LONGEST as usize + 1)] {
+            assert!(matches!(secrets.put("a", &Secret::new(value)), Err(SecretError::Unusable { .. })));
+        }
+        assert!(secrets.list().unwrap().is_empty());
+    }
+
     #[tokio::test]
     async fn a_name_cannot_leave_the_directory() {
         let (_dir, secrets) = secrets();
@@ -397,7 +414,7 @@ mod tests {
     async fn a_variable_that_is_not_set_is_named() {
         let (_dir, secrets) = secrets();
         let error = secrets.resolve(&SecretRef::Env("SLIPWAY_NO_SUCH".into())).await.unwrap_err().to_string();
-        assert!(error.contains("SLIPWAY_NO_SUCH is not set"), "{error}");
+        assert!(error.contains("SLIPWAY_NO_SUCH is not set") && error.contains("`slipway pool stop`"), "{error}");
         assert!(secrets.resolve(&SecretRef::Env("PATH".into())).await.is_ok());
     }
 }

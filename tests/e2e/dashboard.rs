@@ -8,7 +8,7 @@ use serde_json::json;
 use wiremock::matchers::path;
 use wiremock::{Mock, ResponseTemplate};
 
-use crate::fixture::run_with_input;
+use crate::fixture::{run_with_input, take_environment};
 use crate::support::forge::Forge;
 use crate::support::git_http::GitHttp;
 use crate::support::git_repo::GitRepo;
@@ -179,17 +179,6 @@ fn running(project: &Project, wanted: impl Fn(&[String]) -> bool) -> Vec<Pid> {
         !arguments.is_empty() && wanted(&arguments)
     };
     ours.into_iter().filter(is_wanted).collect()
-}
-
-/// Gives a command the environment that another one was given.
-fn take_environment(command: &mut Command, from: &Command) {
-    command.env("LANG", "C.UTF-8");
-    for (name, value) in from.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
 }
 
 #[test]

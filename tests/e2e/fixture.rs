@@ -70,6 +70,17 @@ pub fn all_cached(build: &Value) -> bool {
     steps.iter().all(|step| step["cached"] == true)
 }
 
+/// Gives a command the environment that another one was given.
+pub fn take_environment(command: &mut Command, from: &Command) {
+    command.env("LANG", "C.UTF-8");
+    for (name, value) in from.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+}
+
 /// Runs a command that reads `input`; unlike the others it can't hang on its input.
 pub fn run_with_input(command: &mut Command, input: &str) -> Ran {
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -77,12 +88,7 @@ pub fn run_with_input(command: &mut Command, input: &str) -> Ran {
     // The ground gives commands no input, so the shell brings it.
     let mut shell = Command::new("sh");
     shell.args(["-c", "exec \"$@\" < \"$INPUT\"", "sh"]).arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
-        };
-    }
+    take_environment(&mut shell, command);
     crate::support::background::run(shell.env("INPUT", file.path()).stdin(Stdio::null()))
 }
 

@@ -13,7 +13,9 @@ use slipway::pool::client;
 use slipway::protocol::{Reply, Request};
 use slipway::store::Home;
 
-use crate::fixture::{MAIN, START, build, files_below, home_of, images, local, run_with_input, write_repository};
+use crate::fixture::{
+    MAIN, START, build, files_below, home_of, images, local, run_with_input, take_environment, write_repository,
+};
 use crate::support::background::{Background, Ran, run};
 use crate::support::dockerfile::{add_busybox, dockerfile};
 use crate::support::git_http::GitHttp;
@@ -511,4 +513,32 @@ fn a_secret_that_is_typed_is_not_shown() {
     assert!(!terminal.screen().contains(NPM), "{}", terminal.screen());
     assert_eq!(std::fs::read_to_string(slipway.home().join("secrets/npm")).unwrap(), NPM);
     assert_eq!(holding(slipway.home(), NPM), [""; 0]);
+}
+
+#[test]
+fn a_secret_whose_typing_is_interrupted_leaves_the_terminal_its_echo() {
+    let slipway = Slipway::new();
+    let command = slipway.command(&["secret", "set", "npm"]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap : INT; \"$@\"; stty -a; echo end of it", "sh"]);
+    shell.arg(command.get_program()).args(command.get_args());
+    take_environment(&mut shell, &command);
+    let mut terminal = Pty::start(&shell, 24, 100);
+    terminal.wait_for("value of secret \"npm\":");
+    terminal.send("half\x03");
+    terminal.wait_for("end of it");
+    let screen = terminal.screen();
+    assert!(screen.contains(" echo ") && screen.contains("no value was typed"), "{screen}");
+    assert!(!slipway.home().join("secrets/npm").exists());
+}
+
+#[test]
+fn a_secret_that_no_build_could_get_is_refused() {
+    let slipway = Slipway::new();
+    for (value, why) in [("a\0b".to_owned(), "NUL"), ("x".repeat(65 * 1024), "64 KiB")] {
+        let refused = run_with_input(&mut slipway.command(&["secret", "set", "npm"]), &value);
+        assert_eq!(refused.code(), Some(2), "{refused}");
+        assert!(refused.stderr.contains(why), "{refused}");
+        assert!(!slipway.home().join("secrets/npm").exists());
+    }
 }

@@ -391,13 +391,24 @@ fn each_change_leaves_one_line_by_the_user_of_the_socket() {
     slipway.wait_until("the edit is recorded", || by_hand().len() == 1);
     let edit = &by_hand()[0];
     assert_eq!((edit["verb"].as_str(), edit["object"].as_str()), (Some("repository.edit"), Some(REPOSITORY)));
-    let fields: Vec<&str> = edit["changes"].as_array().unwrap().iter().map(|c| c["field"].as_str().unwrap()).collect();
-    assert_eq!(fields, ["build.auto"]);
+    let fields = |entry: &Value| -> Vec<String> {
+        entry["changes"].as_array().unwrap().iter().map(|c| c["field"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(fields(edit), ["build.auto"]);
+    // An edit by hand that a request comes upon first is nobody else's for that.
+    project.write_repository("auto = true", &crate::support::project::rule("main", "main"));
+    slipway.run(&["repo", "edit", REPOSITORY, "--description", "x"]).ok();
+    let requested = audit(slipway, &["-n", "1"]);
+    assert_eq!(
+        (requested[0]["verb"].as_str(), fields(&requested[0])),
+        (Some("repository.edit"), vec!["description".to_owned()])
+    );
+    assert_eq!(fields(&by_hand()[1]), ["build.auto"]);
     assert!(
         audit(slipway, &["--object", REPOSITORY]).iter().all(|e| e["object"].as_str().unwrap().starts_with(REPOSITORY))
     );
     assert_eq!((audit(slipway, &["-n", "3"]).len(), audit(slipway, &["--by", "mallory"]).len()), (3, 0));
-    assert_eq!(audit(slipway, &["--since", "1h", "--by", "0"]).len(), 14);
+    assert_eq!(audit(slipway, &["--since", "1h", "--by", "0"]).len(), 15);
     assert!(slipway.run(&["audit", "list"]).ok().stdout.contains("tag.delete"));
 
     lie(&["pool", "stop"], "").ok();

@@ -330,11 +330,10 @@ impl Parser {
             }
             partial.text.extend_from_slice(rest);
             self.partial_bytes += rest.len();
-            let is_long = partial.text.len() > LONGEST_LINE_BYTES;
-            if is_long || self.partial_bytes > MOST_PARTIAL_BYTES {
+            if partial.text.len() > LONGEST_LINE_BYTES || self.partial_bytes > MOST_PARTIAL_BYTES {
                 let mut partial = vertex.take_partial(stream);
                 // The line goes on: no secret may be cut in two here.
-                let cut = if is_long { self.mask.settled(&partial.text) } else { partial.text.len() };
+                let cut = self.mask.settled(&partial.text);
                 result = result.and(out.output(vertex, stream, &partial.prefix, &partial.text[..cut]));
                 partial.text.drain(..cut);
                 self.partial_bytes -= cut;

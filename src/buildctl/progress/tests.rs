@@ -142,6 +142,25 @@ fn a_secret_that_the_end_of_an_endless_line_cuts_is_hidden() {
 }
 
 #[test]
+fn a_secret_that_the_limit_of_all_unfinished_lines_cuts_is_hidden() {
+    let mut parser = Parser::new(0, Numbers::default()).masking(crate::log::mask::Mask::new(["hunter2hunter2"]));
+    let mut lines = Lines::default();
+    let mut say = |vertex: &str, text: &str| {
+        let begin = r#"{"vertexes":[{"digest":"V","name":"x","started":"2026-01-01T00:00:01Z"}]}"#;
+        let message = format!("{begin}\n{}\n", log(1, text));
+        parser.push(message.replace(r#""V""#, r#""v""#).replace(r#""v""#, vertex).as_bytes(), &mut lines).unwrap();
+    };
+    for vertex in 0..8 {
+        say(&format!("\"{vertex}\""), &"-".repeat(1024 * 1024));
+    }
+    say("\"last\"", "token hunt");
+    say("\"last\"", "er2hunter2 used\n");
+    let lines: Vec<String> = lines.0.into_iter().map(|(_, line)| line).filter(|line| !line.contains("--")).collect();
+    let printed = lines.concat();
+    assert!(printed.contains("***") && !printed.contains("hunt"), "{printed}");
+}
+
+#[test]
 fn what_a_hostile_builder_says_is_kept_within_bounds() {
     let mut parser = Parser::new(0, Numbers::default());
     let mut lines = Lines::default();

@@ -1,48 +1,48 @@
-//! Locks between processes: flock(2) on a file that is only there to be locked. A lock ends with its holder, however that ends.
+//! Waiting for locks between processes ([`crate::store::lock`]) without a thread.
 
-use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use tokio::time::sleep;
 
 use super::DaemonError;
-use crate::store::lock;
+use crate::store::lock::{self, Held};
 
 /// How often a lock that is held is tried. The shortest wait worth anything is for a daemon to start, 0.2 s.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
 
+type Attempt = fn(&Path) -> io::Result<Option<Held>>;
+
 /// A held lock; released when dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    _held: Held,
 }
 
 impl Lock {
     /// Alone; waits until whoever holds it lets go.
     pub(super) async fn exclusive(path: &Path) -> Result<Lock, DaemonError> {
-        Lock::wait(path, FlockOperation::NonBlockingLockExclusive).await
+        Lock::wait(path, lock::try_exclusive).await
     }
 
     /// Together with others; waits until an exclusive holder lets go.
     pub(super) async fn shared(path: &Path) -> Result<Lock, DaemonError> {
-        Lock::wait(path, FlockOperation::NonBlockingLockShared).await
+        Lock::wait(path, lock::try_shared).await
     }
 
     /// Alone, or `None` when anyone holds it.
     pub(super) fn try_exclusive(path: &Path) -> Result<Option<Lock>, DaemonError> {
-        Lock::attempt(path, FlockOperation::NonBlockingLockExclusive)
+        Lock::attempt(path, lock::try_exclusive)
     }
 
     /// Together with others, or `None` when someone holds it exclusively.
     pub(super) fn try_shared(path: &Path) -> Result<Option<Lock>, DaemonError> {
-        Lock::attempt(path, FlockOperation::NonBlockingLockShared)
+        Lock::attempt(path, lock::try_shared)
     }
 
     /// By asking again, not by a thread in flock(2): a future that is dropped leaves nothing that waits.
-    async fn wait(path: &Path, how: FlockOperation) -> Result<Lock, DaemonError> {
+    async fn wait(path: &Path, how: Attempt) -> Result<Lock, DaemonError> {
         loop {
             match Lock::attempt(path, how)? {
                 Some(lock) => return Ok(lock),
@@ -51,12 +51,8 @@ impl Lock {
         }
     }
 
-    fn attempt(path: &Path, how: FlockOperation) -> Result<Option<Lock>, DaemonError> {
-        let file = lock::open(path).map_err(DaemonError::file("open", path))?;
-        match rustix::io::retry_on_intr(|| flock(&file, how)) {
-            Ok(()) => Ok(Some(Lock { _file: file })),
-            Err(Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(DaemonError::file("lock", path)(error.into())),
-        }
+    fn attempt(path: &Path, how: Attempt) -> Result<Option<Lock>, DaemonError> {
+        let held = how(path).map_err(DaemonError::file("lock", path))?;
+        Ok(held.map(|held| Lock { _held: held }))
     }
 }

@@ -118,7 +118,7 @@ impl Spec {
 
     /// The file that its configuration is written to when it starts.
     pub fn config_file(&self) -> PathBuf {
-        self.dir.join("buildkitd.toml")
+        config_file(&self.dir)
     }
 
     /// The command line that starts it, first the program.
@@ -141,6 +141,10 @@ impl Spec {
         let shown = |path: &Path| path.display().to_string();
         [shown(&self.tools.buildkitd), "--config".into(), shown(&self.config_file())]
     }
+}
+
+fn config_file(dir: &Path) -> PathBuf {
+    dir.join("buildkitd.toml")
 }
 
 fn socket_in(sockets: &Path) -> PathBuf {
@@ -229,9 +233,15 @@ impl Daemon {
         self.child.is_some()
     }
 
-    /// Whether starting `spec` would give another daemon than this: other configuration, options or binary.
+    /// Whether starting `spec` would give another daemon than this: other configuration, options or binary. Resolvers that
+    /// differ do not count: [`Daemon::config`] has them.
     pub fn differs(&self, spec: &Spec) -> bool {
         record::fingerprint(spec) != self.record.fingerprint
+    }
+
+    /// The text of the configuration that it was started with; "" where its file is gone.
+    pub fn config(&self) -> String {
+        std::fs::read_to_string(config_file(&self.dir)).unwrap_or_default()
     }
 
     /// The last lines that it printed.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{DaemonError, Spec};
+use crate::buildkit::config;
 use crate::buildkit::sandbox::Sandbox;
 use crate::store::atomic;
 use crate::store::process::ProcessId;
@@ -22,7 +23,7 @@ pub struct Record {
     schema: u32,
     /// Its address as `buildctl --addr` takes it.
     pub address: String,
-    /// A digest of its configuration, command line and binary; see [`super::Daemon::differs`].
+    /// A digest of its configuration without resolvers, command line and binary; see [`super::Daemon::differs`].
     pub fingerprint: String,
     /// What `buildkitd --version` said, when it was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -113,14 +114,14 @@ fn file(dir: &Path) -> PathBuf {
     dir.join("daemon.toml")
 }
 
-/// The same for the same configuration, command line and binary (by size and time of change).
+/// The same for the same configuration (resolvers apart), command line and binary (by size and time of change).
 pub(super) fn fingerprint(spec: &Spec) -> String {
     let mut hash = Sha256::new();
     let mut add = |part: &[u8]| {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     };
-    add(spec.config.as_bytes());
+    add(config::without_resolvers(&spec.config).as_bytes());
     for argument in spec.command_line() {
         add(argument.as_bytes());
     }
@@ -130,7 +131,7 @@ pub(super) fn fingerprint(spec: &Spec) -> String {
     if let Ok(binary) = fs::metadata(&spec.tools.buildkitd) {
         add(format!("{} {} {}", binary.len(), binary.mtime(), binary.mtime_nsec()).as_bytes());
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(hash.finalize())
 }
 
 #[cfg(test)]

@@ -37,6 +37,8 @@ pub enum Event {
         address: String,
         /// It was started with another configuration than is wanted now: restart it when it is idle.
         differs: bool,
+        /// The configuration that it was started with, as its file has it.
+        config: String,
     },
     /// It ended, and nobody had asked.
     Died {
@@ -157,7 +159,7 @@ fn greeting(daemon: &Daemon, spec: &Spec) -> Event {
     if daemon.started_here() {
         Event::Started { process, address, config: spec.config.clone() }
     } else {
-        Event::Adopted { process, address, differs: daemon.differs(spec) }
+        Event::Adopted { process, address, differs: daemon.differs(spec), config: daemon.config() }
     }
 }
 

@@ -17,6 +17,9 @@ use crate::store::environment::{ListedEnvironment as _, Receiver};
 /// A changelog is read up to here; Debian's of runc has 20 KB.
 const MOST_CHANGELOG_BYTES: u64 = 8 << 20;
 
+/// How the word behind a version's numbers begins that says that it came before the release.
+const BEFORE_RELEASE: [&str; 5] = ["rc", "alpha", "beta", "dev", "pre"];
+
 #[derive(Debug, Deserialize)]
 struct Table {
     advisory: Vec<Advisory>,
@@ -87,17 +90,21 @@ fn judge_version(program: &str, version: Option<&str>, changelog: impl FnOnce() 
     }
 }
 
-/// Major, minor and patch of `v0.34.2`, `1.1.5+ds1`, `1.3.0-rc.1`; none of a development version.
-fn numbers(version: &str) -> Option<[u64; 3]> {
-    let plain = version.trim_start_matches('v').split(['+', '-', '~']).next()?;
+/// Major, minor and patch of `v0.34.2`, `1.1.5+ds1`, `1.3.0-rc.1`, then 0 for a version before the release and 1 for the
+/// release, with a distribution's revision or without; none of a development version.
+fn numbers(version: &str) -> Option<[u64; 4]> {
+    let mut words = version.trim_start_matches('v').split(['+', '-', '~']);
+    let plain = words.next()?;
+    let is_before = words.next().is_some_and(|word| BEFORE_RELEASE.iter().any(|name| word.starts_with(name)));
     let mut parts = plain.split('.').map(|part| part.parse().ok());
     let mut next = || parts.next().unwrap_or(Some(0));
     let numbers = [next()?, next()?, next()?];
-    (numbers != [0; 3]).then_some(numbers)
+    let [major, minor, patch] = numbers;
+    (numbers != [0; 3]).then_some([major, minor, patch, u64::from(!is_before)])
 }
 
-fn is_fixed(version: [u64; 3], fixed: &[String]) -> bool {
-    let fixed: Vec<[u64; 3]> = fixed.iter().filter_map(|text| numbers(text)).collect();
+fn is_fixed(version: [u64; 4], fixed: &[String]) -> bool {
+    let fixed: Vec<[u64; 4]> = fixed.iter().filter_map(|text| numbers(text)).collect();
     let of_branch = fixed.iter().find(|first| first[..2] == version[..2]);
     match of_branch {
         Some(first) => version >= *first,
@@ -151,10 +158,12 @@ mod tests {
 
     #[test]
     fn a_version_is_measured_against_the_repair_of_its_own_branch() {
-        for good in ["1.2.8", "1.3.3", "1.3.10", "1.4.0", "2.0.0"] {
+        for good in
+            ["1.2.8", "1.3.3", "1.3.3-0ubuntu1~22.04.1", "1.3.3+ds1-1", "1.3.10", "1.4.0", "1.4.0-rc.1", "2.0.0"]
+        {
             assert_eq!(judged("runc", good), Verdict::Good, "{good}");
         }
-        for bad in ["1.2.7", "1.3.0-rc.1", "1.3.2", "1.1.15"] {
+        for bad in ["1.2.7", "1.3.0-rc.1", "1.3.2", "1.3.3-rc.1", "1.2.8~rc2+ds1", "1.1.15"] {
             assert_eq!(ids(judged("buildkit-runc", bad)).len(), 3, "{bad}");
         }
         assert_eq!(ids(judged("runc", "1.1.11")).len(), 4);

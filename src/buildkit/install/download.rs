@@ -153,12 +153,7 @@ pub(super) async fn fetch(
         }
     }
     progress(Progress::Downloading { file: name.to_owned(), done, total });
-    Ok(hex(&hash.finalize()))
-}
-
-/// Bytes in hexadecimal.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(hex::encode(hash.finalize()))
 }
 
 /// An error's causes without its own words, which repeat the address.

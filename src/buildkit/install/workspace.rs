@@ -1,19 +1,17 @@
 //! The lock that lets one setup work at a time, its temporary directory, and the step that puts binaries in place.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
-
 use super::progress::{Progress, Report};
 use super::{InstallError, file_name};
+use crate::store::atomic;
 use crate::store::home::Home;
-use crate::store::{atomic, lock};
+use crate::store::lock::{self, Held};
 
 /// How often a lock that somebody else holds is asked for again.
 const LOCK_POLL: Duration = Duration::from_millis(200);
@@ -22,7 +20,7 @@ const LOCK_POLL: Duration = Duration::from_millis(200);
 const PREFIX: &str = ".install-";
 
 /// Held while one setup works on a home; the system releases it with the process.
-pub(super) struct Lock(#[expect(dead_code, reason = "open means locked")] File);
+pub(super) struct Lock(#[expect(dead_code, reason = "locked until dropped")] Held);
 
 impl Lock {
     /// Waits for the lock, saying once who holds it.
@@ -30,27 +28,25 @@ impl Lock {
         let dir = home.buildkit_dir();
         atomic::make_dirs(&dir).map_err(|e| InstallError::file("creating", &dir, e))?;
         let path = dir.join("install.lock");
-        let mut file = lock::open(&path).map_err(|e| InstallError::file("opening", &path, e))?;
         let mut told = false;
-        while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            if error != rustix::io::Errno::WOULDBLOCK {
-                return Err(InstallError::file("locking", &path, error.into()));
-            }
-            if !told {
-                let mut text = String::new();
-                let _unreadable_means_unknown = file.read_to_string(&mut text);
-                progress(Progress::Waiting { holder: text.trim().parse().ok() });
-                told = true;
+        let held = loop {
+            match lock::try_exclusive(&path).map_err(|e| InstallError::file("locking", &path, e))? {
+                Some(held) => break held,
+                None if !told => {
+                    let holder = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
+                    progress(Progress::Waiting { holder });
+                    told = true;
+                }
+                None => {}
             }
             tokio::time::sleep(LOCK_POLL).await;
-        }
-        let write = |file: &mut File| {
-            file.set_len(0)?;
-            std::os::unix::fs::FileExt::write_all_at(file, format!("{}\n", std::process::id()).as_bytes(), 0)?;
-            file.flush()
         };
-        write(&mut file).map_err(|e| InstallError::file("writing", &path, e))?;
-        Ok(Lock(file))
+        let write = |file: &File| {
+            file.set_len(0)?;
+            file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0)
+        };
+        write(held.file()).map_err(|e| InstallError::file("writing", &path, e))?;
+        Ok(Lock(held))
     }
 }
 

@@ -5,7 +5,7 @@
 //! configuration and run as its parent, so an upgrade of slipway never takes them from under a daemon that runs.
 
 use std::fmt;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -132,6 +132,22 @@ pub fn problems(which: impl Fn(&str) -> Option<PathBuf>) -> Vec<Problem> {
     judge(|program| which(program).is_some(), tun)
 }
 
+/// Whether this machine reaches others by IPv6 alone. Steps have IPv4 only, so theirs reach nothing there.
+pub fn is_ipv6_only() -> bool {
+    let table = |name: &str| fs::read_to_string(Path::new("/proc/net").join(name)).unwrap_or_default();
+    !has_default_route(&table("route"), 1, 7) && has_default_route(&table("ipv6_route"), 0, 1)
+}
+
+/// Whether a table of /proc/net has a route by some interface to everywhere: destination and mask or prefix, in these columns,
+/// are zero. `lo` has the one that refuses.
+fn has_default_route(table: &str, destination: usize, mask: usize) -> bool {
+    let is_zero = |word: Option<&&str>| word.is_some_and(|word| word.bytes().all(|byte| byte == b'0'));
+    table.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        is_zero(words.get(destination)) && is_zero(words.get(mask)) && !words.contains(&"lo")
+    })
+}
+
 /// Sets a sandbox network up and takes it down again: what cannot be looked up (AppArmor, seccomp, a kernel without policy
 /// routing) shows here.
 ///
@@ -182,6 +198,18 @@ fn judge(has: impl Fn(&str) -> bool, tun: io::Result<impl Sized>) -> Vec<Problem
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_default_route_is_seen_in_the_tables_of_either_protocol() {
+        let four = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n";
+        let subnet = "eth0 0000A8C0 00000000 0001 0 0 0 00FFFFFF 0 0 0\n";
+        let default = "eth0 00000000 0100A8C0 0003 0 0 0 00000000 0 0 0\n";
+        assert!(!has_default_route(&format!("{four}{subnet}"), 1, 7));
+        assert!(has_default_route(&format!("{four}{subnet}{default}"), 1, 7));
+        let (zero, gateway) = ("0".repeat(32), format!("fe80{:028}", 1));
+        let six = |interface: &str| format!("{zero} 00 {zero} 00 {gateway} 00000400 1 0 00000003 {interface}\n");
+        assert!(has_default_route(&six("eth0"), 0, 1) && !has_default_route(&six("lo"), 0, 1));
+    }
 
     #[test]
     fn what_is_missing_is_named_with_its_package() {
