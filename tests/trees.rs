@@ -338,12 +338,25 @@ fn a_kept_git_directory_describes_logs_and_is_clean_wherever_it_was_made() {
         assert_eq!(said(&["describe"]), format!("v1.0-1-g{}", &commit[..7]));
         assert_eq!(said(&["describe", "--dirty", "--tags", "--long"]), format!("v1.0-1-g{}", &commit[..7]));
         assert_eq!(said(&["log", "-1", "--format=%H %s"]), format!("{commit} A commit"));
-        assert_eq!(said(&["rev-list", "--count", "HEAD"]), "2");
+        assert_eq!(said(&["rev-list", "--count", "HEAD"]), "3");
         assert_eq!(said(&["status", "--porcelain"]), "");
         assert_eq!(said(&["remote"]), "");
         let secret = Command::new("grep").args(["-r", "s3cret"]).arg(copy.join(".git")).output().unwrap();
+        work.write("a", "0").commit();
+        for (name, of) in [("v0.1", "HEAD"), ("release", "v0.1"), ("twice", "release")] {
+            work.git(&["-c", "tag.gpgSign=false", "tag", "-m", name, name, of]);
+        }
         assert!(secret.stdout.is_empty());
         assert_eq!(ask(&Request::Git { site: place.site("one", &commit), keep: false }, usual).unwrap(), Answer::Done);
         assert!(!place.site("one", &commit).root.join(".git").exists());
     }
 }
+        // Tags of tags are whole.
+        assert_eq!(said(&["rev-parse", "twice^{commit}"]), said(&["rev-parse", "HEAD~2"]));
+        assert_eq!(
+            said(&["cat-file", "-p", "twice"]).lines().next(),
+            Some(&*format!("object {}", said(&["rev-parse", "release"])))
+        );
+        assert!(
+            said(&["show-ref", "-d"]).contains(&format!("{} refs/tags/twice^{{}}", said(&["rev-parse", "HEAD~2"])))
+        );
