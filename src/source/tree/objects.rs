@@ -5,15 +5,16 @@
 //! Nobody's configuration counts: both work in a bare repository of slipway's own, which borrows the objects of the source or of its
 //! clone (`objects/info/alternates`) and has a listed configuration, no hooks and no `info/attributes`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::change::{Change, Entry, Link};
+use super::change::{Change, Entry, Link, TreeFile};
 use super::error::TreeError;
+use super::files::directories_above;
 use super::git_objects::GitObjects;
 use super::plain_objects::PlainObjects;
 use super::pointer::{LfsCommit, Pointer};
@@ -95,6 +96,10 @@ impl Objects {
     }
 
     /// Writes a commit's tree into the root, which is empty.
+        }?;
+        match ambiguous(&entries) {
+            Some(path) => Err(TreeError::Path { commit: commit.into(), path: path.to_string() }),
+            None => Ok(entries),
     pub(super) async fn write_all(&self, commit: &str, entries: &[Entry]) -> Result<(), TreeError> {
         match self {
             Objects::Git(git) => git.write_all(commit).await,
@@ -155,6 +160,15 @@ impl Objects {
 pub(super) fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
     memchr::memmem::find(bytes, wanted).is_some()
 }
+/// A path that a tree names twice: as a file, link or submodule, and as another or as a directory. Git makes no such tree, and a checkout
+/// would have one or the other.
+fn ambiguous(entries: &[Entry]) -> Option<&TreeFile> {
+    let mut paths: HashSet<&[u8]> = HashSet::with_capacity(entries.len());
+    let twice = entries.iter().find(|entry| !paths.insert(entry.path.as_bytes()));
+    let below = || entries.iter().find(|entry| directories_above(&entry.path).any(|above| paths.contains(above)));
+    twice.or_else(below).map(|entry| &entry.path)
+}
+
 
 /// Makes a bare repository that borrows the lender's objects. A commit id's length tells the kind of its ids.
 fn borrow(lender: &Lender, own: &Path, commit: &str) -> io::Result<()> {
