@@ -446,16 +446,14 @@ fn queue_of(clone: &Path) -> Arc<tokio::sync::Mutex<()>> {
 
 /// Removes what a git that was killed leaves behind. Nobody else writes the clone now.
 fn clean(clone: &Path) -> io::Result<()> {
-    let is_leftover = |name: &str| {
-        name.ends_with(".lock")
-            || name.starts_with("tmp_")
-            || name.starts_with("incoming-")
-            || name.starts_with(".tmp-")
+    let is_lock = |name: &str| name.ends_with(".lock");
+    let is_of_objects = |name: &str| {
+        is_lock(name) || name.starts_with("tmp_") || name.starts_with("incoming-") || name.starts_with(".tmp-")
     };
-    for directory in ["", "refs", "objects"] {
-        remove_in(&clone.join(directory), !directory.is_empty(), &is_leftover)?;
-    }
-    Ok(())
+    remove_in(clone, false, &is_lock)?;
+    // Any other name may be that of a branch or tag: no ref ends in `.lock`.
+    remove_in(&clone.join("refs"), true, &is_lock)?;
+    remove_in(&clone.join("objects"), true, &is_of_objects)
 }
 
 /// Removes the entries of a directory with such names, of those below it too where `deep`.
@@ -560,3 +558,6 @@ mod tests {
         assert!(!Turn::take(&clone, Duration::from_secs(60)).await.unwrap().was_interrupted);
     }
 }
+            "refs/tags/tmp_1",
+            "refs/tags/incoming-2",
+            "refs/slipway/heads/.tmp-3/x",
