@@ -43,12 +43,23 @@ const REPACK: Limits = Limits { time: Duration::from_secs(600), output: 1 << 20,
 /// What is wanted of a source.
 #[derive(Debug, Clone, Copy)]
 pub struct Want<'a> {
-    /// The ref that the commit was seen at; none: it is asked for by its id alone.
-    pub reference: Option<&'a Ref>,
+    /// Where else the commit is looked for where the server does not give it out by its id.
+    pub fallback: Fallback<'a>,
     /// The commit.
     pub commit: &'a CommitId,
     /// All tags of the source as they are now, for `git describe`; otherwise no tag is fetched.
     pub tags: bool,
+}
+
+/// Where a commit may be that a server does not give out by its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fallback<'a> {
+    /// At the ref that the commit was seen at.
+    Ref(&'a Ref),
+    /// On any branch: all of them are fetched.
+    Branches,
+    /// Nowhere.
+    None,
 }
 
 /// What a fetch may take.
@@ -194,7 +205,7 @@ impl Fetch<'_> {
     }
 
     /// Fetches the commit: by its id, which most servers give out whatever their refs say by now; else by its ref; else with all
-    /// branches, one of which may still have it.
+    /// branches, one of which may still have it, as the wish says.
     async fn fetch_commit(&self, turn: &Turn) -> Result<(), SourceError> {
         let commit = self.want.commit;
         let by_id = self.fetch_refs(turn, &[], &format!("+{commit}:{}", self.tip())).await;
@@ -204,9 +215,13 @@ impl Fetch<'_> {
             Err(error) if error.kind == Kind::NoCommit => {}
             Err(error) => return Err(error),
         }
-        let Some(reference) = self.want.reference else {
-            self.fetch_refs(turn, &["--prune"], "+refs/heads/*:refs/slipway/heads/*").await?;
-            return if self.has().await? { Ok(()) } else { Err(self.no_commit("no branch of it has the commit")) };
+        let reference = match self.want.fallback {
+            Fallback::Ref(reference) => reference,
+            Fallback::Branches => {
+                self.fetch_refs(turn, &["--prune"], "+refs/heads/*:refs/slipway/heads/*").await?;
+                return if self.has().await? { Ok(()) } else { Err(self.no_commit("no branch of it has the commit")) };
+            }
+            Fallback::None => return Err(self.no_commit("it does not give the commit out by its id")),
         };
         match self.fetch_refs(turn, &[], &format!("+{reference}:{}", self.tip())).await {
             Ok(()) if self.has().await? => Ok(()),
@@ -222,7 +237,10 @@ impl Fetch<'_> {
 
     /// Where what is fetched is kept: under a name of our own, since `feature` may have become `feature/x`.
     fn tip(&self) -> String {
-        let name = self.want.reference.map_or_else(|| self.want.commit.to_string(), Ref::to_string);
+        let name = match self.want.fallback {
+            Fallback::Ref(reference) => reference.to_string(),
+            Fallback::Branches | Fallback::None => self.want.commit.to_string(),
+        };
         format!("refs/slipway/tip/{}", hex::encode(&Sha256::digest(name)[..16]))
     }
 

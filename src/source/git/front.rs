@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::access::{Access, Reach};
-use super::clone::{self, FetchLimits, Fetched, Want};
+use super::clone::{self, Fallback, FetchLimits, Fetched, Want};
 use super::commits::{self, Commit, Wanted};
 use super::listing;
 use super::program::{Configuration, GitCommand, GitProgram};
@@ -110,11 +110,11 @@ impl Git {
     ) -> Result<Commit, SourceError> {
         let program = GitProgram::find().map_err(|error| SourceError::no_git(url, &error))?;
         let store = wanted.store.as_path();
-        let want = Want { reference: Some(&wanted.reference), commit: &wanted.commit, tags: false };
+        let want = Want { fallback: Fallback::Ref(&wanted.reference), commit: &wanted.commit, tags: false };
         self.fetch(store, url, access, want, limits).await?;
         for since in &wanted.since {
-            // Most are there, as its ancestors. One that is not to be had is not compared with.
-            let want = Want { reference: None, commit: since, tags: false };
+            // Most are there, as its ancestors. One that is lost is not compared with, and not worth a fetch of all branches.
+            let want = Want { fallback: Fallback::None, commit: since, tags: false };
             if let Err(error) = self.fetch(store, url, access, want, limits).await
                 && error.kind != Kind::NoCommit
             {
