@@ -209,10 +209,16 @@ fn submodules_are_in_the_tree_with_the_credentials_of_their_own_hosts_and_a_miss
     fs::remove_dir_all(app.path.join("deps")).ok();
     commit_with(&app, &[("deps/lib", &of_lib), ("other", &other)], &two);
     push(&app);
-    build_all(&slipway, &names);
-    for name in &names {
+    // A source that is on no server of this host names none.
+    let refused = slipway.run(&["build", "start", "acme/app-path", "--wait", "--output", "json"]);
+    assert_eq!(refused.code(), Some(1), "{refused}");
+    let message = refused.json()["failure"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("\"other\" of commit") && message.contains("http://127.0.0.1:"), "{message}");
+    let remote: Vec<String> = names.iter().filter(|name| !name.ends_with("-path")).cloned().collect();
+    build_all(&slipway, &remote);
+    for name in &remote {
         assert_eq!(fs::read_to_string(root(name).join("other/other")).unwrap(), "other\n", "{name}");
-        assert_eq!(layers(&slipway, name), layers(&slipway, &names[0]), "{name}");
+        assert_eq!(layers(&slipway, name), layers(&slipway, &remote[0]), "{name}");
     }
     for (url, said) in [
         ("file:///etc", "names a repository on this machine's disk"),

@@ -34,4 +34,4 @@ pub use objects::Lender;
 pub use pointer::{LfsCommit, Pointer, is_stored, named};
 pub use process::{Answer, Request, SUBCOMMAND, Site, Trees, serve};
 pub use slot::{ASIDE, Part, Slot, State};
-pub use submodule::address;
+pub use submodule::{address, leads_back};
