@@ -7,7 +7,7 @@
 pub mod api;
 mod error;
 pub mod git;
-pub mod origin;
+mod origin;
 pub mod refs;
 mod reserved_host;
 pub mod tree;

@@ -1,6 +1,7 @@
 //! Sources, asked: on this machine's disk libgit2 answers, of other machines the host's `git`.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::access::{Access, Reach};
 use super::clone::{self, Fallback, FetchLimits, Fetched, Want};
@@ -68,7 +69,7 @@ impl Git {
             match self.readers.ask(url, What::List, access.timeout).await? {
                 Answer::Refs(refs) => return Ok(refs),
                 Answer::Error(error) => return Err(error),
-                Answer::Sha256 | Answer::Commit(_) => {}
+                Answer::Sha256 | Answer::Commit(_) | Answer::Origin(_) => {}
             }
         }
         let program = GitProgram::find().map_err(|error| SourceError::no_git(url, &error))?;
@@ -78,6 +79,14 @@ impl Git {
             listing::list(command, address, url, access).await
         };
         tokio::time::timeout(access.timeout, work).await.unwrap_or_else(|_| Err(listing::no_answer(url, access)))
+    }
+
+    /// The URL that a source on this disk was cloned from; none where it is on no other machine, has credentials, or can't be read in time.
+    pub async fn origin(&self, url: &SourceUrl, limit: Duration) -> Option<SourceUrl> {
+        match self.readers.ask(url, What::Origin, limit).await {
+            Ok(Answer::Origin(origin)) => SourceUrl::parse(&origin?).ok(),
+            _ => None,
+        }
     }
 
     /// Looks at a commit of a source: what it says, and what it changes. Of a source on another machine it is fetched first.
@@ -95,7 +104,7 @@ impl Git {
         match self.readers.ask(url, What::Look(wanted.clone()), limits.time).await? {
             Answer::Commit(commit) => return Ok(commit),
             Answer::Error(error) => return Err(error),
-            Answer::Sha256 | Answer::Refs(_) => {}
+            Answer::Sha256 | Answer::Refs(_) | Answer::Origin(_) => {}
         }
         let program = GitProgram::find().map_err(|error| SourceError::no_git(url, &error))?;
         commits::read(|| in_repository(&program, path), url, &wanted).await

@@ -19,6 +19,10 @@ use super::git_objects::GitObjects;
 use super::plain_objects::PlainObjects;
 use super::pointer::{LfsCommit, Pointer};
 use crate::source::git::GitProgram;
+use crate::store::read::open_regular;
+
+/// A longer `shallow` is none, in bytes: some hundred thousand ids.
+const LONGEST_SHALLOW: u64 = 16 << 20;
 
 /// Who reads them.
 pub(super) enum Objects {
@@ -89,17 +93,17 @@ impl Objects {
 
     /// All files, links and submodules of a commit, in the order of their paths.
     pub(super) async fn list(&self, commit: &str) -> Result<Vec<Entry>, TreeError> {
-        match self {
+        let entries = match self {
             Objects::Git(git) => git.list(commit).await,
             Objects::Plain(plain) => plain.list(commit),
-        }
-    }
-
-    /// Writes a commit's tree into the root, which is empty.
         }?;
         match ambiguous(&entries) {
             Some(path) => Err(TreeError::Path { commit: commit.into(), path: path.to_string() }),
             None => Ok(entries),
+        }
+    }
+
+    /// Writes a commit's tree into the root, which is empty.
     pub(super) async fn write_all(&self, commit: &str, entries: &[Entry]) -> Result<(), TreeError> {
         match self {
             Objects::Git(git) => git.write_all(commit).await,
@@ -156,10 +160,6 @@ impl Objects {
     }
 }
 
-/// Whether bytes hold others.
-pub(super) fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
-    memchr::memmem::find(bytes, wanted).is_some()
-}
 /// A path that a tree names twice: as a file, link or submodule, and as another or as a directory. Git makes no such tree, and a checkout
 /// would have one or the other.
 fn ambiguous(entries: &[Entry]) -> Option<&TreeFile> {
@@ -169,6 +169,10 @@ fn ambiguous(entries: &[Entry]) -> Option<&TreeFile> {
     twice.or_else(below).map(|entry| &entry.path)
 }
 
+/// Whether bytes hold others.
+pub(super) fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    memchr::memmem::find(bytes, wanted).is_some()
+}
 
 /// Makes a bare repository that borrows the lender's objects. A commit id's length tells the kind of its ids.
 fn borrow(lender: &Lender, own: &Path, commit: &str) -> io::Result<()> {
@@ -186,13 +190,23 @@ fn borrow(lender: &Lender, own: &Path, commit: &str) -> io::Result<()> {
     let objects = fs::canonicalize(lender.repository.join("objects"))?;
     fs::write(own.join("objects/info/alternates"), quoted(objects.as_os_str().as_bytes()))?;
     // Where its history ends though commits name parents.
-    match fs::read(lender.repository.join("shallow")) {
+    match read_shallow(&lender.repository.join("shallow")) {
         Ok(shallow) => fs::write(own.join("shallow"), shallow),
         Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::remove_file(own.join("shallow")) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         },
         Err(error) => Err(error),
+    }
+}
+
+fn read_shallow(file: &Path) -> io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut text = Vec::new();
+    open_regular(file)?.take(LONGEST_SHALLOW + 1).read_to_end(&mut text)?;
+    match text.len() as u64 > LONGEST_SHALLOW {
+        true => Err(io::Error::other(format!("{} is too large", file.display()))),
+        false => Ok(text),
     }
 }
 
