@@ -69,6 +69,34 @@ pub struct FetchLimits {
     pub time: Duration,
     /// The size of the clone on disk, in bytes.
     pub bytes: u64,
+    /// What others that the limits hold for, too, have used of them.
+    pub used: Used,
+}
+
+/// What fetches took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Used {
+    /// How long they took.
+    pub time: Duration,
+    /// The size of what they brought, in bytes.
+    pub bytes: u64,
+}
+
+impl FetchLimits {
+    /// Limits of which nothing is used.
+    pub const fn new(time: Duration, bytes: u64) -> FetchLimits {
+        FetchLimits { time, bytes, used: Used { time: Duration::ZERO, bytes: 0 } }
+    }
+
+    /// The time that is left.
+    pub fn left(&self) -> Duration {
+        self.time.saturating_sub(self.used.time)
+    }
+
+    /// Whether so many bytes, with those that are used, are over the limit.
+    pub fn is_over(&self, bytes: u64) -> bool {
+        bytes.saturating_add(self.used.bytes) > self.bytes
+    }
 }
 
 /// What a fetch did.
@@ -94,12 +122,12 @@ pub(super) async fn fetch(
     let program = GitProgram::find().map_err(|error| SourceError::no_git(url, &error))?;
     let fetch = Fetch { reach, program: &program, clone, url, access, want, limits };
     let work = async {
-        let turn = Turn::take(clone, limits.time).await.map_err(|error| fetch.on_disk(&error))?;
+        let turn = Turn::take(clone, limits.left()).await.map_err(|error| fetch.on_disk(&error))?;
         let fetched = fetch.run(&turn).await?;
         turn.finish();
         Ok(fetched)
     };
-    match tokio::time::timeout(limits.time, work).await {
+    match tokio::time::timeout(limits.left(), work).await {
         Ok(done) => done,
         Err(_) => {
             let reason = format!("it was not fetched within {} s", limits.time.as_secs());
@@ -278,10 +306,10 @@ impl Fetch<'_> {
         command.config("fetch.unpackLimit", "1").git_dir(self.clone);
         command.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"]);
         command.args(["--update-shallow", "--force"]).args(options).arg("--").arg(self.url.as_str()).arg(refspec);
-        command.stdin(turn.lock.try_clone().map_err(|error| self.on_disk(&error))?);
+        command.stdin(turn.lock().map_err(|error| self.on_disk(&error))?);
         let running = command.start(None).map_err(|error| self.on_disk(&error))?;
         turn.tell(running.id());
-        let run = running.run(self.limits.time, 1 << 20);
+        let run = running.run(self.limits.left(), 1 << 20);
         tokio::pin!(run);
         let mut measure = tokio::time::interval(MEASURE);
         let ended = loop {
@@ -300,11 +328,20 @@ impl Fetch<'_> {
     async fn check_size(&self) -> Result<(), SourceError> {
         let objects = self.clone.join("objects");
         let size = tokio::task::spawn_blocking(move || size_of(&objects)).await.unwrap_or_default();
-        if size <= self.limits.bytes {
+        if !self.limits.is_over(size) {
             return Ok(());
         }
         let limit = crate::domain::config::ByteSize(self.limits.bytes);
-        Err(SourceError::new(Kind::TooBig, self.url, format!("a clone of it is larger than git.fetch_limit ({limit})")))
+        let reason = match self.limits.used.bytes {
+            0 => format!("a clone of it is larger than git.fetch_limit ({limit})"),
+            used => {
+                let used = crate::domain::config::ByteSize(used);
+                format!(
+                    "a clone of it, with {used} of the same build's other fetches, is larger than git.fetch_limit ({limit})"
+                )
+            }
+        };
+        Err(SourceError::new(Kind::TooBig, self.url, reason))
     }
 
     /// Whether a fetch was ended because the clone grew too large.
@@ -375,8 +412,8 @@ impl Fetch<'_> {
     }
 }
 
-/// Somebody's turn to write a clone; the next one's when dropped.
-struct Turn {
+/// Somebody's turn to write a clone, or another directory that slipway fetches into; the next one's when dropped.
+pub struct Turn {
     lock: File,
     /// Whoever had it before was ended in the middle of it.
     was_interrupted: bool,
@@ -384,7 +421,11 @@ struct Turn {
 }
 
 impl Turn {
-    async fn take(clone: &Path, limit: Duration) -> io::Result<Turn> {
+    /// Waits for the turn.
+    ///
+    /// # Errors
+    /// When others have it for longer than `limit`, or the lock file beside the directory can't be used.
+    pub async fn take(clone: &Path, limit: Duration) -> io::Result<Turn> {
         let queue = queue_of(clone).lock_owned().await;
         let lock = open_lock(clone)?;
         let since = Instant::now();
@@ -405,7 +446,7 @@ impl Turn {
     }
 
     /// Writes down who fetches, and with which process: a git that outlived its slipway is ended by the next.
-    fn tell(&self, git: Option<ProcessId>) {
+    pub fn tell(&self, git: Option<ProcessId>) {
         let word = |process: Option<ProcessId>| {
             process.map_or("- -".into(), |process| format!("{} {}", process.pid, process.start))
         };
@@ -414,8 +455,16 @@ impl Turn {
         let _ = self.lock.set_len(0).and_then(|()| self.lock.write_all_at(text.as_bytes(), 0));
     }
 
+    /// The lock, for the standard input of a command: it holds until that, and what it started, has ended.
+    ///
+    /// # Errors
+    /// When this process has too many files open.
+    pub fn lock(&self) -> io::Result<File> {
+        self.lock.try_clone()
+    }
+
     /// The clone is whole.
-    fn finish(self) {
+    pub fn finish(self) {
         let _ = self.lock.set_len(0);
     }
 }
@@ -535,6 +584,9 @@ mod tests {
             "objects/pack/pack-1.pack",
             "objects/pack/pack-1.idx",
             "refs/tags/v1",
+            "refs/tags/tmp_1",
+            "refs/tags/incoming-2",
+            "refs/slipway/heads/.tmp-3/x",
             "trees/a.lock",
         ];
         let removed = [
@@ -576,6 +628,3 @@ mod tests {
         assert!(!Turn::take(&clone, Duration::from_secs(60)).await.unwrap().was_interrupted);
     }
 }
-            "refs/tags/tmp_1",
-            "refs/tags/incoming-2",
-            "refs/slipway/heads/.tmp-3/x",
