@@ -26,7 +26,7 @@ fn url(text: impl AsRef<str>) -> SourceUrl {
     SourceUrl::parse(text.as_ref()).unwrap()
 }
 
-const LIMITS: FetchLimits = FetchLimits { time: Duration::from_secs(120), bytes: 1 << 30 };
+const LIMITS: FetchLimits = FetchLimits::new(Duration::from_secs(120), 1 << 30);
 
 fn speaking_git() -> Git {
     Git::new(env!("CARGO_BIN_EXE_slipway").into())
@@ -73,6 +73,19 @@ async fn a_local_path_that_is_no_repository_says_which_way() {
     let empty = fixture.dir.path().join("empty.git");
     git(fixture.dir.path(), &["init", "-q", "--bare", "empty.git"]);
     assert_eq!(list(empty.display().to_string()).await.unwrap(), Refs::default());
+}
+
+#[tokio::test]
+async fn a_local_repository_says_where_it_was_cloned_from_unless_its_disk_hangs() {
+    let fixture = Fixture::new();
+    let address = url(fixture.bare.display().to_string());
+    git(&fixture.bare, &["config", "remote.origin.url", "https://git.example.com/acme/api.git"]);
+    let origin = speaking_git().origin(&address, Duration::from_secs(60)).await.unwrap();
+    assert_eq!(origin.as_str(), "https://git.example.com/acme/api.git");
+    // Nobody ever writes into the pipe.
+    fs::remove_file(fixture.bare.join("config")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(fixture.bare.join("config")).status().unwrap().success());
+    assert_eq!(speaking_git().origin(&address, Duration::from_millis(300)).await, None);
 }
 
 #[tokio::test]

@@ -308,10 +308,44 @@ fn commits_that_are_not_there_and_paths_that_leave_the_tree_are_refused() {
 }
 
 #[test]
+fn a_path_that_is_a_link_and_a_directory_is_refused_at_once_and_when_moved_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let work = Work::new(directory.path().join("source"), "sha1");
+    let first = work.write("d/file", "x").link("l", "d").commit();
+    let place = Place { source: work.path.clone(), directory: directory.path().to_owned() };
+    let usual = host(Path::new("/nonexistent"));
+    let id = |of: &str| work.git(&["rev-parse", of]);
+    let (link, tree) = (id("HEAD:l"), id("HEAD:d"));
+    let hash = |id: &str| hex::decode(id).unwrap();
+    for name in ["l", "a"] {
+        // Two entries of one name, which `git mktree` does not make; a directory sorts as though it ended in a slash.
+        let entries =
+            [format!("120000 {name}\0").as_bytes(), &hash(&link), format!("40000 {name}\0").as_bytes(), &hash(&tree)]
+                .concat();
+        let file = directory.path().join("tree");
+        fs::write(&file, entries).unwrap();
+        let made = work.git(&["hash-object", "-t", "tree", "-w", "--literally", file.to_str().unwrap()]);
+        let commit = work.git(&["commit-tree", "-m", "x", "-p", &first, &made]);
+        for (number, host) in [usual, Host { path: "/nonexistent", ..usual }].into_iter().enumerate() {
+            let refused = |error: TreeError| matches!(&error, TreeError::Path { path, .. } if path.starts_with(name));
+            let at_once = format!("{name}{number}");
+            assert!(refused(place.move_to(&at_once, None, &commit, host).unwrap_err()), "{name} {number}");
+            let moved = place.move_to(&format!("{at_once}.moved"), None, &first, host).unwrap();
+            let error = place.move_to(&format!("{at_once}.moved"), Some(&moved.position), &commit, host).unwrap_err();
+            assert!(refused(error), "{name} {number}");
+        }
+    }
+}
+
+#[test]
 fn a_kept_git_directory_describes_logs_and_is_clean_wherever_it_was_made() {
     let directory = tempfile::tempdir().unwrap();
     for format in ["sha1", "sha256"] {
         let work = Work::new(directory.path().join(format), format);
+        work.write("a", "0").commit();
+        for (name, of) in [("v0.1", "HEAD"), ("release", "v0.1"), ("twice", "release")] {
+            work.git(&["-c", "tag.gpgSign=false", "tag", "-m", name, name, of]);
+        }
         work.write("a", "1").write("d/b", "2").executable("run", "x").link("l", "a").commit();
         work.git(&["-c", "tag.gpgSign=false", "tag", "-m", "A release", "v1.0"]);
         let commit = work.write("a", "3").commit();
@@ -338,8 +372,17 @@ fn a_kept_git_directory_describes_logs_and_is_clean_wherever_it_was_made() {
         assert_eq!(said(&["describe"]), format!("v1.0-1-g{}", &commit[..7]));
         assert_eq!(said(&["describe", "--dirty", "--tags", "--long"]), format!("v1.0-1-g{}", &commit[..7]));
         assert_eq!(said(&["log", "-1", "--format=%H %s"]), format!("{commit} A commit"));
-        assert_eq!(said(&["rev-list", "--count", "HEAD"]), "2");
+        assert_eq!(said(&["rev-list", "--count", "HEAD"]), "3");
         assert_eq!(said(&["status", "--porcelain"]), "");
+        // Tags of tags are whole.
+        assert_eq!(said(&["rev-parse", "twice^{commit}"]), said(&["rev-parse", "HEAD~2"]));
+        assert_eq!(
+            said(&["cat-file", "-p", "twice"]).lines().next(),
+            Some(&*format!("object {}", said(&["rev-parse", "release"])))
+        );
+        assert!(
+            said(&["show-ref", "-d"]).contains(&format!("{} refs/tags/twice^{{}}", said(&["rev-parse", "HEAD~2"])))
+        );
         assert_eq!(said(&["remote"]), "");
         let secret = Command::new("grep").args(["-r", "s3cret"]).arg(copy.join(".git")).output().unwrap();
         assert!(secret.stdout.is_empty());

@@ -32,7 +32,7 @@ pub fn git() -> &'static Git {
 
 /// What a fetch may take, by the settings.
 pub fn fetch_limits(settings: &Settings) -> FetchLimits {
-    FetchLimits { time: settings.config.git.fetch_timeout.0, bytes: settings.config.git.fetch_limit.0 }
+    FetchLimits::new(settings.config.git.fetch_timeout.0, settings.config.git.fetch_limit.0)
 }
 
 /// The commit that a ref of a source points at now.

@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -30,12 +31,15 @@ use crate::domain::push::{CommitId, Ref};
 use crate::domain::repository::{Fetch, Source};
 use crate::domain::rule::{BuildPaths, Rule};
 use crate::domain::tag::CACHE_PREFIX;
+use crate::source::Transport;
 use crate::source::tree::{Slot, resolve_inside};
-use crate::source::{Transport, origin};
 use crate::store::builds;
 use crate::store::environment::{ListedEnvironment as _, Receiver};
 use crate::store::process::{self, ProcessId};
 use crate::store::settings::Settings;
+
+/// A local source that does not say by then where it was cloned from has no label of it.
+const ORIGIN_LIMIT: Duration = Duration::from_secs(30);
 
 /// Starts the runner of a build on the builders that the scheduler chose, unless `abort` becomes true before.
 pub(super) async fn launch(
@@ -112,7 +116,7 @@ pub(super) async fn launch(
             .tools()
             .ok_or_else(|| daemon_failure("buildctl is missing; run `slipway setup`"))?
             .buildctl,
-        source_url: source_url(&build),
+        source_url: source_url(&build).await,
         builder_id: builder_id(),
         grants,
         dockerfile,
@@ -153,11 +157,11 @@ fn dockerfile(
 }
 
 /// The source's URL for the image's label: of a repository on this machine the one that it was cloned from.
-fn source_url(build: &Build) -> Option<String> {
+async fn source_url(build: &Build) -> Option<String> {
     let url = sources::parse_url(&build.source).ok()?;
     match url.local_path() {
         None => Some(url.as_str().to_owned()),
-        Some(repository) => Some(origin::origin(repository)?.as_str().to_owned()),
+        Some(_) => Some(sources::git().origin(&url, ORIGIN_LIMIT).await?.as_str().to_owned()),
     }
 }
 

@@ -7,8 +7,9 @@
 pub mod api;
 mod error;
 pub mod git;
-pub mod origin;
+mod origin;
 pub mod refs;
+mod reserved_host;
 pub mod tree;
 pub mod url;
 pub mod webhook;
@@ -17,4 +18,5 @@ pub use error::{Kind, SourceError};
 pub use git::commits::{Commit, Wanted};
 pub use git::{Access, Credentials, Git};
 pub use refs::{Refs, RemoteRef};
+pub use reserved_host::is_reserved;
 pub use url::{SourceUrl, Transport};

@@ -52,6 +52,19 @@ impl Watched {
     pub fn default_branch(&self, path: &RepositoryPath) -> Option<&Ref> {
         self.repositories.get(&path.to_string())?.default_branch.as_ref()
     }
+
+    /// Takes over pushes of the journal, the oldest first, that were written down before what was seen could be kept: a listing would show
+    /// the same pushes again. A ref that was kept where it moved on since stays there.
+    pub fn catch_up(&mut self, pushes: &[PushRecord]) {
+        for push in pushes.iter().filter(|push| Some(push.id) > self.last_push) {
+            if let Some(seen) = self.repositories.get_mut(&push.repository.to_string())
+                && seen.refs.get(&push.reference) == push.before.as_ref()
+            {
+                seen.refs.insert(push.reference.clone(), push.commit.clone());
+            }
+        }
+        self.last_push = pushes.iter().map(|push| push.id).max().max(self.last_push);
+    }
 }
 
 fn watch_file(home: &Home) -> PathBuf {
@@ -102,17 +115,18 @@ pub fn ids(home: &Home) -> io::Result<Vec<PushId>> {
     Ok(ids)
 }
 
-/// The pushes that are still to be settled, the oldest first. What does not parse is left for whoever mends it.
+/// The pushes that are still to be settled, and those that are newer than what was seen as it was kept last, the oldest first. What does not
+/// parse is left for whoever mends it.
 ///
 /// # Errors
 /// When the directory can't be listed.
-pub fn unsettled(home: &Home) -> io::Result<Vec<PushRecord>> {
+pub fn left(home: &Home, kept: Option<PushId>) -> io::Result<Vec<PushRecord>> {
     // Ten thousand are looked at in a moment where they need not be parsed.
     let is_settled = |id: PushId| {
         fs::read(file(home, id)).is_ok_and(|text| memchr::memmem::find(&text, b"\nsettled = true\n").is_some())
     };
-    let left = ids(home)?.into_iter().filter(|id| !is_settled(*id));
-    Ok(left.filter_map(|id| load(home, id).ok()).filter(|push| !push.settled).collect())
+    let left = ids(home)?.into_iter().filter(|id| Some(*id) > kept || !is_settled(*id));
+    Ok(left.filter_map(|id| load(home, id).ok()).filter(|push| Some(push.id) > kept || !push.settled).collect())
 }
 
 /// Reads a push of the journal.
@@ -158,7 +172,34 @@ mod tests {
             record(&home, &PushRecord { id: PushId(id), settled: id != 3, ..sample() }).unwrap();
         }
         fs::write(file(&home, PushId(9)), "no toml").unwrap();
-        let left: Vec<u64> = unsettled(&home).unwrap().iter().map(|push| push.id.0).collect();
-        assert_eq!(left, [3]);
+        let left: Vec<u64> = left(&home, Some(PushId(197))).unwrap().iter().map(|push| push.id.0).collect();
+        assert_eq!(left, [3, 198, 199]);
+    }
+
+    #[test]
+    fn pushes_whose_refs_were_not_kept_as_seen_are_not_seen_again() {
+        let id = |digit: &str| digit.repeat(40).parse::<CommitId>().unwrap();
+        let push = |number, before: &str, commit: &str| PushRecord {
+            id: PushId(number),
+            before: Some(id(before)),
+            commit: id(commit),
+            settled: true,
+            ..sample()
+        };
+        let watched = |commit: &str, last_push| {
+            let refs = BTreeMap::from([(sample().reference, id(commit))]);
+            let seen = Seen { source: "https://host/a".into(), refs, ..Seen::default() };
+            Watched { last_push, repositories: BTreeMap::from([(sample().repository.to_string(), seen)]) }
+        };
+        let caught_up = |mut watched: Watched, pushes: &[PushRecord]| {
+            watched.catch_up(pushes);
+            let refs = watched.refs(&sample().repository, "https://host/a").unwrap();
+            (refs[&sample().reference].clone(), watched.last_push)
+        };
+        let pushes = [push(5, "1", "2"), push(6, "2", "3")];
+        assert_eq!(caught_up(watched("1", Some(PushId(4))), &pushes), (id("3"), Some(PushId(6))));
+        assert_eq!(caught_up(watched("2", Some(PushId(5))), &pushes), (id("3"), Some(PushId(6))));
+        // Pushed back by force since, which was kept: the old push is settled late, and its ref stays.
+        assert_eq!(caught_up(watched("1", Some(PushId(6))), &pushes[..1]), (id("1"), Some(PushId(6))));
     }
 }

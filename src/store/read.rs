@@ -3,6 +3,7 @@
 //! The `schema` key is looked at and taken out before a type sees the file, so that no type has to know it.
 
 use std::fmt::{self, Write};
+use std::fs;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -127,6 +128,19 @@ fn floor(text: &str, mut at: usize) -> usize {
         at -= 1;
     }
     at
+}
+
+/// Opens a file to read it. A pipe or a device is not waited for: it is none.
+///
+/// # Errors
+/// When it is not there, can't be opened or is not a regular file.
+pub fn open_regular(path: &Path) -> io::Result<fs::File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let file = fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} is not a regular file", path.display()))),
+    }
 }
 
 /// Reads a file.

@@ -209,10 +209,16 @@ fn submodules_are_in_the_tree_with_the_credentials_of_their_own_hosts_and_a_miss
     fs::remove_dir_all(app.path.join("deps")).ok();
     commit_with(&app, &[("deps/lib", &of_lib), ("other", &other)], &two);
     push(&app);
-    build_all(&slipway, &names);
-    for name in &names {
+    // A source that is on no server of this host names none.
+    let refused = slipway.run(&["build", "start", "acme/app-path", "--wait", "--output", "json"]);
+    assert_eq!(refused.code(), Some(1), "{refused}");
+    let message = refused.json()["failure"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("\"other\" of commit") && message.contains("http://127.0.0.1:"), "{message}");
+    let remote: Vec<String> = names.iter().filter(|name| !name.ends_with("-path")).cloned().collect();
+    build_all(&slipway, &remote);
+    for name in &remote {
         assert_eq!(fs::read_to_string(root(name).join("other/other")).unwrap(), "other\n", "{name}");
-        assert_eq!(layers(&slipway, name), layers(&slipway, &names[0]), "{name}");
+        assert_eq!(layers(&slipway, name), layers(&slipway, &remote[0]), "{name}");
     }
     for (url, said) in [
         ("file:///etc", "names a repository on this machine's disk"),
@@ -271,6 +277,22 @@ fn files_of_git_lfs_are_in_the_tree_and_a_pointer_without_its_file_fails_the_bui
         assert_eq!(fs::read_to_string(root(&name).join("not-lfs.txt")).unwrap(), pointer, "{way}");
         assert_eq!(layers(&slipway, &name), layers(&slipway, "large-path"), "{way}");
     }
+    // A disk damaged a fetched file: it is fetched again. That of a source on this disk is left alone.
+    let damage = |storage: &Path| {
+        let file = storage.join("objects").join(&oid[..2]).join(&oid[2..4]).join(&oid);
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        fs::write(file, vec![b'l'; large.len()]).unwrap();
+    };
+    damage(&slipway.home().join("git/acme/.large-https.lfs"));
+    fs::remove_dir_all(slipway.home().join("trees/acme/large-https")).unwrap();
+    slipway.run(&["build", "start", "acme/large-https", "--wait"]).ok();
+    assert_eq!(fs::read(root("large-https").join("a/large.bin")).unwrap(), large);
+    damage(&bare.join("lfs"));
+    fs::remove_dir_all(slipway.home().join("trees/acme/large-path")).unwrap();
+    let damaged = slipway.run(&["build", "start", "acme/large-path", "--wait", "--output", "json"]);
+    assert_eq!(damaged.code(), Some(1), "{damaged}");
+    assert!(damaged.stdout.contains("they are damaged in"), "{damaged}");
+    assert!(bare.join("lfs/objects").join(&oid[..2]).join(&oid[2..4]).join(&oid).exists());
 }
 
 #[test]

@@ -128,7 +128,11 @@ async fn a_token_stands_in_no_argument_and_no_environment_while_git_fetches() {
     for round in 0..5 {
         let clone = fixture.dir.path().join(format!("clone{round}"));
         let (reference, commit) = ("refs/heads/trunk".parse().unwrap(), fixture.first.parse().unwrap());
-        let want = slipway::source::git::Want { reference: Some(&reference), commit: &commit, tags: true };
+        let want = slipway::source::git::Want {
+            fallback: slipway::source::git::Fallback::Ref(&reference),
+            commit: &commit,
+            tags: true,
+        };
         speaking_git().fetch(&clone, &address, &token("kim", "s3cret"), want, LIMITS).await.unwrap();
         speaking_git().list(&address, &token("kim", "s3cret")).await.unwrap();
     }

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use slipway::domain::push::{CommitId, Ref};
-use slipway::source::git::{FetchLimits, Fetched, Want};
+use slipway::source::git::{Fallback, FetchLimits, Fetched, Want};
 use slipway::source::{Access, Kind, SourceError};
 
 use super::servers::{Fixture, HttpBackend, git, git_daemon};
@@ -27,7 +27,8 @@ async fn fetch_within(
 ) -> Result<Fetched, SourceError> {
     let reference: Option<Ref> = reference.map(|reference| reference.parse().unwrap());
     let commit: CommitId = commit.parse().unwrap();
-    let want = Want { reference: reference.as_ref(), commit: &commit, tags: false };
+    let fallback = reference.as_ref().map_or(Fallback::Branches, Fallback::Ref);
+    let want = Want { fallback, commit: &commit, tags: false };
     speaking_git().fetch(clone, &url(address), &Access::default(), want, limits).await
 }
 
@@ -152,7 +153,7 @@ async fn shallow_servers_are_listed_and_fetched_over_http_too() {
     assert_eq!(speaking_git().list(&address, &access).await.unwrap().refs.len(), 1);
     let reference: Ref = "refs/heads/feature/x".parse().unwrap();
     let commit: CommitId = fixture.second.parse().unwrap();
-    let want = Want { reference: Some(&reference), commit: &commit, tags: false };
+    let want = Want { fallback: Fallback::Ref(&reference), commit: &commit, tags: false };
     speaking_git().fetch(&at(&fixture), &address, &access, want, LIMITS).await.unwrap();
     assert!(is_whole(&at(&fixture), &fixture.second));
 }
@@ -164,7 +165,7 @@ async fn tags_are_those_of_the_source_as_they_are_now() {
     let (clone, address) = (at(&fixture), url(format!("git://127.0.0.1:{}/api.git", daemon.port)));
     let reference: Ref = "refs/heads/trunk".parse().unwrap();
     let commit: CommitId = fixture.first.parse().unwrap();
-    let want = Want { reference: Some(&reference), commit: &commit, tags: true };
+    let want = Want { fallback: Fallback::Ref(&reference), commit: &commit, tags: true };
     let tags = || git(&clone, &["tag", "--list"]);
     speaking_git().fetch(&clone, &address, &Access::default(), want, LIMITS).await.unwrap();
     assert_eq!(tags(), "light\nv1");

@@ -49,6 +49,17 @@ async fn a_local_commit_says_its_message_and_what_it_changes() {
 }
 
 #[tokio::test]
+async fn a_lost_commit_to_compare_with_is_asked_for_by_its_id_alone() {
+    let fixture = Fixture::new();
+    let daemon = git_daemon(fixture.dir.path());
+    let (store, address) = (fixture.dir.path().join("store"), format!("git://127.0.0.1:{}/api.git", daemon.port));
+    let found = look(&address, &Access::default(), &store, &fixture.second, &[&"f".repeat(40)]).await.unwrap();
+    assert_eq!(found.changed, BTreeMap::new());
+    let refs = git(&store, &["for-each-ref", "--format=%(refname)"]);
+    assert!(!refs.is_empty() && refs.lines().all(|name| name.starts_with("refs/slipway/tip/")), "{refs}");
+}
+
+#[tokio::test]
 async fn a_commit_of_another_machine_is_compared_with_what_was_looked_at_before() {
     let fixture = Fixture::new();
     let daemon = git_daemon(fixture.dir.path());

@@ -71,6 +71,8 @@ fn of_tree(error: &TreeError) -> FailureKind {
         | TreeError::TooMany { .. }
         | TreeError::Checkout { .. }
         | TreeError::Submodule { .. }
+        | TreeError::SubmoduleAddress { .. }
+        | TreeError::LfsAddress { .. }
         | TreeError::Lfs { .. }
         | TreeError::NeedsGit { .. }
         | TreeError::Owner { .. }

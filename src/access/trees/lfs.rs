@@ -3,13 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Origin, Unprepared, Work, is_temporary, program, unexpected};
 use crate::access::sources;
+use crate::domain::config::ByteSize;
 use crate::source::git::program::Limits;
-use crate::source::git::{FetchLimits, GitProgram, clone};
-use crate::source::tree::{Answer, LfsCommit, Moved, Pointer, Request, TreeError, TreeFile, is_stored, named};
+use crate::source::git::{FetchLimits, GitProgram, Turn, clone};
+use crate::source::tree::{
+    Answer, LfsCommit, Moved, Pointer, Request, TreeError, TreeFile, is_stored, leads_back, named, remove_damaged,
+};
 use crate::source::{SourceUrl, Transport};
 
 /// What a missing `git-lfs` is answered with.
@@ -23,55 +26,91 @@ const ARRIVING: &str = "incomplete";
 const MEASURE: Duration = Duration::from_millis(250);
 
 impl Work<'_> {
-    /// Puts the files in the place of the pointers that the checkout of an origin's tree wrote.
-    pub(super) async fn fill(&self, origin: &Origin, path: Option<&TreeFile>, moved: &Moved) -> Result<(), Unprepared> {
-        let pointers = &moved.pointers;
+    /// Puts the files in the place of the pointers that the checkout of an origin's tree wrote. A file that was damaged since it was fetched
+    /// is fetched again, once.
+    pub(super) async fn fill(
+        &mut self,
+        origin: &Origin,
+        path: Option<&TreeFile>,
+        moved: &Moved,
+    ) -> Result<(), Unprepared> {
+        let commit = moved.position.place.commit.as_str();
+        let mut pointers = moved.pointers.clone();
+        let mut storage = PathBuf::new();
+        for are_damaged in [false, true] {
+            if pointers.is_empty() {
+                return Ok(());
+            }
+            storage = self.bring_lfs(origin, path, commit, &pointers, are_damaged).await?;
+            let root = self.site(origin, path, "").root;
+            let request = Request::Fill { root, pointers, storage: storage.clone() };
+            let Answer::Filled(damaged) = self.ask(&request).await? else { return Err(unexpected().into()) };
+            pointers = damaged;
+        }
         if pointers.is_empty() {
             return Ok(());
         }
-        let storage = self.bring_lfs(origin, path, moved).await?;
-        let root = self.site(origin, path, "").root;
-        self.ask(&Request::Fill { root, pointers: pointers.clone(), storage }).await?;
-        Ok(())
+        let what = format!("store the Git LFS files {}", named(&pointers.iter().collect::<Vec<_>>()));
+        let reason = format!("what is read of them in {} is not what was written; check the disk", storage.display());
+        Err(TreeError::Io { what, reason }.into())
     }
 
-    /// Fetches the files; where they are then.
-    async fn bring_lfs(&self, origin: &Origin, path: Option<&TreeFile>, moved: &Moved) -> Result<PathBuf, Unprepared> {
-        let commit = &moved.position.place.commit;
-        let fail = |missing: &[&Pointer], reason: String, temporary| TreeError::Lfs {
-            files: named(missing),
-            commit: commit.clone(),
-            reason,
-            temporary,
-        };
+    /// Fetches the files; where they are then. Those that are damaged are removed first.
+    async fn bring_lfs(
+        &mut self,
+        origin: &Origin,
+        path: Option<&TreeFile>,
+        commit: &str,
+        pointers: &[Pointer],
+        are_damaged: bool,
+    ) -> Result<PathBuf, Unprepared> {
         if origin.url.local_path().is_some() {
             let storage = origin.lender.repository.join("lfs");
-            let missing = missing(&moved.pointers, &storage);
-            if missing.is_empty() {
-                return Ok(storage);
-            }
-            let advice = format!(
-                "the source does not have them; run there: git lfs fetch --all (looked in {})",
-                storage.display()
-            );
-            return Err(fail(&missing, advice, false).into());
+            return of_local(storage, commit, pointers, are_damaged).map_err(Into::into);
         }
         let storage = self.home.lfs_dir(self.wish.path);
         // Only the order in which files are removed goes by it.
         let _ = fs::File::open(&storage).and_then(|storage| storage.set_modified(std::time::SystemTime::now()));
-        let missing_now = missing(&moved.pointers, &storage);
-        if missing_now.is_empty() {
+        if !are_damaged && missing(pointers, &storage).is_empty() {
             return Ok(storage);
         }
-        let limits = sources::fetch_limits(self.settings);
+        let began = Instant::now();
+        let io = |error: std::io::Error| TreeError::io("use", &storage, &error);
+        let turn = Turn::take(&storage, self.budget.limits(None).left()).await.map_err(io)?;
+        if are_damaged {
+            let (damaged, at) = (pointers.to_vec(), storage.clone());
+            let removed = tokio::task::spawn_blocking(move || remove_damaged(&damaged, &at)).await;
+            removed.map_err(std::io::Error::other).and_then(|removed| removed).map_err(io)?;
+        }
+        // Another build may have fetched them meanwhile.
+        let missing_now = missing(pointers, &storage);
+        if !missing_now.is_empty() {
+            self.fetch_lfs(origin, path, commit, &missing_now, (&storage, &turn)).await?;
+        }
+        turn.finish();
+        let bytes = missing_now.iter().map(|pointer| pointer.size).fold(0, u64::saturating_add);
+        self.budget.fetched_lfs(bytes, began.elapsed());
+        Ok(storage)
+    }
+
+    /// Fetches files that are missing from the storage.
+    async fn fetch_lfs(
+        &self,
+        origin: &Origin,
+        path: Option<&TreeFile>,
+        commit: &str,
+        missing_now: &[&Pointer],
+        (storage, turn): (&Path, &Turn),
+    ) -> Result<(), Unprepared> {
+        let fail = |missing: &[&Pointer], reason: String, temporary| failed(missing, commit, reason, temporary);
+        let limits = self.budget.limits(None);
         let size: u64 = missing_now.iter().map(|pointer| pointer.size).fold(0, u64::saturating_add);
-        if size > limits.bytes {
-            let limit = crate::domain::config::ByteSize(limits.bytes);
-            return Err(fail(&missing_now, format!("they are larger than git.fetch_limit ({limit})"), false).into());
+        if limits.is_over(size) {
+            return Err(fail(missing_now, format!("they are larger than {}", limit_of(limits)), false).into());
         }
         let git = program(&origin.url)?;
         if !has_lfs(&git).await {
-            return Err(fail(&missing_now, INSTALL.into(), false).into());
+            return Err(fail(missing_now, INSTALL.into(), false).into());
         }
         let site = self.site(origin, path, commit);
         let repository = site.repository.clone();
@@ -79,11 +118,16 @@ impl Work<'_> {
         let Answer::Pointers(lfs) = self.ask(&Request::Pointers { site, pointers }).await? else {
             return Err(unexpected().into());
         };
-        let endpoint = endpoint(&origin.url, &lfs).map_err(|reason| fail(&missing_now, reason, false))?;
-        let said = fetch(&git, origin, &repository, &storage, endpoint.as_deref(), &lfs.id, limits).await;
-        let still = missing(&moved.pointers, &storage);
+        let endpoint = endpoint(&origin.url, &lfs).map_err(|reason| fail(missing_now, reason, false))?;
+        if let Some(address) = endpoint.as_ref().filter(|endpoint| leads_back(&self.source, endpoint)) {
+            return Err(TreeError::LfsAddress { commit: commit.to_owned(), address: address.to_string() }.into());
+        }
+        let endpoint = endpoint.as_ref().map(SourceUrl::as_str);
+        let fetch = Fetch { git: &git, origin, repository: &repository, storage, turn, limits };
+        let said = fetch.run(endpoint, &lfs.id).await;
+        let still: Vec<&Pointer> = missing_now.iter().filter(|pointer| !is_stored(pointer, storage)).copied().collect();
         if still.is_empty() {
-            return Ok(storage);
+            return Ok(());
         }
         let (reason, temporary) = match said {
             Ok(stderr) => {
@@ -99,6 +143,38 @@ impl Work<'_> {
     }
 }
 
+fn failed(files: &[&Pointer], commit: &str, reason: String, temporary: bool) -> TreeError {
+    TreeError::Lfs { files: named(files), commit: commit.into(), reason, temporary }
+}
+
+/// The limit of bytes, and what is used of it, for an error.
+fn limit_of(limits: FetchLimits) -> String {
+    let limit = ByteSize(limits.bytes);
+    match limits.used.bytes {
+        0 => format!("git.fetch_limit ({limit})"),
+        used => format!(
+            "what the same build's other fetches left ({} are used) of git.fetch_limit ({limit})",
+            ByteSize(used)
+        ),
+    }
+}
+
+/// The files of a source on this disk, which has to have them.
+fn of_local(storage: PathBuf, commit: &str, pointers: &[Pointer], are_damaged: bool) -> Result<PathBuf, TreeError> {
+    let at = storage.display();
+    let (files, reason) = match are_damaged {
+        true => {
+            let reason = format!("they are damaged in {at}; run in the source: git lfs fsck, then git lfs fetch --all");
+            (pointers.iter().collect(), reason)
+        }
+        false => {
+            let reason = format!("the source does not have them; run there: git lfs fetch --all (looked in {at})");
+            (missing(pointers, &storage), reason)
+        }
+    };
+    if files.is_empty() { Ok(storage) } else { Err(failed(&files, commit, reason, false)) }
+}
+
 fn missing<'p>(pointers: &'p [Pointer], storage: &Path) -> Vec<&'p Pointer> {
     pointers.iter().filter(|pointer| !is_stored(pointer, storage)).collect()
 }
@@ -111,57 +187,61 @@ async fn has_lfs(git: &Arc<GitProgram>) -> bool {
 }
 
 /// Where `.lfsconfig` has the files fetched; none: where git-lfs finds them by the source's address.
-fn endpoint(source: &SourceUrl, lfs: &LfsCommit) -> Result<Option<String>, String> {
+fn endpoint(source: &SourceUrl, lfs: &LfsCommit) -> Result<Option<SourceUrl>, String> {
     let Some(url) = &lfs.url else { return Ok(None) };
     let shown: String = url.chars().filter(|c| !c.is_control()).take(80).collect();
     let parsed = SourceUrl::parse(url).map_err(|error| format!("lfs.url of .lfsconfig is refused: {error}"))?;
     match parsed.transport() {
-        Transport::Https | Transport::Http => Ok(Some(url.clone())),
+        Transport::Https | Transport::Http => Ok(Some(parsed)),
         // A key of this user's would be offered to whatever host a commit names.
-        Transport::Ssh if source.transport() == Transport::Ssh && parsed.host() == source.host() => {
-            Ok(Some(url.clone()))
-        }
+        Transport::Ssh if source.transport() == Transport::Ssh && parsed.host() == source.host() => Ok(Some(parsed)),
         _ => Err(format!("lfs.url of .lfsconfig is {shown:?}, which is refused; name it with https://")),
     }
 }
 
-/// Runs `git lfs fetch` for a commit that holds nothing but the pointers; what it says on stderr, else why it did not end and whether
-/// trying again can help.
-async fn fetch(
-    git: &Arc<GitProgram>,
-    origin: &Origin,
-    repository: &Path,
-    storage: &Path,
-    endpoint: Option<&str>,
-    commit: &str,
+/// One run of git-lfs.
+struct Fetch<'a> {
+    git: &'a Arc<GitProgram>,
+    origin: &'a Origin,
+    repository: &'a Path,
+    storage: &'a Path,
+    turn: &'a Turn,
     limits: FetchLimits,
-) -> Result<String, (String, bool)> {
-    let temporary = |error: &dyn std::fmt::Display| (error.to_string(), true);
-    let command = sources::git().reach(git, &origin.url, &origin.access).await;
-    let mut command = command.map_err(|error| (error.to_string(), is_temporary(&error)))?;
-    command.config(&format!("remote.{REMOTE}.url"), origin.url.as_str()).config("lfs.storage", storage);
-    // Whatever the user has set for work of their own.
-    for (key, value) in [("lfs.fetchinclude", ""), ("lfs.fetchexclude", ""), ("lfs.standalonetransferagent", "")] {
-        command.config(key, value);
-    }
-    if let Some(endpoint) = endpoint {
-        command.config("lfs.url", endpoint);
-    }
-    command.git_dir(repository).args(["lfs", "fetch", REMOTE, commit]);
-    let running = command.start(None).map_err(|error| temporary(&error))?;
-    let run = running.run(limits.time, 16 << 20);
-    tokio::pin!(run);
-    let mut measure = tokio::time::interval(MEASURE);
-    loop {
-        tokio::select! {
-            ended = &mut run => return ended.map(|ended| ended.stderr).map_err(|error| temporary(&error)),
-            _ = measure.tick() => {
-                // A server may send more than the pointers say, without end: git-lfs looks at a file once it is whole.
-                let arriving = storage.join(ARRIVING);
-                if clone::size_of(&arriving) > limits.bytes {
-                    let _ = fs::remove_dir_all(arriving);
-                    let limit = crate::domain::config::ByteSize(limits.bytes);
-                    return Err((format!("the server sends more than git.fetch_limit ({limit})"), false));
+}
+
+impl Fetch<'_> {
+    /// Runs `git lfs fetch` for a commit that holds nothing but the pointers; what it says on stderr, else why it did not end and whether
+    /// trying again can help.
+    async fn run(&self, endpoint: Option<&str>, commit: &str) -> Result<String, (String, bool)> {
+        let temporary = |error: &dyn std::fmt::Display| (error.to_string(), true);
+        let Fetch { origin, storage, limits, .. } = self;
+        let command = sources::git().reach(self.git, &origin.url, &origin.access).await;
+        let mut command = command.map_err(|error| (error.to_string(), is_temporary(&error)))?;
+        command.config(&format!("remote.{REMOTE}.url"), origin.url.as_str()).config("lfs.storage", storage);
+        // Whatever the user has set for work of their own.
+        for (key, value) in [("lfs.fetchinclude", ""), ("lfs.fetchexclude", ""), ("lfs.standalonetransferagent", "")] {
+            command.config(key, value);
+        }
+        if let Some(endpoint) = endpoint {
+            command.config("lfs.url", endpoint);
+        }
+        command.git_dir(self.repository).args(["lfs", "fetch", REMOTE, commit]);
+        command.stdin(self.turn.lock().map_err(|error| temporary(&error))?);
+        let running = command.start(None).map_err(|error| temporary(&error))?;
+        self.turn.tell(running.id());
+        let run = running.run(limits.left(), 16 << 20);
+        tokio::pin!(run);
+        let mut measure = tokio::time::interval(MEASURE);
+        loop {
+            tokio::select! {
+                ended = &mut run => return ended.map(|ended| ended.stderr).map_err(|error| temporary(&error)),
+                _ = measure.tick() => {
+                    // A server may send more than the pointers say, without end: git-lfs looks at a file once it is whole.
+                    let arriving = storage.join(ARRIVING);
+                    if limits.is_over(clone::size_of(&arriving)) {
+                        let _ = fs::remove_dir_all(arriving);
+                        return Err((format!("the server sends more than {}", limit_of(*limits)), false));
+                    }
                 }
             }
         }
@@ -179,7 +259,7 @@ mod tests {
             endpoint(&SourceUrl::parse(source).unwrap(), &lfs)
         };
         assert_eq!(
-            of("https://host/a", "https://lfs.example.com/x").unwrap().as_deref(),
+            of("https://host/a", "https://lfs.example.com/x").unwrap().as_ref().map(SourceUrl::as_str),
             Some("https://lfs.example.com/x")
         );
         assert!(of("git@host:a", "ssh://git@host/a").is_ok());

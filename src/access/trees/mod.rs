@@ -1,25 +1,28 @@
 //! Trees of commits, made ready for builds: fetched with the credentials of their platform, checked out with their submodules and files
 //! of Git LFS.
 
+mod budget;
 mod cache;
 mod failure;
 mod lfs;
 mod modules;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use super::sources;
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::{CommitId, Ref};
 use crate::domain::repository::Source;
-use crate::source::git::{GitProgram, Want, clone};
+use crate::source::git::{Fallback, GitProgram, Want, clone};
 use crate::source::tree::{
-    Answer, Lender, Moved, Part, Position, Request, Site, Slot, State, TreeError, TreeFile, Trees, local,
+    Answer, Lender, Moved, Part, Position, Request, Site, Slot, State, TreeError, TreeFile, Trees,
 };
 use crate::source::{Access, Kind, SourceError, SourceUrl};
 use crate::store::Home;
 use crate::store::settings::Settings;
+use budget::Budget;
 
 pub use cache::tidy;
 pub use failure::Unprepared;
@@ -28,6 +31,9 @@ static TREES: LazyLock<Trees> = LazyLock::new(|| {
     // This very program, whatever an upgrade puts in its place meanwhile: another one may speak otherwise.
     Trees { program: PathBuf::from("/proc/self/exe") }
 });
+
+/// A repository on this machine's disk that could not be looked at by then is given up: its disk hangs.
+const LEND_LIMIT: Duration = Duration::from_secs(30);
 
 /// Which tree is wanted.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +55,10 @@ struct Work<'a> {
     home: &'a Home,
     settings: &'a Settings,
     wish: Wish<'a>,
+    /// Where the source is.
+    source: SourceUrl,
+    /// What fetches may still take.
+    budget: Budget,
     slot: Slot,
     parts: Vec<Part>,
     /// The directories of trees that were made anew: what was below them is gone.
@@ -74,7 +84,8 @@ pub async fn prepare(home: &Home, settings: &Settings, wish: Wish<'_>) -> Result
     let url = sources::parse_url(&wish.source.url)?;
     let access = sources::access(home, settings, wish.source).await?;
     let clone = home.git_dir(wish.path);
-    let origin = Origin::bring(settings, url, access, clone, wish).await?;
+    let mut budget = Budget::new(sources::fetch_limits(settings));
+    let origin = Origin::bring(&mut budget, url, access, clone, wish).await?;
     let trees = home.trees_dir(wish.path);
     let (commit, reference) = (wish.commit.to_string(), wish.reference.to_string());
     let taken = tokio::task::spawn_blocking(move || Slot::take(&trees, &commit, &reference)).await;
@@ -89,7 +100,8 @@ pub async fn prepare(home: &Home, settings: &Settings, wish: Wish<'_>) -> Result
         let _ = slot.touch();
         return Ok(slot);
     }
-    let mut work = Work { home, settings, wish, slot, parts: Vec::new(), remade: Vec::new() };
+    let mut work =
+        Work { home, settings, wish, source: origin.url.clone(), budget, slot, parts: Vec::new(), remade: Vec::new() };
     work.make(&origin, state).await?;
     Ok(work.slot)
 }
@@ -117,7 +129,7 @@ impl Work<'_> {
     }
 
     async fn ask(&self, request: &Request) -> Result<Answer, TreeError> {
-        TREES.ask(request, self.slot.lock_file()).await
+        TREES.ask(request, Some(self.slot.lock_file())).await
     }
 
     fn site(&self, origin: &Origin, path: Option<&TreeFile>, commit: &str) -> Site {
@@ -136,11 +148,11 @@ impl Work<'_> {
         before: &[Part],
     ) -> Result<Moved, Unprepared> {
         let from = self.position(path, before);
-        let request = |from| Request::Move { site: self.site(origin, path, commit), from };
-        let moved = match self.ask(&request(from.clone())).await {
+        let site = self.site(origin, path, commit);
+        let moved = match self.ask(&Request::Move { site: site.clone(), from }).await {
             Err(TreeError::Damaged { .. } | TreeError::NoCommit { .. }) if origin.clone.is_some() => {
-                origin.renew(self.settings, self.wish, commit).await?;
-                self.ask(&request(None)).await
+                origin.renew(&mut self.budget, self.wish, commit).await?;
+                self.ask(&Request::Move { site, from: None }).await
             }
             Err(TreeError::Damaged { repository, reason }) => {
                 let reason = format!(
@@ -170,6 +182,21 @@ impl Work<'_> {
     }
 }
 
+/// Finds the repository at a path of this machine's disk, which is one that `source` may name as a submodule where there is one.
+async fn lend(path: &Path, source: Option<&Path>) -> Result<Lender, TreeError> {
+    let request = Request::Lend { path: path.into(), source: source.map(Path::to_owned) };
+    match tokio::time::timeout(LEND_LIMIT, TREES.ask(&request, None)).await {
+        Ok(Ok(Answer::Lent(lender))) => Ok(lender),
+        Ok(Ok(_)) => Err(unexpected()),
+        Ok(Err(error)) => Err(error),
+        Err(_) => {
+            let reason =
+                format!("it could not be read within {} s; check the disk that it is on", LEND_LIMIT.as_secs());
+            Err(TreeError::NoRepository { path: path.into(), reason })
+        }
+    }
+}
+
 fn unexpected() -> TreeError {
     TreeError::Io { what: "run slipway tree".into(), reason: "it answers another question".into() }
 }
@@ -177,41 +204,42 @@ fn unexpected() -> TreeError {
 impl Origin {
     /// Brings the wanted commit to this machine.
     async fn bring(
-        settings: &Settings,
+        budget: &mut Budget,
         url: SourceUrl,
         access: Access,
         clone: PathBuf,
         wish: Wish<'_>,
     ) -> Result<Origin, Unprepared> {
         if let Some(path) = url.local_path() {
-            let lender = local(path)?;
+            let lender = lend(path, None).await?;
             return Ok(Origin { url, access, clone: None, lender });
         }
         let lender = Lender { name: url.to_string(), repository: clone.clone() };
         let origin = Origin { url, access, clone: Some(clone), lender };
-        let want = Want { reference: Some(wish.reference), commit: wish.commit, tags: wish.keep_git };
-        origin.fetch(settings, want).await?;
+        let want = Want { fallback: Fallback::Ref(wish.reference), commit: wish.commit, tags: wish.keep_git };
+        origin.fetch(budget, want).await?;
         Ok(origin)
     }
 
-    async fn fetch(&self, settings: &Settings, want: Want<'_>) -> Result<(), SourceError> {
+    async fn fetch(&self, budget: &mut Budget, want: Want<'_>) -> Result<(), SourceError> {
         let Some(clone) = &self.clone else { return Ok(()) };
-        let limits = sources::fetch_limits(settings);
-        sources::git().fetch(clone, &self.url, &self.access, want, limits).await?;
+        let began = Instant::now();
+        sources::git().fetch(clone, &self.url, &self.access, want, budget.limits(Some(clone))).await?;
+        budget.fetched(clone, began.elapsed()).await;
         // Only the order in which clones are removed goes by it.
         let _ = clone::touch(clone);
         Ok(())
     }
 
     /// Fetches a commit into a new clone.
-    async fn renew(&self, settings: &Settings, wish: Wish<'_>, commit: &str) -> Result<(), Unprepared> {
+    async fn renew(&self, budget: &mut Budget, wish: Wish<'_>, commit: &str) -> Result<(), Unprepared> {
         let Some(clone) = &self.clone else { return Ok(()) };
         tracing::warn!("{} is damaged and made anew", clone.display());
         let local = |reason: String| SourceError::local(&self.url, format!("cannot make its clone anew: {reason}"));
-        clone::discard(clone, sources::fetch_limits(settings).time).await.map_err(|error| local(error.to_string()))?;
+        clone::discard(clone, budget.limits(None).left()).await.map_err(|error| local(error.to_string()))?;
         let commit: CommitId = commit.parse().map_err(|_| local(format!("{commit:?} is no commit")))?;
-        let reference = (commit == *wish.commit).then_some(wish.reference);
-        self.fetch(settings, Want { reference, commit: &commit, tags: wish.keep_git }).await?;
+        let fallback = if commit == *wish.commit { Fallback::Ref(wish.reference) } else { Fallback::Branches };
+        self.fetch(budget, Want { fallback, commit: &commit, tags: wish.keep_git }).await?;
         Ok(())
     }
 }

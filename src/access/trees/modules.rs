@@ -2,20 +2,18 @@
 //! into its directory. One that can't be had fails the build.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Origin, Unprepared, Work, is_temporary};
+use super::{Origin, Unprepared, Work, is_temporary, lend};
 use crate::access::sources;
 use crate::domain::push::CommitId;
 use crate::domain::repository::Source;
 use crate::domain::source_platform::SourcePlatform;
 use crate::source::SourceUrl;
-use crate::source::git::Want;
-use crate::source::tree::{
-    Lender, Module, Part, Position, TreeError, TreeFile, address, is_behind_link, is_neighbour, local,
-};
+use crate::source::git::{Fallback, Want};
+use crate::source::tree::{Lender, Module, Part, Position, TreeError, TreeFile, address, is_behind_link, leads_back};
 
 /// How deep submodules are in each other.
 const DEEPEST: usize = 8;
@@ -61,6 +59,10 @@ impl Work<'_> {
                     return Err(fail(reason.into(), false).into());
                 }
                 let url = address(&parent.url, module.configured.as_ref()).map_err(|reason| fail(reason, false))?;
+                if leads_back(&self.source, &url) {
+                    let (commit, address) = (parent.position.place.commit.clone(), url.to_string());
+                    return Err(TreeError::SubmoduleAddress { path: path.to_string(), commit, address }.into());
+                }
                 let brought = self.module(&parent.url, url.clone(), module, &path, before).await;
                 let position = brought.map_err(|error| named(error, &fail))?;
                 left.push_back(Parent { url, path: Some(path), position, depth: parent.depth + 1 });
@@ -84,14 +86,16 @@ impl Work<'_> {
     }
 
     /// Brings a submodule's commit to this machine.
-    async fn origin_of_module(&self, parent: &SourceUrl, url: SourceUrl, commit: &str) -> Result<Origin, Unprepared> {
+    async fn origin_of_module(
+        &mut self,
+        parent: &SourceUrl,
+        url: SourceUrl,
+        commit: &str,
+    ) -> Result<Origin, Unprepared> {
         let source = Source { platform: self.platform_of(&url), url: url.to_string(), ..Source::default() };
         let access = sources::access(self.home, self.settings, &source).await?;
         if let (Some(path), Some(of_parent)) = (url.local_path(), parent.local_path()) {
-            if !is_neighbour(of_parent, path) {
-                return Err(not_beside(of_parent, path).into());
-            }
-            let lender = local(path)?;
+            let lender = lend(path, Some(of_parent)).await?;
             return Ok(Origin { url, access, clone: None, lender });
         }
         let clone = self.clone_of_module(&url);
@@ -100,7 +104,7 @@ impl Work<'_> {
         let commit: CommitId = commit
             .parse()
             .map_err(|_| TreeError::NoCommit { repository: origin.url.to_string(), commit: commit.to_owned() })?;
-        origin.fetch(self.settings, Want { reference: None, commit: &commit, tags: false }).await?;
+        origin.fetch(&mut self.budget, Want { fallback: Fallback::Branches, commit: &commit, tags: false }).await?;
         Ok(origin)
     }
 
@@ -127,21 +131,12 @@ impl Work<'_> {
     }
 }
 
-fn not_beside(parent: &Path, path: &Path) -> TreeError {
-    let reason = format!(
-        "a submodule of the source {} may be a repository of the same owner beside it or below, and no other of this machine's disk; \
-         name it by an https or ssh address",
-        parent.display()
-    );
-    TreeError::NoRepository { path: path.into(), reason }
-}
-
 /// Says which submodule it is.
 fn named(error: Unprepared, fail: &impl Fn(String, bool) -> TreeError) -> Unprepared {
     match error {
         // The disk is no submodule's fault.
         Unprepared::Tree(error @ (TreeError::DiskFull { .. } | TreeError::Io { .. })) => error.into(),
-        Unprepared::Tree(error @ TreeError::Submodule { .. }) => error.into(),
+        Unprepared::Tree(error @ (TreeError::Submodule { .. } | TreeError::LfsAddress { .. })) => error.into(),
         Unprepared::Source(error) => {
             let temporary = is_temporary(&error);
             fail(error.to_string(), temporary).into()

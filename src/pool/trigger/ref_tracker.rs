@@ -291,26 +291,19 @@ impl Memory {
         true
     }
 
-    /// Settles what an earlier pool wrote into the journal and did not come to.
+    /// Takes over what an earlier pool wrote into the journal and did not keep as seen, and settles what it did not come to.
     pub(super) async fn settle_what_was_left(&mut self, pool: &Arc<Pool>) {
-        let home = pool.home.clone();
-        let left = match tokio::task::spawn_blocking(move || pushes::unsettled(&home)).await {
+        let (home, kept) = (pool.home.clone(), self.watched.last_push);
+        let left = match tokio::task::spawn_blocking(move || pushes::left(&home, kept)).await {
             Ok(Ok(left)) => left,
             Ok(Err(error)) => return tracing::error!("what is left to be settled can't be told: {error}"),
             Err(error) => return tracing::error!("an internal task failed: {error}"),
         };
-        for push in &left {
-            // Were the refs not kept as seen, the same push would be seen again; one that moved on since is left where it is.
-            if let Some(seen) = self.watched.repositories.get_mut(&push.repository.to_string())
-                && seen.refs.get(&push.reference) == push.before.as_ref()
-            {
-                seen.refs.insert(push.reference.clone(), push.commit.clone());
-            }
-        }
+        self.watched.catch_up(&left);
         if !left.is_empty() {
             self.keep().await;
         }
-        for push in left {
+        for push in left.into_iter().filter(|push| !push.settled) {
             tokio::spawn(settling::settle(pool.clone(), PushRecord { answers: Vec::new(), ..push }, Vec::new()));
         }
     }

@@ -43,12 +43,23 @@ const REPACK: Limits = Limits { time: Duration::from_secs(600), output: 1 << 20,
 /// What is wanted of a source.
 #[derive(Debug, Clone, Copy)]
 pub struct Want<'a> {
-    /// The ref that the commit was seen at; none: it is asked for by its id alone.
-    pub reference: Option<&'a Ref>,
+    /// Where else the commit is looked for where the server does not give it out by its id.
+    pub fallback: Fallback<'a>,
     /// The commit.
     pub commit: &'a CommitId,
     /// All tags of the source as they are now, for `git describe`; otherwise no tag is fetched.
     pub tags: bool,
+}
+
+/// Where a commit may be that a server does not give out by its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fallback<'a> {
+    /// At the ref that the commit was seen at.
+    Ref(&'a Ref),
+    /// On any branch: all of them are fetched.
+    Branches,
+    /// Nowhere.
+    None,
 }
 
 /// What a fetch may take.
@@ -58,6 +69,34 @@ pub struct FetchLimits {
     pub time: Duration,
     /// The size of the clone on disk, in bytes.
     pub bytes: u64,
+    /// What others that the limits hold for, too, have used of them.
+    pub used: Used,
+}
+
+/// What fetches took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Used {
+    /// How long they took.
+    pub time: Duration,
+    /// The size of what they brought, in bytes.
+    pub bytes: u64,
+}
+
+impl FetchLimits {
+    /// Limits of which nothing is used.
+    pub const fn new(time: Duration, bytes: u64) -> FetchLimits {
+        FetchLimits { time, bytes, used: Used { time: Duration::ZERO, bytes: 0 } }
+    }
+
+    /// The time that is left.
+    pub fn left(&self) -> Duration {
+        self.time.saturating_sub(self.used.time)
+    }
+
+    /// Whether so many bytes, with those that are used, are over the limit.
+    pub fn is_over(&self, bytes: u64) -> bool {
+        bytes.saturating_add(self.used.bytes) > self.bytes
+    }
 }
 
 /// What a fetch did.
@@ -83,12 +122,12 @@ pub(super) async fn fetch(
     let program = GitProgram::find().map_err(|error| SourceError::no_git(url, &error))?;
     let fetch = Fetch { reach, program: &program, clone, url, access, want, limits };
     let work = async {
-        let turn = Turn::take(clone, limits.time).await.map_err(|error| fetch.on_disk(&error))?;
+        let turn = Turn::take(clone, limits.left()).await.map_err(|error| fetch.on_disk(&error))?;
         let fetched = fetch.run(&turn).await?;
         turn.finish();
         Ok(fetched)
     };
-    match tokio::time::timeout(limits.time, work).await {
+    match tokio::time::timeout(limits.left(), work).await {
         Ok(done) => done,
         Err(_) => {
             let reason = format!("it was not fetched within {} s", limits.time.as_secs());
@@ -194,7 +233,7 @@ impl Fetch<'_> {
     }
 
     /// Fetches the commit: by its id, which most servers give out whatever their refs say by now; else by its ref; else with all
-    /// branches, one of which may still have it.
+    /// branches, one of which may still have it, as the wish says.
     async fn fetch_commit(&self, turn: &Turn) -> Result<(), SourceError> {
         let commit = self.want.commit;
         let by_id = self.fetch_refs(turn, &[], &format!("+{commit}:{}", self.tip())).await;
@@ -204,9 +243,13 @@ impl Fetch<'_> {
             Err(error) if error.kind == Kind::NoCommit => {}
             Err(error) => return Err(error),
         }
-        let Some(reference) = self.want.reference else {
-            self.fetch_refs(turn, &["--prune"], "+refs/heads/*:refs/slipway/heads/*").await?;
-            return if self.has().await? { Ok(()) } else { Err(self.no_commit("no branch of it has the commit")) };
+        let reference = match self.want.fallback {
+            Fallback::Ref(reference) => reference,
+            Fallback::Branches => {
+                self.fetch_refs(turn, &["--prune"], "+refs/heads/*:refs/slipway/heads/*").await?;
+                return if self.has().await? { Ok(()) } else { Err(self.no_commit("no branch of it has the commit")) };
+            }
+            Fallback::None => return Err(self.no_commit("it does not give the commit out by its id")),
         };
         match self.fetch_refs(turn, &[], &format!("+{reference}:{}", self.tip())).await {
             Ok(()) if self.has().await? => Ok(()),
@@ -222,7 +265,10 @@ impl Fetch<'_> {
 
     /// Where what is fetched is kept: under a name of our own, since `feature` may have become `feature/x`.
     fn tip(&self) -> String {
-        let name = self.want.reference.map_or_else(|| self.want.commit.to_string(), Ref::to_string);
+        let name = match self.want.fallback {
+            Fallback::Ref(reference) => reference.to_string(),
+            Fallback::Branches | Fallback::None => self.want.commit.to_string(),
+        };
         format!("refs/slipway/tip/{}", hex::encode(&Sha256::digest(name)[..16]))
     }
 
@@ -260,10 +306,10 @@ impl Fetch<'_> {
         command.config("fetch.unpackLimit", "1").git_dir(self.clone);
         command.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"]);
         command.args(["--update-shallow", "--force"]).args(options).arg("--").arg(self.url.as_str()).arg(refspec);
-        command.stdin(turn.lock.try_clone().map_err(|error| self.on_disk(&error))?);
+        command.stdin(turn.lock().map_err(|error| self.on_disk(&error))?);
         let running = command.start(None).map_err(|error| self.on_disk(&error))?;
         turn.tell(running.id());
-        let run = running.run(self.limits.time, 1 << 20);
+        let run = running.run(self.limits.left(), 1 << 20);
         tokio::pin!(run);
         let mut measure = tokio::time::interval(MEASURE);
         let ended = loop {
@@ -282,11 +328,20 @@ impl Fetch<'_> {
     async fn check_size(&self) -> Result<(), SourceError> {
         let objects = self.clone.join("objects");
         let size = tokio::task::spawn_blocking(move || size_of(&objects)).await.unwrap_or_default();
-        if size <= self.limits.bytes {
+        if !self.limits.is_over(size) {
             return Ok(());
         }
         let limit = crate::domain::config::ByteSize(self.limits.bytes);
-        Err(SourceError::new(Kind::TooBig, self.url, format!("a clone of it is larger than git.fetch_limit ({limit})")))
+        let reason = match self.limits.used.bytes {
+            0 => format!("a clone of it is larger than git.fetch_limit ({limit})"),
+            used => {
+                let used = crate::domain::config::ByteSize(used);
+                format!(
+                    "a clone of it, with {used} of the same build's other fetches, is larger than git.fetch_limit ({limit})"
+                )
+            }
+        };
+        Err(SourceError::new(Kind::TooBig, self.url, reason))
     }
 
     /// Whether a fetch was ended because the clone grew too large.
@@ -357,8 +412,8 @@ impl Fetch<'_> {
     }
 }
 
-/// Somebody's turn to write a clone; the next one's when dropped.
-struct Turn {
+/// Somebody's turn to write a clone, or another directory that slipway fetches into; the next one's when dropped.
+pub struct Turn {
     lock: File,
     /// Whoever had it before was ended in the middle of it.
     was_interrupted: bool,
@@ -366,7 +421,11 @@ struct Turn {
 }
 
 impl Turn {
-    async fn take(clone: &Path, limit: Duration) -> io::Result<Turn> {
+    /// Waits for the turn.
+    ///
+    /// # Errors
+    /// When others have it for longer than `limit`, or the lock file beside the directory can't be used.
+    pub async fn take(clone: &Path, limit: Duration) -> io::Result<Turn> {
         let queue = queue_of(clone).lock_owned().await;
         let lock = open_lock(clone)?;
         let since = Instant::now();
@@ -387,7 +446,7 @@ impl Turn {
     }
 
     /// Writes down who fetches, and with which process: a git that outlived its slipway is ended by the next.
-    fn tell(&self, git: Option<ProcessId>) {
+    pub fn tell(&self, git: Option<ProcessId>) {
         let word = |process: Option<ProcessId>| {
             process.map_or("- -".into(), |process| format!("{} {}", process.pid, process.start))
         };
@@ -396,8 +455,16 @@ impl Turn {
         let _ = self.lock.set_len(0).and_then(|()| self.lock.write_all_at(text.as_bytes(), 0));
     }
 
+    /// The lock, for the standard input of a command: it holds until that, and what it started, has ended.
+    ///
+    /// # Errors
+    /// When this process has too many files open.
+    pub fn lock(&self) -> io::Result<File> {
+        self.lock.try_clone()
+    }
+
     /// The clone is whole.
-    fn finish(self) {
+    pub fn finish(self) {
         let _ = self.lock.set_len(0);
     }
 }
@@ -446,16 +513,14 @@ fn queue_of(clone: &Path) -> Arc<tokio::sync::Mutex<()>> {
 
 /// Removes what a git that was killed leaves behind. Nobody else writes the clone now.
 fn clean(clone: &Path) -> io::Result<()> {
-    let is_leftover = |name: &str| {
-        name.ends_with(".lock")
-            || name.starts_with("tmp_")
-            || name.starts_with("incoming-")
-            || name.starts_with(".tmp-")
+    let is_lock = |name: &str| name.ends_with(".lock");
+    let is_of_objects = |name: &str| {
+        is_lock(name) || name.starts_with("tmp_") || name.starts_with("incoming-") || name.starts_with(".tmp-")
     };
-    for directory in ["", "refs", "objects"] {
-        remove_in(&clone.join(directory), !directory.is_empty(), &is_leftover)?;
-    }
-    Ok(())
+    remove_in(clone, false, &is_lock)?;
+    // Any other name may be that of a branch or tag: no ref ends in `.lock`.
+    remove_in(&clone.join("refs"), true, &is_lock)?;
+    remove_in(&clone.join("objects"), true, &is_of_objects)
 }
 
 /// Removes the entries of a directory with such names, of those below it too where `deep`.
@@ -519,6 +584,9 @@ mod tests {
             "objects/pack/pack-1.pack",
             "objects/pack/pack-1.idx",
             "refs/tags/v1",
+            "refs/tags/tmp_1",
+            "refs/tags/incoming-2",
+            "refs/slipway/heads/.tmp-3/x",
             "trees/a.lock",
         ];
         let removed = [

@@ -1,9 +1,10 @@
 //! Sources, asked: on this machine's disk libgit2 answers, of other machines the host's `git`.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::access::{Access, Reach};
-use super::clone::{self, FetchLimits, Fetched, Want};
+use super::clone::{self, Fallback, FetchLimits, Fetched, Want};
 use super::commits::{self, Commit, Wanted};
 use super::listing;
 use super::program::{Configuration, GitCommand, GitProgram};
@@ -68,7 +69,7 @@ impl Git {
             match self.readers.ask(url, What::List, access.timeout).await? {
                 Answer::Refs(refs) => return Ok(refs),
                 Answer::Error(error) => return Err(error),
-                Answer::Sha256 | Answer::Commit(_) => {}
+                Answer::Sha256 | Answer::Commit(_) | Answer::Origin(_) => {}
             }
         }
         let program = GitProgram::find().map_err(|error| SourceError::no_git(url, &error))?;
@@ -78,6 +79,14 @@ impl Git {
             listing::list(command, address, url, access).await
         };
         tokio::time::timeout(access.timeout, work).await.unwrap_or_else(|_| Err(listing::no_answer(url, access)))
+    }
+
+    /// The URL that a source on this disk was cloned from; none where it is on no other machine, has credentials, or can't be read in time.
+    pub async fn origin(&self, url: &SourceUrl, limit: Duration) -> Option<SourceUrl> {
+        match self.readers.ask(url, What::Origin, limit).await {
+            Ok(Answer::Origin(origin)) => SourceUrl::parse(&origin?).ok(),
+            _ => None,
+        }
     }
 
     /// Looks at a commit of a source: what it says, and what it changes. Of a source on another machine it is fetched first.
@@ -95,7 +104,7 @@ impl Git {
         match self.readers.ask(url, What::Look(wanted.clone()), limits.time).await? {
             Answer::Commit(commit) => return Ok(commit),
             Answer::Error(error) => return Err(error),
-            Answer::Sha256 | Answer::Refs(_) => {}
+            Answer::Sha256 | Answer::Refs(_) | Answer::Origin(_) => {}
         }
         let program = GitProgram::find().map_err(|error| SourceError::no_git(url, &error))?;
         commits::read(|| in_repository(&program, path), url, &wanted).await
@@ -110,11 +119,11 @@ impl Git {
     ) -> Result<Commit, SourceError> {
         let program = GitProgram::find().map_err(|error| SourceError::no_git(url, &error))?;
         let store = wanted.store.as_path();
-        let want = Want { reference: Some(&wanted.reference), commit: &wanted.commit, tags: false };
+        let want = Want { fallback: Fallback::Ref(&wanted.reference), commit: &wanted.commit, tags: false };
         self.fetch(store, url, access, want, limits).await?;
         for since in &wanted.since {
-            // Most are there, as its ancestors. One that is not to be had is not compared with.
-            let want = Want { reference: None, commit: since, tags: false };
+            // Most are there, as its ancestors. One that is lost is not compared with, and not worth a fetch of all branches.
+            let want = Want { fallback: Fallback::None, commit: since, tags: false };
             if let Err(error) = self.fetch(store, url, access, want, limits).await
                 && error.kind != Kind::NoCommit
             {

@@ -18,7 +18,7 @@ pub(in crate::source) mod stderr;
 mod trust;
 
 pub use access::{Access, Credentials};
-pub use clone::{FetchLimits, Fetched, Want};
+pub use clone::{Fallback, FetchLimits, Fetched, Turn, Used, Want};
 pub use front::Git;
 pub use program::{Configuration, GitCommand, GitProgram, NoGit};
 pub use questions::{SUBCOMMAND, serve};

@@ -358,7 +358,8 @@ impl GitCommand {
         let gone = || io::Error::other("it has no pipes");
         let stdout = child.stdout.take().ok_or_else(gone)?;
         let stderr = child.stderr.take().ok_or_else(gone)?;
-        Ok(Running { stdout, errors: tokio::spawn(beginning_and_end(stderr)), child, group })
+        let kept: Arc<Mutex<Kept>> = Arc::default();
+        Ok(Running { stdout, kept: kept.clone(), errors: tokio::spawn(keep(stderr, kept)), child, group })
     }
 
     /// Runs it to its end. When the future is dropped, it is killed with what it started.
@@ -376,7 +377,10 @@ pub struct Running {
     /// What it prints.
     pub stdout: ChildStdout,
     child: Child,
-    errors: tokio::task::JoinHandle<io::Result<String>>,
+    /// What was read of its stderr so far.
+    kept: Arc<Mutex<Kept>>,
+    /// Reads its stderr into `kept`.
+    errors: tokio::task::JoinHandle<io::Result<()>>,
     group: Group,
 }
 
@@ -416,32 +420,49 @@ impl Running {
         let errors = tokio::time::timeout(Duration::from_secs(1), &mut self.errors).await;
         self.group.leave();
         match errors {
-            Ok(errors) => Ok((status, errors.map_err(io::Error::other)??)),
-            Err(_) => Ok((status, String::new())),
+            Ok(read) => read.map_err(io::Error::other)??,
+            Err(_) => self.errors.abort(),
         }
+        Ok((status, self.kept.lock().unwrap_or_else(PoisonError::into_inner).text()))
     }
 }
 
-/// Reads to the end, and keeps the beginning and the end.
-async fn beginning_and_end(mut stream: impl AsyncRead + Unpin) -> io::Result<String> {
-    let (mut kept, mut block) = (Vec::new(), vec![0; BLOCK]);
-    let mut left_out = false;
+/// The beginning and the end of a stream.
+#[derive(Debug, Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    /// Whether something between them was left out.
+    is_cut: bool,
+}
+
+impl Kept {
+    fn take(&mut self, block: &[u8]) {
+        self.bytes.extend_from_slice(block);
+        if self.bytes.len() > 2 * STDERR_KEPT {
+            self.bytes.drain(STDERR_KEPT..self.bytes.len() - STDERR_KEPT);
+            self.is_cut = true;
+        }
+    }
+
+    fn text(&self) -> String {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if !self.is_cut {
+            return text(&self.bytes);
+        }
+        format!("{}\n…\n{}", text(&self.bytes[..STDERR_KEPT]), text(&self.bytes[STDERR_KEPT..]))
+    }
+}
+
+/// Reads a stream to its end.
+async fn keep(mut stream: impl AsyncRead + Unpin, kept: Arc<Mutex<Kept>>) -> io::Result<()> {
+    let mut block = vec![0; BLOCK];
     loop {
         let read = stream.read(&mut block).await?;
         if read == 0 {
-            break;
+            return Ok(());
         }
-        kept.extend_from_slice(&block[..read]);
-        if kept.len() > 2 * STDERR_KEPT {
-            kept.drain(STDERR_KEPT..kept.len() - STDERR_KEPT);
-            left_out = true;
-        }
+        kept.lock().unwrap_or_else(PoisonError::into_inner).take(&block[..read]);
     }
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if !left_out {
-        return Ok(text(&kept));
-    }
-    Ok(format!("{}\n…\n{}", text(&kept[..STDERR_KEPT]), text(&kept[STDERR_KEPT..])))
 }
 
 #[cfg(test)]
@@ -517,6 +538,13 @@ mod tests {
         let (_directory, git) = fake("sleep 1000");
         let error = git.command(Configuration::None).run(Limits { time: Duration::from_millis(20), ..LIMITS }).await;
         assert!(matches!(error, Err(RunError::TimedOut(_))), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn errors_are_kept_where_a_process_that_is_left_holds_their_pipe() {
+        let (_directory, git) = fake("echo refused >&2; sleep 5 > /dev/null & exit 3");
+        let ended = git.command(Configuration::None).run(LIMITS).await.unwrap();
+        assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(3), "refused\n"));
     }
 
     #[tokio::test]

@@ -16,6 +16,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use super::commits::{Commit, Wanted};
 use super::local::{self, LocalError};
 use crate::source::error::{Kind, SourceError};
+use crate::source::origin::origin;
 use crate::source::refs::Refs;
 use crate::source::url::SourceUrl;
 use crate::store::environment::{ListedEnvironment as _, Receiver};
@@ -38,12 +39,15 @@ pub(super) struct Question {
 pub(super) enum What {
     List,
     Look(Wanted),
+    /// Where it was cloned from.
+    Origin,
 }
 
 #[derive(Serialize, Deserialize)]
 pub(super) enum Answer {
     Refs(Refs),
     Commit(Commit),
+    Origin(Option<String>),
     /// Git itself has to be asked.
     Sha256,
     Error(SourceError),
@@ -178,6 +182,7 @@ fn answer(question: Question) -> Said {
     let path = url.local_path().unwrap_or(Path::new("")).to_owned();
     let mut ends = false;
     let answered = match question.what {
+        What::Origin => Ok(Answer::Origin(origin(&path).map(|url| url.to_string()))),
         What::List => local::list(&url, &path).map(Answer::Refs),
         What::Look(wanted) => local::look(&url, &path, &wanted).map(|(commit, size)| {
             ends = size > local::LARGE;

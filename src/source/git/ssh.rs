@@ -4,7 +4,6 @@
 //! the user's own `core.sshCommand` or `GIT_SSH_COMMAND` come first, and ssh takes the first.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -16,6 +15,7 @@ use super::access::Access;
 use super::program::{Configuration, GitCommand, GitProgram, Limits};
 use crate::source::error::{Kind, SourceError};
 use crate::source::url::SourceUrl;
+use crate::store::read::open_regular;
 
 /// Options that come before those of `~/.ssh/config`: the first value counts.
 const OPTIONS: &str = " -o BatchMode=yes -o StrictHostKeyChecking=yes -o UpdateHostKeys=no -o ConnectTimeout=20 \
@@ -146,11 +146,8 @@ impl Key {
         use std::io::Read as _;
         use std::os::unix::fs::MetadataExt as _;
         let fail = |cause| KeyError::Read { path: path.into(), cause };
-        let file = fs::File::open(path).map_err(fail)?;
+        let file = open_regular(path).map_err(fail)?;
         let metadata = file.metadata().map_err(fail)?;
-        if !metadata.is_file() {
-            return Err(KeyError::NoKey { path: path.into() });
-        }
         let mut text = Vec::new();
         file.take(LONGEST_KEY).read_to_end(&mut text).map_err(fail)?;
         let key = Key::parse(&String::from_utf8_lossy(&text)).ok_or_else(|| KeyError::NoKey { path: path.into() })?;
@@ -183,6 +180,7 @@ impl Key {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
@@ -223,6 +221,10 @@ mod tests {
         }
         let public = Key::read(&directory.path().join("plain.pub")).unwrap_err();
         assert!(matches!(public, KeyError::NoKey { .. }), "{public}");
+        let pipe = directory.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let pipe = Key::read(&pipe).unwrap_err();
+        assert!(pipe.to_string().contains("is not a regular file"), "{pipe}");
         let missing = Key::read(&directory.path().join("none")).unwrap_err();
         assert!(missing.to_string().contains("/none: No such file"), "{missing}");
         let open = directory.path().join("plain");

@@ -1,7 +1,9 @@
 //! The checkout: a directory that holds the tree of one commit becomes that of another, and only what differs is written.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -76,7 +78,9 @@ pub(super) async fn move_to(
             return Ok(Moved { position: from.clone(), made: false, pointers: Vec::new() });
         }
         if let Some(course) = Course::find(objects, &from.place, to).await? {
-            return follow(objects, root, from, course).await;
+            if let Some(moved) = follow(objects, root, from, course).await? {
+                return Ok(moved);
+            }
         }
     }
     make(objects, root, to).await
@@ -86,8 +90,8 @@ fn io(what: &'static str, root: &Path) -> impl Fn(std::io::Error) -> TreeError {
     move |error| TreeError::io(what, root, &error)
 }
 
-/// Writes what differs, and nothing else.
-async fn follow(objects: &Objects, root: &Path, from: &Position, course: Course) -> Result<Moved, TreeError> {
+/// Writes what differs, and nothing else; none where the tree has to be made anew, since what differs does not fit into the directory.
+async fn follow(objects: &Objects, root: &Path, from: &Position, course: Course) -> Result<Option<Moved>, TreeError> {
     let commit = &course.to.commit;
     let mut files = Root::open(root).map_err(io("open", root))?;
     let mut directories: BTreeSet<Vec<u8>> = BTreeSet::new();
@@ -111,6 +115,9 @@ async fn follow(objects: &Objects, root: &Path, from: &Position, course: Course)
     modules.extend(gitlinks.map(|entry| (entry.path.clone(), module(entry))));
     let written: Vec<&Entry> =
         course.changes.iter().map(|change| &change.new).filter(|entry| entry.mode != Mode::Absent).collect();
+    if !fits(root, &written) {
+        return Ok(None);
+    }
     objects.write(commit, &written).await?;
     let pointers = match from.uses_lfs {
         true => lfs::find(objects, &mut files, root, commit, &written).await?,
@@ -127,7 +134,22 @@ async fn follow(objects: &Objects, root: &Path, from: &Position, course: Course)
         configure(objects, commit, &mut modules).await?;
     }
     let position = Position { place: course.to, modules, uses_lfs: from.uses_lfs };
-    Ok(Moved { position, made: false, pointers })
+    Ok(Some(Moved { position, made: false, pointers }))
+}
+
+/// Whether these can be written without a file or link being in the place of a directory, or the other way round. That is so for all trees
+/// of git's own making.
+fn fits(root: &Path, written: &[&Entry]) -> bool {
+    let at = |path: &[u8]| fs::symlink_metadata(root.join(OsStr::from_bytes(path)));
+    let mut seen: HashSet<&[u8]> = HashSet::new();
+    let paths: HashSet<&[u8]> = written.iter().map(|entry| entry.path.as_bytes()).collect();
+    written.iter().all(|entry| {
+        let is_free = entry.mode == Mode::Module || !at(entry.path.as_bytes()).is_ok_and(|meta| meta.is_dir());
+        is_free
+            && directories_above(&entry.path).all(|above| {
+                !seen.insert(above) || !paths.contains(above) && at(above).map_or(true, |meta| meta.is_dir())
+            })
+    })
 }
 
 /// Empties the directory and writes the whole tree.

@@ -66,6 +66,30 @@ pub enum TreeError {
         /// Whether trying again can help: a network or a disk failed.
         temporary: bool,
     },
+    /// A submodule's address is the build host's own, or a metadata service's.
+    #[error(
+        "the submodule {path:?} of commit {commit} is at {address}, an address of the build host, its link or a metadata service, \
+         which is refused: name a server that the source's users reach, too"
+    )]
+    SubmoduleAddress {
+        /// Its path in the tree.
+        path: String,
+        /// The commit of the tree that names it.
+        commit: String,
+        /// The address.
+        address: String,
+    },
+    /// The address of Git LFS files is the build host's own, or a metadata service's.
+    #[error(
+        "lfs.url in .lfsconfig of commit {commit} is {address}, an address of the build host, its link or a metadata service, \
+         which is refused: name a server that the source's users reach, too"
+    )]
+    LfsAddress {
+        /// The commit.
+        commit: String,
+        /// The address.
+        address: String,
+    },
     /// Files of Git LFS can't be had.
     #[error("cannot get the Git LFS files {files} of commit {commit}: {reason}")]
     Lfs {

@@ -102,7 +102,7 @@ impl GitObjects {
         }
     }
 
-    fn refused(&self, commit: &str, reason: String) -> TreeError {
+    pub(super) fn refused(&self, commit: &str, reason: String) -> TreeError {
         TreeError::Checkout { repository: self.name.clone(), commit: commit.into(), reason }
     }
 

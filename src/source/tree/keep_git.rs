@@ -4,7 +4,7 @@
 //! the commit. It has no other blobs, no remote, no hooks, no configuration of anybody's and no credentials. Its bytes and times are a function
 //! of the commit and its tags: objects are packed without deltas, on one thread, in the order of the history.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -21,9 +21,14 @@ use crate::source::git::program::Limits;
 /// How large the lists of commits, trees and tags may be, in bytes: some ten million ids.
 const LIMITS: Limits = Limits { time: std::time::Duration::from_secs(60 * 60), output: 512 << 20, memory: None };
 
+/// Tags of tags are followed no deeper.
+const DEEPEST_TAG: usize = 32;
+
 /// A tag that leads to the commit.
 struct Tag {
     id: String,
+    /// The annotated tags from `id` on, each of which names the next; none where the ref names the commit itself.
+    chain: Vec<String>,
     /// What an annotated tag names in the end.
     peeled: Option<String>,
     name: Vec<u8>,
@@ -76,17 +81,68 @@ async fn tags(git: &GitObjects, lender: &Lender, commit: &str) -> Result<Vec<Tag
     // A source on this disk may have replacements and grafts, which a clone of it has not.
     command.env("GIT_NO_REPLACE_OBJECTS", "1").env("GIT_GRAFT_FILE", "/dev/null");
     command.args(["for-each-ref", &format!("--merged={commit}"), "--sort=refname"]);
-    command.args(["--format=%(objectname) %(*objectname) %(refname)", "refs/tags"]);
+    // `%(*objectname)` peels one tag before git 2.45, and all since.
+    command.args(["--format=%(objectname) %(objecttype) %(refname)", "refs/tags"]);
     let ended = git.run_within(commit, command, LIMITS).await?;
     let mut tags = Vec::new();
     for line in ended.stdout.split(|byte| *byte == b'\n') {
         let mut words = line.splitn(3, |byte| *byte == b' ');
-        let (Some(id), Some(peeled), Some(name)) = (words.next(), words.next(), words.next()) else { continue };
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let peeled = (!peeled.is_empty()).then(|| text(peeled));
-        tags.push(Tag { id: text(id), peeled, name: name.to_owned() });
+        let (Some(id), Some(kind), Some(name)) = (words.next(), words.next(), words.next()) else { continue };
+        let id = String::from_utf8_lossy(id).into_owned();
+        let chain = if kind == b"tag" { vec![id.clone()] } else { Vec::new() };
+        tags.push(Tag { id, chain, peeled: None, name: name.to_owned() });
     }
+    peel(git, commit, &mut tags).await?;
     Ok(tags)
+}
+
+/// Follows the annotated tags to their ends, one tag of each chain in a turn.
+async fn peel(git: &GitObjects, commit: &str, tags: &mut [Tag]) -> Result<(), TreeError> {
+    for _ in 0..DEEPEST_TAG {
+        let ends = |tag: &Tag| tag.chain.last().filter(|_| tag.peeled.is_none()).cloned();
+        let asked: BTreeSet<String> = tags.iter().filter_map(ends).collect();
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let lines: String = asked.iter().map(|id| format!("{id}\n")).collect();
+        let mut command = git.command();
+        command.args(["cat-file", "--batch"]).stdin(git.input(lines.as_bytes())?);
+        let named = targets(&git.run_within(commit, command, LIMITS).await?.stdout);
+        for tag in tags.iter_mut() {
+            let Some((target, is_tag)) = ends(tag).and_then(|id| named.get(&id)) else { continue };
+            if *is_tag {
+                tag.chain.push(target.clone());
+            } else {
+                tag.peeled = Some(target.clone());
+            }
+        }
+        if let Some(id) = tags.iter().filter_map(ends).find(|id| asked.contains(id)) {
+            return Err(git.refused(commit, format!("git can't read its tag {id}")));
+        }
+    }
+    Err(git.refused(commit, format!("a tag of it names a tag of a tag, more than {DEEPEST_TAG} deep")))
+}
+
+/// What each tag object names, and whether that is a tag, too: from the output of `git cat-file --batch`.
+fn targets(mut output: &[u8]) -> BTreeMap<String, (String, bool)> {
+    let mut named = BTreeMap::new();
+    while let Some(end) = memchr::memchr(b'\n', output) {
+        let head = String::from_utf8_lossy(&output[..end]).into_owned();
+        output = &output[end + 1..];
+        let mut words = head.split(' ');
+        let (Some(id), Some("tag"), Some(Ok(size))) = (words.next(), words.next(), words.next().map(str::parse)) else {
+            continue;
+        };
+        let (text, rest) = output.split_at_checked(size).unwrap_or((output, b""));
+        output = rest.get(1..).unwrap_or_default();
+        let mut lines = text.split(|byte| *byte == b'\n');
+        let target = lines.next().and_then(|line| line.strip_prefix(b"object "));
+        let kind = lines.next().and_then(|line| line.strip_prefix(b"type "));
+        if let (Some(target), Some(kind)) = (target, kind) {
+            named.insert(id.to_owned(), (String::from_utf8_lossy(target).into_owned(), kind == b"tag"));
+        }
+    }
+    named
 }
 
 /// `packed-refs`, as `git pack-refs` writes it.
@@ -123,7 +179,7 @@ async fn pack(git: &GitObjects, directory: &Path, commit: &str, tags: &[Tag]) ->
             list.push(b'\n');
         }
     }
-    let annotated: BTreeSet<&str> = tags.iter().filter(|tag| tag.peeled.is_some()).map(|tag| tag.id.as_str()).collect();
+    let annotated: BTreeSet<&String> = tags.iter().flat_map(|tag| &tag.chain).collect();
     for tag in annotated {
         writeln!(list, "{tag}").map_err(|error| TreeError::io("list the tags for", directory, &error))?;
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::TreeError;
 use super::objects::Lender;
+use crate::store::read::open_regular;
 
 /// `.git` and `commondir` are files of one line: a longer one is none, in bytes.
 const LONGEST_POINTER: u64 = 8192;
@@ -56,13 +57,30 @@ fn is_trusted(path: &Path, places: &[&Path]) -> bool {
 fn first_line(file: &Path) -> io::Result<String> {
     use std::io::Read as _;
     let mut text = String::new();
-    fs::File::open(file)?.take(LONGEST_POINTER).read_to_string(&mut text)?;
+    open_regular(file)?.take(LONGEST_POINTER).read_to_string(&mut text)?;
     Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+/// The repository at exactly that path, as a submodule of a local source.
+///
+/// # Errors
+/// As [`local`], or when it is none that the source's commits may name.
+pub(super) fn neighbour(source: &Path, path: &Path) -> Result<Lender, TreeError> {
+    if is_neighbour(source, path) { local(path) } else { Err(not_beside(source, path)) }
+}
+
+fn not_beside(parent: &Path, path: &Path) -> TreeError {
+    let reason = format!(
+        "a submodule of the source {} may be a repository of the same owner beside it or below, and no other of this machine's disk; \
+         name it by an https or ssh address",
+        parent.display()
+    );
+    TreeError::NoRepository { path: path.into(), reason }
 }
 
 /// Whether a submodule of a local source may be read where it is: it belongs to the same user as the source, and is below the directory
 /// that the source is in. A commit could name any repository of this machine otherwise.
-pub fn is_neighbour(source: &Path, other: &Path) -> bool {
+fn is_neighbour(source: &Path, other: &Path) -> bool {
     let check = || -> io::Result<bool> {
         let (source, other) = (fs::canonicalize(source)?, fs::canonicalize(other)?);
         let same_owner = fs::metadata(&source)?.uid() == fs::metadata(&other)?.uid();
@@ -91,6 +109,16 @@ mod tests {
         assert_eq!(fs::canonicalize(linked).unwrap(), fs::canonicalize(at("work/.git")).unwrap());
         let none = local(directory.path()).unwrap_err();
         assert!(none.to_string().contains("is no git repository: there is no"), "{none}");
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_is_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("objects")).unwrap();
+        let pipe = directory.path().join("commondir");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let error = local(directory.path()).unwrap_err();
+        assert!(error.to_string().contains("is not a regular file"), "{error}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::change::{Entry, TreeFile};
 use super::error::TreeError;
 use super::files::Root;
 use super::objects::Objects;
-use super::pointer::{Pointer, named};
+use super::pointer::{Pointer, digest_of, named};
 
 /// A pointer is shorter, in bytes: git-lfs reads no more, either.
 const LONGEST_POINTER: u64 = 1024;
@@ -48,18 +48,19 @@ pub(super) async fn find(
     Ok(candidates.into_iter().map(|(_, pointer)| pointer).filter(|pointer| filtered.contains(&pointer.path)).collect())
 }
 
-/// Puts a file in the place of its pointer: its mode and time stay.
-pub(super) fn fill(files: &mut Root, root: &Path, pointer: &Pointer, storage: &Path) -> Result<(), TreeError> {
+/// Puts a file in the place of its pointer: its mode and time stay. False where it is not the file that the pointer means.
+pub(super) fn fill(files: &mut Root, root: &Path, pointer: &Pointer, storage: &Path) -> Result<bool, TreeError> {
     let stored = pointer.stored(storage);
     let fail = |error: io::Error| TreeError::io("write", &root.join(pointer.path.to_string()), &error);
     let mut from = fs::File::open(&stored).map_err(|error| TreeError::io("read", &stored, &error))?;
     let time = files.open_file(&pointer.path, false).and_then(|file| file.metadata()).map_err(fail)?;
     let mut to = files.open_file(&pointer.path, true).map_err(fail)?;
-    io::copy(&mut from, &mut to).map_err(fail)?;
+    let digest = digest_of(&mut from, &mut to).map_err(fail)?;
     use std::os::unix::fs::MetadataExt as _;
     let stamp = super::files::Stamp {
         seconds: time.mtime(),
         nanoseconds: u32::try_from(time.mtime_nsec()).unwrap_or_default(),
     };
-    files.set_time(&pointer.path, stamp).map_err(fail)
+    files.set_time(&pointer.path, stamp).map_err(fail)?;
+    Ok(digest == pointer.oid)
 }

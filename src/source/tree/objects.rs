@@ -5,19 +5,24 @@
 //! Nobody's configuration counts: both work in a bare repository of slipway's own, which borrows the objects of the source or of its
 //! clone (`objects/info/alternates`) and has a listed configuration, no hooks and no `info/attributes`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::change::{Change, Entry, Link};
+use super::change::{Change, Entry, Link, TreeFile};
 use super::error::TreeError;
+use super::files::directories_above;
 use super::git_objects::GitObjects;
 use super::plain_objects::PlainObjects;
 use super::pointer::{LfsCommit, Pointer};
 use crate::source::git::GitProgram;
+use crate::store::read::open_regular;
+
+/// A longer `shallow` is none, in bytes: some hundred thousand ids.
+const LONGEST_SHALLOW: u64 = 16 << 20;
 
 /// Who reads them.
 pub(super) enum Objects {
@@ -88,9 +93,13 @@ impl Objects {
 
     /// All files, links and submodules of a commit, in the order of their paths.
     pub(super) async fn list(&self, commit: &str) -> Result<Vec<Entry>, TreeError> {
-        match self {
+        let entries = match self {
             Objects::Git(git) => git.list(commit).await,
             Objects::Plain(plain) => plain.list(commit),
+        }?;
+        match ambiguous(&entries) {
+            Some(path) => Err(TreeError::Path { commit: commit.into(), path: path.to_string() }),
+            None => Ok(entries),
         }
     }
 
@@ -151,6 +160,15 @@ impl Objects {
     }
 }
 
+/// A path that a tree names twice: as a file, link or submodule, and as another or as a directory. Git makes no such tree, and a checkout
+/// would have one or the other.
+fn ambiguous(entries: &[Entry]) -> Option<&TreeFile> {
+    let mut paths: HashSet<&[u8]> = HashSet::with_capacity(entries.len());
+    let twice = entries.iter().find(|entry| !paths.insert(entry.path.as_bytes()));
+    let below = || entries.iter().find(|entry| directories_above(&entry.path).any(|above| paths.contains(above)));
+    twice.or_else(below).map(|entry| &entry.path)
+}
+
 /// Whether bytes hold others.
 pub(super) fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
     memchr::memmem::find(bytes, wanted).is_some()
@@ -172,13 +190,23 @@ fn borrow(lender: &Lender, own: &Path, commit: &str) -> io::Result<()> {
     let objects = fs::canonicalize(lender.repository.join("objects"))?;
     fs::write(own.join("objects/info/alternates"), quoted(objects.as_os_str().as_bytes()))?;
     // Where its history ends though commits name parents.
-    match fs::read(lender.repository.join("shallow")) {
+    match read_shallow(&lender.repository.join("shallow")) {
         Ok(shallow) => fs::write(own.join("shallow"), shallow),
         Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::remove_file(own.join("shallow")) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         },
         Err(error) => Err(error),
+    }
+}
+
+fn read_shallow(file: &Path) -> io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut text = Vec::new();
+    open_regular(file)?.take(LONGEST_SHALLOW + 1).read_to_end(&mut text)?;
+    match text.len() as u64 > LONGEST_SHALLOW {
+        true => Err(io::Error::other(format!("{} is too large", file.display()))),
+        false => Ok(text),
     }
 }
 

@@ -1,12 +1,16 @@
 //! Pointers of Git LFS: what git keeps of a large file (`docs/spec.md` of git-lfs).
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::change::{Entry, TreeFile};
 
+/// How much of a file is read at once, in bytes.
+const BLOCK: usize = 128 * 1024;
 /// How many paths an error names.
 const NAMED: usize = 5;
 
@@ -67,14 +71,64 @@ pub fn named(pointers: &[&Pointer]) -> String {
     names.join(", ")
 }
 
-/// Whether the storage has the file. git-lfs has checked its digest before it put it there.
+/// Whether the storage has a file of that name and size. What is in it is looked at when it is copied into the tree.
 pub fn is_stored(pointer: &Pointer, storage: &Path) -> bool {
     fs::metadata(pointer.stored(storage)).is_ok_and(|meta| meta.is_file() && meta.len() == pointer.size)
+}
+
+/// Removes files of the storage that are not what their pointers say, since a disk or a crash damaged them. Blocks.
+///
+/// # Errors
+/// When a file can't be read or removed.
+pub fn remove_damaged(pointers: &[Pointer], storage: &Path) -> io::Result<()> {
+    for pointer in pointers.iter().filter(|pointer| is_stored(pointer, storage)) {
+        let path = pointer.stored(storage);
+        if digest_of(&mut fs::File::open(&path)?, &mut io::sink())? != pointer.oid {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies a file; the SHA-256 of its contents, in hexadecimal digits.
+pub(super) fn digest_of(from: &mut impl io::Read, to: &mut impl io::Write) -> io::Result<String> {
+    let (mut digest, mut block) = (Sha256::new(), vec![0; BLOCK]);
+    loop {
+        let read = match from.read(&mut block) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        if read == 0 {
+            return Ok(hex::encode(digest.finalize()));
+        }
+        digest.update(&block[..read]);
+        to.write_all(&block[..read])?;
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_file_that_is_not_what_its_pointer_says_is_removed() {
+        let storage = tempfile::tempdir().unwrap();
+        let pointer = |contents: &str| Pointer {
+            path: TreeFile::parse(b"big").unwrap(),
+            blob: String::new(),
+            oid: hex::encode(Sha256::digest(contents)),
+            size: contents.len() as u64,
+        };
+        let (good, bad, missing) = (pointer("good"), pointer("well"), pointer("none"));
+        for (pointer, contents) in [(&good, "good"), (&bad, "hell")] {
+            let path = pointer.stored(storage.path());
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, contents).unwrap();
+        }
+        assert!(is_stored(&bad, storage.path()));
+        remove_damaged(&[good.clone(), bad.clone(), missing], storage.path()).unwrap();
+        assert!(is_stored(&good, storage.path()) && !bad.stored(storage.path()).exists());
+    }
 
     #[test]
     fn a_pointer_is_read_and_other_text_is_none() {

@@ -19,6 +19,7 @@ use super::checkout::{self, Moved, Position};
 use super::error::TreeError;
 use super::files::Root;
 use super::keep_git;
+use super::lender;
 use super::lfs;
 use super::objects::{Lender, Objects};
 use super::pointer::{LfsCommit, Pointer};
@@ -48,6 +49,13 @@ pub struct Site {
 /// What a process does.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Request {
+    /// Finds a repository on this machine's disk.
+    Lend {
+        /// The repository.
+        path: PathBuf,
+        /// The local source that names it as a submodule.
+        source: Option<PathBuf>,
+    },
     /// Moves a tree to the commit of a site.
     Move {
         /// Where.
@@ -83,10 +91,14 @@ pub enum Request {
 /// What a process did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
+    /// The repository's objects.
+    Lent(Lender),
     /// The tree was moved.
     Moved(Moved),
     /// What git-lfs is to fetch.
     Pointers(LfsCommit),
+    /// The files are in place, but for these: what is stored of them is not what their pointers say.
+    Filled(Vec<Pointer>),
     /// It is done.
     Done,
     /// It failed.
@@ -101,25 +113,26 @@ pub struct Trees {
 }
 
 impl Trees {
-    /// Has a request done by a process that holds the slot's lock until it, and what it started, has ended. A request that is given up
+    /// Has a request done by a process that holds the lock of its slot, if it has one, until it, and what it started, has ended. A request that is given up
     /// (its future is dropped) is ended.
     ///
     /// # Errors
     /// When it fails, or the process does.
-    pub async fn ask(&self, request: &Request, lock: &Arc<File>) -> Result<Answer, TreeError> {
+    pub async fn ask(&self, request: &Request, lock: Option<&Arc<File>>) -> Result<Answer, TreeError> {
         let io = |error: io::Error| TreeError::Io { what: "run slipway tree".into(), reason: error.to_string() };
         let mut line = serde_json::to_vec(request).map_err(|error| io(error.into()))?;
         line.push(b'\n');
         let mut command = Command::new(&self.program);
         command.listed_environment(Receiver::Git).arg0("slipway").arg(SUBCOMMAND).current_dir("/");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
-        let number = lock.as_raw_fd();
-        // SAFETY: fcntl is async-signal-safe.
-        unsafe {
-            command.pre_exec(move || match libc::fcntl(number, libc::F_SETFD, 0) {
-                -1 => Err(io::Error::last_os_error()),
-                _ => Ok(()),
-            });
+        if let Some(number) = lock.map(|lock| lock.as_raw_fd()) {
+            // SAFETY: fcntl is async-signal-safe.
+            unsafe {
+                command.pre_exec(move || match libc::fcntl(number, libc::F_SETFD, 0) {
+                    -1 => Err(io::Error::last_os_error()),
+                    _ => Ok(()),
+                });
+            }
         }
         let mut child = command.spawn().map_err(io)?;
         let gone = || io(io::Error::other("it has no pipes"));
@@ -198,6 +211,8 @@ pub fn serve() -> io::Result<()> {
 
 async fn do_it(request: Request) -> Result<Answer, TreeError> {
     match request {
+        Request::Lend { path, source: None } => lender::local(&path).map(Answer::Lent),
+        Request::Lend { path, source: Some(source) } => lender::neighbour(&source, &path).map(Answer::Lent),
         Request::Move { site, from } => {
             let objects = open(&site)?;
             checkout::move_to(&objects, &site.root, from.as_ref(), &site.commit).await.map(Answer::Moved)
@@ -206,7 +221,7 @@ async fn do_it(request: Request) -> Result<Answer, TreeError> {
             let objects = open(&site)?;
             objects.lfs_commit(&site.commit, &pointers).await.map(Answer::Pointers)
         }
-        Request::Fill { root, pointers, storage } => fill(&root, &pointers, &storage).map(|()| Answer::Done),
+        Request::Fill { root, pointers, storage } => fill(&root, pointers, &storage).map(Answer::Filled),
         Request::Git { site, keep: true } => {
             keep_git::make(&open(&site)?, &site.lender, &site.root, &site.commit).await.map(|()| Answer::Done)
         }
@@ -222,7 +237,13 @@ fn open(site: &Site) -> Result<Objects, TreeError> {
     Objects::open(GitProgram::find().ok(), &site.lender, &site.repository, &site.root, &site.commit)
 }
 
-fn fill(root: &Path, pointers: &[Pointer], storage: &Path) -> Result<(), TreeError> {
+fn fill(root: &Path, pointers: Vec<Pointer>, storage: &Path) -> Result<Vec<Pointer>, TreeError> {
     let mut files = Root::open(root).map_err(|error| TreeError::io("open", root, &error))?;
-    pointers.iter().try_for_each(|pointer| lfs::fill(&mut files, root, pointer, storage))
+    let mut damaged = Vec::new();
+    for pointer in pointers {
+        if !lfs::fill(&mut files, root, &pointer, storage)? {
+            damaged.push(pointer);
+        }
+    }
+    Ok(damaged)
 }

@@ -6,7 +6,8 @@
 use std::path::{Path, PathBuf};
 
 use super::checkout::Configured;
-use crate::source::url::{SourceUrl, Transport};
+use crate::source::reserved_host::is_reserved;
+use crate::source::url::{SourceUrl, Transport, is_loopback};
 
 /// A longer address is none, in bytes.
 const LONGEST: usize = 2048;
@@ -33,6 +34,16 @@ pub fn address(parent: &SourceUrl, configured: Option<&Configured>) -> Result<So
         ));
     }
     Ok(address)
+}
+
+/// Whether an address that a commit of a source names leads to the build host, its link or a metadata service, which the source itself is
+/// not on. A source on this machine's disk is on no server.
+pub fn leads_back(source: &SourceUrl, address: &SourceUrl) -> bool {
+    let host = |url: &SourceUrl| url.host().map(str::to_ascii_lowercase);
+    // `localhost` and `127.0.0.1` are one host.
+    let is_on_this_host = |url: &SourceUrl| url.host().is_some_and(is_loopback);
+    let is_its_own = host(address) == host(source) || is_on_this_host(address) && is_on_this_host(source);
+    address.host().is_some_and(is_reserved) && !is_its_own
 }
 
 /// A relative address, from the parent's: `..` takes its last component away, as git does.
@@ -98,6 +109,32 @@ mod tests {
         ] {
             assert_eq!(resolved(parent, "lib", url).as_deref(), Ok(expected), "{parent} {url}");
         }
+    }
+
+    #[test]
+    fn only_a_source_of_this_machine_names_addresses_of_this_machine() {
+        let leads_back = |source: &str, address: &str| {
+            super::leads_back(&SourceUrl::parse(source).unwrap(), &SourceUrl::parse(address).unwrap())
+        };
+        for address in [
+            "http://127.0.0.1:8080/a.git",
+            "http://2130706433/a.git",
+            "https://localhost/a",
+            "git@localhost:a.git",
+            "ssh://git@127.1/a",
+            "git://[::1]/a",
+            "http://169.254.169.254/latest/meta-data",
+            "http://metadata.google.internal/a",
+        ] {
+            for source in ["https://host/acme/api", "git@host:acme/api", "/srv/git/app.git"] {
+                assert!(leads_back(source, address), "{source} {address}");
+            }
+        }
+        assert!(!leads_back("http://127.0.0.1:3000/a", "http://127.0.0.1:3000/b"));
+        assert!(!leads_back("http://127.0.0.1:3000/a", "http://localhost/b"));
+        assert!(!leads_back("git@LOCALHOST:a", "http://localhost/b"));
+        assert!(leads_back("http://127.0.0.1:3000/a", "http://169.254.169.254/b"));
+        assert!(!leads_back("https://host/a", "https://10.0.0.5/b") && !leads_back("https://host/a", "/srv/b"));
     }
 
     #[test]
