@@ -78,9 +78,15 @@ impl Configuration {
         self.restarting = true;
     }
 
-    /// A daemon answers that runs with this configuration.
-    fn came_up(&mut self, config: String) {
+    /// A new daemon answers that runs with this configuration.
+    fn started(&mut self, config: String) {
         self.restarting &= self.ordered.as_ref() != Some(&config);
+        self.running = Some(config);
+    }
+
+    /// A daemon of before answers: a restart that was ordered did not end it.
+    fn adopted(&mut self, config: String) {
+        self.restarting = false;
         self.running = Some(config);
     }
 }
@@ -256,12 +262,13 @@ async fn on_event(pool: &Arc<Pool>, name: &str, event: supervise::Event) -> Opti
     match event {
         Event::Started { address, process, config } => {
             tracing::info!("builder {name} started: pid {}, {address}", process.pid);
-            return came_up(pool, name, address, config).await;
+            return came_up(pool, name, address, |configuration| configuration.started(config)).await;
         }
         Event::Adopted { address, process, differs, config } => {
             tracing::info!("builder {name} runs already: pid {}, {address}", process.pid);
             // Of one whose programs differ the text of the configuration says too little: "" equals none.
-            return came_up(pool, name, address, if differs { String::new() } else { config }).await;
+            let config = if differs { String::new() } else { config };
+            return came_up(pool, name, address, |configuration| configuration.adopted(config)).await;
         }
         Event::Died { status, log_tail, next_try } => {
             let status = status.unwrap_or_else(|| "its exit status is not known".into());
@@ -278,10 +285,15 @@ async fn on_event(pool: &Arc<Pool>, name: &str, event: supervise::Event) -> Opti
     None
 }
 
-/// The managed daemon answers, and runs with this configuration.
-async fn came_up(pool: &Arc<Pool>, name: &str, address: String, config: String) -> Option<String> {
+/// The managed daemon answers.
+async fn came_up(
+    pool: &Arc<Pool>,
+    name: &str,
+    address: String,
+    note: impl FnOnce(&mut Configuration),
+) -> Option<String> {
     if let Some(runtime) = pool.state().builders.get_mut(name) {
-        runtime.configuration.came_up(config);
+        note(&mut runtime.configuration);
     }
     restart_if_config_changed(pool);
     became_ready(pool, name, address).await
@@ -443,7 +455,7 @@ mod tests {
         assert!(!daemon.restart_for("b = 1", false) && daemon.blocks_builds);
         // What was wanted before is wanted again, and the restart is on its way.
         assert!(daemon.restart_for("a = 1", false) && daemon.blocks_builds);
-        daemon.came_up("b = 1".into());
+        daemon.started("b = 1".into());
         assert!(!daemon.restart_for("b = 1", false) && !daemon.blocks_builds);
     }
 
@@ -456,11 +468,11 @@ mod tests {
         assert!(daemon.restart_for(&after, false) && daemon.blocks_builds);
         daemon.restart_ordered(after.clone());
         assert!(!daemon.restart_for(&after, true) && daemon.blocks_builds, "the daemon is about to end");
-        daemon.came_up(after.clone());
+        daemon.started(after.clone());
         assert!(!daemon.restart_for(&after, false) && !daemon.blocks_builds);
         // One that was adopted while builds run on it.
         let mut adopted = Configuration { ordered: Some(after.clone()), ..Configuration::default() };
-        adopted.came_up(before);
+        adopted.adopted(before);
         assert!(!adopted.restart_for(&after, true) && !adopted.blocks_builds);
         assert!(adopted.restart_for(&after, false));
     }
@@ -468,7 +480,10 @@ mod tests {
     #[test]
     fn an_adopted_daemon_of_another_configuration_is_restarted() {
         let mut daemon = Configuration { ordered: Some("a = 1".into()), ..Configuration::default() };
-        daemon.came_up(String::new());
+        daemon.adopted(String::new());
         assert!(daemon.restart_for("a = 1", false) && daemon.blocks_builds);
+        daemon.restart_ordered("a = 1".into());
+        daemon.adopted(String::new());
+        assert!(daemon.restart_for("a = 1", false), "the order came to nothing");
     }
 }
