@@ -74,9 +74,13 @@ impl Work<'_> {
         if !are_damaged && missing(pointers, &storage).is_empty() {
             return Ok(storage);
         }
-        let began = Instant::now();
+        let waiting = Instant::now();
         let io = |error: std::io::Error| TreeError::io("use", &storage, &error);
-        let turn = Turn::take(&storage, self.budget.limits(None).left()).await.map_err(io)?;
+        let left = self.budget.limits(None).left();
+        let turn = tokio::time::timeout(left, Turn::take(&storage, left)).await;
+        let turn = turn.unwrap_or_else(|elapsed| Err(elapsed.into())).map_err(io)?;
+        self.budget.fetched_lfs(0, waiting.elapsed());
+        let began = Instant::now();
         if are_damaged {
             let (damaged, at) = (pointers.to_vec(), storage.clone());
             let removed = tokio::task::spawn_blocking(move || remove_damaged(&damaged, &at)).await;

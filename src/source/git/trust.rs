@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use super::access::in_memory;
+use crate::store::read::open_regular;
 
 /// Where distributions keep the certificates of all authorities, in one file.
 const SYSTEMS: [&str; 5] = [
@@ -55,8 +56,11 @@ fn system() -> Vec<u8> {
 }
 
 fn read(file: &Path) -> std::io::Result<Vec<u8>> {
-    if fs::metadata(file)?.len() > LARGEST {
-        return Err(std::io::Error::other("it is too large for a file of certificates"));
+    use std::io::Read as _;
+    let mut text = Vec::new();
+    open_regular(file)?.take(LARGEST + 1).read_to_end(&mut text)?;
+    match text.len() as u64 > LARGEST {
+        true => Err(std::io::Error::other("it is too large for a file of certificates")),
+        false => Ok(text),
     }
-    fs::read(file)
 }

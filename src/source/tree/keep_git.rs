@@ -109,15 +109,12 @@ async fn peel(git: &GitObjects, commit: &str, tags: &mut [Tag]) -> Result<(), Tr
         command.args(["cat-file", "--batch"]).stdin(git.input(lines.as_bytes())?);
         let named = targets(&git.run_within(commit, command, LIMITS).await?.stdout);
         for tag in tags.iter_mut() {
-            let Some((target, is_tag)) = ends(tag).and_then(|id| named.get(&id)) else { continue };
-            if *is_tag {
-                tag.chain.push(target.clone());
-            } else {
-                tag.peeled = Some(target.clone());
+            let Some(id) = ends(tag) else { continue };
+            match named.get(&id) {
+                Some((target, true)) => tag.chain.push(target.clone()),
+                Some((target, false)) => tag.peeled = Some(target.clone()),
+                None => return Err(git.refused(commit, format!("git can't read its tag {id}"))),
             }
-        }
-        if let Some(id) = tags.iter().filter_map(ends).find(|id| asked.contains(id)) {
-            return Err(git.refused(commit, format!("git can't read its tag {id}")));
         }
     }
     Err(git.refused(commit, format!("a tag of it names a tag of a tag, more than {DEEPEST_TAG} deep")))
