@@ -14,7 +14,6 @@ mod layout_tests;
 mod lock;
 mod prune;
 pub mod publish;
-pub mod reference;
 mod stage;
 
 pub use client::Client;
@@ -23,4 +22,4 @@ pub use image::{ImageInfo, Platform};
 pub use layout::{Layout, LayoutError, LayoutTag, Stage};
 pub use prune::Pruned;
 pub use publish::{Built, Outcome, PublishError, Published, Target};
-pub use reference::{ImageName, ReferenceError, Registry, check_host_name};
+pub use crate::domain::reference::{self, ImageName, ReferenceError, Registry, check_host_name};
