@@ -112,11 +112,8 @@ mod tests {
         let (_directory, home) = home();
         let mut settings = Settings::default();
         let rule = Rule { network_mode: Some(NetworkMode::Host), ..Rule::starter("main") };
-        let source = Source {
-            url: "https://git.example.com/a.git".into(),
-            platform: Some("box".into()),
-            ..Source::default()
-        };
+        let source =
+            Source { url: "https://git.example.com/a.git".into(), platform: Some("box".into()), ..Source::default() };
         let repository = Repository { rules: vec![rule], source: Some(source), ..Repository::default() };
         settings.repositories.insert("acme/api".parse().unwrap(), repository);
         let namespace = |allow_host_network| Entity::Namespace {
@@ -125,7 +122,10 @@ mod tests {
         };
         assert_eq!(of(&home, &settings, &namespace(true)), Vec::<String>::new());
         let warnings = of(&home, &settings, &namespace(false));
-        assert!(warnings[0].starts_with("builds of rule \"main\" of acme/api are refused: network_mode"), "{warnings:?}");
+        assert!(
+            warnings[0].starts_with("builds of rule \"main\" of acme/api are refused: network_mode"),
+            "{warnings:?}"
+        );
         let platform = |host: &str| Entity::Platform {
             name: "box".into(),
             value: SourcePlatform {

@@ -295,7 +295,10 @@ fn show_text(view: &View) -> String {
         ("schedule", rule.schedule.as_ref().map_or_else(String::new, ToString::to_string)),
         ("next", rule.schedule.as_ref().map_or_else(String::new, next_text)),
         ("base images", if rule.follow_base_images { told("followed") } else { String::new() }),
-        ("pause after", rule.pause_after.map_or_else(String::new, |failures| told(&format!("{failures} failures")))),
+        (
+            "pause after",
+            rule.pause_after.map_or_else(String::new, |failures| told(&format!("failures in a row: {failures}"))),
+        ),
         (
             "build now",
             rule.build_now_ref().map_or_else(|error| told(&format!("no: {}", error.reason)), |_| told("yes")),

@@ -157,7 +157,10 @@ mod tests {
         // `docker push reg/acme/api` goes to Docker Hub.
         for bad in ["reg", "reg/team"] {
             let problems = problems(bad);
-            assert!(problems[0].starts_with("registry: registry host \"reg\": without a dot or a port"), "{problems:?}");
+            assert!(
+                problems[0].starts_with("registry: registry host \"reg\": without a dot or a port"),
+                "{problems:?}"
+            );
         }
     }
 

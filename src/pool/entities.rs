@@ -379,7 +379,9 @@ fn repository(pool: &Pool, path: &RepositoryPath) -> Result<Repository, Error> {
 fn no_repository(settings: &Settings, path: &RepositoryPath) -> Error {
     match settings.wrong_file(&path.namespace, Some(&path.repository)) {
         Some(file) => failed(format!("cannot use repository {path}: fix its file {}", file.display())),
-        None => Error::new(ErrorKind::NotFound, format!("there is no repository {path}; `slipway repo list` shows them")),
+        None => {
+            Error::new(ErrorKind::NotFound, format!("there is no repository {path}; `slipway repo list` shows them"))
+        }
     }
 }
 

@@ -16,10 +16,10 @@ mod prune;
 pub mod publish;
 mod stage;
 
+pub use crate::domain::reference::{self, ImageName, ReferenceError, Registry, check_host_name};
 pub use client::Client;
 pub use client::error::{Kind, RegistryError};
 pub use image::{ImageInfo, Platform};
 pub use layout::{Layout, LayoutError, LayoutTag, Stage};
 pub use prune::Pruned;
 pub use publish::{Built, Outcome, PublishError, Published, Target};
-pub use crate::domain::reference::{self, ImageName, ReferenceError, Registry, check_host_name};

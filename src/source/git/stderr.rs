@@ -225,9 +225,9 @@ fn refused_key(url: &SourceUrl, access: &Access, error: SourceError) -> SourceEr
     match Key::read(key) {
         Ok(Key::Passphrase) => SourceError {
             reason: match &agent {
-                Some(agent) => format!(
-                    "the key {shown} has a passphrase, and {agent} has no key that the server takes for {user}"
-                ),
+                Some(agent) => {
+                    format!("the key {shown} has a passphrase, and {agent} has no key that the server takes for {user}")
+                }
                 None => format!("the key {shown} has a passphrase, and {NO_AGENT}"),
             },
             ..error

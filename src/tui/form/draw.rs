@@ -227,14 +227,7 @@ fn render_value(field: &mut Field, focused: bool, area: Rect, buf: &mut Buffer, 
 }
 
 /// Draws the change from a row on; the row that it could be.
-fn render_diff(
-    diff: &str,
-    warnings: &[String],
-    offset: usize,
-    area: Rect,
-    buf: &mut Buffer,
-    look: &Look,
-) -> usize {
+fn render_diff(diff: &str, warnings: &[String], offset: usize, area: Rect, buf: &mut Buffer, look: &Look) -> usize {
     let warning = |text: &String| Line::styled(printable(&look.say(text)).into_owned(), look.style(Role::FieldError));
     let mut lines: Vec<Line> = warnings.iter().map(warning).collect();
     lines.push(Line::styled(look.text("form.diff.title").into_owned(), look.style(Role::Header)));
