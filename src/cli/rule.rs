@@ -270,6 +270,7 @@ fn with_inherited(own: String, inherited: &str) -> String {
 fn show_text(view: &View) -> String {
     let View { rule, from_namespace } = view;
     let secrets = super::namespace::secrets_text;
+    let pause = |failures: u32| told(&format!("failures in a row: {failures}"));
     let args: Vec<String> = rule.args.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let versions: Vec<String> = rule.versions.iter().map(version_text).collect();
     fields(&[
@@ -295,10 +296,7 @@ fn show_text(view: &View) -> String {
         ("schedule", rule.schedule.as_ref().map_or_else(String::new, ToString::to_string)),
         ("next", rule.schedule.as_ref().map_or_else(String::new, next_text)),
         ("base images", if rule.follow_base_images { told("followed") } else { String::new() }),
-        (
-            "pause after",
-            rule.pause_after.map_or_else(String::new, |failures| told(&format!("failures in a row: {failures}"))),
-        ),
+        ("pause after", rule.pause_after.map_or_else(String::new, pause)),
         (
             "build now",
             rule.build_now_ref().map_or_else(|error| told(&format!("no: {}", error.reason)), |_| told("yes")),
