@@ -7,6 +7,7 @@ pub mod credential_scope;
 pub mod images;
 pub mod platforms;
 pub mod registries;
+pub mod save_warnings;
 pub mod sources;
 pub mod tokens;
 pub mod trees;

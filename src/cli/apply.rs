@@ -163,8 +163,7 @@ impl Apply {
         let mut done = Done { applied: Vec::new(), deleted: Vec::new() };
         for (entity, _) in changes {
             done.applied.push(entity.name().to_string());
-            let request = Request::Save { entity: Box::new(entity), mode: SaveMode::Apply };
-            client::ask(home, request).await?;
+            source::save(home, entity, SaveMode::Apply).await?;
         }
         for path in pruned {
             let name = EntityName::Repository(path);

@@ -9,7 +9,7 @@ use super::output::{Format, print, told};
 use crate::access::sources;
 use crate::buildkit::cgroup::Group;
 use crate::buildkit::install::advisories::{self, Verdict};
-use crate::buildkit::install::{self, Version};
+use crate::buildkit::install::{self, Place, Tool, Version};
 use crate::buildkit::{rootless, sandbox};
 use crate::domain::builder::BuilderKind;
 use crate::domain::config::{BuildNetwork, ByteSize, NotifyUrl};
@@ -151,18 +151,28 @@ async fn buildkit(home: &Home) -> Vec<Check> {
                 _ => "version unknown",
             };
             let says = format!("{} ({version})", tool.path.display());
-            Some(judged(
-                name,
-                says,
-                &advisories::judge(tool),
-                "upgrade it: `slipway setup`, or the distribution's package",
-            ))
+            Some(judged(name, says, &advisories::judge(tool), &upgrade(tool)))
         })
         .collect();
     let missing = found.missing();
     checks.retain(|check| missing.iter().all(|missing| missing.name != check.name));
     checks.extend(missing.into_iter().map(|missing| Check::bad(missing.name, missing.why, missing.mend)));
     checks
+}
+
+/// How a program is upgraded: setup installs only what is not there.
+fn upgrade(tool: &Tool) -> String {
+    let path = tool.path.display();
+    let name = tool.path.file_name().unwrap_or_default().to_string_lossy();
+    match tool.place {
+        Place::Slipway => format!("rm {path} && slipway setup"),
+        Place::System if tool.path.starts_with("/usr/local") => {
+            format!("install a newer {name} where {path} is from; no package of the distribution has it")
+        }
+        Place::System => format!(
+            "upgrade its package: sudo apt-get update && sudo apt-get install --only-upgrade {name} || sudo dnf upgrade -y {name}"
+        ),
+    }
 }
 
 /// A program or daemon that works, with what is known against its version.
@@ -238,7 +248,11 @@ fn source_checks(settings: &Settings) -> Vec<Check> {
         .filter_map(|(path, source)| {
             let name = format!("source of {path}");
             match sources::checked(settings, source) {
-                Err(error) => Some(Check::bad(name, error.message, "name the host, the platform or the address")),
+                Err(error) => Some(Check::bad(
+                    name,
+                    error.message,
+                    format!("slipway repo edit {path} --source URL --platform PLATFORM"),
+                )),
                 Ok(_) if !source.fetch.is_by_slipway() => Some(Check::good(name, BUILDER_FETCHES)),
                 Ok(_) => None,
             }

@@ -188,6 +188,14 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         _ => {}
     }
     let home = Home::from_env().map_err(|error| CliError::usage(error.to_string()))?;
+    let is_directory = match std::fs::metadata(home.state_dir()) {
+        Ok(meta) => meta.is_dir(),
+        Err(error) => error.kind() != std::io::ErrorKind::NotADirectory,
+    };
+    if !is_directory {
+        let state = home.state_dir().display();
+        return Err(CliError::failed(format!("{state} is no directory; set SLIPWAY_HOME to a directory")));
+    }
     // The doctor tells of everything that is wrong with it.
     if !matches!(cli.command, Some(Command::Doctor)) {
         let untrusted: Vec<String> = home.untrusted().iter().map(ToString::to_string).collect();

@@ -114,6 +114,10 @@ fn list(home: &Home, path: Option<&RepositoryPath>, limit: usize, format: Format
             views.push(View::from(push));
         }
     }
+    // Pushes to a repository that was deleted since stay in the journal.
+    if let Some(path) = path.filter(|_| views.is_empty()) {
+        source::repository(&source::settings(home), path)?;
+    }
     print(format, &views, || {
         if views.is_empty() {
             let poll = source::settings(home).config.pool.poll;

@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Local, Utc};
 use clap::Subcommand;
+use serde::Serialize;
 
 use super::output::{Table, fields, print, say, told};
 use super::rule_options::Options;
 use super::{CliError, Format, source};
 use crate::access::{images, sources};
+use crate::domain::grant_keys::{NetworkMode, SecretRefs};
 use crate::domain::name::RepositoryPath;
+use crate::domain::namespace::Namespace;
 use crate::domain::pattern::Pattern;
 use crate::domain::preview::{Answer, PreviewRow, preview};
 use crate::domain::push::{CommitId, Ref};
@@ -19,6 +22,7 @@ use crate::domain::secret_arg::is_masked;
 use crate::domain::version::Version;
 use crate::protocol::{Entity, EntityName, Error, ErrorKind, SaveMode};
 use crate::store::Home;
+use crate::store::settings::Settings;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -105,8 +109,37 @@ fn version_text(version: &Version) -> String {
     format!("{}{time}{commit}", version.name)
 }
 
-fn find(home: &Home, path: &RepositoryPath, name: &str) -> Result<Rule, CliError> {
-    let repository = source::repository(&source::settings(home), path)?;
+/// What a rule has from its namespace.
+#[derive(Serialize)]
+struct Inherited {
+    /// Those whose ids the rule does not give to secrets of its own.
+    secrets: SecretRefs,
+    /// Those that the rule does not name, too.
+    ssh: Vec<String>,
+    /// Where the rule has none of its own.
+    network_mode: Option<NetworkMode>,
+}
+
+impl Inherited {
+    fn of(namespace: &Namespace, rule: &Rule) -> Inherited {
+        let secrets = namespace.secrets.iter().filter(|(id, _)| !rule.secrets.contains_key(*id));
+        Inherited {
+            secrets: secrets.map(|(id, reference)| (id.clone(), reference.clone())).collect(),
+            ssh: namespace.ssh.iter().filter(|key| !rule.ssh.contains(key)).cloned().collect(),
+            network_mode: rule.network_mode.is_none().then_some(namespace.network_mode),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct View {
+    #[serde(flatten)]
+    rule: Rule,
+    from_namespace: Inherited,
+}
+
+fn find(settings: &Settings, path: &RepositoryPath, name: &str) -> Result<Rule, CliError> {
+    let repository = source::repository(settings, path)?;
     repository.rule(name).cloned().ok_or_else(|| {
         CliError::not_found(format!("{path} has no rule {name:?}; `slipway rule list {path}` shows them"))
     })
@@ -121,8 +154,11 @@ impl Verb {
                 print(format, &rules, || list_text(&path, &rules))
             }
             Verb::Show { path, rule } => {
-                let rule = masked(&find(home, &path, &rule)?);
-                print(format, &rule, || show_text(&rule))
+                let settings = source::settings(home);
+                let rule = masked(&find(&settings, &path, &rule)?);
+                let from_namespace = Inherited::of(&source::namespace(&settings, &path.namespace)?, &rule);
+                let view = View { rule, from_namespace };
+                print(format, &view, || show_text(&view))
             }
             Verb::Create { path, rule, options } => {
                 let mut value = Rule { name: rule, branch: None, versions: Vec::new(), ..Rule::starter("") };
@@ -130,7 +166,7 @@ impl Verb {
                 source::save(home, Entity::Rule { path, value }, SaveMode::Create).await
             }
             Verb::Edit { path, rule, options } => {
-                let mut value = find(home, &path, &rule)?;
+                let mut value = find(&source::settings(home), &path, &rule)?;
                 options.apply(&mut value);
                 source::save(home, Entity::Rule { path, value }, SaveMode::Edit).await
             }
@@ -150,7 +186,7 @@ async fn show_preview(
 ) -> Result<(), CliError> {
     let settings = source::settings(home);
     let repository = source::repository(&settings, path)?;
-    let rule = find(home, path, rule)?;
+    let rule = find(&settings, path, rule)?;
     let bound = repository.source.as_ref().ok_or_else(|| {
         CliError::failed(format!(
             "repository {path} has no source; `slipway repo edit {path} --source URL` binds it to one"
@@ -225,7 +261,16 @@ fn platforms_text(rule: &Rule) -> String {
     rule.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn show_text(rule: &Rule) -> String {
+/// A line for each thing that a rule has, and for each that it has from its namespace.
+fn with_inherited(own: String, inherited: &str) -> String {
+    let inherited = inherited.lines().map(|line| told(&format!("{line} (from the namespace)")));
+    own.lines().map(str::to_owned).chain(inherited).collect::<Vec<_>>().join("\n")
+}
+
+fn show_text(view: &View) -> String {
+    let View { rule, from_namespace } = view;
+    let secrets = super::namespace::secrets_text;
+    let pause = |failures: u32| told(&format!("failures in a row: {failures}"));
     let args: Vec<String> = rule.args.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let versions: Vec<String> = rule.versions.iter().map(version_text).collect();
     fields(&[
@@ -236,9 +281,12 @@ fn show_text(rule: &Rule) -> String {
         ("target", rule.target.clone().unwrap_or_default()),
         ("platforms", platforms_text(rule)),
         ("arguments", args.join("\n")),
-        ("secrets", super::namespace::secrets_text(&rule.secrets)),
-        ("ssh keys", rule.ssh.join("\n")),
-        ("network mode", rule.network_mode.map_or_else(|| told("the namespace's"), |mode| mode.word().into())),
+        ("secrets", with_inherited(secrets(&rule.secrets), &secrets(&from_namespace.secrets))),
+        ("ssh keys", with_inherited(rule.ssh.join("\n"), &from_namespace.ssh.join("\n"))),
+        ("network mode", {
+            let word = |mode: Option<NetworkMode>| mode.map_or("", NetworkMode::word);
+            with_inherited(word(rule.network_mode).to_owned(), word(from_namespace.network_mode))
+        }),
         ("keep git", if rule.keep_git { super::namespace::yes_no(true) } else { String::new() }),
         ("versions", versions.join("\n")),
         ("auto", super::namespace::yes_no(rule.auto)),
@@ -248,10 +296,38 @@ fn show_text(rule: &Rule) -> String {
         ("schedule", rule.schedule.as_ref().map_or_else(String::new, ToString::to_string)),
         ("next", rule.schedule.as_ref().map_or_else(String::new, next_text)),
         ("base images", if rule.follow_base_images { told("followed") } else { String::new() }),
-        ("pause after", rule.pause_after.map_or_else(String::new, |failures| told(&format!("{failures} failures")))),
+        ("pause after", rule.pause_after.map_or_else(String::new, pause)),
         (
             "build now",
             rule.build_now_ref().map_or_else(|error| told(&format!("no: {}", error.reason)), |_| told("yes")),
         ),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::secret_ref::SecretRef;
+
+    #[test]
+    fn a_rule_shows_what_it_has_from_its_namespace_and_not_what_it_has_itself() {
+        let file = |id: &str, name: &str| (id.to_owned(), SecretRef::File(name.into()));
+        let namespace = Namespace {
+            secrets: [file("npm", "npm"), file("pypi", "pypi")].into(),
+            ssh: vec!["a".into(), "b".into()],
+            network_mode: NetworkMode::None,
+            ..Namespace::default()
+        };
+        let rule = Rule { secrets: [file("npm", "own")].into(), ssh: vec!["b".into()], ..Rule::starter("main") };
+        let view = View { from_namespace: Inherited::of(&namespace, &rule), rule };
+        let text = show_text(&view);
+        for line in ["npm: in secrets/own", "pypi: in secrets/pypi (from the namespace)", "a (from the namespace)"] {
+            assert!(text.contains(line), "{text}");
+        }
+        assert!(text.contains("none (from the namespace)") && !text.contains("b (from the namespace)"), "{text}");
+        let json = serde_json::to_value(&view).unwrap();
+        assert_eq!(json["from_namespace"]["ssh"], serde_json::json!(["a"]));
+        assert_eq!(json["from_namespace"]["network_mode"], "none");
+        assert_eq!(json["secrets"]["npm"]["file"], "own");
+    }
 }

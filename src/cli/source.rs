@@ -4,6 +4,7 @@ use std::io::{self, BufRead};
 
 use super::terminal::{self, To};
 use super::{CliError, output};
+use crate::access::save_warnings;
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
 use crate::domain::repository::Repository;
@@ -24,24 +25,40 @@ pub(super) fn settings(home: &Home) -> Settings {
 
 /// The repository of that name.
 pub(super) fn repository(settings: &Settings, path: &RepositoryPath) -> Result<Repository, CliError> {
-    settings
-        .repositories
-        .get(path)
-        .cloned()
-        .ok_or_else(|| CliError::not_found(format!("there is no repository {path}; `slipway repo list` shows them")))
+    if let Some(found) = settings.repositories.get(path) {
+        return Ok(found.clone());
+    }
+    match settings.wrong_file(&path.namespace, Some(&path.repository)) {
+        Some(file) => Err(CliError::failed(format!("cannot use repository {path}: fix its file {}", file.display()))),
+        None => Err(CliError::not_found(format!("there is no repository {path}; `slipway repo list` shows them"))),
+    }
 }
 
 /// The namespace of that name.
 pub(super) fn namespace(settings: &Settings, name: &str) -> Result<Namespace, CliError> {
-    settings.namespaces.get(name).cloned().ok_or_else(|| {
-        CliError::not_found(format!("there is no namespace {name:?}; `slipway namespace list` shows them"))
-    })
+    if let Some(found) = settings.namespaces.get(name) {
+        return Ok(found.clone());
+    }
+    match settings.wrong_file(name, None) {
+        Some(file) => Err(CliError::failed(format!("cannot use namespace {name:?}: fix its file {}", file.display()))),
+        None => {
+            Err(CliError::not_found(format!("there is no namespace {name:?}; `slipway namespace list` shows them")))
+        }
+    }
 }
 
-/// Lets the pool save something.
+/// Lets the pool save something, and says what people should know of it.
 pub(super) async fn save(home: &Home, entity: Entity, mode: SaveMode) -> Result<(), CliError> {
-    client::ask(home, Request::Save { entity: Box::new(entity), mode }).await?;
+    client::ask(home, Request::Save { entity: Box::new(entity.clone()), mode }).await?;
+    warn(home, &Settings::load(home, &Settings::default()), &entity);
     Ok(())
+}
+
+/// Says what people should know of something that was saved.
+pub(super) fn warn(home: &Home, settings: &Settings, entity: &Entity) {
+    for warning in save_warnings::of(home, settings, entity) {
+        output::say(&warning);
+    }
 }
 
 /// Lets the pool delete something, once a person at a terminal agreed; the default is No.

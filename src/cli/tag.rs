@@ -124,7 +124,9 @@ fn size_text(bytes: u64) -> String {
 }
 
 async fn list(home: &Home, path: &RepositoryPath, format: Format) -> Result<(), CliError> {
-    let tags = images::tags(home, &source::settings(home), path).await?;
+    let settings = source::settings(home);
+    source::repository(&settings, path)?;
+    let tags = images::tags(home, &settings, path).await?;
     let views: Vec<View> = tags.into_iter().map(View::from).collect();
     print(format, &views, || {
         if views.is_empty() {

@@ -103,6 +103,16 @@ pub enum GrantKeyError {
         /// The id.
         id: String,
     },
+    /// A variable that no environment has.
+    #[error(
+        "the secret {id:?} names {name:?}, which is no variable's name; use letters, digits and _, and begin with no digit"
+    )]
+    Variable {
+        /// The id.
+        id: String,
+        /// The name.
+        name: String,
+    },
     /// More keys than a rule may name.
     #[error("{count} ssh keys; at most {MOST_SSH_KEYS} are allowed")]
     TooManyKeys {
@@ -147,6 +157,9 @@ pub fn check_secrets(secrets: &SecretRefs) -> Result<(), GrantKeyError> {
             SecretRef::File(name) => check_file(name)?,
             SecretRef::Env(text) | SecretRef::Command(text) if text.trim().is_empty() => {
                 return Err(GrantKeyError::EmptySecret { id: id.clone() });
+            }
+            SecretRef::Env(name) if !secret_ref::is_variable_name(name) => {
+                return Err(GrantKeyError::Variable { id: id.clone(), name: name.clone() });
             }
             SecretRef::Env(_) | SecretRef::Command(_) => {}
         }

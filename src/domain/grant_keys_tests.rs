@@ -22,6 +22,10 @@ fn ids_of_secrets_are_what_a_dockerfile_can_ask_for() {
         check_secrets(&refs(&[("a", SecretRef::Env(" ".into()))])),
         Err(GrantKeyError::EmptySecret { .. })
     ));
+    for bad in ["A B", "9A", "A-B", "A=B"] {
+        let checked = check_secrets(&refs(&[("a", SecretRef::Env(bad.into()))]));
+        assert!(matches!(checked, Err(GrantKeyError::Variable { .. })), "{bad}");
+    }
 }
 
 #[test]

@@ -39,11 +39,20 @@ impl Grants {
         secrets.extend(rule.secrets.clone());
         let mut ssh = namespace.ssh.clone();
         ssh.extend(rule.ssh.iter().filter(|key| !namespace.ssh.contains(key)).cloned());
-        let network_mode = rule.network_mode.unwrap_or(namespace.network_mode);
-        if network_mode == NetworkMode::Host && !namespace.allow_host_network {
-            return Err(GrantError::HostNetwork { namespace: name.to_owned() });
+        Ok(Grants { secrets, ssh, network_mode: Grants::network_mode(name, namespace, rule)? })
+    }
+
+    /// The network of a rule's commands: its own mode, else its namespace's.
+    ///
+    /// # Errors
+    /// When that is the host's network and the namespace does not allow it.
+    pub fn network_mode(name: &str, namespace: &Namespace, rule: &Rule) -> Result<NetworkMode, GrantError> {
+        match rule.network_mode.unwrap_or(namespace.network_mode) {
+            NetworkMode::Host if !namespace.allow_host_network => {
+                Err(GrantError::HostNetwork { namespace: name.to_owned() })
+            }
+            mode => Ok(mode),
         }
-        Ok(Grants { secrets, ssh, network_mode })
     }
 }
 

@@ -27,6 +27,7 @@ pub mod platform;
 pub mod preview;
 pub mod publish;
 pub mod push;
+pub mod reference;
 pub mod repository;
 pub mod requester;
 pub mod rule;

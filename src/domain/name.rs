@@ -56,7 +56,7 @@ impl fmt::Display for NameKind {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Too short or too long.
-    #[error("{kind} name {name:?} has {length} characters; it needs {min} to {max}")]
+    #[error("{kind} name {name:?} has a length of {length}; it needs {min} to {max} characters")]
     Length {
         /// What the name is for.
         kind: NameKind,

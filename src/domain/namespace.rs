@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::grant_keys::{self, NetworkMode, SecretRefs};
 use super::name::{NameError, RepositoryPath};
+use super::reference::Registry;
 use super::repository::{Repository, Source, Visibility};
 
 /// The registry that every namespace pushes to unless it names another: OCI layout directories on this machine.
@@ -96,10 +97,8 @@ impl Namespace {
         if let Some(problem) = summary_problem(&self.summary) {
             problems.push(problem);
         }
-        if !self.is_local()
-            && let Err(problem) = check_registry(&self.registry)
-        {
-            problems.push(problem);
+        if let Err(error) = self.registry.parse::<Registry>() {
+            problems.push(format!("registry: {error}"));
         }
         let checks = [
             ("secrets", grant_keys::check_secrets(&self.secrets)),
@@ -128,32 +127,6 @@ pub(super) fn summary_problem(summary: &str) -> Option<String> {
     (length > 100).then(|| format!("summary: it has {length} characters; at most 100 are allowed"))
 }
 
-/// `host[:port][/prefix]`, as the OCI distribution specification allows names.
-fn check_registry(registry: &str) -> Result<(), String> {
-    let bad = |why: &str| Err(format!("registry: {registry:?} {why}; write \"local\", or HOST[:PORT][/PREFIX]"));
-    let (host, prefix) = registry.split_once('/').map_or((registry, None), |(host, prefix)| (host, Some(prefix)));
-    if registry.contains("://") {
-        return bad("is a URL");
-    }
-    let (name, port) = match host.rsplit_once(':') {
-        Some((name, port)) if !host.ends_with(']') => (name, Some(port)),
-        _ => (host, None),
-    };
-    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || ".-[]:".contains(c)) {
-        return bad("has no valid host");
-    }
-    if port.is_some_and(|port| port.parse::<u16>().is_err()) {
-        return bad("has no valid port");
-    }
-    let component = |part: &str| {
-        !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c))
-    };
-    if prefix.is_some_and(|prefix| !prefix.split('/').all(component)) {
-        return bad("has a prefix that registries refuse");
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,8 +151,16 @@ mod tests {
         for good in ["local", "registry.example.com", "localhost:5000", "127.0.0.1:5000/team/a", "[::1]:5000"] {
             assert_eq!(problems(good), Vec::<String>::new(), "{good}");
         }
-        for bad in ["", "https://x", "host:port", "host/UPPER", "host/", "ho st"] {
+        for bad in ["", "https://x", "host:port", "host/UPPER", "host/", "ho st", "-x.example"] {
             assert_eq!(problems(bad).len(), 1, "{bad}");
+        }
+        // `docker push reg/acme/api` goes to Docker Hub.
+        for bad in ["reg", "reg/team"] {
+            let problems = problems(bad);
+            assert!(
+                problems[0].starts_with("registry: registry host \"reg\": without a dot or a port"),
+                "{problems:?}"
+            );
         }
     }
 

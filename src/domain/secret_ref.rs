@@ -34,6 +34,12 @@ pub fn is_own_file(name: &str) -> bool {
     OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// Whether an environment variable can have that name.
+pub fn is_variable_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
 impl fmt::Display for SecretRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

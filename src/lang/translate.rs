@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_is_filled_in_is_translated_too() {
-        let text = "the builder failed: buildctl was killed by signal 9; it was tried 4 times; mend it, then `slipway build retry 7`";
+        let text = "the builder failed: buildctl was killed by signal 9; it was tried 4 times; fix it, then `slipway build retry 7`";
         assert_eq!(
             translate(text, Lang::ZhCn),
             "构建器故障：buildctl 被信号 9 终止；已尝试 4 次；请修正后执行 `slipway build retry 7`"
@@ -148,6 +148,20 @@ mod tests {
     fn what_is_not_ours_stays_as_it_is() {
         assert_eq!(translate("npm ERR! code E404", Lang::ZhCn), "npm ERR! code E404");
         assert_eq!(translate("", Lang::ZhCn), "");
+    }
+
+    #[test]
+    fn words_of_others_that_look_like_ours_stay_as_they_are() {
+        for text in [
+            "rule out of bounds",
+            "there is no such directory; sorry",
+            "repository not found",
+            "too many authentication failures",
+            "the source asks for more",
+        ] {
+            assert_eq!(translate(text, Lang::ZhCn), text);
+        }
+        assert_eq!(translate("there is no rule \"main\" of acme/api", Lang::ZhCn), "没有 acme/api 的规则 \"main\"");
     }
 
     #[test]
@@ -164,7 +178,7 @@ mod tests {
         };
         assert_eq!(filled_in("cannot {1} {2}: {3}", "cannot read a b: c: d").unwrap(), "read|a b|c: d");
         assert_eq!(filled_in("{1} answered {2}{3}", "x answered yz").unwrap(), "x||yz");
-        assert_eq!(filled_in("{1}; mend it", "a; mend it; mend it").unwrap(), "a; mend it");
+        assert_eq!(filled_in("{1}; fix it", "a; fix it; fix it").unwrap(), "a; fix it");
         assert_eq!(filled_in("{1}:{2}: {3}", "a: b"), None);
         assert_eq!(filled_in("ab{1}ba", "aba"), None);
         assert_eq!(filled_in("yes", "yes!"), None);
@@ -210,6 +224,37 @@ mod tests {
     }
 
     #[test]
+    fn every_advice_and_reason_of_a_source_has_a_translation() {
+        let literal = r#""((?:[^"\\]|\\.|\\\n)*)""#;
+        let advice = Regex::new(r"(?s)fn advice\(.*?\n\}").unwrap();
+        let string = Regex::new(literal).unwrap();
+        let given = Regex::new(&format!(
+            r"(?:advising\(\s*|form\(\s*text,\s*&?|reason: |let reason = |_ => |, \w+\) => )(?:format!\(\s*)?{literal}"
+        ))
+        .unwrap();
+        let mut texts = Vec::new();
+        for path in files("src/source", "rs").into_iter().filter(|path| !path.ends_with("tests.rs")) {
+            let source = fs::read_to_string(&path).unwrap();
+            let code = source.split("#[cfg(test)]").next().unwrap();
+            for body in advice.find_iter(code) {
+                texts.extend(string.captures_iter(body.as_str()).map(|text| text[1].to_owned()));
+            }
+            if path.components().any(|part| part.as_os_str() == "git") || path.ends_with("url.rs") {
+                texts.extend(given.captures_iter(code).map(|text| text[1].to_owned()));
+            }
+        }
+        assert!(texts.len() > 40, "only {} were found", texts.len());
+        let (argument, line_end) = (Regex::new(r"\{[^{}]*\}").unwrap(), Regex::new(r"\\\n\s*").unwrap());
+        let texts = texts.iter().map(|text| {
+            let text = line_end.replace_all(text, "").replace("\\\"", "\"").replace("{{", "").replace("}}", "");
+            argument.replace_all(&text, "X").into_owned()
+        });
+        let is_text = |text: &String| text.contains(' ') && text.chars().filter(char::is_ascii_lowercase).count() > 5;
+        let missing: BTreeSet<_> = texts.filter(is_text).filter(|text| translate(text, Lang::ZhCn) == *text).collect();
+        assert_eq!(missing, BTreeSet::new(), "not in zh-CN.toml");
+    }
+
+    #[test]
     fn every_hint_on_a_failure_has_a_translation_by_itself_and_after_a_message() {
         let source = include_str!("../domain/failure/causes.rs");
         let hint = Regex::new(r#"(?:Some\(|: &str = )"((?:[^"\\]|\\\n)*)""#).unwrap();
@@ -228,13 +273,16 @@ mod tests {
         let texts = found("src", &attribute);
         assert!(texts.len() > 100);
         let argument = Regex::new(r"\{[^{}]*\}").unwrap();
+        // Printed as Rust's own quoted text.
+        let quoted = Regex::new(r"\{[^{}]*:\?\}").unwrap();
         let mut missing = Vec::new();
         for (file, text) in texts {
             // As it is printed, with a word for each argument.
             let text = text.replace("\\\"", "\"").replace("\\\\", "\\").replace("\\n", "\n");
             let text = text.replace("{{", "\u{1}").replace("}}", "\u{2}");
             let says = argument.replace_all(&text, "").chars().filter(char::is_ascii_lowercase).count();
-            let printed = argument.replace_all(&text, "X").replace('\u{1}', "{").replace('\u{2}', "}");
+            let printed = quoted.replace_all(&text, "\"X\"");
+            let printed = argument.replace_all(&printed, "X").replace('\u{1}', "{").replace('\u{2}', "}");
             // Errors that only pass another one on say nothing themselves.
             if says >= 5 && translate(&printed, Lang::ZhCn) == printed {
                 missing.push(format!("{file}: {printed:?}"));

@@ -74,6 +74,12 @@ pub(super) async fn find_repository(pool: &Arc<Pool>, path: &RepositoryPath) -> 
         let state = pool.state();
         (state.settings.namespaces.get(&path.namespace).cloned(), state.settings.repositories.get(path).cloned())
     };
+    let is_there = namespace.is_some() && repository.is_some();
+    if let Some(file) = pool.state().settings.wrong_file(&path.namespace, Some(&path.repository)).filter(|_| !is_there)
+    {
+        let text = format!("cannot use repository {path}: fix its file {}", file.display());
+        return Err(Error::new(ErrorKind::Failed, text));
+    }
     let Some(namespace) = namespace else {
         return Err(Error::new(
             ErrorKind::NotFound,

@@ -106,9 +106,11 @@ fn failed(build: &Build, failure: &Failure, config: &PoolConfig, lags: bool, now
             config.retries
         ),
         None if is_machinery => {
-            format!("it was tried {} times; mend it, then `slipway build retry {id}`", build.attempt + 1)
+            format!("it was tried {} times; fix it, then `slipway build retry {id}`", build.attempt + 1)
         }
-        None => format!("mend it and push, or `slipway build retry {id}`"),
+        // No push changes what this machine's operator sets.
+        None if failure.kind == FailureKind::Settings => format!("fix it, then `slipway build retry {id}`"),
+        None => format!("fix it and push, or `slipway build retry {id}`"),
     };
     let hint = failure.hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));
     let reason = format!("{}: {}{hint}; {next}", failure.kind, failure.message);

@@ -375,9 +375,17 @@ async fn read_again(pool: &Arc<Pool>, changed_by: ChangedBy<'_>) -> bool {
 }
 
 fn repository(pool: &Pool, path: &RepositoryPath) -> Result<Repository, Error> {
-    pool.state().settings.repositories.get(path).cloned().ok_or_else(|| {
-        Error::new(ErrorKind::NotFound, format!("there is no repository {path}; `slipway repo list` shows them"))
-    })
+    let settings = &pool.state().settings;
+    settings.repositories.get(path).cloned().ok_or_else(|| no_repository(settings, path))
+}
+
+fn no_repository(settings: &Settings, path: &RepositoryPath) -> Error {
+    match settings.wrong_file(&path.namespace, Some(&path.repository)) {
+        Some(file) => failed(format!("cannot use repository {path}: fix its file {}", file.display())),
+        None => {
+            Error::new(ErrorKind::NotFound, format!("there is no repository {path}; `slipway repo list` shows them"))
+        }
+    }
 }
 
 fn check_presence(pool: &Pool, name: &EntityName, mode: SaveMode) -> Result<(), Error> {
@@ -388,10 +396,7 @@ fn check_presence(pool: &Pool, name: &EntityName, mode: SaveMode) -> Result<(), 
             EntityName::Repository(path) => settings.repositories.contains_key(path),
             EntityName::Rule(path, rule) => {
                 let Some(repository) = settings.repositories.get(path) else {
-                    return Err(Error::new(
-                        ErrorKind::NotFound,
-                        format!("there is no repository {path}; `slipway repo list` shows them"),
-                    ));
+                    return Err(no_repository(settings, path));
                 };
                 repository.rule(rule).is_some()
             }

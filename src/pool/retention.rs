@@ -71,7 +71,7 @@ pub(super) async fn tidy_sources(pool: &Arc<Pool>) {
     let (home, most) = (pool.home.clone(), pool.state().settings.config.git.cache_size.0);
     match tokio::task::spawn_blocking(move || trees::tidy(&home, most)).await {
         Ok(Ok(0)) => {}
-        Ok(Ok(count)) => tracing::info!("removed {count} clones and trees of sources, for git.cache_size"),
+        Ok(Ok(count)) => tracing::info!("removed clones and trees of sources for git.cache_size: {count}"),
         Ok(Err(error)) => tracing::warn!("cannot remove clones and trees of sources: {error}"),
         Err(error) => tracing::warn!("the clones and trees of sources are not kept within their limit: {error}"),
     }

@@ -14,8 +14,10 @@ use super::peer::{self, Refusals};
 use super::state::{Order, Pool};
 use super::{audit, builders, enqueue, entities, examine, news, notify};
 use crate::domain::build::{Build, BuildId, BuildState, CancelRequest};
+use crate::domain::grants::Grants;
 use crate::domain::requester::Requester;
 use crate::protocol::{Answer, Call, Error, ErrorKind, PoolStatus, Reply, Request, VERSION, WebhookRefusal};
+use crate::store::settings::Settings;
 use crate::store::users;
 
 /// A call is small; a longer one is not from a client of ours.
@@ -177,9 +179,23 @@ pub(super) fn status(pool: &Pool) -> PoolStatus {
             .chain(state.watch_problems.values())
             .chain(state.untold.values())
             .cloned()
+            .chain(refused_rules(&state.settings))
             .chain(webhook_refusals.iter().filter(|refusal| refusal.needs_people).map(ToString::to_string))
             .collect(),
     }
+}
+
+/// Rules whose builds are refused, as a file that was edited by hand may have them.
+fn refused_rules(settings: &Settings) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (path, repository) in &settings.repositories {
+        let Some(namespace) = settings.namespaces.get(&path.namespace) else { continue };
+        problems.extend(repository.rules.iter().filter_map(|rule| {
+            let error = Grants::network_mode(&path.namespace, namespace, rule).err()?;
+            Some(format!("builds of rule {:?} of {path} are refused: {error}", rule.name))
+        }));
+    }
+    problems
 }
 
 async fn cancel(pool: &Arc<Pool>, id: BuildId, by: Requester) -> Result<Reply, Error> {

@@ -13,13 +13,12 @@ mod layout_error;
 mod layout_tests;
 mod prune;
 pub mod publish;
-pub mod reference;
 mod stage;
 
+pub use crate::domain::reference::{self, ImageName, ReferenceError, Registry, check_host_name};
 pub use client::Client;
 pub use client::error::{Kind, RegistryError};
 pub use image::{ImageInfo, Platform};
 pub use layout::{Layout, LayoutError, LayoutTag, Stage};
 pub use prune::Pruned;
 pub use publish::{Built, Outcome, PublishError, Published, Target};
-pub use reference::{ImageName, ReferenceError, Registry, check_host_name};

@@ -125,7 +125,11 @@ fn advice(kind: Kind, url: &SourceUrl) -> String {
             "name a key that the server knows in the platform (ssh_key = \"/path/to/key\"), or add it to the ssh agent".into()
         }
         Kind::Credentials => {
-            "give the platform a username and a token that may read it (token = { file = \"NAME\" })".into()
+            let server = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+            format!(
+                "name a platform with a token that may read it: slipway platform create NAME --kind git --host {server} --username USER \
+                 --token-stdin, then slipway repo edit NAMESPACE/REPOSITORY --platform NAME"
+            )
         }
         // Those who know the host's name as ssh has it say more.
         Kind::HostKeyUnknown => "add the host's key to ~/.ssh/known_hosts once it is checked".into(),

@@ -14,7 +14,7 @@ use super::{layout, merge, schema};
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {
     /// The file that is there can't be read, so that saving might lose what it says.
-    #[error("{0}; it is kept as it is: mend it first")]
+    #[error("{0}; it is kept as it is: fix it first")]
     Unreadable(#[from] ReadError),
     /// The value has no form in TOML.
     #[error("cannot save {path}: {reason}", path = path.display())]

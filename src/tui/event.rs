@@ -25,6 +25,8 @@ pub struct Preview {
     pub diff: String,
     /// The rule that a new repository starts with.
     pub starter: Option<Box<Rule>>,
+    /// What to know before it is saved.
+    pub warnings: Vec<String>,
 }
 
 /// Something that happened.

@@ -14,7 +14,7 @@ use super::event::{Event, Preview};
 use super::log::{LogView, Subject};
 use super::place::Place;
 use super::{read, run};
-use crate::access::{images, platforms, registries, sources};
+use crate::access::{images, platforms, registries, save_warnings, sources};
 use crate::domain::build::{BuildId, BuildState};
 use crate::domain::rule::Rule;
 use crate::pool::client;
@@ -92,8 +92,9 @@ impl Outside {
                     if let Entity::Repository { value, .. } = &mut entity {
                         value.rules.extend(starter.clone());
                     }
-                    let diff = change(&home, &settings, entity);
-                    Event::Preview { form, result: diff.map(|diff| Preview { diff, starter: starter.map(Box::new) }) }
+                    let warnings = save_warnings::of(&home, &settings, &entity);
+                    let preview = |diff| Preview { diff, starter: starter.map(Box::new), warnings };
+                    Event::Preview { form, result: change(&home, &settings, entity).map(preview) }
                 });
             }
             Effect::SaveWithSecret { form, name, value, token, mode } => self.task(async move {

@@ -328,7 +328,7 @@ fn the_forms() {
         press(app, &[KeyCode::F(2)]);
         let diff = "--- a\n+++ a\n@@ -0,0 +1 @@\n+registry = \"local\"\n".into();
         let form = app.last_form;
-        app.update(Event::Preview { form, result: Ok(Preview { diff, starter: None }) }, now());
+        app.update(Event::Preview { form, result: Ok(Preview { diff, starter: None, warnings: Vec::new() }) }, now());
     });
     assert_screens("form-delete", |app| {
         typed(app, "2jjX");

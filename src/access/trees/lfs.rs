@@ -18,6 +18,9 @@ use crate::source::{SourceUrl, Transport};
 /// What a missing `git-lfs` is answered with.
 const INSTALL: &str = "this machine has no git-lfs; install it (Debian, Ubuntu: apt-get install git-lfs; Fedora, RHEL: dnf install \
                        git-lfs; Alpine: apk add git-lfs)";
+/// What the files of a `git://` source without `lfs.url` are answered with.
+const NO_SERVER: &str = "a git:// source has no server of Git LFS files; name one in its .lfsconfig (lfs.url = https://…), or name the \
+                         source by https or ssh";
 /// The name that git-lfs knows the source by, in a repository that has no other remote.
 const REMOTE: &str = "slipway";
 /// Where git-lfs keeps a file that is not whole yet, below its storage.
@@ -123,6 +126,9 @@ impl Work<'_> {
             return Err(unexpected().into());
         };
         let endpoint = endpoint(&origin.url, &lfs).map_err(|reason| fail(missing_now, reason, false))?;
+        if endpoint.is_none() && origin.url.transport() == Transport::Git {
+            return Err(fail(missing_now, NO_SERVER.into(), false).into());
+        }
         if let Some(address) = endpoint.as_ref().filter(|endpoint| leads_back(&self.source, endpoint)) {
             return Err(TreeError::LfsAddress { commit: commit.to_owned(), address: address.to_string() }.into());
         }

@@ -64,7 +64,7 @@ pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryP
         Ok(known) => known,
         Err(error) => {
             // To begin anew would take every ref for seen: pushes that came meanwhile would be lost without a word.
-            let text = format!("sources are not watched: {error}; mend it, and start the pool again");
+            let text = format!("sources are not watched: {error}; fix it, and start the pool again");
             return pool.tell_problem("watch.toml", Some(text));
         }
     };

@@ -205,12 +205,14 @@ fn changed_host(error: SourceError, stderr: &str) -> SourceError {
 
 fn refused_key(url: &SourceUrl, access: &Access, error: SourceError) -> SourceError {
     let user = url.user().unwrap_or("the user that ssh is configured for");
-    let agent = match &access.agent {
-        Some(socket) => format!("the ssh agent at {}", socket.display()),
-        None => "no ssh agent (none answers where the pool was started, nor where a command was run last)".into(),
-    };
+    const NO_AGENT: &str =
+        "no ssh agent answers (neither where the pool was started, nor where a slipway command was run last)";
+    let agent = access.agent.as_ref().map(|socket| format!("the ssh agent at {}", socket.display()));
     let Some(key) = &access.credentials.ssh_key else {
-        let reason = format!("the server refuses, for {user}, the keys of ~/.ssh and of {agent}");
+        let reason = match &agent {
+            Some(agent) => format!("the server refuses, for {user}, the keys of ~/.ssh and of {agent}"),
+            None => format!("the server refuses, for {user}, the keys of ~/.ssh, and {NO_AGENT}"),
+        };
         let error = SourceError { reason, ..error };
         if url.user().is_some() {
             return error;
@@ -222,9 +224,12 @@ fn refused_key(url: &SourceUrl, access: &Access, error: SourceError) -> SourceEr
     let shown = key.display();
     match Key::read(key) {
         Ok(Key::Passphrase) => SourceError {
-            reason: format!(
-                "the key {shown} has a passphrase, and {agent} has no key that the server takes for {user}"
-            ),
+            reason: match &agent {
+                Some(agent) => {
+                    format!("the key {shown} has a passphrase, and {agent} has no key that the server takes for {user}")
+                }
+                None => format!("the key {shown} has a passphrase, and {NO_AGENT}"),
+            },
             ..error
         }
         .advising(format!("run: ssh-add {shown}; or name a key without a passphrase")),
@@ -369,6 +374,8 @@ mod tests {
         let access = Access { agent: Some(PathBuf::from("/tmp/agent.7")), ..Access::default() };
         let refused = error_of(&url, &access, "git@host: Permission denied (publickey).");
         assert!(refused.reason.contains("the ssh agent at /tmp/agent.7"), "{refused}");
+        let refused = error_of(&url, &Access::default(), "git@host: Permission denied (publickey).");
+        assert!(refused.reason.contains("the keys of ~/.ssh, and no ssh agent answers ("), "{refused}");
         let credentials = Credentials { ssh_key: Some("/no/such/key".into()), ..Credentials::default() };
         let refused = error_of(&url, &Access { credentials, ..access }, "git@host: Permission denied (publickey).");
         assert!(refused.reason.contains("refuses the key /no/such/key for git"), "{refused}");

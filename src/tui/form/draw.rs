@@ -49,7 +49,7 @@ impl Form {
         }
         if let Some(diff) = &self.diff {
             self.page_rows = usize::from(body.height);
-            self.offset = render_diff(diff, self.offset, body, buf, look);
+            self.offset = render_diff(diff, &self.warnings, self.offset, body, buf, look);
             return;
         }
         if self.shows_beside {
@@ -185,7 +185,9 @@ impl Form {
             _ => format!("form.note.{}", field.key),
         };
         let text = look.text(&key).into_owned();
-        (index == self.focus && text != key && !text.ends_with(&key)).then_some((text, Role::FieldNote))
+        // How a secret is written has to be seen before anybody comes to its line.
+        let shown = index == self.focus || (field.key == grants::SECRET && field.content().is_empty());
+        (shown && text != key && !text.ends_with(&key)).then_some((text, Role::FieldNote))
     }
 }
 
@@ -225,8 +227,10 @@ fn render_value(field: &mut Field, focused: bool, area: Rect, buf: &mut Buffer, 
 }
 
 /// Draws the change from a row on; the row that it could be.
-fn render_diff(diff: &str, offset: usize, area: Rect, buf: &mut Buffer, look: &Look) -> usize {
-    let mut lines = vec![Line::styled(look.text("form.diff.title").into_owned(), look.style(Role::Header))];
+fn render_diff(diff: &str, warnings: &[String], offset: usize, area: Rect, buf: &mut Buffer, look: &Look) -> usize {
+    let warning = |text: &String| Line::styled(printable(&look.say(text)).into_owned(), look.style(Role::FieldError));
+    let mut lines: Vec<Line> = warnings.iter().map(warning).collect();
+    lines.push(Line::styled(look.text("form.diff.title").into_owned(), look.style(Role::Header)));
     if diff.is_empty() {
         lines.push(Line::styled(look.text("form.diff.none").into_owned(), look.style(Role::Muted)));
     }

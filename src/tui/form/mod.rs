@@ -54,6 +54,8 @@ pub struct Form {
     pub error: Option<String>,
     /// The change to the TOML, once it is to be saved; none: the fields are shown.
     pub diff: Option<String>,
+    /// What to know before the change is saved.
+    warnings: Vec<String>,
     /// The rule that a new repository starts with, as the change has it.
     starter: Option<Rule>,
     /// What saving would change is being worked out, or it is being saved.
@@ -100,6 +102,7 @@ impl Form {
             focus: 0,
             error: None,
             diff: None,
+            warnings: Vec::new(),
             saving: false,
             starter: None,
             touched: false,

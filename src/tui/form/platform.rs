@@ -5,7 +5,7 @@ use super::content::{ANY, Reader, words};
 use super::field::Field;
 use crate::access::tokens;
 use crate::domain::name::{self, NameKind};
-use crate::domain::secret_ref::SecretRef;
+use crate::domain::secret_ref::{SecretRef, is_variable_name};
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::protocol::Entity;
 
@@ -129,7 +129,7 @@ fn secret(
         reader.wrong(from, 0, "choose what is typed below: it is not used as it is");
     } else if word == NEW && !content.is_empty() {
         reader.wrong(text, 0, "a secret is made when the form is saved: leave this empty");
-    } else if word == ENV && !content.is_empty() && !is_variable(&content) {
+    } else if word == ENV && !content.is_empty() && !is_variable_name(&content) {
         reader.wrong(
             text,
             0,
@@ -158,8 +158,4 @@ fn secret(
         }
         _ => None,
     }
-}
-
-fn is_variable(name: &str) -> bool {
-    !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }

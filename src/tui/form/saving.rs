@@ -44,7 +44,8 @@ impl Form {
     pub fn take_preview(&mut self, preview: Result<Preview, String>) {
         self.saving = false;
         match preview {
-            Ok(Preview { diff, starter }) => {
+            Ok(Preview { diff, starter, warnings }) => {
+                self.warnings = warnings;
                 (self.diff, self.starter, self.offset) = (Some(diff), starter.map(|rule| *rule), 0);
             }
             Err(error) => self.error = Some(error),

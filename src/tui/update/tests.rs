@@ -239,7 +239,7 @@ fn what_will_be_written_is_scrolled_and_the_key_that_brought_it_up_writes_it() {
     let f2 = || Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE));
     assert!(matches!(app.update(f2(), now())[..], [Effect::PreviewToml { .. }]));
     let diff = (0..40).map(|n| format!("+line {n}\n")).collect();
-    previewed(&mut app, Preview { diff, starter: None });
+    previewed(&mut app, Preview { diff, starter: None, warnings: Vec::new() });
     let shown = |app: &mut App| crate::tui::testing::screen((60, 15), |frame| crate::tui::view::draw(app, frame));
     assert!(shown(&mut app).contains("line 0"));
     press(&mut app, "jjj");
@@ -257,7 +257,7 @@ fn a_new_repository_is_saved_with_the_very_rule_that_was_shown() {
     let f2 = || Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE));
     assert!(matches!(app.update(f2(), now())[..], [Effect::PreviewToml { .. }]));
     let starter = Some(Box::new(Rule::starter("trunk")));
-    previewed(&mut app, Preview { diff: "+branch = \"trunk\"".into(), starter });
+    previewed(&mut app, Preview { diff: "+branch = \"trunk\"".into(), starter, warnings: Vec::new() });
     let effects = app.update(f2(), now());
     let [Effect::Ask { request, purpose: Purpose::Form(_) }] = &effects[..] else { panic!("{effects:?}") };
     let Request::Save { entity, mode: SaveMode::Create } = &**request else { panic!("{request:?}") };

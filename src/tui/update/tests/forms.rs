@@ -22,7 +22,7 @@ fn asking(app: &mut App) -> FormId {
 }
 
 fn starting() -> Preview {
-    Preview { diff: "+[[rules]]".into(), starter: Some(Box::new(Rule::starter("trunk"))) }
+    Preview { diff: "+[[rules]]".into(), starter: Some(Box::new(Rule::starter("trunk"))), warnings: Vec::new() }
 }
 
 #[test]

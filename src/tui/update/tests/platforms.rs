@@ -45,7 +45,7 @@ fn a_token_that_is_typed_goes_to_the_pool_beside_the_toml_and_never_in_it() {
     let Entity::Platform { value, .. } = &**entity else { panic!("{entity:?}") };
     assert_eq!(value.token, Some(SecretRef::File("platform-github".into())));
     assert!(!toml::to_string(value).unwrap().contains("s3cret"));
-    previewed(&mut app, Preview { diff: "+token".into(), starter: None });
+    previewed(&mut app, Preview { diff: "+token".into(), starter: None, warnings: Vec::new() });
     let effects = press(&mut app, "\r");
     let [Effect::Ask { request, purpose: Purpose::Form(_) }] = &effects[..] else { panic!("{effects:?}") };
     let Request::Save { entity, mode: SaveMode::Edit } = &**request else { panic!("{request:?}") };
@@ -96,7 +96,7 @@ fn a_new_secret_of_webhooks_is_shown_until_it_is_closed_on_purpose() {
     app.update(Event::Key(KeyEvent::new(KeyCode::PageDown, KeyModifiers::NONE)), now());
     press(&mut app, "\t\t\t\t\t ");
     app.update(Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE)), now());
-    previewed(&mut app, Preview { diff: "+webhook_secret".into(), starter: None });
+    previewed(&mut app, Preview { diff: "+webhook_secret".into(), starter: None, warnings: Vec::new() });
     let effects = press(&mut app, "\r");
     let [Effect::SaveWithSecret { form, name, value, .. }] = &effects[..] else { panic!("{effects:?}") };
     assert_eq!(value.webhook_secret, Some(SecretRef::File("webhook-github".into())));
