@@ -31,7 +31,8 @@ pub(super) fn install(daemon_dir: &Path, path: &str) -> Result<String, DaemonErr
     let directory = directory(daemon_dir);
     let failed = |reason: &str| DaemonError::file("use programs of", &directory)(io::Error::other(reason.to_owned()));
     let shown = directory.to_str().filter(|shown| !shown.contains(':'));
-    let shown = shown.ok_or_else(|| failed("PATH takes no colons and nothing but UTF-8; choose another SLIPWAY_HOME"))?;
+    let shown =
+        shown.ok_or_else(|| failed("PATH takes no colons and nothing but UTF-8; choose another SLIPWAY_HOME"))?;
     atomic::make_dirs(&directory).map_err(DaemonError::file("create", &directory))?;
     let script = directory.join("ssh");
     let real = real_ssh(&directory, path).unwrap_or_default();
