@@ -98,7 +98,7 @@ pub(super) fn daemon_config(settings: &Settings) -> config::Config {
         registries.entry(host.clone()).or_default().mirrors.extend(mirrors.iter().cloned());
     }
     let gc = config::Gc { max_used_space: buildkit.cache_size.map(|size| size.0.to_string()), ..config::Gc::default() };
-    let frontends = frontends(settings).repositories().to_vec();
+    let frontends = frontends(settings).repositories();
     let host_network = settings.namespaces.values().any(|namespace| namespace.allow_host_network);
     let limits =
         Limits { memory: buildkit.memory.map(|size| size.0), processes: buildkit.processes, cpus: buildkit.cpus };

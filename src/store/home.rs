@@ -224,6 +224,11 @@ impl Home {
         self.state.join("trees")
     }
 
+    /// The home's key for the times of files in trees.
+    pub fn time_key_file(&self) -> PathBuf {
+        self.trees_root().join(".key")
+    }
+
     /// The checked out trees of a repository: a numbered directory for each build of it that runs at the same time.
     pub fn trees_dir(&self, path: &RepositoryPath) -> PathBuf {
         self.trees_root().join(&path.namespace).join(&path.repository)

@@ -23,6 +23,7 @@ use crate::support::git_repo::GitRepo;
 use crate::support::processes::with_command_line;
 use crate::support::pty::Pty;
 use crate::support::slipway::Slipway;
+use crate::support::sshd::Sshd;
 
 /// Long enough to be masked, and nothing else has it.
 const NPM: &str = "npm-s3cr3t-0f9e8d7c";
@@ -395,6 +396,77 @@ fn a_dockerfile_adds_nothing_from_the_build_host() {
         }
     }
     assert_eq!(service.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+/// A command in a mount namespace in which root's home directory is `home`, and the name `git.example.test` is this machine.
+/// Nothing that root really has is read or written.
+fn at_home_in(home: &Path, command: &Command) -> Command {
+    let users = std::fs::read_to_string("/etc/passwd").unwrap();
+    let users = users.lines().map(|line| match line.starts_with("root:") {
+        true => format!("root:x:0:0:root:{}:/bin/sh\n", home.display()),
+        false => format!("{line}\n"),
+    });
+    std::fs::write(home.join("passwd"), users.collect::<String>()).unwrap();
+    let hosts = std::fs::read_to_string("/etc/hosts").unwrap();
+    std::fs::write(home.join("hosts"), format!("127.0.0.1 git.example.test\n{hosts}")).unwrap();
+    let script = "mount --bind $AT/passwd /etc/passwd && mount --bind $AT/hosts /etc/hosts && exec \"$@\"";
+    let mut inside = Command::new("unshare");
+    inside.args(["--mount", "sh", "-c", script, "sh"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => inside.env(name, value),
+            None => inside.env_remove(name),
+        };
+    }
+    inside.env("AT", home);
+    inside
+}
+
+#[test]
+fn the_builders_git_logs_in_with_no_key_of_its_user_but_with_the_agent_of_a_rule() {
+    let sshd = Sshd::start();
+    let user = tempfile::tempdir().unwrap();
+    let dot_ssh = user.path().join(".ssh");
+    std::fs::create_dir(&dot_ssh).unwrap();
+    std::fs::copy(sshd.identity_file(), dot_ssh.join("id_ed25519")).unwrap();
+    let private = GitRepo::new();
+    private.write("secret", "PRIVATE-CODE").commit("Private");
+    let by_ssh = sshd.url(&private);
+    // As BuildKit calls it, ssh takes the user's key and writes the user's known_hosts.
+    let mut list = Command::new("git");
+    list.args(["ls-remote", &by_ssh]).env("GIT_SSH_COMMAND", "ssh -F /dev/null -o StrictHostKeyChecking=no");
+    run(&mut at_home_in(user.path(), list.env("HOME", "/dev/null").env_remove("SSH_AUTH_SOCK"))).ok();
+    let known_hosts = dot_ssh.join("known_hosts");
+    std::fs::remove_file(&known_hosts).unwrap();
+
+    let public = GitRepo::new();
+    public.write(".gitmodules", format!("[submodule \"private\"]\n path = private\n url = {by_ssh}\n"));
+    public.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{},private", private.head())]);
+    public.git(&["add", ".gitmodules"]);
+    public.git(&["commit", "--quiet", "--message", "A submodule"]);
+    let server = GitHttp::serve(&public);
+    let repo = GitRepo::new();
+    add_busybox(&repo);
+    let add = format!("ADD http://git.example.test:{}/source.git#main /stolen", server.port());
+    repo.write("Dockerfile", dockerfile(&[&add])).commit("Add");
+    let slipway = home_of(&repo);
+    let run_inside = |args: &[&str]| run(&mut at_home_in(user.path(), &slipway.command(args)));
+    run_inside(&["pool", "start"]).ok();
+    let failed = build_fails(&slipway);
+    let said = log(&slipway, &failed);
+    assert!(said.contains("Permission denied (publickey)"), "{failed:#}\n{said}");
+    assert!(!known_hosts.exists());
+
+    // What the rule grants is used, with the host keys that BuildKit asked the server for.
+    let add = format!("ADD {}#main /granted", by_ssh.replace("127.0.0.1", "git.example.test"));
+    let steps = [add.as_str(), "RUN cat /granted/secret"];
+    repo.write("Dockerfile", dockerfile(&steps)).commit("Add what is granted");
+    assert!(!log(&slipway, &build_fails(&slipway)).contains("PRIVATE-CODE"));
+    store(&slipway, "deploy", &std::fs::read_to_string(sshd.identity_file()).unwrap());
+    slipway.run(&["rule", "edit", "acme/api", "main", "--ssh", "deploy"]).ok();
+    let said = log(&slipway, &build(&slipway));
+    assert!(said.contains("PRIVATE-CODE"), "{said}");
+    assert!(!known_hosts.exists());
 }
 
 #[test]

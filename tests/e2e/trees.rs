@@ -101,10 +101,11 @@ fn layers(slipway: &Slipway, name: &str) -> Value {
     images.config("latest", "amd64")["rootfs"]["diff_ids"].clone()
 }
 
-/// Everything in the tree that a repository's build got: kinds, modes, times in nanoseconds, links, sizes, contents.
+/// Everything in the tree that a repository's build got: kinds, modes, times in seconds, links, sizes, contents. Nanoseconds are each
+/// repository's own.
 #[track_caller]
 fn tree(slipway: &Slipway, name: &str) -> String {
-    let listing = "cd \"$1\" && find . -printf '%y %m %T@ %l %p\\n' | LC_ALL=C sort && find . -type f -exec sha256sum {} + | LC_ALL=C sort";
+    let listing = "cd \"$1\" && find . -printf '%y %m %T@ %l %p\\n' | sed 's/^\\([^ ]* [^ ]* [0-9]*\\)[.][0-9]*/\\1/' | LC_ALL=C sort && find . -type f -exec sha256sum {} + | LC_ALL=C sort";
     let tree = slipway.home().join("trees/acme").join(name).join("0/tree");
     run(Command::new("sh").args(["-c", listing, "sh"]).arg(tree)).ok().stdout
 }
@@ -362,4 +363,47 @@ fn only_what_changed_is_sent_to_the_builder() {
     assert!(sent(2).contains("kB"), "{}", sent(2));
     let of_two = layers(&slipway, "api");
     assert_ne!(of_two, of_one, "the change was seen");
+}
+
+/// Writes the same commit with many different messages, and returns the messages by the nanoseconds that were once made from an id.
+fn ids_of(repo: &GitRepo) -> std::collections::HashMap<u32, Vec<u8>> {
+    let tree = repo.git(&["rev-parse", "HEAD^{tree}"]);
+    let commit = |number: u32| {
+        let who = "Test <test@example.com> 1600000000 +0000";
+        format!("tree {tree}\nauthor {who}\ncommitter {who}\n\n{number}\n").into_bytes()
+    };
+    let known = |commit: Vec<u8>| {
+        let id = git2::Oid::hash_object(git2::ObjectType::Commit, &commit).unwrap().to_string();
+        (u32::from_str_radix(&id[..8], 16).unwrap() % 1_000_000_000, commit)
+    };
+    (0..200_000).map(|number| known(commit(number))).collect()
+}
+
+#[test]
+fn a_commit_with_the_date_and_the_ground_id_of_another_repositorys_neither_reads_nor_replaces_its_files() {
+    let repos = ["VICTIM-1", "ATTACKER"].map(|text| {
+        let repo = GitRepo::new();
+        repo.write("Dockerfile", "FROM scratch\nCOPY data /\n").write("data", text).commit("A file of 8 bytes");
+        repo
+    });
+    let of = repos.each_ref().map(ids_of);
+    let (same, _) = of[0].iter().find(|(nanoseconds, _)| of[1].contains_key(nanoseconds)).unwrap();
+    let slipway = home(&local(&repos[0]), "", MAIN);
+    for (repo, (name, ids)) in repos.iter().zip(["victim", "attacker"].into_iter().zip(&of)) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), &ids[same]).unwrap();
+        let id = repo.git(&["hash-object", "-t", "commit", "-w", file.path().to_str().unwrap()]);
+        repo.git(&["update-ref", "refs/heads/main", &id]);
+        bind(&slipway, name, &local(repo), None, "");
+        slipway.run(&["build", "start", &format!("acme/{name}"), "--wait"]).ok();
+    }
+    let stat = |name: &str| {
+        use std::os::unix::fs::MetadataExt as _;
+        let meta = fs::metadata(slipway.home().join("trees/acme").join(name).join("0/tree/data")).unwrap();
+        (meta.len(), meta.mtime(), meta.mtime_nsec())
+    };
+    let (victim, attacker) = (stat("victim"), stat("attacker"));
+    assert_eq!((victim.0, victim.1), (attacker.0, attacker.1));
+    assert_ne!(victim.2, attacker.2);
+    assert_ne!(layers(&slipway, "victim"), layers(&slipway, "attacker"), "contents crossed");
 }

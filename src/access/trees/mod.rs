@@ -17,7 +17,7 @@ use crate::domain::push::{CommitId, Ref};
 use crate::domain::repository::Source;
 use crate::source::git::{Fallback, GitProgram, Want, clone};
 use crate::source::tree::{
-    Answer, Lender, Moved, Part, Position, Request, Site, Slot, State, TreeError, TreeFile, Trees,
+    Answer, Lender, Moved, Part, Position, Request, Site, Slot, State, TimeKey, TreeError, TreeFile, Trees,
 };
 use crate::source::{Access, Kind, SourceError, SourceUrl};
 use crate::store::Home;
@@ -60,6 +60,7 @@ struct Work<'a> {
     /// What fetches may still take.
     budget: Budget,
     slot: Slot,
+    key: TimeKey,
     parts: Vec<Part>,
     /// The directories of trees that were made anew: what was below them is gone.
     remade: Vec<Option<TreeFile>>,
@@ -88,11 +89,12 @@ pub async fn prepare(home: &Home, settings: &Settings, wish: Wish<'_>) -> Result
     let origin = Origin::bring(&mut budget, url, access, clone, wish).await?;
     let trees = home.trees_dir(wish.path);
     let (commit, reference) = (wish.commit.to_string(), wish.reference.to_string());
-    let taken = tokio::task::spawn_blocking(move || Slot::take(&trees, &commit, &reference)).await;
-    let slot = taken
-        .map_err(std::io::Error::other)
-        .and_then(|taken| taken)
-        .map_err(|error| TreeError::Io { what: format!("take a tree of {}", wish.path), reason: error.to_string() })?;
+    let (key_file, repository) = (home.time_key_file(), wish.path.to_string());
+    let take = move || Ok((Slot::take(&trees, &commit, &reference)?, TimeKey::of(&key_file, &repository)?));
+    let (slot, key) =
+        tokio::task::spawn_blocking(take).await.map_err(std::io::Error::other).and_then(|taken| taken).map_err(
+            |error| TreeError::Io { what: format!("take a tree of {}", wish.path), reason: error.to_string() },
+        )?;
     let state = slot.state();
     let is_ready = |state: &State| state.commit() == Some(wish.commit.as_str()) && !state.keep_git && !wish.keep_git;
     if state.as_ref().is_some_and(is_ready) {
@@ -100,8 +102,8 @@ pub async fn prepare(home: &Home, settings: &Settings, wish: Wish<'_>) -> Result
         let _ = slot.touch();
         return Ok(slot);
     }
-    let mut work =
-        Work { home, settings, wish, source: origin.url.clone(), budget, slot, parts: Vec::new(), remade: Vec::new() };
+    let source = origin.url.clone();
+    let mut work = Work { home, settings, wish, source, budget, slot, key, parts: Vec::new(), remade: Vec::new() };
     work.make(&origin, state).await?;
     Ok(work.slot)
 }
@@ -136,7 +138,8 @@ impl Work<'_> {
         use std::os::unix::ffi::OsStrExt as _;
         let root = self.slot.root();
         let root = path.map_or_else(|| root.clone(), |path| root.join(std::ffi::OsStr::from_bytes(path.as_bytes())));
-        Site { lender: origin.lender.clone(), repository: self.slot.repository(path), root, commit: commit.to_owned() }
+        let (lender, repository) = (origin.lender.clone(), self.slot.repository(path));
+        Site { lender, repository, root, commit: commit.to_owned(), key: self.key.clone() }
     }
 
     /// Moves the tree at a path to a commit of an origin. A clone that turns out to be damaged is made anew, once.

@@ -23,6 +23,7 @@ pub mod in_use;
 mod leftovers;
 mod lock;
 mod record;
+mod ssh;
 mod start;
 pub mod supervise;
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{DaemonError, Spec};
+use super::{DaemonError, Spec, ssh};
 use crate::buildkit::config;
 use crate::buildkit::sandbox::Sandbox;
 use crate::store::atomic;
@@ -128,6 +128,8 @@ pub(super) fn fingerprint(spec: &Spec) -> String {
     if spec.sandbox.is_some() {
         Sandbox::scripts().for_each(|script| add(script.as_bytes()));
     }
+    // A daemon that was started without this script is restarted.
+    add(ssh::SCRIPT.as_bytes());
     if let Ok(binary) = fs::metadata(&spec.tools.buildkitd) {
         add(format!("{} {} {}", binary.len(), binary.mtime(), binary.mtime_nsec()).as_bytes());
     }

@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
-use super::{Daemon, DaemonError, READY_LIMIT, Record, Spec};
+use super::{Daemon, DaemonError, READY_LIMIT, Record, Spec, ssh};
 use crate::buildkit::rootless;
 use crate::store::atomic;
 use crate::store::environment::{ListedEnvironment as _, Receiver, path_with_sbin};
@@ -93,6 +93,7 @@ pub(super) async fn start(spec: &Spec) -> Result<Daemon, DaemonError> {
 
 fn command(spec: &Spec, log: &File) -> Result<Command, DaemonError> {
     let output = || log.try_clone().map_err(DaemonError::file("open", &spec.log));
+    let path = ssh::install(&spec.dir, &path_with_sbin(std::env::var("PATH").ok().as_deref()))?;
     let line = spec.command_line();
     let mut command = Command::new(&line[0]);
     command
@@ -102,7 +103,7 @@ fn command(spec: &Spec, log: &File) -> Result<Command, DaemonError> {
         .stdin(Stdio::null())
         .stdout(output()?)
         .stderr(output()?)
-        .env("PATH", path_with_sbin(std::env::var("PATH").ok().as_deref()))
+        .env("PATH", path)
         // By default a step's log is cut at 2 MiB and 200 KiB/s.
         .env("BUILDKIT_STEP_LOG_MAX_SIZE", "-1")
         .env("BUILDKIT_STEP_LOG_MAX_SPEED", "-1");

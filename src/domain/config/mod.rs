@@ -155,7 +155,7 @@ pub struct BuildkitConfig {
     pub cpus: Option<u32>,
     /// Which network RUN steps of managed and fresh builders are in.
     pub network: BuildNetwork,
-    /// The Dockerfile frontends that `# syntax=` may name, by repository.
+    /// The Dockerfile frontends that `# syntax=` may name: repositories, or single images by tag or digest.
     pub frontends: Vec<String>,
 }
 

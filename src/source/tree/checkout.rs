@@ -15,6 +15,7 @@ use super::history::{self, Course, Place};
 use super::lfs;
 use super::objects::{Objects, contains};
 use super::pointer::Pointer;
+use super::time_key::TimeKey;
 
 /// More submodules are not fetched for one tree.
 const MOST_MODULES: usize = 256;
@@ -69,6 +70,7 @@ pub struct Moved {
 /// When the commit or its tree can't be had or written. The directory is neither here nor there then.
 pub(super) async fn move_to(
     objects: &Objects,
+    key: &TimeKey,
     root: &Path,
     from: Option<&Position>,
     to: &str,
@@ -77,13 +79,13 @@ pub(super) async fn move_to(
         if from.place.commit == to {
             return Ok(Moved { position: from.clone(), made: false, pointers: Vec::new() });
         }
-        if let Some(course) = Course::find(objects, &from.place, to).await? {
+        if let Some(course) = Course::find(objects, key, &from.place, to).await? {
             if let Some(moved) = follow(objects, root, from, course).await? {
                 return Ok(moved);
             }
         }
     }
-    make(objects, root, to).await
+    make(objects, key, root, to).await
 }
 
 fn io(what: &'static str, root: &Path) -> impl Fn(std::io::Error) -> TreeError {
@@ -153,7 +155,7 @@ fn fits(root: &Path, written: &[&Entry]) -> bool {
 }
 
 /// Empties the directory and writes the whole tree.
-async fn make(objects: &Objects, root: &Path, commit: &str) -> Result<Moved, TreeError> {
+async fn make(objects: &Objects, key: &TimeKey, root: &Path, commit: &str) -> Result<Moved, TreeError> {
     let entries = objects.list(commit).await?;
     empty(root).map_err(io("empty", root))?;
     let mut modules: Vec<Module> = entries.iter().filter(|entry| entry.mode == Mode::Module).map(module).collect();
@@ -172,7 +174,7 @@ async fn make(objects: &Objects, root: &Path, commit: &str) -> Result<Moved, Tre
     } else {
         Vec::new()
     };
-    let (place, stamps) = history::stamps(objects, commit, &entries).await?;
+    let (place, stamps) = history::stamps(objects, key, commit, &entries).await?;
     for (path, stamp) in &stamps {
         files.set_time(path, *stamp).map_err(io("set the times of", root))?;
     }

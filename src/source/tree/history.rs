@@ -1,9 +1,11 @@
-//! When each file of a tree was last changed: a function of the commit alone, and the same on every host.
+//! When each file of a tree was last changed: seconds are a function of the commit alone, the same on every host; nanoseconds are the
+//! repository's own.
 //!
 //! A file's time is that of the newest commit, of the commit's first-parent chain, that changed the file or a `.gitattributes` above
-//! it: seconds are when that was committed, nanoseconds come from its id. So:
+//! it: seconds are when that was committed, nanoseconds come from its id and the repository's key (`time_key`). So:
 //!
 //! * BuildKit, which compares sizes and times in nanoseconds, transfers what changed, and never misses a change of the same size;
+//! * no other repository can give a file the time of one of this repository, and so be given its contents in its place or replace them;
 //! * a file that did not change keeps its time, whichever commit is built next;
 //! * files of one commit are equally old, and those of a later one are newer: `make` finds nothing to do in a tree that has
 //!   generated files committed.
@@ -24,6 +26,7 @@ use super::change::{Change, Entry, Link, Mode, TreeFile};
 use super::error::TreeError;
 use super::files::Stamp;
 use super::objects::Objects;
+use super::time_key::TimeKey;
 
 /// How many commits of a first-parent chain share a boundary.
 const STRIDE: u64 = 4096;
@@ -49,10 +52,8 @@ impl Place {
 }
 
 /// The time of the files that a commit changed last.
-pub(super) fn stamp(link: &Link) -> Stamp {
-    let digits = link.id.get(..8).unwrap_or_default();
-    let nanoseconds = u32::from_str_radix(digits, 16).unwrap_or_default() % 1_000_000_000;
-    Stamp { seconds: link.time.clamp(0, LATEST), nanoseconds }
+pub(super) fn stamp(link: &Link, key: &TimeKey) -> Stamp {
+    Stamp { seconds: link.time.clamp(0, LATEST), nanoseconds: key.nanoseconds(&link.id) }
 }
 
 /// The way from one commit's tree to another's.
@@ -71,7 +72,12 @@ impl Course {
     ///
     /// # Errors
     /// When the new commit can't be read.
-    pub(super) async fn find(objects: &Objects, from: &Place, to: &str) -> Result<Option<Course>, TreeError> {
+    pub(super) async fn find(
+        objects: &Objects,
+        key: &TimeKey,
+        from: &Place,
+        to: &str,
+    ) -> Result<Option<Course>, TreeError> {
         let mut chain = objects.chain(to, FEW).await?;
         let mut joint = chain.iter().position(|link| link.id == from.commit);
         let mut back = Vec::new();
@@ -99,12 +105,13 @@ impl Course {
             return Ok(None);
         }
         let joint = joint.unwrap_or_default();
-        Course::compare(objects, from, to, &chain, joint, &back).await
+        Course::compare(objects, key, from, to, &chain, joint, &back).await
     }
 
     /// Compares the trees and the commits between them: `chain[..=joint]` and `back` end at the same commit.
     async fn compare(
         objects: &Objects,
+        key: &TimeKey,
         from: &Place,
         to: Place,
         chain: &[Link],
@@ -130,7 +137,7 @@ impl Course {
                 } else if pair < ahead_begins {
                     wanted.insert(path.clone());
                 } else if seen.insert(path.clone()) && has_time(change.new.mode) {
-                    stamps.insert(path.clone(), stamp(&chain[pair - ahead_begins]));
+                    stamps.insert(path.clone(), stamp(&chain[pair - ahead_begins], key));
                 }
                 if attributes { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })
@@ -142,7 +149,7 @@ impl Course {
         if !wanted.is_empty() {
             let rest = chain.get(joint..=after_boundary.min(chain.len() - 1)).unwrap_or_default();
             let wanted: Vec<TreeFile> = wanted.into_iter().collect();
-            stamps.extend(walk(objects, rest, wanted).await?);
+            stamps.extend(walk(objects, key, rest, wanted).await?);
         }
         Ok(Some(Course { to, changes, stamps }))
     }
@@ -151,6 +158,7 @@ impl Course {
 /// The times of all files of a commit, which are sorted by their paths.
 pub(super) async fn stamps(
     objects: &Objects,
+    key: &TimeKey,
     commit: &str,
     entries: &[Entry],
 ) -> Result<(Place, BTreeMap<TreeFile, Stamp>), TreeError> {
@@ -159,12 +167,17 @@ pub(super) async fn stamps(
     let after_boundary = usize::try_from(place.number - place.boundary()).unwrap_or(usize::MAX);
     let chain = objects.chain(commit, after_boundary.saturating_add(1)).await?;
     let paths = entries.iter().filter(|entry| has_time(entry.mode)).map(|entry| entry.path.clone()).collect();
-    Ok((place, walk(objects, &chain, paths).await?))
+    Ok((place, walk(objects, key, &chain, paths).await?))
 }
 
 /// Walks a chain from its newest commit to the boundary, its last: each path gets the time of the first commit that touched it, what is
 /// left over that of the boundary.
-async fn walk(objects: &Objects, chain: &[Link], paths: Vec<TreeFile>) -> Result<BTreeMap<TreeFile, Stamp>, TreeError> {
+async fn walk(
+    objects: &Objects,
+    key: &TimeKey,
+    chain: &[Link],
+    paths: Vec<TreeFile>,
+) -> Result<BTreeMap<TreeFile, Stamp>, TreeError> {
     let Some(boundary) = chain.last() else { return Ok(BTreeMap::new()) };
     let mut found: Vec<Option<Stamp>> = vec![None; paths.len()];
     let mut left = paths.len();
@@ -174,14 +187,18 @@ async fn walk(objects: &Objects, chain: &[Link], paths: Vec<TreeFile>) -> Result
             let path = &change.new.path;
             for at in touched(&paths, path) {
                 if found[at].is_none() {
-                    found[at] = Some(stamp(&chain[pair]));
+                    found[at] = Some(stamp(&chain[pair], key));
                     left -= 1;
                 }
             }
             if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
         .await?;
-    Ok(paths.into_iter().zip(found).map(|(path, found)| (path, found.unwrap_or_else(|| stamp(boundary)))).collect())
+    Ok(paths
+        .into_iter()
+        .zip(found)
+        .map(|(path, found)| (path, found.unwrap_or_else(|| stamp(boundary, key))))
+        .collect())
 }
 
 /// Which of the sorted paths a change of `path` gives a new time.
@@ -226,10 +243,13 @@ mod tests {
 
     #[test]
     fn times_are_of_a_commit_and_fit_every_file_system() {
-        let link = |id: &str, time| stamp(&Link { id: id.to_owned(), time });
-        assert_eq!(link("ffffffff00", 1_600_000_000), Stamp { seconds: 1_600_000_000, nanoseconds: 294_967_295 });
-        assert_eq!(link("000000010", -5), Stamp { seconds: 0, nanoseconds: 1 });
-        assert_eq!(link("00", i64::MAX).seconds, LATEST);
+        let home = tempfile::tempdir().unwrap();
+        let key = TimeKey::of(&home.path().join(".key"), "acme/api").unwrap();
+        let link = |id: &str, time| stamp(&Link { id: id.to_owned(), time }, &key);
+        let nanoseconds = key.nanoseconds("ff");
+        assert_eq!(link("ff", 1_600_000_000), Stamp { seconds: 1_600_000_000, nanoseconds });
+        assert_eq!(link("ff", -5), Stamp { seconds: 0, nanoseconds });
+        assert_eq!(link("ff", i64::MAX).seconds, LATEST);
     }
 
     #[test]

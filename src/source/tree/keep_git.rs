@@ -2,7 +2,7 @@
 //!
 //! It holds the commits and annotated tags of the commit's history, the trees and symbolic links of the commit itself, an index, and the tags that lead to
 //! the commit. It has no other blobs, no remote, no hooks, no configuration of anybody's and no credentials. Its bytes and times are a function
-//! of the commit and its tags: objects are packed without deltas, on one thread, in the order of the history.
+//! of the commit and its tags (nanoseconds: and of the repository): objects are packed without deltas, on one thread, in the order of the history.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,6 +15,7 @@ use super::files::{Root, Stamp};
 use super::git_objects::GitObjects;
 use super::history;
 use super::objects::{Lender, Objects};
+use super::time_key::TimeKey;
 use crate::source::git::Configuration;
 use crate::source::git::program::Limits;
 
@@ -35,7 +36,13 @@ struct Tag {
 }
 
 /// Makes `root/.git`, in the place of an earlier one.
-pub(super) async fn make(objects: &Objects, lender: &Lender, root: &Path, commit: &str) -> Result<(), TreeError> {
+pub(super) async fn make(
+    objects: &Objects,
+    key: &TimeKey,
+    lender: &Lender,
+    root: &Path,
+    commit: &str,
+) -> Result<(), TreeError> {
     let git = match objects {
         Objects::Git(git) => git,
         Objects::Plain(plain) => return Err(plain.needs_git(commit, "keep_git in its rule")),
@@ -62,7 +69,7 @@ pub(super) async fn make(objects: &Objects, lender: &Lender, root: &Path, commit
     command.env("GIT_INDEX_FILE", directory.join("index")).args(["read-tree", commit]);
     git.run(commit, command).await?;
     let newest = objects.chain(commit, 1).await?;
-    let Some(stamp) = newest.first().map(history::stamp) else { return Ok(()) };
+    let Some(stamp) = newest.first().map(|newest| history::stamp(newest, key)) else { return Ok(()) };
     set_times(root, stamp).map_err(io)
 }
 

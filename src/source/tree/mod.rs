@@ -1,7 +1,7 @@
 //! The tree of a commit, checked out exactly and moved from commit to commit: the context of a build, whichever way the source is reached.
 //!
-//! A tree is a function of its commit: git's modes (0644 and 0755, whatever the umask), symbolic links as they are, contents as git
-//! writes them by the tree's own `.gitattributes`, and times from the history (`history`). No configuration of the source, the user or
+//! A tree is a function of its commit, but for the nanoseconds of its times: git's modes (0644 and 0755, whatever the umask), symbolic links as they are, contents as git
+//! writes them by the tree's own `.gitattributes`, and times from the history (`history`, `time_key`). No configuration of the source, the user or
 //! the system has a say, no hook and no filter but Git LFS runs.
 //!
 //! `slot` keeps trees, `process` moves them in a process of their own (`checkout`), by what `objects` reads. `submodule` says
@@ -23,6 +23,7 @@ mod pointer;
 mod process;
 mod slot;
 mod submodule;
+mod time_key;
 
 pub use change::TreeFile;
 pub use checkout::{Configured, Module, Moved, Position};
@@ -35,3 +36,4 @@ pub use pointer::{LfsCommit, Pointer, is_stored, named, remove_damaged};
 pub use process::{Answer, Request, SUBCOMMAND, Site, Trees, serve};
 pub use slot::{ASIDE, Part, Slot, State};
 pub use submodule::{address, leads_back};
+pub use time_key::TimeKey;

@@ -1,7 +1,7 @@
 //! The process that makes a tree: `slipway tree`. What a large tree takes of memory ends with it, and so does what it started when its
 //! pool is killed or the build is cancelled.
 //!
-//! It reads one request, a line of JSON, and answers with another. Nothing in either is secret.
+//! It reads one request, a line of JSON, from a pipe, and answers with another. The request holds the repository's [`TimeKey`].
 
 use std::fs::File;
 use std::io::{self, BufRead as _, Read as _, Write as _};
@@ -23,6 +23,7 @@ use super::lender;
 use super::lfs;
 use super::objects::{Lender, Objects};
 use super::pointer::{LfsCommit, Pointer};
+use super::time_key::TimeKey;
 use crate::source::git::GitProgram;
 use crate::store::environment::{ListedEnvironment as _, Receiver};
 
@@ -44,6 +45,8 @@ pub struct Site {
     pub root: PathBuf,
     /// The commit.
     pub commit: String,
+    /// What the nanoseconds of its files are made with.
+    pub key: TimeKey,
 }
 
 /// What a process does.
@@ -215,7 +218,7 @@ async fn do_it(request: Request) -> Result<Answer, TreeError> {
         Request::Lend { path, source: Some(source) } => lender::neighbour(&source, &path).map(Answer::Lent),
         Request::Move { site, from } => {
             let objects = open(&site)?;
-            checkout::move_to(&objects, &site.root, from.as_ref(), &site.commit).await.map(Answer::Moved)
+            checkout::move_to(&objects, &site.key, &site.root, from.as_ref(), &site.commit).await.map(Answer::Moved)
         }
         Request::Pointers { site, pointers } => {
             let objects = open(&site)?;
@@ -223,7 +226,8 @@ async fn do_it(request: Request) -> Result<Answer, TreeError> {
         }
         Request::Fill { root, pointers, storage } => fill(&root, pointers, &storage).map(Answer::Filled),
         Request::Git { site, keep: true } => {
-            keep_git::make(&open(&site)?, &site.lender, &site.root, &site.commit).await.map(|()| Answer::Done)
+            let objects = open(&site)?;
+            keep_git::make(&objects, &site.key, &site.lender, &site.root, &site.commit).await.map(|()| Answer::Done)
         }
         Request::Git { site, keep: false } => {
             let removed = keep_git::remove(&site.root)
