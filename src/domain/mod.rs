@@ -35,6 +35,7 @@ pub mod schedule;
 pub mod secret_arg;
 pub mod secret_ref;
 pub mod source_platform;
+pub mod submodule_pattern;
 pub mod step;
 pub mod tag;
 pub mod tree_path;

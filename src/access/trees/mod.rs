@@ -5,6 +5,7 @@ mod cache;
 mod failure;
 mod lfs;
 mod modules;
+mod submodule_access;
 
 use std::path::PathBuf;
 use std::sync::LazyLock;

@@ -21,7 +21,7 @@ use super::checkout::Position;
 use crate::store::atomic;
 
 /// The layout of a slot; one of another is made anew.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 /// More slots of one repository are not made: so many of its builds run at once.
 const MOST_SLOTS: u32 = 256;
 /// The ending of a slot that is being removed; one that is left was not removed whole.
