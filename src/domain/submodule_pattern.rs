@@ -14,7 +14,9 @@ const LONGEST: usize = 1024;
 /// What is wrong with it, and what to write.
 pub fn check(pattern: &str) -> Result<(), String> {
     let wrong = |what: &str| {
-        Err(format!("source.submodules: {pattern:?} {what}; write HOST/PATH, such as git.example.com/acme/*, or an absolute path"))
+        Err(format!(
+            "source.submodules: {pattern:?} {what}; write HOST/PATH, such as git.example.com/acme/*, or an absolute path"
+        ))
     };
     if pattern.len() > LONGEST {
         return Err(format!("source.submodules: a pattern has at most {LONGEST} bytes"));

@@ -87,13 +87,18 @@ impl Work<'_> {
     }
 
     /// Brings a submodule's commit to this machine.
-    async fn origin_of_module(&self, source: &SourceUrl, url: SourceUrl, module: &Module) -> Result<Origin, Unprepared> {
+    async fn origin_of_module(
+        &self,
+        source: &SourceUrl,
+        url: SourceUrl,
+        module: &Module,
+    ) -> Result<Origin, Unprepared> {
         let listed = &self.wish.source.submodules;
         if let Some(path) = url.local_path() {
             let is_relative = module.configured.as_ref().is_some_and(|configured| configured.url.starts_with("../"));
             let is_beside = source.local_path().is_some_and(|source| is_relative && is_neighbour(source, path));
             if !is_beside && !is_listed_path(listed, path) {
-                let path = path.display().to_string();
+                let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
                 let reason = "a submodule is read from this machine's disk where it lies beside the source and belongs to the same \
                               user, by a relative address";
                 return Err(refused(format!("{path} is not read: {reason}; {}", self.advice(&path))));
@@ -103,7 +108,8 @@ impl Work<'_> {
         }
         let address = url.address().unwrap_or_else(|| url.to_string());
         let Some(way) = way(self.wish.source, source, &self.settings.platforms, &url) else {
-            let text = format!("{url} needs an ssh key, and none is used for it: {ONLY_OWN}; {}", self.advice(&address));
+            let text =
+                format!("{url} needs an ssh key, and none is used for it: {ONLY_OWN}; {}", self.advice(&address));
             return Err(refused(text));
         };
         let access = match &way {
@@ -120,13 +126,14 @@ impl Work<'_> {
         let clone = self.clone_of_module(&url, &way);
         let lender = Lender { name: url.to_string(), repository: clone.clone() };
         let origin = Origin { url, access, clone: Some(clone), lender };
-        let commit: CommitId = module.commit.parse().map_err(|_| TreeError::NoCommit {
-            repository: origin.url.to_string(),
-            commit: module.commit.clone(),
-        })?;
+        let commit: CommitId = module
+            .commit
+            .parse()
+            .map_err(|_| TreeError::NoCommit { repository: origin.url.to_string(), commit: module.commit.clone() })?;
         match origin.fetch(self.settings, Want { reference: None, commit: &commit, tags: false }).await {
             Err(error)
-                if origin.access.anonymous && matches!(error.kind, Kind::Credentials | Kind::NotFound | Kind::NotARepository) =>
+                if origin.access.anonymous
+                    && matches!(error.kind, Kind::Credentials | Kind::NotFound | Kind::NotARepository) =>
             {
                 let url = &origin.url;
                 let text = format!("{url} is not to be read without credentials, and none are used for it: {ONLY_OWN}");

@@ -40,9 +40,9 @@ pub(super) fn way(
         }
     }
     let known = || own.into_iter().chain(platforms).filter(|(_, platform)| covers(platform, url));
-    let is_listed = url.address().is_some_and(|address| {
-        source.submodules.iter().any(|pattern| submodule_pattern::matches(pattern, &address))
-    });
+    let is_listed = url
+        .address()
+        .is_some_and(|address| source.submodules.iter().any(|pattern| submodule_pattern::matches(pattern, &address)));
     if is_listed {
         let opening = known().find(|(_, platform)| opens(platform, url)).or_else(|| known().next());
         return Some(Way::With(opening.map(|(name, _)| name.clone())));
@@ -105,7 +105,8 @@ mod tests {
             ssh_key: Some("~/.ssh/k".into()),
             ..SourcePlatform::new(PlatformKind::Git)
         };
-        let web = SourcePlatform { hosts: vec!["web.example.com:8443".into()], kind: PlatformKind::Git, ..token.clone() };
+        let web =
+            SourcePlatform { hosts: vec!["web.example.com:8443".into()], kind: PlatformKind::Git, ..token.clone() };
         BTreeMap::from([("github".into(), token), ("key".into(), key), ("web".into(), web)])
     }
 
