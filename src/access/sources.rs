@@ -196,6 +196,19 @@ pub async fn access(home: &Home, settings: &Settings, source: &Source) -> Result
         ca: platform.ca.as_ref().map(PathBuf::from),
         proxy: platform.proxy.clone(),
         agent: agent::current(home),
+        anonymous: false,
         timeout: LIST_LIMIT,
     })
+}
+
+/// How a server is asked for what anybody may read: by the CA and the proxy of the platform that covers it, and with no credential.
+pub(super) fn anonymous_access(platform: Option<&SourcePlatform>) -> Access {
+    Access {
+        credentials: Credentials::default(),
+        ca: platform.and_then(|platform| platform.ca.as_ref()).map(PathBuf::from),
+        proxy: platform.and_then(|platform| platform.proxy.clone()),
+        agent: None,
+        anonymous: true,
+        timeout: LIST_LIMIT,
+    }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::namespace::{VisibilityWord, set, visibility_word, yes_no};
 use super::output::{Table, fields, print, say, told};
-use super::{CliError, Format, source};
+use super::{CliError, Format, rule_options, source};
 use crate::access::{platforms, sources};
 use crate::domain::name::RepositoryPath;
 use crate::domain::repository::{BUILDER_FETCHES, Fetch, HumanDuration, Repository, Source};
@@ -67,6 +67,9 @@ pub(super) struct Options {
     /// Who fetches the source: slipway, or the builder, with the platform's credentials within reach of every Dockerfile
     #[arg(long)]
     fetch: Option<FetchWord>,
+    /// Submodules of another owner or server that are fetched with credentials: HOST/PATH with * for a name; may be given again; "" for none
+    #[arg(long, value_name = "ADDRESS")]
+    submodule: Vec<String>,
     /// Make the webhook on the platform that tells slipway of pushes; needs webhook.url in config.toml
     #[arg(long)]
     register_webhook: bool,
@@ -137,10 +140,9 @@ fn duration(text: &str) -> Result<HumanDuration, String> {
 impl Options {
     fn apply(self, repository: &mut Repository) -> Result<(), CliError> {
         if let Some(url) = self.source {
-            let before = repository.source.take();
-            let fetch = before.as_ref().map(|source| source.fetch).unwrap_or_default();
-            let platform = self.platform.or_else(|| before.and_then(|source| source.platform));
-            repository.source = Some(Source { platform, url: checked_url(&url)?, fetch });
+            let before = repository.source.take().unwrap_or_default();
+            let platform = self.platform.or(before.platform);
+            repository.source = Some(Source { platform, url: checked_url(&url)?, ..before });
         } else if let Some(platform) = self.platform {
             let source = repository.source.as_mut();
             source.ok_or_else(|| CliError::usage("--platform needs a source; give --source URL, too"))?.platform =
@@ -150,6 +152,11 @@ impl Options {
             let source = repository.source.as_mut();
             source.ok_or_else(|| CliError::usage("--fetch needs a source; give --source URL, too"))?.fetch =
                 fetch.into();
+        }
+        if !self.submodule.is_empty() {
+            let source = repository.source.as_mut();
+            let source = source.ok_or_else(|| CliError::usage("--submodule needs a source; give --source URL, too"))?;
+            rule_options::set_list(&mut source.submodules, self.submodule);
         }
         set(&mut repository.visibility, self.visibility.map(Into::into));
         set(&mut repository.immutable, self.immutable);
@@ -329,6 +336,7 @@ fn show_text(view: &View) -> String {
         ("image", view.image.clone()),
         ("source", source(|source| Some(&source.url))),
         ("platform", source(|source| source.platform.as_ref())),
+        ("submodules", value.source.as_ref().map_or_else(String::new, |source| source.submodules.join("\n"))),
         ("visibility", told(visibility_word(value.visibility))),
         ("immutable", yes_no(value.immutable)),
         ("accelerate", yes_no(value.accelerate)),

@@ -37,6 +37,7 @@ pub mod secret_arg;
 pub mod secret_ref;
 pub mod source_platform;
 pub mod step;
+pub mod submodule_pattern;
 pub mod tag;
 pub mod tree_path;
 pub mod version;

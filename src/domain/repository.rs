@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::rule::{Rule, RuleError};
+use super::submodule_pattern;
 
 /// Who may pull.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -56,6 +57,9 @@ pub struct Source {
     /// Who fetches it.
     #[serde(default, skip_serializing_if = "Fetch::is_by_slipway")]
     pub fetch: Fetch,
+    /// Submodules of other owners and servers that are fetched with credentials ([`super::submodule_pattern`]).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub submodules: Vec<String>,
 }
 
 /// Who fetches a source.
@@ -133,6 +137,8 @@ impl Repository {
         if length > 2_000 {
             problems.push(format!("description: it has {length} characters; at most 2,000 are allowed"));
         }
+        let submodules = self.source.iter().flat_map(|source| &source.submodules);
+        problems.extend(submodules.filter_map(|pattern| submodule_pattern::check(pattern).err()));
         for (index, rule) in self.rules.iter().enumerate() {
             if self.rules[..index].iter().any(|other| other.name == rule.name) {
                 problems.push(format!("rule {:?}: there are two of that name; give one of them another", rule.name));

@@ -94,9 +94,18 @@ pub(super) async fn launch(
     let directory = home.build_dir(id.0);
     // What is missing fails the build before anything is fetched for it.
     let (mut grants, secrets) = grants::resolve(&home, &settings, &build).await?;
+    let path = build.path();
+    // Those that are listed now: a submodule that was taken off the list since the push is not fetched any more.
+    let bound = settings.repositories.get(&path).and_then(|repository| repository.source.as_ref());
+    let source = Source {
+        platform: build.platform.clone(),
+        url: build.source.clone(),
+        fetch: build.fetch,
+        submodules: bound.map(|source| source.submodules.clone()).unwrap_or_default(),
+    };
     let wish = ContextWish {
-        path: &build.path(),
-        source: &Source { platform: build.platform.clone(), url: build.source.clone(), fetch: build.fetch },
+        path: &path,
+        source: &source,
         rule: &build.rule,
         reference: &build.reference,
         commit: &build.commit,

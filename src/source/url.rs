@@ -294,6 +294,26 @@ impl SourceUrl {
         self.transport == Transport::Http && !is_loopback(self.host().unwrap_or_default())
     }
 
+    /// The segments of its path on its server, decoded and without `.git` at the end. None for local paths, and where a server may read
+    /// them as another path: with `..`, an empty segment, a backslash, or something that is encoded twice.
+    pub fn segments(&self) -> Option<Vec<String>> {
+        if self.transport == Transport::Local {
+            return None;
+        }
+        let path = bare_path(&self.path.to_string_lossy());
+        let is_plain = |segment: &str| {
+            !matches!(segment, "" | "." | "..") && !segment.contains(|c: char| c == '\\' || c == '%' || c.is_control())
+        };
+        let segments: Vec<String> = path.split('/').map(str::to_owned).collect();
+        segments.iter().all(|segment| is_plain(segment)).then_some(segments)
+    }
+
+    /// `HOST/PATH`, with the port where it is not the transport's own: whatever the transport. None where there are no [`Self::segments`].
+    pub fn address(&self) -> Option<String> {
+        let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
+        Some(format!("{}{port}/{}", self.host()?.to_ascii_lowercase(), self.segments()?.join("/")))
+    }
+
     /// BuildKit's git context of a commit and a directory: `URL#COMMIT:DIR`. None for local paths, which BuildKit can't reach:
     /// these are checked out and sent.
     ///

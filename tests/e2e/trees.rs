@@ -94,6 +94,11 @@ fn bind(slipway: &Slipway, name: &str, url: &str, platform: Option<&str>, rule: 
     slipway.write(&format!("namespaces/acme/{name}.toml"), &text);
 }
 
+/// Lists a submodule of a repository of `acme`.
+fn list_submodule(slipway: &Slipway, name: &str, address: &str) {
+    slipway.run(&["repo", "edit", &format!("acme/{name}"), "--submodule", address]).ok();
+}
+
 /// The digests of the image's layers.
 #[track_caller]
 fn layers(slipway: &Slipway, name: &str) -> Value {
@@ -210,14 +215,11 @@ fn submodules_are_in_the_tree_with_the_credentials_of_their_own_hosts_and_a_miss
     fs::remove_dir_all(app.path.join("deps")).ok();
     commit_with(&app, &[("deps/lib", &of_lib), ("other", &other)], &two);
     push(&app);
-    // A source that is on no server of this host names none.
-    let refused = slipway.run(&["build", "start", "acme/app-path", "--wait", "--output", "json"]);
-    assert_eq!(refused.code(), Some(1), "{refused}");
-    let message = refused.json()["failure"]["message"].as_str().unwrap().to_owned();
-    assert!(message.contains("\"other\" of commit") && message.contains("http://127.0.0.1:"), "{message}");
-    let remote: Vec<String> = names.iter().filter(|name| !name.ends_with("-path")).cloned().collect();
-    build_all(&slipway, &remote);
-    for name in &remote {
+    for name in names.iter().filter(|name| *name != "app-https") {
+        list_submodule(&slipway, name, &format!("127.0.0.1:{web}/other"));
+    }
+    build_all(&slipway, &names);
+    for name in &names {
         assert_eq!(fs::read_to_string(root(name).join("other/other")).unwrap(), "other\n", "{name}");
         assert_eq!(layers(&slipway, name), layers(&slipway, &remote[0]), "{name}");
     }
@@ -241,6 +243,60 @@ fn submodules_are_in_the_tree_with_the_credentials_of_their_own_hosts_and_a_miss
     push(&app);
     build_all(&slipway, &names);
     assert!(!Path::new("/tmp/pwned").exists());
+}
+
+#[test]
+fn a_push_does_not_open_repositories_to_a_build_that_the_settings_do_not_list() {
+    let servers = Servers::start();
+    let slipway = servers.home("");
+    fs::remove_file(slipway.home().join("platforms/shell.toml")).unwrap();
+    // The user's own key opens the ssh server, as in a shell.
+    let (known, key) = (servers.sshd.known_hosts_file(), servers.sshd.identity_file());
+    let ssh = format!("ssh -F none -o UserKnownHostsFile={} -i {}", known.display(), key.display());
+    slipway.write(".gitconfig", &format!("[core]\n sshCommand = {ssh}\n"));
+    fs::create_dir_all(servers.base.join("private")).unwrap();
+    let secret = Work::new(servers.base.join("work/secret"), "sha1");
+    secret.write("secret", "secret\n").commit();
+    let commit = secret.git(&["rev-parse", "HEAD"]);
+    run(git(&servers.base).args(["clone", "--quiet", "--bare", "work/secret", "private/secret.git"])).ok();
+    let ways = servers.ways("private/secret");
+    let address = |way: &str| ways.iter().find(|(name, ..)| *name == way).unwrap().1.clone();
+    // One on a password-protected server of a platform that the source does not have, one behind the user's key, one on this disk.
+    for (way, source, said) in [
+        ("https", "git", "is not to be read without credentials"),
+        ("ssh", "git", "needs an ssh key"),
+        ("path", "path", "is not read"),
+    ] {
+        let (name, url) = (format!("attack-{way}"), address(way));
+        let app = Work::new(servers.base.join("work").join(&name), "sha1");
+        app.write("Dockerfile", "FROM scratch\nCOPY . /x/\n");
+        app.write(".gitmodules", &format!("[submodule \"s\"]\n path = s\n url = {url}\n"));
+        app.git(&["add", "--all"]);
+        app.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{commit},s")]);
+        app.git(&["commit", "--quiet", "-m", "A submodule"]);
+        run(git(&servers.base).args(["clone", "--quiet", "--bare", &format!("work/{name}"), &format!("{name}.git")]))
+            .ok();
+        let of_app = servers.ways(&name).into_iter().find(|(way, ..)| *way == source).unwrap().1;
+        bind(&slipway, &name, &of_app, None, "");
+        let failed = slipway.run(&["build", "start", &format!("acme/{name}"), "--wait", "--output", "json"]);
+        assert_eq!(failed.code(), Some(1), "{failed}");
+        let failure = &failed.json()["failure"];
+        let message = failure["message"].as_str().unwrap().to_owned();
+        assert_eq!(failure["kind"], "source", "{message}");
+        assert!(message.contains("the submodule \"s\"") && message.contains(said), "{message}");
+        let tree = slipway.home().join("trees/acme").join(&name).join("0/tree");
+        assert!(!tree.join("s/secret").exists());
+        // What the failure says to do opens it.
+        let (_, advised) = message.split_once("--submodule ").unwrap_or_else(|| panic!("{message}"));
+        list_submodule(&slipway, &name, advised.split('`').next().unwrap());
+        slipway.run(&["build", "start", &format!("acme/{name}"), "--wait"]).ok();
+        assert_eq!(fs::read_to_string(tree.join("s/secret")).unwrap(), "secret\n", "{way}");
+        // Off the list again, what was fetched before is not used either.
+        list_submodule(&slipway, &name, "");
+        app.git(&["commit", "--quiet", "--allow-empty", "-m", "Again"]);
+        run(git(&app.path).args(["push", "--quiet"]).arg(servers.base.join(format!("{name}.git"))).arg("main")).ok();
+        assert_eq!(slipway.run(&["build", "start", &format!("acme/{name}"), "--wait"]).code(), Some(1), "{way}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod cache;
 mod failure;
 mod lfs;
 mod modules;
+mod submodule_access;
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;

@@ -1,24 +1,27 @@
-//! Submodules: each is fetched from where the commit says, with the credentials of the platform that owns that server, and checked out
-//! into its directory. One that can't be had fails the build.
+//! Submodules: each is fetched from where the commit says, with the credentials that `submodule_access` allows, and checked out into its
+//! directory. One that can't be had fails the build.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
 
+use super::submodule_access::{Way, is_listed, is_listed_path, way};
 use super::{Origin, Unprepared, Work, is_temporary, lend};
 use crate::access::sources;
 use crate::domain::push::CommitId;
 use crate::domain::repository::Source;
-use crate::domain::source_platform::SourcePlatform;
-use crate::source::SourceUrl;
+use crate::protocol::{Error, ErrorKind};
 use crate::source::git::{Fallback, Want};
 use crate::source::tree::{Lender, Module, Part, Position, TreeError, TreeFile, address, is_behind_link, leads_back};
+use crate::source::{Kind, SourceUrl};
 
 /// How deep submodules are in each other.
 const DEEPEST: usize = 8;
 /// How many a tree has, those in submodules included.
 const MOST: usize = 256;
+/// Whose credentials a submodule gets that is not listed.
+const ONLY_OWN: &str = "the source's own are for repositories of its own server and owner";
 
 /// A tree whose submodules are still to come.
 struct Parent {
@@ -59,11 +62,11 @@ impl Work<'_> {
                     return Err(fail(reason.into(), false).into());
                 }
                 let url = address(&parent.url, module.configured.as_ref()).map_err(|reason| fail(reason, false))?;
-                if leads_back(&self.source, &url) {
+                if leads_back(&self.source, &url) && !is_listed(&self.wish.source.submodules, &url) {
                     let (commit, address) = (parent.position.place.commit.clone(), url.to_string());
                     return Err(TreeError::SubmoduleAddress { path: path.to_string(), commit, address }.into());
                 }
-                let brought = self.module(&parent.url, url.clone(), module, &path, before).await;
+                let brought = self.module(&origin.url, url.clone(), module, &path, before).await;
                 let position = brought.map_err(|error| named(error, &fail))?;
                 left.push_back(Parent { url, path: Some(path), position, depth: parent.depth + 1 });
             }
@@ -73,13 +76,13 @@ impl Work<'_> {
 
     async fn module(
         &mut self,
-        parent: &SourceUrl,
+        source: &SourceUrl,
         url: SourceUrl,
         module: &Module,
         path: &TreeFile,
         before: &[Part],
     ) -> Result<Position, Unprepared> {
-        let origin = self.origin_of_module(parent, url, &module.commit).await?;
+        let origin = self.origin_of_module(source, url, module).await?;
         let moved = self.move_part(&origin, Some(path), &module.commit, before).await?;
         self.fill(&origin, Some(path), &moved).await?;
         Ok(moved.position)
@@ -88,47 +91,81 @@ impl Work<'_> {
     /// Brings a submodule's commit to this machine.
     async fn origin_of_module(
         &mut self,
-        parent: &SourceUrl,
+        source: &SourceUrl,
         url: SourceUrl,
-        commit: &str,
+        module: &Module,
     ) -> Result<Origin, Unprepared> {
-        let source = Source { platform: self.platform_of(&url), url: url.to_string(), ..Source::default() };
-        let access = sources::access(self.home, self.settings, &source).await?;
-        if let (Some(path), Some(of_parent)) = (url.local_path(), parent.local_path()) {
-            let lender = lend(path, Some(of_parent)).await?;
+        let listed = &self.wish.source.submodules;
+        if let Some(path) = url.local_path() {
+            let is_relative = module.configured.as_ref().is_some_and(|configured| configured.url.starts_with("../"));
+            let is_listed = is_listed_path(listed, path);
+            let beside = source.local_path().filter(|_| is_relative && !is_listed);
+            if beside.is_none() && !is_listed {
+                let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
+                let reason = "a submodule is read from this machine's disk where it lies beside the source and belongs to the same \
+                              user, by a relative address";
+                return Err(refused(format!("{path} is not read: {reason}; {}", self.advice(&path))));
+            }
+            let (access, lender) = (sources::anonymous_access(None), lend(path, beside).await?);
             return Ok(Origin { url, access, clone: None, lender });
         }
-        let clone = self.clone_of_module(&url);
+        let address = url.address().unwrap_or_else(|| url.to_string());
+        let Some(way) = way(self.wish.source, source, &self.settings.platforms, &url) else {
+            let text =
+                format!("{url} needs an ssh key, and none is used for it: {ONLY_OWN}; {}", self.advice(&address));
+            return Err(refused(text));
+        };
+        let access = match &way {
+            Way::With(platform) => {
+                let platform = platform.clone();
+                let source = Source { platform, url: url.to_string(), ..Source::default() };
+                sources::access(self.home, self.settings, &source).await?
+            }
+            Way::Anonymous(platform) => {
+                let platform = platform.as_ref().and_then(|name| self.settings.platforms.get(name));
+                sources::anonymous_access(platform)
+            }
+        };
+        let clone = self.clone_of_module(&url, &way);
         let lender = Lender { name: url.to_string(), repository: clone.clone() };
         let origin = Origin { url, access, clone: Some(clone), lender };
-        let commit: CommitId = commit
+        let commit: CommitId = module
+            .commit
             .parse()
-            .map_err(|_| TreeError::NoCommit { repository: origin.url.to_string(), commit: commit.to_owned() })?;
-        origin.fetch(&mut self.budget, Want { fallback: Fallback::Branches, commit: &commit, tags: false }).await?;
-        Ok(origin)
+            .map_err(|_| TreeError::NoCommit { repository: origin.url.to_string(), commit: module.commit.clone() })?;
+        match origin.fetch(&mut self.budget, Want { fallback: Fallback::Branches, commit: &commit, tags: false }).await
+        {
+            Err(error)
+                if origin.access.anonymous
+                    && matches!(error.kind, Kind::Credentials | Kind::NotFound | Kind::NotARepository) =>
+            {
+                let url = &origin.url;
+                let text = format!("{url} is not to be read without credentials, and none are used for it: {ONLY_OWN}");
+                Err(refused(format!("{text} ({}); {}", error.reason, self.advice(&address))))
+            }
+            fetched => fetched.map(|()| origin).map_err(Unprepared::from),
+        }
     }
 
-    /// The platform whose credentials may go to a server: the source's own, where it is one of its hosts, else another one's. One that has
-    /// what the server asks for comes before one that only knows it.
-    fn platform_of(&self, url: &SourceUrl) -> Option<String> {
-        let server = url.credentials_go_to()?;
-        let platforms = &self.settings.platforms;
-        let known = || {
-            let names = self.wish.source.platform.iter().chain(platforms.keys());
-            names.filter_map(|name| platforms.get_key_value(name)).filter(|(_, platform)| platform.covers(server))
-        };
-        let opens = |(_, platform): &(&String, &SourcePlatform)| match server.over_http {
-            true => platform.token.is_some(),
-            false => platform.ssh_key.is_some(),
-        };
-        known().find(opens).or_else(|| known().next()).map(|(name, _)| name.clone())
-    }
-
-    /// The clone of a submodule, beside that of the repository.
-    fn clone_of_module(&self, url: &SourceUrl) -> PathBuf {
-        let name = hex::encode(&Sha256::digest(url.as_str())[..16]);
+    /// The clone of a submodule, beside that of the repository. One that was fetched with credentials is not used without.
+    fn clone_of_module(&self, url: &SourceUrl, way: &Way) -> PathBuf {
+        let opened = if matches!(way, Way::Anonymous(_)) { "anonymous " } else { "" };
+        let name = hex::encode(&Sha256::digest(format!("{opened}{url}"))[..16]);
         self.home.modules_dir(self.wish.path).join(name)
     }
+
+    /// What to write so that a submodule is fetched with credentials.
+    fn advice(&self, address: &str) -> String {
+        format!(
+            "if the builds of {path} may have it, list it under [source]: submodules = [{address:?}] \
+             (`slipway repo edit {path} --submodule {address}`)",
+            path = self.wish.path
+        )
+    }
+}
+
+fn refused(text: String) -> Unprepared {
+    Error::new(ErrorKind::Usage, text).into()
 }
 
 /// Says which submodule it is.

@@ -36,6 +36,8 @@ pub struct Access {
     pub proxy: Option<String>,
     /// The socket of the ssh agent; absent: none is asked.
     pub agent: Option<PathBuf>,
+    /// Nothing opens it, not even the user's own keys, helpers and configuration: what anybody may read is read, and nothing else.
+    pub anonymous: bool,
     /// How long a listing may take in all.
     pub timeout: Duration,
 }
@@ -47,6 +49,7 @@ impl Default for Access {
             ca: None,
             proxy: None,
             agent: ssh::agent_of_environment(),
+            anonymous: false,
             timeout: Duration::from_secs(30),
         }
     }
@@ -70,8 +73,13 @@ impl Reach {
         url: &SourceUrl,
         access: &Access,
     ) -> Result<GitCommand, SourceError> {
-        let mut command = program.command(Configuration::Users);
+        let configuration = if access.anonymous { Configuration::Anonymous } else { Configuration::Users };
+        let mut command = program.command(configuration);
         match url.transport() {
+            Transport::Ssh if access.anonymous => {
+                let reason = "nobody is let in over ssh without a key";
+                return Err(SourceError::new(Kind::Credentials, url, reason));
+            }
             Transport::Http | Transport::Https => over_http(&mut command, &self.slipway, url, access)?,
             Transport::Ssh => ssh::prepare(&mut command, program, url, access).await?,
             Transport::Git => {}

@@ -171,7 +171,7 @@ impl GitProgram {
         let mut command = Command::new(&self.path);
         command.listed_environment(match configuration {
             Configuration::Users => Receiver::Git,
-            Configuration::None => Receiver::LocalGit,
+            Configuration::Anonymous | Configuration::None => Receiver::LocalGit,
         });
         // The agent is given to the commands that use ssh. The messages are read.
         command.env_remove("SSH_AUTH_SOCK").env_remove("LANGUAGE");
@@ -193,11 +193,11 @@ impl GitProgram {
                 // `file` is for what is asked of a repository on this disk; it allows itself.
                 command.env("GIT_ALLOW_PROTOCOL", "http:https:ssh:git");
             }
-            Configuration::None => {
+            Configuration::Anonymous | Configuration::None => {
                 for (name, value) in [
                     ("GIT_CONFIG_NOSYSTEM", "1"),
                     ("GIT_CONFIG_GLOBAL", "/dev/null"),
-                    // Before 2.32 git knows no GIT_CONFIG_GLOBAL.
+                    // Before 2.32 git knows no GIT_CONFIG_GLOBAL. There is no ~/.netrc either.
                     ("HOME", "/nonexistent"),
                     ("XDG_CONFIG_HOME", "/nonexistent"),
                     ("GIT_ALLOW_PROTOCOL", ""),
@@ -206,10 +206,20 @@ impl GitProgram {
                 }
             }
         }
+        if configuration == Configuration::Anonymous {
+            command.env("GIT_ALLOW_PROTOCOL", "http:https:git");
+            for name in ["GIT_SSL_CAINFO", "GIT_SSL_CAPATH"] {
+                std::env::var_os(name).map(|value| command.env(name, value));
+            }
+        }
         command.current_dir("/").stdin(Stdio::null()).process_group(0).kill_on_drop(true);
         let mut command = GitCommand { command, inherited: Vec::new() };
         for (key, value) in SETTINGS {
             command.config(key, value);
+        }
+        if configuration == Configuration::Anonymous {
+            // Neither a helper nor a ticket of Kerberos answers.
+            command.config("credential.helper", "").config("http.emptyAuth", "false");
         }
         command
     }
@@ -221,6 +231,9 @@ pub enum Configuration {
     /// The system's and the user's, for the way to servers: proxies, CAs, `insteadOf`, credential helpers. Servers are reached over
     /// http, https, ssh and git alone.
     Users,
+    /// None, on the way to a server of which only what anybody may read is wanted: no helper, no `~/.netrc`, no ssh. Proxies and CAs are
+    /// those of the environment.
+    Anonymous,
     /// None: what is read or written is the same on every host. Nothing is transported.
     None,
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::error::TreeError;
 use super::objects::Lender;
@@ -71,21 +71,19 @@ pub(super) fn neighbour(source: &Path, path: &Path) -> Result<Lender, TreeError>
 
 fn not_beside(parent: &Path, path: &Path) -> TreeError {
     let reason = format!(
-        "a submodule of the source {} may be a repository of the same owner beside it or below, and no other of this machine's disk; \
-         name it by an https or ssh address",
+        "it is not in the directory of the source {}, or belongs to another user: if builds may have it, list its absolute path as \
+         submodules under [source]",
         parent.display()
     );
     TreeError::NoRepository { path: path.into(), reason }
 }
 
-/// Whether a submodule of a local source may be read where it is: it belongs to the same user as the source, and is below the directory
-/// that the source is in. A commit could name any repository of this machine otherwise.
+/// Whether a submodule of a local source lies beside it: it belongs to the same user as the source, and is in the same directory.
 fn is_neighbour(source: &Path, other: &Path) -> bool {
     let check = || -> io::Result<bool> {
         let (source, other) = (fs::canonicalize(source)?, fs::canonicalize(other)?);
         let same_owner = fs::metadata(&source)?.uid() == fs::metadata(&other)?.uid();
-        let above: PathBuf = source.parent().unwrap_or(&source).to_owned();
-        Ok(same_owner && other.starts_with(above))
+        Ok(same_owner && source.parent() == other.parent())
     };
     check().unwrap_or(false)
 }
@@ -122,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_beside_a_source_or_below_is_its_neighbour() {
+    fn only_what_is_beside_a_source_is_its_neighbour() {
         let directory = tempfile::tempdir().unwrap();
         let at = |path: &str| directory.path().join(path);
         for path in ["srv/app", "srv/lib", "srv/app/deps/x", "home/secret"] {
@@ -130,6 +128,7 @@ mod tests {
         }
         assert!(is_neighbour(&at("srv/app"), &at("srv/lib")));
         assert!(is_neighbour(&at("srv/app"), &at("srv/app/../lib")));
+        assert!(!is_neighbour(&at("srv/app"), &at("srv/app/deps/x")));
         assert!(!is_neighbour(&at("srv/app"), &at("home/secret")));
         assert!(!is_neighbour(&at("srv/app"), &at("srv/app/../../home/secret")));
         assert!(!is_neighbour(&at("srv/app"), &at("srv/none")));

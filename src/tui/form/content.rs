@@ -260,6 +260,7 @@ fn repository(reader: &mut Reader, path: Option<&RepositoryPath>, base: &Reposit
             url,
             platform: reader.optional("platform"),
             fetch: if reader.text("fetch") == "builder" { Fetch::Builder } else { Fetch::Slipway },
+            submodules: base.source.as_ref().map(|source| source.submodules.clone()).unwrap_or_default(),
         }),
         ..base.clone()
     };

@@ -51,14 +51,14 @@ pub(super) fn built_from(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::repository::{Fetch, Repository, Source};
+    use crate::domain::repository::{Repository, Source};
     use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 
     fn settings(kind: PlatformKind, sources: &[&str]) -> Settings {
         let mut settings = Settings::default();
         settings.platforms.insert("code".into(), SourcePlatform::new(kind));
         for (number, url) in sources.iter().enumerate() {
-            let source = Some(Source { url: (*url).into(), platform: Some("code".into()), fetch: Fetch::default() });
+            let source = Some(Source { url: (*url).into(), platform: Some("code".into()), ..Source::default() });
             let path = format!("acme/app{number}").parse().unwrap();
             settings.repositories.insert(path, Repository { source, ..Repository::default() });
         }
