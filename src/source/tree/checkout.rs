@@ -79,10 +79,10 @@ pub(super) async fn move_to(
         if from.place.commit == to {
             return Ok(Moved { position: from.clone(), made: false, pointers: Vec::new() });
         }
-        if let Some(course) = Course::find(objects, key, &from.place, to).await? {
-            if let Some(moved) = follow(objects, root, from, course).await? {
-                return Ok(moved);
-            }
+        if let Some(course) = Course::find(objects, key, &from.place, to).await?
+            && let Some(moved) = follow(objects, root, from, course).await?
+        {
+            return Ok(moved);
         }
     }
     make(objects, key, root, to).await
