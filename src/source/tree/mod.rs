@@ -21,6 +21,7 @@ mod objects;
 mod plain_objects;
 mod pointer;
 mod process;
+mod room;
 mod slot;
 mod submodule;
 
@@ -33,5 +34,6 @@ pub use lender::{is_neighbour, local};
 pub use objects::Lender;
 pub use pointer::{LfsCommit, Pointer, is_stored, named};
 pub use process::{Answer, Request, SUBCOMMAND, Site, Trees, serve};
+pub use room::Room;
 pub use slot::{ASIDE, Part, Slot, State};
 pub use submodule::address;

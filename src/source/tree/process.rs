@@ -22,6 +22,7 @@ use super::keep_git;
 use super::lfs;
 use super::objects::{Lender, Objects};
 use super::pointer::{LfsCommit, Pointer};
+use super::room::Room;
 use crate::source::git::GitProgram;
 use crate::store::environment::{ListedEnvironment as _, Receiver};
 
@@ -54,6 +55,8 @@ pub enum Request {
         site: Site,
         /// Where the tree is now; none: it is made anew.
         from: Option<Position>,
+        /// How much it may take.
+        room: Room,
     },
     /// Says where Git LFS is by the commit's `.lfsconfig`, and makes a commit that holds nothing but these pointers.
     Pointers {
@@ -198,9 +201,9 @@ pub fn serve() -> io::Result<()> {
 
 async fn do_it(request: Request) -> Result<Answer, TreeError> {
     match request {
-        Request::Move { site, from } => {
+        Request::Move { site, from, room } => {
             let objects = open(&site)?;
-            checkout::move_to(&objects, &site.root, from.as_ref(), &site.commit).await.map(Answer::Moved)
+            checkout::move_to(&objects, &site.root, from.as_ref(), &site.commit, room).await.map(Answer::Moved)
         }
         Request::Pointers { site, pointers } => {
             let objects = open(&site)?;
