@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 
 use corpus::{Needs, SAMPLES, Work, git};
 use sha2::{Digest as _, Sha256};
-use slipway::source::tree::{Answer, Moved, Position, Request, Site, Slot, TimeKey, TreeError, local};
+use slipway::source::tree::{Answer, Moved, Position, Request, Room, Site, Slot, TimeKey, TreeError, local};
 
 /// Type, mode, contents and time of everything below a directory, by path.
 type Snapshot = BTreeMap<Vec<u8>, (String, i64, i64)>;
@@ -79,6 +79,9 @@ fn ask(request: &Request, host: Host<'_>) -> Result<Answer, TreeError> {
     }
 }
 
+/// Any tree fits.
+const ROOM: Room = Room { limit: u64::MAX, used: 0, min_free: 0 };
+
 /// A place for the trees of one source.
 struct Place {
     source: PathBuf,
@@ -98,7 +101,18 @@ impl Place {
     }
 
     fn move_to(&self, name: &str, from: Option<&Position>, commit: &str, host: Host<'_>) -> Result<Moved, TreeError> {
-        let request = Request::Move { site: self.site(name, commit), from: from.cloned() };
+        self.move_within(ROOM, name, from, commit, host)
+    }
+
+    fn move_within(
+        &self,
+        room: Room,
+        name: &str,
+        from: Option<&Position>,
+        commit: &str,
+        host: Host<'_>,
+    ) -> Result<Moved, TreeError> {
+        let request = Request::Move { site: self.site(name, commit), from: from.cloned(), room };
         match ask(&request, host)? {
             Answer::Moved(moved) => Ok(moved),
             other => panic!("{other:?}"),
@@ -244,7 +258,8 @@ fn a_tree_that_was_being_moved_when_its_process_was_killed_is_made_anew() {
     let (_, at) = place.tree("killed", None, &first, usual);
     for part in 0..4 {
         let slot = Slot::take(&directory.path().join("slots"), &second, "refs/heads/main").unwrap();
-        let request = Request::Move { site: place.site("killed", &second), from: Some(at.position.clone()) };
+        let request =
+            Request::Move { site: place.site("killed", &second), from: Some(at.position.clone()), room: ROOM };
         let mut command = Command::new(env!("CARGO_BIN_EXE_slipway"));
         command.arg("tree").stdin(Stdio::piped()).stdout(Stdio::null());
         let lock = slot.lock_file().as_raw_fd();
@@ -334,6 +349,43 @@ fn a_path_that_is_a_link_and_a_directory_is_refused_at_once_and_when_moved_to() 
             let error = place.move_to(&format!("{at_once}.moved"), Some(&moved.position), &commit, host).unwrap_err();
             assert!(refused(error), "{name} {number}");
         }
+    }
+}
+
+#[test]
+fn a_small_commit_of_many_large_files_is_refused_before_anything_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let work = Work::new(directory.path().join("work"), "sha1");
+    let replaced: Vec<String> = (0..12u8).map(|n| work.write("0", vec![n; 100_000]).commit()).collect();
+    let small = work.write("0", vec![b'x'; 100_000]).commit();
+    for n in 1..40 {
+        work.write(n.to_string(), vec![b'x'; 100_000]);
+    }
+    let large = work.commit();
+    let usual = host(Path::new("/nonexistent"));
+    for (name, host) in [("git", usual), ("plain", Host { path: "/nonexistent", ..usual })] {
+        let place = Place { source: work.path.clone(), directory: directory.path().join(name) };
+        let room = Room { limit: 1_000_000, ..ROOM };
+        // Files that were replaced are not counted for ever: the tree is made anew instead.
+        let mut from = None;
+        for commit in &replaced {
+            from = Some(place.move_within(room, "tree", from.as_ref(), commit, host).unwrap().position);
+        }
+        let at = place.move_within(room, "tree", from.as_ref(), &small, host).unwrap().position;
+        let files = || fs::read_dir(place.site("tree", &small).root).unwrap().count();
+        assert_eq!(files(), 2);
+        for from in [Some(&at), None] {
+            let error = place.move_within(room, "tree", from, &large, host).unwrap_err();
+            assert!(matches!(error, TreeError::TooLarge { .. }), "{error}");
+            assert_eq!(files(), 2);
+        }
+        let full = Room { min_free: u64::MAX / 2, ..ROOM };
+        let error = place.move_within(full, "tree", Some(&at), &large, host).unwrap_err();
+        assert!(matches!(error, TreeError::NoSpace { .. }), "{error}");
+        assert_eq!(files(), 2);
+        // Submodules count together with what they are in.
+        let error = place.move_within(Room { used: 950_000, ..room }, "other", None, &small, host).unwrap_err();
+        assert!(error.to_string().contains("git.tree_limit"), "{error}");
     }
 }
 

@@ -106,7 +106,7 @@ impl Mask {
     }
 
     /// Length of the prefix of an unfinished text that can be written: no secret can start inside it and end beyond it, unless it
-    /// overlaps another in a run of secrets of over [`LONGEST_RUN`] bytes. Such a run is cut, for it may have no end.
+    /// overlaps another in a run of secrets of over `LONGEST_RUN` bytes. Such a run is cut, for it may have no end.
     pub fn settled(&self, bytes: &[u8]) -> usize {
         let Some(forms) = &self.0 else { return bytes.len() };
         let settled = bytes.len().saturating_sub(forms.longest - 1);

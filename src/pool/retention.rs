@@ -77,6 +77,17 @@ pub(super) async fn tidy_sources(pool: &Arc<Pool>) {
     }
 }
 
+/// Removes clones and trees of sources that no build uses, so that builds need not wait for space.
+pub(super) async fn free_disk(pool: &Arc<Pool>, bytes: u64) {
+    let home = pool.home.clone();
+    match tokio::task::spawn_blocking(move || trees::make_room(&home, bytes)).await {
+        Ok(Ok(0)) => {}
+        Ok(Ok(count)) => tracing::info!("removed {count} clones and trees of sources, for pool.min_free"),
+        Ok(Err(error)) => tracing::warn!("cannot remove clones and trees of sources: {error}"),
+        Err(error) => tracing::warn!("no clones and trees of sources are removed for pool.min_free: {error}"),
+    }
+}
+
 /// The journal is kept as long as builds are: pushes from before the oldest build go.
 fn forget_pushes(home: &Home, oldest: Option<&BuildId>) -> std::io::Result<()> {
     let Some(since) = oldest.and_then(|id| builds::load(home, *id).ok()).map(|build| build.pushed_at) else {

@@ -271,7 +271,12 @@ async fn schedule_all(pool: Arc<Pool>) {
     let mut asked_for_platforms = false;
     loop {
         let now = Utc::now();
-        let blocked = disk_is_low(&pool);
+        let mut blocked = disk_is_low(&pool);
+        if let Some(low) = &blocked {
+            retention::free_disk(&pool, low.missing).await;
+            blocked = disk_is_low(&pool);
+        }
+        let blocked = blocked.map(|low| low.reason);
         let (next, lacks_platform) = {
             let mut state = pool.state();
             state.blocked = blocked;
@@ -307,8 +312,16 @@ async fn schedule_all(pool: Arc<Pool>) {
     }
 }
 
-/// Why nothing may start for lack of space, where builds wait.
-fn disk_is_low(pool: &Pool) -> Option<String> {
+/// Less is free than `pool.min_free`.
+struct LowDisk {
+    /// How many bytes are missing.
+    missing: u64,
+    /// Why nothing may start.
+    reason: String,
+}
+
+/// Whether nothing may start for lack of space, where builds wait.
+fn disk_is_low(pool: &Pool) -> Option<LowDisk> {
     let min_free = {
         let state = pool.state();
         if state.open.is_empty() {
@@ -319,11 +332,12 @@ fn disk_is_low(pool: &Pool) -> Option<String> {
     let directory = pool.home.state_dir();
     let stat = rustix::fs::statvfs(directory).ok()?;
     let free = ByteSize(stat.f_bavail.saturating_mul(stat.f_frsize));
-    (free < min_free).then(|| {
-        format!(
+    (free < min_free).then(|| LowDisk {
+        missing: min_free.0 - free.0,
+        reason: format!(
             "only {free} are free in {}, and pool.min_free is {min_free}; free some space, and it goes on by itself",
             directory.display()
-        )
+        ),
     })
 }
 

@@ -221,7 +221,7 @@ fn submodules_are_in_the_tree_with_the_credentials_of_their_own_hosts_and_a_miss
     build_all(&slipway, &names);
     for name in &names {
         assert_eq!(fs::read_to_string(root(name).join("other/other")).unwrap(), "other\n", "{name}");
-        assert_eq!(layers(&slipway, name), layers(&slipway, &remote[0]), "{name}");
+        assert_eq!(layers(&slipway, name), layers(&slipway, &names[0]), "{name}");
     }
     for (url, said) in [
         ("file:///etc", "names a repository on this machine's disk"),
@@ -270,7 +270,7 @@ fn a_push_does_not_open_repositories_to_a_build_that_the_settings_do_not_list() 
         let (name, url) = (format!("attack-{way}"), address(way));
         let app = Work::new(servers.base.join("work").join(&name), "sha1");
         app.write("Dockerfile", "FROM scratch\nCOPY . /x/\n");
-        app.write(".gitmodules", &format!("[submodule \"s\"]\n path = s\n url = {url}\n"));
+        app.write(".gitmodules", format!("[submodule \"s\"]\n path = s\n url = {url}\n"));
         app.git(&["add", "--all"]);
         app.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{commit},s")]);
         app.git(&["commit", "--quiet", "-m", "A submodule"]);

@@ -41,13 +41,34 @@ pub fn tidy(home: &Home, most: u64) -> io::Result<usize> {
     let is_deleted = |of: &(String, String)| !home.repository_file(&of.0, &of.1).exists();
     let (gone, left): (Vec<Kept>, Vec<Kept>) = kept.drain(..).partition(|kept| is_deleted(&kept.of));
     let total: u64 = left.iter().map(|kept| kept.bytes).sum();
+    let going: Vec<Kept> = gone.into_iter().chain(too_much(left, total, most)).collect();
+    remove_unused(home, &going, u64::MAX)
+}
+
+/// Removes trees, clones and files that no build uses until so many bytes are free again, and what was used least lately first; how many
+/// things that were. Blocks.
+///
+/// # Errors
+/// When something can't be looked at or removed.
+pub fn make_room(home: &Home, bytes: u64) -> io::Result<usize> {
+    let kept = list(home)?;
+    let total: u64 = kept.iter().map(|kept| kept.bytes).sum();
+    remove_unused(home, &too_much(kept, total.saturating_add(1), 0), bytes)
+}
+
+/// Removes what no build uses, in that order, until it was so many bytes.
+fn remove_unused(home: &Home, going: &[Kept], bytes: u64) -> io::Result<usize> {
     let mut busy = BTreeSet::new();
-    let mut removed = 0;
-    for kept in gone.iter().chain(&too_much(left, total, most)) {
-        if busy.contains(&kept.of) || kept.kind != Kind::Tree && has_busy_tree(home, &kept.of)? {
+    let (mut removed, mut freed) = (0, 0u64);
+    for kept in going {
+        if freed >= bytes {
+            break;
+        }
+        if kept.kind != Kind::Tree && (busy.contains(&kept.of) || has_busy_tree(home, &kept.of)?) {
             busy.insert(kept.of.clone());
         } else if remove(kept)? {
             removed += 1;
+            freed = freed.saturating_add(kept.bytes);
         }
     }
     Ok(removed)
@@ -203,8 +224,10 @@ mod tests {
         assert_eq!(tidy(&home, u64::MAX).unwrap(), 4);
         assert!(!home.git_dir(&path("acme/gone")).exists() && !home.trees_dir(&path("acme/gone")).join("0").exists());
         assert_eq!(tidy(&home, 0).unwrap(), 0, "a build uses its tree");
+        assert_eq!(make_room(&home, u64::MAX).unwrap(), 0, "nor does it go for others' builds");
         drop(used);
-        assert_eq!(tidy(&home, 0).unwrap(), 4);
+        assert_eq!(make_room(&home, 1).unwrap(), 1, "no more than is needed");
+        assert_eq!(tidy(&home, 0).unwrap(), 3);
         assert_eq!(list(&home).unwrap(), []);
     }
 }

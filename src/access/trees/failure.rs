@@ -63,12 +63,13 @@ fn of_source(error: &SourceError) -> FailureKind {
 
 fn of_tree(error: &TreeError) -> FailureKind {
     match error {
-        TreeError::DiskFull { .. } => FailureKind::Disk,
+        TreeError::DiskFull { .. } | TreeError::NoSpace { .. } => FailureKind::Disk,
         TreeError::Io { .. } | TreeError::Damaged { .. } => FailureKind::Host,
         TreeError::Submodule { temporary: true, .. } | TreeError::Lfs { temporary: true, .. } => FailureKind::Network,
         TreeError::NoCommit { .. } => FailureKind::NoCommit,
         TreeError::Path { .. }
         | TreeError::TooMany { .. }
+        | TreeError::TooLarge { .. }
         | TreeError::Checkout { .. }
         | TreeError::Submodule { .. }
         | TreeError::SubmoduleAddress { .. }

@@ -18,14 +18,14 @@ use crate::domain::push::{CommitId, Ref};
 use crate::domain::repository::Source;
 use crate::source::git::{Fallback, GitProgram, Want, clone};
 use crate::source::tree::{
-    Answer, Lender, Moved, Part, Position, Request, Site, Slot, State, TimeKey, TreeError, TreeFile, Trees,
+    Answer, Lender, Moved, Part, Position, Request, Room, Site, Slot, State, TimeKey, TreeError, TreeFile, Trees,
 };
 use crate::source::{Access, Kind, SourceError, SourceUrl};
 use crate::store::Home;
 use crate::store::settings::Settings;
 use budget::Budget;
 
-pub use cache::tidy;
+pub use cache::{make_room, tidy};
 pub use failure::Unprepared;
 
 static TREES: LazyLock<Trees> = LazyLock::new(|| {
@@ -105,8 +105,15 @@ pub async fn prepare(home: &Home, settings: &Settings, wish: Wish<'_>) -> Result
     }
     let source = origin.url.clone();
     let mut work = Work { home, settings, wish, source, budget, slot, key, parts: Vec::new(), remade: Vec::new() };
-    work.make(&origin, state).await?;
-    Ok(work.slot)
+    let made = work.make(&origin, state).await;
+    let slot = work.slot;
+    let Err(error) = made else { return Ok(slot) };
+    let path = wish.path.to_string();
+    let discarded = tokio::task::spawn_blocking(|| slot.discard()).await.map_err(std::io::Error::other);
+    if let Err(error) = discarded.and_then(|discarded| discarded) {
+        tracing::warn!("cannot remove a tree of {path} that was not made: {error}");
+    }
+    Err(error)
 }
 
 impl Work<'_> {
@@ -153,10 +160,13 @@ impl Work<'_> {
     ) -> Result<Moved, Unprepared> {
         let from = self.position(path, before);
         let site = self.site(origin, path, commit);
-        let moved = match self.ask(&Request::Move { site: site.clone(), from }).await {
+        let used = self.parts.iter().map(|part| part.position.bytes).fold(0, u64::saturating_add);
+        let config = &self.settings.config;
+        let room = Room { limit: config.git.tree_limit.0, used, min_free: config.pool.min_free.0 };
+        let moved = match self.ask(&Request::Move { site: site.clone(), from, room }).await {
             Err(TreeError::Damaged { .. } | TreeError::NoCommit { .. }) if origin.clone.is_some() => {
                 origin.renew(&mut self.budget, self.wish, commit).await?;
-                self.ask(&Request::Move { site, from: None }).await
+                self.ask(&Request::Move { site: site.clone(), from: None, room }).await
             }
             Err(TreeError::Damaged { repository, reason }) => {
                 let reason = format!(
@@ -166,7 +176,18 @@ impl Work<'_> {
             }
             answer => answer,
         };
-        let Answer::Moved(moved) = moved? else { return Err(unexpected().into()) };
+        let Answer::Moved(mut moved) = moved? else { return Err(unexpected().into()) };
+        let mut of_lfs = moved.bytes_of_lfs();
+        if !moved.made && !room.holds(moved.position.bytes.saturating_add(of_lfs)) {
+            // Files that were replaced are counted, which a new tree does not have.
+            let request = Request::Move { site, from: None, room };
+            let Answer::Moved(anew) = self.ask(&request).await? else { return Err(unexpected().into()) };
+            of_lfs = anew.bytes_of_lfs();
+            moved = anew;
+        }
+        moved.position.bytes = moved.position.bytes.saturating_add(of_lfs);
+        room.check_limit(commit, moved.position.bytes)?;
+        room.check_space(&self.slot.root(), of_lfs)?;
         if moved.made {
             self.remade.push(path.cloned());
         }

@@ -172,7 +172,9 @@ fn refused(text: String) -> Unprepared {
 fn named(error: Unprepared, fail: &impl Fn(String, bool) -> TreeError) -> Unprepared {
     match error {
         // The disk is no submodule's fault.
-        Unprepared::Tree(error @ (TreeError::DiskFull { .. } | TreeError::Io { .. })) => error.into(),
+        Unprepared::Tree(error @ (TreeError::DiskFull { .. } | TreeError::NoSpace { .. } | TreeError::Io { .. })) => {
+            error.into()
+        }
         Unprepared::Tree(error @ (TreeError::Submodule { .. } | TreeError::LfsAddress { .. })) => error.into(),
         Unprepared::Source(error) => {
             let temporary = is_temporary(&error);

@@ -14,6 +14,8 @@ pub struct GitConfig {
     pub fetch_limit: ByteSize,
     /// How long all fetches of a build may take together.
     pub fetch_timeout: HumanDuration,
+    /// What the files of one commit may take, with its submodules and files of Git LFS.
+    pub tree_limit: ByteSize,
     /// What clones and trees take in all; above it those go that were not used for longest.
     pub cache_size: ByteSize,
 }
@@ -23,6 +25,7 @@ impl Default for GitConfig {
         GitConfig {
             fetch_limit: ByteSize(20 << 30),
             fetch_timeout: HumanDuration::seconds(60 * 60),
+            tree_limit: ByteSize(10 << 30),
             cache_size: ByteSize(20 << 30),
         }
     }

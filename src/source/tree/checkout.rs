@@ -15,6 +15,7 @@ use super::history::{self, Course, Place};
 use super::lfs;
 use super::objects::{Objects, contains};
 use super::pointer::Pointer;
+use super::room::Room;
 use super::time_key::TimeKey;
 
 /// More submodules are not fetched for one tree.
@@ -31,6 +32,8 @@ pub struct Position {
     pub modules: Vec<Module>,
     /// Whether its attributes name Git LFS.
     pub uses_lfs: bool,
+    /// What its files take at most, in bytes: those that were replaced since it was made are counted, too.
+    pub bytes: u64,
 }
 
 /// A submodule of a tree.
@@ -64,6 +67,13 @@ pub struct Moved {
     pub pointers: Vec<Pointer>,
 }
 
+impl Moved {
+    /// What the files of Git LFS take that come in the place of the pointers, in bytes.
+    pub fn bytes_of_lfs(&self) -> u64 {
+        self.pointers.iter().map(|pointer| pointer.size).fold(0, u64::saturating_add)
+    }
+}
+
 /// Moves the directory `root` to a commit: from the position where it is, else anew.
 ///
 /// # Errors
@@ -74,18 +84,29 @@ pub(super) async fn move_to(
     root: &Path,
     from: Option<&Position>,
     to: &str,
+    room: Room,
 ) -> Result<Moved, TreeError> {
     if let Some(from) = from {
         if from.place.commit == to {
             return Ok(Moved { position: from.clone(), made: false, pointers: Vec::new() });
         }
-        if let Some(course) = Course::find(objects, key, &from.place, to).await?
-            && let Some(moved) = follow(objects, root, from, course).await?
-        {
-            return Ok(moved);
+        if let Some(course) = Course::find(objects, key, &from.place, to).await? {
+            let added = objects.size(to, &blobs(course.changes.iter().map(|change| &change.new))).await?;
+            let bytes = from.bytes.saturating_add(added);
+            if room.holds(bytes) {
+                room.check_space(root, added)?;
+                if let Some(moved) = follow(objects, root, from, course, bytes).await? {
+                    return Ok(moved);
+                }
+            }
         }
     }
-    make(objects, key, root, to).await
+    make(objects, key, root, to, room).await
+}
+
+/// Those that are written as files or links.
+fn blobs<'e>(entries: impl Iterator<Item = &'e Entry>) -> Vec<&'e Entry> {
+    entries.filter(|entry| !matches!(entry.mode, Mode::Absent | Mode::Module)).collect()
 }
 
 fn io(what: &'static str, root: &Path) -> impl Fn(std::io::Error) -> TreeError {
@@ -93,7 +114,13 @@ fn io(what: &'static str, root: &Path) -> impl Fn(std::io::Error) -> TreeError {
 }
 
 /// Writes what differs, and nothing else; none where the tree has to be made anew, since what differs does not fit into the directory.
-async fn follow(objects: &Objects, root: &Path, from: &Position, course: Course) -> Result<Option<Moved>, TreeError> {
+async fn follow(
+    objects: &Objects,
+    root: &Path,
+    from: &Position,
+    course: Course,
+    bytes: u64,
+) -> Result<Option<Moved>, TreeError> {
     let commit = &course.to.commit;
     let mut files = Root::open(root).map_err(io("open", root))?;
     let mut directories: BTreeSet<Vec<u8>> = BTreeSet::new();
@@ -135,7 +162,7 @@ async fn follow(objects: &Objects, root: &Path, from: &Position, course: Course)
     if names_modules || modules.iter().any(|module| module.configured.is_none()) {
         configure(objects, commit, &mut modules).await?;
     }
-    let position = Position { place: course.to, modules, uses_lfs: from.uses_lfs };
+    let position = Position { place: course.to, modules, uses_lfs: from.uses_lfs, bytes };
     Ok(Some(Moved { position, made: false, pointers }))
 }
 
@@ -155,9 +182,12 @@ fn fits(root: &Path, written: &[&Entry]) -> bool {
 }
 
 /// Empties the directory and writes the whole tree.
-async fn make(objects: &Objects, key: &TimeKey, root: &Path, commit: &str) -> Result<Moved, TreeError> {
+async fn make(objects: &Objects, key: &TimeKey, root: &Path, commit: &str, room: Room) -> Result<Moved, TreeError> {
     let entries = objects.list(commit).await?;
+    let bytes = objects.size(commit, &blobs(entries.iter())).await?;
+    room.check_limit(commit, bytes)?;
     empty(root).map_err(io("empty", root))?;
+    room.check_space(root, bytes)?;
     let mut modules: Vec<Module> = entries.iter().filter(|entry| entry.mode == Mode::Module).map(module).collect();
     configure(objects, commit, &mut modules).await?;
     objects.write_all(commit, &entries).await?;
@@ -186,7 +216,7 @@ async fn make(objects: &Objects, key: &TimeKey, root: &Path, commit: &str) -> Re
         }
     }
     files.set_directory_times(&directories).map_err(io("set the times of", root))?;
-    Ok(Moved { position: Position { place, modules, uses_lfs }, made: true, pointers })
+    Ok(Moved { position: Position { place, modules, uses_lfs, bytes }, made: true, pointers })
 }
 
 fn module(entry: &Entry) -> Module {

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::config::ByteSize;
+
 /// A tree that can't be made ready for a build.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum TreeError {
@@ -35,6 +37,34 @@ pub enum TreeError {
         commit: String,
         /// The limit.
         most: usize,
+    },
+    /// The files of the tree and its submodules take more than is allowed.
+    #[error(
+        "the files of commit {commit} take {size}, more than git.tree_limit ({limit}); raise it in config.toml if the tree is meant to be \
+         that large"
+    )]
+    TooLarge {
+        /// The commit.
+        commit: String,
+        /// What they take.
+        size: ByteSize,
+        /// The limit.
+        limit: ByteSize,
+    },
+    /// The disk has not enough room for the tree.
+    #[error(
+        "cannot write {size} to {path}: {free} are free there, and pool.min_free keeps {min_free}; free space there",
+        path = path.display()
+    )]
+    NoSpace {
+        /// Where.
+        path: PathBuf,
+        /// What is to be written.
+        size: ByteSize,
+        /// What is free.
+        free: ByteSize,
+        /// What stays free.
+        min_free: ByteSize,
     },
     /// Git refuses the tree, or objects are missing or damaged.
     #[error("cannot check out the commit {commit} of {repository}: {reason}")]

@@ -13,6 +13,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use super::change::{Change, Entry, Link, MOST_FILES, Mode, TreeFile, parse_listed, parse_raw};
 use super::error::TreeError;
 use super::pointer::{LfsCommit, Pointer};
+use super::room::on_disk;
 use crate::source::git::program::{Ended, Limits, RunError};
 use crate::source::git::stderr::is_damage;
 use crate::source::git::{Configuration, GitCommand, GitProgram};
@@ -37,6 +38,8 @@ const SETTINGS: &[(&str, &str)] = &[
 
 /// Time and output of the commands whose answers are small, and of those that write files.
 const LIMITS: Limits = Limits { time: Duration::from_secs(60 * 60), output: 1 << 20, memory: None };
+/// The sizes of the files of a tree are printed in fewer bytes.
+const SIZES: usize = 128 << 20;
 /// The longest field of an answer, in bytes: a raw difference or a path.
 const LONGEST_FIELD: u64 = 8192;
 
@@ -222,6 +225,17 @@ impl GitObjects {
         }
         let (status, stderr) = running.end().await.map_err(io)?;
         if status.success() { Ok(()) } else { Err(self.failed(commit, &stderr).await) }
+    }
+
+    pub(super) async fn size(&self, commit: &str, entries: &[&Entry]) -> Result<u64, TreeError> {
+        let lines: String = entries.iter().map(|entry| format!("{}\n", entry.id)).collect();
+        let mut command = self.command();
+        command.args(["cat-file", "--buffer", "--batch-check=%(objectsize)"]).stdin(self.input(lines.as_bytes())?);
+        let limits = Limits { output: SIZES, ..LIMITS };
+        let ended = self.run_within(commit, command, limits).await?;
+        let sizes =
+            ended.stdout.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok()?.parse().ok());
+        Ok(sizes.map(on_disk).fold(0, u64::saturating_add))
     }
 
     pub(super) async fn write_all(&self, commit: &str) -> Result<(), TreeError> {

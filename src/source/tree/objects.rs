@@ -103,6 +103,15 @@ impl Objects {
         }
     }
 
+    /// What files and links of a commit take on the disk, in bytes. Of one whose object is missing nothing is known until it is written.
+    pub(super) async fn size(&self, commit: &str, entries: &[&Entry]) -> Result<u64, TreeError> {
+        match self {
+            _ if entries.is_empty() => Ok(0),
+            Objects::Git(git) => git.size(commit, entries).await,
+            Objects::Plain(plain) => plain.size(commit, entries),
+        }
+    }
+
     /// Writes a commit's tree into the root, which is empty.
     pub(super) async fn write_all(&self, commit: &str, entries: &[Entry]) -> Result<(), TreeError> {
         match self {

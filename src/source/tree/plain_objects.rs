@@ -10,6 +10,7 @@ use git2::{Commit, Delta, DiffFile, DiffOptions, Index, ObjectType, Oid, Reposit
 
 use super::change::{Change, Entry, Link, MOST_FILES, Mode, TreeFile};
 use super::error::TreeError;
+use super::room::on_disk;
 use crate::source::git::NoGit;
 
 /// One repository, read by libgit2.
@@ -171,6 +172,20 @@ impl PlainObjects {
         // Git's order is that of whole paths.
         entries.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(entries)
+    }
+
+    pub(super) fn size(&self, commit: &str, entries: &[&Entry]) -> Result<u64, TreeError> {
+        let read = || -> Result<u64, git2::Error> {
+            let repository = self.open()?;
+            let objects = repository.odb()?;
+            let mut bytes = 0u64;
+            for entry in entries {
+                let size = objects.read_header(Oid::from_str(&entry.id)?).map_or(0, |(size, _)| size);
+                bytes = bytes.saturating_add(on_disk(size.try_into().unwrap_or(u64::MAX)));
+            }
+            Ok(bytes)
+        };
+        read().map_err(|error| self.failed(commit, &error))
     }
 
     pub(super) fn write_all(&self, commit: &str, entries: &[Entry]) -> Result<(), TreeError> {

@@ -23,6 +23,7 @@ use super::lender;
 use super::lfs;
 use super::objects::{Lender, Objects};
 use super::pointer::{LfsCommit, Pointer};
+use super::room::Room;
 use super::time_key::TimeKey;
 use crate::source::git::GitProgram;
 use crate::store::environment::{ListedEnvironment as _, Receiver};
@@ -65,6 +66,8 @@ pub enum Request {
         site: Site,
         /// Where the tree is now; none: it is made anew.
         from: Option<Position>,
+        /// How much it may take.
+        room: Room,
     },
     /// Says where Git LFS is by the commit's `.lfsconfig`, and makes a commit that holds nothing but these pointers.
     Pointers {
@@ -216,9 +219,11 @@ async fn do_it(request: Request) -> Result<Answer, TreeError> {
     match request {
         Request::Lend { path, source: None } => lender::local(&path).map(Answer::Lent),
         Request::Lend { path, source: Some(source) } => lender::neighbour(&source, &path).map(Answer::Lent),
-        Request::Move { site, from } => {
+        Request::Move { site, from, room } => {
             let objects = open(&site)?;
-            checkout::move_to(&objects, &site.key, &site.root, from.as_ref(), &site.commit).await.map(Answer::Moved)
+            checkout::move_to(&objects, &site.key, &site.root, from.as_ref(), &site.commit, room)
+                .await
+                .map(Answer::Moved)
         }
         Request::Pointers { site, pointers } => {
             let objects = open(&site)?;

@@ -197,13 +197,26 @@ impl Slot {
         let choice = open_lock(&trees.join(LOCK))?;
         choice.lock()?;
         let Some(slot) = Slot::lock(directory)? else { return Ok(false) };
-        slot.begin()?;
+        slot.remove(choice).map(|()| true)
+    }
+
+    /// Removes a slot whose tree could not be made: what was written of it is given back to the disk.
+    ///
+    /// # Errors
+    /// When it can't be removed.
+    pub fn discard(self) -> io::Result<()> {
+        let choice = open_lock(&self.directory.with_file_name(LOCK))?;
+        choice.lock()?;
+        self.remove(choice)
+    }
+
+    fn remove(self, choice: File) -> io::Result<()> {
+        self.begin()?;
         // Builds do not wait for the removal of its files.
-        let aside = directory.with_extension(ASIDE);
-        fs::rename(directory, &aside)?;
+        let aside = self.directory.with_extension(ASIDE);
+        fs::rename(&self.directory, &aside)?;
         drop(choice);
-        fs::remove_dir_all(aside)?;
-        Ok(true)
+        fs::remove_dir_all(aside)
     }
 }
 
@@ -224,7 +237,7 @@ mod tests {
 
     fn state(commit: &str, reference: &str) -> State {
         let place = Place { commit: commit.into(), number: 1 };
-        let position = Position { place, modules: Vec::new(), uses_lfs: false };
+        let position = Position { place, modules: Vec::new(), uses_lfs: false, bytes: 0 };
         State::new(reference.into(), false, vec![Part { path: None, position }])
     }
 
