@@ -5,7 +5,8 @@
 use reqwest::Response;
 use serde::de::DeserializeOwned;
 
-/// Arrays, objects and their elements in one JSON document. Each takes some hundred bytes of memory, and as few as 2 of the wire.
+/// Arrays, objects and their elements in one JSON document. Each takes some hundred bytes of memory, and as few as 2 of
+/// the wire.
 const ELEMENTS: usize = 200_000;
 
 /// A body that was not read to its end.

@@ -1,8 +1,8 @@
 //! What the pool and its clients say to each other over the pool's unix socket.
 //!
-//! A client connects, writes one [`Call`] as a line of JSON, and reads one [`Answer`] as a line of JSON. The socket belongs to
-//! the pool's user alone (mode 0600), and the pool asks the kernel who connects: it serves its own user and root, who may do
-//! everything. No request says who asks.
+//! A client connects, writes one [`Call`] as a line of JSON, and reads one [`Answer`] as a line of JSON. The socket
+//! belongs to the pool's user alone (mode 0600), and the pool asks the kernel who connects: it serves its own user and
+//! root, who may do everything. No request says who asks.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -78,7 +78,8 @@ pub enum Request {
         /// The build.
         id: BuildId,
     },
-    /// Wait until a build's state is final, or there is another reason for it than the one that is known: [`Reply::Build`].
+    /// Wait until a build's state is final, or there is another reason for it than the one that is known:
+    /// [`Reply::Build`].
     Wait {
         /// The build.
         id: BuildId,
@@ -137,7 +138,8 @@ pub enum ChangedObject {
 }
 
 impl Request {
-    /// What the request changes; none: it only asks. Every change is recorded by this, so a new request must say what it is.
+    /// What the request changes; none: it only asks. Every change is recorded by this, so a new request must say what
+    /// it is.
     pub fn change(&self) -> Option<Change> {
         let change = |verb, object| Some(Change { verb, object });
         match self {
@@ -482,7 +484,8 @@ pub struct WebhookRefusal {
     pub reason: String,
     /// How many were refused since the last one that was taken.
     pub count: u64,
-    /// The sender has the secret, or slipway could not get it: people must do something. Otherwise it may have been a stranger.
+    /// The sender has the secret, or slipway could not get it: people must do something. Otherwise it may have been a
+    /// stranger.
     pub needs_people: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Installing BuildKit: archives and releases from a server on the loopback, and what is left behind when it fails.
 //!
-//! The machine is described to the installer (its PATH is a directory of the test), so nothing of the real one is found,
-//! and neither Go nor a package manager is called unless the test puts one there.
+//! The machine is described to the installer (its PATH is a directory of the test), so nothing of the real one is
+//! found, and neither Go nor a package manager is called unless the test puts one there.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

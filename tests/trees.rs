@@ -1,4 +1,5 @@
-//! Trees of commits, compared with what git itself checks out: by git and by libgit2, made at once and moved from commit to commit.
+//! Trees of commits, compared with what git itself checks out: by git and by libgit2, made at once and moved from
+//! commit to commit.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking, as tests do")]
 

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use crate::source::git::ssh;
 use crate::store::Home;
 
-/// Leaves a link to the agent of this process's environment, where it has one that answers. Without the link, things work as before.
+/// Leaves a link to the agent of this process's environment, where it has one that answers. Without the link, things
+/// work as before.
 pub fn hand_over(home: &Home) {
     let Some(agent) = ssh::agent_of_environment().filter(|agent| agent.is_absolute()) else { return };
     let link = home.agent_link();
@@ -22,7 +23,8 @@ pub fn hand_over(home: &Home) {
     }
 }
 
-/// The agent that is asked: the newest that a client left, else that of this process's own environment; none where neither answers.
+/// The agent that is asked: the newest that a client left, else that of this process's own environment; none where
+/// neither answers.
 pub fn current(home: &Home) -> Option<PathBuf> {
     let left = fs::read_link(home.agent_link()).ok().filter(|socket| is_ours(socket) && ssh::answers(socket));
     left.or_else(ssh::agent_of_environment)

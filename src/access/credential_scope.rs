@@ -1,8 +1,8 @@
-//! Which registries' credentials the builds of a namespace may use: those of their destination, of the mirrors, and of what
-//! the namespace lists in `pull_from`; and of these, those that the registry's own file lets the namespace use.
+//! Which registries' credentials the builds of a namespace may use: those of their destination, of the mirrors, and of
+//! what the namespace lists in `pull_from`; and of these, those that the registry's own file lets the namespace use.
 //!
-//! BuildKit asks for credentials by host, so a path in `pull_from` lets builds use the credential for the whole host; what
-//! slipway itself asks a registry is held to the path.
+//! BuildKit asks for credentials by host, so a path in `pull_from` lets builds use the credential for the whole host;
+//! what slipway itself asks a registry is held to the path.
 
 use std::collections::BTreeSet;
 

@@ -68,8 +68,8 @@ pub async fn open(
     Ok(client(settings, &image, credential)?.into())
 }
 
-/// The digest that a tag of any image names now, asked of the mirrors of its registry first, as a build does; none where there is no
-/// such tag. Credentials are used as far as the scope goes.
+/// The digest that a tag of any image names now, asked of the mirrors of its registry first, as a build does; none
+/// where there is no such tag. Credentials are used as far as the scope goes.
 ///
 /// # Errors
 /// When no host can be asked.
@@ -123,7 +123,8 @@ fn client(
 }
 
 impl RegistriesError {
-    /// Whether docker's configuration or a helper of it is at fault: docker and buildctl go on without a credential then.
+    /// Whether docker's configuration or a helper of it is at fault: docker and buildctl go on without a credential
+    /// then.
     fn is_of_docker(&self) -> bool {
         match self {
             RegistriesError::Docker { .. } => true,
@@ -156,8 +157,8 @@ async fn credential(
     }
 }
 
-/// Writes the private `DOCKER_CONFIG` of a build: the credentials that are in its scope, and no others. Returns why some of
-/// those are missing; the build may not need them.
+/// Writes the private `DOCKER_CONFIG` of a build: the credentials that are in its scope, and no others. Returns why
+/// some of those are missing; the build may not need them.
 ///
 /// # Errors
 /// When the password of the destination can't be had or is not for the namespace, or the file can't be written.

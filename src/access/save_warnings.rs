@@ -1,5 +1,5 @@
-//! What a client says beside a change to the settings that is saved all the same: files that it names and that are not there, and
-//! what no longer works by it.
+//! What a client says beside a change to the settings that is saved all the same: files that it names and that are not
+//! there, and what no longer works by it.
 
 use crate::access::sources;
 use crate::domain::grant_keys::SecretRefs;

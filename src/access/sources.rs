@@ -151,8 +151,8 @@ pub fn check_host(name: &str, platform: &SourcePlatform, url: &SourceUrl) -> Res
     Err(Error::new(ErrorKind::Refused, text))
 }
 
-/// Checks a source that is to be saved: its URL, and that its platform's credentials may go there. Returns its URL as it is kept: without a
-/// user name that is of no use.
+/// Checks a source that is to be saved: its URL, and that its platform's credentials may go there. Returns its URL as
+/// it is kept: without a user name that is of no use.
 ///
 /// # Errors
 /// When it is no URL, there is no such platform, or the host is none of the platform's.
@@ -201,7 +201,8 @@ pub async fn access(home: &Home, settings: &Settings, source: &Source) -> Result
     })
 }
 
-/// How a server is asked for what anybody may read: by the CA and the proxy of the platform that covers it, and with no credential.
+/// How a server is asked for what anybody may read: by the CA and the proxy of the platform that covers it, and with no
+/// credential.
 pub(super) fn anonymous_access(platform: Option<&SourcePlatform>) -> Access {
     Access {
         credentials: Credentials::default(),

@@ -101,7 +101,8 @@ async fn renewal(home: &Home, name: &str, token: &Secret) -> Result<Option<Renew
     Ok((renewal.token == digest(token)).then_some(renewal))
 }
 
-/// Renews the token of a login. A refresh token is good for one time: processes take turns, and look again when it is theirs.
+/// Renews the token of a login. A refresh token is good for one time: processes take turns, and look again when it is
+/// theirs.
 async fn renew(home: &Home, name: &str, platform: &SourcePlatform, reference: &SecretRef) -> Result<Secret, Error> {
     let _turn = turn(home).await.map_err(|error| failed(name, &format!("cannot lock secrets/: {error}")))?;
     let token = resolve(home, name, reference).await?;

@@ -1,6 +1,7 @@
 //! The argument list of one `buildctl build`: a pure function of job and leg.
 //!
-//! No secret is ever in it: those are named by id, and their values come in the environment of `buildctl`, under the names that
+//! No secret is ever in it: those are named by id, and their values come in the environment of `buildctl`, under the
+//! names that
 //! [`secret_variable`] gives.
 
 use std::path::{Path, PathBuf};
@@ -183,15 +184,15 @@ impl Arguments {
 
     /// The Dockerfile frontend, with its context and the Dockerfile in it.
     ///
-    /// `checked` is the directory that holds the Dockerfile instead; `keys` are what the build's ssh agent holds besides a key of the
-    /// source.
+    /// `checked` is the directory that holds the Dockerfile instead; `keys` are what the build's ssh agent holds
+    /// besides a key of the source.
     pub(super) fn frontend(&mut self, context: &Context, checked: Option<&Path>, dockerfile: &str, keys: &[PathBuf]) {
         self.pair("--frontend", "dockerfile.v0");
         let mut of_source = None;
         match context {
             Context::Local { directory } => {
-                // The builder is sent what differs from what it was last sent under these names. `contextkey` can't give each
-                // repository its own: the frontend reads it, and goes on to ask for "context".
+                // The builder is sent what differs from what it was last sent under these names. `contextkey` can't
+                // give each repository its own: the frontend reads it, and goes on to ask for "context".
                 self.pair("--local", format!("context={}", directory.display()));
                 self.pair("--local", format!("dockerfile={}", checked.unwrap_or(directory).display()));
             }
@@ -207,7 +208,8 @@ impl Arguments {
         self.opt("filename", dockerfile);
     }
 
-    /// The ssh agent of the build: `buildctl` itself is one that holds these keys, lives as long as the build, and takes no other.
+    /// The ssh agent of the build: `buildctl` itself is one that holds these keys, lives as long as the build, and
+    /// takes no other.
     fn agent(&mut self, of_source: Option<&PathBuf>, keys: &[PathBuf]) {
         let files: Vec<String> = of_source.into_iter().chain(keys).map(|key| key.display().to_string()).collect();
         if !files.is_empty() {

@@ -1,5 +1,5 @@
-//! What the pool hands a runner on its standard input, once its process is on record: the values of secrets, which stand in no file,
-//! no argument and no environment but that of `buildctl`.
+//! What the pool hands a runner on its standard input, once its process is on record: the values of secrets, which
+//! stand in no file, no argument and no environment but that of `buildctl`.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};

@@ -1,6 +1,7 @@
 //! The job: everything a runner needs to build without its pool. `builds/<id>/job.toml`
 //!
-//! The pool writes it before it starts the runner. No secret is in it: those come by the runner's standard input ([`super::handover`]).
+//! The pool writes it before it starts the runner. No secret is in it: those come by the runner's standard input
+//! ([`super::handover`]).
 
 use std::path::PathBuf;
 

@@ -1,8 +1,9 @@
 //! Where `ADD` may not fetch from: a source policy for BuildKit.
 //!
-//! A builder fetches what `ADD` names itself, from its machine's network and not from the network of the build's commands. So
-//! addresses that are written as the machine's own or as a metadata service are denied. A name that resolves to one, and a server
-//! that redirects to one, are not found out: only the network of the daemon could stop those.
+//! A builder fetches what `ADD` names itself, from its machine's network and not from the network of the build's
+//! commands. So addresses that are written as the machine's own or as a metadata service are denied. A name that
+//! resolves to one, and a server that redirects to one, are not found out: only the network of the daemon could stop
+//! those.
 
 use serde_json::json;
 
@@ -41,7 +42,8 @@ pub fn of(job: &Job) -> Option<serde_json::Value> {
     })
 }
 
-/// A regular expression of Go's over BuildKit's source identifiers: `https://…`, `http://…`, `git://…` for git over any transport.
+/// A regular expression of Go's over BuildKit's source identifiers: `https://…`, `http://…`, `git://…` for git over any
+/// transport.
 fn denied_sources() -> String {
     format!(r"(?i)^(https?|git|ssh)://([^/]*@)?({})\.?([:/?#]|$)", DENIED_HOSTS.join("|"))
 }

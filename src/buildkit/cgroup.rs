@@ -1,8 +1,8 @@
-//! Limits of memory, processes and processors for the RUN steps of a daemon: a control group that is the parent of every
-//! step's own, in each hierarchy of this machine (version 1 or 2).
+//! Limits of memory, processes and processors for the RUN steps of a daemon: a control group that is the parent of
+//! every step's own, in each hierarchy of this machine (version 1 or 2).
 //!
-//! Only root makes groups at the top of the hierarchy. BuildKit gives the steps of a rootless daemon no group of their own;
-//! its limits are those of the systemd unit or session that slipway runs in.
+//! Only root makes groups at the top of the hierarchy. BuildKit gives the steps of a rootless daemon no group of their
+//! own; its limits are those of the systemd unit or session that slipway runs in.
 
 use std::fs;
 use std::io;
@@ -88,8 +88,8 @@ impl Group {
         top.join(self.path.trim_start_matches('/'))
     }
 
-    /// Makes the group and sets its limits. A controller that this machine does not have, or not with the limit, is passed
-    /// over; its name is returned.
+    /// Makes the group and sets its limits. A controller that this machine does not have, or not with the limit, is
+    /// passed over; its name is returned.
     ///
     /// # Errors
     /// When a limit cannot be set.

@@ -113,8 +113,8 @@ pub struct Place<'a> {
     pub nameservers: Option<&'a [String]>,
 }
 
-/// A configuration's text without the DNS resolvers of steps. They follow the host's /etc/resolv.conf, which a VPN or DHCP
-/// changes at any time; everything else is chosen by somebody.
+/// A configuration's text without the DNS resolvers of steps. They follow the host's /etc/resolv.conf, which a VPN or
+/// DHCP changes at any time; everything else is chosen by somebody.
 pub fn without_resolvers(text: &str) -> String {
     match text.parse::<DocumentMut>() {
         Ok(mut document) => {

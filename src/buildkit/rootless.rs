@@ -32,12 +32,12 @@ pub fn state_dir(sockets: &Path) -> PathBuf {
 
 /// The command line that goes before that of the program to run in a user namespace.
 ///
-/// With `own_processes` there is a PID namespace too: whatever way the daemon ends, the kernel then ends every container
-/// with it. It needs a `/proc` that can be mounted anew. With `writable_var_lib` /var/lib is a copy made of symbolic links:
-/// libcni keeps notes in /var/lib/cni, and nothing can tell it another place.
+/// With `own_processes` there is a PID namespace too: whatever way the daemon ends, the kernel then ends every
+/// container with it. It needs a `/proc` that can be mounted anew. With `writable_var_lib` /var/lib is a copy made of
+/// symbolic links: libcni keeps notes in /var/lib/cni, and nothing can tell it another place.
 ///
-/// The daemon stays in the host's network: it pulls from and pushes to registries on this machine, too. The network of its
-/// steps is [`super::sandbox`].
+/// The daemon stays in the host's network: it pulls from and pushes to registries on this machine, too. The network of
+/// its steps is [`super::sandbox`].
 pub fn command_line(rootlesskit: &Path, sockets: &Path, own_processes: bool, writable_var_lib: bool) -> Vec<String> {
     let mut line = vec![
         rootlesskit.display().to_string(),
@@ -54,8 +54,8 @@ pub fn command_line(rootlesskit: &Path, sockets: &Path, own_processes: bool, wri
     line
 }
 
-/// Whether a user namespace may mount `/proc`: the kernel refuses while parts of the visible one are covered, as container
-/// engines do.
+/// Whether a user namespace may mount `/proc`: the kernel refuses while parts of the visible one are covered, as
+/// container engines do.
 pub fn proc_can_be_mounted() -> bool {
     !covers_proc(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
 }

@@ -22,8 +22,8 @@ use crate::store::{Home, edit, read};
 
 /// Make namespaces, repositories and rules as TOML files say, shown as a diff first.
 ///
-/// A file has [[namespace]] and [[repository]] entries, or is one of the files under namespaces/ as it is. What no file names is
-/// left alone.
+/// A file has [[namespace]] and [[repository]] entries, or is one of the files under namespaces/ as it is. What no file
+/// names is left alone.
 #[derive(Debug, Args)]
 pub(super) struct Apply {
     /// A file, or - for standard input; may be given again

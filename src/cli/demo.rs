@@ -1,5 +1,5 @@
-//! `slipway demo`: set up what is missing, build a sample, open the dashboard on it; without a terminal, name its image and
-//! digest.
+//! `slipway demo`: set up what is missing, build a sample, open the dashboard on it; without a terminal, name its image
+//! and digest.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

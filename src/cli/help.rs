@@ -1,7 +1,8 @@
 //! The command line's help in the language of the person.
 //!
-//! The texts are clap's own attributes, in English; they are put into the other language where the help is made. What clap itself
-//! says around them can't be set there, and is replaced in what it made. Completions and the manual page stay English.
+//! The texts are clap's own attributes, in English; they are put into the other language where the help is made. What
+//! clap itself says around them can't be set there, and is replaced in what it made. Completions and the manual page
+//! stay English.
 
 use clap::builder::{PossibleValue, Resettable, StyledStr};
 use clap::{Arg, Command, CommandFactory as _};
@@ -73,8 +74,8 @@ fn translated(text: &StyledStr, lang: Lang) -> String {
 /// Keeps a wide character and what follows together.
 const JOINER: char = '\u{2060}';
 
-/// clap breaks lines at blanks only, and takes every character for one column wide. So each wide character has another one
-/// after it: a blank where a line may be broken, a joiner elsewhere; [`shown`] takes them away again.
+/// clap breaks lines at blanks only, and takes every character for one column wide. So each wide character has another
+/// one after it: a blank where a line may be broken, a joiner elsewhere; [`shown`] takes them away again.
 fn breakable(text: &str) -> String {
     let mut broken = String::new();
     let mut characters = text.chars().peekable();

@@ -1,7 +1,7 @@
 //! The command line: one file for each noun. A contract: scripts rely on it.
 //!
-//! Results go to stdout, progress and errors to stderr. Exit status: 0 done, 1 failed, 2 wrong use, 3 not found, 4 refused by a
-//! rule, 5 the pool or a builder cannot be reached.
+//! Results go to stdout, progress and errors to stderr. Exit status: 0 done, 1 failed, 2 wrong use, 3 not found, 4
+//! refused by a rule, 5 the pool or a builder cannot be reached.
 
 mod apply;
 mod audit;

@@ -86,7 +86,8 @@ pub(super) struct Options {
     /// Let rules choose the host's network
     #[arg(long, value_name = "BOOL")]
     allow_host_network: Option<bool>,
-    /// A registry, or a path of it, whose credentials base images may be pulled with: HOST[:PORT][/PATH]; may be given again; "" for none
+    /// A registry, or a path of it, whose credentials base images may be pulled with: HOST[:PORT][/PATH]; may be given
+    /// again; "" for none
     #[arg(long, value_name = "PLACE")]
     pull_from: Vec<String>,
 }

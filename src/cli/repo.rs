@@ -64,10 +64,12 @@ pub(super) struct Options {
     /// The platform whose credentials read the source
     #[arg(long)]
     platform: Option<String>,
-    /// Who fetches the source: slipway, or the builder, with the platform's credentials within reach of every Dockerfile
+    /// Who fetches the source: slipway, or the builder, with the platform's credentials within reach of every
+    /// Dockerfile
     #[arg(long)]
     fetch: Option<FetchWord>,
-    /// Submodules of another owner or server that are fetched with credentials: HOST/PATH with * for a name; may be given again; "" for none
+    /// Submodules of another owner or server that are fetched with credentials: HOST/PATH with * for a name; may be
+    /// given again; "" for none
     #[arg(long, value_name = "ADDRESS")]
     submodule: Vec<String>,
     /// Make the webhook on the platform that tells slipway of pushes; needs webhook.url in config.toml

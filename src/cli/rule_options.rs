@@ -143,8 +143,8 @@ impl Options {
 /// What a rule's builds may have beyond the tree of their commit.
 #[derive(Debug, Args)]
 struct Grants {
-    /// A secret that RUN --mount=type=secret,id=ID can ask for: ID (the file of that name under secrets/), ID=file:NAME,
-    /// ID=env:VARIABLE or ID=command:COMMAND; may be given again; "" for none
+    /// A secret that RUN --mount=type=secret,id=ID can ask for: ID (the file of that name under secrets/),
+    /// ID=file:NAME, ID=env:VARIABLE or ID=command:COMMAND; may be given again; "" for none
     #[arg(long = "secret", value_name = "SECRET", value_parser = secret)]
     secrets: Vec<Option<NamedSecret>>,
     /// A private key under secrets/ that the builds' own ssh agent holds; may be given again; "" for none
@@ -219,7 +219,8 @@ struct Triggers {
     /// Which builds of an earlier push of the same ref a newer push ends: never, queued or running ones
     #[arg(long, value_name = "WHICH", value_parser = supersede)]
     supersede: Option<Supersede>,
-    /// Build only pushes that change a file that matches, such as svc/api/** or *.go; may be given again; "" for any file
+    /// Build only pushes that change a file that matches, such as svc/api/** or *.go; may be given again; "" for any
+    /// file
     #[arg(long, value_name = "GLOB")]
     paths: Vec<String>,
     /// Files that match count as not changed; may be given again; "" for none

@@ -1,4 +1,5 @@
-//! `slipway secret`: values for builds, platforms and registries, each a file under `secrets/` that only its owner may read.
+//! `slipway secret`: values for builds, platforms and registries, each a file under `secrets/` that only its owner may
+//! read.
 
 use std::io::{self, BufRead as _, IsTerminal, Read as _};
 

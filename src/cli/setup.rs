@@ -19,9 +19,10 @@ use crate::store::home::Home;
 
 /// Find buildctl, buildkitd and an OCI runtime, and install what is missing.
 ///
-/// BuildKit comes from the project's release, checked against the digest in slipway's source (SLIPWAY_RELEASES_URL names
-/// a mirror of the releases API). Where slipway has no digest of it, setup says so and asks; without a terminal it needs
-/// --trust-tls, or compiles the Go module, whose checksums are all in slipway's source. HTTPS_PROXY, HTTP_PROXY and NO_PROXY are honoured.
+/// BuildKit comes from the project's release, checked against the digest in slipway's source (SLIPWAY_RELEASES_URL
+/// names a mirror of the releases API). Where slipway has no digest of it, setup says so and asks; without a terminal
+/// it needs --trust-tls, or compiles the Go module, whose checksums are all in slipway's source. HTTPS_PROXY,
+/// HTTP_PROXY and NO_PROXY are honoured.
 #[derive(Debug, Clone, Args)]
 pub struct Setup {
     /// Only report what is there; exit 1 when something is missing

@@ -1,5 +1,5 @@
-//! The command line's only access to standard output and standard error. Foreign text is filtered here, so that it cannot reach a
-//! terminal unfiltered; `clippy.toml` forbids `io::stdout` and `io::stderr` elsewhere.
+//! The command line's only access to standard output and standard error. Foreign text is filtered here, so that it
+//! cannot reach a terminal unfiltered; `clippy.toml` forbids `io::stdout` and `io::stderr` elsewhere.
 #![expect(clippy::disallowed_methods, reason = "this is the door")]
 
 use std::io::{self, BufWriter, IsTerminal as _, Write};

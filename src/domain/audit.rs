@@ -201,7 +201,8 @@ fn name_of(item: &Value) -> Option<&str> {
     item.as_object()?.get("name")?.as_str()
 }
 
-/// A value without what may be a secret: that of an argument or key whose name says so, and a URL's path and credentials.
+/// A value without what may be a secret: that of an argument or key whose name says so, and a URL's path and
+/// credentials.
 fn shown(field: &str, value: &str) -> String {
     let last = field.rsplit('.').next().unwrap_or_default();
     // Where a secret comes from is no secret.

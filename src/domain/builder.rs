@@ -43,7 +43,8 @@ impl BuilderKind {
 pub struct Builder {
     /// How it comes to be.
     pub kind: BuilderKind,
-    /// `unix://`, `tcp://`, `ssh://`, `docker-container://`, `podman-container://`, `kube-pod://`; of existing builders.
+    /// `unix://`, `tcp://`, `ssh://`, `docker-container://`, `podman-container://`, `kube-pod://`; of existing
+    /// builders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// How many builds it runs at once; absent: as many as the pool.
@@ -58,8 +59,8 @@ pub struct Builder {
     /// Mutual TLS of a `tcp://` address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<BuilderTls>,
-    /// A `tcp://` address of another machine may go without TLS: what is sent, passwords included, is neither encrypted nor
-    /// authenticated.
+    /// A `tcp://` address of another machine may go without TLS: what is sent, passwords included, is neither encrypted
+    /// nor authenticated.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub plain: bool,
     /// Of provisioned builders: the command whose first line of output is the address.

@@ -19,8 +19,8 @@ pub struct GlobError {
     pub reason: String,
 }
 
-/// Reads globs over paths from the root of the tree. `*` stays in its directory, `**` does not; one without a slash is meant in
-/// every directory, and a directory stands for all that is in it.
+/// Reads globs over paths from the root of the tree. `*` stays in its directory, `**` does not; one without a slash is
+/// meant in every directory, and a directory stands for all that is in it.
 ///
 /// # Errors
 /// The first that can't be read.
@@ -61,7 +61,8 @@ pub fn compile(globs: &[String]) -> Result<GlobSet, GlobError> {
     set.build().map_err(|problem| GlobError { glob: globs.join(", "), reason: problem.to_string() })
 }
 
-/// A glob without `./` and doubled slashes. What could never match is refused, or a rule would never build again and nobody knew why.
+/// A glob without `./` and doubled slashes. What could never match is refused, or a rule would never build again and
+/// nobody knew why.
 fn as_meant(glob: &str) -> Result<String, String> {
     if glob.starts_with('!') {
         return Err("it begins with !, which negates nothing here; put what does not count into ignore_paths".into());

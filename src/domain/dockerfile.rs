@@ -1,4 +1,5 @@
-//! What the text of a Dockerfile says before anything of it runs: the frontend that it names, the secrets and keys that it mounts.
+//! What the text of a Dockerfile says before anything of it runs: the frontend that it names, the secrets and keys that
+//! it mounts.
 //!
 //! [`syntax`] decides which frontend BuildKit would run, so it follows BuildKit's `parser.DetectSyntax` (frontend/dockerfile/parser,
 //! v0.34), and refuses where it can't be sure to read as BuildKit does.
@@ -27,7 +28,8 @@ pub struct UnreadableSyntax;
 /// The directives that may stand before and after `syntax`.
 const DIRECTIVES: [&str; 3] = ["syntax", "escape", "check"];
 
-/// The frontend that a Dockerfile names: `# syntax=`, `// syntax=` or `{"syntax": …}`, after a byte order mark and a `#!` line.
+/// The frontend that a Dockerfile names: `# syntax=`, `// syntax=` or `{"syntax": …}`, after a byte order mark and a
+/// `#!` line.
 ///
 /// # Errors
 /// When the file begins like JSON and does not parse: BuildKit's parser takes more than this one.

@@ -1,8 +1,9 @@
 //! Which frontends Dockerfiles may name: `buildkit.frontends`, by repository, or a single one by tag or digest.
 //!
-//! A frontend is an image that the daemon runs while it looks at a Dockerfile or builds it, and that sees the build's session.
-//! It is also what keeps the cache mounts of repositories apart (`BUILDKIT_CACHE_MOUNT_NS`), which Docker's own does from
-//! 1.1.2 on. So of a repository of Docker's own only tags of newer versions count; a digest does not tell a version.
+//! A frontend is an image that the daemon runs while it looks at a Dockerfile or builds it, and that sees the build's
+//! session. It is also what keeps the cache mounts of repositories apart (`BUILDKIT_CACHE_MOUNT_NS`), which Docker's
+//! own does from 1.1.2 on. So of a repository of Docker's own only tags of newer versions count; a digest does not tell
+//! a version.
 
 use std::collections::BTreeMap;
 
@@ -171,7 +172,8 @@ fn split(reference: &str) -> (&str, Option<Image>) {
     }
 }
 
-/// The repository of a reference with its host, as BuildKit normalises names: `docker/dockerfile:1` is `docker.io/docker/dockerfile`.
+/// The repository of a reference with its host, as BuildKit normalises names: `docker/dockerfile:1` is
+/// `docker.io/docker/dockerfile`.
 pub fn repository_of(reference: &str) -> String {
     let (name, _) = split(reference);
     let is_host = |part: &str| part.contains(['.', ':']) || part == "localhost" || part.chars().any(char::is_uppercase);

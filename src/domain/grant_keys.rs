@@ -223,7 +223,8 @@ fn is_place(entry: &str) -> bool {
         Some((name, port)) if !host.ends_with(']') => (name, Some(port)),
         _ => (host, None),
     };
-    // A registry's host has a dot, a port or is localhost; what has none is a path at Docker Hub, which is written docker.io/PATH.
+    // A registry's host has a dot, a port or is localhost; what has none is a path at Docker Hub, which is written
+    // docker.io/PATH.
     let is_host = name.contains(['.', ':']) || port.is_some() || name == "localhost";
     let component = |part: &str| {
         !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))

@@ -1,4 +1,5 @@
-//! What one build may have beyond the tree of its commit: its rule's keys over its namespace's, and what forbids building it.
+//! What one build may have beyond the tree of its commit: its rule's keys over its namespace's, and what forbids
+//! building it.
 
 use super::grant_keys::{NetworkMode, SecretRefs};
 use super::namespace::Namespace;
@@ -56,8 +57,8 @@ impl Grants {
     }
 }
 
-/// What forbids saving a rule in a namespace, and building it, beyond [`Rule::problems`]. A file that an older slipway wrote
-/// still loads with these, and its builds are refused with the reason.
+/// What forbids saving a rule in a namespace, and building it, beyond [`Rule::problems`]. A file that an older slipway
+/// wrote still loads with these, and its builds are refused with the reason.
 pub fn forbidden(name: &str, namespace: &Namespace, rule: &Rule) -> Vec<RuleError> {
     let error = |field, reason: String| RuleError { rule: rule.name.clone(), field, reason };
     let args = secret_arg::problems(&rule.args, &rule.plain_args);

@@ -13,7 +13,8 @@ use super::push::{CommitId, Ref, RefKind};
 use super::repository::Repository;
 use super::rule::Supersede;
 
-/// How long after a webhook a server may still answer from a copy without the push: GitHub's and other large hosts' replicas lag behind.
+/// How long after a webhook a server may still answer from a copy without the push: GitHub's and other large hosts'
+/// replicas lag behind.
 pub const SERVER_LAG: Duration = Duration::from_secs(2 * 60);
 
 /// The number of a push: it only grows.
@@ -157,7 +158,8 @@ pub struct Moved {
     pub commit: CommitId,
 }
 
-/// The refs that moved or are new, in the order of their names. A ref that is gone is no push; at first sight nothing is.
+/// The refs that moved or are new, in the order of their names. A ref that is gone is no push; at first sight nothing
+/// is.
 pub fn moved(seen: Option<&BTreeMap<Ref, CommitId>>, now: &BTreeMap<Ref, CommitId>) -> Vec<Moved> {
     let Some(seen) = seen else { return Vec::new() };
     now.iter()
@@ -170,16 +172,17 @@ pub fn moved(seen: Option<&BTreeMap<Ref, CommitId>>, now: &BTreeMap<Ref, CommitI
         .collect()
 }
 
-/// Whether a webhook's word for a branch is enough, given where the branch was last seen: only where it follows on that.
+/// Whether a webhook's word for a branch is enough, given where the branch was last seen: only where it follows on
+/// that.
 ///
-/// Webhooks come late, twice, or out of order; where one does not follow on what was seen, the source itself is asked. A tag's
-/// commit may be the tag's own object, so tags are asked for, too.
+/// Webhooks come late, twice, or out of order; where one does not follow on what was seen, the source itself is asked.
+/// A tag's commit may be the tag's own object, so tags are asked for, too.
 pub fn follows(seen: Option<&BTreeMap<Ref, CommitId>>, reference: &Ref, before: Option<&CommitId>) -> bool {
     reference.kind == RefKind::Branch && seen.is_some_and(|seen| seen.get(reference) == before)
 }
 
-/// A listing of a source, with what webhooks told meanwhile: `told` has where each ref was before. A listing that began before the
-/// webhook, or of a server that answers from a copy which lags behind, would seem to move the ref back.
+/// A listing of a source, with what webhooks told meanwhile: `told` has where each ref was before. A listing that began
+/// before the webhook, or of a server that answers from a copy which lags behind, would seem to move the ref back.
 pub fn caught_up(
     mut listed: BTreeMap<Ref, CommitId>,
     seen: Option<&BTreeMap<Ref, CommitId>>,
@@ -303,8 +306,8 @@ mod tests {
     }
 
     proptest! {
-        /// A branch that moves from commit to commit; listings that begin and end at any time, some from a copy that lags; webhooks
-        /// that come late, twice, out of order, or never.
+        /// A branch that moves from commit to commit; listings that begin and end at any time, some from a copy that
+        /// lags; webhooks that come late, twice, out of order, or never.
         #[test]
         fn however_polls_and_webhooks_interleave_each_commit_is_a_push_once(
             events in prop::collection::vec((0..5u8, any::<prop::sample::Index>(), any::<bool>()), 1..60),

@@ -1,6 +1,7 @@
 //! The words and the rules of slipway, pure: no I/O, no clock.
 //!
-//! Everybody imports this room; it imports nobody. What is decided here is decided once: names, refs, rules, tags, states.
+//! Everybody imports this room; it imports nobody. What is decided here is decided once: names, refs, rules, tags,
+//! states.
 
 pub mod audit;
 pub mod base_image;

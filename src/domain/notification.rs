@@ -72,7 +72,8 @@ fn outcome(build: &Build) -> Option<bool> {
     }
 }
 
-/// Whether the last build before this one of the same rule and ref failed; `earlier` are the builds before it, the newest first.
+/// Whether the last build before this one of the same rule and ref failed; `earlier` are the builds before it, the
+/// newest first.
 pub fn failed_before(build: &Build, earlier: impl Iterator<Item = Build>) -> bool {
     let same = |other: &Build| {
         other.path() == build.path() && other.rule.name == build.rule.name && other.reference == build.reference
@@ -94,11 +95,11 @@ pub fn is_failure(build: &Build) -> bool {
     outcome(build) == Some(false) && build.retried_as.is_none()
 }
 
-/// The event that a notification is told of a build in its present state; none: it is for others. `pauses`: its rule is paused
-/// because of it. `failed_before` is asked only where it matters.
+/// The event that a notification is told of a build in its present state; none: it is for others. `pauses`: its rule is
+/// paused because of it. `failed_before` is asked only where it matters.
 ///
-/// One change is told once: a notification that wants `fixed` hears of a mended rule as that, and not as `succeeded`, too; the
-/// same holds for `paused` and `failed`.
+/// One change is told once: a notification that wants `fixed` hears of a mended rule as that, and not as `succeeded`,
+/// too; the same holds for `paused` and `failed`.
 pub fn event_for(
     notify: &NotifyConfig,
     build: &Build,
@@ -206,8 +207,8 @@ impl Body<'_> {
     }
 }
 
-/// Whether an HTTP status other than success means that the same body will never be taken. Everything else may be mended within
-/// the day: a server that is down, a wrong address, a wrong secret.
+/// Whether an HTTP status other than success means that the same body will never be taken. Everything else may be
+/// mended within the day: a server that is down, a wrong address, a wrong secret.
 pub fn is_refusal(status: u16) -> bool {
     // Bad request, gone, too large, a type or content that is not understood.
     matches!(status, 400 | 410 | 413 | 415 | 422)

@@ -85,8 +85,8 @@ impl FromStr for Ref {
     }
 }
 
-/// The part of git-check-ref-format(1) that keeps a name from being read as something else. A name may begin with a dash, which git takes
-/// in a whole ref: programs are given whole refs only.
+/// The part of git-check-ref-format(1) that keeps a name from being read as something else. A name may begin with a
+/// dash, which git takes in a whole ref: programs are given whole refs only.
 fn is_ref_name(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with('/')

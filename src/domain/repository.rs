@@ -69,8 +69,8 @@ pub enum Fetch {
     /// slipway itself, with the host's git: the builder gets the tree of the commit and nothing else.
     #[default]
     Slipway,
-    /// The builder, for a source that only its network reaches. It gets the credentials of the source's platform, and so does every
-    /// Dockerfile that it builds.
+    /// The builder, for a source that only its network reaches. It gets the credentials of the source's platform, and
+    /// so does every Dockerfile that it builds.
     Builder,
 }
 

@@ -51,7 +51,8 @@ pub struct Rule {
     /// Build again when a base image of the last good build has another digest.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub follow_base_images: bool,
-    /// After so many failures in a row it is built only when a person asks; 0: never; absent: as `pool.pause_after` has it.
+    /// After so many failures in a row it is built only when a person asks; 0: never; absent: as `pool.pause_after` has
+    /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause_after: Option<u32>,
     /// Where the Dockerfile is.
@@ -365,8 +366,8 @@ impl Rule {
     /// The ref that "build now" builds.
     ///
     /// # Errors
-    /// Where the seed forbids it: the rule's ref is a regex, or a version has a time or a commit id; with the reason and
-    /// what to do instead.
+    /// Where the seed forbids it: the rule's ref is a regex, or a version has a time or a commit id; with the reason
+    /// and what to do instead.
     pub fn build_now_ref(&self) -> Result<Ref, RuleError> {
         let refuse = |field, reason: &str| {
             let reason =

@@ -1,5 +1,5 @@
-//! What past builds of a rule say of its next ones: how often it failed in a row, what was built last, when its schedule last ran.
-//! Pure; it may hear of builds in any order, and of each more than once.
+//! What past builds of a rule say of its next ones: how often it failed in a row, what was built last, when its
+//! schedule last ran. Pure; it may hear of builds in any order, and of each more than once.
 
 use std::collections::{BTreeMap, BTreeSet};
 

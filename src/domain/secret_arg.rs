@@ -1,4 +1,5 @@
-//! Build arguments that a rule may not have: those that move a boundary of BuildKit's, and those that look like secrets.
+//! Build arguments that a rule may not have: those that move a boundary of BuildKit's, and those that look like
+//! secrets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,14 +37,16 @@ pub enum ArgError {
     },
 }
 
-/// Arguments of BuildKit's own that change which caches, frontends or trees a build can reach, and what is there in their place.
+/// Arguments of BuildKit's own that change which caches, frontends or trees a build can reach, and what is there in
+/// their place.
 const RESERVED_ARGS: [(&str, &str); 3] = [
     ("BUILDKIT_CACHE_MOUNT_NS", "cache mounts are kept apart by repository"),
     ("BUILDKIT_SYNTAX", "write `# syntax=` into the Dockerfile; buildkit.frontends has the frontends that are allowed"),
     ("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "set keep_git = true"),
 ];
 
-/// Checks a rule's build arguments: none that moves a boundary, and none that looks like a secret unless `plain_args` names it.
+/// Checks a rule's build arguments: none that moves a boundary, and none that looks like a secret unless `plain_args`
+/// names it.
 pub fn problems(args: &BTreeMap<String, String>, plain: &[String]) -> Vec<ArgError> {
     let mut problems = Vec::new();
     for (name, value) in args {
@@ -95,7 +98,8 @@ const TOKEN_PREFIXES: [&str; 21] = [
 /// A token is longer than its prefix by at least this.
 const SHORTEST_TOKEN: usize = 16;
 
-/// Whether a value has the shape of a secret: a token with a known prefix, a private key, a JSON web token, a URL with a password.
+/// Whether a value has the shape of a secret: a token with a known prefix, a private key, a JSON web token, a URL with
+/// a password.
 fn value_looks_secret(value: &str) -> bool {
     let value = value.trim();
     let is_word = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));

@@ -16,7 +16,8 @@ pub enum SecretRef {
     Command(String),
 }
 
-/// The longest name of a file under `secrets/`: a platform's name has up to 64 characters, and what it is a secret of stands before it.
+/// The longest name of a file under `secrets/`: a platform's name has up to 64 characters, and what it is a secret of
+/// stands before it.
 const LONGEST_NAME: usize = 80;
 
 /// How the names of the files begin that slipway keeps its own credentials in.
@@ -50,8 +51,8 @@ impl fmt::Display for SecretRef {
     }
 }
 
-/// Reads a secret as a flag or a field of a form has it: `npm` is the file of that name, `npm=file:NAME`, `npm=env:VARIABLE`,
-/// `npm=command:COMMAND`.
+/// Reads a secret as a flag or a field of a form has it: `npm` is the file of that name, `npm=file:NAME`,
+/// `npm=env:VARIABLE`, `npm=command:COMMAND`.
 ///
 /// # Errors
 /// When it is none of these.

@@ -125,8 +125,8 @@ pub struct SourcePlatform {
     /// Where it is, such as `https://gitlab.example.com`; absent: where the kind's own makers run it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Hosts besides those of its kind and its `url` that its repositories lie on, each with a port where it is not for all of them:
-    /// its credentials go to no other.
+    /// Hosts besides those of its kind and its `url` that its repositories lie on, each with a port where it is not for
+    /// all of them: its credentials go to no other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
     /// Whose repositories: Codeup's organisation, by its id; Bitbucket's workspace.
@@ -189,7 +189,8 @@ impl SourcePlatform {
         }
     }
 
-    /// Whether its credentials may be used at a server. Over http(s) the port counts, too: another one is another server.
+    /// Whether its credentials may be used at a server. Over http(s) the port counts, too: another one is another
+    /// server.
     pub fn covers(&self, server: Server<'_>) -> bool {
         let is = |host: &str, port: Option<u16>| {
             host.eq_ignore_ascii_case(server.host) && port.is_none_or(|port| port == server.port)

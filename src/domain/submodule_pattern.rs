@@ -1,7 +1,7 @@
 //! Patterns of `[source] submodules`: `git.example.com/acme/*`, `git.example.com:8443/acme/lib`, `/srv/git/lib.git`.
 //!
-//! `*` stands for any characters of one path segment, `**` for any characters. A `.git` at the end and the transport do not matter; a
-//! port does, where it is not the transport's own.
+//! `*` stands for any characters of one path segment, `**` for any characters. A `.git` at the end and the transport do
+//! not matter; a port does, where it is not the transport's own.
 
 use regex::Regex;
 

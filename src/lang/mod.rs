@@ -1,5 +1,5 @@
-//! The languages that slipway speaks: the dashboard's texts are in `src/locales`; errors and reasons are English and translated
-//! where they are shown.
+//! The languages that slipway speaks: the dashboard's texts are in `src/locales`; errors and reasons are English and
+//! translated where they are shown.
 
 mod command_line;
 mod translate;

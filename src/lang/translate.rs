@@ -1,8 +1,9 @@
-//! What slipway says, in another language: errors and reasons are made, recorded and sent in English, and translated where
-//! somebody reads them.
+//! What slipway says, in another language: errors and reasons are made, recorded and sent in English, and translated
+//! where somebody reads them.
 //!
-//! A record that was written under one locale is read under another, a pool answers several terminals at once, and a log is to
-//! be searched for one text: so the text itself is English, and `zh-CN.toml` says how each pattern of it reads.
+//! A record that was written under one locale is read under another, a pool answers several terminals at once, and a
+//! log is to be searched for one text: so the text itself is English, and `zh-CN.toml` says how each pattern of it
+//! reads.
 
 use std::borrow::Cow;
 use std::cell::RefCell;

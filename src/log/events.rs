@@ -7,8 +7,8 @@ use super::sanitize::escaped;
 /// Longest event in bytes; the rest is cut. Its text may come from a stranger's request.
 const LONGEST_EVENT_BYTES: usize = 8 * 1024;
 
-/// Writes each event, which the subscriber passes in one `write`, as one line: line ends and controls inside it are escaped, so
-/// that foreign text can neither forge an event nor reach a terminal.
+/// Writes each event, which the subscriber passes in one `write`, as one line: line ends and controls inside it are
+/// escaped, so that foreign text can neither forge an event nor reach a terminal.
 #[derive(Debug)]
 pub struct EventLines<W>(pub W);
 

@@ -1,7 +1,8 @@
 //! Masks known secret values: replaces each occurrence by [`STARS`].
 //!
-//! Recognized forms: the value itself, base64 (all three alignments, URL-safe, wrapped at 76 and 64 columns), percent-encoding, and
-//! JSON escapes. Values of several lines are matched line by line, because logs are written line by line. Values shorter than
+//! Recognized forms: the value itself, base64 (all three alignments, URL-safe, wrapped at 76 and 64 columns),
+//! percent-encoding, and JSON escapes. Values of several lines are matched line by line, because logs are written line
+//! by line. Values shorter than
 //! [`SHORTEST`] bytes and lines shorter than [`SHORTEST_LINE`] bytes are not masked: they occur by chance in every log.
 
 use std::borrow::Cow;
@@ -18,10 +19,11 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 pub const STARS: &str = "***";
 /// Least length in bytes of a value that is masked.
 pub const SHORTEST: usize = 4;
-/// Least length in bytes of a masked line of a value of several lines, before it is encoded. Structured secrets such as a
-/// kubeconfig have lines like `users:`, which are no secret and are everywhere.
+/// Least length in bytes of a masked line of a value of several lines, before it is encoded. Structured secrets such as
+/// a kubeconfig have lines like `users:`, which are no secret and are everywhere.
 pub const SHORTEST_LINE: usize = 8;
-/// Length of the prefix of each form that the automaton searches for; the rest is compared. Bounds the automaton's memory.
+/// Length of the prefix of each form that the automaton searches for; the rest is compared. Bounds the automaton's
+/// memory.
 const BEGINNING: usize = 16;
 /// Bytes that common tools encode into one line of base64: `base64` 76 columns, PEM 64.
 const WRAPPED: [usize; 2] = [57, 48];
@@ -105,8 +107,9 @@ impl Mask {
         Cow::Owned(masked)
     }
 
-    /// Length of the prefix of an unfinished text that can be written: no secret can start inside it and end beyond it, unless it
-    /// overlaps another in a run of secrets of over `LONGEST_RUN` bytes. Such a run is cut, for it may have no end.
+    /// Length of the prefix of an unfinished text that can be written: no secret can start inside it and end beyond it,
+    /// unless it overlaps another in a run of secrets of over `LONGEST_RUN` bytes. Such a run is cut, for it may have
+    /// no end.
     pub fn settled(&self, bytes: &[u8]) -> usize {
         let Some(forms) = &self.0 else { return bytes.len() };
         let settled = bytes.len().saturating_sub(forms.longest - 1);
@@ -171,8 +174,8 @@ fn add_forms(value: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
     }
 }
 
-/// Base64 of a value at each alignment, without the characters at its borders that depend on neighbouring bytes; and with its
-/// final characters and padding, for a value at the end of the encoded data.
+/// Base64 of a value at each alignment, without the characters at its borders that depend on neighbouring bytes; and
+/// with its final characters and padding, for a value at the end of the encoded data.
 fn base64_forms(value: &[u8]) -> Vec<Vec<u8>> {
     let mut forms = Vec::new();
     for before in 0..3 {

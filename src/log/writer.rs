@@ -12,8 +12,8 @@ const MOST_KEPT_BYTES: usize = 4 * BUFFER_BYTES;
 
 /// Appends lines to a log.
 ///
-/// The sidecar, `<log>.stderr`, holds the runs of lines from standard error as pairs of little-endian 64-bit numbers: the byte
-/// at which a run starts in the log, and the byte after its end.
+/// The sidecar, `<log>.stderr`, holds the runs of lines from standard error as pairs of little-endian 64-bit numbers:
+/// the byte at which a run starts in the log, and the byte after its end.
 #[derive(Debug)]
 pub struct LogWriter {
     log: File,

@@ -1,4 +1,5 @@
-//! What a new build is checked against: the repository and the rule that are meant, builds of the same commit, tags that are taken.
+//! What a new build is checked against: the repository and the rule that are meant, builds of the same commit, tags
+//! that are taken.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! What the builders' daemons say of themselves, asked with `buildctl`: what they build for, and how much their cache takes.
+//! What the builders' daemons say of themselves, asked with `buildctl`: what they build for, and how much their cache
+//! takes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! Recording changes in the audit log: those that clients ask for, those in files that people edit, and slipway's own.
 //!
-//! The server hands every request to [`carry_out`]; whether it is a change, [`Request::change`] says for each kind of request.
+//! The server hands every request to [`carry_out`]; whether it is a change, [`Request::change`] says for each kind of
+//! request.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -22,8 +23,8 @@ const PROBLEM: &str = "audit.log";
 
 /// Carries a request out by `work` and, where it is a change, records it before its answer is given.
 ///
-/// A log that can't be written stops no change: on a full disk, cancelling a build or deleting a tag may be the cure. The pool's
-/// status then says that changes are not recorded.
+/// A log that can't be written stops no change: on a full disk, cancelling a build or deleting a tag may be the cure.
+/// The pool's status then says that changes are not recorded.
 pub(super) async fn carry_out<F>(
     pool: &Arc<Pool>,
     by: &Requester,
@@ -60,7 +61,8 @@ where
     result
 }
 
-/// Records what changed from one state of the settings to another, apart from what a request that is recorded itself changed.
+/// Records what changed from one state of the settings to another, apart from what a request that is recorded itself
+/// changed.
 pub(super) async fn settings_changed(
     pool: &Arc<Pool>,
     by: &str,

@@ -73,8 +73,8 @@ pub enum WatchEnd {
     Stopped,
 }
 
-/// Hears of everything that changes in the pool of a home, which is started when it is not there; until the pool ends, or
-/// `heard` says false.
+/// Hears of everything that changes in the pool of a home, which is started when it is not there; until the pool ends,
+/// or `heard` says false.
 ///
 /// # Errors
 /// When the pool can't be reached or started, or went away.

@@ -31,8 +31,8 @@ pub struct Conclusion {
     pub retry: Option<(RetryCause, DateTime<Utc>)>,
 }
 
-/// Decides what becomes of a build whose runner ended. Where the source's server `lags` behind the webhook of the push, a commit that is not
-/// there yet is the machinery's failure.
+/// Decides what becomes of a build whose runner ended. Where the source's server `lags` behind the webhook of the push,
+/// a commit that is not there yet is the machinery's failure.
 pub fn conclude(build: &Build, ended: &Ended, config: &PoolConfig, lags: bool, now: DateTime<Utc>) -> Conclusion {
     let conclusion = |state, reason: String| Conclusion { state, reason, failure: None, retry: None };
     let id = build.id.0;

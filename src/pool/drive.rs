@@ -1,5 +1,5 @@
-//! One build's life: it waits, its runner works, its end is concluded. One task for each open build, and the only writer of
-//! that build's record.
+//! One build's life: it waits, its runner works, its end is concluded. One task for each open build, and the only
+//! writer of that build's record.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -166,8 +166,8 @@ pub(super) async fn retry(pool: &Arc<Pool>, id: BuildId, by: Requester) -> Resul
     Ok(Reply::Queued { build: Box::new(build), already: false })
 }
 
-/// A build that failed for no fault of its own, once more. Where an earlier pool queued that build and died before it could
-/// say so, it is that one.
+/// A build that failed for no fault of its own, once more. Where an earlier pool queued that build and died before it
+/// could say so, it is that one.
 pub(super) async fn retry_by_itself(
     pool: &Arc<Pool>,
     earlier: &Build,

@@ -41,7 +41,8 @@ fn wrong(error: impl ToString) -> Error {
     Error::new(ErrorKind::Usage, error.to_string())
 }
 
-/// Keeps other edits off while the result is held. What was edited by hand a moment ago is in force then, and recorded as such.
+/// Keeps other edits off while the result is held. What was edited by hand a moment ago is in force then, and recorded
+/// as such.
 pub(super) async fn begin_edit(pool: &Arc<Pool>) -> MutexGuard<'_, ()> {
     let edits = pool.edits.lock().await;
     read_again(pool, ChangedBy::Hand).await;

@@ -115,7 +115,8 @@ fn scratch(home: &Home) -> std::io::Result<TempDir> {
     tempfile::Builder::new().prefix("examine-").tempdir_in(scratch)
 }
 
-/// The directory with the Dockerfile, once the frontend that it names may run; none where the builder has the source to itself.
+/// The directory with the Dockerfile, once the frontend that it names may run; none where the builder has the source to
+/// itself.
 fn check(settings: &Settings, rule: &Rule, context: &Context, scratch: &Path) -> Result<Option<PathBuf>, Failure> {
     let Context::Local { directory, .. } = context else { return Ok(None) };
     let name = grants::dockerfile_of(rule)?;
@@ -123,8 +124,8 @@ fn check(settings: &Settings, rule: &Rule, context: &Context, scratch: &Path) ->
     Ok(Some(grants::check_dockerfile(directory, &name, &managed::frontends(settings), &into)?.directory))
 }
 
-/// A builder that can be asked: one with an address, ready now. Where it fetches the source itself, nobody has looked at the
-/// Dockerfile, so it must be one whose configuration lists the frontends that may run.
+/// A builder that can be asked: one with an address, ready now. Where it fetches the source itself, nobody has looked
+/// at the Dockerfile, so it must be one whose configuration lists the frontends that may run.
 fn builder(pool: &Pool, context: &Context) -> Result<(String, Option<BuilderTls>), Error> {
     let state = pool.state();
     let may_fetch = |runtime: &BuilderRuntime| match context {

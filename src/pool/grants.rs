@@ -1,5 +1,5 @@
-//! What a build gets beyond its tree: the values of its secrets, its ssh keys, its network; and the Dockerfile that it is built from,
-//! once the frontend that it names is known to be allowed.
+//! What a build gets beyond its tree: the values of its secrets, its ssh keys, its network; and the Dockerfile that it
+//! is built from, once the frontend that it names is known to be allowed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -58,8 +58,8 @@ async fn value(store: &Secrets, id: &str, reference: &SecretRef) -> Result<(Stri
     Ok((id.to_owned(), mounted(reference, secret.expose())))
 }
 
-/// The value as a build mounts it. A text of several lines ends with the end of line that [`Secrets::resolve`] took off: ssh reads no
-/// key without it. A variable is as it was set.
+/// The value as a build mounts it. A text of several lines ends with the end of line that [`Secrets::resolve`] took
+/// off: ssh reads no key without it. A variable is as it was set.
 fn mounted(reference: &SecretRef, value: &str) -> String {
     match reference {
         SecretRef::File(_) | SecretRef::Command(_) if value.contains('\n') => format!("{value}\n"),
@@ -125,7 +125,8 @@ fn key_form(text: &str) -> KeyForm {
     if rest.starts_with(b"\0\0\0\x04none") { KeyForm::Plain } else { KeyForm::Encrypted }
 }
 
-/// A Dockerfile of a checked out tree, put where BuildKit reads it: what was checked is what is built, whatever links there are.
+/// A Dockerfile of a checked out tree, put where BuildKit reads it: what was checked is what is built, whatever links
+/// there are.
 pub(super) struct Checked {
     /// The directory to send as the one of the Dockerfile.
     pub directory: PathBuf,
@@ -135,8 +136,8 @@ pub(super) struct Checked {
     pub frontend: Option<String>,
 }
 
-/// Copies the Dockerfile of a context into `into`, with its own ignore file, once its frontend is allowed. One that is not there is
-/// left for BuildKit to tell.
+/// Copies the Dockerfile of a context into `into`, with its own ignore file, once its frontend is allowed. One that is
+/// not there is left for BuildKit to tell.
 pub(super) fn check_dockerfile(
     context: &Path,
     dockerfile: &str,

@@ -149,7 +149,8 @@ pub(super) async fn launch(
         .unwrap_or_else(|error| Err(daemon_failure(format!("an internal task failed: {error}"))))
 }
 
-/// The directory with the Dockerfile, where the pool has the tree; what the Dockerfile asks for and does not get is noted.
+/// The directory with the Dockerfile, where the pool has the tree; what the Dockerfile asks for and does not get is
+/// noted.
 fn dockerfile(
     settings: &Settings,
     build: &Build,
@@ -293,11 +294,12 @@ fn host_of(image: &str) -> &str {
     image.split('/').next().unwrap_or(image)
 }
 
-/// Starts `slipway runner` in a session of its own. It begins only once its process is on record and it has the values of its
-/// secrets: should this pool die before, its end of the pipe closes, the runner leaves without a trace, and no build ever has two.
+/// Starts `slipway runner` in a session of its own. It begins only once its process is on record and it has the values
+/// of its secrets: should this pool die before, its end of the pipe closes, the runner leaves without a trace, and no
+/// build ever has two.
 ///
-/// The runner has its tree's lock as its standard output, which it prints nothing on: so the tree is its own for as long as it runs, even
-/// where this pool ends before.
+/// The runner has its tree's lock as its standard output, which it prints nothing on: so the tree is its own for as
+/// long as it runs, even where this pool ends before.
 fn spawn(
     directory: &Path,
     docker_config: &Path,

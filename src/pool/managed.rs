@@ -54,8 +54,8 @@ pub(super) fn host_network(settings: &Settings) -> Option<HostNetwork> {
     (!lacking.is_empty()).then_some(HostNetwork::Unavailable(lacking))
 }
 
-/// Sets the sandbox network of these tools up once, and remembers that it worked: a program that lacks an option or a call
-/// that is forbidden shows here, and would else keep each daemon from starting.
+/// Sets the sandbox network of these tools up once, and remembers that it worked: a program that lacks an option or a
+/// call that is forbidden shows here, and would else keep each daemon from starting.
 ///
 /// # Errors
 /// What kept it from working, and what to do.

@@ -19,7 +19,8 @@ use crate::protocol::{Answer, News, PoolStatus, Reply};
 /// Changes come in flocks; a person sees no difference.
 const FLOCK: Duration = Duration::from_millis(20);
 
-/// So many changes of the journal are remembered for clients that are slow: more than are written while one of them is told.
+/// So many changes of the journal are remembered for clients that are slow: more than are written while one of them is
+/// told.
 const REMEMBERED: usize = 10_000;
 
 /// What was written into the journal lately.

@@ -177,8 +177,8 @@ fn take_lock(home: &Home) -> Result<lock::Held, PoolError> {
     Ok(held)
 }
 
-/// Who holds the lock. A pool writes its number into the file, a moment after it took the lock; whoever else holds it is named by the
-/// kernel.
+/// Who holds the lock. A pool writes its number into the file, a moment after it took the lock; whoever else holds it
+/// is named by the kernel.
 fn lock_held(home: &Home, path: PathBuf) -> PoolError {
     let mut looks = 0;
     loop {
@@ -196,8 +196,8 @@ fn lock_held(home: &Home, path: PathBuf) -> PoolError {
     }
 }
 
-/// The socket, for this user alone: the umask is 077, so nobody else can connect between its making and its mode. Whoever holds
-/// the lock may take the place of a dead pool's socket.
+/// The socket, for this user alone: the umask is 077, so nobody else can connect between its making and its mode.
+/// Whoever holds the lock may take the place of a dead pool's socket.
 fn listen(home: &Home) -> io::Result<UnixListener> {
     let path = home.pool_socket();
     match fs::remove_file(&path) {
@@ -209,8 +209,8 @@ fn listen(home: &Home) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Carries on with the builds that an earlier pool left open; the newest first, so that a build that was tried again already is
-/// not tried again twice.
+/// Carries on with the builds that an earlier pool left open; the newest first, so that a build that was tried again
+/// already is not tried again twice.
 async fn take_over(pool: &Arc<Pool>, open: std::collections::BTreeSet<BuildId>) {
     for id in open.into_iter().rev() {
         let directory = pool.home.build_dir(id.0);

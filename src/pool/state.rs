@@ -1,4 +1,5 @@
-//! What the pool knows: settings, open builds, builders. Shared by its tasks; locks are held for moments, never over I/O.
+//! What the pool knows: settings, open builds, builders. Shared by its tasks; locks are held for moments, never over
+//! I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -1,5 +1,5 @@
-//! Docker's own configuration of a user: the credentials in it, and the helpers that it names. Both are bounded: a helper
-//! that hangs or floods is an error, not the end of the pool.
+//! Docker's own configuration of a user: the credentials in it, and the helpers that it names. Both are bounded: a
+//! helper that hangs or floods is an error, not the end of the pool.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
@@ -39,8 +39,8 @@ pub struct DockerConfig {
     content: Content,
 }
 
-/// What the file holds: docker takes `null` for a key that is left out. An entry is read when its host is asked for, so that
-/// an odd one harms no other.
+/// What the file holds: docker takes `null` for a key that is left out. An entry is read when its host is asked for, so
+/// that an odd one harms no other.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Content {
@@ -75,8 +75,8 @@ struct Printed {
     secret: String,
 }
 
-/// Docker's configuration of this user: `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`; nothing when neither
-/// variable is set. The file need not exist.
+/// Docker's configuration of this user: `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`; nothing when
+/// neither variable is set. The file need not exist.
 pub fn user_file() -> Option<PathBuf> {
     let var = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     var("DOCKER_CONFIG").or_else(|| var("HOME").map(|home| home.join(".docker"))).map(|dir| dir.join("config.json"))
@@ -136,7 +136,8 @@ impl DockerConfig {
         stored.map(|(key, _)| key.as_str()).chain(own.map(|(key, _)| key.as_str())).map(canonical_host)
     }
 
-    /// The credential of a host: from the helper that is named for it, else from the file; none where there is no entry.
+    /// The credential of a host: from the helper that is named for it, else from the file; none where there is no
+    /// entry.
     ///
     /// # Errors
     /// When the helper fails, or the entry can't be read.
@@ -203,8 +204,8 @@ impl Entry {
     }
 }
 
-/// Asks a helper for the credential that it keeps under a key; none where it has none. Its output stays out of errors: it
-/// may hold the secret.
+/// Asks a helper for the credential that it keeps under a key; none where it has none. Its output stays out of errors:
+/// it may hold the secret.
 async fn ask(program: &str, key: &str, patience: Duration) -> Result<Option<Credential>, String> {
     let mut child = Command::new(program)
         .arg("get")
@@ -341,8 +342,8 @@ mod tests {
         assert_eq!(config.credential("c.example").await.unwrap(), None);
     }
 
-    /// A helper of a few lines. Another process writes it: one that this process had open for writing while another test
-    /// started a process could not be run.
+    /// A helper of a few lines. Another process writes it: one that this process had open for writing while another
+    /// test started a process could not be run.
     fn helper(dir: &Path, text: &str) -> String {
         let path = dir.join("helper").display().to_string();
         let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" >\"$2\" && chmod 755 \"$2\"";

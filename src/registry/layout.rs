@@ -4,8 +4,8 @@
 //! itself without waiting; `index.json` is read, changed and replaced in one step under `.index.lock`. Content is only
 //! ever added, or removed by [`Layout::prune`]; nothing here moves a tag before all that it names is there.
 //!
-//! Every file is for its owner alone, as are those that buildctl writes under slipway's umask: an index that others can read
-//! without its blobs is of no use to them.
+//! Every file is for its owner alone, as are those that buildctl writes under slipway's umask: an index that others can
+//! read without its blobs is of no use to them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -81,7 +81,8 @@ impl Layout {
     /// A private directory for one export into this layout: see [`Stage`]. Waits while the layout is pruned.
     ///
     /// # Errors
-    /// When `name` is not letters, digits, `.`, `_` and `-`, another process has that stage, or the file system refuses.
+    /// When `name` is not letters, digits, `.`, `_` and `-`, another process has that stage, or the file system
+    /// refuses.
     pub fn stage(&self, name: &str) -> Result<Stage, LayoutError> {
         Stage::open(self, name)
     }

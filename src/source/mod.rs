@@ -1,8 +1,8 @@
-//! Where code comes from: the refs of git repositories, their commits, checkouts, what platforms tell of pushes, and what their
-//! own APIs are asked.
+//! Where code comes from: the refs of git repositories, their commits, checkouts, what platforms tell of pushes, and
+//! what their own APIs are asked.
 //!
-//! Sources on other machines are listed and fetched by the host's git, into bare clones; those on this one are read where they are, with
-//! libgit2. [`Git`] is the door to both.
+//! Sources on other machines are listed and fetched by the host's git, into bare clones; those on this one are read
+//! where they are, with libgit2. [`Git`] is the door to both.
 
 pub mod api;
 mod error;

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::url::SourceUrl;
 
-/// The URL of the remote `origin`, where it is on another machine. Never one with credentials: [`SourceUrl`] holds none.
+/// The URL of the remote `origin`, where it is on another machine. Never one with credentials: [`SourceUrl`] holds
+/// none.
 pub(super) fn origin(repository: &Path) -> Option<SourceUrl> {
     let repository = git2::Repository::open(repository).ok()?;
     let remote = repository.find_remote("origin").ok()?;

@@ -1,4 +1,5 @@
-//! The branches and tags of a source, as `git ls-remote` lists them: without a clone, and without end only up to a limit.
+//! The branches and tags of a source, as `git ls-remote` lists them: without a clone, and without end only up to a
+//! limit.
 
 use std::collections::HashMap;
 

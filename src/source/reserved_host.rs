@@ -12,8 +12,8 @@ const NAMES: [&str; 5] =
 /// Metadata services of Alibaba Cloud and Azure, whose addresses are not link-local.
 const METADATA: [Ipv4Addr; 2] = [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16)];
 
-/// Whether a host, as a URL has it, is the build host, an address of its link or a metadata service. Every spelling of an IPv4 address
-/// that resolvers take counts: `127.1`, `0x7f.1`, `2130706433`.
+/// Whether a host, as a URL has it, is the build host, an address of its link or a metadata service. Every spelling of
+/// an IPv4 address that resolvers take counts: `127.1`, `0x7f.1`, `2130706433`.
 pub fn is_reserved(host: &str) -> bool {
     // A zone (`fe80::1%eth0`) does not parse as part of an address.
     let host = host.trim_start_matches('[').trim_end_matches(']');

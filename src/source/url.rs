@@ -1,7 +1,7 @@
 //! Source URLs: what a repository's `[source] url` may be, as git takes it, and what BuildKit makes of it.
 //!
-//! No credential gets past [`SourceUrl::parse`], neither into a URL nor into an error. What BuildKit accepts follows its `util/gitutil`
-//! and `frontend/dockerfile/dfgitutil`.
+//! No credential gets past [`SourceUrl::parse`], neither into a URL nor into an error. What BuildKit accepts follows
+//! its `util/gitutil` and `frontend/dockerfile/dfgitutil`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -88,7 +88,8 @@ pub enum UrlError {
 }
 
 impl SourceUrl {
-    /// Understands a source. A user name for http(s) or git:// is left out: whose credentials are used is a matter of the platform.
+    /// Understands a source. A user name for http(s) or git:// is left out: whose credentials are used is a matter of
+    /// the platform.
     ///
     /// # Errors
     /// When it is a relative path, has credentials inside, or is no URL that git knows.
@@ -235,14 +236,15 @@ impl SourceUrl {
         self.port
     }
 
-    /// Whether both name the same repository, however it is reached: over https or ssh, with `.git` at its end or without.
+    /// Whether both name the same repository, however it is reached: over https or ssh, with `.git` at its end or
+    /// without.
     pub fn is_same_repository(&self, other: &SourceUrl) -> bool {
         let host = |url: &SourceUrl| url.host.as_ref().map(|host| host.to_ascii_lowercase());
         host(self) == host(other) && self.has_path_of(other, false)
     }
 
-    /// Whether both name a repository of the same path, on whatever hosts and however they are reached: over https or ssh, with `.git` at
-    /// the end or without. Paths on this machine are compared as they are.
+    /// Whether both name a repository of the same path, on whatever hosts and however they are reached: over https or
+    /// ssh, with `.git` at the end or without. Paths on this machine are compared as they are.
     pub fn has_path_of(&self, other: &SourceUrl, any_case: bool) -> bool {
         match (self.local_path(), other.local_path()) {
             (None, None) => self.is_at(&other.path.to_string_lossy(), any_case),
@@ -294,8 +296,9 @@ impl SourceUrl {
         self.transport == Transport::Http && !is_loopback(self.host().unwrap_or_default())
     }
 
-    /// The segments of its path on its server, decoded and without `.git` at the end. None for local paths, and where a server may read
-    /// them as another path: with `..`, an empty segment, a backslash, or something that is encoded twice.
+    /// The segments of its path on its server, decoded and without `.git` at the end. None for local paths, and where a
+    /// server may read them as another path: with `..`, an empty segment, a backslash, or something that is encoded
+    /// twice.
     pub fn segments(&self) -> Option<Vec<String>> {
         if self.transport == Transport::Local {
             return None;
@@ -308,17 +311,18 @@ impl SourceUrl {
         segments.iter().all(|segment| is_plain(segment)).then_some(segments)
     }
 
-    /// `HOST/PATH`, with the port where it is not the transport's own: whatever the transport. None where there are no [`Self::segments`].
+    /// `HOST/PATH`, with the port where it is not the transport's own: whatever the transport. None where there are no
+    /// [`Self::segments`].
     pub fn address(&self) -> Option<String> {
         let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
         Some(format!("{}{port}/{}", self.host()?.to_ascii_lowercase(), self.segments()?.join("/")))
     }
 
-    /// BuildKit's git context of a commit and a directory: `URL#COMMIT:DIR`. None for local paths, which BuildKit can't reach:
-    /// these are checked out and sent.
+    /// BuildKit's git context of a commit and a directory: `URL#COMMIT:DIR`. None for local paths, which BuildKit can't
+    /// reach: these are checked out and sent.
     ///
-    /// BuildKit takes an http(s) URL for git only where its path ends in `.git`, which is put there where it is missing; the
-    /// usual hosts know a repository by both names.
+    /// BuildKit takes an http(s) URL for git only where its path ends in `.git`, which is put there where it is
+    /// missing; the usual hosts know a repository by both names.
     pub fn buildkit_context(&self, commit: &str, directory: &TreePath) -> Option<String> {
         let mut context = match self.transport {
             Transport::Local => return None,
@@ -365,7 +369,8 @@ fn form(text: &str, what: &str) -> UrlError {
     UrlError::Form { text: without_credentials(text), what: what.into() }
 }
 
-/// A text that may hold credentials, without all that may be one: what stands before the last `@`, and after a `?` or `#`.
+/// A text that may hold credentials, without all that may be one: what stands before the last `@`, and after a `?` or
+/// `#`.
 fn without_credentials(text: &str) -> String {
     let scheme = text.find("://").map(|at| &text[..at + 3]).filter(|scheme| scheme.len() < 12 && !scheme.contains('@'));
     let scheme = scheme.unwrap_or_default();

@@ -1,8 +1,9 @@
 //! `audit.log`: one line of JSON for each change, only ever appended to.
 //!
-//! Each line is on the disk before the requester hears the answer. A log that grew long is put aside as `audit.log.1`, older ones
-//! as `.2` to `.10`; the oldest is dropped. Writers of one home take turns by a lock, whose file also holds the last number and
-//! the length that the log had after it: one that was written by a process which was killed then is found in the log.
+//! Each line is on the disk before the requester hears the answer. A log that grew long is put aside as `audit.log.1`,
+//! older ones as `.2` to `.10`; the oldest is dropped. Writers of one home take turns by a lock, whose file also holds
+//! the last number and the length that the log had after it: one that was written by a process which was killed then is
+//! found in the log.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write as _};
@@ -73,7 +74,8 @@ fn ends_with_newline(log: &mut File) -> io::Result<bool> {
     Ok(last == *b"\n")
 }
 
-/// The number of the last entry: as the lock's file says, if it was written at this length of the log, else as the logs do.
+/// The number of the last entry: as the lock's file says, if it was written at this length of the log, else as the logs
+/// do.
 fn last_id(lock: &File, path: &Path, length: u64) -> u64 {
     let noted = noted(lock).filter(|(_, at)| *at == length).map(|(id, _)| id);
     noted.unwrap_or_else(|| {
@@ -114,7 +116,8 @@ fn put_aside(path: &Path) -> io::Result<()> {
     fs::rename(path, aside(path, 1))
 }
 
-/// JSON with the characters escaped that would steer a terminal or hide in it: whoever reads the file reads it with `cat`.
+/// JSON with the characters escaped that would steer a terminal or hide in it: whoever reads the file reads it with
+/// `cat`.
 fn harmless(json: &str) -> String {
     let mut safe = String::with_capacity(json.len());
     for character in json.chars() {
@@ -162,7 +165,8 @@ pub fn page(home: &Home, query: &AuditQuery) -> io::Result<AuditPage> {
     Ok(page)
 }
 
-/// The logs that are there, the newest first. While they are opened none is put aside, which would list it twice or never.
+/// The logs that are there, the newest first. While they are opened none is put aside, which would list it twice or
+/// never.
 fn open_all(home: &Home, path: &Path) -> io::Result<Vec<File>> {
     let _turn = match lock::shared(&home.audit_lock()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -1,6 +1,8 @@
-//! `deliveries`: digests of the webhook bodies that were believed, so that none is believed twice, after a restart either.
+//! `deliveries`: digests of the webhook bodies that were believed, so that none is believed twice, after a restart
+//! either.
 //!
-//! A line each: the digest, and when the body is too old to be believed anyway (seconds since 1970; `-` where its platform signs no time).
+//! A line each: the digest, and when the body is too old to be believed anyway (seconds since 1970; `-` where its
+//! platform signs no time).
 
 use std::collections::{HashSet, VecDeque};
 use std::fs::{self, OpenOptions};

@@ -29,8 +29,9 @@ pub enum SaveError {
     Write(#[from] WriteError),
 }
 
-/// Saves `value` as the file `path`, making its directory where there is none. Where a file is there, its comments and its
-/// order stay, and only what changed is changed; a text that would not change is not written again. Its permissions stay.
+/// Saves `value` as the file `path`, making its directory where there is none. Where a file is there, its comments and
+/// its order stay, and only what changed is changed; a text that would not change is not written again. Its permissions
+/// stay.
 ///
 /// # Errors
 /// When the file that is there does not parse, or the new one can't be written.

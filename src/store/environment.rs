@@ -1,9 +1,9 @@
-//! The environment of every process that slipway starts: a list of names, not what happened to be set in the shell that ran the
-//! first command.
+//! The environment of every process that slipway starts: a list of names, not what happened to be set in the shell that
+//! ran the first command.
 //!
-//! The pool outlives that shell, and what it starts (git, buildctl, buildkitd, commands of the operator) must not see its cloud
-//! keys or its agent. Each [`Receiver`] has its list; `[pool] environment = ["AWS_*"]` of `config.toml` adds to those of git, of
-//! buildctl and of the operator's commands.
+//! The pool outlives that shell, and what it starts (git, buildctl, buildkitd, commands of the operator) must not see
+//! its cloud keys or its agent. Each [`Receiver`] has its list; `[pool] environment = ["AWS_*"]` of `config.toml` adds
+//! to those of git, of buildctl and of the operator's commands.
 
 use std::ffi::{OsStr, OsString};
 use std::sync::RwLock;
@@ -62,8 +62,8 @@ const GIT: [&str; 13] = [
     "SUDO_UID",
 ];
 
-/// The engine or cluster that docker, podman and kubectl talk to: buildctl reaches builders through them, and the operator's
-/// commands make builders with them.
+/// The engine or cluster that docker, podman and kubectl talk to: buildctl reaches builders through them, and the
+/// operator's commands make builders with them.
 const ENGINES: [&str; 11] = [
     "KUBECONFIG",
     "DOCKER_HOST",
@@ -94,8 +94,8 @@ const SLIPWAY: [&str; 6] =
 pub enum Receiver {
     /// slipway itself, as pool or as runner: everything that one of the others may get.
     Slipway,
-    /// A command that the operator wrote: for a secret, a notification, a builder's `up` and `down`. An ssh agent only where
-    /// `[pool] environment` names it.
+    /// A command that the operator wrote: for a secret, a notification, a builder's `up` and `down`. An ssh agent only
+    /// where `[pool] environment` names it.
     Command,
     /// git, and what it starts: ssh, and the user's own credential helpers.
     Git,
@@ -173,7 +173,8 @@ pub fn of(receiver: Receiver) -> Vec<(OsString, OsString)> {
 
 /// A command that is given its environment by the list.
 pub trait ListedEnvironment {
-    /// Replaces the inherited environment, and what was set before, by the variables that the receiver gets; `env` adds to them.
+    /// Replaces the inherited environment, and what was set before, by the variables that the receiver gets; `env` adds
+    /// to them.
     fn listed_environment(&mut self, receiver: Receiver) -> &mut Self;
 }
 

@@ -41,8 +41,9 @@ impl Home {
         Home { config: state.clone(), state }
     }
 
-    /// From the environment: `SLIPWAY_HOME`, else the XDG directories, else their defaults under `HOME`. A relative `SLIPWAY_HOME`
-    /// is below the working directory; relative XDG directories and a relative `HOME` are ignored, as the XDG specification says.
+    /// From the environment: `SLIPWAY_HOME`, else the XDG directories, else their defaults under `HOME`. A relative
+    /// `SLIPWAY_HOME` is below the working directory; relative XDG directories and a relative `HOME` are ignored, as
+    /// the XDG specification says.
     ///
     /// # Errors
     /// When none of the variables says.
@@ -72,7 +73,8 @@ impl Home {
         vec![("XDG_STATE_HOME", above(&self.state)), ("XDG_CONFIG_HOME", above(&self.config))]
     }
 
-    /// Makes the directories of the state and of the sockets, for their owner alone. A home that is there keeps its permissions.
+    /// Makes the directories of the state and of the sockets, for their owner alone. A home that is there keeps its
+    /// permissions.
     ///
     /// # Errors
     /// When one can't be made, or the sockets' directory is somebody else's.
@@ -105,7 +107,8 @@ impl Home {
         ))
     }
 
-    /// The pool's log, to be appended to; a long one is put aside first as `pool.log.1`, in the place of an earlier one.
+    /// The pool's log, to be appended to; a long one is put aside first as `pool.log.1`, in the place of an earlier
+    /// one.
     ///
     /// # Errors
     /// When the home can't be made or the file can't be opened.

@@ -1,5 +1,5 @@
-//! Locks between processes: flock(2) on a file that is only there to be locked, and that only its owner can open. A lock ends
-//! with its holder, however that ends.
+//! Locks between processes: flock(2) on a file that is only there to be locked, and that only its owner can open. A
+//! lock ends with its holder, however that ends.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -90,8 +90,8 @@ fn attempt(file: File, how: FlockOperation) -> io::Result<Option<Held>> {
     }
 }
 
-/// The processes that hold a lock of the file, for people: `process 4711 (slipway, kim (uid 1000))`; "" where the kernel names
-/// none.
+/// The processes that hold a lock of the file, for people: `process 4711 (slipway, kim (uid 1000))`; "" where the
+/// kernel names none.
 pub fn holders(path: &Path) -> String {
     let Ok(meta) = fs::metadata(path) else { return String::new() };
     let locks = fs::read_to_string("/proc/locks").unwrap_or_default();

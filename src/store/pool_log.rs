@@ -29,7 +29,8 @@ impl PoolLog {
     /// Renames the log to `pool.log.1` and opens a new one.
     fn rotate(&mut self) -> io::Result<()> {
         let file = self.home.open_pool_log()?;
-        // A pool that a client started has the log for its standard output and error; what a panic says goes to the new one.
+        // A pool that a client started has the log for its standard output and error; what a panic says goes to the new
+        // one.
         if is_same_file(&self.file, rustix::stdio::stdout()) {
             rustix::stdio::dup2_stdout(&file)?;
         }

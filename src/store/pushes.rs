@@ -53,8 +53,8 @@ impl Watched {
         self.repositories.get(&path.to_string())?.default_branch.as_ref()
     }
 
-    /// Takes over pushes of the journal, the oldest first, that were written down before what was seen could be kept: a listing would show
-    /// the same pushes again. A ref that was kept where it moved on since stays there.
+    /// Takes over pushes of the journal, the oldest first, that were written down before what was seen could be kept: a
+    /// listing would show the same pushes again. A ref that was kept where it moved on since stays there.
     pub fn catch_up(&mut self, pushes: &[PushRecord]) {
         for push in pushes.iter().filter(|push| Some(push.id) > self.last_push) {
             if let Some(seen) = self.repositories.get_mut(&push.repository.to_string())
@@ -115,8 +115,8 @@ pub fn ids(home: &Home) -> io::Result<Vec<PushId>> {
     Ok(ids)
 }
 
-/// The pushes that are still to be settled, and those that are newer than what was seen as it was kept last, the oldest first. What does not
-/// parse is left for whoever mends it.
+/// The pushes that are still to be settled, and those that are newer than what was seen as it was kept last, the oldest
+/// first. What does not parse is left for whoever mends it.
 ///
 /// # Errors
 /// When the directory can't be listed.

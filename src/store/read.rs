@@ -67,8 +67,8 @@ impl ReadError {
         let Some(place) = &self.place else { return String::new() };
         let number = place.line.to_string();
         let gutter = " ".repeat(number.len());
-        // Tabs stay tabs, so that the caret stands where the terminal puts the place. Nothing else may control it, nor take no
-        // place at all.
+        // Tabs stay tabs, so that the caret stands where the terminal puts the place. Nothing else may control it, nor
+        // take no place at all.
         let visible = |c: char| if c.is_control() && c != '\t' || is_hidden(c) { '\u{fffd}' } else { c };
         let text: String = place.text.chars().map(visible).collect();
         let indent: String =

@@ -248,7 +248,8 @@ pub fn secret(bytes: &[u8], from: impl Fn() -> String) -> Result<Secret, SecretE
     }
 }
 
-/// Runs a command and takes what it prints. It runs in a process group of its own, so that what it started ends with it.
+/// Runs a command and takes what it prints. It runs in a process group of its own, so that what it started ends with
+/// it.
 async fn from_command(command: &str, timeout: Duration) -> Result<Secret, SecretError> {
     let failed = |what: String| SecretError::Command { command: command.to_owned(), what };
     let mut child = tokio::process::Command::new("sh")

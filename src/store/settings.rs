@@ -39,8 +39,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// As [`Settings::load`], once files of an older form are brought to the current one, each with a backup: for the pool, the
-    /// only one that writes.
+    /// As [`Settings::load`], once files of an older form are brought to the current one, each with a backup: for the
+    /// pool, the only one that writes.
     pub fn take_over(home: &Home, last: &Settings) -> Settings {
         let mut failed = Vec::new();
         for file in directories(home).iter().flat_map(|directory| toml_files(directory)).chain([home.config_file()]) {
@@ -107,7 +107,8 @@ impl Settings {
         settings
     }
 
-    /// The file of a namespace, or of a repository or its namespace, that could not be read and of which nothing is in force.
+    /// The file of a namespace, or of a repository or its namespace, that could not be read and of which nothing is in
+    /// force.
     pub fn wrong_file(&self, namespace: &str, repository: Option<&str>) -> Option<&Path> {
         let namespaces = Path::new("namespaces");
         let of_repository = repository.map(|name| namespaces.join(namespace).join(format!("{name}.toml")));
@@ -137,8 +138,8 @@ impl Settings {
             .collect()
     }
 
-    /// The settings of a registry; where it has no file the defaults, and plain http on this machine's own loopback, as BuildKit
-    /// has it.
+    /// The settings of a registry; where it has no file the defaults, and plain http on this machine's own loopback, as
+    /// BuildKit has it.
     pub fn registry(&self, host: &str) -> RegistrySettings {
         let unknown = || RegistrySettings { plain_http: is_loopback(host), ..RegistrySettings::default() };
         self.registries.get(host).cloned().unwrap_or_else(unknown)

@@ -65,8 +65,8 @@ pub fn said(stderr: &str) -> String {
 }
 
 impl Shell<'_> {
-    /// Runs it. Input and output are files, not pipes: what it leaves running in the background (a port-forward, say) then
-    /// neither holds us up nor breaks when we stop reading, and a command need not read what it is given.
+    /// Runs it. Input and output are files, not pipes: what it leaves running in the background (a port-forward, say)
+    /// then neither holds us up nor breaks when we stop reading, and a command need not read what it is given.
     ///
     /// # Errors
     /// When it can't be run, or does not end within the limit.
@@ -115,7 +115,8 @@ impl Ended {
     }
 }
 
-/// The process group of a command; one that is given up, by a time-out or a dropped future, ends with all that it started.
+/// The process group of a command; one that is given up, by a time-out or a dropped future, ends with all that it
+/// started.
 #[derive(Debug)]
 pub struct Group(Option<Pid>);
 

@@ -1,8 +1,9 @@
-//! Whether a home may be trusted: what is read from it decides which commands run, with whose rights, and who gets which token.
+//! Whether a home may be trusted: what is read from it decides which commands run, with whose rights, and who gets
+//! which token.
 //!
-//! As ssh does, slipway refuses files and directories that another user owns or may write, and names the command that fixes
-//! them. Every process that uses a home asks [`Home::check`] before it reads a setting or connects to a socket; each settings
-//! file is checked again whenever it is read.
+//! As ssh does, slipway refuses files and directories that another user owns or may write, and names the command that
+//! fixes them. Every process that uses a home asks [`Home::check`] before it reads a setting or connects to a socket;
+//! each settings file is checked again whenever it is read.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -78,8 +79,8 @@ impl Untrusted {
 enum Rule {
     /// Ours alone: the home itself and its secrets.
     Ours,
-    /// Ours or root's, and written by nobody else: settings. Where the umask is 002 a file that a person makes is writable by that
-    /// person's own group, which is as good as nobody.
+    /// Ours or root's, and written by nobody else: settings. Where the umask is 002 a file that a person makes is
+    /// writable by that person's own group, which is as good as nobody.
     Settings,
     /// Somewhere above: others may not put another directory in the place of ours.
     Above,
@@ -184,7 +185,8 @@ pub fn others_may_read(file: &Path) -> bool {
 }
 
 impl Home {
-    /// Whether the home belongs to the user that this process runs as, and nobody else may write it or put another in its place.
+    /// Whether the home belongs to the user that this process runs as, and nobody else may write it or put another in
+    /// its place.
     ///
     /// # Errors
     /// The first thing that another user controls.

@@ -39,15 +39,15 @@ pub fn shown(uid: u32) -> String {
     name(uid).map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})"))
 }
 
-/// The user whose login the process descends from, whoever it became since (sudo, su): the audit system's `loginuid`. None where
-/// the login set none, such as in a service.
+/// The user whose login the process descends from, whoever it became since (sudo, su): the audit system's `loginuid`.
+/// None where the login set none, such as in a service.
 pub fn login_uid(pid: i32) -> Option<u32> {
     let text = fs::read_to_string(format!("/proc/{pid}/loginuid")).ok()?;
     text.trim().parse().ok().filter(|uid| *uid != u32::MAX)
 }
 
-/// Whether nobody but root and the user belongs to the group: a user's private group, or one without members. False for groups
-/// that `/etc/group` does not know.
+/// Whether nobody but root and the user belongs to the group: a user's private group, or one without members. False for
+/// groups that `/etc/group` does not know.
 pub fn is_private_group(gid: u32, uid: u32) -> bool {
     let read = |file| fs::read_to_string(file).unwrap_or_default();
     holds_nobody_else(&read("/etc/group"), &read("/etc/passwd"), gid, uid)

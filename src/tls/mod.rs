@@ -1,7 +1,7 @@
 //! The TLS configurations of every connection: which certificates a client trusts, and what a listener presents.
 //!
-//! rustls with ring is the only TLS of slipway. A client trusts the system's store (`SSL_CERT_FILE` and `SSL_CERT_DIR` as
-//! OpenSSL takes them) and the certificates that a setting names.
+//! rustls with ring is the only TLS of slipway. A client trusts the system's store (`SSL_CERT_FILE` and `SSL_CERT_DIR`
+//! as OpenSSL takes them) and the certificates that a setting names.
 
 mod verifier;
 
@@ -152,7 +152,8 @@ fn provider() -> Arc<CryptoProvider> {
     CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(ring::default_provider()))
 }
 
-/// The system's store, read at most once in [`SYSTEM_STORE_AGE`]: parsing 140 certificates for each request is too dear.
+/// The system's store, read at most once in [`SYSTEM_STORE_AGE`]: parsing 140 certificates for each request is too
+/// dear.
 fn system_store() -> Arc<Trust> {
     static STORE: Mutex<Option<(Instant, Arc<Trust>)>> = Mutex::new(None);
     let mut store = STORE.lock().unwrap_or_else(PoisonError::into_inner);

@@ -277,8 +277,8 @@ impl App {
         self.data.pushes.get(&self.lists.pushes.push()?)
     }
 
-    /// The repository that actions are about: among pushes, the selected push's; else the selected one, else that of the selected
-    /// build.
+    /// The repository that actions are about: among pushes, the selected push's; else the selected one, else that of
+    /// the selected build.
     pub fn repository_in_question(&self) -> Option<RepositoryPath> {
         if let Some(push) = self.selected_push().filter(|_| self.focus == Pane::Pushes) {
             return Some(push.repository.clone());

@@ -89,7 +89,8 @@ pub(super) fn from_environment(home: &Home, config: &Config) -> Taste {
     Taste { manners, theme: name, problems }
 }
 
-/// The theme that suits the terminal's background, once the terminal has said how light it is; before its keys are read.
+/// The theme that suits the terminal's background, once the terminal has said how light it is; before its keys are
+/// read.
 pub(super) async fn theme_of_terminal(ui: &UiConfig) -> Option<String> {
     if Background::of(variable).is_some() {
         return None;

@@ -1,7 +1,7 @@
 //! The dashboard. It sits on the pool's protocol and on the files; it holds no logic of its own about builds.
 //!
-//! Events come in through [`run`], `update` changes the [`app::App`] and says which [`effect::Effect`]s are wanted, `view` draws
-//! it, `outside` and `run` carry the effects out.
+//! Events come in through [`run`], `update` changes the [`app::App`] and says which [`effect::Effect`]s are wanted,
+//! `view` draws it, `outside` and `run` carry the effects out.
 //!
 //! | module | what it is for |
 //! | --- | --- |

@@ -1,5 +1,5 @@
-//! The terminal: taken over while the dashboard is up, and given back on every way out. Frames go through here, so that nothing
-//! that a terminal would obey, and nothing that hides, is ever in a cell.
+//! The terminal: taken over while the dashboard is up, and given back on every way out. Frames go through here, so that
+//! nothing that a terminal would obey, and nothing that hides, is ever in a cell.
 #![expect(clippy::disallowed_methods, reason = "this is the dashboard's door to the terminal")]
 
 use std::ffi::OsStr;
@@ -184,8 +184,8 @@ pub fn say(text: &str) {
     let _ = writeln!(io::stdout(), "{}", printable(text));
 }
 
-/// Makes sure that no cell holds what is not to be drawn: whoever draws a foreign text makes it printable first, and here is
-/// seen that it was.
+/// Makes sure that no cell holds what is not to be drawn: whoever draws a foreign text makes it printable first, and
+/// here is seen that it was.
 fn clean(buffer: &mut Buffer) {
     for cell in &mut buffer.content {
         let symbol = cell.symbol();

@@ -1,5 +1,5 @@
-//! From a push to buildctl where the source is large: a warm source of 100,000 files, fetched over git://, against `git fetch` and
-//! `git checkout` of the same change in a working tree of git's own.
+//! From a push to buildctl where the source is large: a warm source of 100,000 files, fetched over git://, against `git
+//! fetch` and `git checkout` of the same change in a working tree of git's own.
 //!
 //! `cargo bench --bench source`, with git, buildctl, buildkitd and runc in PATH, as root.
 #![allow(clippy::unwrap_used, reason = "a benchmark that can't go on ends")]

@@ -1,7 +1,7 @@
 //! Repositories that look for differences between a tree of slipway's and git's own: a table, one maker each.
 //!
-//! A sample has two commits or more, so that its tree is made at once and moved there from the commit before. Every sample has a
-//! `Dockerfile` that copies its tree.
+//! A sample has two commits or more, so that its tree is made at once and moved there from the commit before. Every
+//! sample has a `Dockerfile` that copies its tree.
 #![allow(dead_code, reason = "each test uses the part that it needs")]
 
 use std::ffi::OsStr;
@@ -16,7 +16,8 @@ use std::process::Command;
 pub enum Needs {
     /// Git alone, or libgit2 alone.
     Nothing,
-    /// The git program: libgit2 reads it otherwise, or not at all. It does not convert a `.gitattributes` by what that file itself says.
+    /// The git program: libgit2 reads it otherwise, or not at all. It does not convert a `.gitattributes` by what that
+    /// file itself says.
     Git,
 }
 

@@ -1,5 +1,5 @@
-//! The network of RUN steps, attacked from RUN steps: in a small world of network namespaces, one for the host and one for
-//! another machine of its network, so that the addresses under attack are certain to answer.
+//! The network of RUN steps, attacked from RUN steps: in a small world of network namespaces, one for the host and one
+//! for another machine of its network, so that the addresses under attack are certain to answer.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

@@ -1,5 +1,5 @@
-//! A daemon without root's rights. Run by root, the test becomes an ordinary user first: it makes one, copies itself and
-//! the tools to where that user can read them, and runs itself there.
+//! A daemon without root's rights. Run by root, the test becomes an ordinary user first: it makes one, copies itself
+//! and the tools to where that user can read them, and runs itself there.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -75,8 +75,8 @@ fn build_kill_stop_discard() {
     });
 }
 
-/// A command that runs one test of this program as the user, in a mount namespace of its own that `entry` prepares as root,
-/// and the directory that it needs while it runs.
+/// A command that runs one test of this program as the user, in a mount namespace of its own that `entry` prepares as
+/// root, and the directory that it needs while it runs.
 pub fn as_ordinary_user(test: &str, entry: &str) -> (TempDir, Command) {
     as_ordinary_user_in(&std::env::temp_dir(), test, entry)
 }

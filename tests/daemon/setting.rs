@@ -1,4 +1,5 @@
-//! A place of its own for each test: a directory, a daemon's spec, builds to run on it. Cleaned up however the test ends.
+//! A place of its own for each test: a directory, a daemon's spec, builds to run on it. Cleaned up however the test
+//! ends.
 
 use std::ffi::OsString;
 use std::fs;

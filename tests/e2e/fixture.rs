@@ -1,4 +1,5 @@
-//! What the tests of building, publishing and sources begin with: a home whose repository `acme/api` is bound to a source.
+//! What the tests of building, publishing and sources begin with: a home whose repository `acme/api` is bound to a
+//! source.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,8 +15,8 @@ use crate::support::slipway::Slipway;
 /// The rule that a repository usually has.
 pub const MAIN: &str = "[[rule]]\nname = \"main\"\nbranch = \"main\"\nversions = [{ name = \"latest\" }]\n";
 
-/// A home with the namespace `acme`, which publishes to the local registry, and the repository `acme/api`, both written by hand:
-/// `top` are keys of the repository itself, `rules` its rules and other tables.
+/// A home with the namespace `acme`, which publishes to the local registry, and the repository `acme/api`, both written
+/// by hand: `top` are keys of the repository itself, `rules` its rules and other tables.
 pub fn home(url: &str, top: &str, rules: &str) -> Slipway {
     let slipway = Slipway::new();
     slipway.write("namespaces/acme.toml", "summary = \"Everything\"\n");

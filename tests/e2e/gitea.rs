@@ -9,7 +9,8 @@ use crate::support::gitea::{Gitea, OWNER};
 use crate::support::project::{Project, rule};
 use crate::support::slipway::Slipway;
 
-/// A project whose source is pushed to `acme/NAME` of a Gitea, and a pool that is told of pushes and polls once an hour.
+/// A project whose source is pushed to `acme/NAME` of a Gitea, and a pool that is told of pushes and polls once an
+/// hour.
 fn project(gitea: &Gitea, name: &str, url: &str) -> Project {
     let slipway = Slipway::new();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -398,8 +398,8 @@ fn a_dockerfile_adds_nothing_from_the_build_host() {
     assert_eq!(service.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
-/// A command in a mount namespace in which root's home directory is `home`, and the name `git.example.test` is this machine.
-/// Nothing that root really has is read or written.
+/// A command in a mount namespace in which root's home directory is `home`, and the name `git.example.test` is this
+/// machine. Nothing that root really has is read or written.
 fn at_home_in(home: &Path, command: &Command) -> Command {
     let users = std::fs::read_to_string("/etc/passwd").unwrap();
     let users = users.lines().map(|line| match line.starts_with("root:") {

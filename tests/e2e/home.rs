@@ -300,7 +300,8 @@ fn what_a_build_starts_has_listed_variables_alone_and_leaves_no_core() {
     for program in ["slipway", "buildctl", "buildkitd"] {
         assert!(programs.iter().any(|name| name == program), "{program} is not among {programs:?}");
     }
-    // What can't be dumped belongs to root under /proc: here everything does, so the kernel's word is asked for by its effect.
+    // What can't be dumped belongs to root under /proc: here everything does, so the kernel's word is asked for by its
+    // effect.
     let status = |pid: Pid| as_user(STRANGER, Command::new("cat").arg(format!("/proc/{}/environ", pid.as_raw_pid())));
     assert!(!run(&mut status(pool)).status.success() && is_alive(pool));
     project.slipway.run(&["build", "cancel", "1", "--yes"]).ok();

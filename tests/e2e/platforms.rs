@@ -1,4 +1,5 @@
-//! Platforms, from the token to the image: each kind has an API of its own, signs its webhooks in its own way, and is pushed to.
+//! Platforms, from the token to the image: each kind has an API of its own, signs its webhooks in its own way, and is
+//! pushed to.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -46,8 +47,8 @@ fn like_gitlab(url: &str, before: &str, after: &str) -> Value {
         "repository": { "name": "api", "git_http_url": url } })
 }
 
-/// Everything that slipway does with a platform: the token is checked, a repository is bound and its webhook made; then somebody
-/// pushes, the platform tells, the image is there, and the platform is told.
+/// Everything that slipway does with a platform: the token is checked, a repository is bound and its webhook made; then
+/// somebody pushes, the platform tells, the image is there, and the platform is told.
 fn story(kind: &Kind) {
     let source = GitRepo::new();
     source.write("Dockerfile", "FROM scratch\nCOPY file /\n").write("file", "1").commit("An image");

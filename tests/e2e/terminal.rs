@@ -16,8 +16,9 @@ use crate::support::project::{Project, REPOSITORY, rule};
 use crate::support::pty::Pty;
 use crate::support::slipway::Slipway;
 
-/// Everything that a terminal would obey, or that makes a text show what it is not: C0, C1 in both forms, sequences that hold one
-/// another, strings with and without an end, colours that hide, marks of direction, and blanks of no width.
+/// Everything that a terminal would obey, or that makes a text show what it is not: C0, C1 in both forms, sequences
+/// that hold one another, strings with and without an end, colours that hide, marks of direction, and blanks of no
+/// width.
 const HOSTILE: &str = "a\x1b[2Jb\u{9b}3Jc\x1b[\u{9b}31md\x1b(\u{9d}0;own\u{9c}e\x1b]52;c;cHduZWQ=\x07f\x1b[8mg\u{90}q\u{9c}h\x08\x07\u{85}\
                        i\u{202e}j\u{200b}k\u{2028}l\u{feff}m\x1b[41mn\u{61c}o\x1b]0;no end";
 /// What git takes in the name of a branch.
@@ -52,8 +53,8 @@ fn hostile_tools(slipway: &Slipway) -> String {
     format!("{}:{}", bin.display(), path().to_string_lossy())
 }
 
-/// A home whose every foreign text is hostile: a build that went well, one that failed, pushes, tags, settings written by hand, and
-/// a platform and a registry that answer badly.
+/// A home whose every foreign text is hostile: a build that went well, one that failed, pushes, tags, settings written
+/// by hand, and a platform and a registry that answer badly.
 fn hostile_home(forge: &Forge) -> Project {
     let slipway = Slipway::new();
     slipway.write("config.toml", "[pool]\npoll = \"1s\"\n");

@@ -1,4 +1,5 @@
-//! What a build gets of its source: the tree of its commit, the same by every transport, with submodules and files of Git LFS.
+//! What a build gets of its source: the tree of its commit, the same by every transport, with submodules and files of
+//! Git LFS.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -106,8 +107,8 @@ fn layers(slipway: &Slipway, name: &str) -> Value {
     images.config("latest", "amd64")["rootfs"]["diff_ids"].clone()
 }
 
-/// Everything in the tree that a repository's build got: kinds, modes, times in seconds, links, sizes, contents. Nanoseconds are each
-/// repository's own.
+/// Everything in the tree that a repository's build got: kinds, modes, times in seconds, links, sizes, contents.
+/// Nanoseconds are each repository's own.
 #[track_caller]
 fn tree(slipway: &Slipway, name: &str) -> String {
     let listing = "cd \"$1\" && find . -printf '%y %m %T@ %l %p\\n' | sed 's/^\\([^ ]* [^ ]* [0-9]*\\)[.][0-9]*/\\1/' | LC_ALL=C sort && find . -type f -exec sha256sum {} + | LC_ALL=C sort";
@@ -261,7 +262,8 @@ fn a_push_does_not_open_repositories_to_a_build_that_the_settings_do_not_list() 
     run(git(&servers.base).args(["clone", "--quiet", "--bare", "work/secret", "private/secret.git"])).ok();
     let ways = servers.ways("private/secret");
     let address = |way: &str| ways.iter().find(|(name, ..)| *name == way).unwrap().1.clone();
-    // One on a password-protected server of a platform that the source does not have, one behind the user's key, one on this disk.
+    // One on a password-protected server of a platform that the source does not have, one behind the user's key, one on
+    // this disk.
     for (way, source, said) in [
         ("https", "git", "is not to be read without credentials"),
         ("ssh", "git", "needs an ssh key"),
@@ -421,7 +423,8 @@ fn only_what_changed_is_sent_to_the_builder() {
     assert_ne!(of_two, of_one, "the change was seen");
 }
 
-/// Writes the same commit with many different messages, and returns the messages by the nanoseconds that were once made from an id.
+/// Writes the same commit with many different messages, and returns the messages by the nanoseconds that were once made
+/// from an id.
 fn ids_of(repo: &GitRepo) -> std::collections::HashMap<u32, Vec<u8>> {
     let tree = repo.git(&["rev-parse", "HEAD^{tree}"]);
     let commit = |number: u32| {

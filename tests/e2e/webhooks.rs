@@ -1,4 +1,5 @@
-//! Platforms tell of pushes: what is signed is built at once, what is not is asked of the source, and what is forged is refused.
+//! Platforms tell of pushes: what is signed is built at once, what is not is asked of the source, and what is forged is
+//! refused.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -16,7 +17,8 @@ use crate::support::slipway::Slipway;
 
 pub const SECRET: &str = "a secret that nobody guesses";
 
-/// A project whose source is bound to a platform of that kind, seen once and not polled any more; and where webhooks are taken.
+/// A project whose source is bound to a platform of that kind, seen once and not polled any more; and where webhooks
+/// are taken.
 pub fn listening(kind: &str, config: &str) -> (Project, String) {
     let slipway = Slipway::new();
     let head = "[pool]\npoll = \"1h\"\n[webhook]\nlisten = \"127.0.0.1:0\"\n";

@@ -1,5 +1,6 @@
-//! Fuzz targets: everything that reads what others wrote, on mutated samples of it. Stable Rust, no coverage: the samples in
-//! `seeds` and in `tests/recordings` are what leads inputs into the depths. Integer overflows count, as in all tests.
+//! Fuzz targets: everything that reads what others wrote, on mutated samples of it. Stable Rust, no coverage: the
+//! samples in `seeds` and in `tests/recordings` are what leads inputs into the depths. Integer overflows count, as in
+//! all tests.
 //!
 //! ```text
 //! cargo test --test fuzz                                          each target for a second

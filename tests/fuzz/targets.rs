@@ -204,7 +204,8 @@ impl Sink for Log {
     }
 }
 
-/// The stream of a builder, cut anywhere, makes the same log and steps; a secret is in none of them; the failure can be told.
+/// The stream of a builder, cut anywhere, makes the same log and steps; a secret is in none of them; the failure can be
+/// told.
 fn read_progress(stream: &[u8], random: &mut Random) {
     const SECRET: &str = "hunter2hunter2";
     let read = |sizes: &[usize]| {
@@ -286,7 +287,8 @@ fn read_oci(bytes: &[u8], _: &mut Random) {
     }
 }
 
-/// Whether a character steers a terminal or hides. Told apart from the filter by the last code point only where it is an emoji's.
+/// Whether a character steers a terminal or hides. Told apart from the filter by the last code point only where it is
+/// an emoji's.
 fn is_bad(c: char) -> bool {
     c.is_control() && !matches!(c, '\n' | '\t')
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}' | '\u{200c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'

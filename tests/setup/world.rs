@@ -211,8 +211,8 @@ fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-/// A shell script in a directory of programs. Another process copies it there: a file that this one has open for writing
-/// just when a test beside it forks cannot be run ("text file busy").
+/// A shell script in a directory of programs. Another process copies it there: a file that this one has open for
+/// writing just when a test beside it forks cannot be run ("text file busy").
 pub fn fake_program(dir: &Path, name: &str, script: &str) {
     let draft = tempfile::NamedTempFile::new().unwrap();
     fs::write(draft.path(), format!("#!/bin/sh\n{script}\n")).unwrap();

@@ -1,4 +1,5 @@
-//! Clones of real sources: what is fetched when, by how many at once, and what becomes of commits that vanish and clones that break.
+//! Clones of real sources: what is fetched when, by how many at once, and what becomes of commits that vanish and
+//! clones that break.
 
 use std::fs;
 use std::io::Read as _;

@@ -1,5 +1,6 @@
-//! Sources over ssh, with the user's own ssh: its configuration, known hosts, keys and agents. Each listing runs in a process whose HOME
-//! is the test's; `core.sshCommand` names a configuration, since ssh itself looks for `~` in the password file.
+//! Sources over ssh, with the user's own ssh: its configuration, known hosts, keys and agents. Each listing runs in a
+//! process whose HOME is the test's; `core.sshCommand` names a configuration, since ssh itself looks for `~` in the
+//! password file.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! What is left of `git.fetch_limit` and `git.fetch_timeout` for a build: its source, the submodules and the files of Git LFS have one budget
-//! together. A commit that names hundreds of submodules takes no more than one that names none.
+//! What is left of `git.fetch_limit` and `git.fetch_timeout` for a build: its source, the submodules and the files of
+//! Git LFS have one budget together. A commit that names hundreds of submodules takes no more than one that names none.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

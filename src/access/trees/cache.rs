@@ -1,5 +1,5 @@
-//! What is kept of sources: clones, trees and files of Git LFS, within `git.cache_size`. What was not used for longest goes first, and what
-//! is of a repository that was deleted goes at once; nothing goes that a build uses.
+//! What is kept of sources: clones, trees and files of Git LFS, within `git.cache_size`. What was not used for longest
+//! goes first, and what is of a repository that was deleted goes at once; nothing goes that a build uses.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -45,8 +45,8 @@ pub fn tidy(home: &Home, most: u64) -> io::Result<usize> {
     remove_unused(home, &going, u64::MAX)
 }
 
-/// Removes trees, clones and files that no build uses until so many bytes are free again, and what was used least lately first; how many
-/// things that were. Blocks.
+/// Removes trees, clones and files that no build uses until so many bytes are free again, and what was used least
+/// lately first; how many things that were. Blocks.
 ///
 /// # Errors
 /// When something can't be looked at or removed.

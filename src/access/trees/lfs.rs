@@ -1,4 +1,5 @@
-//! Files of Git LFS: fetched by the host's `git-lfs`, with the credentials of the source, into a directory beside its clone.
+//! Files of Git LFS: fetched by the host's `git-lfs`, with the credentials of the source, into a directory beside its
+//! clone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,8 +30,8 @@ const ARRIVING: &str = "incomplete";
 const MEASURE: Duration = Duration::from_millis(250);
 
 impl Work<'_> {
-    /// Puts the files in the place of the pointers that the checkout of an origin's tree wrote. A file that was damaged since it was fetched
-    /// is fetched again, once.
+    /// Puts the files in the place of the pointers that the checkout of an origin's tree wrote. A file that was damaged
+    /// since it was fetched is fetched again, once.
     pub(super) async fn fill(
         &mut self,
         origin: &Origin,
@@ -220,8 +221,8 @@ struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
-    /// Runs `git lfs fetch` for a commit that holds nothing but the pointers; what it says on stderr, else why it did not end and whether
-    /// trying again can help.
+    /// Runs `git lfs fetch` for a commit that holds nothing but the pointers; what it says on stderr, else why it did
+    /// not end and whether trying again can help.
     async fn run(&self, endpoint: Option<&str>, commit: &str) -> Result<String, (String, bool)> {
         let temporary = |error: &dyn std::fmt::Display| (error.to_string(), true);
         let Fetch { origin, storage, limits, .. } = self;
@@ -246,7 +247,8 @@ impl Fetch<'_> {
             tokio::select! {
                 ended = &mut run => return ended.map(|ended| ended.stderr).map_err(|error| temporary(&error)),
                 _ = measure.tick() => {
-                    // A server may send more than the pointers say, without end: git-lfs looks at a file once it is whole.
+                    // A server may send more than the pointers say, without end: git-lfs looks at a file once it is
+                    // whole.
                     let arriving = storage.join(ARRIVING);
                     if limits.is_over(clone::size_of(&arriving)) {
                         let _ = fs::remove_dir_all(arriving);

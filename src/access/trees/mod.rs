@@ -1,5 +1,5 @@
-//! Trees of commits, made ready for builds: fetched with the credentials of their platform, checked out with their submodules and files
-//! of Git LFS.
+//! Trees of commits, made ready for builds: fetched with the credentials of their platform, checked out with their
+//! submodules and files of Git LFS.
 
 mod budget;
 mod cache;
@@ -207,7 +207,8 @@ impl Work<'_> {
     }
 }
 
-/// Finds the repository at a path of this machine's disk, which is one that `source` may name as a submodule where there is one.
+/// Finds the repository at a path of this machine's disk, which is one that `source` may name as a submodule where
+/// there is one.
 async fn lend(path: &Path, source: Option<&Path>) -> Result<Lender, TreeError> {
     let request = Request::Lend { path: path.into(), source: source.map(Path::to_owned) };
     match tokio::time::timeout(LEND_LIMIT, TREES.ask(&request, None)).await {

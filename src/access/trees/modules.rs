@@ -1,5 +1,5 @@
-//! Submodules: each is fetched from where the commit says, with the credentials that `submodule_access` allows, and checked out into its
-//! directory. One that can't be had fails the build.
+//! Submodules: each is fetched from where the commit says, with the credentials that `submodule_access` allows, and
+//! checked out into its directory. One that can't be had fails the build.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -147,7 +147,8 @@ impl Work<'_> {
         }
     }
 
-    /// The clone of a submodule, beside that of the repository. One that was fetched with credentials is not used without.
+    /// The clone of a submodule, beside that of the repository. One that was fetched with credentials is not used
+    /// without.
     fn clone_of_module(&self, url: &SourceUrl, way: &Way) -> PathBuf {
         let opened = if matches!(way, Way::Anonymous(_)) { "anonymous " } else { "" };
         let name = hex::encode(&Sha256::digest(format!("{opened}{url}"))[..16]);

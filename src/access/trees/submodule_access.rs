@@ -1,8 +1,8 @@
 //! With whose credentials a submodule is fetched. Pure.
 //!
-//! A commit names its submodules, so whoever can push to one source chooses the addresses. The source's own credentials open
-//! repositories of the source's own owner on its own server; anything else is opened only where the repository's settings list it
-//! (`[source] submodules`), and is otherwise asked for what anybody may read.
+//! A commit names its submodules, so whoever can push to one source chooses the addresses. The source's own credentials
+//! open repositories of the source's own owner on its own server; anything else is opened only where the repository's
+//! settings list it (`[source] submodules`), and is otherwise asked for what anybody may read.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,7 +22,8 @@ pub(super) enum Way {
     Anonymous(Option<String>),
 }
 
-/// How the submodule `url` of the source at `source_url` is fetched; none where it can't be without a credential, and may have none.
+/// How the submodule `url` of the source at `source_url` is fetched; none where it can't be without a credential, and
+/// may have none.
 pub(super) fn way(
     source: &Source,
     source_url: &SourceUrl,
@@ -81,8 +82,9 @@ fn server(url: &SourceUrl) -> (Transport, Option<String>, Option<u16>) {
     (url.transport(), url.host().map(str::to_ascii_lowercase), url.port())
 }
 
-/// Whether two repositories have one owner: the first segment of their paths on a platform whose owners slipway knows, elsewhere all
-/// segments but the last. Whatever user the submodule's address names for ssh must be the source's, or everybody's `git`.
+/// Whether two repositories have one owner: the first segment of their paths on a platform whose owners slipway knows,
+/// elsewhere all segments but the last. Whatever user the submodule's address names for ssh must be the source's, or
+/// everybody's `git`.
 fn is_of_same_owner(source: &SourceUrl, url: &SourceUrl, platform: Option<&SourcePlatform>) -> bool {
     let (Some(ours), Some(theirs)) = (source.segments(), url.segments()) else { return false };
     let has_owners = platform.is_some_and(|platform| platform.kind.has_api());

@@ -1,7 +1,8 @@
 //! The runner: the process that owns the `buildctl`s of one build and outlives the pool that started it.
 //!
-//! `slipway runner <build directory>`. It reads `job.toml`, writes `log` and `steps.toml` while it works, moves the tags, and
-//! leaves `result.toml`. It begins once it has a whole [`Handover`] from its standard input, and is told to stop by SIGTERM. It talks to nobody.
+//! `slipway runner <build directory>`. It reads `job.toml`, writes `log` and `steps.toml` while it works, moves the
+//! tags, and leaves `result.toml`. It begins once it has a whole [`Handover`] from its standard input, and is told to
+//! stop by SIGTERM. It talks to nobody.
 
 mod finish;
 mod leg;

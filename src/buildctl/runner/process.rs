@@ -20,7 +20,8 @@ const BUFFER_BYTES: usize = 256 * 1024;
 const FLUSH_EVERY: Duration = Duration::from_millis(50);
 /// Output that pauses for so long is written at once.
 const MORE_WITHIN_NANOSECONDS: i64 = 10_000_000;
-/// How long each step of stopping may take: SIGINT, SIGINT, SIGKILL. The first ends the container within 0.1 s (measured).
+/// How long each step of stopping may take: SIGINT, SIGINT, SIGKILL. The first ends the container within 0.1 s
+/// (measured).
 const STOP_STEP: Duration = Duration::from_secs(5);
 
 /// A running `buildctl`.

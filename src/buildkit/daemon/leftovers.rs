@@ -1,5 +1,5 @@
-//! What a daemon that was killed leaves behind: RUN containers that go on running, mounts, directories. They are found by
-//! what only this daemon's root can have made, so another buildkitd on the same machine is never touched.
+//! What a daemon that was killed leaves behind: RUN containers that go on running, mounts, directories. They are found
+//! by what only this daemon's root can have made, so another buildkitd on the same machine is never touched.
 //!
 //! buildkitd's executor keeps a bundle, `ROOT/runc-SNAPSHOTTER/executor/ID/`, exactly as long as a container runs. So a
 //! bundle without a daemon is a leftover, and a root without bundles is clean, which makes the usual start cheap.
@@ -49,7 +49,8 @@ pub struct Cleared {
     pub mounts: Vec<PathBuf>,
 }
 
-/// Ends the containers that a dead daemon left running, unmounts what it left mounted. The caller holds the daemon's lock.
+/// Ends the containers that a dead daemon left running, unmounts what it left mounted. The caller holds the daemon's
+/// lock.
 ///
 /// # Errors
 /// When a daemon runs on that root, or something resists.

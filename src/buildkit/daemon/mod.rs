@@ -1,6 +1,7 @@
 //! One managed buildkitd: started in a session of its own, found again by its record, stopped and cleaned up after.
 //!
-//! The pool calls [`ensure`] (or lets [`supervise`] do it), runners hold [`in_use`], builds that want an empty builder use
+//! The pool calls [`ensure`] (or lets [`supervise`] do it), runners hold [`in_use`], builds that want an empty builder
+//! use
 //! [`fresh`]. Nothing here knows of builds, queues or the pool's state.
 
 use std::path::{Path, PathBuf};
@@ -33,8 +34,8 @@ pub use record::Record;
 
 use lock::Lock;
 
-/// How long a daemon may take from its start until it answers. It takes 0.25 s on an idle machine; opening the databases
-/// of a large cache on a busy disk is what the rest is for.
+/// How long a daemon may take from its start until it answers. It takes 0.25 s on an idle machine; opening the
+/// databases of a large cache on a busy disk is what the rest is for.
 const READY_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long a killed process may take to be gone. It takes milliseconds; more means that the kernel is stuck in I/O.
@@ -165,8 +166,8 @@ pub struct Daemon {
     child: Option<Child>,
 }
 
-/// The daemon of `spec.dir`, answering: the one that runs already, whatever its configuration ([`Daemon::differs`] tells),
-/// else a new one, started after what a killed one left behind was cleared away.
+/// The daemon of `spec.dir`, answering: the one that runs already, whatever its configuration ([`Daemon::differs`]
+/// tells), else a new one, started after what a killed one left behind was cleared away.
 ///
 /// Two processes that call this at once get the same daemon.
 ///
@@ -234,8 +235,8 @@ impl Daemon {
         self.child.is_some()
     }
 
-    /// Whether starting `spec` would give another daemon than this: other configuration, options or binary. Resolvers that
-    /// differ do not count: [`Daemon::config`] has them.
+    /// Whether starting `spec` would give another daemon than this: other configuration, options or binary. Resolvers
+    /// that differ do not count: [`Daemon::config`] has them.
     pub fn differs(&self, spec: &Spec) -> bool {
         record::fingerprint(spec) != self.record.fingerprint
     }
@@ -250,7 +251,8 @@ impl Daemon {
         start::tail(&self.record.log, 0)
     }
 
-    /// Completes when the process has ended, with its status when this process started it. May be dropped and asked again.
+    /// Completes when the process has ended, with its status when this process started it. May be dropped and asked
+    /// again.
     ///
     /// # Errors
     /// When the kernel refuses to tell.
@@ -263,8 +265,8 @@ impl Daemon {
         ended.map_err(|source| DaemonError::Process { doing: "wait for", pid: process.pid, source })
     }
 
-    /// Ends it: SIGTERM, after `grace` SIGKILL, then clears away what it left running or mounted. On SIGTERM buildkitd lets
-    /// its builds end first; with no grace it is killed at once.
+    /// Ends it: SIGTERM, after `grace` SIGKILL, then clears away what it left running or mounted. On SIGTERM buildkitd
+    /// lets its builds end first; with no grace it is killed at once.
     ///
     /// # Errors
     /// When it may not be signalled, survives SIGKILL for 10 s, or leaves something that cannot be cleared.
@@ -297,7 +299,8 @@ impl Daemon {
         Err(DaemonError::Survived { pid, after: KILL_LIMIT })
     }
 
-    /// Deletes its state, after [`Daemon::stop`]: cache, images, everything under its root, and what it had in `sockets`.
+    /// Deletes its state, after [`Daemon::stop`]: cache, images, everything under its root, and what it had in
+    /// `sockets`.
     ///
     /// # Errors
     /// When a daemon still runs on that root, or something can't be unmounted or deleted.

@@ -1,5 +1,5 @@
-//! `daemon.toml`: what is known of the daemon that was started last, enough to adopt it, to stop it and to clean up after
-//! it. It stays when the daemon ends; pid and start time tell whether it still applies.
+//! `daemon.toml`: what is known of the daemon that was started last, enough to adopt it, to stop it and to clean up
+//! after it. It stays when the daemon ends; pid and start time tell whether it still applies.
 
 use std::fs;
 use std::io::ErrorKind;

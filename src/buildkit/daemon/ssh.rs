@@ -1,9 +1,10 @@
 //! The `ssh` that a daemon's git runs: one that offers no key of the user whom the daemon runs as.
 //!
 //! buildkitd fetches what `ADD` names, and the submodules of that, with its host's git, which runs the first `ssh` of
-//! buildkitd's `PATH`. OpenSSH takes the home directory from the user database, not from `HOME`, so it would log in with
-//! that user's `~/.ssh/id_*` wherever a Dockerfile or a submodule says, and write that user's `known_hosts`. A script that
-//! comes first in `PATH` runs the real `ssh` without both; an agent that BuildKit passes on from the build's session is used.
+//! buildkitd's `PATH`. OpenSSH takes the home directory from the user database, not from `HOME`, so it would log in
+//! with that user's `~/.ssh/id_*` wherever a Dockerfile or a submodule says, and write that user's `known_hosts`. A
+//! script that comes first in `PATH` runs the real `ssh` without both; an agent that BuildKit passes on from the
+//! build's session is used.
 
 use std::io;
 use std::path::{Path, PathBuf};

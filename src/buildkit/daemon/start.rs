@@ -112,7 +112,8 @@ fn command(spec: &Spec, log: &File) -> Result<Command, DaemonError> {
     unsafe {
         command.pre_exec(|| {
             rustix::process::setsid()?;
-            // Of a pool that a script ran: what the script holds open, or locked, is not the daemon's for as long as it runs.
+            // Of a pool that a script ran: what the script holds open, or locked, is not the daemon's for as long as it
+            // runs.
             hardening::close_on_exec();
             Ok(())
         });
@@ -120,8 +121,8 @@ fn command(spec: &Spec, log: &File) -> Result<Command, DaemonError> {
     Ok(command)
 }
 
-/// The runtime keeps its state under `XDG_RUNTIME_DIR`, except for root, where the variable would only confuse: the daemon
-/// and whoever cleans up after it must agree.
+/// The runtime keeps its state under `XDG_RUNTIME_DIR`, except for root, where the variable would only confuse: the
+/// daemon and whoever cleans up after it must agree.
 pub(super) fn set_runtime_dir(command: &mut Command, rootlesskit: Option<&Path>, sockets: &Path) {
     match rootlesskit {
         Some(_) => command.env("XDG_RUNTIME_DIR", rootless::runtime_dir(sockets)),
@@ -166,8 +167,8 @@ pub(super) async fn wait_until_ready(daemon: &mut Daemon, limit: Duration) -> Re
     }
 }
 
-/// Completes when the server of the socket begins to talk HTTP/2, as gRPC does. That it takes connections is not enough:
-/// buildkitd listens first and only then opens its databases and looks for a worker, which may yet fail.
+/// Completes when the server of the socket begins to talk HTTP/2, as gRPC does. That it takes connections is not
+/// enough: buildkitd listens first and only then opens its databases and looks for a worker, which may yet fail.
 async fn greet(socket: &Path) -> std::io::Result<()> {
     /// The client's preface and an empty SETTINGS frame (RFC 9113, 3.4 and 6.5).
     const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
@@ -177,8 +178,8 @@ async fn greet(socket: &Path) -> std::io::Result<()> {
     stream.read_exact(&mut [0; FRAME_HEADER_BYTES]).await.map(drop)
 }
 
-/// What the binary says of itself: the last but one word of `buildkitd github.com/moby/buildkit v0.34.2 REVISION`. One that
-/// was compiled without the linker flag says `v0.0.0+unknown`, so this is for people to read, not to decide by.
+/// What the binary says of itself: the last but one word of `buildkitd github.com/moby/buildkit v0.34.2 REVISION`. One
+/// that was compiled without the linker flag says `v0.0.0+unknown`, so this is for people to read, not to decide by.
 async fn version(buildkitd: &Path) -> Option<String> {
     let mut command = Command::new(buildkitd);
     command.arg("--version").listed_environment(Receiver::Buildkitd).stdin(Stdio::null()).kill_on_drop(true);
@@ -223,8 +224,8 @@ pub(super) fn tail(path: &Path, start: u64) -> String {
     last_lines(&String::from_utf8_lossy(&read().unwrap_or_default()), TAIL_LINES)
 }
 
-/// buildkitd's errors come with Go stack traces: pairs of a function and, after a tab, its place. Without them the reason
-/// is among the last lines.
+/// buildkitd's errors come with Go stack traces: pairs of a function and, after a tab, its place. Without them the
+/// reason is among the last lines.
 fn last_lines(text: &str, count: usize) -> String {
     let mut lines: Vec<&str> = Vec::new();
     for line in text.trim_end().lines() {

@@ -84,8 +84,8 @@ pub enum Order {
     },
 }
 
-/// Keeps the daemon of `spec` alive until an order ends it. Events are sent in order and wait for room in the channel; when
-/// nobody reads them any more they are dropped.
+/// Keeps the daemon of `spec` alive until an order ends it. Events are sent in order and wait for room in the channel;
+/// when nobody reads them any more they are dropped.
 pub async fn supervise(mut spec: Spec, mut orders: Receiver<Order>, events: Sender<Event>) {
     let mut failures = 0;
     loop {

@@ -1,7 +1,7 @@
 //! Versions of runc and buildkitd that builds are known to break out of (`advisories.toml`).
 //!
-//! A distribution repairs a program without changing its version: where a package brought the program, the package's own
-//! changelog decides.
+//! A distribution repairs a program without changing its version: where a package brought the program, the package's
+//! own changelog decides.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -90,8 +90,8 @@ fn judge_version(program: &str, version: Option<&str>, changelog: impl FnOnce() 
     }
 }
 
-/// Major, minor and patch of `v0.34.2`, `1.1.5+ds1`, `1.3.0-rc.1`, then 0 for a version before the release and 1 for the
-/// release, with a distribution's revision or without; none of a development version.
+/// Major, minor and patch of `v0.34.2`, `1.1.5+ds1`, `1.3.0-rc.1`, then 0 for a version before the release and 1 for
+/// the release, with a distribution's revision or without; none of a development version.
 fn numbers(version: &str) -> Option<[u64; 4]> {
     let mut words = version.trim_start_matches('v').split(['+', '-', '~']);
     let plain = words.next()?;

@@ -20,8 +20,8 @@ const MOST_BYTES: u64 = 4 << 30;
 const RUNTIME: &str = "buildkit-runc";
 const REQUIRED: [&str; 3] = [RUNTIME, "buildkitd", "buildctl"];
 
-/// Installs everything that the archive `from` (a file, or an address) holds. A file is the operator's own; what an address
-/// names is checked against slipway's digests, or taken with the operator's consent.
+/// Installs everything that the archive `from` (a file, or an address) holds. A file is the operator's own; what an
+/// address names is checked against slipway's digests, or taken with the operator's consent.
 pub(super) async fn install(
     from: &str,
     options: &Options,

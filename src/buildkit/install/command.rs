@@ -225,7 +225,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_package_manager_is_asked_to_stop_and_waited_for() {
-        // As `slipway setup` listens: else children inherit that SIGINT is ignored where the tests run in the background.
+        // As `slipway setup` listens: else children inherit that SIGINT is ignored where the tests run in the
+        // background.
         let _listening = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let (said, mut heard) = tokio::sync::mpsc::unbounded_channel();

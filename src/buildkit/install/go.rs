@@ -63,8 +63,9 @@ pub(super) async fn install(
     let toolchain = toolchain(&go, &dir).await?;
     let proxy = proxy(&go, &dir).await?;
     let go = Go { program: go, toolchain, proxy, dir };
-    // `go install module@version` refuses modules whose go.mod has exclude lines: this module of our own requires it. Its
-    // go.sum names everything that may be downloaded, so that neither a proxy nor the network can put in anything else.
+    // `go install module@version` refuses modules whose go.mod has exclude lines: this module of our own requires it.
+    // Its go.sum names everything that may be downloaded, so that neither a proxy nor the network can put in anything
+    // else.
     for (name, text) in [("go.mod", module.pins.go_mod), ("go.sum", module.pins.go_sum)] {
         let file = go.dir.join(name);
         std::fs::write(&file, text).map_err(|e| InstallError::file("writing", &file, e))?;

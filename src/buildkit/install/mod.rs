@@ -196,7 +196,8 @@ async fn daemon(
     }
 }
 
-/// A way that did not work is told, and what is missing then is named at the end with its mend; a full disk ends it here.
+/// A way that did not work is told, and what is missing then is named at the end with its mend; a full disk ends it
+/// here.
 fn report_failure(way: Way, done: Result<(), InstallError>, progress: Report<'_>) -> Result<(), InstallError> {
     match done {
         Err(error) if error.ends_the_search() => Err(error),

@@ -1,5 +1,5 @@
-//! What an installation may put in place, fixed in the source: digests of release archives, and the modules and checksums that
-//! the Go way compiles (`pins/`).
+//! What an installation may put in place, fixed in the source: digests of release archives, and the modules and
+//! checksums that the Go way compiles (`pins/`).
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Way (b): the official release archive, checked against the digest in slipway's source; where there is none, taken only with
-//! the operator's consent, and checked against the digest that the releases API states.
+//! Way (b): the official release archive, checked against the digest in slipway's source; where there is none, taken
+//! only with the operator's consent, and checked against the digest that the releases API states.
 
 use reqwest::Url;
 use serde::Deserialize;
@@ -19,8 +19,8 @@ struct Release {
 struct Asset {
     name: String,
     browser_download_url: String,
-    /// `sha256:…`; absent in answers of old mirrors. It comes from where the archive's address comes from, so it shows damage,
-    /// never that nobody changed both.
+    /// `sha256:…`; absent in answers of old mirrors. It comes from where the archive's address comes from, so it shows
+    /// damage, never that nobody changed both.
     #[serde(default)]
     digest: Option<String>,
 }

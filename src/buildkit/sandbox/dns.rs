@@ -1,9 +1,9 @@
 //! Which DNS resolvers RUN steps get.
 //!
-//! Without a word from us BuildKit copies the host's /etc/resolv.conf. That does where every resolver is another machine. A
-//! resolver of the host itself (systemd-resolved, dnsmasq, unbound), one with an IPv6 address, and one of a cloud on the address
-//! of its metadata service is out of a sandbox's reach; there the forwarder of slirp4netns stands in. It asks the host's
-//! resolver, as a process of the host would.
+//! Without a word from us BuildKit copies the host's /etc/resolv.conf. That does where every resolver is another
+//! machine. A resolver of the host itself (systemd-resolved, dnsmasq, unbound), one with an IPv6 address, and one of a
+//! cloud on the address of its metadata service is out of a sandbox's reach; there the forwarder of slirp4netns stands
+//! in. It asks the host's resolver, as a process of the host would.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
@@ -24,8 +24,9 @@ fn is_own(address: IpAddr) -> bool {
     std::net::UdpSocket::bind((address, 0)).is_ok()
 }
 
-/// Whether `router.sh` lets packets of steps go to this address. Clouds have resolvers on the addresses of their metadata
-/// services (169.254.169.254 of Google's, 169.254.169.253 of Amazon's, 168.63.129.16 of Azure's), which it prohibits.
+/// Whether `router.sh` lets packets of steps go to this address. Clouds have resolvers on the addresses of their
+/// metadata services (169.254.169.254 of Google's, 169.254.169.253 of Amazon's, 168.63.129.16 of Azure's), which it
+/// prohibits.
 fn is_routed(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !address.is_link_local() && !METADATA.contains(&address),
@@ -33,8 +34,8 @@ fn is_routed(address: IpAddr) -> bool {
     }
 }
 
-/// The host's resolvers come first, for steps that a rule puts into the host's network: BuildKit has one list for all steps.
-/// In a sandbox they refuse at once, and the forwarder is asked.
+/// The host's resolvers come first, for steps that a rule puts into the host's network: BuildKit has one list for all
+/// steps. In a sandbox they refuse at once, and the forwarder is asked.
 fn choose(resolv_conf: &str, is_own: impl Fn(IpAddr) -> bool) -> Option<Vec<String>> {
     let listed: Vec<IpAddr> = resolv_conf
         .lines()

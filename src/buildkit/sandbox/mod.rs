@@ -1,5 +1,6 @@
-//! The network of RUN steps: a namespace of its own for each step, whose packets reach neither the host, nor other steps,
-//! nor metadata services. The same for root and rootless, without a rule or an interface in the host's own network.
+//! The network of RUN steps: a namespace of its own for each step, whose packets reach neither the host, nor other
+//! steps, nor metadata services. The same for root and rootless, without a rule or an interface in the host's own
+//! network.
 //!
 //! Three shell scripts do it with `ip` and slirp4netns; `router.sh` says how. They are written beside the daemon's
 //! configuration and run as its parent, so an upgrade of slipway never takes them from under a daemon that runs.
@@ -125,8 +126,8 @@ const TRIAL_LIMIT: Duration = Duration::from_secs(10);
 /// The mode of a program that only its owner runs.
 const PROGRAM: u32 = 0o700;
 
-/// What this machine lacks for the sandbox, each with the command that fixes it; empty when it has everything that can be
-/// looked up without starting anything.
+/// What this machine lacks for the sandbox, each with the command that fixes it; empty when it has everything that can
+/// be looked up without starting anything.
 pub fn problems(which: impl Fn(&str) -> Option<PathBuf>) -> Vec<Problem> {
     let tun = OpenOptions::new().read(true).write(true).open(TUN);
     judge(|program| which(program).is_some(), tun)
@@ -138,8 +139,8 @@ pub fn is_ipv6_only() -> bool {
     !has_default_route(&table("route"), 1, 7) && has_default_route(&table("ipv6_route"), 0, 1)
 }
 
-/// Whether a table of /proc/net has a route by some interface to everywhere: destination and mask or prefix, in these columns,
-/// are zero. `lo` has the one that refuses.
+/// Whether a table of /proc/net has a route by some interface to everywhere: destination and mask or prefix, in these
+/// columns, are zero. `lo` has the one that refuses.
 fn has_default_route(table: &str, destination: usize, mask: usize) -> bool {
     let is_zero = |word: Option<&&str>| word.is_some_and(|word| word.bytes().all(|byte| byte == b'0'));
     table.lines().any(|line| {
@@ -148,8 +149,8 @@ fn has_default_route(table: &str, destination: usize, mask: usize) -> bool {
     })
 }
 
-/// Sets a sandbox network up and takes it down again: what cannot be looked up (AppArmor, seccomp, a kernel without policy
-/// routing) shows here.
+/// Sets a sandbox network up and takes it down again: what cannot be looked up (AppArmor, seccomp, a kernel without
+/// policy routing) shows here.
 ///
 /// # Errors
 /// What kept it from working.

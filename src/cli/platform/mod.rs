@@ -1,4 +1,5 @@
-//! `slipway platform`: who we are on the platforms that sources live on, what we may do there, and the secrets of their webhooks.
+//! `slipway platform`: who we are on the platforms that sources live on, what we may do there, and the secrets of their
+//! webhooks.
 
 mod check;
 mod login;

@@ -18,8 +18,8 @@ pub(in crate::cli) struct Options {
     /// Where it is, such as https://gitlab.example.com; without it where its makers run it
     #[arg(long)]
     url: Option<String>,
-    /// A host that its repositories lie on besides those of its kind and --url, with a port where it is not for all; may be given
-    /// again, and replaces those that are there
+    /// A host that its repositories lie on besides those of its kind and --url, with a port where it is not for all;
+    /// may be given again, and replaces those that are there
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
     /// Whose repositories: Codeup's organisation by its id, Bitbucket's workspace

@@ -9,8 +9,8 @@ use crate::domain::repository::HumanDuration;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GitConfig {
-    /// The largest that the clones of a build's source and submodules and the files of Git LFS may be together; a fetch that would exceed it
-    /// is stopped.
+    /// The largest that the clones of a build's source and submodules and the files of Git LFS may be together; a fetch
+    /// that would exceed it is stopped.
     pub fetch_limit: ByteSize,
     /// How long all fetches of a build may take together.
     pub fetch_timeout: HumanDuration,

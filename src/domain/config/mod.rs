@@ -39,7 +39,8 @@ pub struct Config {
     pub retention: RetentionConfig,
     /// The dashboard.
     pub ui: UiConfig,
-    /// Its keys: an action's name to a key or a list of keys. The dashboard knows the actions, and says what is wrong here.
+    /// Its keys: an action's name to a key or a list of keys. The dashboard knows the actions, and says what is wrong
+    /// here.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub keys: BTreeMap<String, KeyNames>,
 }
@@ -91,8 +92,8 @@ pub struct PoolConfig {
     pub pause_after: u32,
     /// Builds wait while less than this is free where they are kept.
     pub min_free: ByteSize,
-    /// Environment variables that git, buildctl and the operator's commands get beyond the usual ones: names, or beginnings of
-    /// names as in `AWS_*`.
+    /// Environment variables that git, buildctl and the operator's commands get beyond the usual ones: names, or
+    /// beginnings of names as in `AWS_*`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub environment: Vec<String>,
     /// A build that prints more than this fails; 0: it may print as much as it likes.
@@ -144,7 +145,8 @@ pub struct BuildkitConfig {
     /// Whether the daemon runs without root; absent: where slipway itself is not root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rootless: Option<bool>,
-    /// How much memory the steps of a managed or fresh builder may use together; absent: nine tenths of the machine's, 0: all.
+    /// How much memory the steps of a managed or fresh builder may use together; absent: nine tenths of the machine's,
+    /// 0: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<ByteSize>,
     /// How many processes and threads they may have; absent: 16,384, 0: as many as they want.
@@ -195,8 +197,8 @@ pub struct WebhookConfig {
     /// The address that is listened on, such as `127.0.0.1:8484`; absent: no webhooks are taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
-    /// The public address under which the platforms reach the listener, such as `https://build.example.com/hooks`; webhooks that
-    /// slipway registers go to `/PLATFORM` below it.
+    /// The public address under which the platforms reach the listener, such as `https://build.example.com/hooks`;
+    /// webhooks that slipway registers go to `/PLATFORM` below it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// A file with the certificate and its chain in PEM; with `key`, TLS is spoken.
@@ -211,7 +213,8 @@ pub struct WebhookConfig {
 }
 
 impl WebhookConfig {
-    /// Why the listener must not begin: secrets of GitLab, Gitee and Codeup stand in the headers, for everyone on the way to read.
+    /// Why the listener must not begin: secrets of GitLab, Gitee and Codeup stand in the headers, for everyone on the
+    /// way to read.
     pub fn in_clear(&self) -> Option<String> {
         let address = self.listen.filter(|address| !address.ip().to_canonical().is_loopback())?;
         let encrypted = self.certificate.is_some() || self.key.is_some();

@@ -5,8 +5,8 @@ pub(super) const JOINER: char = '\u{200d}';
 /// Asks for an emoji in colours.
 pub(super) const EMOJI_STYLE: char = '\u{fe0f}';
 
-/// Whether a character is invisible or reorders text: bidirectional controls, zero-width spaces, joiners, tags, variation
-/// selectors, line and paragraph separators. In Unicode's terms: Cf, Zl, Zp and Default_Ignorable_Code_Point.
+/// Whether a character is invisible or reorders text: bidirectional controls, zero-width spaces, joiners, tags,
+/// variation selectors, line and paragraph separators. In Unicode's terms: Cf, Zl, Zp and Default_Ignorable_Code_Point.
 pub fn is_hidden(c: char) -> bool {
     if c < '\u{ad}' {
         return false;

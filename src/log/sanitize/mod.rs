@@ -1,7 +1,7 @@
 //! Filters foreign text for terminals: removes control sequences, makes invisible and bidirectional characters visible.
 //!
-//! The only filter of slipway, for logs and for every name, subject, reason and error. Of all control sequences only colours and
-//! emphasis (SGR) pass, and only in logs; invisible characters are shown as `<200b>`.
+//! The only filter of slipway, for logs and for every name, subject, reason and error. Of all control sequences only
+//! colours and emphasis (SGR) pass, and only in logs; invisible characters are shown as `<200b>`.
 
 mod character;
 mod painter;
@@ -52,8 +52,8 @@ impl<'a> Styled<'a> {
 }
 
 impl Sanitizer {
-    /// Filters a log line, given without its line end, for a terminal. Colours are reset at the end; text that a carriage
-    /// return, a backspace or an erase sequence overwrites is left out.
+    /// Filters a log line, given without its line end, for a terminal. Colours are reset at the end; text that a
+    /// carriage return, a backspace or an erase sequence overwrites is left out.
     pub fn line<'a>(&'a mut self, line: &'a [u8]) -> &'a [u8] {
         if is_clean(line) {
             return line;
@@ -135,7 +135,8 @@ pub fn printable_json(json: &str) -> String {
     text
 }
 
-/// Escapes control and invisible characters (`\n`, `\u{1b}`), so that foreign text cannot forge a line of slipway's own log.
+/// Escapes control and invisible characters (`\n`, `\u{1b}`), so that foreign text cannot forge a line of slipway's own
+/// log.
 pub fn escaped(text: &str) -> Cow<'_, str> {
     if is_clean(text.as_bytes()) {
         return Cow::Borrowed(text);

@@ -86,8 +86,8 @@ impl Painter {
         self.line.text
     }
 
-    /// Bytes that are no UTF-8 become U+FFFD, so that no lone byte is a control to a terminal that reads Latin-1; the 8-bit
-    /// controls, which vte does not take for what they are, become two bytes of 7 bits each.
+    /// Bytes that are no UTF-8 become U+FFFD, so that no lone byte is a control to a terminal that reads Latin-1; the
+    /// 8-bit controls, which vte does not take for what they are, become two bytes of 7 bits each.
     fn normalize(&mut self, line: &[u8]) {
         self.normal.clear();
         for chunk in line.utf8_chunks() {
@@ -109,8 +109,9 @@ impl Painter {
     }
 }
 
-/// Position of the next string sequence (OSC, DCS, …) whose content is shown instead of dropped. In logs that is an unterminated
-/// one, which would swallow the rest of the line; in names and reasons every one, because nothing in them may hide text.
+/// Position of the next string sequence (OSC, DCS, …) whose content is shown instead of dropped. In logs that is an
+/// unterminated one, which would swallow the rest of the line; in names and reasons every one, because nothing in them
+/// may hide text.
 fn string_to_show(kind: Kind, line: &[u8]) -> Option<usize> {
     if kind != Kind::Log {
         let begins = |at: &usize| line.get(at + 1).is_some_and(|byte| begins_string(*byte));

@@ -24,8 +24,8 @@ fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).unwrap()
 }
 
-/// Whether a terminal would take a text for text, but for line ends, tabs and the colours that are allowed: told without the
-/// filter's own code.
+/// Whether a terminal would take a text for text, but for line ends, tabs and the colours that are allowed: told
+/// without the filter's own code.
 fn clean_terminal(text: &str, colours: bool) -> Result<(), String> {
     let rest = if colours { SGR.replace_all(text, "") } else { text.into() };
     let rest = STYLED.replace_all(&rest, "$1");

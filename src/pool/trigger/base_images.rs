@@ -1,6 +1,7 @@
 //! Rules that follow their base images: built again when a tag that the last build began with names another image.
 //!
-//! What a build began with is told by its steps; a build that failed with the new image is not tried again until there is yet another.
+//! What a build began with is told by its steps; a build that failed with the new image is not tried again until there
+//! is yet another.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -88,7 +89,8 @@ async fn look(pool: &Arc<Pool>, asked: &mut BTreeMap<(RepositoryPath, String, Re
             followed.extend(read.unwrap_or_default());
         }
     }
-    // Each image is asked for once for each namespace, which decides on the credential, however many rules begin with it.
+    // Each image is asked for once for each namespace, which decides on the credential, however many rules begin with
+    // it.
     let images: BTreeMap<(String, String), &BaseImage> = followed
         .iter()
         .flat_map(|one| one.images.iter().map(|image| ((one.path.namespace.clone(), image.to_string()), image)))
@@ -140,7 +142,8 @@ async fn look(pool: &Arc<Pool>, asked: &mut BTreeMap<(RepositoryPath, String, Re
     }
 }
 
-/// What is followed of a rule: refs that the source still has, that are not being built, with what their last builds began with.
+/// What is followed of a rule: refs that the source still has, that are not being built, with what their last builds
+/// began with.
 fn read(pool: &Pool, path: &RepositoryPath, rule: &Rule, refs: &[(Ref, BuildId, BuildId)]) -> Vec<Followed> {
     let watched = pushes::watched(&pool.home).unwrap_or_default();
     let there = watched.repositories.get(&path.to_string()).map(|seen| &seen.refs);

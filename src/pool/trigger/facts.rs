@@ -1,4 +1,5 @@
-//! What a push says of itself: its commit's subject, and which files it changes. Asked of the source where a rule wants to know.
+//! What a push says of itself: its commit's subject, and which files it changes. Asked of the source where a rule wants
+//! to know.
 
 use std::collections::BTreeMap;
 
@@ -67,8 +68,8 @@ impl Facts {
         facts
     }
 
-    /// Why a rule that matches a push does not build it; none: it is built. While another commit of the ref `is_building`, that may be
-    /// what a push takes back.
+    /// Why a rule that matches a push does not build it; none: it is built. While another commit of the ref
+    /// `is_building`, that may be what a push takes back.
     pub(super) fn against(&self, rule: &Rule, past: &Past, is_building: bool) -> Option<(Verdict, String)> {
         if let Some(words) = self.subject.as_deref().and_then(asks_for_no_build) {
             return Some((Verdict::Skipped, format!("the commit's subject says {words}")));

@@ -1,4 +1,5 @@
-//! What was seen of the sources: kept on disk, and compared with what they and their platforms say now. What moved is a push.
+//! What was seen of the sources: kept on disk, and compared with what they and their platforms say now. What moved is a
+//! push.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -117,8 +118,8 @@ impl Memory {
         }
     }
 
-    /// Takes over the refs of a source that were asked for at `began`: what moved is a push. False where that could not be written down.
-    /// What webhooks told since then is left for the next listing.
+    /// Takes over the refs of a source that were asked for at `began`: what moved is a push. False where that could not
+    /// be written down. What webhooks told since then is left for the next listing.
     pub(super) async fn take(
         &mut self,
         pool: &Arc<Pool>,
@@ -153,8 +154,8 @@ impl Memory {
         self.record(pool, path, seen, found.collect()).await
     }
 
-    /// Whether a listing has no ref at all, though the one before had some: how many. A server whose disk is away lists nothing, and all
-    /// of its refs later: they are kept as seen, or each would be a push then.
+    /// Whether a listing has no ref at all, though the one before had some: how many. A server whose disk is away lists
+    /// nothing, and all of its refs later: they are kept as seen, or each would be a push then.
     pub(super) fn suspiciously_empty(&self, path: &RepositoryPath, source: &Source, refs: &Refs) -> Option<usize> {
         let seen = self.watched.refs(path, &source.url).map_or(0, BTreeMap::len);
         Some(seen).filter(|seen| *seen > 0 && refs.refs.is_empty())
@@ -291,7 +292,8 @@ impl Memory {
         true
     }
 
-    /// Takes over what an earlier pool wrote into the journal and did not keep as seen, and settles what it did not come to.
+    /// Takes over what an earlier pool wrote into the journal and did not keep as seen, and settles what it did not
+    /// come to.
     pub(super) async fn settle_what_was_left(&mut self, pool: &Arc<Pool>) {
         let (home, kept) = (pool.home.clone(), self.watched.last_push);
         let left = match tokio::task::spawn_blocking(move || pushes::left(&home, kept)).await {

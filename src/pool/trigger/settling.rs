@@ -1,4 +1,5 @@
-//! What becomes of a push that was seen: every rule answers it, builds are queued, older ones end, and all of it is written down.
+//! What becomes of a push that was seen: every rule answers it, builds are queued, older ones end, and all of it is
+//! written down.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,11 +20,12 @@ use crate::pool::{enqueue, entities};
 use crate::protocol::{Error, ErrorKind, PausedRule, Reply};
 use crate::store::{builds, pushes};
 
-/// A build that could not be queued is tried again after the first time, and then less and less often, down to the second.
+/// A build that could not be queued is tried again after the first time, and then less and less often, down to the
+/// second.
 const QUEUE_AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(5 * 60));
 
-/// Asks every rule, starts the builds, and writes down what became of them. `missing` are branches that rules name and the source does not
-/// have, where the push is to its default branch.
+/// Asks every rule, starts the builds, and writes down what became of them. `missing` are branches that rules name and
+/// the source does not have, where the push is to its default branch.
 pub(super) async fn settle(pool: Arc<Pool>, mut push: PushRecord, missing: Vec<String>) {
     // What a person has just saved counts.
     entities::reload(&pool).await;
@@ -81,7 +83,8 @@ pub(super) async fn settle(pool: Arc<Pool>, mut push: PushRecord, missing: Vec<S
     write_down(&pool, &push).await;
 }
 
-/// What people should know of a rule for a branch that is not there, of a push to the default branch: that may have been renamed.
+/// What people should know of a rule for a branch that is not there, of a push to the default branch: that may have
+/// been renamed.
 fn renamed_default(rule: &Rule, push: &PushRecord, missing: &[String]) -> String {
     let literal = rule.branch.as_ref().filter(|pattern| !pattern.is_regex()).map(Pattern::text);
     match literal.filter(|name| missing.iter().any(|missing| missing == name)) {

@@ -1,7 +1,8 @@
 //! Watching sources: each is asked for its refs now and then; what moved is a push, and each rule answers it.
 //!
-//! One task decides, others ask: a source that hangs or fails delays no other. A push is in the journal before the refs are kept as
-//! seen, and every build names its push: a pool that is killed anywhere in between builds neither twice nor not at all.
+//! One task decides, others ask: a source that hangs or fails delays no other. A push is in the journal before the refs
+//! are kept as seen, and every build names its push: a pool that is killed anywhere in between builds neither twice nor
+//! not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -24,7 +25,8 @@ use crate::store::settings::Settings;
 
 /// So many sources are asked at once.
 const AT_ONCE: usize = 8;
-/// So many more of those that failed the last time: they may hang until the time is over, and hold none of the others up.
+/// So many more of those that failed the last time: they may hang until the time is over, and hold none of the others
+/// up.
 const FAILING_AT_ONCE: usize = 4;
 /// Sources that are new are asked within this time, not all at once.
 const SPREAD: Duration = Duration::from_secs(2);
@@ -145,8 +147,8 @@ pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryP
                 };
                 let Some(turn) = turns.get_mut(&path).filter(|turn| turn.source == source) else { continue };
                 turn.asking = false;
-                // It is true for all but what was told since: that is asked for in turn, for as long again at the earliest, so that
-                // a source whose platform never stops telling is asked half of the time at most.
+                // It is true for all but what was told since: that is asked for in turn, for as long again at the
+                // earliest, so that a source whose platform never stops telling is asked half of the time at most.
                 let again = std::mem::take(&mut turn.outdated).then(|| Instant::now() + turn.began.elapsed());
                 turn.asked = turn.asked.wrapping_add(1);
                 // A tenth more or less, so that those that were asked together are soon asked apart.
@@ -188,8 +190,8 @@ pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryP
     }
 }
 
-/// The sources that are asked now, and when the next one is due. Those that are due and find no room are begun when one of the
-/// others is done.
+/// The sources that are asked now, and when the next one is due. Those that are due and find no room are begun when one
+/// of the others is done.
 fn next_turns(turns: &BTreeMap<RepositoryPath, Turn>, now: Instant) -> (Vec<RepositoryPath>, Option<Instant>) {
     let lane = |turn: &Turn| usize::from(turn.failures > 0);
     let mut room = [AT_ONCE, FAILING_AT_ONCE];
@@ -268,7 +270,8 @@ fn follow(pool: &Pool, settings: &Settings, turns: &mut BTreeMap<RepositoryPath,
             condition: Condition::default(),
         });
     }
-    // What is not watched is seen for the first time when it is watched again: nobody wants what was pushed meanwhile built.
+    // What is not watched is seen for the first time when it is watched again: nobody wants what was pushed meanwhile
+    // built.
     let names: BTreeSet<String> = wanted.keys().map(ToString::to_string).collect();
     let before = memory.watched.repositories.len();
     memory.watched.repositories.retain(|name, _| names.contains(name) || is_unreadable(pool, settings, name));
@@ -282,7 +285,8 @@ fn follow(pool: &Pool, settings: &Settings, turns: &mut BTreeMap<RepositoryPath,
     state.watch_problems.retain(|name, _| !renamed.contains(name) && (!is_ours(name) || names.contains(name)));
 }
 
-/// Whether a repository is not in the settings because a file can't be read: what was seen of its source is kept until it can.
+/// Whether a repository is not in the settings because a file can't be read: what was seen of its source is kept until
+/// it can.
 fn is_unreadable(pool: &Pool, settings: &Settings, name: &str) -> bool {
     let Ok(path) = name.parse::<RepositoryPath>() else { return false };
     let files =

@@ -1,8 +1,8 @@
 //! A remote registry, for one repository: read what tags name, move tags, list and delete them.
 //!
 //! Every answer is bounded in bytes, items and time, and content is checked against its digest: the registry may be one
-//! that only a Dockerfile names. [`RegistryError`] says what a person has to do. Layers never pass through here: BuildKit
-//! pushes them.
+//! that only a Dockerfile names. [`RegistryError`] says what a person has to do. Layers never pass through here:
+//! BuildKit pushes them.
 //!
 //! | file | what it does |
 //! | --- | --- |
@@ -47,7 +47,8 @@ pub struct Settings {
     pub ca_file: Option<PathBuf>,
 }
 
-/// One repository of a registry. Make one for each piece of work: it keeps the access tokens that it got, and those end.
+/// One repository of a registry. Make one for each piece of work: it keeps the access tokens that it got, and those
+/// end.
 ///
 /// Proxies are those of the environment (`HTTPS_PROXY`, `NO_PROXY`, …).
 pub struct Client {

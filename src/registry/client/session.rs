@@ -1,4 +1,5 @@
-//! Requests to one repository of a registry: each with the proof that the registry asks for, and again where that may help.
+//! Requests to one repository of a registry: each with the proof that the registry asks for, and again where that may
+//! help.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

@@ -1,4 +1,5 @@
-//! Registries that lie: endless, slow, circular, nonsensical. What is read of them is counted by the servers themselves.
+//! Registries that lie: endless, slow, circular, nonsensical. What is read of them is counted by the servers
+//! themselves.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

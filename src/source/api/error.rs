@@ -163,7 +163,8 @@ pub(super) fn words(body: &[u8]) -> String {
     if words.is_empty() { "without a word".to_owned() } else { words.chars().take(SHOWN).collect() }
 }
 
-/// The texts that stand where the platforms put their words. GitLab nests them by field, Bitbucket in `error`, GitHub lists more.
+/// The texts that stand where the platforms put their words. GitLab nests them by field, Bitbucket in `error`, GitHub
+/// lists more.
 fn collect(value: &serde_json::Value, said: &mut Vec<String>) {
     const WORDS: [&str; 8] =
         ["message", "error", "error_description", "detail", "errors", "errorMessage", "errorCode", "code"];

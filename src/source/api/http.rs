@@ -25,7 +25,8 @@ use crate::tls;
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long one request may take in all: somebody waits for it.
 const REQUEST: Duration = Duration::from_secs(30);
-/// The pauses before a question is asked again that failed for a reason that passes. What changes something is sent once.
+/// The pauses before a question is asked again that failed for a reason that passes. What changes something is sent
+/// once.
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
 /// In bytes. A page of a hundred repositories has some 700 KB on GitHub, which says most.
 const LARGEST: usize = 8 * 1024 * 1024;
@@ -274,7 +275,8 @@ impl Http {
     }
 }
 
-/// Sends a request, on to where the server says as long as that is on itself, and reads the whole answer, whatever it says.
+/// Sends a request, on to where the server says as long as that is on itself, and reads the whole answer, whatever it
+/// says.
 pub(super) async fn exchange(request: RequestBuilder) -> Result<Answer, Reason> {
     let (client, request) = request.build_split();
     let network = |error: reqwest::Error| Reason::Network(causes(&error));

@@ -36,7 +36,8 @@ pub struct Access {
     pub proxy: Option<String>,
     /// The socket of the ssh agent; absent: none is asked.
     pub agent: Option<PathBuf>,
-    /// Nothing opens it, not even the user's own keys, helpers and configuration: what anybody may read is read, and nothing else.
+    /// Nothing opens it, not even the user's own keys, helpers and configuration: what anybody may read is read, and
+    /// nothing else.
     pub anonymous: bool,
     /// How long a listing may take in all.
     pub timeout: Duration,
@@ -96,8 +97,8 @@ fn over_http(command: &mut GitCommand, helper: &Path, url: &SourceUrl, access: &
     if let Some(ca) = &access.ca {
         let bundle = trust::bundle(ca).map_err(|reason| SourceError::new(Kind::Tls, url, reason))?;
         let number = command.inherit(bundle);
-        // Before the configuration, and before what slipway's own environment says. It vouches for every server that this command
-        // is sent to, too; the token goes to the source's own all the same.
+        // Before the configuration, and before what slipway's own environment says. It vouches for every server that
+        // this command is sent to, too; the token goes to the source's own all the same.
         command.env("GIT_SSL_CAINFO", format!("/proc/self/fd/{number}"));
     }
     if let Some(proxy) = &access.proxy {

@@ -1,8 +1,8 @@
 //! Bare clones of sources on other machines, which builds get their commits from.
 //!
-//! A clone is a directory that only slipway writes. It is fetched into by one at a time: others wait, and mostly find that what they
-//! want came meanwhile. A lock file beside it holds off other processes; git has it as its standard input, so that it holds for as long
-//! as a fetch runs, were slipway killed.
+//! A clone is a directory that only slipway writes. It is fetched into by one at a time: others wait, and mostly find
+//! that what they want came meanwhile. A lock file beside it holds off other processes; git has it as its standard
+//! input, so that it holds for as long as a fetch runs, were slipway killed.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -106,8 +106,8 @@ pub struct Fetched {
     pub was_there: bool,
 }
 
-/// Brings a commit into the clone of a source, which is made where it is not there, and made anew where it is damaged. Only what
-/// is not there yet is fetched.
+/// Brings a commit into the clone of a source, which is made where it is not there, and made anew where it is damaged.
+/// Only what is not there yet is fetched.
 ///
 /// # Errors
 /// When the source can't be reached, does not have the commit, or a limit is exceeded; the error's kind tells which.
@@ -232,8 +232,8 @@ impl Fetch<'_> {
         Ok(Fetched { was_there })
     }
 
-    /// Fetches the commit: by its id, which most servers give out whatever their refs say by now; else by its ref; else with all
-    /// branches, one of which may still have it, as the wish says.
+    /// Fetches the commit: by its id, which most servers give out whatever their refs say by now; else by its ref; else
+    /// with all branches, one of which may still have it, as the wish says.
     async fn fetch_commit(&self, turn: &Turn) -> Result<(), SourceError> {
         let commit = self.want.commit;
         let by_id = self.fetch_refs(turn, &[], &format!("+{commit}:{}", self.tip())).await;
@@ -349,7 +349,8 @@ impl Fetch<'_> {
         error.kind == Kind::TooBig && self.check_size().await.is_err()
     }
 
-    /// Makes the clone where it is not there, not finished, of another repository or of another kind of ids; whether it was there.
+    /// Makes the clone where it is not there, not finished, of another repository or of another kind of ids; whether it
+    /// was there.
     async fn make(&self) -> Result<bool, SourceError> {
         let format = if self.want.commit.as_str().len() == 64 { "sha256" } else { "sha1" };
         let mark = self.clone.join(MARK);

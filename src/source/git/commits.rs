@@ -1,5 +1,5 @@
-//! What a commit says and changes: its message, and the files that differ from an earlier one. Read by git from a repository on
-//! this disk, and never more of it than a limit.
+//! What a commit says and changes: its message, and the files that differ from an earlier one. Read by git from a
+//! repository on this disk, and never more of it than a limit.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -45,8 +45,8 @@ pub struct Wanted {
 pub struct Commit {
     /// Its message, at most [`LONGEST_MESSAGE`] of it.
     pub message: String,
-    /// The files that differ from each commit that it was to be compared with, by their paths from the root; those commits that
-    /// are not to be had, or differ in more than [`MOST_CHANGED`] files, are left out.
+    /// The files that differ from each commit that it was to be compared with, by their paths from the root; those
+    /// commits that are not to be had, or differ in more than [`MOST_CHANGED`] files, are left out.
     pub changed: BTreeMap<CommitId, Vec<String>>,
 }
 

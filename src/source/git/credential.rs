@@ -1,7 +1,8 @@
-//! The credential helper that git asks for a platform's token (gitcredentials(7)): slipway itself, as `slipway git-credential`.
+//! The credential helper that git asks for a platform's token (gitcredentials(7)): slipway itself, as `slipway
+//! git-credential`.
 //!
-//! The token is in a file in memory that git inherits from the pool and hands on to the helper. It stands in no argument list and in no
-//! environment, and the helper tells it for the platform's own server alone.
+//! The token is in a file in memory that git inherits from the pool and hands on to the helper. It stands in no
+//! argument list and in no environment, and the helper tells it for the platform's own server alone.
 
 use std::io::{self, BufRead, Read, Write};
 use std::path::Path;
@@ -63,8 +64,8 @@ fn answer(offer: &Offer, question: impl BufRead, mut out: impl Write) -> io::Res
     writeln!(out, "username={username}\npassword={}", offer.password)
 }
 
-/// Whether a question comes from the server that an offer is for: the same host and port, and no step down from https. A server
-/// may send from http to https, both on their usual ports.
+/// Whether a question comes from the server that an offer is for: the same host and port, and no step down from https.
+/// A server may send from http to https, both on their usual ports.
 fn is_same_server(ours: &str, theirs: &str) -> bool {
     let (Ok(ours), Ok(theirs)) = (Url::parse(ours), Url::parse(theirs)) else { return false };
     let same_host = ours.host_str() == theirs.host_str();

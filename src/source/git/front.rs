@@ -20,13 +20,14 @@ pub struct Git {
 }
 
 impl Git {
-    /// With that program as slipway itself: it reads repositories on this disk, and answers git's questions for credentials.
+    /// With that program as slipway itself: it reads repositories on this disk, and answers git's questions for
+    /// credentials.
     pub fn new(slipway: PathBuf) -> Git {
         Git { readers: Readers::new(slipway.clone()), reach: Reach { slipway } }
     }
 
-    /// A command line of git that reaches the server of a source with its credentials; without its subcommand. What it starts (git-lfs)
-    /// reaches the same server with the same credentials, and no other.
+    /// A command line of git that reaches the server of a source with its credentials; without its subcommand. What it
+    /// starts (git-lfs) reaches the same server with the same credentials, and no other.
     ///
     /// # Errors
     /// When the CA or the key of the source can't be read.
@@ -44,11 +45,13 @@ impl Git {
         super::stderr::error_of(url, access, stderr)
     }
 
-    /// Brings a commit into the clone of a source on another machine, which is made where it is not there, and made anew where it is
-    /// damaged. Only what is not there yet is fetched; one fetches into a clone at a time, and others wait.
+    /// Brings a commit into the clone of a source on another machine, which is made where it is not there, and made
+    /// anew where it is damaged. Only what is not there yet is fetched; one fetches into a clone at a time, and others
+    /// wait.
     ///
     /// # Errors
-    /// When the source can't be reached, does not have the commit, or a limit is exceeded; the error's kind tells which.
+    /// When the source can't be reached, does not have the commit, or a limit is exceeded; the error's kind tells
+    /// which.
     pub async fn fetch(
         &self,
         clone: &Path,
@@ -63,7 +66,8 @@ impl Git {
     /// Reads the branches and tags of a source, without a clone.
     ///
     /// # Errors
-    /// When the source can't be reached, opened or understood in time, or has too many refs; the error's kind tells which.
+    /// When the source can't be reached, opened or understood in time, or has too many refs; the error's kind tells
+    /// which.
     pub async fn list(&self, url: &SourceUrl, access: &Access) -> Result<Refs, SourceError> {
         if url.local_path().is_some() {
             match self.readers.ask(url, What::List, access.timeout).await? {
@@ -81,7 +85,8 @@ impl Git {
         tokio::time::timeout(access.timeout, work).await.unwrap_or_else(|_| Err(listing::no_answer(url, access)))
     }
 
-    /// The URL that a source on this disk was cloned from; none where it is on no other machine, has credentials, or can't be read in time.
+    /// The URL that a source on this disk was cloned from; none where it is on no other machine, has credentials, or
+    /// can't be read in time.
     pub async fn origin(&self, url: &SourceUrl, limit: Duration) -> Option<SourceUrl> {
         match self.readers.ask(url, What::Origin, limit).await {
             Ok(Answer::Origin(origin)) => SourceUrl::parse(&origin?).ok(),
@@ -89,7 +94,8 @@ impl Git {
         }
     }
 
-    /// Looks at a commit of a source: what it says, and what it changes. Of a source on another machine it is fetched first.
+    /// Looks at a commit of a source: what it says, and what it changes. Of a source on another machine it is fetched
+    /// first.
     ///
     /// # Errors
     /// When the source can't be read in time, or does not have the commit.
@@ -122,7 +128,8 @@ impl Git {
         let want = Want { fallback: Fallback::Ref(&wanted.reference), commit: &wanted.commit, tags: false };
         self.fetch(store, url, access, want, limits).await?;
         for since in &wanted.since {
-            // Most are there, as its ancestors. One that is lost is not compared with, and not worth a fetch of all branches.
+            // Most are there, as its ancestors. One that is lost is not compared with, and not worth a fetch of all
+            // branches.
             let want = Want { fallback: Fallback::None, commit: since, tags: false };
             if let Err(error) = self.fetch(store, url, access, want, limits).await
                 && error.kind != Kind::NoCommit
@@ -134,7 +141,8 @@ impl Git {
     }
 }
 
-/// A command line that reads a repository of somebody's on this disk: exactly there and not above, and no one's but its owner's.
+/// A command line that reads a repository of somebody's on this disk: exactly there and not above, and no one's but its
+/// owner's.
 fn in_repository(program: &GitProgram, path: &Path) -> GitCommand {
     let mut command = program.command(Configuration::Users);
     command.config("safe.bareRepository", "all").current_dir(path);

@@ -1,4 +1,5 @@
-//! Repositories on this machine's disk, read where they are with libgit2. Blocks: [`super::questions`] runs it in another process.
+//! Repositories on this machine's disk, read where they are with libgit2. Blocks: [`super::questions`] runs it in
+//! another process.
 
 use std::path::Path;
 

@@ -1,8 +1,8 @@
 //! Git: the host's `git` program speaks with servers, and libgit2 reads repositories on this machine's disk.
 //!
 //! [`program`] finds the program and makes its command lines; `access`, [`ssh`], [`credential`] and `trust` add the way to a server;
-//! `listing`, [`clone`] and [`commits`] are what it is asked, and `stderr` what its errors mean. `questions` runs libgit2
-//! (`local`) in processes of its own. `front` is the door.
+//! `listing`, [`clone`] and [`commits`] are what it is asked, and `stderr` what its errors mean. `questions` runs
+//! libgit2 (`local`) in processes of its own. `front` is the door.
 
 mod access;
 pub mod clone;

@@ -1,7 +1,8 @@
 //! The host's `git` program: where it is, how new it is, and command lines that run nothing but git itself.
 //!
-//! Whoever runs git does it with a [`GitCommand`]: it has a listed environment, asks nobody for a password, runs no hook, no
-//! file system monitor and no clean-up in the background, leads a process group that ends with it, and has limits of time and output.
+//! Whoever runs git does it with a [`GitCommand`]: it has a listed environment, asks nobody for a password, runs no
+//! hook, no file system monitor and no clean-up in the background, leads a process group that ends with it, and has
+//! limits of time and output.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -20,7 +21,8 @@ use crate::store::environment::{ListedEnvironment as _, Receiver};
 use crate::store::process::ProcessId;
 use crate::store::shell::Group;
 
-/// The oldest git that slipway works with: it knows SHA-256 repositories, protocol v2 by default and `--update-shallow` over it.
+/// The oldest git that slipway works with: it knows SHA-256 repositories, protocol v2 by default and `--update-shallow`
+/// over it.
 pub const OLDEST: GitVersion = GitVersion { major: 2, minor: 30, patch: 0 };
 
 /// Settings that hold for every command, whatever the user's or a repository's configuration says.
@@ -228,11 +230,11 @@ impl GitProgram {
 /// Whose configuration a command reads, besides that of its repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Configuration {
-    /// The system's and the user's, for the way to servers: proxies, CAs, `insteadOf`, credential helpers. Servers are reached over
-    /// http, https, ssh and git alone.
+    /// The system's and the user's, for the way to servers: proxies, CAs, `insteadOf`, credential helpers. Servers are
+    /// reached over http, https, ssh and git alone.
     Users,
-    /// None, on the way to a server of which only what anybody may read is wanted: no helper, no `~/.netrc`, no ssh. Proxies and CAs are
-    /// those of the environment.
+    /// None, on the way to a server of which only what anybody may read is wanted: no helper, no `~/.netrc`, no ssh.
+    /// Proxies and CAs are those of the environment.
     Anonymous,
     /// None: what is read or written is the same on every host. Nothing is transported.
     None,

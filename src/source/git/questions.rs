@@ -1,5 +1,5 @@
-//! Questions to libgit2, answered in processes of their own: what a source on this machine's disk makes libgit2 do (a panic, gigabytes of
-//! memory, a disk that hangs) ends with that process.
+//! Questions to libgit2, answered in processes of their own: what a source on this machine's disk makes libgit2 do (a
+//! panic, gigabytes of memory, a disk that hangs) ends with that process.
 //!
 //! A process answers one question after another, a line of JSON each.
 
@@ -138,8 +138,8 @@ impl Process {
     }
 }
 
-/// Answers the questions of standard input until it ends: what `slipway git` does. When whoever asks is gone, this process is, too, even
-/// in the middle of an answer.
+/// Answers the questions of standard input until it ends: what `slipway git` does. When whoever asks is gone, this
+/// process is, too, even in the middle of an answer.
 ///
 /// # Errors
 /// When no question can be read.

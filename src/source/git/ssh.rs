@@ -1,7 +1,8 @@
-//! ssh, as the user has it: their program, `~/.ssh/config`, known hosts and keys, with a platform's key and an agent on top.
+//! ssh, as the user has it: their program, `~/.ssh/config`, known hosts and keys, with a platform's key and an agent on
+//! top.
 //!
-//! Nobody is asked for anything, and a host whose key is not known is not trusted, whatever `~/.ssh/config` says. Options that stand in
-//! the user's own `core.sshCommand` or `GIT_SSH_COMMAND` come first, and ssh takes the first.
+//! Nobody is asked for anything, and a host whose key is not known is not trusted, whatever `~/.ssh/config` says.
+//! Options that stand in the user's own `core.sshCommand` or `GIT_SSH_COMMAND` come first, and ssh takes the first.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;

@@ -86,8 +86,8 @@ const WORDS: &[(&str, Kind)] = &[
     ("packfile", Kind::Damaged),
 ];
 
-/// The words that name a kind, and the line of stderr that they stand in. git repeats the source's address in its errors, and a
-/// repository may well be called `openssl`: words of the address do not count.
+/// The words that name a kind, and the line of stderr that they stand in. git repeats the source's address in its
+/// errors, and a repository may well be called `openssl`: words of the address do not count.
 fn found<'s>(stderr: &'s str, url: Option<&SourceUrl>) -> Option<(Kind, &'s str)> {
     let address = url.map(|url| url.as_str().to_ascii_lowercase()).unwrap_or_default();
     let host = url.and_then(SourceUrl::host).unwrap_or_default().to_ascii_lowercase();

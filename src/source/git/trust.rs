@@ -1,5 +1,5 @@
-//! Private CAs: a file of the system's certificates and those of a platform's `ca`. git knows one file, which would otherwise
-//! replace the system's.
+//! Private CAs: a file of the system's certificates and those of a platform's `ca`. git knows one file, which would
+//! otherwise replace the system's.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -91,8 +91,8 @@ pub(super) struct Link {
 pub struct TreeFile(Vec<u8>);
 
 impl TreeFile {
-    /// A path that is safe to be joined with a directory; none for an absolute one, and for one with an empty, `.`, `..` or `.git`
-    /// component.
+    /// A path that is safe to be joined with a directory; none for an absolute one, and for one with an empty, `.`,
+    /// `..` or `.git` component.
     pub fn parse(path: &[u8]) -> Option<TreeFile> {
         let is_safe = |part: &[u8]| {
             !matches!(part, b"" | b"." | b"..") && !part.eq_ignore_ascii_case(b".git") && !part.contains(&0)

@@ -1,4 +1,5 @@
-//! The checkout: a directory that holds the tree of one commit becomes that of another, and only what differs is written.
+//! The checkout: a directory that holds the tree of one commit becomes that of another, and only what differs is
+//! written.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
@@ -113,7 +114,8 @@ fn io(what: &'static str, root: &Path) -> impl Fn(std::io::Error) -> TreeError {
     move |error| TreeError::io(what, root, &error)
 }
 
-/// Writes what differs, and nothing else; none where the tree has to be made anew, since what differs does not fit into the directory.
+/// Writes what differs, and nothing else; none where the tree has to be made anew, since what differs does not fit into
+/// the directory.
 async fn follow(
     objects: &Objects,
     root: &Path,
@@ -166,8 +168,8 @@ async fn follow(
     Ok(Some(Moved { position, made: false, pointers }))
 }
 
-/// Whether these can be written without a file or link being in the place of a directory, or the other way round. That is so for all trees
-/// of git's own making.
+/// Whether these can be written without a file or link being in the place of a directory, or the other way round. That
+/// is so for all trees of git's own making.
 fn fits(root: &Path, written: &[&Entry]) -> bool {
     let at = |path: &[u8]| fs::symlink_metadata(root.join(OsStr::from_bytes(path)));
     let mut seen: HashSet<&[u8]> = HashSet::new();

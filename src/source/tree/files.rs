@@ -13,7 +13,8 @@ use rustix::io::Errno;
 
 use super::change::TreeFile;
 
-/// The time of every directory: 2000-01-01. Directories have no history of their own, and a constant keeps layers equal.
+/// The time of every directory: 2000-01-01. Directories have no history of their own, and a constant keeps layers
+/// equal.
 const DIRECTORY_TIME: Stamp = Stamp { seconds: 946_684_800, nanoseconds: 0 };
 
 /// When a file was last changed.
@@ -70,7 +71,8 @@ impl Root {
         if_there(set)
     }
 
-    /// Gives every one of these directories its time. Each is named by its path from the root; the root itself is among them.
+    /// Gives every one of these directories its time. Each is named by its path from the root; the root itself is among
+    /// them.
     pub(super) fn set_directory_times(&mut self, directories: &BTreeSet<Vec<u8>>) -> io::Result<()> {
         for path in directories {
             let set = self

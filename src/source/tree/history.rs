@@ -1,19 +1,22 @@
-//! When each file of a tree was last changed: seconds are a function of the commit alone, the same on every host; nanoseconds are the
-//! repository's own.
+//! When each file of a tree was last changed: seconds are a function of the commit alone, the same on every host;
+//! nanoseconds are the repository's own.
 //!
-//! A file's time is that of the newest commit, of the commit's first-parent chain, that changed the file or a `.gitattributes` above
-//! it: seconds are when that was committed, nanoseconds come from its id and the repository's key (`time_key`). So:
+//! A file's time is that of the newest commit, of the commit's first-parent chain, that changed the file or a
+//! `.gitattributes` above it: seconds are when that was committed, nanoseconds come from its id and the repository's
+//! key (`time_key`). So:
 //!
-//! * BuildKit, which compares sizes and times in nanoseconds, transfers what changed, and never misses a change of the same size;
-//! * no other repository can give a file the time of one of this repository, and so be given its contents in its place or replace them;
+//! * BuildKit, which compares sizes and times in nanoseconds, transfers what changed, and never misses a change of the
+//!   same size;
+//! * no other repository can give a file the time of one of this repository, and so be given its contents in its place
+//!   or replace them;
 //! * a file that did not change keeps its time, whichever commit is built next;
-//! * files of one commit are equally old, and those of a later one are newer: `make` finds nothing to do in a tree that has
-//!   generated files committed.
+//! * files of one commit are equally old, and those of a later one are newer: `make` finds nothing to do in a tree that
+//!   has generated files committed.
 //!
-//! The walk is bounded. Commits of a first-parent chain are counted from its root; the newest whose number is one more than a multiple
-//! of [`STRIDE`] is the *boundary*, and every file that did not change after it has its time. A chain crosses a boundary once in
-//! `STRIDE` commits, and then every file's time changes. The chain of a shallow clone begins where its history ends, so its times are
-//! its own.
+//! The walk is bounded. Commits of a first-parent chain are counted from its root; the newest whose number is one more
+//! than a multiple of [`STRIDE`] is the *boundary*, and every file that did not change after it has its time. A chain
+//! crosses a boundary once in `STRIDE` commits, and then every file's time changes. The chain of a shallow clone begins
+//! where its history ends, so its times are its own.
 //!
 //! A tree that is moved from one commit to another needs the times of what differs alone: see [`Course`].
 
@@ -67,8 +70,8 @@ pub(super) struct Course {
 }
 
 impl Course {
-    /// Finds the way; none where the whole tree has to be made anew: its boundary is another one, attributes changed, or the old
-    /// commit is gone.
+    /// Finds the way; none where the whole tree has to be made anew: its boundary is another one, attributes changed,
+    /// or the old commit is gone.
     ///
     /// # Errors
     /// When the new commit can't be read.
@@ -170,8 +173,8 @@ pub(super) async fn stamps(
     Ok((place, walk(objects, key, &chain, paths).await?))
 }
 
-/// Walks a chain from its newest commit to the boundary, its last: each path gets the time of the first commit that touched it, what is
-/// left over that of the boundary.
+/// Walks a chain from its newest commit to the boundary, its last: each path gets the time of the first commit that
+/// touched it, what is left over that of the boundary.
 async fn walk(
     objects: &Objects,
     key: &TimeKey,

@@ -61,8 +61,9 @@ pub fn resolve_inside(root: &Path, path: &TreePath) -> Result<PathBuf, InsideErr
     Ok(at)
 }
 
-/// Whether a path of a checkout, or a directory above it, is a symbolic link. A tree object of git's own making never has a link and a
-/// directory of the same name; one that was made by hand can, and a submodule in that directory would be written where the link points.
+/// Whether a path of a checkout, or a directory above it, is a symbolic link. A tree object of git's own making never
+/// has a link and a directory of the same name; one that was made by hand can, and a submodule in that directory would
+/// be written where the link points.
 pub fn is_behind_link(root: &Path, path: &TreeFile) -> bool {
     let mut at = root.to_owned();
     path.as_bytes().split(|byte| *byte == b'/').any(|part| {

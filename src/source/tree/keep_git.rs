@@ -1,8 +1,9 @@
 //! `keep_git`: a `.git` for the context, in which `git describe`, `git log` and `git status` tell of the commit.
 //!
-//! It holds the commits and annotated tags of the commit's history, the trees and symbolic links of the commit itself, an index, and the tags that lead to
-//! the commit. It has no other blobs, no remote, no hooks, no configuration of anybody's and no credentials. Its bytes and times are a function
-//! of the commit and its tags (nanoseconds: and of the repository): objects are packed without deltas, on one thread, in the order of the history.
+//! It holds the commits and annotated tags of the commit's history, the trees and symbolic links of the commit itself,
+//! an index, and the tags that lead to the commit. It has no other blobs, no remote, no hooks, no configuration of
+//! anybody's and no credentials. Its bytes and times are a function of the commit and its tags (nanoseconds: and of the
+//! repository): objects are packed without deltas, on one thread, in the order of the history.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

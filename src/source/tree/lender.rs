@@ -1,4 +1,5 @@
-//! Repositories on this machine's disk whose objects a tree is made of: where they are, and whether this user may read them.
+//! Repositories on this machine's disk whose objects a tree is made of: where they are, and whether this user may read
+//! them.
 
 use std::fs;
 use std::io;
@@ -78,7 +79,8 @@ fn not_beside(parent: &Path, path: &Path) -> TreeError {
     TreeError::NoRepository { path: path.into(), reason }
 }
 
-/// Whether a submodule of a local source lies beside it: it belongs to the same user as the source, and is in the same directory.
+/// Whether a submodule of a local source lies beside it: it belongs to the same user as the source, and is in the same
+/// directory.
 fn is_neighbour(source: &Path, other: &Path) -> bool {
     let check = || -> io::Result<bool> {
         let (source, other) = (fs::canonicalize(source)?, fs::canonicalize(other)?);

@@ -1,7 +1,7 @@
 //! Git LFS: the pointers that a checkout wrote, and the files that belong in their place.
 //!
-//! A pointer is what git keeps of a large file (the specification is `docs/spec.md` of git-lfs). `git-lfs` itself fetches the files into
-//! a directory beside the clone; from there they are copied into the tree.
+//! A pointer is what git keeps of a large file (the specification is `docs/spec.md` of git-lfs). `git-lfs` itself
+//! fetches the files into a directory beside the clone; from there they are copied into the tree.
 
 use std::fs;
 use std::io;
@@ -48,7 +48,8 @@ pub(super) async fn find(
     Ok(candidates.into_iter().map(|(_, pointer)| pointer).filter(|pointer| filtered.contains(&pointer.path)).collect())
 }
 
-/// Puts a file in the place of its pointer: its mode and time stay. False where it is not the file that the pointer means.
+/// Puts a file in the place of its pointer: its mode and time stay. False where it is not the file that the pointer
+/// means.
 pub(super) fn fill(files: &mut Root, root: &Path, pointer: &Pointer, storage: &Path) -> Result<bool, TreeError> {
     let stored = pointer.stored(storage);
     let fail = |error: io::Error| TreeError::io("write", &root.join(pointer.path.to_string()), &error);

@@ -1,11 +1,14 @@
-//! The tree of a commit, checked out exactly and moved from commit to commit: the context of a build, whichever way the source is reached.
+//! The tree of a commit, checked out exactly and moved from commit to commit: the context of a build, whichever way the
+//! source is reached.
 //!
-//! A tree is a function of its commit, but for the nanoseconds of its times: git's modes (0644 and 0755, whatever the umask), symbolic links as they are, contents as git
-//! writes them by the tree's own `.gitattributes`, and times from the history (`history`, `time_key`). No configuration of the source, the user or
-//! the system has a say, no hook and no filter but Git LFS runs.
+//! A tree is a function of its commit, but for the nanoseconds of its times: git's modes (0644 and 0755, whatever the
+//! umask), symbolic links as they are, contents as git writes them by the tree's own `.gitattributes`, and times from
+//! the history (`history`, `time_key`). No configuration of the source, the user or the system has a say, no hook and
+//! no filter but Git LFS runs.
 //!
-//! `slot` keeps trees, `process` moves them in a process of their own (`checkout`), by what `objects` reads. `submodule` says
-//! where submodules are, `lfs` and `keep_git` add what their names say, `inside` finds a build's directories in a tree.
+//! `slot` keeps trees, `process` moves them in a process of their own (`checkout`), by what `objects` reads.
+//! `submodule` says where submodules are, `lfs` and `keep_git` add what their names say, `inside` finds a build's
+//! directories in a tree.
 
 mod change;
 mod checkout;

@@ -2,8 +2,9 @@
 //!
 //! Git itself does it where the host has it. Without it, libgit2 does, for sources on this machine's disk.
 //!
-//! Nobody's configuration counts: both work in a bare repository of slipway's own, which borrows the objects of the source or of its
-//! clone (`objects/info/alternates`) and has a listed configuration, no hooks and no `info/attributes`.
+//! Nobody's configuration counts: both work in a bare repository of slipway's own, which borrows the objects of the
+//! source or of its clone (`objects/info/alternates`) and has a listed configuration, no hooks and no
+//! `info/attributes`.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -79,7 +80,8 @@ impl Objects {
         }
     }
 
-    /// Compares pairs of commits (the new one first) in their order; `each` gets the number of the pair, and may end it.
+    /// Compares pairs of commits (the new one first) in their order; `each` gets the number of the pair, and may end
+    /// it.
     pub(super) async fn compare(
         &self,
         pairs: &[(&str, &str)],
@@ -103,7 +105,8 @@ impl Objects {
         }
     }
 
-    /// What files and links of a commit take on the disk, in bytes. Of one whose object is missing nothing is known until it is written.
+    /// What files and links of a commit take on the disk, in bytes. Of one whose object is missing nothing is known
+    /// until it is written.
     pub(super) async fn size(&self, commit: &str, entries: &[&Entry]) -> Result<u64, TreeError> {
         match self {
             _ if entries.is_empty() => Ok(0),
@@ -150,7 +153,8 @@ impl Objects {
         }
     }
 
-    /// Makes a commit that holds nothing but these pointers, for git-lfs to fetch, and says where the commit's `.lfsconfig` has it fetched.
+    /// Makes a commit that holds nothing but these pointers, for git-lfs to fetch, and says where the commit's
+    /// `.lfsconfig` has it fetched.
     pub(super) async fn lfs_commit(&self, commit: &str, pointers: &[Pointer]) -> Result<LfsCommit, TreeError> {
         match self {
             Objects::Git(git) => git.lfs_commit(commit, pointers).await,
@@ -169,8 +173,8 @@ impl Objects {
     }
 }
 
-/// A path that a tree names twice: as a file, link or submodule, and as another or as a directory. Git makes no such tree, and a checkout
-/// would have one or the other.
+/// A path that a tree names twice: as a file, link or submodule, and as another or as a directory. Git makes no such
+/// tree, and a checkout would have one or the other.
 fn ambiguous(entries: &[Entry]) -> Option<&TreeFile> {
     let mut paths: HashSet<&[u8]> = HashSet::with_capacity(entries.len());
     let twice = entries.iter().find(|entry| !paths.insert(entry.path.as_bytes()));

@@ -1,6 +1,7 @@
 //! Objects as libgit2 reads and writes them: for sources on this machine's disk, where the host has no `git`.
 //!
-//! It blocks, and knows neither SHA-256 repositories nor `working-tree-encoding`; a tree with submodules or LFS files needs git, too.
+//! It blocks, and knows neither SHA-256 repositories nor `working-tree-encoding`; a tree with submodules or LFS files
+//! needs git, too.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

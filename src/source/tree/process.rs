@@ -1,7 +1,8 @@
-//! The process that makes a tree: `slipway tree`. What a large tree takes of memory ends with it, and so does what it started when its
-//! pool is killed or the build is cancelled.
+//! The process that makes a tree: `slipway tree`. What a large tree takes of memory ends with it, and so does what it
+//! started when its pool is killed or the build is cancelled.
 //!
-//! It reads one request, a line of JSON, from a pipe, and answers with another. The request holds the repository's [`TimeKey`].
+//! It reads one request, a line of JSON, from a pipe, and answers with another. The request holds the repository's
+//! [`TimeKey`].
 
 use std::fs::File;
 use std::io::{self, BufRead as _, Read as _, Write as _};
@@ -119,8 +120,8 @@ pub struct Trees {
 }
 
 impl Trees {
-    /// Has a request done by a process that holds the lock of its slot, if it has one, until it, and what it started, has ended. A request that is given up
-    /// (its future is dropped) is ended.
+    /// Has a request done by a process that holds the lock of its slot, if it has one, until it, and what it started,
+    /// has ended. A request that is given up (its future is dropped) is ended.
     ///
     /// # Errors
     /// When it fails, or the process does.
@@ -183,7 +184,8 @@ impl Drop for Reaped {
     }
 }
 
-/// Does the request of standard input: what `slipway tree` does. When whoever asks is gone, so is this process, with what it started.
+/// Does the request of standard input: what `slipway tree` does. When whoever asks is gone, so is this process, with
+/// what it started.
 ///
 /// # Errors
 /// When there is no request, or the answer can't be written.

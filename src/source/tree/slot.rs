@@ -1,12 +1,12 @@
 //! Slots: directories that hold the tree of a repository's commit and are moved from one to the next.
 //!
-//! A repository has a few, one for each of its builds that run at the same time. A slot belongs to whoever holds its lock file: the pool
-//! while it moves the tree, the processes that do so, and then the runner, which inherits the lock. So a slot is free when its build has
-//! ended, however the pool or the runner ended.
+//! A repository has a few, one for each of its builds that run at the same time. A slot belongs to whoever holds its
+//! lock file: the pool while it moves the tree, the processes that do so, and then the runner, which inherits the lock.
+//! So a slot is free when its build has ended, however the pool or the runner ended.
 //!
-//! What a slot holds stands in its state, which is there only while the tree is whole: it is removed before the tree is touched and
-//! written once it is done. A tree without one is made anew. So is one of before the machine's last start, whose files may never have
-//! reached the disk.
+//! What a slot holds stands in its state, which is there only while the tree is whole: it is removed before the tree is
+//! touched and written once it is done. A tree without one is made anew. So is one of before the machine's last start,
+//! whose files may never have reached the disk.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -72,7 +72,8 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Takes a free slot below `trees`, or a new one: best that of this commit, else that of this ref, else that which was used last.
+    /// Takes a free slot below `trees`, or a new one: best that of this commit, else that of this ref, else that which
+    /// was used last.
     ///
     /// # Errors
     /// When none can be made or read.

@@ -1,7 +1,7 @@
 //! Submodules: which address a `.gitmodules` means, and what is refused. Pure.
 //!
-//! A commit names them, so whoever can push one can name anything: an address is taken only where it is one of a server that slipway
-//! speaks with anyway, and it is never remembered. The next commit's address is read from the next commit.
+//! A commit names them, so whoever can push one can name anything: an address is taken only where it is one of a server
+//! that slipway speaks with anyway, and it is never remembered. The next commit's address is read from the next commit.
 
 use std::path::{Path, PathBuf};
 
@@ -36,8 +36,8 @@ pub fn address(parent: &SourceUrl, configured: Option<&Configured>) -> Result<So
     Ok(address)
 }
 
-/// Whether an address that a commit of a source names leads to the build host, its link or a metadata service, which the source itself is
-/// not on. A source on this machine's disk is on no server.
+/// Whether an address that a commit of a source names leads to the build host, its link or a metadata service, which
+/// the source itself is not on. A source on this machine's disk is on no server.
 pub fn leads_back(source: &SourceUrl, address: &SourceUrl) -> bool {
     let host = |url: &SourceUrl| url.host().map(str::to_ascii_lowercase);
     // `localhost` and `127.0.0.1` are one host.

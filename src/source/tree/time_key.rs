@@ -1,8 +1,8 @@
 //! What a commit's nanoseconds are made with: a key that only the home knows.
 //!
-//! BuildKit keeps one copy of the contexts of all repositories and takes a file from it where path, size, mode and time are the same. A
-//! commit's id and date are public and can be chosen, so a time that is made from them alone could be forged in another repository, which
-//! would then get, or replace, the file's contents.
+//! BuildKit keeps one copy of the contexts of all repositories and takes a file from it where path, size, mode and time
+//! are the same. A commit's id and date are public and can be chosen, so a time that is made from them alone could be
+//! forged in another repository, which would then get, or replace, the file's contents.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};

@@ -1,6 +1,8 @@
-//! JSON that others send: a field that is missing, null or of another type is nothing, and never an error of the whole document.
+//! JSON that others send: a field that is missing, null or of another type is nothing, and never an error of the whole
+//! document.
 //!
-//! Only what [`Lenient`] types ask for is kept, and of that a bounded part; everything else is skipped while it is read.
+//! Only what [`Lenient`] types ask for is kept, and of that a bounded part; everything else is skipped while it is
+//! read.
 
 use std::fmt;
 use std::marker::PhantomData;

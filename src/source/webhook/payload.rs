@@ -1,6 +1,7 @@
 //! Payloads of webhooks: the platforms' own JSON, read for the refs that were pushed.
 //!
-//! A field that is null, missing or of another type is nothing: only a push without any ref, or of no nameable repository, is refused.
+//! A field that is null, missing or of another type is nothing: only a push without any ref, or of no nameable
+//! repository, is refused.
 
 use std::borrow::Cow;
 

@@ -28,8 +28,8 @@ pub enum Trust {
     Sender,
 }
 
-/// A request's claim to have its platform's secret, in the form that the platform documents. Making one needs no secret and no body, so
-/// that a stranger costs neither.
+/// A request's claim to have its platform's secret, in the form that the platform documents. Making one needs no secret
+/// and no body, so that a stranger costs neither.
 #[derive(Debug, Clone)]
 pub struct Claim {
     header: &'static str,
@@ -82,7 +82,8 @@ impl Claim {
         Ok(Claim { header, proof: Proof::Token { given: given(headers, header)?.to_owned() } })
     }
 
-    /// The Standard Webhooks specification: `v1,<base64 HMAC-SHA256("{id}.{timestamp}.{body}")>`, several apart by spaces.
+    /// The Standard Webhooks specification: `v1,<base64 HMAC-SHA256("{id}.{timestamp}.{body}")>`, several apart by
+    /// spaces.
     fn standard(headers: &impl Headers, now: DateTime<Utc>) -> Result<Claim, HookError> {
         let header = "webhook-signature";
         let (id, timestamp) = (given(headers, "webhook-id")?, given(headers, "webhook-timestamp")?);
@@ -97,7 +98,8 @@ impl Claim {
         Ok(Claim { header, proof: Proof::Body { prefix, digests, standard: true } })
     }
 
-    /// Gitee's two ways, both in `X-Gitee-Token`: the password, or base64(HMAC-SHA256("{timestamp}\n{secret}")), at times URL-encoded.
+    /// Gitee's two ways, both in `X-Gitee-Token`: the password, or base64(HMAC-SHA256("{timestamp}\n{secret}")), at
+    /// times URL-encoded.
     fn gitee(headers: &impl Headers, now: DateTime<Utc>) -> Result<Claim, HookError> {
         let header = "x-gitee-token";
         let given = given(headers, header)?;

@@ -215,8 +215,8 @@ fn mutated(value: &Value, pointer: &str, with: Option<&Value>) -> Value {
     value
 }
 
-/// Every field of every sample is taken away, is null, and has each other type. None of it makes the reader panic or lose another ref, and
-/// only a push without its ref, or without anything that names its repository, is refused.
+/// Every field of every sample is taken away, is null, and has each other type. None of it makes the reader panic or
+/// lose another ref, and only a push without its ref, or without anything that names its repository, is refused.
 #[test]
 fn a_field_that_is_odd_loses_itself_alone() {
     let odd = [json!(null), json!(7), json!(-1.5), json!(true), json!("odd"), json!([null, 7]), json!({ "odd": {} })];
@@ -272,7 +272,8 @@ fn index_in(pointer: &str, list: &str) -> Option<usize> {
     pointer.strip_prefix(list)?.strip_prefix('/')?.split('/').next()?.parse().ok()
 }
 
-/// Whether the entry of a sample's list is that of its ref: in one sample an entry that is left out stands between them.
+/// Whether the entry of a sample's list is that of its ref: in one sample an entry that is left out stands between
+/// them.
 fn is_of(name: &str, entry: usize, index: usize) -> bool {
     let of_ref = if name.ends_with("/several-refs.http") && index == 2 { 3 } else { index };
     entry == of_ref

@@ -1,4 +1,5 @@
-//! What stands beside a rule's fields: the refs of its source with the tags that they would get, or what the Dockerfile offers.
+//! What stands beside a rule's fields: the refs of its source with the tags that they would get, or what the Dockerfile
+//! offers.
 
 use std::collections::BTreeSet;
 

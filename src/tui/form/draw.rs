@@ -164,7 +164,8 @@ impl Form {
         }
     }
 
-    /// What is wrong with a field of the page that is shown, what it comes to, or, where it has the focus, what to know of it.
+    /// What is wrong with a field of the page that is shown, what it comes to, or, where it has the focus, what to know
+    /// of it.
     fn note(&self, index: usize, look: &Look) -> Option<(String, Role)> {
         let field = &self.pages[self.page].fields[index];
         // What nobody has typed yet is not wrong yet.

@@ -1,4 +1,5 @@
-//! The forms: what is configured, page by page, checked as it is typed, shown as the TOML that it will be before it is saved.
+//! The forms: what is configured, page by page, checked as it is typed, shown as the TOML that it will be before it is
+//! saved.
 
 mod beside;
 mod content;

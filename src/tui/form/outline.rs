@@ -77,7 +77,8 @@ impl Form {
         }
     }
 
-    /// Puts what the Dockerfile offers into the field with the focus: the next target, the next argument that no field has.
+    /// Puts what the Dockerfile offers into the field with the focus: the next target, the next argument that no field
+    /// has.
     ///
     /// # Errors
     /// Why there is nothing to take.

@@ -1,7 +1,7 @@
 //! The repositories of a platform, to choose a source from: filtered as it is typed, a page at a time.
 //!
-//! One question is in flight at a time. What is typed meanwhile filters what is there; the platform is asked again only where that is
-//! not everything.
+//! One question is in flight at a time. What is typed meanwhile filters what is there; the platform is asked again only
+//! where that is not everything.
 
 use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::buffer::Buffer;

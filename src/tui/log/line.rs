@@ -1,4 +1,5 @@
-//! One line of a log as it is drawn: its prefix told apart, its colours kept, everything else that a terminal obeys taken out.
+//! One line of a log as it is drawn: its prefix told apart, its colours kept, everything else that a terminal obeys
+//! taken out.
 
 use ratatui::style::{Color, Modifier, Style};
 

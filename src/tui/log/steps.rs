@@ -34,8 +34,9 @@ fn span(step: &Step, now: DateTime<Utc>) -> Option<(DateTime<Utc>, DateTime<Utc>
     Some((started, ended.max(started)))
 }
 
-/// The steps that the whole time depends on: from the one that ended last back, each time to the one that ended last before it
-/// began. What a step waits for is not told by BuildKit; what ended just before is the best that the times can say.
+/// The steps that the whole time depends on: from the one that ended last back, each time to the one that ended last
+/// before it began. What a step waits for is not told by BuildKit; what ended just before is the best that the times
+/// can say.
 pub(super) fn critical(steps: &[Step], now: DateTime<Utc>) -> Vec<usize> {
     let spans: Vec<Option<(DateTime<Utc>, DateTime<Utc>)>> = steps.iter().map(|step| span(step, now)).collect();
     // Clocks are read a moment apart.

@@ -172,7 +172,8 @@ impl Dashboard {
         dashboard
     }
 
-    /// Goes on until somebody leaves. `unread` are the builds of the pool that are still to be read; none: there is no pool.
+    /// Goes on until somebody leaves. `unread` are the builds of the pool that are still to be read; none: there is no
+    /// pool.
     async fn run(mut self, unread: Option<Vec<BuildId>>) -> Result<ExitCode, TuiError> {
         self.draw()?;
         let pool = unread.is_some();

@@ -58,7 +58,8 @@ impl App {
         }
     }
 
-    /// The pool answered what a form asked for that was left meanwhile: it is no draft any more, or one with the reason.
+    /// The pool answered what a form asked for that was left meanwhile: it is no draft any more, or one with the
+    /// reason.
     fn left_form_answered(&mut self, id: FormId, result: Result<(), String>) -> Vec<Effect> {
         let left = self.draft.take_if(|draft| draft.id == id);
         if let Err(why) = result {

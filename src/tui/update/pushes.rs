@@ -30,7 +30,8 @@ impl App {
         }
     }
 
-    /// Builds the ref of the selected push by the rule that it is one of; where it is one of several, lets one be chosen.
+    /// Builds the ref of the selected push by the rule that it is one of; where it is one of several, lets one be
+    /// chosen.
     pub(super) fn replay_push(&mut self) -> Option<Effect> {
         let push = self.selected_push()?;
         let (path, reference) = (push.repository.clone(), push.reference.clone());

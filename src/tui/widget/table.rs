@@ -27,7 +27,8 @@ pub struct Column {
 }
 
 impl Column {
-    /// A column at least so wide. Where there is no room, those with the highest priority number go first; those with 0 stay.
+    /// A column at least so wide. Where there is no room, those with the highest priority number go first; those with 0
+    /// stay.
     pub fn new(title: String, least: usize, priority: u8) -> Column {
         Column { title, least, priority, grows: false, right: false, middle: false }
     }

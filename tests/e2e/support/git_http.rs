@@ -175,7 +175,8 @@ impl Site {
     }
 }
 
-/// The files of Git LFS (`docs/api/batch.md` of git-lfs), from the directory `lfs` of a repository; none for other requests.
+/// The files of Git LFS (`docs/api/batch.md` of git-lfs), from the directory `lfs` of a repository; none for other
+/// requests.
 fn lfs(root: &Path, request: &Request) -> Option<Vec<u8>> {
     let (repository, rest) = request.path.split_once("/info/lfs/")?;
     let repository = repository.trim_start_matches('/');

@@ -29,7 +29,8 @@ use crate::store::secrets::Secrets;
 const LONGEST_NAME: usize = 64;
 /// Refusals of senders that have no secret are logged once in this time at most.
 const WARN_AGAIN: Duration = Duration::from_secs(60);
-/// A push that is older, by the platform's signed word, is no news: somebody who overheard its webhook may play it again.
+/// A push that is older, by the platform's signed word, is no news: somebody who overheard its webhook may play it
+/// again.
 const NEWS: TimeDelta = TimeDelta::hours(1);
 /// How many refs and names an answer lists.
 const LISTED: usize = 5;
@@ -234,8 +235,8 @@ impl Desk {
         Ok((StatusCode::ACCEPTED, format!("{refs} of {}", paths.join(", "))))
     }
 
-    /// Whether a body comes for the first time and tells of a push of these days. What is played again is a hint at most: the source
-    /// is asked.
+    /// Whether a body comes for the first time and tells of a push of these days. What is played again is a hint at
+    /// most: the source is asked.
     async fn is_news(&self, body: &[u8], pushed: &[Pushed], now: DateTime<Utc>) -> bool {
         if pushed.iter().any(|pushed| pushed.at.is_some_and(|at| now - at > NEWS)) {
             return false;
@@ -310,7 +311,8 @@ impl Desk {
         }
     }
 
-    /// Whether the refusal of a sender without the secret is worth a line in the log: strangers could fill the disk with them.
+    /// Whether the refusal of a sender without the secret is worth a line in the log: strangers could fill the disk
+    /// with them.
     fn may_warn(&self) -> bool {
         let mut warned = lock(&self.warned);
         let may = warned.is_none_or(|warned| warned.elapsed() >= WARN_AGAIN);

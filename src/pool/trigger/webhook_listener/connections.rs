@@ -1,7 +1,7 @@
 //! Connections of the webhook listener: how many there are, from whom, and how long each may keep the listener waiting.
 //!
-//! Everyone is let in: where there is no room, the connection that has kept the listener waiting longest makes some, the
-//! newcomer's own address first. So one address can neither keep the others out nor hold anything for long.
+//! Everyone is let in: where there is no room, the connection that has kept the listener waiting longest makes some,
+//! the newcomer's own address first. So one address can neither keep the others out nor hold anything for long.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

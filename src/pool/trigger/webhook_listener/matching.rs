@@ -7,8 +7,8 @@ use crate::source::SourceUrl;
 use crate::source::webhook::RemoteRepository;
 use crate::store::settings::Settings;
 
-/// The identifiers that platforms gave the sources of repositories in earlier webhooks; with the source's URL, for another source
-/// has another one.
+/// The identifiers that platforms gave the sources of repositories in earlier webhooks; with the source's URL, for
+/// another source has another one.
 pub(in crate::pool::trigger) type RemoteIds = BTreeMap<RepositoryPath, (String, String)>;
 
 /// A repository that a webhook is about.
@@ -19,8 +19,9 @@ pub(super) struct Matched {
     pub(super) renamed: bool,
 }
 
-/// The repositories that build by themselves from a remote repository, with the credentials of that platform. The webhook came in at the
-/// platform's own address with its secret, and a platform has several host names: so the paths decide.
+/// The repositories that build by themselves from a remote repository, with the credentials of that platform. The
+/// webhook came in at the platform's own address with its secret, and a platform has several host names: so the paths
+/// decide.
 pub(super) fn built_from(
     settings: &Settings,
     platform: &str,
@@ -43,7 +44,8 @@ pub(super) fn built_from(
         (by_path || by_id()).then(|| Matched { path: path.clone(), renamed: !by_path })
     };
     let matched: Vec<Matched> = of_platform.filter_map(one).collect();
-    // Where the path is found, an identifier that another source once had is of a repository that was deleted or moved away.
+    // Where the path is found, an identifier that another source once had is of a repository that was deleted or moved
+    // away.
     let found = matched.iter().any(|matched| !matched.renamed);
     matched.into_iter().filter(|matched| !found || !matched.renamed).collect()
 }

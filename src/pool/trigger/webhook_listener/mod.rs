@@ -8,8 +8,8 @@
 //! | `secret_cache` | secrets of platforms, without a process for each request |
 //! | `matching` | which repositories a webhook is about |
 //!
-//! Checks are made in the order of what they cost: path, method and headers first, then the secret, then the body. Whoever has no secret
-//! costs neither a process nor a line in the log.
+//! Checks are made in the order of what they cost: path, method and headers first, then the secret, then the body.
+//! Whoever has no secret costs neither a process nor a line in the log.
 
 mod answer;
 mod body;
@@ -48,7 +48,8 @@ use crate::tls;
 
 /// The name of the listener's problem among those of the sources.
 const NAME: &str = "[webhook]";
-/// How many webhooks wait for the poller at most; the platforms send the others again, and the next poll catches them, too.
+/// How many webhooks wait for the poller at most; the platforms send the others again, and the next poll catches them,
+/// too.
 pub(super) const WAITING: usize = 1024;
 /// An address that can't be listened on is tried again after this time.
 const LISTEN_AGAIN: Duration = Duration::from_secs(10);

@@ -35,7 +35,8 @@ impl Printed {
 pub(super) struct SecretCache(Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Option<Printed>>>>>);
 
 impl SecretCache {
-    /// The secret of a platform. Files and variables are read each time: that costs next to nothing, and a new secret holds at once.
+    /// The secret of a platform. Files and variables are read each time: that costs next to nothing, and a new secret
+    /// holds at once.
     pub(super) async fn of(&self, platform: &str, reference: &SecretRef, secrets: &Secrets) -> Result {
         if !matches!(reference, SecretRef::Command(_)) {
             return secrets.resolve(reference).await.map_err(Arc::new);
