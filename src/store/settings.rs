@@ -107,14 +107,15 @@ impl Settings {
         settings
     }
 
-    /// The file of a namespace, or of a repository or its namespace, that could not be read and of which nothing is in
-    /// force.
+    /// The file of a namespace, or of a repository or its namespace, that is there, could not be read and of which nothing
+    /// is in force.
     pub fn wrong_file(&self, namespace: &str, repository: Option<&str>) -> Option<&Path> {
         let namespaces = Path::new("namespaces");
         let of_repository = repository.map(|name| namespaces.join(namespace).join(format!("{name}.toml")));
         let wanted: Vec<PathBuf> =
             of_repository.into_iter().chain([namespaces.join(format!("{namespace}.toml"))]).collect();
-        self.problems.keys().find(|file| wanted.iter().any(|end| file.ends_with(end))).map(PathBuf::as_path)
+        let is_wanted = |file: &&PathBuf| wanted.iter().any(|end| file.ends_with(end));
+        self.problems.keys().filter(is_wanted).find(|file| file.exists()).map(PathBuf::as_path)
     }
 
     /// The environment variables that secrets are read from (`{ env = "NAME" }`).
