@@ -180,6 +180,10 @@ impl Line {
             let Some(c) = self.text.pop() else { break };
             self.columns -= c.width().unwrap_or(0);
         }
+        // A joiner without its second emoji would join whatever is written next.
+        while self.text.ends_with(JOINER) {
+            self.text.pop();
+        }
         self.back = 0;
         while self.runs.pop_if(|run| run.start >= self.text.len()).is_some() {}
     }

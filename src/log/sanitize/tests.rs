@@ -172,6 +172,13 @@ fn json_for_a_terminal_is_ascii_and_means_the_same() {
 }
 
 #[test]
+fn half_of_a_joined_emoji_that_is_written_over_leaves_no_joiner() {
+    let mut sanitizer = Sanitizer::default();
+    assert_eq!(sanitizer.line("👩\u{200d}🚀\u{8}x".as_bytes()), "👩x".as_bytes());
+    assert_eq!(sanitizer.line("👩\u{200d}🚀\x1b[2D\x1b[K🚀".as_bytes()), "👩🚀".as_bytes());
+}
+
+#[test]
 fn a_text_in_a_log_of_slipways_makes_no_line_of_its_own() {
     assert_eq!(escaped("url\n2026-01-01 ERROR \x1b[2J\u{202e}版本"), "url\\n2026-01-01 ERROR \\u{1b}[2J\\u{202e}版本");
     assert!(matches!(escaped("版本"), Cow::Borrowed(_)));
@@ -183,7 +190,7 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
         4 => prop::sample::select(vec![
             "\x1b", "\x1b[", "\x1b]", "\x1bP", "\x1b\\", "\x1b(", "\u{9b}", "\u{9d}", "\u{90}", "\u{9c}", "\x07", "\x18", "\r", "\x08",
             "\t", "\n", "m", "K", "2J", "31", ";", ":", "38;2;", "48;5;", "8m", "0;t", "#5 0.1 ", "\u{202e}", "\u{200b}", "\u{200d}",
-            "\u{fe0f}", "🚀", "👩", "宽", "e\u{301}", "\u{7f}", "\u{2028}", "\u{e0041}",
+            "\u{fe0f}", "🚀", "👩", "👩\u{200d}🚀", "宽", "e\u{301}", "\u{7f}", "\u{2028}", "\u{e0041}",
         ]).prop_map(|text| text.as_bytes().to_vec()),
         1 => prop::collection::vec(any::<u8>(), 1..4),
         1 => "[ -~]{1,6}".prop_map(String::into_bytes),
