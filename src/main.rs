@@ -3,6 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    slipway::store::hardening::apply();
+    slipway::sys::hardening::apply();
     slipway::cli::main()
 }

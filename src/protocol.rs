@@ -21,6 +21,8 @@ use crate::domain::repository::Repository;
 use crate::domain::rule::Rule;
 use crate::domain::source_platform::SourcePlatform;
 
+/// Exit status of `slipway pool run` where another pool holds the lock of the home.
+pub const ALREADY_RUNS: u8 = 3;
 /// The version of this conversation; a pool of another version says so instead of misunderstanding.
 pub const VERSION: u32 = 2;
 

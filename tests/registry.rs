@@ -18,7 +18,7 @@ use slipway::registry::{Kind as ErrorKind, Layout, Pruned};
 use tools::*;
 
 fn built(digest: &str, origin: &slipway::domain::publish::Origin) -> Built {
-    Built { legs: vec![digest.to_owned()], origin: origin.clone() }
+    Built { platform_builds: vec![digest.to_owned()], origin: origin.clone() }
 }
 
 fn tags(tags: &[&str]) -> Vec<String> {
@@ -225,9 +225,10 @@ async fn what_two_builders_pushed_becomes_one_index_with_every_attestation() {
     let bench = Bench::new(Kind::PlainHttp);
     let client = bench.client(None);
     let origin = origin("c1", 1);
-    let legs = ["linux/amd64", "linux/arm64"].map(|platform| bench.build_remote("one", &origin, platform)).to_vec();
+    let platform_builds =
+        ["linux/amd64", "linux/arm64"].map(|platform| bench.build_remote("one", &origin, platform)).to_vec();
     let target = Target::from(client);
-    let image = Built { legs: legs.clone(), origin: origin.clone() };
+    let image = Built { platform_builds: platform_builds.clone(), origin: origin.clone() };
     let published = publish(&target, &image, &tags(&["v1"]), false, false).await.unwrap();
     assert_eq!(bench.skopeo_digest("v1"), published[0].digest);
     let index: serde_json::Value = serde_json::from_slice(&bench.skopeo(&["inspect", "--raw"], ":v1")).unwrap();
@@ -247,7 +248,10 @@ async fn what_two_builders_pushed_becomes_one_index_with_every_attestation() {
         assert_eq!(read["Architecture"], arch);
     }
 
-    let same = Built { legs: vec![legs[0].clone(), bench.build_remote("two", &origin, "linux/amd64")], origin };
+    let same = Built {
+        platform_builds: vec![platform_builds[0].clone(), bench.build_remote("two", &origin, "linux/amd64")],
+        origin,
+    };
     let error = publish(&target, &same, &tags(&["v2"]), false, false).await.unwrap_err();
     assert!(matches!(error, PublishError::Compose { .. }) && error.to_string().contains("linux/amd64"));
     assert_eq!(bench.skopeo_tags(), tags(&["v1"]));
@@ -259,10 +263,10 @@ async fn legs_in_a_layout_become_one_index_too() {
     let layout = bench.layout("acme/api");
     let origin = origin("c1", 1);
     let stages = ["a", "b"].map(|name| layout.stage(name).unwrap());
-    let legs = ["linux/amd64", "linux/arm64"].iter().zip(&stages).map(|(platform, stage)| {
+    let platform_builds = ["linux/amd64", "linux/arm64"].iter().zip(&stages).map(|(platform, stage)| {
         bench.build("one", &origin, platform, &format!("type=oci,tar=false,dest={}", stage.dir().display()), &[])
     });
-    let image = Built { legs: legs.collect(), origin: origin.clone() };
+    let image = Built { platform_builds: platform_builds.collect(), origin: origin.clone() };
     publish(&Target::Local(layout.clone()), &image, &tags(&["v1"]), false, false).await.unwrap();
     drop(stages);
     layout.prune().unwrap();

@@ -1,4 +1,4 @@
-//! The argument list of one `buildctl build`: a pure function of job and leg.
+//! The argument list of one `buildctl build`: a pure function of job and platform build.
 //!
 //! No secret is ever in it: those are named by id, and their values come in the environment of `buildctl`, under the
 //! names that
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::job::{Cache, Context, Destination, Job, Leg};
+use super::job::{Cache, Context, Destination, Job, PlatformBuild};
 use crate::domain::builder::BuilderTls;
 use crate::domain::grant_keys::NetworkMode;
 use crate::domain::publish::Origin;
@@ -21,7 +21,7 @@ pub fn secret_variable(place: usize) -> String {
     format!("SLIPWAY_SECRET_{place}")
 }
 
-/// What differs between the runs of one job: where this leg's files are.
+/// What differs between the runs of one job: where this platform build's files are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run<'a> {
     /// What `buildctl --addr` takes.
@@ -48,7 +48,11 @@ pub struct Run<'a> {
 ///
 /// # Errors
 /// When the rule's paths leave the tree, as `Rule::paths` says.
-pub fn arguments(job: &Job, leg: &Leg, run: &Run) -> Result<Vec<String>, crate::domain::rule::RuleError> {
+pub fn arguments(
+    job: &Job,
+    platform_build: &PlatformBuild,
+    run: &Run,
+) -> Result<Vec<String>, crate::domain::rule::RuleError> {
     let build = &job.build;
     let rule = &build.rule;
     let paths = rule.build_paths()?;
@@ -61,8 +65,8 @@ pub fn arguments(job: &Job, leg: &Leg, run: &Run) -> Result<Vec<String>, crate::
     if let Some(target) = &rule.target {
         list.opt("target", target);
     }
-    if !leg.platforms.is_empty() {
-        let platforms: Vec<&str> = leg.platforms.iter().map(|platform| platform.as_str()).collect();
+    if !platform_build.platforms.is_empty() {
+        let platforms: Vec<&str> = platform_build.platforms.iter().map(|platform| platform.as_str()).collect();
         list.opt("platform", platforms.join(","));
     }
     for (name, value) in &rule.args {
@@ -79,7 +83,7 @@ pub fn arguments(job: &Job, leg: &Leg, run: &Run) -> Result<Vec<String>, crate::
     }
     if build.settings.cache {
         if run.has_cache {
-            list.import_cache(&leg.cache);
+            list.import_cache(&platform_build.cache);
         }
     } else {
         list.word("--no-cache");
@@ -87,7 +91,7 @@ pub fn arguments(job: &Job, leg: &Leg, run: &Run) -> Result<Vec<String>, crate::
     }
     // The lazily loadable image is made of the same layers: there is nothing new to cache.
     if !run.accelerated {
-        list.export_cache(&leg.cache, run.cache_stage);
+        list.export_cache(&platform_build.cache, run.cache_stage);
     }
     list.pair("--output", output(job, run));
     list.pair("--metadata-file", run.metadata_file.display().to_string());

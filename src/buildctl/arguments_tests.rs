@@ -27,9 +27,9 @@ fn job() -> Job {
         log_limit: ByteSize::default(),
         sockets: "/s".into(),
         managed: None,
-        legs: vec![Leg {
+        platform_builds: vec![PlatformBuild {
             builder: "managed".into(),
-            daemon: super::super::job::LegDaemon::At { address: "unix:///s/b.sock".into(), tls: None },
+            daemon: super::super::job::PlatformDaemon::At { address: "unix:///s/b.sock".into(), tls: None },
             platforms: Vec::new(),
             cache: Cache::Layout { directory: "/s/cache/acme/api/main".into() },
             host_network: None,
@@ -49,7 +49,7 @@ fn list(job: &Job) -> Vec<String> {
         accelerated: false,
         started_at: at("2020-10-15T08:25:02Z"),
     };
-    arguments(job, &job.legs[0], &run).unwrap()
+    arguments(job, &job.platform_builds[0], &run).unwrap()
 }
 
 /// The values of a flag.
@@ -177,7 +177,7 @@ fn a_registry_gets_the_image_by_digest_and_its_cache_beside_it() {
     let mut job = job();
     job.destination =
         Destination::Registry { image: "127.0.0.1:5000/acme/api".into(), plain_http: true, ca: Some("/ca.pem".into()) };
-    job.legs[0].cache =
+    job.platform_builds[0].cache =
         Cache::Registry { reference: "127.0.0.1:5000/acme/api:buildcache-main".into(), plain_http: true };
     let list = list(&job);
     assert!(values(&list, "--output")[0].starts_with(
@@ -200,7 +200,7 @@ fn the_rules_file_target_platforms_and_arguments_are_options() {
         args: [("A".to_owned(), "x=1,y".to_owned())].into(),
         ..Rule::starter("main")
     };
-    job.legs[0].platforms = vec!["linux/amd64".parse().unwrap(), "linux/arm64".parse().unwrap()];
+    job.platform_builds[0].platforms = vec!["linux/amd64".parse().unwrap(), "linux/arm64".parse().unwrap()];
     let list = list(&job);
     let opts = values(&list, "--opt");
     for wanted in

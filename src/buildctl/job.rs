@@ -48,11 +48,12 @@ pub struct Job {
     pub log_limit: ByteSize,
     /// Where sockets of the runner's own daemons go: a directory with a short path.
     pub sockets: PathBuf,
-    /// The managed daemon that is in use while the build runs; none where no leg uses it.
+    /// The managed daemon that is in use while the build runs; none where no platform build uses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed: Option<Managed>,
-    /// One for each builder that takes part.
-    pub legs: Vec<Leg>,
+    /// One for each builder that takes part. `legs` until version 0.1.
+    #[serde(alias = "legs")]
+    pub platform_builds: Vec<PlatformBuild>,
 }
 
 /// What a build may have beyond its tree, without the values of its secrets.
@@ -142,25 +143,25 @@ pub enum Cache {
 
 /// One builder's share: some of the platforms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Leg {
+pub struct PlatformBuild {
     /// The builder's name.
     pub builder: String,
     /// How its daemon is reached.
-    pub daemon: LegDaemon,
+    pub daemon: PlatformDaemon,
     /// What it builds for; empty: its own platform.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub platforms: Vec<Platform>,
-    /// Where its cache goes and comes from: each leg's own, for one export would replace the other's.
+    /// Where its cache goes and comes from: each platform build's own, for one export would replace the other's.
     pub cache: Cache,
     /// Why RUN steps are in the host's network; absent: they are in a sandbox, or the builder is not slipway's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_network: Option<HostNetwork>,
 }
 
-/// How a leg's daemon is reached.
+/// How a platform build's daemon is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum LegDaemon {
+pub enum PlatformDaemon {
     /// It is there.
     At {
         /// What `buildctl --addr` takes.

@@ -6,7 +6,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::store::shell::{Shell, ShellError, said};
+use crate::sys::shell::{Shell, ShellError, said};
 
 /// An address takes far less; what a command prints beyond it is not read.
 const ADDRESS_BYTES: u64 = 4_096;
@@ -99,7 +99,7 @@ mod tests {
         let command = format!("echo tcp://10.0.0.7:1234; echo more; sleep 1000 & echo $! > {}", pid_file.display());
         assert_eq!(provision(&command, LONG).await.unwrap(), "tcp://10.0.0.7:1234");
         let pid = std::fs::read_to_string(pid_file).unwrap().trim().parse().unwrap();
-        let sleeper = crate::store::process::ProcessId::of(pid).unwrap().unwrap();
+        let sleeper = crate::sys::process::ProcessId::of(pid).unwrap().unwrap();
         assert!(sleeper.signal(Signal::KILL).unwrap(), "it goes on after a success");
     }
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::store::environment::{ListedEnvironment as _, Receiver};
-use crate::store::users;
+use crate::sys::environment::{ListedEnvironment as _, Receiver};
+use crate::sys::users;
 use tokio::process::Command;
 use tokio::time::timeout;
 

@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::output::{Format, print, print_text, say};
 use super::{CliError, source};
+use crate::client;
 use crate::domain::grant_keys::{NetworkMode, SecretRefs};
 use crate::domain::grants;
 use crate::domain::name::{NameKind, RepositoryPath, check};
 use crate::domain::namespace::Namespace;
 use crate::domain::repository::{BuildSettings, Repository, Source, Visibility};
 use crate::domain::rule::Rule;
-use crate::pool::client;
 use crate::protocol::{Entity, EntityName, Request, SaveMode};
 use crate::store::settings::Settings;
 use crate::store::{Home, edit, read};

@@ -5,9 +5,9 @@ use clap::Subcommand;
 
 use super::output::{Table, print, say, told};
 use super::{CliError, Format};
+use crate::client;
 use crate::domain::audit::{AuditEntry, AuditQuery, FieldChange};
 use crate::domain::repository::HumanDuration;
-use crate::pool::client;
 use crate::protocol::{Error, ErrorKind, Reply, Request};
 use crate::store::Home;
 

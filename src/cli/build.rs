@@ -14,11 +14,11 @@ use super::follow::{self, printing_log};
 use super::output::{print, say};
 use super::terminal::{Door, To};
 use super::{CliError, Format, source};
+use crate::client;
 use crate::domain::build::{Build, BuildId, BuildState};
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::Ref;
 use crate::log::reader::{self, Selection};
-use crate::pool::client;
 use crate::protocol::{Reply, Request};
 use crate::store::{Home, builds};
 

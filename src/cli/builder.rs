@@ -6,10 +6,10 @@ use serde::Serialize;
 use super::output::{Table, fields, print, told};
 use super::{CliError, Format, source};
 
+use crate::client;
 use crate::domain::builder::{Builder, BuilderKind, BuilderTls};
 use crate::domain::config::ByteSize;
 use crate::domain::platform::Platform;
-use crate::pool::client;
 use crate::protocol::{BuilderStatus, Entity, EntityName, Reply, Request, SaveMode};
 use crate::store::Home;
 

@@ -6,16 +6,16 @@ use serde::Serialize;
 
 use super::CliError;
 use super::output::{Format, print, told};
-use crate::access::sources;
 use crate::buildkit::cgroup::Group;
 use crate::buildkit::install::advisories::{self, Verdict};
 use crate::buildkit::install::{self, Place, Tool, Version};
 use crate::buildkit::{rootless, sandbox};
+use crate::client;
 use crate::domain::builder::BuilderKind;
 use crate::domain::config::{BuildNetwork, ByteSize, NotifyUrl};
 use crate::domain::repository::BUILDER_FETCHES;
-use crate::pool::client;
 use crate::protocol::{Reply, Request};
+use crate::services::sources;
 use crate::source::git::GitProgram;
 use crate::store::secrets::{Secrets, shell_quoted};
 use crate::store::settings::Settings;
@@ -91,7 +91,7 @@ pub(super) async fn run(home: &Home, format: Format) -> Result<ExitCode, CliErro
 fn home_check(home: &Home, settings: &Settings) -> Check {
     let directory = home.state_dir();
     let shown = directory.display();
-    if let Err(error) = crate::store::atomic::create_dir_all(directory) {
+    if let Err(error) = crate::sys::atomic::create_dir_all(directory) {
         return Check::bad("home", error.to_string(), "set SLIPWAY_HOME to a directory that you may write");
     }
     match rustix::fs::statvfs(directory) {

@@ -4,10 +4,10 @@ use std::io;
 
 use super::terminal::{Door, To};
 use super::{CliError, output};
+use crate::client;
 use crate::domain::build::{Build, BuildId, BuildState};
 use crate::log::follow::{Lines, follow};
 use crate::log::reader::Selection;
-use crate::pool::client;
 use crate::store::{Home, builds};
 
 /// Prints a build's log as it is written and returns the final record.

@@ -5,9 +5,9 @@ use serde::Serialize;
 
 use super::output::{Table, print, say};
 use super::{CliError, Format, source};
+use crate::client;
 use crate::domain::notification::Event;
 use crate::domain::outbox::Receiver;
-use crate::pool::client;
 use crate::protocol::{Reply, Request};
 use crate::store::{Home, outbox};
 

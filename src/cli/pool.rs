@@ -8,11 +8,13 @@ use clap::Subcommand;
 use super::output::{Table, fields, print, say, told};
 use super::terminal::{self, To};
 use super::{CliError, Format};
+use crate::client;
 use crate::log::events::EventLines;
-use crate::pool::{self, client};
+use crate::pool;
 use crate::protocol::{ErrorKind, PoolStatus, Reply, Request};
+use crate::store::Home;
 use crate::store::pool_log::PoolLog;
-use crate::store::{Home, hardening};
+use crate::sys::hardening;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {

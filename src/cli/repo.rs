@@ -8,12 +8,12 @@ use serde::Serialize;
 use super::namespace::{VisibilityWord, set, visibility_word, yes_no};
 use super::output::{Table, fields, print, say, told};
 use super::{CliError, Format, rule_options, source};
-use crate::access::{platforms, sources};
 use crate::domain::name::RepositoryPath;
 use crate::domain::repository::{BUILDER_FETCHES, Fetch, HumanDuration, Repository, Source};
 use crate::domain::rule::Rule;
 use crate::protocol::{Entity, EntityName, SaveMode};
-use crate::source::api::Registered;
+use crate::services::{platforms, sources};
+use crate::source::platform::Registered;
 use crate::store::Home;
 use crate::store::settings::Settings;
 

@@ -9,7 +9,6 @@ use serde::Serialize;
 use super::output::{Table, fields, print, say, told};
 use super::rule_options::Options;
 use super::{CliError, Format, source};
-use crate::access::{images, sources};
 use crate::domain::grant_keys::{NetworkMode, SecretRefs};
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
@@ -21,6 +20,7 @@ use crate::domain::schedule::Schedule;
 use crate::domain::secret_arg::is_masked;
 use crate::domain::version::Version;
 use crate::protocol::{Entity, EntityName, Error, ErrorKind, SaveMode};
+use crate::services::{images, sources};
 use crate::store::Home;
 use crate::store::settings::Settings;
 

@@ -4,14 +4,15 @@ use std::io::{self, BufRead};
 
 use super::terminal::{self, To};
 use super::{CliError, output};
-use crate::access::save_warnings;
+use crate::client;
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
 use crate::domain::repository::Repository;
-use crate::pool::client;
 use crate::protocol::{Entity, EntityName, Request, SaveMode};
+use crate::services::save_warnings;
+use crate::store::Home;
 use crate::store::settings::Settings;
-use crate::store::{Home, environment};
+use crate::sys::environment;
 
 /// The settings as they are on disk; files that can't be read are told on stderr.
 pub(super) fn settings(home: &Home) -> Settings {

@@ -5,10 +5,10 @@ use serde::Serialize;
 
 use super::output::{Table, fields, print, say};
 use super::{CliError, Format, source};
-use crate::access::images::{self, TagInfo};
+use crate::client;
 use crate::domain::name::RepositoryPath;
-use crate::pool::client;
 use crate::protocol::Request;
+use crate::services::images::{self, TagInfo};
 use crate::store::Home;
 
 #[derive(Debug, Subcommand)]

@@ -71,14 +71,14 @@ pub struct Step {
     /// The last line that it printed before it failed, cut where it is long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_line: Option<String>,
-    /// The leg that it belongs to: 0 unless several builders take part.
+    /// The platform build that it belongs to: 0 unless several builders take part.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub leg: u32,
+    pub platform_build: u32,
 }
 
 impl Step {
     /// A step that has not begun; its platform and nature are read from the name.
-    pub fn named(leg: u32, name: &str) -> Step {
+    pub fn named(platform_build: u32, name: &str) -> Step {
         Step {
             number: 0,
             name: name.to_owned(),
@@ -91,7 +91,7 @@ impl Step {
             completed: None,
             error: None,
             last_line: None,
-            leg,
+            platform_build,
         }
     }
 
@@ -103,8 +103,8 @@ impl Step {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_zero(leg: &u32) -> bool {
-    *leg == 0
+fn is_zero(platform_build: &u32) -> bool {
+    *platform_build == 0
 }
 
 /// Something that the frontend found worth a word, such as a lint of the Dockerfile.

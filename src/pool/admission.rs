@@ -6,8 +6,6 @@ use std::sync::Arc;
 use super::enqueue::refused;
 use super::entities;
 use super::state::Pool;
-use crate::access::registries::RegistriesError;
-use crate::access::{registries, sources};
 use crate::domain::build::Build;
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
@@ -15,6 +13,8 @@ use crate::domain::repository::Repository;
 use crate::domain::rule::{Rule, RuleError};
 use crate::protocol::{Error, ErrorKind, SaveMode};
 use crate::registry::publish::{self, Taken};
+use crate::services::registries::RegistriesError;
+use crate::services::{registries, sources};
 
 /// The same rule and commit, queued or running.
 pub(super) fn open_twin(pool: &Pool, build: &Build) -> Option<Build> {

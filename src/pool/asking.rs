@@ -9,7 +9,7 @@ use tokio::process::Command;
 use super::state::Pool;
 use crate::buildkit::install;
 use crate::domain::platform::Platform;
-use crate::store::environment::{ListedEnvironment as _, Receiver};
+use crate::sys::environment::{ListedEnvironment as _, Receiver};
 
 /// A daemon that does not say what it builds for by then counts as unreachable.
 const ASK_LIMIT: Duration = Duration::from_secs(10);

@@ -11,15 +11,15 @@ use tokio::sync::{mpsc, watch};
 use super::conclude::{Conclusion, Ended, conclude};
 use super::state::{Order, Pool};
 use super::{builders, enqueue, launch, notify};
-use crate::access::credential_scope::CredentialScope;
 use crate::buildctl::job::RunResult;
 use crate::domain::build::{Build, BuildId, BuildState, CancelRequest, RetryCause};
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::journal::{Origin, SERVER_LAG};
 use crate::domain::platform::Platform;
 use crate::registry::docker_config::DockerConfig;
-use crate::store::process::ProcessId;
+use crate::services::credential_scope::CredentialScope;
 use crate::store::{builds, pushes};
+use crate::sys::process::ProcessId;
 
 /// A runner that was told to stop and is still there is killed: final within 15 s, whatever `buildctl` does.
 const KILL_AFTER: Duration = Duration::from_secs(13);
@@ -66,9 +66,9 @@ async fn wait_for_start(pool: &Arc<Pool>, id: BuildId, orders: &mut mpsc::Receiv
                 pool.update(id, |build| build.cancel = Some(request));
                 return Waited::Cancelled;
             }
-            Some(Order::Start(legs)) => match launch_or_abort(pool, id, &legs, orders).await {
+            Some(Order::Start(platform_builds)) => match launch_or_abort(pool, id, &platform_builds, orders).await {
                 Ok(runner) => {
-                    tell_that_it_runs(pool, id, legs).await;
+                    tell_that_it_runs(pool, id, platform_builds).await;
                     return Waited::Ended(watch(pool, id, orders, runner).await);
                 }
                 Err(failure) if await_commit(pool, id, &failure).await => {}
@@ -78,8 +78,8 @@ async fn wait_for_start(pool: &Arc<Pool>, id: BuildId, orders: &mut mpsc::Receiv
     }
 }
 
-async fn tell_that_it_runs(pool: &Arc<Pool>, id: BuildId, legs: Vec<(String, Vec<Platform>)>) {
-    let names: Vec<String> = legs.into_iter().map(|(name, _)| name).collect();
+async fn tell_that_it_runs(pool: &Arc<Pool>, id: BuildId, platform_builds: Vec<(String, Vec<Platform>)>) {
+    let names: Vec<String> = platform_builds.into_iter().map(|(name, _)| name).collect();
     let now = Utc::now();
     let running = pool.update(id, |build| {
         build.builders.clone_from(&names);
@@ -133,11 +133,11 @@ async fn may_lag(pool: &Pool, build: &Build, now: chrono::DateTime<Utc>) -> bool
 async fn launch_or_abort(
     pool: &Arc<Pool>,
     id: BuildId,
-    legs: &[(String, Vec<Platform>)],
+    platform_builds: &[(String, Vec<Platform>)],
     orders: &mut mpsc::Receiver<Order>,
 ) -> Result<ProcessId, Failure> {
     let abort = watch::Sender::new(false);
-    let mut launching = std::pin::pin!(launch::launch(pool, id, legs, &abort));
+    let mut launching = std::pin::pin!(launch::launch(pool, id, platform_builds, &abort));
     loop {
         tokio::select! {
             launched = &mut launching => return launched,

@@ -8,7 +8,6 @@ use tokio::sync::{mpsc, watch};
 use super::admission::{check_immutable, find_repository, find_rule, only_rule, open_twin, tag_in_use};
 use super::state::{Entry, Order, Pool};
 use super::{drive, entities, notify, server};
-use crate::access::sources;
 use crate::domain::build::{Build, BuildId, BuildState, RetryCause, Trigger};
 use crate::domain::grants;
 use crate::domain::journal::PushId;
@@ -19,8 +18,9 @@ use crate::domain::repository::Repository;
 use crate::domain::requester::Requester;
 use crate::domain::rule::{Rule, Tags};
 use crate::protocol::{Error, ErrorKind, Reply};
+use crate::services::sources;
 use crate::store::builds;
-use crate::store::process::ProcessId;
+use crate::sys::process::ProcessId;
 
 pub(super) fn refused(error: impl ToString) -> Error {
     Error::new(ErrorKind::Refused, error.to_string())

@@ -12,7 +12,6 @@ use tokio::sync::MutexGuard;
 use super::enqueue::blocking;
 use super::state::Pool;
 use super::{audit, builders};
-use crate::access::{registries, sources, tokens};
 use crate::domain::builder::BuilderKind;
 use crate::domain::name::{self, NameKind, RepositoryPath};
 use crate::domain::namespace::Namespace;
@@ -23,11 +22,13 @@ use crate::domain::secret_ref::SecretRef;
 use crate::domain::{grant_keys, grants};
 use crate::protocol::{Entity, EntityName, Error, ErrorKind, SaveMode};
 use crate::registry::{Target, check_host_name};
+use crate::services::{registries, sources, tokens};
 use crate::source::git::ssh::{Key, expanded};
 use crate::store::secret_uses::uses_of;
 use crate::store::secrets::{Secret, Secrets};
 use crate::store::settings::{Settings, second_managed};
-use crate::store::{Home, atomic, edit, environment};
+use crate::store::{Home, edit};
+use crate::sys::{atomic, environment};
 
 fn failed(error: impl ToString) -> Error {
     Error::new(ErrorKind::Failed, error.to_string())

@@ -16,8 +16,6 @@ use super::launch::{self, ContextWish, Prepared};
 use super::schedule::Readiness;
 use super::state::Pool;
 use super::{grants, managed};
-use crate::access::credential_scope::CredentialScope;
-use crate::access::{registries, sources};
 use crate::buildctl::arguments::GIT_SECRET_VARIABLE;
 use crate::buildctl::job::Context;
 use crate::buildctl::subrequest::{self, Subrequest};
@@ -29,9 +27,12 @@ use crate::domain::outline::Outline;
 use crate::domain::push::Ref;
 use crate::domain::rule::Rule;
 use crate::protocol::{Error, ErrorKind};
-use crate::store::environment::{ListedEnvironment as _, Receiver};
+use crate::services::credential_scope::CredentialScope;
+use crate::services::{registries, sources};
+use crate::store::Home;
 use crate::store::settings::Settings;
-use crate::store::{Home, atomic};
+use crate::sys::atomic;
+use crate::sys::environment::{ListedEnvironment as _, Receiver};
 
 /// More of an answer is not read: the tables of the largest Dockerfile are shorter.
 const LONGEST_ANSWER: u64 = 4 * 1024 * 1024;

@@ -12,12 +12,9 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::sync::watch;
 
 use super::state::Pool;
-use super::{client, grants, managed};
-use crate::access::credential_scope::CredentialScope;
-use crate::access::trees::{self, Unprepared};
-use crate::access::{registries, sources};
+use super::{grants, managed};
 use crate::buildctl::handover::Handover;
-use crate::buildctl::job::{Cache, Context, Destination, Job, JobGrants, Leg, LegDaemon, Managed};
+use crate::buildctl::job::{Cache, Context, Destination, Job, JobGrants, Managed, PlatformBuild, PlatformDaemon};
 use crate::buildctl::runner;
 use crate::buildkit::daemon::fresh;
 use crate::buildkit::install;
@@ -31,12 +28,15 @@ use crate::domain::push::{CommitId, Ref};
 use crate::domain::repository::{Fetch, Source};
 use crate::domain::rule::{BuildPaths, Rule};
 use crate::domain::tag::CACHE_PREFIX;
+use crate::services::credential_scope::CredentialScope;
+use crate::services::trees::{self, Unprepared};
+use crate::services::{registries, sources};
 use crate::source::Transport;
 use crate::source::tree::{Slot, resolve_inside};
 use crate::store::builds;
-use crate::store::environment::{ListedEnvironment as _, Receiver};
-use crate::store::process::{self, ProcessId};
 use crate::store::settings::Settings;
+use crate::sys::environment::{ListedEnvironment as _, Receiver};
+use crate::sys::process::{self, ProcessId};
 
 /// A local source that does not say by then where it was cloned from has no label of it.
 const ORIGIN_LIMIT: Duration = Duration::from_secs(30);
@@ -45,13 +45,13 @@ const ORIGIN_LIMIT: Duration = Duration::from_secs(30);
 pub(super) async fn launch(
     pool: &Arc<Pool>,
     id: BuildId,
-    legs: &[(String, Vec<Platform>)],
+    platform_builds: &[(String, Vec<Platform>)],
     abort: &watch::Sender<bool>,
 ) -> Result<ProcessId, Failure> {
-    let (build, settings, legs) = {
+    let (build, settings, platform_builds) = {
         let state = pool.state();
         let entry = state.open.get(&id).ok_or_else(|| daemon_failure("the build is gone"))?;
-        let legs = legs
+        let platform_builds = platform_builds
             .iter()
             .map(|(name, platforms)| {
                 let runtime =
@@ -59,26 +59,26 @@ pub(super) async fn launch(
                 Ok((name.clone(), runtime.config.clone(), runtime.address.clone(), platforms.clone()))
             })
             .collect::<Result<Vec<_>, Failure>>()?;
-        (entry.build.clone(), state.settings.clone(), legs)
+        (entry.build.clone(), state.settings.clone(), platform_builds)
     };
-    let several = legs.len() > 1;
-    let uses_managed = legs.iter().any(|(_, config, _, _)| config.kind == BuilderKind::Managed);
-    let legs = legs
+    let several = platform_builds.len() > 1;
+    let uses_managed = platform_builds.iter().any(|(_, config, _, _)| config.kind == BuilderKind::Managed);
+    let platform_builds = platform_builds
         .into_iter()
         .map(|(name, config, address, platforms)| {
             let at = |address: Option<String>| {
                 address.ok_or_else(|| daemon_failure(format!("builder {name} has no address")))
             };
             let daemon = match config.kind {
-                BuilderKind::Managed => LegDaemon::At { address: at(address)?, tls: None },
-                BuilderKind::Existing => LegDaemon::At { address: at(address)?, tls: config.tls },
-                BuilderKind::Fresh => LegDaemon::Fresh {
+                BuilderKind::Managed => PlatformDaemon::At { address: at(address)?, tls: None },
+                BuilderKind::Existing => PlatformDaemon::At { address: at(address)?, tls: config.tls },
+                BuilderKind::Fresh => PlatformDaemon::Fresh {
                     tools: managed::tools(&pool.home, &settings).map_err(daemon_failure)?,
                     config: managed::daemon_config(&settings),
                 },
                 BuilderKind::Provisioned => {
                     let up = config.up.unwrap_or_default();
-                    LegDaemon::Provisioned { up, down: config.down, tls: config.tls, plain: config.plain }
+                    PlatformDaemon::Provisioned { up, down: config.down, tls: config.tls, plain: config.plain }
                 }
             };
             let cache = cache(pool, &settings, &build, platforms.first().filter(|_| several));
@@ -86,7 +86,7 @@ pub(super) async fn launch(
                 BuilderKind::Managed | BuilderKind::Fresh => managed::host_network(&settings),
                 BuilderKind::Existing | BuilderKind::Provisioned => None,
             };
-            Ok(Leg { builder: name, daemon, platforms, cache, host_network })
+            Ok(PlatformBuild { builder: name, daemon, platforms, cache, host_network })
         })
         .collect::<Result<Vec<_>, Failure>>()?;
 
@@ -135,7 +135,7 @@ pub(super) async fn launch(
         log_limit: settings.config.pool.log_limit,
         sockets: home.runtime_dir(),
         managed: uses_managed.then(|| Managed { directory: home.buildkit_dir(), pool_lock: home.pool_lock() }),
-        legs,
+        platform_builds,
         build,
     };
     let work = move || {
@@ -321,7 +321,7 @@ fn spawn(
         .current_dir("/")
         .listed_environment(Receiver::Slipway)
         .env("DOCKER_CONFIG", docker_config);
-    client::in_own_session(&mut command);
+    crate::sys::process::in_own_session(&mut command);
     let mut child = command.spawn()?;
     let pid = child.id();
     let begin = child.stdin.take();

@@ -6,7 +6,6 @@ mod admission;
 mod asking;
 mod audit;
 mod builders;
-pub mod client;
 mod conclude;
 mod drive;
 mod enqueue;

@@ -8,7 +8,7 @@ use rustix::process::geteuid;
 use tokio::net::UnixStream;
 
 use crate::domain::requester::{Login, Requester};
-use crate::store::users;
+use crate::sys::users;
 
 /// Refusals are logged this often; those in between are counted.
 const LOG_EVERY: Duration = Duration::from_secs(60);

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::state::Pool;
-use crate::access::trees;
 use crate::domain::build::BuildId;
 use crate::domain::config::RetentionConfig;
+use crate::services::trees;
 use crate::store::{Home, builds, pushes};
 
 /// A finished build.

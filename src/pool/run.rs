@@ -19,14 +19,14 @@ use super::{builders, enqueue, entities, notify, retention, server};
 use crate::buildkit::daemon::in_use;
 use crate::domain::build::{BuildId, BuildState};
 use crate::domain::config::ByteSize;
-use crate::store::process::ProcessId;
+use crate::protocol::ALREADY_RUNS;
 use crate::store::settings::{self, Settings};
 use crate::store::trust::Untrusted;
 use crate::store::watch::{self, Change};
-use crate::store::{Home, atomic, builds, environment, lock};
+use crate::store::{Home, builds};
+use crate::sys::process::ProcessId;
+use crate::sys::{atomic, environment, lock};
 
-/// The exit status of a pool that finds another one running.
-pub(super) const ALREADY_RUNS: u8 = 3;
 /// How often the number of a pool that has just taken the lock is looked for, and how soon again.
 const LOOKS_FOR_NUMBER: u32 = 20;
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -254,7 +254,9 @@ async fn adopt(pool: &Arc<Pool>, mut build: crate::domain::build::Build, runner:
     if build.state != BuildState::Running {
         let job = pool.home.build_dir(id.0).join(builds::JOB);
         let job = builds::load_if_there::<crate::buildctl::job::Job>(&job).ok().flatten();
-        build.builders = job.map(|job| job.legs.into_iter().map(|leg| leg.builder).collect()).unwrap_or_default();
+        build.builders = job
+            .map(|job| job.platform_builds.into_iter().map(|platform_build| platform_build.builder).collect())
+            .unwrap_or_default();
         let _ = build.become_state(BuildState::Running, format!("builds on {}", build.builders.join(", ")), Utc::now());
         notify::tell(pool, &build).await;
     }

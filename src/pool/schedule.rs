@@ -105,10 +105,10 @@ pub fn schedule(
         let build = candidates.remove(index);
         let decision = decide(now, build, &builders, pool, total, ahead);
         match &decision {
-            Decision::Start(legs) => {
+            Decision::Start(platform_builds) => {
                 total += 1;
                 *running.entry(build.repository.clone()).or_default() += 1;
-                for (name, _) in legs {
+                for (name, _) in platform_builds {
                     if let Some(builder) = builders.iter_mut().find(|builder| builder.name == *name) {
                         builder.busy += 1;
                     }
@@ -187,7 +187,7 @@ fn eligible<'a>(build: &Waiting, builders: &'a [BuilderView]) -> Result<Vec<&'a 
 
 /// Gives each platform to the best builder that has it; builds without platforms to the best builder.
 fn place(build: &Waiting, builders: &[&BuilderView], ahead: usize) -> Decision {
-    let mut legs: Vec<(String, Vec<Platform>)> = Vec::new();
+    let mut platform_builds: Vec<(String, Vec<Platform>)> = Vec::new();
     let wanted: Vec<Option<&Platform>> =
         if build.platforms.is_empty() { vec![None] } else { build.platforms.iter().map(Some).collect() };
     for platform in wanted {
@@ -203,7 +203,7 @@ fn place(build: &Waiting, builders: &[&BuilderView], ahead: usize) -> Decision {
         let best = free.min_by_key(|builder| {
             (
                 !is_native(builder, platform),
-                !legs.iter().any(|(name, _)| *name == builder.name),
+                !platform_builds.iter().any(|(name, _)| *name == builder.name),
                 !builder.warm.contains(&build.repository),
                 u64::from(builder.busy) * 1000 / u64::from(builder.slots.max(1)),
             )
@@ -218,12 +218,12 @@ fn place(build: &Waiting, builders: &[&BuilderView], ahead: usize) -> Decision {
                 .collect();
             return Decision::Queue(waits_for_slot(&names.join(", "), ahead));
         };
-        match legs.iter_mut().find(|(name, _)| *name == best.name) {
+        match platform_builds.iter_mut().find(|(name, _)| *name == best.name) {
             Some((_, platforms)) => platforms.extend(platform.cloned()),
-            None => legs.push((best.name.clone(), platform.cloned().into_iter().collect())),
+            None => platform_builds.push((best.name.clone(), platform.cloned().into_iter().collect())),
         }
     }
-    Decision::Start(legs)
+    Decision::Start(platform_builds)
 }
 
 fn has_platform(builder: &BuilderView, platform: Option<&Platform>) -> bool {

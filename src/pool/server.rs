@@ -18,7 +18,7 @@ use crate::domain::grants::Grants;
 use crate::domain::requester::Requester;
 use crate::protocol::{Answer, Call, Error, ErrorKind, PoolStatus, Reply, Request, VERSION, WebhookRefusal};
 use crate::store::settings::Settings;
-use crate::store::users;
+use crate::sys::users;
 
 /// A call is small; a longer one is not from a client of ours.
 const LONGEST_CALL_BYTES: u64 = 4 * 1024 * 1024;

@@ -12,7 +12,6 @@ use super::news::Written;
 use super::notify::Outgoing;
 use super::schedule::{BuilderView, Decision, PoolView, Waiting};
 use super::trigger::Triggers;
-use crate::access::registries::{self, RegistriesError};
 use crate::domain::build::{Build, BuildId, BuildState, CancelRequest};
 use crate::domain::builder::labels_asked;
 use crate::domain::name::RepositoryPath;
@@ -21,6 +20,7 @@ use crate::domain::outbox::Receiver;
 use crate::domain::platform::Platform;
 use crate::protocol::WebhookRefusal;
 use crate::registry::Target;
+use crate::services::registries::{self, RegistriesError};
 use crate::store::Home;
 use crate::store::settings::Settings;
 
@@ -234,10 +234,10 @@ impl State {
         for (id, decision) in decisions {
             let Some(entry) = self.open.get_mut(&id) else { continue };
             let (state, reason) = match decision {
-                Decision::Start(legs) => {
-                    let names = legs.iter().map(|(name, _)| name.clone()).collect();
+                Decision::Start(platform_builds) => {
+                    let names = platform_builds.iter().map(|(name, _)| name.clone()).collect();
                     // The channel has room for a start and a cancel, and there is one of each at most.
-                    if entry.orders.try_send(Order::Start(legs)).is_ok() {
+                    if entry.orders.try_send(Order::Start(platform_builds)).is_ok() {
                         entry.starting = Some(names);
                     }
                     continue;

@@ -13,7 +13,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
 use super::docker_config;
-use crate::store::atomic;
+use crate::sys::atomic;
 
 /// A password or token. It shows as `***`; [`Password::reveal`] is the only way to it.
 #[derive(Clone, PartialEq, Eq)]

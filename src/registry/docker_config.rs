@@ -16,8 +16,8 @@ use tokio::process::Command;
 
 use super::credentials::{Credential, CredentialsError, Password};
 use crate::bounded;
-use crate::store::environment::{ListedEnvironment as _, Receiver};
-use crate::store::shell::Group;
+use crate::sys::environment::{ListedEnvironment as _, Receiver};
+use crate::sys::shell::Group;
 
 /// Bytes of a configuration; one with an entry for each of a thousand registries has some 100 KB.
 const LARGEST: u64 = 1024 * 1024;

@@ -246,12 +246,14 @@ pub enum ComposeError {
 /// about them. `annotations` come on top of those that the builders' indexes have.
 ///
 /// # Errors
-/// When a leg is no index, or two legs have different images for one platform.
-pub fn compose(legs: &[(String, Document)], annotations: &Annotations) -> Result<Document, ComposeError> {
+/// When a platform build is no index, or two platform builds have different images for one platform.
+pub fn compose(platform_builds: &[(String, Document)], annotations: &Annotations) -> Result<Document, ComposeError> {
     let mut manifests: Vec<Descriptor> = Vec::new();
     let mut all_annotations = Annotations::new();
-    for (digest, leg) in legs {
-        let Some(ours) = &leg.manifests else { return Err(ComposeError::NotAnIndex { digest: digest.clone() }) };
+    for (digest, platform_build) in platform_builds {
+        let Some(ours) = &platform_build.manifests else {
+            return Err(ComposeError::NotAnIndex { digest: digest.clone() });
+        };
         for one in ours {
             if manifests.iter().any(|there| there.digest == one.digest) {
                 continue;
@@ -266,7 +268,7 @@ pub fn compose(legs: &[(String, Document)], annotations: &Annotations) -> Result
             }
             manifests.push(one.clone());
         }
-        all_annotations.extend(leg.annotations.clone());
+        all_annotations.extend(platform_build.annotations.clone());
     }
     all_annotations.extend(annotations.clone());
     Ok(Document::index(manifests, all_annotations))
@@ -276,24 +278,24 @@ pub fn compose(legs: &[(String, Document)], annotations: &Annotations) -> Result
 mod tests {
     use super::*;
 
-    fn leg(name: &str, arch: &str) -> (String, Document) {
+    fn platform_build(name: &str, arch: &str) -> (String, Document) {
         let text = format!(
             r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[
                 {{"mediaType":"{MANIFEST}","digest":"sha256:{name}","size":5,"platform":{{"os":"linux","architecture":"{arch}","os.version":"1"}}}},
                 {{"mediaType":"{MANIFEST}","digest":"sha256:{name}-about","size":6,"platform":{{"os":"unknown","architecture":"unknown"}},
                   "annotations":{{"vnd.docker.reference.digest":"sha256:{name}","vnd.docker.reference.type":"attestation-manifest"}}}}],
-                "annotations":{{"leg":"{name}","kept":"yes"}}}}"#
+                "annotations":{{"platform_build":"{name}","kept":"yes"}}}}"#
         );
-        (format!("sha256:leg-{name}"), Document::parse(text.as_bytes()).unwrap())
+        (format!("sha256:platform_build-{name}"), Document::parse(text.as_bytes()).unwrap())
     }
 
     #[test]
     fn the_indexes_of_two_builders_become_one_with_platforms_and_attestations() {
-        let annotations = Annotations::from([("leg".to_owned(), "all".to_owned())]);
-        let index = compose(&[leg("a", "amd64"), leg("b", "arm64")], &annotations).unwrap();
+        let annotations = Annotations::from([("platform_build".to_owned(), "all".to_owned())]);
+        let index = compose(&[platform_build("a", "amd64"), platform_build("b", "arm64")], &annotations).unwrap();
         let digests: Vec<_> = index.children().map(|one| one.digest.as_str()).collect();
         assert_eq!(digests, ["sha256:a", "sha256:a-about", "sha256:b", "sha256:b-about"]);
-        assert_eq!(index.annotations["leg"], "all");
+        assert_eq!(index.annotations["platform_build"], "all");
         assert_eq!(index.annotations["kept"], "yes");
         let info = describe("sha256:x", &index, &[], None);
         assert_eq!(info.platforms.iter().map(Platform::to_string).collect::<Vec<_>>(), ["linux/amd64", "linux/arm64"]);
@@ -303,7 +305,8 @@ mod tests {
 
     #[test]
     fn two_builders_with_one_platform_are_refused() {
-        let error = compose(&[leg("a", "amd64"), leg("b", "amd64")], &Annotations::new()).unwrap_err();
+        let error =
+            compose(&[platform_build("a", "amd64"), platform_build("b", "amd64")], &Annotations::new()).unwrap_err();
         assert!(error.to_string().contains("linux/amd64"), "{error}");
     }
 
@@ -313,7 +316,7 @@ mod tests {
             "layers":[{"mediaType":"l","digest":"sha256:l","size":10}]}"#;
         let manifest = Document::parse(text.as_bytes()).unwrap();
         assert_eq!(manifest.kind(), MANIFEST);
-        let (_, root) = leg("a", "amd64");
+        let (_, root) = platform_build("a", "amd64");
         assert_eq!(describe("sha256:x", &root, &[manifest.clone(), manifest], None).size, 13);
     }
 

@@ -17,8 +17,8 @@ use chrono::{DateTime, Utc};
 use super::image::{self, Annotations, Descriptor, Document, ImageConfig, ImageInfo, Platform};
 use super::reference;
 use crate::domain::publish::{Existing, Origin};
-use crate::store::atomic;
-use crate::store::lock::{self, Held};
+use crate::sys::atomic;
+use crate::sys::lock::{self, Held};
 
 pub use super::layout_error::LayoutError;
 pub(super) use super::layout_error::io_error;

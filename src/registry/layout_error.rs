@@ -20,7 +20,7 @@ pub enum LayoutError {
     },
     /// A file can't be written.
     #[error(transparent)]
-    Write(#[from] crate::store::atomic::WriteError),
+    Write(#[from] crate::sys::atomic::WriteError),
     /// A file is there, but it is not what it should be.
     #[error("{path} is damaged: {why}; restore it from a backup, or move the directory away and build again", path = path.display())]
     Damaged {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::layout::{Layout, LayoutError, io_error};
 use super::stage;
-use crate::store::atomic;
+use crate::sys::atomic;
 
 /// What pruning did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

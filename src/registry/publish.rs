@@ -21,7 +21,7 @@ pub enum Target {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Built {
     /// The digest of the index that each builder made, in the order of the builders; usually one.
-    pub legs: Vec<String>,
+    pub platform_builds: Vec<String>,
     /// The push that it was built from.
     pub origin: Origin,
 }
@@ -229,9 +229,9 @@ impl Rules {
     }
 
     /// One index of the builders' indexes.
-    fn compose(&self, legs: &[(String, Document)], origin: &Origin) -> Result<Vec<u8>, PublishError> {
+    fn compose(&self, platform_builds: &[(String, Document)], origin: &Origin) -> Result<Vec<u8>, PublishError> {
         let error = |source| PublishError::Compose { image: self.image.clone(), source };
-        let index = image::compose(legs, &origin.annotations()).map_err(error)?;
+        let index = image::compose(platform_builds, &origin.annotations()).map_err(error)?;
         Ok(serde_json::to_vec(&index).map_err(|error| RegistryError {
             attempted: "write the index of".to_owned(),
             image: self.image.clone(),
@@ -250,13 +250,13 @@ fn publish_local(
     tags: &[String],
     rules: &Rules,
 ) -> Result<Vec<Published>, PublishError> {
-    let digest = match image.legs.as_slice() {
+    let digest = match image.platform_builds.as_slice() {
         [] => return Err(rules.nothing()),
         [one] => one.clone(),
         several => {
             let read = |digest: &String| Ok((digest.clone(), layout.document(digest)?));
-            let legs = several.iter().map(read).collect::<Result<Vec<_>, LayoutError>>()?;
-            layout.put(&rules.compose(&legs, &image.origin)?)?
+            let platform_builds = several.iter().map(read).collect::<Result<Vec<_>, LayoutError>>()?;
+            layout.put(&rules.compose(&platform_builds, &image.origin)?)?
         }
     };
     let new = New { digest: digest.clone(), origin: image.origin.clone() };
@@ -275,13 +275,13 @@ async fn publish_remote(
     tags: &[String],
     rules: &Rules,
 ) -> Result<Vec<Published>, PublishError> {
-    let mut legs = Vec::with_capacity(image.legs.len());
-    for digest in &image.legs {
+    let mut platform_builds = Vec::with_capacity(image.platform_builds.len());
+    for digest in &image.platform_builds {
         let what = format!("read {digest} of");
         let raw = client.manifest(digest).await?.ok_or_else(|| client.error(&what, Kind::NotFound))?;
-        legs.push((raw, what));
+        platform_builds.push((raw, what));
     }
-    let (index, composed) = match legs.as_slice() {
+    let (index, composed) = match platform_builds.as_slice() {
         [] => return Err(rules.nothing()),
         [(one, _)] => (one.clone(), false),
         several => {

@@ -12,8 +12,8 @@ use super::image::{Descriptor, Document};
 use super::layout::{Layout, LayoutError, io_error};
 use super::prune::Pruned;
 use super::reference::ReferenceError;
-use crate::store::atomic;
-use crate::store::lock::{self, Held};
+use crate::sys::atomic;
+use crate::sys::lock::{self, Held};
 
 /// How a stage's directory begins.
 pub(super) const PREFIX: &str = ".stage-";

@@ -4,10 +4,10 @@
 //! Sources on other machines are listed and fetched by the host's git, into bare clones; those on this one are read
 //! where they are, with libgit2. [`Git`] is the door to both.
 
-pub mod api;
 mod error;
 pub mod git;
 mod origin;
+pub mod platform;
 pub mod refs;
 mod reserved_host;
 pub mod tree;

@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use chrono::Utc;
 
 use super::Home;
-use super::atomic;
-use super::lock;
 use crate::domain::audit::{AuditEntry, AuditEvent, AuditPage, AuditQuery};
 use crate::log::sanitize::is_hidden;
+use crate::sys::atomic;
+use crate::sys::lock;
 
 /// A longer log, in bytes, is put aside before the next line.
 const LONGEST: u64 = 8 << 20;

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::atomic;
 use super::read::{self, ReadError};
 use super::{Home, schema};
 use crate::domain::build::{Build, BuildId};
+use crate::sys::atomic;
 
 /// The file's name of a build's record.
 pub const RECORD: &str = "build.toml";

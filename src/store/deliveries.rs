@@ -13,7 +13,8 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
-use super::{Home, atomic};
+use super::Home;
+use crate::sys::atomic;
 
 /// How many bodies are remembered: the oldest are forgotten first.
 const MOST: usize = 32_768;

@@ -6,9 +6,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml_edit::{DocumentMut, InlineTable, Value};
 
-use super::atomic::{self, WriteError};
 use super::read::{self, ReadError};
 use super::{layout, merge, schema};
+use crate::sys::atomic::{self, WriteError};
 
 /// A file that could not be saved. It is as it was.
 #[derive(Debug, thiserror::Error)]

@@ -13,7 +13,7 @@ use crate::domain::name::RepositoryPath;
 use rustix::process::geteuid;
 use sha2::{Digest, Sha256};
 
-use super::atomic;
+use crate::sys::atomic;
 
 /// The directories that one slipway works in.
 #[derive(Debug, Clone, PartialEq, Eq)]

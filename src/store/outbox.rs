@@ -4,12 +4,12 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use super::atomic::{self, WriteError};
 use super::builds::save;
 use super::read::{self, ReadError};
 use super::{Home, builds};
 use crate::domain::build::BuildState;
 use crate::domain::outbox::Message;
+use crate::sys::atomic::{self, WriteError};
 
 /// Where it is.
 pub fn directory(home: &Home) -> PathBuf {

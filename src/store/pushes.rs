@@ -7,13 +7,14 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::atomic::WriteError;
+use super::Home;
 use super::builds::{load_if_there, save};
 use super::read::{self, ReadError};
-use super::{Home, atomic};
 use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::{CommitId, Ref};
+use crate::sys::atomic;
+use crate::sys::atomic::WriteError;
 
 /// `watch.toml`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::DocumentMut;
 
-use super::atomic::{self, WriteError};
+use crate::sys::atomic::{self, WriteError};
 
 /// The version that this slipway writes.
 pub const CURRENT: i64 = 1;

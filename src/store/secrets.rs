@@ -14,10 +14,10 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::AsyncReadExt;
 
-use super::atomic::{self, WriteError};
-use super::environment::{ListedEnvironment as _, Receiver};
-use super::shell::Group;
 use crate::log::sanitize::printable;
+use crate::sys::atomic::{self, WriteError};
+use crate::sys::environment::{ListedEnvironment as _, Receiver};
+use crate::sys::shell::Group;
 
 pub use crate::domain::secret_ref::SecretRef;
 use crate::domain::secret_ref::is_file_name;

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use super::atomic::{self, WriteError};
 use super::{Home, read, schema, trust};
 use crate::domain::builder::{Builder, BuilderKind};
 use crate::domain::config::{Config, NotifyUrl, RegistrySettings};
@@ -18,6 +17,7 @@ use crate::domain::namespace::Namespace;
 use crate::domain::repository::Repository;
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::SourcePlatform;
+use crate::sys::atomic::{self, WriteError};
 
 /// What is configured.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -14,7 +14,7 @@ use rustix::process::geteuid;
 
 use super::Home;
 use super::secrets::shell_quoted;
-use super::users;
+use crate::sys::users;
 
 const WRITABLE_BY_GROUP: u32 = 0o020;
 const WRITABLE_BY_OTHERS: u32 = 0o002;

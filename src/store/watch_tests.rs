@@ -1,5 +1,5 @@
 use super::*;
-use crate::store::atomic;
+use crate::sys::atomic;
 
 struct Scene {
     dir: tempfile::TempDir,

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::access::images::TagInfo;
 use crate::domain::build::{Build, BuildId, BuildState, Image, Trigger};
 use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
@@ -12,7 +11,8 @@ use crate::domain::push::{CommitId, Ref};
 use crate::domain::repository::Repository;
 use crate::domain::step::{Step, StepState, progress};
 use crate::protocol::{News, PausedRule, PoolStatus};
-use crate::source::api::Identity;
+use crate::services::images::TagInfo;
+use crate::source::platform::Identity;
 use crate::store::settings::Settings;
 
 /// A build as the lists show it: small, for there may be tens of thousands.

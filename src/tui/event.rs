@@ -6,7 +6,6 @@ use crossterm::event::{KeyEvent, MouseEvent};
 
 use super::data::{BuildRow, CheckId, Progress};
 use super::effect::{FormId, Purpose, RepositoryQuery};
-use crate::access::images::TagInfo;
 use crate::domain::build::BuildId;
 use crate::domain::journal::PushRecord;
 use crate::domain::name::RepositoryPath;
@@ -14,7 +13,8 @@ use crate::domain::push::{CommitId, Ref};
 use crate::domain::repository::Source;
 use crate::domain::rule::Rule;
 use crate::protocol::{Error, News, Reply};
-use crate::source::api::{Identity, Page};
+use crate::services::images::TagInfo;
+use crate::source::platform::{Identity, Page};
 use crate::store::secrets::Secret;
 use crate::store::settings::Settings;
 

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::event::Event;
-use crate::pool::client::{self, IfAbsent, WatchEnd};
+use crate::client::{self, IfAbsent, WatchEnd};
 use crate::store::Home;
 
 /// How soon a pool that went away is looked for again, at first and at the longest.

@@ -37,7 +37,6 @@ mod outside;
 mod pace;
 pub mod place;
 pub mod popup;
-pub mod prompt;
 mod read;
 mod rows;
 mod run;

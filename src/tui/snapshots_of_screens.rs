@@ -11,7 +11,6 @@ use super::event::{Event, Preview};
 use super::notice::Level;
 use super::testing::{SIZES, app, configured, news, now, text_of};
 use super::view;
-use crate::access::images::TagInfo;
 use crate::domain::build::{Build, BuildId, BuildState, sample};
 use crate::domain::journal::{self, Answer, Origin, PushId, PushRecord, Verdict};
 use crate::domain::push::{CommitId, Ref};
@@ -22,7 +21,8 @@ use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::lang::Lang;
 use crate::protocol::{Error, ErrorKind, PausedRule};
-use crate::source::api::{Found, Identity, Lack, Page};
+use crate::services::images::TagInfo;
+use crate::source::platform::{Found, Identity, Lack, Page};
 use crate::store::secrets::Secret;
 
 fn press(app: &mut App, keys: &[KeyCode]) {

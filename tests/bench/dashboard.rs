@@ -16,7 +16,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
-use slipway::tui::prompt::prompt;
+use slipway::sys::thread_priority::prompt;
 use support::{Again, World, multiply, peak_mb, ratios, rounds, row, spread};
 
 const BUILDS: u64 = 10_000;

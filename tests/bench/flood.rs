@@ -9,10 +9,10 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use slipway::client;
 use slipway::domain::build::{BuildId, BuildState};
-use slipway::pool::client;
-use slipway::store::process::ProcessId;
 use slipway::store::{builds, read};
+use slipway::sys::process::ProcessId;
 use support::{Again, Cpu, World, cpu, median, peak_mb, ratios, rounds, row, spread};
 
 const LINES: usize = 1_000_000;

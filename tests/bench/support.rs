@@ -133,13 +133,13 @@ impl Again {
             Destination::Layout { directory } => Some(stage(directory)),
             Destination::Registry { .. } => None,
         };
-        let cache = match &job.legs[0].cache {
+        let cache = match &job.platform_builds[0].cache {
             Cache::Layout { directory } => Some(stage(directory)),
             Cache::Registry { .. } => None,
         };
         let has_cache = cache.as_ref().is_none_or(|stage| stage.layout().dir().join("index.json").exists());
-        let address = match &job.legs[0].daemon {
-            slipway::buildctl::job::LegDaemon::At { address, .. } => address.clone(),
+        let address = match &job.platform_builds[0].daemon {
+            slipway::buildctl::job::PlatformDaemon::At { address, .. } => address.clone(),
             other => panic!("not a managed builder: {other:?}"),
         };
         let run = Run {
@@ -153,7 +153,7 @@ impl Again {
             accelerated: false,
             started_at: chrono::Utc::now(),
         };
-        let arguments = arguments(job, &job.legs[0], &run).unwrap();
+        let arguments = arguments(job, &job.platform_builds[0], &run).unwrap();
         Again { program: job.buildctl.clone(), arguments, _stages: image.into_iter().chain(cache).collect() }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use slipway::buildkit::config::Config;
 use slipway::buildkit::daemon::{Spec, Tools, fresh};
-use slipway::store::process::ProcessId;
+use slipway::sys::process::ProcessId;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};

@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use slipway::buildkit::config::{Config, LogLevel};
 use slipway::buildkit::daemon::Spec;
 use slipway::buildkit::daemon::supervise::{Event, Order, supervise};
-use slipway::store::process::ProcessId;
+use slipway::sys::process::ProcessId;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;

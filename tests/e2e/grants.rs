@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
+use slipway::client;
 use slipway::domain::rule::Rule;
-use slipway::pool::client;
 use slipway::protocol::{Reply, Request};
 use slipway::store::Home;
 

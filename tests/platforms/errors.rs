@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use slipway::domain::commit_status::CommitState;
 use slipway::domain::source_platform::{PlatformKind, SourcePlatform};
 use slipway::source::SourceUrl;
-use slipway::source::api::{Api, ApiError, Connector, Reason};
+use slipway::source::platform::{Api, ApiError, Connector, Reason};
 use slipway::store::secrets::Secret;
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, ResponseTemplate};

@@ -4,8 +4,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use slipway::domain::source_platform::{PlatformKind, SourcePlatform};
-use slipway::source::api::device::{DeviceFlow, Tokens};
-use slipway::source::api::{ApiError, Connector, Reason};
+use slipway::source::platform::device::{DeviceFlow, Tokens};
+use slipway::source::platform::{ApiError, Connector, Reason};
 use wiremock::matchers::{body_string_contains, header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 

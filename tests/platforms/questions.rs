@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 use slipway::domain::commit_status::CommitState;
 use slipway::domain::source_platform::{PlatformKind, SourcePlatform};
-use slipway::source::api::{Api, Connector, Found, Lack, Pushed, Reason};
+use slipway::source::platform::{Api, Connector, Found, Lack, Pushed, Reason};
 use slipway::store::secrets::Secret;
 use wiremock::matchers::{body_json, header, method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};

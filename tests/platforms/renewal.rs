@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use slipway::access::tokens;
 use slipway::domain::secret_ref::SecretRef;
 use slipway::domain::source_platform::{PlatformKind, SourcePlatform};
-use slipway::source::api::device::Tokens;
+use slipway::services::tokens;
+use slipway::source::platform::device::Tokens;
 use slipway::store::Home;
 use slipway::store::secrets::{Secret, Secrets};
 use wiremock::matchers::{body_string_contains, path};

@@ -5,7 +5,7 @@ use slipway::domain::commit_status::{CommitState, CommitStatus};
 use slipway::domain::push::CommitId;
 use slipway::domain::source_platform::{PlatformKind, SourcePlatform};
 use slipway::source::SourceUrl;
-use slipway::source::api::{Api, Connector};
+use slipway::source::platform::{Api, Connector};
 use slipway::store::secrets::Secret;
 use wiremock::{MockServer, Request, ResponseTemplate};
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use slipway::domain::source_platform::PlatformKind;
-use slipway::source::api::Registered;
+use slipway::source::platform::Registered;
 use slipway::store::secrets::Secret;
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer};

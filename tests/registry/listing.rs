@@ -3,10 +3,10 @@
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{Response, StatusCode};
-use slipway::access::images;
 use slipway::domain::config::RegistrySettings;
 use slipway::domain::namespace::Namespace;
 use slipway::registry::image::sha256;
+use slipway::services::images;
 use slipway::store::Home;
 use slipway::store::settings::Settings;
 

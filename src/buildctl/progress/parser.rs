@@ -46,7 +46,7 @@ const UNFINISHED_BYTES: usize = 4 * 1024;
 /// Reads one `buildctl`'s stream.
 #[derive(Debug)]
 pub struct Parser {
-    leg: u32,
+    platform_build: u32,
     numbers: Numbers,
     /// The beginning of a line whose end has not arrived.
     pending: Vec<u8>,
@@ -71,10 +71,10 @@ pub struct Parser {
 }
 
 impl Parser {
-    /// A parser for one leg's stream; its steps take their numbers from `numbers`.
-    pub fn new(leg: u32, numbers: Numbers) -> Parser {
+    /// A parser for one platform build's stream; its steps take their numbers from `numbers`.
+    pub fn new(platform_build: u32, numbers: Numbers) -> Parser {
         Parser {
-            leg,
+            platform_build,
             numbers,
             pending: Vec::new(),
             skipping: false,
@@ -254,7 +254,7 @@ impl Parser {
             None if self.vertexes.len() >= MOST_STEPS || !self.may_know(key) => return self.too_many(out),
             None => {
                 let name = self.kept(name, LONGEST_NAME_BYTES);
-                self.vertexes.push(VertexState::new(self.leg, &name));
+                self.vertexes.push(VertexState::new(self.platform_build, &name));
                 self.by_digest.insert(key.clone().into_owned(), self.vertexes.len() - 1);
                 self.vertexes.len() - 1
             }

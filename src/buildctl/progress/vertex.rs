@@ -39,9 +39,9 @@ pub(super) struct Partial {
 }
 
 impl VertexState {
-    pub(super) fn new(leg: u32, name: &str) -> VertexState {
+    pub(super) fn new(platform_build: u32, name: &str) -> VertexState {
         VertexState {
-            step: Step::named(leg, name),
+            step: Step::named(platform_build, name),
             spans: Vec::new(),
             told_end: false,
             partial: [Partial::default(), Partial::default()],

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::End;
-use super::leg::LegBuilt;
+use super::platform_build::PlatformBuilt;
 use crate::buildctl::job::{Destination, Job};
 use crate::domain::build::Image;
 use crate::domain::failure::{Failure, FailureKind};
@@ -14,16 +14,17 @@ use crate::registry::{
     Built, Client, Kind, Layout, LayoutError, PublishError, Registry, RegistryError, Target, client, publish,
 };
 
-/// Publishes the image that the legs built, and the lazily loadable one where it was made.
-pub(super) async fn publish(job: &Job, built: &[LegBuilt], notes: &mut Vec<String>) -> Result<Vec<Image>, End> {
+/// Publishes the image that the platform builds built, and the lazily loadable one where it was made.
+pub(super) async fn publish(job: &Job, built: &[PlatformBuilt], notes: &mut Vec<String>) -> Result<Vec<Image>, End> {
     let target = target(job)?;
     let tags: Vec<String> = job.build.tags.iter().map(ToString::to_string).collect();
-    let digests: Vec<String> = built.iter().map(|leg| leg.digest.clone()).collect();
+    let digests: Vec<String> = built.iter().map(|platform_build| platform_build.digest.clone()).collect();
     let mut images = move_tags(job, &target, &digests, &tags).await?;
     if !job.build.accelerate {
         return Ok(images);
     }
-    let accelerated: Result<Vec<String>, Failure> = built.iter().filter_map(|leg| leg.accelerated.clone()).collect();
+    let accelerated: Result<Vec<String>, Failure> =
+        built.iter().filter_map(|platform_build| platform_build.accelerated.clone()).collect();
     let tags: Vec<String> = tags.iter().map(|tag| format!("{tag}{ACCELERATED_SUFFIX}")).collect();
     let moved = match accelerated {
         Ok(digests) => move_tags(job, &target, &digests, &tags).await,
@@ -43,7 +44,7 @@ pub(super) async fn publish(job: &Job, built: &[LegBuilt], notes: &mut Vec<Strin
 async fn move_tags(job: &Job, target: &Target, digests: &[String], tags: &[String]) -> Result<Vec<Image>, End> {
     let build = &job.build;
     let built = Built {
-        legs: digests.to_vec(),
+        platform_builds: digests.to_vec(),
         origin: Origin {
             reference: build.reference.to_string(),
             commit: build.commit.to_string(),

@@ -1,6 +1,6 @@
 //! Whether the builds of a daemon ran into its limits while one of them failed.
 
-use super::leg::{BuilderUp, LegRun};
+use super::platform_build::{BuilderUp, PlatformBuildRun};
 use crate::buildkit::cgroup::{Group, Hits};
 use crate::buildkit::daemon;
 use crate::domain::failure::Failure;
@@ -8,12 +8,12 @@ use crate::domain::failure::Failure;
 /// 128 and SIGKILL: how a shell and BuildKit tell that a command was killed.
 const KILLED: i32 = 137;
 
-/// The control group of the steps of a leg, and how often it was full before the build.
+/// The control group of the steps of a platform build, and how often it was full before the build.
 pub(super) struct StepLimits(Option<(Group, Hits)>);
 
 impl StepLimits {
     /// Those of a daemon that slipway started; of any other nothing is known.
-    pub(super) fn of(run: &LegRun<'_>, builder: &BuilderUp) -> StepLimits {
+    pub(super) fn of(run: &PlatformBuildRun<'_>, builder: &BuilderUp) -> StepLimits {
         let path = match builder {
             BuilderUp::Fresh { daemon, .. } => daemon.record().cgroup.clone(),
             BuilderUp::There { address, .. } => run

@@ -8,12 +8,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::buildkit::provisioned::release;
-use crate::store::atomic::WriteError;
 use crate::store::builds;
+use crate::sys::atomic::WriteError;
 
 /// A machine in a cloud may take minutes to come and to go.
 pub(super) const LIMIT: Duration = Duration::from_secs(10 * 60);
-/// The files begin so, one for each leg.
+/// The files begin so, one for each platform build.
 const PREFIX: &str = "provisioned-";
 
 /// What it takes to take it down.
@@ -27,13 +27,13 @@ pub(super) struct Machine {
 
 impl Machine {
     /// Writes it down.
-    pub(super) fn note(&self, directory: &Path, leg: usize) -> Result<(), WriteError> {
-        builds::save(&file(directory, leg), self)
+    pub(super) fn note(&self, directory: &Path, platform_build: usize) -> Result<(), WriteError> {
+        builds::save(&file(directory, platform_build), self)
     }
 
     /// Takes it down.
-    pub(super) async fn take_down(&self, directory: &Path, leg: usize) -> Result<(), String> {
-        self.release(&file(directory, leg)).await
+    pub(super) async fn take_down(&self, directory: &Path, platform_build: usize) -> Result<(), String> {
+        self.release(&file(directory, platform_build)).await
     }
 
     async fn release(&self, file: &Path) -> Result<(), String> {
@@ -45,8 +45,8 @@ impl Machine {
     }
 }
 
-fn file(directory: &Path, leg: usize) -> PathBuf {
-    directory.join(format!("{PREFIX}{leg}.toml"))
+fn file(directory: &Path, platform_build: usize) -> PathBuf {
+    directory.join(format!("{PREFIX}{platform_build}.toml"))
 }
 
 /// Takes down what a dead runner left up; why that failed, for each that is still there.

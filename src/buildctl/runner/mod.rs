@@ -5,10 +5,10 @@
 //! stop by SIGTERM. It talks to nobody.
 
 mod finish;
-mod leg;
 mod limits;
 mod machine;
 mod output;
+mod platform_build;
 mod process;
 mod secrets;
 
@@ -31,9 +31,9 @@ use crate::log::mask::Mask;
 use crate::registry::{Layout, Stage};
 use crate::store::builds;
 
-use leg::LegRun;
 pub use machine::take_down_leftovers;
 use output::Output;
+use platform_build::PlatformBuildRun;
 
 /// The private `DOCKER_CONFIG` of a build, in its directory, while it runs.
 pub const DOCKER_CONFIG_DIR: &str = "docker";
@@ -70,7 +70,7 @@ pub enum RunnerError {
     Job(#[from] crate::store::read::ReadError),
     /// The result could not be written; the pool will take the build for interrupted.
     #[error(transparent)]
-    Result(#[from] crate::store::atomic::WriteError),
+    Result(#[from] crate::sys::atomic::WriteError),
     /// Nobody knows of this runner: the pool ended before it was recorded, and starts the build anew.
     #[error("the pool ended before the build could begin; the next one begins it")]
     Forsaken,
@@ -243,7 +243,12 @@ async fn build(
     for missing in &job.grants.missing {
         output.say(&format!("slipway: {missing}"));
     }
-    for note in job.legs.iter().filter_map(|leg| leg.host_network.as_ref()).map(ToString::to_string) {
+    for note in job
+        .platform_builds
+        .iter()
+        .filter_map(|platform_build| platform_build.host_network.as_ref())
+        .map(ToString::to_string)
+    {
         output.say(&format!("slipway: {note}"));
         notes.push(note);
     }
@@ -251,21 +256,21 @@ async fn build(
     let (done, keep_until) = oneshot::channel::<()>();
     let keeper = tokio::spawn(output::keep_steps(output.clone(), directory.to_path_buf(), keep_until));
 
-    let runs: Vec<LegRun> = job
-        .legs
+    let runs: Vec<PlatformBuildRun> = job
+        .platform_builds
         .iter()
         .enumerate()
-        .map(|(number, leg)| LegRun {
+        .map(|(number, platform_build)| PlatformBuildRun {
             directory,
             job,
             handover,
-            leg,
+            platform_build,
             number,
             image_stage: stages.images.get(number).map(Stage::dir),
             cache_stage: stages.caches.get(number).map(Stage::dir),
         })
         .collect();
-    let built = leg::build_all(&runs, &output, stop).await;
+    let built = platform_build::build_all(&runs, &output, stop).await;
     // Its last write must not come after the final one.
     drop(done);
     let _ = keeper.await;
@@ -286,15 +291,17 @@ struct Stages {
 
 impl Stages {
     fn open(job: &Job) -> Result<Stages, crate::registry::LayoutError> {
-        let name = |leg: usize| format!("{}-{leg}", job.build.id.0);
+        let name = |platform_build: usize| format!("{}-{platform_build}", job.build.id.0);
         let images = match &job.destination {
             Destination::Layout { directory } => {
                 let layout = Layout::new(directory);
-                (0..job.legs.len()).map(|leg| layout.stage(&name(leg))).collect::<Result<_, _>>()?
+                (0..job.platform_builds.len())
+                    .map(|platform_build| layout.stage(&name(platform_build)))
+                    .collect::<Result<_, _>>()?
             }
             Destination::Registry { .. } => Vec::new(),
         };
-        let caches = job.legs.iter().filter_map(|leg| match &leg.cache {
+        let caches = job.platform_builds.iter().filter_map(|platform_build| match &platform_build.cache {
             Cache::Layout { directory } => Some(Layout::new(directory).stage(&name(0))),
             Cache::Registry { .. } => None,
         });

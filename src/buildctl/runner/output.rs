@@ -37,8 +37,8 @@ struct Shared {
 struct State {
     log: LogWriter,
     numbers: Numbers,
-    /// What each leg has told so far, in the order in which they began.
-    legs: Vec<LegState>,
+    /// What each platform build has told so far, in the order in which they began.
+    platform_builds: Vec<PlatformBuildState>,
     /// Why the log is not whole.
     broken: Option<io::Error>,
     /// The log's last line says that it is full.
@@ -46,7 +46,7 @@ struct State {
 }
 
 #[derive(Default)]
-struct LegState {
+struct PlatformBuildState {
     steps: Vec<Step>,
     warnings: Vec<Warning>,
 }
@@ -66,7 +66,8 @@ impl Output {
         limit: ByteSize,
     ) -> io::Result<Output> {
         let log = LogWriter::create(&directory.join(builds::LOG), limit.0)?;
-        let state = State { log, numbers: Numbers::default(), legs: Vec::new(), broken: None, told_full: false };
+        let state =
+            State { log, numbers: Numbers::default(), platform_builds: Vec::new(), broken: None, told_full: false };
         Ok(Output(Arc::new(Shared { state: Mutex::new(state), mask, limit, changed: Notify::new(), stop })))
     }
 
@@ -75,10 +76,13 @@ impl Output {
     }
 
     /// A place for another `buildctl`.
-    pub(super) fn begin(&self, leg: u32) -> (usize, Parser) {
+    pub(super) fn begin(&self, platform_build: u32) -> (usize, Parser) {
         let mut state = self.state();
-        state.legs.push(LegState::default());
-        (state.legs.len() - 1, Parser::new(leg, state.numbers.clone()).masking(self.0.mask.clone()))
+        state.platform_builds.push(PlatformBuildState::default());
+        (
+            state.platform_builds.len() - 1,
+            Parser::new(platform_build, state.numbers.clone()).masking(self.0.mask.clone()),
+        )
     }
 
     /// Takes a piece of a `buildctl`'s stream; `drained`: there is nothing more to read just now.
@@ -123,7 +127,8 @@ impl Output {
             self.stop(Stop::LogFull);
         }
         if parser.take_changed() {
-            state.legs[place] = LegState { steps: parser.steps(), warnings: parser.warnings().to_vec() };
+            state.platform_builds[place] =
+                PlatformBuildState { steps: parser.steps(), warnings: parser.warnings().to_vec() };
             self.0.changed.notify_one();
         }
     }
@@ -131,9 +136,9 @@ impl Output {
     fn steps_file(&self) -> StepsFile {
         let state = self.state();
         let mut file = StepsFile::default();
-        for leg in &state.legs {
-            file.steps.extend(leg.steps.iter().cloned());
-            file.warnings.extend(leg.warnings.iter().cloned());
+        for platform_build in &state.platform_builds {
+            file.steps.extend(platform_build.steps.iter().cloned());
+            file.warnings.extend(platform_build.warnings.iter().cloned());
         }
         file.steps.sort_by_key(|step| (step.number == 0, step.number));
         file

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal};
 use tokio::process::{Child, Command};
 
 use super::output::Output;
-use crate::store::environment::{ListedEnvironment as _, Receiver};
+use crate::sys::environment::{ListedEnvironment as _, Receiver};
 
 /// What is read from the pipe at once; the pipe itself is widened to as much.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -44,7 +44,7 @@ impl Buildctl {
         arguments: &[String],
         secrets: &[(String, &str)],
         output: &Output,
-        leg: u32,
+        platform_build: u32,
     ) -> io::Result<Buildctl> {
         let mut command = std::process::Command::new(program);
         command.listed_environment(Receiver::Buildctl);
@@ -67,7 +67,7 @@ impl Buildctl {
         let _ = rustix::pipe::fcntl_setpipe_size(&stderr, BUFFER_BYTES);
         // tokio's pipes are non-blocking; the thread reads like any other file.
         rustix::io::ioctl_fionbio(&stderr, false)?;
-        let (place, parser) = output.begin(leg);
+        let (place, parser) = output.begin(platform_build);
         let output = output.clone();
         let reader = std::thread::Builder::new()
             .name("read".into())

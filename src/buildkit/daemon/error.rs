@@ -14,7 +14,7 @@ pub enum DaemonError {
 
     /// A file of ours can't be written.
     #[error(transparent)]
-    Write(#[from] crate::store::atomic::WriteError),
+    Write(#[from] crate::sys::atomic::WriteError),
 
     /// The record is no record.
     #[error("cannot read the record of the running daemon, {}: {reason}; delete the file, and slipway finds the daemon again by its command line", .path.display())]

@@ -21,8 +21,8 @@ use super::start::set_runtime_dir;
 use super::{DaemonError, KILL_LIMIT, Record};
 use crate::buildkit::cgroup::Group;
 use crate::buildkit::rootless;
-use crate::store::environment::{ListedEnvironment as _, Receiver, path_with_sbin};
-use crate::store::process::ProcessId;
+use crate::sys::environment::{ListedEnvironment as _, Receiver, path_with_sbin};
+use crate::sys::process::ProcessId;
 
 mod find;
 

@@ -1,4 +1,4 @@
-//! Waiting for locks between processes ([`crate::store::lock`]) without a thread.
+//! Waiting for locks between processes ([`crate::sys::lock`]) without a thread.
 
 use std::io;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::DaemonError;
-use crate::store::lock::{self, Held};
+use crate::sys::lock::{self, Held};
 
 /// How often a lock that is held is tried. The shortest wait worth anything is for a daemon to start, 0.2 s.
 const ASK_AGAIN: Duration = Duration::from_millis(10);

@@ -16,7 +16,7 @@ use crate::buildkit::cgroup::{Group, Limits};
 use crate::buildkit::config::{Config, Place};
 use crate::buildkit::rootless;
 use crate::buildkit::sandbox::{self, Sandbox};
-use crate::store::process::ProcessId;
+use crate::sys::process::ProcessId;
 
 mod error;
 pub mod fresh;

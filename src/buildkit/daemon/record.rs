@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 use super::{DaemonError, Spec, ssh};
 use crate::buildkit::config;
 use crate::buildkit::sandbox::Sandbox;
-use crate::store::atomic;
-use crate::store::process::ProcessId;
+use crate::sys::atomic;
+use crate::sys::process::ProcessId;
 
 /// The record of a daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

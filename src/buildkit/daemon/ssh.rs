@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 
 use super::DaemonError;
-use crate::store::atomic;
+use crate::sys::atomic;
 
 /// What the script does; `@SSH@` is the quoted path of the real program, empty where the host has none.
 pub(super) const SCRIPT: &str = include_str!("ssh.sh");

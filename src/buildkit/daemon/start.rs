@@ -14,10 +14,10 @@ use tokio::time::{sleep, timeout};
 
 use super::{Daemon, DaemonError, READY_LIMIT, Record, Spec, ssh};
 use crate::buildkit::rootless;
-use crate::store::atomic;
-use crate::store::environment::{ListedEnvironment as _, Receiver, path_with_sbin};
-use crate::store::hardening;
-use crate::store::process::ProcessId;
+use crate::sys::atomic;
+use crate::sys::environment::{ListedEnvironment as _, Receiver, path_with_sbin};
+use crate::sys::hardening;
+use crate::sys::process::ProcessId;
 
 /// A log longer than this is set aside when the daemon starts, so at most twice as much is kept.
 const LOG_LIMIT_BYTES: u64 = 8 << 20;

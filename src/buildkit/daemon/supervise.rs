@@ -8,7 +8,7 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::{Instant, sleep};
 
 use super::{Daemon, Spec, ensure, find};
-use crate::store::process::ProcessId;
+use crate::sys::process::ProcessId;
 
 /// The wait before the first restart; it doubles with each that follows.
 const FIRST_DELAY: Duration = Duration::from_millis(100);

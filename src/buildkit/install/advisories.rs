@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::file_name;
 use super::find::{Tool, Version};
-use crate::store::environment::{ListedEnvironment as _, Receiver};
+use crate::sys::environment::{ListedEnvironment as _, Receiver};
 
 /// A changelog is read up to here; Debian's of runc has 20 KB.
 const MOST_CHANGELOG_BYTES: u64 = 8 << 20;

@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::unix::pipe;
 
 use super::{InstallError, file_name};
-use crate::store::environment::{ListedEnvironment as _, Receiver};
+use crate::sys::environment::{ListedEnvironment as _, Receiver};
 
 use crate::log::sanitize::printable;
 

@@ -9,8 +9,8 @@ use super::packages::{Manager, Package};
 use super::{ROOTLESSKIT_VERSION, file_name, go, subid};
 use crate::buildkit::rootless::Problem;
 use crate::buildkit::sandbox;
-use crate::store::environment::{ListedEnvironment as _, Receiver};
 use crate::store::home::Home;
+use crate::sys::environment::{ListedEnvironment as _, Receiver};
 
 /// OCI runtimes, the one that comes with BuildKit first.
 const RUNTIMES: [&str; 3] = ["buildkit-runc", "runc", "crun"];

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 use rustix::process::geteuid;
 
-use crate::store::users;
+use crate::sys::users;
 
 /// Directories that an ordinary user's PATH may lack: Debian keeps runc in /usr/sbin.
 const SYSTEM_DIRS: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/local/bin"];

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::find::Missing;
 use super::machine::{Machine, User};
-use crate::store::environment::{ListedEnvironment as _, Receiver};
+use crate::sys::environment::{ListedEnvironment as _, Receiver};
 
 /// How many ids a container needs: 0 to 65,535.
 const COUNT: u64 = 65_536;

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::progress::{Progress, Report};
 use super::{InstallError, file_name};
-use crate::store::atomic;
 use crate::store::home::Home;
-use crate::store::lock::{self, Held};
+use crate::sys::atomic;
+use crate::sys::lock::{self, Held};
 
 /// How often a lock that somebody else holds is asked for again.
 const LOCK_POLL: Duration = Duration::from_millis(200);

@@ -17,8 +17,8 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::rootless::{self, Problem};
-use crate::store::atomic::{self, WriteError};
-use crate::store::environment::{ListedEnvironment as _, Receiver, path_with_sbin};
+use crate::sys::atomic::{self, WriteError};
+use crate::sys::environment::{ListedEnvironment as _, Receiver, path_with_sbin};
 
 mod dns;
 

@@ -6,10 +6,10 @@ use serde::Serialize;
 use super::super::output::{Table, fields, print};
 use super::super::{CliError, Format};
 use super::Bound;
-use crate::access::{platforms, sources};
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Error, ErrorKind};
-use crate::source::api::Identity;
+use crate::services::{platforms, sources};
+use crate::source::platform::Identity;
 use crate::store::Home;
 use crate::store::settings::Settings;
 

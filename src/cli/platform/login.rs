@@ -5,9 +5,9 @@ use chrono::Utc;
 use super::super::output::{print, say};
 use super::super::{CliError, Format, source};
 use super::check::Who;
-use crate::access::{platforms, tokens};
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Entity, SaveMode};
+use crate::services::{platforms, tokens};
 use crate::store::Home;
 use crate::store::settings::Settings;
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::super::namespace::yes_no;
 use super::super::output::{Table, print, say};
 use super::super::{CliError, Format};
-use crate::access::platforms;
+use crate::services::platforms;
 use crate::store::Home;
 use crate::store::settings::Settings;
 

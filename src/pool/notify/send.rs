@@ -8,7 +8,6 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, redirect};
 
 use super::Pool;
-use crate::access::platforms;
 use crate::bounded;
 use crate::domain::build::BuildId;
 use crate::domain::config::{NotifyConfig, NotifyUrl, is_notify_url};
@@ -18,10 +17,11 @@ use crate::domain::repository::Source;
 use crate::domain::source_platform::SourcePlatform;
 use crate::log::sanitize::printable;
 use crate::protocol::{self, ErrorKind};
-use crate::source::api::{self, causes};
+use crate::services::platforms;
+use crate::source::platform::{self, causes};
 use crate::source::webhook::sign;
 use crate::store::secrets::{Secret, SecretError, Secrets};
-use crate::store::shell::{Shell, ShellError, said};
+use crate::sys::shell::{Shell, ShellError, said};
 use crate::tls;
 
 /// A receiver that does not answer within this time is asked again later.
@@ -237,7 +237,7 @@ fn in_brackets(text: &str) -> String {
 
 /// How long a receiver asks to be left alone.
 fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<TimeDelta> {
-    let wait = api::retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?.trim(), now)? - now;
+    let wait = platform::retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?.trim(), now)? - now;
     (wait > TimeDelta::zero()).then_some(wait)
 }
 

@@ -7,8 +7,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::access::credential_scope::CredentialScope;
-use crate::access::registries;
 use crate::buildctl::job::StepsFile;
 use crate::domain::base_image::{BaseImage, base_images};
 use crate::domain::build::{Build, BuildId, Trigger};
@@ -17,6 +15,8 @@ use crate::domain::push::{Push, Ref};
 use crate::domain::rule::Rule;
 use crate::pool::enqueue;
 use crate::pool::state::Pool;
+use crate::services::credential_scope::CredentialScope;
+use crate::services::registries;
 use crate::store::settings::Settings;
 use crate::store::{builds, pushes};
 

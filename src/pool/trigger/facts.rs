@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::access::sources;
 use crate::domain::changed_files::of_interest;
 use crate::domain::commit_message::{asks_for_no_build, subject};
 use crate::domain::journal::{PushRecord, Verdict};
@@ -13,6 +12,7 @@ use crate::domain::rule::Rule;
 use crate::domain::rule_history::{Past, RuleHistory};
 use crate::pool::state::Pool;
 use crate::protocol::Error;
+use crate::services::sources;
 use crate::source::Commit;
 use crate::source::Wanted;
 

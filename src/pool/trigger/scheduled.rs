@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::access::sources;
 use crate::domain::build::Trigger;
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::{Push, Ref};
@@ -18,6 +17,7 @@ use crate::domain::schedule::Schedule;
 use crate::pool::enqueue;
 use crate::pool::state::Pool;
 use crate::protocol::{Error, ErrorKind};
+use crate::services::sources;
 use crate::store::settings::Settings;
 
 /// The clock may be set, and a machine may sleep: it is looked at again after this time at the latest.

@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use crate::access::{platforms, sources, tokens};
 use crate::domain::repository::Source;
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::protocol::Error;
-use crate::source::api::{Api, Connector, Pushed};
+use crate::services::{platforms, sources, tokens};
+use crate::source::platform::{Api, Connector, Pushed};
 use crate::source::refs::Refs;
 use crate::store::Home;
 use crate::store::settings::Settings;

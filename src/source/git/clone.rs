@@ -23,7 +23,7 @@ use super::stderr;
 use crate::domain::push::{CommitId, Ref};
 use crate::source::error::{Kind, SourceError};
 use crate::source::url::SourceUrl;
-use crate::store::process::ProcessId;
+use crate::sys::process::ProcessId;
 
 /// A file of every clone; one without it is none of ours, or was not finished.
 const MARK: &str = "slipway-clone";

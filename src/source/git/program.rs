@@ -17,9 +17,9 @@ use rustix::process::{Resource, Rlimit, prlimit};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::store::environment::{ListedEnvironment as _, Receiver};
-use crate::store::process::ProcessId;
-use crate::store::shell::Group;
+use crate::sys::environment::{ListedEnvironment as _, Receiver};
+use crate::sys::process::ProcessId;
+use crate::sys::shell::Group;
 
 /// The oldest git that slipway works with: it knows SHA-256 repositories, protocol v2 by default and `--update-shallow`
 /// over it.

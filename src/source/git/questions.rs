@@ -19,7 +19,7 @@ use crate::source::error::{Kind, SourceError};
 use crate::source::origin::origin;
 use crate::source::refs::Refs;
 use crate::source::url::SourceUrl;
-use crate::store::environment::{ListedEnvironment as _, Receiver};
+use crate::sys::environment::{ListedEnvironment as _, Receiver};
 
 /// The subcommand that answers.
 pub const SUBCOMMAND: &str = "git";

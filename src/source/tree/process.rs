@@ -27,7 +27,7 @@ use super::pointer::{LfsCommit, Pointer};
 use super::room::Room;
 use super::time_key::TimeKey;
 use crate::source::git::GitProgram;
-use crate::store::environment::{ListedEnvironment as _, Receiver};
+use crate::sys::environment::{ListedEnvironment as _, Receiver};
 
 /// The hidden subcommand.
 pub const SUBCOMMAND: &str = "tree";

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::change::TreeFile;
 use super::checkout::Position;
-use crate::store::atomic;
+use crate::sys::atomic;
 
 /// The layout of a slot; one of another is made anew.
 const LAYOUT: u32 = 2;

@@ -14,7 +14,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use crate::store::atomic;
+use crate::sys::atomic;
 
 /// How long a key is, in bytes.
 const LENGTH: usize = 32;

@@ -6,7 +6,7 @@ use rust_i18n::t;
 use super::{Fields, nothing, time};
 use crate::domain::secret_ref::SecretRef;
 use crate::log::sanitize::printable;
-use crate::source::api::Identity;
+use crate::source::platform::Identity;
 use crate::tui::app::App;
 use crate::tui::data::Check;
 use crate::tui::look::Look;

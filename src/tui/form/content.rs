@@ -247,7 +247,7 @@ fn repository(reader: &mut Reader, path: Option<&RepositoryPath>, base: &Reposit
     let url = reader.text("url");
     if url.is_empty() {
         reader.wrong("url", 0, "a repository is built from a git repository: give its URL or its path");
-    } else if let Err(error) = crate::access::sources::parse_url(&url) {
+    } else if let Err(error) = crate::services::sources::parse_url(&url) {
         reader.wrong("url", 0, error.message);
     }
     let mut value = Repository {

@@ -13,7 +13,7 @@ use rust_i18n::t;
 use super::{Form, Kind, Value};
 use crate::domain::name::{self, NameKind};
 use crate::log::sanitize::printable;
-use crate::source::api::{Found, Page};
+use crate::source::platform::{Found, Page};
 use crate::tui::effect::{Effect, RepositoryQuery};
 use crate::tui::look::Look;
 use crate::tui::popup::{self, Outcome};

@@ -3,11 +3,11 @@
 use super::Page;
 use super::content::{ANY, Reader, words};
 use super::field::Field;
-use crate::access::tokens;
 use crate::domain::name::{self, NameKind};
 use crate::domain::secret_ref::{SecretRef, is_variable_name};
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::protocol::Entity;
+use crate::services::tokens;
 
 /// The secret stays as it is, in its file under `secrets/`.
 const KEEP: &str = "keep";

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::store::process::ProcessId;
+use crate::sys::process::ProcessId;
 
 /// buildkitd's container ids are ASCII letters and digits (its `executor.ValidContainerID`); the other things in that
 /// directory (`hosts.…`, `resolv.conf`, `runc-log.json`) have other characters too.

@@ -2,7 +2,7 @@ use super::*;
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::protocol::{Entity, SaveMode};
-use crate::source::api::{Found, Page};
+use crate::source::platform::{Found, Page};
 use crate::store::secrets::Secret;
 use crate::tui::data::Check;
 

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -120,6 +121,19 @@ fn start_time(stat: &str) -> Option<u64> {
 pub fn own_program() -> io::Result<PathBuf> {
     let path = std::env::current_exe()?;
     Ok(if path.exists() { path } else { PathBuf::from("/proc/self/exe") })
+}
+
+/// Starts a command in a session of its own, so that it outlives this process and its terminal. It inherits no file
+/// descriptor but its standard streams.
+pub fn in_own_session(command: &mut std::process::Command) {
+    // SAFETY: both calls are async-signal-safe and touch no memory of ours.
+    unsafe {
+        command.pre_exec(|| {
+            rustix::process::setsid()?;
+            super::hardening::close_on_exec();
+            Ok(())
+        });
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! What a client says beside a change to the settings that is saved all the same: files that it names and that are not
 //! there, and what no longer works by it.
 
-use crate::access::sources;
 use crate::domain::grant_keys::SecretRefs;
 use crate::domain::grants::Grants;
 use crate::domain::name::RepositoryPath;
@@ -9,6 +8,7 @@ use crate::domain::namespace::Namespace;
 use crate::domain::secret_ref::{SecretRef, is_own_file};
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::Entity;
+use crate::services::sources;
 use crate::store::Home;
 use crate::store::settings::Settings;
 

@@ -1,4 +1,4 @@
-//! One leg: a builder's daemon, and the `buildctl` that builds its platforms there.
+//! One platform build: a builder's daemon, and the `buildctl` that builds its platforms there.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use super::process::{Buildctl, Finished};
 use super::{End, FRESH_PREFIX, Stop};
 use crate::buildctl::arguments::{GIT_SECRET_VARIABLE, Run, arguments, secret_variable};
 use crate::buildctl::handover::Handover;
-use crate::buildctl::job::{Cache, Job, Leg, LegDaemon};
+use crate::buildctl::job::{Cache, Job, PlatformBuild, PlatformDaemon};
 use crate::buildctl::source_policy;
 use crate::buildkit::daemon::Daemon;
 use crate::buildkit::daemon::fresh::{discard, fresh};
@@ -23,32 +23,32 @@ use crate::buildkit::provisioned::provision;
 use crate::domain::builder::{BuilderTls, refuse_plain_tcp};
 use crate::domain::failure::{Exit, Failure, FailureKind, classify};
 use crate::registry::Layout;
-use crate::store::atomic;
+use crate::sys::atomic;
 
 /// What one `buildctl` needs to run.
-pub(super) struct LegRun<'a> {
+pub(super) struct PlatformBuildRun<'a> {
     pub directory: &'a Path,
     pub job: &'a Job,
     pub handover: &'a Handover,
-    pub leg: &'a Leg,
+    pub platform_build: &'a PlatformBuild,
     pub number: usize,
     pub image_stage: Option<&'a Path>,
     pub cache_stage: Option<&'a Path>,
 }
 
-/// What a leg brought: digests of indexes that hold its platforms.
-pub(super) struct LegBuilt {
+/// What a platform build brought: digests of indexes that hold its platforms.
+pub(super) struct PlatformBuilt {
     pub digest: String,
     /// The lazily loadable image, where one is wanted, or why it was not made.
     pub accelerated: Option<Result<String, Failure>>,
 }
 
-/// Builds all legs at once; what they brought, in their order. The first that fails stops the others.
+/// Builds all platform builds at once; what they brought, in their order. The first that fails stops the others.
 pub(super) async fn build_all(
-    runs: &[LegRun<'_>],
+    runs: &[PlatformBuildRun<'_>],
     output: &Output,
     stop: &Arc<watch::Sender<Option<Stop>>>,
-) -> Result<Vec<LegBuilt>, End> {
+) -> Result<Vec<PlatformBuilt>, End> {
     // Legs stop each other through a channel of their own, so that the first failure stays the build's.
     let others = watch::Sender::new(false);
     let one = |run| {
@@ -69,10 +69,10 @@ pub(super) async fn build_all(
     let mut first: Option<End> = None;
     for result in results {
         match result {
-            Ok(leg) => built.push(leg),
-            // The leg that failed by itself says why, not those that it stopped.
-            Err(LegEnd::Failed(failure)) => first = first.or(Some(End::Failed(failure))),
-            Err(LegEnd::StoppedByAnother) => {}
+            Ok(platform_build) => built.push(platform_build),
+            // The platform build that failed by itself says why, not those that it stopped.
+            Err(PlatformBuildEnd::Failed(failure)) => first = first.or(Some(End::Failed(failure))),
+            Err(PlatformBuildEnd::StoppedByAnother) => {}
         }
     }
     match first {
@@ -81,56 +81,56 @@ pub(super) async fn build_all(
     }
 }
 
-enum LegEnd {
+enum PlatformBuildEnd {
     Failed(Failure),
     StoppedByAnother,
 }
 
-fn daemon_failure(error: impl std::fmt::Display) -> LegEnd {
-    LegEnd::Failed(Failure::new(FailureKind::Daemon, error.to_string()))
+fn daemon_failure(error: impl std::fmt::Display) -> PlatformBuildEnd {
+    PlatformBuildEnd::Failed(Failure::new(FailureKind::Daemon, error.to_string()))
 }
 
 async fn build_one(
-    run: &LegRun<'_>,
+    run: &PlatformBuildRun<'_>,
     output: &Output,
     stop: &Arc<watch::Sender<Option<Stop>>>,
     others: &watch::Sender<bool>,
-) -> Result<LegBuilt, LegEnd> {
+) -> Result<PlatformBuilt, PlatformBuildEnd> {
     let (mut stopped, mut stopped_by_another) = (stop.subscribe(), others.subscribe());
     // What is given up here ends by itself, or is ended by the pool: a builder can take minutes to come up.
     let builder = tokio::select! {
         builder = BuilderUp::bring_up(run, output) => builder?,
-        () = until(&mut stopped, Option::is_some) => return Err(LegEnd::StoppedByAnother),
-        () = until(&mut stopped_by_another, |stopped| *stopped) => return Err(LegEnd::StoppedByAnother),
+        () = until(&mut stopped, Option::is_some) => return Err(PlatformBuildEnd::StoppedByAnother),
+        () = until(&mut stopped_by_another, |stopped| *stopped) => return Err(PlatformBuildEnd::StoppedByAnother),
     };
     let result = build_on(run, &builder, output, stop, others).await;
     if let Err(error) = builder.take_down(run).await {
-        output.say(&format!("slipway: builder {} was not taken down: {error}", run.leg.builder));
+        output.say(&format!("slipway: builder {} was not taken down: {error}", run.platform_build.builder));
     }
     result
 }
 
 /// The image, and then the lazily loadable one, which is made of the same layers and never fails the build.
 async fn build_on(
-    run: &LegRun<'_>,
+    run: &PlatformBuildRun<'_>,
     builder: &BuilderUp,
     output: &Output,
     stop: &Arc<watch::Sender<Option<Stop>>>,
     others: &watch::Sender<bool>,
-) -> Result<LegBuilt, LegEnd> {
+) -> Result<PlatformBuilt, PlatformBuildEnd> {
     let digest = run_buildctl(run, builder, false, output, stop, others).await?;
     if !run.job.build.accelerate {
-        return Ok(LegBuilt { digest, accelerated: None });
+        return Ok(PlatformBuilt { digest, accelerated: None });
     }
     let accelerated = match run_buildctl(run, builder, true, output, stop, others).await {
         Ok(digest) => Ok(digest),
-        Err(LegEnd::Failed(failure)) => Err(failure),
-        Err(end @ LegEnd::StoppedByAnother) => return Err(end),
+        Err(PlatformBuildEnd::Failed(failure)) => Err(failure),
+        Err(end @ PlatformBuildEnd::StoppedByAnother) => return Err(end),
     };
-    Ok(LegBuilt { digest, accelerated: Some(accelerated) })
+    Ok(PlatformBuilt { digest, accelerated: Some(accelerated) })
 }
 
-/// A leg's daemon, ready to build.
+/// A platform build's daemon, ready to build.
 pub(super) enum BuilderUp {
     There { address: String, tls: Option<BuilderTls> },
     Fresh { daemon: Box<Daemon>, directory: PathBuf },
@@ -138,18 +138,18 @@ pub(super) enum BuilderUp {
 }
 
 impl BuilderUp {
-    async fn bring_up(run: &LegRun<'_>, output: &Output) -> Result<BuilderUp, LegEnd> {
-        match &run.leg.daemon {
-            LegDaemon::At { address, tls } => Ok(BuilderUp::There { address: address.clone(), tls: tls.clone() }),
-            LegDaemon::Fresh { tools, config } => {
+    async fn bring_up(run: &PlatformBuildRun<'_>, output: &Output) -> Result<BuilderUp, PlatformBuildEnd> {
+        match &run.platform_build.daemon {
+            PlatformDaemon::At { address, tls } => Ok(BuilderUp::There { address: address.clone(), tls: tls.clone() }),
+            PlatformDaemon::Fresh { tools, config } => {
                 let directory = run.directory.join(format!("{FRESH_PREFIX}{}", run.number));
                 let sockets = run.job.sockets.join(format!("b{}-{}", run.job.build.id.0, run.number));
-                output.say(&format!("slipway: starting a fresh builder for {}", run.leg.builder));
+                output.say(&format!("slipway: starting a fresh builder for {}", run.platform_build.builder));
                 let daemon = fresh(&directory, &sockets, tools.clone(), config).await.map_err(daemon_failure)?;
                 Ok(BuilderUp::Fresh { daemon: Box::new(daemon), directory })
             }
-            LegDaemon::Provisioned { up, down, tls, plain } => {
-                output.say(&format!("slipway: provisioning builder {}: {up}", run.leg.builder));
+            PlatformDaemon::Provisioned { up, down, tls, plain } => {
+                output.say(&format!("slipway: provisioning builder {}: {up}", run.platform_build.builder));
                 let address = provision(up, machine::LIMIT).await.map_err(daemon_failure)?;
                 let down = down.clone().map(|down| Machine { address: address.clone(), down });
                 if let Some(Err(error)) = down.as_ref().map(|machine| machine.note(run.directory, run.number)) {
@@ -159,9 +159,9 @@ impl BuilderUp {
                 let provisioned = BuilderUp::Provisioned { address, down, tls: tls.clone() };
                 let Some(refusal) = refusal else { return Ok(provisioned) };
                 if let Err(error) = provisioned.take_down(run).await {
-                    output.say(&format!("slipway: builder {} was not taken down: {error}", run.leg.builder));
+                    output.say(&format!("slipway: builder {} was not taken down: {error}", run.platform_build.builder));
                 }
-                Err(LegEnd::Failed(Failure::new(FailureKind::Settings, refusal.to_string())))
+                Err(PlatformBuildEnd::Failed(Failure::new(FailureKind::Settings, refusal.to_string())))
             }
         }
     }
@@ -173,7 +173,7 @@ impl BuilderUp {
         }
     }
 
-    async fn take_down(self, run: &LegRun<'_>) -> Result<(), String> {
+    async fn take_down(self, run: &PlatformBuildRun<'_>) -> Result<(), String> {
         match self {
             BuilderUp::There { .. } => Ok(()),
             BuilderUp::Fresh { daemon, directory } => {
@@ -187,25 +187,25 @@ impl BuilderUp {
 }
 
 async fn run_buildctl(
-    run: &LegRun<'_>,
+    run: &PlatformBuildRun<'_>,
     builder: &BuilderUp,
     accelerated: bool,
     output: &Output,
     stop: &Arc<watch::Sender<Option<Stop>>>,
     others: &watch::Sender<bool>,
-) -> Result<String, LegEnd> {
+) -> Result<String, PlatformBuildEnd> {
     let metadata = run.directory.join(format!("metadata-{}.json", run.number));
     let policy = source_policy(run)?;
     let (address, tls) = builder.address();
     let arguments = arguments(
         run.job,
-        run.leg,
+        run.platform_build,
         &Run {
             address,
             tls,
             image_stage: run.image_stage,
             cache_stage: run.cache_stage,
-            has_cache: match &run.leg.cache {
+            has_cache: match &run.platform_build.cache {
                 // A layout that was only made for the cache to come holds none.
                 Cache::Layout { directory } => {
                     Layout::new(directory).resolve("latest").is_ok_and(|found| found.is_some())
@@ -218,11 +218,11 @@ async fn run_buildctl(
             started_at: run.job.build.started_at.unwrap_or_else(Utc::now),
         },
     )
-    .map_err(|error| LegEnd::Failed(Failure::new(FailureKind::Source, error.to_string())))?;
+    .map_err(|error| PlatformBuildEnd::Failed(Failure::new(FailureKind::Source, error.to_string())))?;
 
     let limits = StepLimits::of(run, builder);
-    let leg = u32::try_from(run.number).unwrap_or(u32::MAX);
-    let mut buildctl = Buildctl::start(&run.job.buildctl, &arguments, &environment(run), output, leg)
+    let platform_build = u32::try_from(run.number).unwrap_or(u32::MAX);
+    let mut buildctl = Buildctl::start(&run.job.buildctl, &arguments, &environment(run), output, platform_build)
         .map_err(|error| daemon_failure(format!("cannot run {}: {error}", run.job.buildctl.display())))?;
     let mut stopped = stop.subscribe();
     let mut stopped_by_another = others.subscribe();
@@ -231,7 +231,7 @@ async fn run_buildctl(
         () = until(&mut stopped, Option::is_some) => buildctl.stop().await,
         () = until(&mut stopped_by_another, |stopped| *stopped) => {
             buildctl.stop().await.map_err(daemon_failure)?;
-            return Err(LegEnd::StoppedByAnother);
+            return Err(PlatformBuildEnd::StoppedByAnother);
         }
     };
     let Finished { status, text } = finished.map_err(daemon_failure)?;
@@ -239,21 +239,21 @@ async fn run_buildctl(
     let _ = std::fs::remove_file(&metadata);
     match digest {
         Some(digest) => Ok(digest),
-        None => Err(LegEnd::Failed(limits.explain(failure_of(&text, status, output)))),
+        None => Err(PlatformBuildEnd::Failed(limits.explain(failure_of(&text, status, output)))),
     }
 }
 
-/// The file with the source policy, where one applies; the legs of a build write the same one.
-fn source_policy(run: &LegRun) -> Result<Option<PathBuf>, LegEnd> {
+/// The file with the source policy, where one applies; the platform builds of a build write the same one.
+fn source_policy(run: &PlatformBuildRun) -> Result<Option<PathBuf>, PlatformBuildEnd> {
     let Some(policy) = source_policy::of(run.job) else { return Ok(None) };
     let file = run.directory.join(source_policy::FILE);
     atomic::write(&file, policy.to_string().as_bytes(), 0o600)
-        .map_err(|error| LegEnd::Failed(Failure::new(FailureKind::Disk, error.to_string())))?;
+        .map_err(|error| PlatformBuildEnd::Failed(Failure::new(FailureKind::Disk, error.to_string())))?;
     Ok(Some(file))
 }
 
 /// The variables that carry the values of the build's secrets.
-fn environment<'a>(run: &LegRun<'a>) -> Vec<(String, &'a str)> {
+fn environment<'a>(run: &PlatformBuildRun<'a>) -> Vec<(String, &'a str)> {
     let source = run.handover.source.as_deref().map(|value| (GIT_SECRET_VARIABLE.to_owned(), value));
     let place = |(place, id): (usize, &String)| Some((secret_variable(place), run.handover.secrets.get(id)?.as_str()));
     run.job.grants.secrets.iter().enumerate().filter_map(place).chain(source).collect()
@@ -262,7 +262,7 @@ fn environment<'a>(run: &LegRun<'a>) -> Vec<(String, &'a str)> {
 /// Waits for a value, and lets go of the channel: whoever kept what `wait_for` returns would lock all senders out, such
 /// as the thread that reports a full disk.
 async fn until<T>(receiver: &mut watch::Receiver<T>, is_wanted: impl FnMut(&T) -> bool) {
-    // The senders outlive the legs.
+    // The senders outlive the platform builds.
     let _ = receiver.wait_for(is_wanted).await;
 }
 

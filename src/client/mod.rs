@@ -1,7 +1,6 @@
 //! The way to the pool: connect to its socket, starting the pool when it is not there.
 
 use std::io;
-use std::os::unix::process::CommandExt;
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,12 +8,13 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
-use crate::access::agent;
 use crate::domain::build::{Build, BuildId};
 use crate::protocol::{Answer, Call, Error, ErrorKind, News, Reply, Request, VERSION};
-use crate::store::environment::{self, ListedEnvironment as _, Receiver};
+use crate::services::agent;
+use crate::store::Home;
 use crate::store::settings::Settings;
-use crate::store::{Home, hardening, lock, process, users};
+use crate::sys::environment::{self, ListedEnvironment as _, Receiver};
+use crate::sys::{lock, process, users};
 
 /// A pool answers within 0.2 s of its start even with ten thousand builds on disk; a busy machine gets the rest.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -209,7 +209,7 @@ pub async fn start(home: &Home) -> Result<UnixStream, Error> {
         let mut command = Command::new(process::own_program()?);
         command.args(["pool", "run"]).stdin(Stdio::null()).stdout(output).stderr(errors).current_dir("/");
         command.listed_environment(Receiver::Slipway).envs(secrets.iter().cloned()).envs(home.variables());
-        in_own_session(&mut command);
+        process::in_own_session(&mut command);
         command.spawn()
     };
     let cannot =
@@ -223,7 +223,7 @@ pub async fn start(home: &Home) -> Result<UnixStream, Error> {
         match child.try_wait().map_err(cannot)? {
             None => {}
             // Another client's pool has the lock and answers soon; or one that was told to stop has it still.
-            Some(status) if status.code() == Some(i32::from(super::run::ALREADY_RUNS)) => {
+            Some(status) if status.code() == Some(i32::from(crate::protocol::ALREADY_RUNS)) => {
                 tokio::time::sleep(RETRY_START).await;
                 if let Some(stream) = connect(home).await? {
                     return Ok(stream);
@@ -256,18 +256,6 @@ fn settings_variables(home: &Home) -> Vec<(String, std::ffi::OsString)> {
     environment::pass_on(&settings.config.pool.environment);
     let names = settings.secret_variables().into_iter();
     names.filter_map(|name| Some((name.to_owned(), std::env::var_os(name)?))).collect()
-}
-
-/// Lets a process outlive us and our terminal, and holds nothing of ours open.
-pub(super) fn in_own_session(command: &mut Command) {
-    // SAFETY: both calls are async-signal-safe and touch no memory of ours.
-    unsafe {
-        command.pre_exec(|| {
-            rustix::process::setsid()?;
-            hardening::close_on_exec();
-            Ok(())
-        });
-    }
 }
 
 fn last_lines(log: &std::path::Path) -> String {

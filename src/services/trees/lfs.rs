@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Origin, Unprepared, Work, is_temporary, program, unexpected};
-use crate::access::sources;
 use crate::domain::config::ByteSize;
+use crate::services::sources;
 use crate::source::git::program::Limits;
 use crate::source::git::{FetchLimits, GitProgram, Turn, clone};
 use crate::source::tree::{

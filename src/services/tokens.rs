@@ -14,10 +14,11 @@ use crate::domain::requester::Requester;
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Error, ErrorKind};
-use crate::source::api::Connector;
-use crate::source::api::device::{DeviceFlow, Tokens};
+use crate::source::platform::Connector;
+use crate::source::platform::device::{DeviceFlow, Tokens};
 use crate::store::secrets::{Secret, SecretError, Secrets};
-use crate::store::{Home, audit, lock};
+use crate::store::{Home, audit};
+use crate::sys::lock;
 
 /// A token that ends within this time is renewed first: a build may fetch for as long.
 const BEFORE_ITS_END: TimeDelta = TimeDelta::minutes(10);

@@ -8,10 +8,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::submodule_access::{Way, is_listed, is_listed_path, way};
 use super::{Origin, Unprepared, Work, is_temporary, lend};
-use crate::access::sources;
 use crate::domain::push::CommitId;
 use crate::domain::repository::Source;
 use crate::protocol::{Error, ErrorKind};
+use crate::services::sources;
 use crate::source::git::{Fallback, Want};
 use crate::source::tree::{Lender, Module, Part, Position, TreeError, TreeFile, address, is_behind_link, leads_back};
 use crate::source::{Kind, SourceUrl};
