@@ -16,7 +16,6 @@ use crate::domain::config::ByteSize;
 use crate::domain::failure::Failure;
 use crate::domain::grant_keys::NetworkMode;
 use crate::domain::platform::Platform;
-use crate::domain::step::{Step, Warning};
 
 /// The work of one runner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -224,15 +223,4 @@ pub struct RunResult {
     /// The images that it published.
     #[serde(default, rename = "image", skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<Image>,
-}
-
-/// The steps as they stand: `builds/<id>/steps.toml`
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct StepsFile {
-    /// In the order of their numbers.
-    #[serde(default, rename = "step")]
-    pub steps: Vec<Step>,
-    /// What the frontend warned of.
-    #[serde(default, rename = "warning")]
-    pub warnings: Vec<Warning>,
 }

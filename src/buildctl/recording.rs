@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use super::job::StepsFile;
 use super::progress::{Numbers, Parser};
+use crate::domain::step::StepsFile;
 use crate::log::writer::LogWriter;
 use crate::store::builds;
 

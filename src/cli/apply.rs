@@ -1,7 +1,6 @@
 //! `slipway apply`: namespaces, repositories and rules from TOML, shown as a diff first.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -9,16 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use super::output::{Format, print, print_text, say};
 use super::{CliError, source};
-use crate::client;
+use crate::client::{Client, toml_file};
 use crate::domain::grant_keys::{NetworkMode, SecretRefs};
 use crate::domain::grants;
 use crate::domain::name::{NameKind, RepositoryPath, check};
 use crate::domain::namespace::Namespace;
 use crate::domain::repository::{BuildSettings, Repository, Source, Visibility};
 use crate::domain::rule::Rule;
-use crate::protocol::{Entity, EntityName, Request, SaveMode};
-use crate::store::settings::Settings;
-use crate::store::{Home, edit, read};
+use crate::domain::settings::Settings;
+use crate::protocol::{Entity, EntityName, SaveMode};
 
 /// Make namespaces, repositories and rules as TOML files say, shown as a diff first.
 ///
@@ -137,14 +135,14 @@ struct Done {
 }
 
 impl Apply {
-    pub(super) async fn run(self, home: &Home, format: Format) -> Result<(), CliError> {
-        let settings = source::settings(home);
+    pub(super) async fn run(self, client: &Client, format: Format) -> Result<(), CliError> {
+        let settings = source::settings(client).await?;
         let mut wanted = Wanted::default();
         for file in &self.file {
             wanted.read(file, &settings)?;
         }
         wanted.check(&settings)?;
-        let changes = wanted.changes(home, &settings)?;
+        let changes = wanted.changes(client, &settings).await?;
         let pruned: Vec<RepositoryPath> = if self.prune { wanted.left_out(&settings) } else { Vec::new() };
         if format == Format::Text {
             for (_, diff) in &changes {
@@ -163,12 +161,12 @@ impl Apply {
         let mut done = Done { applied: Vec::new(), deleted: Vec::new() };
         for (entity, _) in changes {
             done.applied.push(entity.name().to_string());
-            source::save(home, entity, SaveMode::Apply).await?;
+            source::save(client, entity, SaveMode::Apply).await?;
         }
         for path in pruned {
             let name = EntityName::Repository(path);
             done.deleted.push(name.to_string());
-            client::ask(home, Request::Delete(name)).await?;
+            client.delete(name).await?;
         }
         print(format, &done, || {
             done.applied
@@ -182,7 +180,7 @@ impl Apply {
 
 impl Wanted {
     fn read(&mut self, file: &Path, settings: &Settings) -> Result<(), CliError> {
-        let usage = |error: read::ReadError| match error.missing {
+        let usage = |error: toml_file::ReadError| match error.missing {
             true => CliError::not_found(error.to_string()),
             false => CliError::usage(format!("{error}\n{}", error.excerpt())),
         };
@@ -190,17 +188,17 @@ impl Wanted {
             let text = std::io::read_to_string(std::io::stdin()).map_err(CliError::io("read standard input"))?;
             (text, PathBuf::from("<stdin>"))
         } else {
-            (read::text(file).map_err(usage)?, file.to_path_buf())
+            (toml_file::text(file).map_err(usage)?, file.to_path_buf())
         };
         match name_by_place(file) {
             Some(Named::Namespace(name)) => {
-                self.namespaces.insert(name, read::parse(&shown, &text).map_err(usage)?);
+                self.namespaces.insert(name, toml_file::parse(&shown, &text).map_err(usage)?);
             }
             Some(Named::Repository(path)) => {
-                self.repositories.insert(path, read::parse(&shown, &text).map_err(usage)?);
+                self.repositories.insert(path, toml_file::parse(&shown, &text).map_err(usage)?);
             }
             None => {
-                let bundle: Bundle = read::parse(&shown, &text).map_err(usage)?;
+                let bundle: Bundle = toml_file::parse(&shown, &text).map_err(usage)?;
                 for namespace in bundle.namespace {
                     let old = settings.namespaces.get(&namespace.name).cloned().unwrap_or_default();
                     let (name, value) = namespace.over(old);
@@ -247,24 +245,17 @@ impl Wanted {
     }
 
     /// What differs from what is there, each with its diff; namespaces first.
-    fn changes(&self, home: &Home, settings: &Settings) -> Result<Vec<(Entity, String)>, CliError> {
+    async fn changes(&self, client: &Client, settings: &Settings) -> Result<Vec<(Entity, String)>, CliError> {
+        let namespaces = self.namespaces.iter().filter(|(name, value)| settings.namespaces.get(*name) != Some(*value));
+        let namespaces = namespaces.map(|(name, value)| Entity::Namespace { name: name.clone(), value: value.clone() });
+        let repositories =
+            self.repositories.iter().filter(|(path, value)| settings.repositories.get(*path) != Some(*value));
+        let repositories =
+            repositories.map(|(path, value)| Entity::Repository { path: path.clone(), value: value.clone() });
         let mut changes = Vec::new();
-        let failed = |error: edit::SaveError| CliError::failed(error.to_string());
-        for (name, value) in &self.namespaces {
-            if settings.namespaces.get(name) != Some(value) {
-                let file = home.namespace_file(name);
-                let new = edit::preview(&file, value).map_err(failed)?;
-                let entity = Entity::Namespace { name: name.clone(), value: value.clone() };
-                changes.push((entity, diff_of(home, &file, &new)));
-            }
-        }
-        for (path, value) in &self.repositories {
-            if settings.repositories.get(path) != Some(value) {
-                let file = home.repository_file(&path.namespace, &path.repository);
-                let new = edit::preview(&file, value).map_err(failed)?;
-                let entity = Entity::Repository { path: path.clone(), value: value.clone() };
-                changes.push((entity, diff_of(home, &file, &new)));
-            }
+        for entity in namespaces.chain(repositories) {
+            let preview = client.preview_save(entity.clone(), false).await?;
+            changes.push((entity, preview.diff));
         }
         Ok(changes)
     }
@@ -297,10 +288,4 @@ fn name_by_place(file: &Path) -> Option<Named> {
         return path.parse().ok().map(Named::Repository);
     }
     None
-}
-
-fn diff_of(home: &Home, file: &Path, new: &str) -> String {
-    let old = fs::read_to_string(file).unwrap_or_default();
-    let name = file.strip_prefix(home.state_dir()).unwrap_or(file);
-    edit::diff(&old, new, &name.display().to_string())
 }

@@ -5,11 +5,9 @@ use clap::Subcommand;
 
 use super::output::{Table, print, say, told};
 use super::{CliError, Format};
-use crate::client;
+use crate::client::Client;
 use crate::domain::audit::{AuditEntry, AuditQuery, FieldChange};
 use crate::domain::repository::HumanDuration;
-use crate::protocol::{Error, ErrorKind, Reply, Request};
-use crate::store::Home;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -35,13 +33,13 @@ fn duration(text: &str) -> Result<HumanDuration, String> {
 }
 
 impl Verb {
-    pub(super) async fn run(self, home: &Home, format: Format) -> Result<(), CliError> {
+    pub(super) async fn run(self, client: &Client, format: Format) -> Result<(), CliError> {
         let Verb::List { since, by, object, limit } = self;
         let since = since.and_then(|since| Utc::now().checked_sub_signed(chrono::TimeDelta::from_std(since.0).ok()?));
         let mut query = AuditQuery { since, by, object, before: None, limit };
         let mut entries = Vec::new();
         while query.limit > 0 {
-            let page = page(home, query.clone()).await?;
+            let page = client.audit(query.clone()).await?;
             query.limit = query.limit.saturating_sub(page.entries.len());
             entries.extend(page.entries);
             query.before = page.next;
@@ -50,17 +48,6 @@ impl Verb {
             }
         }
         print(format, &entries, || text(&entries))
-    }
-}
-
-async fn page(home: &Home, query: AuditQuery) -> Result<crate::domain::audit::AuditPage, CliError> {
-    match client::ask_if_running(home, Request::Audit(query)).await? {
-        Some(Reply::Audit(page)) => Ok(page),
-        Some(_) => Err(client::unexpected().into()),
-        None => {
-            let why = "the pool does not run, and it keeps the audit log; `slipway pool start` starts it";
-            Err(Error::new(ErrorKind::Unreachable, why).into())
-        }
     }
 }
 

@@ -1,8 +1,5 @@
 //! `slipway build`: start, replay, retry, cancel, list, show, logs.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::BufReader;
 use std::process::ExitCode;
 
 use chrono::Utc;
@@ -14,13 +11,14 @@ use super::follow::{self, printing_log};
 use super::output::{print, say};
 use super::terminal::{Door, To};
 use super::{CliError, Format, source};
-use crate::client;
-use crate::domain::build::{Build, BuildId, BuildState};
+use crate::client::Client;
+use crate::domain::build::{BuildId, BuildState};
+use crate::domain::build_query::{BuildQuery, LONGEST_PAGE};
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::Ref;
-use crate::log::reader::{self, Selection};
-use crate::protocol::{Reply, Request};
-use crate::store::{Home, builds};
+use crate::log::follow::Lines;
+use crate::log::reader::Selection;
+use crate::protocol::Request;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -110,45 +108,37 @@ pub(super) struct Logs {
 }
 
 impl Verb {
-    pub(super) async fn run(self, home: &Home, format: Format) -> Result<ExitCode, CliError> {
+    pub(super) async fn run(self, client: &Client, format: Format) -> Result<ExitCode, CliError> {
         match self {
-            Verb::Start { path, rule, wait } => started(home, Request::Start { path, rule }, wait, format).await,
+            Verb::Start { path, rule, wait } => started(client, Request::Start { path, rule }, wait, format).await,
             Verb::Replay { path, rule, reference, wait } => {
-                started(home, Request::Replay { path, rule, reference }, wait, format).await
+                started(client, Request::Replay { path, rule, reference }, wait, format).await
             }
-            Verb::Retry { id, wait } => started(home, Request::Retry { id }, wait, format).await,
-            Verb::List(list) => list.run(home, format).await,
+            Verb::Retry { id, wait } => started(client, Request::Retry { id }, wait, format).await,
+            Verb::List(list) => list.run(client, format).await,
             Verb::Show { id } => {
-                let open = open_builds(home).await?.remove(&id);
-                let view = build_view::load(home, id, open)?;
+                let view = build_view::load(client, id).await?;
                 print(format, &view, || view.text())?;
                 Ok(ExitCode::SUCCESS)
             }
-            Verb::Logs(logs) => logs.run(home).await,
+            Verb::Logs(logs) => logs.run(client).await,
             Verb::Cancel { id, yes } => {
                 if !yes && !source::confirm(&format!("cancel build {id}?"))? {
                     say("nothing was cancelled");
                     return Ok(ExitCode::SUCCESS);
                 }
-                match client::ask(home, Request::Cancel { id }).await? {
-                    Reply::Build(build) => {
-                        let view = build_view::load(home, build.id, Some(*build))?;
-                        print(format, &view, || format!("build {} {}: {}", view.id, view.state, view.reason))?;
-                        Ok(ExitCode::SUCCESS)
-                    }
-                    _ => Err(client::unexpected().into()),
-                }
+                let build = client.cancel(id).await?;
+                let view = build_view::load(client, build.id).await?;
+                print(format, &view, || format!("build {} {}: {}", view.id, view.state, view.reason))?;
+                Ok(ExitCode::SUCCESS)
             }
         }
     }
 }
 
 /// Asks for a build and prints it; with `wait` its end.
-async fn started(home: &Home, request: Request, wait: bool, format: Format) -> Result<ExitCode, CliError> {
-    let (build, already) = match client::ask(home, request).await? {
-        Reply::Queued { build, already } => (*build, already),
-        _ => return Err(client::unexpected().into()),
-    };
+async fn started(client: &Client, request: Request, wait: bool, format: Format) -> Result<ExitCode, CliError> {
+    let (build, already) = client.queue(request).await?;
     if already {
         say(&format!("slipway: build {} of the same rule and commit is {} already", build.id, build.state));
     }
@@ -156,11 +146,11 @@ async fn started(home: &Home, request: Request, wait: bool, format: Format) -> R
         say(&format!("slipway: {warning}"));
     }
     let build = if wait && !build.state.is_final() {
-        follow::through_retries(home, build.id, To::Stderr).await?
+        follow::through_retries(client, build.id, To::Stderr).await?
     } else {
         build
     };
-    let view = build_view::load(home, build.id, Some(build))?;
+    let view = build_view::load(client, build.id).await?;
     print(format, &view, || summary(&view))?;
     Ok(exit_code(view.state))
 }
@@ -187,34 +177,31 @@ fn exit_code(state: BuildState) -> ExitCode {
     }
 }
 
-/// The builds that are not final, as the pool sees them; none where it does not run.
-async fn open_builds(home: &Home) -> Result<BTreeMap<BuildId, Build>, CliError> {
-    match client::ask_if_running(home, Request::OpenBuilds).await? {
-        Some(Reply::Builds(builds)) => Ok(builds.into_iter().map(|build| (build.id, build)).collect()),
-        Some(_) => Err(client::unexpected().into()),
-        None => Ok(BTreeMap::new()),
-    }
-}
-
 impl List {
-    async fn run(self, home: &Home, format: Format) -> Result<ExitCode, CliError> {
-        let mut open = open_builds(home).await?;
-        let listing = builds::list(home).map_err(CliError::io("list the builds"))?;
-        let mut views = Vec::new();
-        for id in listing.ids.into_iter().rev() {
-            if views.len() >= self.limit {
+    async fn run(self, client: &Client, format: Format) -> Result<ExitCode, CliError> {
+        let mut query = BuildQuery {
+            repository: self.path,
+            rule: self.rule,
+            states: self.states,
+            limit: self.limit,
+            ..BuildQuery::default()
+        };
+        let mut ids = Vec::new();
+        while query.limit > 0 {
+            let page = client.build_page(query.clone()).await?;
+            for (_, problem) in &page.unreadable {
+                say(&format!("slipway: {problem}"));
+            }
+            ids.extend(page.builds.iter().map(|build| build.id));
+            query.limit = self.limit.saturating_sub(ids.len());
+            query.before = page.next;
+            if query.before.is_none() {
                 break;
             }
-            let view = match build_view::load(home, id, open.remove(&id)) {
-                Ok(view) => view,
-                Err(error) => {
-                    say(&format!("slipway: {error}"));
-                    continue;
-                }
-            };
-            if self.wants(&view) {
-                views.push(view);
-            }
+        }
+        let mut views: Vec<BuildView> = Vec::new();
+        for ids in ids.chunks(LONGEST_PAGE) {
+            views.extend(client.builds(ids.to_vec()).await?.into_iter().map(BuildView::from));
         }
         print(format, &views, || {
             if views.is_empty() {
@@ -225,32 +212,25 @@ impl List {
         })?;
         Ok(ExitCode::SUCCESS)
     }
-
-    fn wants(&self, view: &BuildView) -> bool {
-        let path = |path: &RepositoryPath| path.namespace == view.namespace && path.repository == view.repository;
-        self.path.as_ref().is_none_or(path)
-            && (self.states.is_empty() || self.states.contains(&view.state))
-            && self.rule.as_ref().is_none_or(|rule| *rule == view.rule)
-    }
 }
 
 impl Logs {
-    async fn run(self, home: &Home) -> Result<ExitCode, CliError> {
+    async fn run(self, client: &Client) -> Result<ExitCode, CliError> {
         let selection = Selection { step: self.step, grep: self.grep, plain: self.plain };
-        let build = build_view::record(home, self.id)?;
+        let build = client.build(self.id).await?.build;
         if self.follow && !build.state.is_final() {
-            let build = follow::until_final(home, self.id, &selection, To::Stdout).await?;
+            let build = follow::until_final(client, self.id, &selection, To::Stdout).await?;
             say(&format!("slipway: build {} {}: {}", build.id, build.state, build.reason));
             return Ok(exit_code(build.state));
         }
-        let log = home.build_dir(self.id.0).join(builds::LOG);
-        if log.exists() {
-            let file = File::open(&log).map_err(CliError::io(format!("open {}", log.display())))?;
-            let mut out = Door::to(To::Stdout);
-            let file = BufReader::with_capacity(256 * 1024, file);
-            reader::each(file, &selection, |line| out.log_line(line).map_err(printing_log))?;
-            out.flush().map_err(printing_log)?;
-        } else {
+        let mut lines = Lines::default();
+        let mut out = Door::to(To::Stdout);
+        let mut take = |line: &[u8]| selection.select(line).map_or(Ok(()), |wanted| out.log_line(wanted));
+        let printed =
+            client.read_whole_log(self.id, |piece| lines.push(piece, &mut take).map_err(printing_log)).await?;
+        lines.finish(&mut take).map_err(printing_log)?;
+        out.flush().map_err(printing_log)?;
+        if !printed {
             say(&format!("build {} has no output; it is {}: {}", build.id, build.state, build.reason));
         }
         Ok(if self.follow { exit_code(build.state) } else { ExitCode::SUCCESS })

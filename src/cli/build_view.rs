@@ -5,11 +5,11 @@ use serde::Serialize;
 
 use super::CliError;
 use super::output::{Table, fields, told};
-use crate::buildctl::job::StepsFile;
-use crate::domain::build::{Build, BuildId, BuildState, Image};
+use crate::client::Client;
+use crate::domain::build::{BuildId, BuildState, Image};
 use crate::domain::failure::Failure;
 use crate::domain::step::{Step, progress};
-use crate::store::{Home, builds};
+use crate::protocol::builds::BuildDetail;
 
 /// The JSON of `build show`: a contract.
 #[derive(Serialize)]
@@ -43,66 +43,53 @@ pub(super) struct BuildView {
     pub log: String,
 }
 
-/// The record and the steps of a build, as they are on disk; `open` is the pool's word on one that is not final.
-pub(super) fn load(home: &Home, id: BuildId, open: Option<Build>) -> Result<BuildView, CliError> {
-    let directory = home.build_dir(id.0);
-    let build = match open {
-        Some(build) => build,
-        None => record(home, id)?,
-    };
-    let steps = builds::load_if_there::<StepsFile>(&directory.join(builds::STEPS))
-        .map_err(|error| CliError::failed(error.to_string()))?
-        .unwrap_or_default();
-    Ok(view(home, build, steps))
+/// A build with its steps.
+pub(super) async fn load(client: &Client, id: BuildId) -> Result<BuildView, CliError> {
+    Ok(client.build(id).await?.into())
 }
 
-/// A build's record.
-pub(super) fn record(home: &Home, id: BuildId) -> Result<Build, CliError> {
-    if !home.build_dir(id.0).join(builds::RECORD).exists() {
-        return Err(CliError::not_found(format!("there is no build {id}; `slipway build list` shows them")));
-    }
-    builds::load(home, id).map_err(|error| CliError::failed(error.to_string()))
-}
-
-fn view(home: &Home, build: Build, file: StepsFile) -> BuildView {
-    let mut warnings = build.warnings.clone();
-    warnings.extend(file.warnings.iter().map(|warning| match (warning.file.as_str(), warning.line) {
-        ("", _) => warning.message.clone(),
-        (file, Some(line)) => format!("{file}:{line}: {}", warning.message),
-        (file, None) => format!("{file}: {}", warning.message),
-    }));
-    let failed = matches!(build.state, BuildState::Failed | BuildState::TimedOut | BuildState::Refused);
-    BuildView {
-        id: build.id,
-        rule: build.rule.name,
-        reference: build.reference.to_string(),
-        commit: build.commit.to_string(),
-        trigger: build.trigger.word(),
-        asked_by_uid: build.asked_by.uid,
-        asked_by: build.asked_by.to_string(),
-        state: build.state,
-        error: build
-            .failure
-            .as_ref()
-            .map(|failure| failure.message.clone())
-            .or_else(|| failed.then(|| build.reason.clone())),
-        reason: build.reason,
-        queued_at: build.queued_at,
-        started_at: build.started_at,
-        finished_at: build.finished_at,
-        pushed_at: build.pushed_at,
-        tags: build.tags.iter().map(ToString::to_string).collect(),
-        images: build.images,
-        builder: Some(build.builders.join(", ")).filter(|names| !names.is_empty()),
-        failure: build.failure,
-        steps: file.steps,
-        warnings,
-        attempt: build.attempt,
-        retry_of: build.retry_of,
-        retried_as: build.retried_as,
-        log: home.build_dir(build.id.0).join(builds::LOG).display().to_string(),
-        namespace: build.namespace,
-        repository: build.repository,
+impl From<BuildDetail> for BuildView {
+    fn from(detail: BuildDetail) -> BuildView {
+        let BuildDetail { build, steps: file, log } = detail;
+        let mut warnings = build.warnings.clone();
+        warnings.extend(file.warnings.iter().map(|warning| match (warning.file.as_str(), warning.line) {
+            ("", _) => warning.message.clone(),
+            (file, Some(line)) => format!("{file}:{line}: {}", warning.message),
+            (file, None) => format!("{file}: {}", warning.message),
+        }));
+        let failed = matches!(build.state, BuildState::Failed | BuildState::TimedOut | BuildState::Refused);
+        BuildView {
+            id: build.id,
+            rule: build.rule.name,
+            reference: build.reference.to_string(),
+            commit: build.commit.to_string(),
+            trigger: build.trigger.word(),
+            asked_by_uid: build.asked_by.uid,
+            asked_by: build.asked_by.to_string(),
+            state: build.state,
+            error: build
+                .failure
+                .as_ref()
+                .map(|failure| failure.message.clone())
+                .or_else(|| failed.then(|| build.reason.clone())),
+            reason: build.reason,
+            queued_at: build.queued_at,
+            started_at: build.started_at,
+            finished_at: build.finished_at,
+            pushed_at: build.pushed_at,
+            tags: build.tags.iter().map(ToString::to_string).collect(),
+            images: build.images,
+            builder: Some(build.builders.join(", ")).filter(|names| !names.is_empty()),
+            failure: build.failure,
+            steps: file.steps,
+            warnings,
+            attempt: build.attempt,
+            retry_of: build.retry_of,
+            retried_as: build.retried_as,
+            log: log.display().to_string(),
+            namespace: build.namespace,
+            repository: build.repository,
+        }
     }
 }
 

@@ -6,12 +6,11 @@ use serde::Serialize;
 use super::output::{Table, fields, print, told};
 use super::{CliError, Format, source};
 
-use crate::client;
+use crate::client::Client;
 use crate::domain::builder::{Builder, BuilderKind, BuilderTls};
 use crate::domain::config::ByteSize;
 use crate::domain::platform::Platform;
-use crate::protocol::{BuilderStatus, Entity, EntityName, Reply, Request, SaveMode};
-use crate::store::Home;
+use crate::protocol::{BuilderStatus, Entity, EntityName, SaveMode};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -128,23 +127,17 @@ struct View {
     config: Option<Builder>,
 }
 
-async fn views(home: &Home) -> Result<Vec<View>, CliError> {
-    let settings = source::settings(home);
-    match client::ask(home, Request::Status).await? {
-        Reply::Status(status) => Ok(status
-            .builders
-            .into_iter()
-            .map(|status| View { config: settings.builders.get(&status.name).cloned(), status })
-            .collect()),
-        _ => Err(client::unexpected().into()),
-    }
+async fn views(client: &Client) -> Result<Vec<View>, CliError> {
+    let settings = source::settings(client).await?;
+    let view = |status: BuilderStatus| View { config: settings.builders.get(&status.name).cloned(), status };
+    Ok(client.status().await?.builders.into_iter().map(view).collect())
 }
 
 impl Verb {
-    pub(super) async fn run(self, home: &Home, format: Format) -> Result<(), CliError> {
+    pub(super) async fn run(self, client: &Client, format: Format) -> Result<(), CliError> {
         match self {
             Verb::List => {
-                let views = views(home).await?;
+                let views = views(client).await?;
                 print(format, &views, || {
                     let mut table =
                         Table::new(["NAME", "KIND", "STATE", "SLOTS", "CACHE", "PLATFORMS", "LABELS", "REASON"]);
@@ -164,7 +157,7 @@ impl Verb {
                 })
             }
             Verb::Show { name } => {
-                let view = views(home).await?.into_iter().find(|view| view.status.name == name).ok_or_else(|| {
+                let view = views(client).await?.into_iter().find(|view| view.status.name == name).ok_or_else(|| {
                     CliError::not_found(format!("there is no builder {name:?}; `slipway builder list` shows them"))
                 })?;
                 let status = &view.status;
@@ -190,19 +183,19 @@ impl Verb {
                     KindWord::Provisioned => BuilderKind::Provisioned,
                 });
                 options.apply(&mut value);
-                source::save(home, Entity::Builder { name, value }, SaveMode::Create).await
+                source::save(client, Entity::Builder { name, value }, SaveMode::Create).await
             }
             Verb::Edit { name, options } => {
-                let settings = source::settings(home);
+                let settings = source::settings(client).await?;
                 let mut value = settings.builders.get(&name).cloned().ok_or_else(|| {
                     CliError::not_found(format!(
                         "there is no builder {name:?} in builders/; `slipway builder create` makes one"
                     ))
                 })?;
                 options.apply(&mut value);
-                source::save(home, Entity::Builder { name, value }, SaveMode::Edit).await
+                source::save(client, Entity::Builder { name, value }, SaveMode::Edit).await
             }
-            Verb::Delete { name, yes } => source::delete(home, EntityName::Builder(name), yes).await,
+            Verb::Delete { name, yes } => source::delete(client, EntityName::Builder(name), yes).await,
         }
     }
 }

@@ -11,18 +11,15 @@ use git2::{IndexAddOption, Repository as Git, RepositoryInitOptions, Signature};
 
 use super::follow;
 use super::output::{print, say};
-use super::setup::{Printer, asker};
 use super::terminal::To;
-use super::{CliError, Format, build_view, source};
-use crate::buildkit::install::{self, Progress, busybox};
-use crate::client;
+use super::{CliError, Format, build_view, setup, source};
+use crate::client::Client;
 use crate::domain::build::BuildState;
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
 use crate::domain::repository::{Repository, Source};
 use crate::domain::rule::Rule;
-use crate::protocol::{Entity, Reply, Request, SaveMode};
-use crate::store::Home;
+use crate::protocol::{Entity, Request, SaveMode};
 use crate::tui;
 
 const NAMESPACE: &str = "demo";
@@ -41,27 +38,19 @@ CMD ["/bin/cat", "/greeting.txt"]
 pub(super) struct Demo {}
 
 impl Demo {
-    pub(super) async fn run(self, home: &Home, format: Format) -> Result<ExitCode, CliError> {
-        home.create().map_err(CliError::io(format!("make {}", home.state_dir().display())))?;
-        let mut printer = Printer::stderr();
-        let mut report = |event: Progress| printer.show(&event);
-        let failed = |error: install::InstallError| CliError::failed(error.to_string());
-        let options = install::Options { ask: asker(), ..install::Options::from_env() };
-        install::ensure(home, &options, &mut report).await.map_err(failed)?;
-        let busybox = busybox::ensure(&mut report).await;
-        drop(printer);
-
-        let directory = home.state_dir().join("demo").join("source");
+    pub(super) async fn run(self, client: &Client, format: Format) -> Result<ExitCode, CliError> {
+        client.create_home()?;
+        let setup::Sample { directory, busybox } = setup::prepare_sample().await?;
         let made = make_source(&directory, busybox.as_deref()).map_err(|error| {
             CliError::failed(format!("cannot make the sample's source in {}: {error}", directory.display()))
         })?;
         say(&format!("the sample's source is {}{}", directory.display(), if made { "" } else { " (as it was)" }));
 
         let path = RepositoryPath { namespace: NAMESPACE.into(), repository: REPOSITORY.into() };
-        let settings = source::settings(home);
+        let settings = source::settings(client).await?;
         if !settings.namespaces.contains_key(NAMESPACE) {
             let value = Namespace { summary: "Samples that slipway demo builds".into(), ..Namespace::default() };
-            source::save(home, Entity::Namespace { name: NAMESPACE.into(), value }, SaveMode::Apply).await?;
+            source::save(client, Entity::Namespace { name: NAMESPACE.into(), value }, SaveMode::Apply).await?;
         }
         if !settings.repositories.contains_key(&path) {
             let value = Repository {
@@ -70,20 +59,17 @@ impl Demo {
                 rules: vec![Rule::starter(BRANCH)],
                 ..Repository::default()
             };
-            source::save(home, Entity::Repository { path: path.clone(), value }, SaveMode::Apply).await?;
+            source::save(client, Entity::Repository { path: path.clone(), value }, SaveMode::Apply).await?;
         }
         say(&format!("building {path}, rule \"main\""));
         let request = Request::Start { path, rule: Some("main".into()) };
-        let queued = match client::ask(home, request).await? {
-            Reply::Queued { build, .. } => build,
-            _ => return Err(client::unexpected().into()),
-        };
+        let (queued, _) = client.queue(request).await?;
         if format == Format::Text && tui::has_terminal() {
-            return super::dashboard(home, Some(queued.id)).await;
+            return super::dashboard(client, Some(queued.id)).await;
         }
-        let build = follow::through_retries(home, queued.id, To::Stderr).await?;
+        let build = follow::through_retries(client, queued.id, To::Stderr).await?;
         let state = build.state;
-        let view = build_view::load(home, build.id, Some(build))?;
+        let view = build_view::load(client, build.id).await?;
         print(format, &view, || match view.images.first() {
             Some(image) => {
                 let (_, total) = crate::domain::step::progress(&view.steps);

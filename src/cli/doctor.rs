@@ -1,4 +1,5 @@
-//! `slipway doctor`: what works and what does not, with the mend.
+//! `slipway doctor`: what works and what does not, with the mend. It looks at the programs of this machine and at the home
+//! itself, not through the pool: what is wrong may be why there is none.
 
 use std::process::ExitCode;
 
@@ -10,11 +11,11 @@ use crate::buildkit::cgroup::Group;
 use crate::buildkit::install::advisories::{self, Verdict};
 use crate::buildkit::install::{self, Place, Tool, Version};
 use crate::buildkit::{rootless, sandbox};
-use crate::client;
+use crate::client::{Client, unexpected};
 use crate::domain::builder::BuilderKind;
 use crate::domain::config::{BuildNetwork, ByteSize, NotifyUrl};
 use crate::domain::repository::BUILDER_FETCHES;
-use crate::protocol::{Reply, Request};
+use crate::protocol::{ErrorKind, Reply, Request};
 use crate::services::sources;
 use crate::source::git::GitProgram;
 use crate::store::secrets::{Secrets, shell_quoted};
@@ -46,7 +47,8 @@ impl Check {
     }
 }
 
-pub(super) async fn run(home: &Home, format: Format) -> Result<ExitCode, CliError> {
+pub(super) async fn run(client: &Client, format: Format) -> Result<ExitCode, CliError> {
+    let home = &Home::from_env().map_err(|error| CliError::usage(error.to_string()))?;
     let settings = Settings::load(home, &Settings::default());
     let mut checks = untrusted(home);
     let is_trusted = checks.is_empty();
@@ -66,7 +68,7 @@ pub(super) async fn run(home: &Home, format: Format) -> Result<ExitCode, CliErro
     }
     checks.push(emulators());
     if is_trusted {
-        checks.extend(pool(home).await?);
+        checks.extend(pool(client).await?);
     }
     let good = checks.iter().all(|check| check.ok);
     print(format, &checks, || {
@@ -283,11 +285,18 @@ fn emulators() -> Check {
     Check::good("emulators", registered.join(", "))
 }
 
-async fn pool(home: &Home) -> Result<Vec<Check>, CliError> {
-    let Some(reply) = client::ask_if_running(home, Request::Status).await? else {
-        return Ok(vec![Check::good("pool", "does not run; the first command that needs it starts it")]);
+async fn pool(client: &Client) -> Result<Vec<Check>, CliError> {
+    let status = match client.ask_if_running(Request::Status).await {
+        Ok(None) => {
+            return Ok(vec![Check::good("pool", "does not run; the first command that needs it starts it")]);
+        }
+        Ok(Some(Reply::Status(status))) => status,
+        Ok(Some(_)) => return Err(unexpected().into()),
+        Err(error) if error.kind == ErrorKind::Unreachable => {
+            return Ok(vec![Check::bad("pool", error.message, "slipway pool stop")]);
+        }
+        Err(error) => return Err(error.into()),
     };
-    let Reply::Status(status) = reply else { return Err(client::unexpected().into()) };
     let mut checks = vec![Check::good(
         "pool",
         format!("process {}, {} running, {} queued", status.pid, status.running, status.queued),

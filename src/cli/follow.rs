@@ -4,25 +4,28 @@ use std::io;
 
 use super::terminal::{Door, To};
 use super::{CliError, output};
-use crate::client;
+use crate::client::{Client, unexpected};
 use crate::domain::build::{Build, BuildId, BuildState};
-use crate::log::follow::{Lines, follow};
+use crate::log::follow::Lines;
 use crate::log::reader::Selection;
-use crate::store::{Home, builds};
 
 /// Prints a build's log as it is written and returns the final record.
-pub(super) async fn until_final(home: &Home, id: BuildId, selection: &Selection, to: To) -> Result<Build, CliError> {
+pub(super) async fn until_final(
+    client: &Client,
+    id: BuildId,
+    selection: &Selection,
+    to: To,
+) -> Result<Build, CliError> {
     let mut last = None;
     let mut failed = None;
     let ended = async {
-        match client::wait_for(home, id, say_why_it_waits).await {
+        match client.wait_for(id, say_why_it_waits).await {
             Ok(build) => last = Some(build),
             Err(error) => failed = Some(error),
         }
     };
     let mut lines = Lines::default();
     let mut out = Door::to(to);
-    let log = home.build_dir(id.0).join(builds::LOG);
     let whole = selection.takes_everything();
     let take = |chunk: &[u8]| -> Result<(), CliError> {
         let printed = if whole && out.takes_pieces() {
@@ -32,14 +35,14 @@ pub(super) async fn until_final(home: &Home, id: BuildId, selection: &Selection,
         };
         printed.and_then(|()| out.flush()).map_err(printing_log)
     };
-    follow(&log, ended, take).await?;
+    client.follow_log(id, ended, take).await?;
     // A runner that was killed may have left half a line.
     let finished = lines.finish(|line| selection.select(line).map_or(Ok(()), |wanted| out.log_line(wanted)));
     finished.and_then(|()| out.flush()).map_err(printing_log)?;
     match (last, failed) {
         (Some(build), _) => Ok(build),
         (None, Some(error)) => Err(error.into()),
-        (None, None) => Err(client::unexpected().into()),
+        (None, None) => Err(unexpected().into()),
     }
 }
 
@@ -51,9 +54,9 @@ fn say_why_it_waits(build: &Build) {
 }
 
 /// Prints the logs of a build and of the retries that follow it by themselves; the final record of the last one.
-pub(super) async fn through_retries(home: &Home, mut id: BuildId, to: To) -> Result<Build, CliError> {
+pub(super) async fn through_retries(client: &Client, mut id: BuildId, to: To) -> Result<Build, CliError> {
     loop {
-        let build = until_final(home, id, &Selection::default(), to).await?;
+        let build = until_final(client, id, &Selection::default(), to).await?;
         match build.retried_as.filter(|_| matches!(build.state, BuildState::Failed | BuildState::Interrupted)) {
             Some(next) => {
                 output::say(&format!("slipway: build {id} {}: {}", build.state, build.reason));

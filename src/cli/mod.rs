@@ -8,6 +8,7 @@ mod audit;
 mod build;
 mod build_view;
 mod builder;
+mod children;
 mod demo;
 mod doctor;
 mod error;
@@ -31,7 +32,6 @@ mod tag;
 mod terminal;
 mod view;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches as _, Parser, Subcommand};
@@ -39,9 +39,8 @@ use clap::{CommandFactory, FromArgMatches as _, Parser, Subcommand};
 pub use error::CliError;
 pub use output::Format;
 
+use crate::client::Client;
 use crate::domain::build::BuildId;
-use crate::protocol::ErrorKind;
-use crate::store::Home;
 use crate::tui::{self, TuiError};
 
 /// Turn git pushes into container images on machines that you own.
@@ -110,26 +109,8 @@ enum Command {
     },
     /// Print the manual page
     Man,
-    /// Speak git for whoever started it
-    #[command(hide = true, name = crate::source::git::SUBCOMMAND)]
-    Git,
-    /// Make the tree of a commit for whoever started it
-    #[command(hide = true, name = crate::source::tree::SUBCOMMAND)]
-    Tree,
-    /// Answer git's question for a platform's token
-    #[command(hide = true, name = crate::source::git::credential::SUBCOMMAND)]
-    GitCredential {
-        /// The number of the descriptor with the token
-        number: u32,
-        /// What git asks: get, store or erase
-        verb: String,
-    },
-    /// Own the buildctl of one build; the pool starts it
-    #[command(hide = true)]
-    Runner {
-        /// The build's directory
-        directory: PathBuf,
-    },
+    #[command(flatten)]
+    Child(children::Child),
 }
 
 /// Parses the command line, does what it says, and tells how it ended.
@@ -152,28 +133,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode, CliError> {
-    // These need no home, and the runner no runtime of ours.
+    // These need no home.
     match &cli.command {
-        Some(Command::Runner { directory }) => {
-            return Ok(match crate::buildctl::runner::run(directory) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => {
-                    output::say(&error.to_string());
-                    ExitCode::FAILURE
-                }
-            });
-        }
-        Some(Command::Git) => {
-            return crate::source::git::serve().map(|()| ExitCode::SUCCESS).map_err(CliError::io("speak git"));
-        }
-        Some(Command::Tree) => {
-            let made = crate::source::tree::serve();
-            return made.map(|()| ExitCode::SUCCESS).map_err(CliError::io("make the tree of a commit"));
-        }
-        Some(Command::GitCredential { number, verb }) => {
-            let answered = crate::source::git::credential::serve(*number, verb);
-            return answered.map(|()| ExitCode::SUCCESS).map_err(CliError::io("answer git"));
-        }
+        Some(Command::Child(child)) => return child.run(),
         Some(Command::Completions { shell }) => {
             let mut text = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "slipway", &mut text);
@@ -187,21 +149,10 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Some(Command::Rule(rule::Verb::Match(verb))) => return verb.run(cli.output),
         _ => {}
     }
-    let home = Home::from_env().map_err(|error| CliError::usage(error.to_string()))?;
-    let is_directory = match std::fs::metadata(home.state_dir()) {
-        Ok(meta) => meta.is_dir(),
-        Err(error) => error.kind() != std::io::ErrorKind::NotADirectory,
-    };
-    if !is_directory {
-        let state = home.state_dir().display();
-        return Err(CliError::failed(format!("{state} is no directory; set SLIPWAY_HOME to a directory")));
-    }
+    let client = Client::from_env()?;
     // The doctor tells of everything that is wrong with it.
     if !matches!(cli.command, Some(Command::Doctor)) {
-        let untrusted: Vec<String> = home.untrusted().iter().map(ToString::to_string).collect();
-        if !untrusted.is_empty() {
-            return Err(crate::protocol::Error::new(ErrorKind::Refused, untrusted.join("\n")).into());
-        }
+        client.check_home()?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -210,43 +161,38 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         .map_err(CliError::io("start"))?;
     let format = cli.output;
     runtime.block_on(async {
-        let Some(command) = cli.command else { return dashboard(&home, None).await };
+        let Some(command) = cli.command else { return dashboard(&client, None).await };
         let done = match command {
-            Command::Demo(demo) => return demo.run(&home, format).await,
+            Command::Demo(demo) => return demo.run(&client, format).await,
             Command::Setup(setup) => {
-                return setup.run(&home, format).await.map_err(|error| CliError::failed(error.to_string()));
+                return setup.run(format).await.map_err(|error| CliError::failed(error.to_string()));
             }
-            Command::View(view) => return view.run(&home).await,
-            Command::Doctor => return doctor::run(&home, format).await,
-            Command::Namespace(verb) => verb.run(&home, format).await,
-            Command::Repo(verb) => verb.run(&home, format).await,
-            Command::Rule(verb) => verb.run(&home, format).await,
-            Command::Builder(verb) => verb.run(&home, format).await,
-            Command::Platform(verb) => verb.run(&home, format).await,
-            Command::Registry(verb) => verb.run(&home, format).await,
-            Command::Secret(verb) => verb.run(&home, format).await,
-            Command::Notify(verb) => verb.run(&home, format).await,
-            Command::Build(verb) => return verb.run(&home, format).await,
-            Command::Push(verb) => verb.run(&home, format),
-            Command::Audit(verb) => verb.run(&home, format).await,
-            Command::Tag(verb) => verb.run(&home, format).await,
-            Command::Pool(verb) => return verb.run(home, format).await,
-            Command::Apply(apply) => apply.run(&home, format).await,
-            Command::Completions { .. }
-            | Command::Man
-            | Command::Git
-            | Command::Tree
-            | Command::GitCredential { .. }
-            | Command::Runner { .. } => Ok(()),
+            Command::View(view) => return view.run(&client).await,
+            Command::Doctor => return doctor::run(&client, format).await,
+            Command::Namespace(verb) => verb.run(&client, format).await,
+            Command::Repo(verb) => verb.run(&client, format).await,
+            Command::Rule(verb) => verb.run(&client, format).await,
+            Command::Builder(verb) => verb.run(&client, format).await,
+            Command::Platform(verb) => verb.run(&client, format).await,
+            Command::Registry(verb) => verb.run(&client, format).await,
+            Command::Secret(verb) => verb.run(&client, format).await,
+            Command::Notify(verb) => verb.run(&client, format).await,
+            Command::Build(verb) => return verb.run(&client, format).await,
+            Command::Push(verb) => verb.run(&client, format).await,
+            Command::Audit(verb) => verb.run(&client, format).await,
+            Command::Tag(verb) => verb.run(&client, format).await,
+            Command::Pool(verb) => return verb.run(&client, format).await,
+            Command::Apply(apply) => apply.run(&client, format).await,
+            Command::Completions { .. } | Command::Man | Command::Child(_) => Ok(()),
         };
         done.map(|()| ExitCode::SUCCESS)
     })
 }
 
 /// Opens the dashboard, on a build where one is named.
-async fn dashboard(home: &Home, build: Option<BuildId>) -> Result<ExitCode, CliError> {
-    home.create().map_err(CliError::io(format!("make {}", home.state_dir().display())))?;
-    tui::run(home, build).await.map_err(|error| match error {
+async fn dashboard(client: &Client, build: Option<BuildId>) -> Result<ExitCode, CliError> {
+    client.create_home()?;
+    tui::run(client, build).await.map_err(|error| match error {
         TuiError::NoTerminal => CliError::usage(error.to_string()),
         error => CliError::failed(error.to_string()),
     })

@@ -7,13 +7,13 @@ use super::output::{Table, fields, print, say, told};
 use super::registry::where_from;
 use super::rule_options::{self, NamedSecret, NetworkChoice};
 use super::{CliError, Format, source};
+use crate::client::Client;
 use crate::domain::grant_keys::SecretRefs;
 use crate::domain::namespace::Namespace;
 use crate::domain::repository::{Source, Visibility};
 use crate::domain::secret_ref::SecretRef;
+use crate::domain::settings::Settings;
 use crate::protocol::{Entity, EntityName, SaveMode};
-use crate::store::Home;
-use crate::store::settings::Settings;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -150,16 +150,16 @@ fn view<'a>(settings: &'a Settings, name: &'a str, namespace: &'a Namespace) -> 
 }
 
 impl Verb {
-    pub(super) async fn run(self, home: &Home, format: Format) -> Result<(), CliError> {
+    pub(super) async fn run(self, client: &Client, format: Format) -> Result<(), CliError> {
         match self {
             Verb::List => {
-                let settings = source::settings(home);
+                let settings = source::settings(client).await?;
                 let views: Vec<View> =
                     settings.namespaces.iter().map(|(name, namespace)| view(&settings, name, namespace)).collect();
                 print(format, &views, || list_text(&views))
             }
             Verb::Show { name } => {
-                let settings = source::settings(home);
+                let settings = source::settings(client).await?;
                 let namespace = source::namespace(&settings, &name)?;
                 let view = view(&settings, &name, &namespace);
                 print(format, &view, || show_text(&view))
@@ -167,16 +167,16 @@ impl Verb {
             Verb::Create { name, options } => {
                 let mut value = Namespace::default();
                 options.apply(&mut value);
-                source::save(home, Entity::Namespace { name: name.clone(), value }, SaveMode::Create).await?;
+                source::save(client, Entity::Namespace { name: name.clone(), value }, SaveMode::Create).await?;
                 say(&format!("created namespace {name:?}; next: slipway repo create {name}/NAME --source URL"));
                 Ok(())
             }
             Verb::Edit { name, options } => {
-                let mut value = source::namespace(&source::settings(home), &name)?;
+                let mut value = source::namespace(&source::settings(client).await?, &name)?;
                 options.apply(&mut value);
-                source::save(home, Entity::Namespace { name, value }, SaveMode::Edit).await
+                source::save(client, Entity::Namespace { name, value }, SaveMode::Edit).await
             }
-            Verb::Delete { name, yes } => source::delete(home, EntityName::Namespace(name), yes).await,
+            Verb::Delete { name, yes } => source::delete(client, EntityName::Namespace(name), yes).await,
         }
     }
 }

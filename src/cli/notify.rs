@@ -4,12 +4,8 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::output::{Table, print, say};
-use super::{CliError, Format, source};
-use crate::client;
-use crate::domain::notification::Event;
-use crate::domain::outbox::Receiver;
-use crate::protocol::{Reply, Request};
-use crate::store::{Home, outbox};
+use super::{CliError, Format};
+use crate::client::Client;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -22,20 +18,6 @@ pub(super) enum Verb {
     },
 }
 
-#[derive(Serialize)]
-struct View {
-    name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    url: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    command: Option<String>,
-    events: Vec<Event>,
-    repositories: Vec<String>,
-    signed: bool,
-    /// Messages that it does not have yet.
-    waiting: usize,
-}
-
 /// What a notification answered to a test.
 #[derive(Serialize)]
 struct Tested {
@@ -44,14 +26,11 @@ struct Tested {
 }
 
 impl Verb {
-    pub(super) async fn run(self, home: &Home, format: Format) -> Result<(), CliError> {
+    pub(super) async fn run(self, client: &Client, format: Format) -> Result<(), CliError> {
         match self {
-            Verb::List => list(home, format),
+            Verb::List => list(client, format).await,
             Verb::Test { name } => {
-                let answer = match client::ask(home, Request::TestNotification { name: name.clone() }).await? {
-                    Reply::Notified { answer } => answer,
-                    _ => return Err(client::unexpected().into()),
-                };
+                let answer = client.test_notification(name.clone()).await?;
                 let tested = Tested { name, answer };
                 print(format, &tested, || tested.answer.clone())
             }
@@ -59,31 +38,15 @@ impl Verb {
     }
 }
 
-fn list(home: &Home, format: Format) -> Result<(), CliError> {
-    let settings = source::settings(home);
-    let (messages, _) = outbox::load(home).map_err(CliError::io("list the outbox"))?;
-    let waiting = |name: &str| {
-        let receiver = Receiver::Notification(name.to_owned());
-        messages.iter().filter(|message| message.receiver() == receiver).count()
-    };
-    let view = |notify: &crate::domain::config::NotifyConfig| View {
-        name: notify.name.clone(),
-        // Its path may be a secret.
-        url: notify.url.as_ref().map(|_| notify.target()),
-        command: notify.command.clone(),
-        events: notify.events.clone(),
-        repositories: notify.repositories.clone(),
-        signed: notify.secret.is_some(),
-        waiting: waiting(&notify.name),
-    };
-    let views: Vec<View> = settings.config.notify.iter().map(view).collect();
-    print(format, &views, || {
-        if views.is_empty() {
+async fn list(client: &Client, format: Format) -> Result<(), CliError> {
+    let notifications = client.notifications().await?;
+    print(format, &notifications, || {
+        if notifications.is_empty() {
             say("there are no notifications; a [[notify]] in config.toml makes one");
             return String::new();
         }
         let mut table = Table::new(["NAME", "EVENTS", "REPOSITORIES", "WAITING", "TO"]);
-        for view in &views {
+        for view in &notifications {
             let events: Vec<&str> = view.events.iter().map(|event| event.word()).collect();
             table.row([
                 view.name.clone(),

@@ -11,10 +11,10 @@ use unicode_width::UnicodeWidthStr;
 
 use super::terminal::{Door, To};
 use super::{CliError, help};
-use crate::domain::config::Config;
+use crate::client::Client;
+use crate::client::preferences::Preferences;
 use crate::lang::{self, Lang, translate};
 use crate::log::sanitize::{printable, printable_lines};
-use crate::store::{Home, read};
 use crate::tui::widget::text::{fit_middle, pad};
 
 /// What our own words begin with, where a build's may stand beside them.
@@ -26,9 +26,8 @@ const WIDEST: usize = 60;
 /// The language of people's texts: as config.toml has it, else the locale's.
 static LANGUAGE: LazyLock<Lang> = LazyLock::new(|| {
     // What is wrong with the home or its config.toml is told by whoever needs them.
-    let home = Home::from_env().ok().filter(|home| home.check().is_ok());
-    let config = home.and_then(|home| read::load::<Config>(&home.config_file()).ok());
-    Lang::choose(config.unwrap_or_default().ui.language, |name| std::env::var(name).ok())
+    let preferences = Client::from_env().map(|client| client.preferences(&Preferences::default())).unwrap_or_default();
+    Lang::choose(preferences.config.ui.language, |name| std::env::var(name).ok())
 });
 
 /// How results are printed.

@@ -1,4 +1,5 @@
-//! `slipway pool`: the background process.
+//! `slipway pool`: the background process. `run` is that process itself, with the home for its own; the other verbs are
+//! clients.
 
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -8,7 +9,7 @@ use clap::Subcommand;
 use super::output::{Table, fields, print, say, told};
 use super::terminal::{self, To};
 use super::{CliError, Format};
-use crate::client;
+use crate::client::{Client, unexpected};
 use crate::log::events::EventLines;
 use crate::pool;
 use crate::protocol::{ErrorKind, PoolStatus, Reply, Request};
@@ -26,13 +27,16 @@ pub(super) enum Verb {
     Stop,
     /// How the pool is; exit status 5 where it does not run
     Status,
+    /// Speak to the pool for a client elsewhere: calls on standard input, answers on standard output
+    Connect,
 }
 
 impl Verb {
-    pub(super) async fn run(self, home: Home, format: Format) -> Result<ExitCode, CliError> {
+    pub(super) async fn run(self, client: &Client, format: Format) -> Result<ExitCode, CliError> {
         match self {
             Verb::Run => {
                 hardening::close_on_exec();
+                let home = Home::from_env().map_err(|error| CliError::usage(error.to_string()))?;
                 log_to(&home)?;
                 return Ok(match pool::run(home).await {
                     Ok(()) => ExitCode::SUCCESS,
@@ -42,27 +46,40 @@ impl Verb {
                     }
                 });
             }
-            Verb::Start => {
-                let status = status(client::ask(&home, Request::Status).await?)?;
-                show(&status, format)?;
-            }
-            Verb::Stop => match client::ask_if_running(&home, Request::Stop).await? {
-                None => say("the pool does not run"),
-                Some(_) => {
-                    client::wait_for_end(&home).await?;
-                    say("the pool ended; running builds go on");
-                }
-            },
-            Verb::Status => match client::ask_if_running(&home, Request::Status).await? {
-                Some(reply) => show(&status(reply)?, format)?,
+            Verb::Start => show(&client.status().await?, format)?,
+            Verb::Stop => stop(client).await?,
+            Verb::Status => match client.ask_if_running(Request::Status).await? {
+                Some(Reply::Status(status)) => show(&status, format)?,
+                Some(_) => return Err(unexpected().into()),
                 None => {
                     let why = "the pool does not run; any command that needs it starts it";
                     return Err(crate::protocol::Error::new(ErrorKind::Unreachable, why).into());
                 }
             },
+            Verb::Connect => client.relay(tokio::io::stdin(), tokio::io::stdout()).await?,
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Ends the pool; one that can't be told is ended by its process.
+async fn stop(client: &Client) -> Result<(), CliError> {
+    match client.ask_if_running(Request::Stop).await {
+        Ok(None) => {
+            say("the pool does not run");
+            return Ok(());
+        }
+        Ok(Some(_)) => {}
+        Err(error) if error.kind == ErrorKind::Unreachable => {
+            if !client.end_unreachable().await? {
+                return Err(error.into());
+            }
+        }
+        Err(error) => return Err(error.into()),
+    }
+    client.wait_for_end().await?;
+    say("the pool ended; running builds go on");
+    Ok(())
 }
 
 /// The pool's own log: to the terminal where it runs in one, else to its file.
@@ -77,13 +94,6 @@ fn log_to(home: &Home) -> Result<(), CliError> {
     let log = PoolLog::open(home).map_err(CliError::io(doing))?;
     subscriber.with_writer(Mutex::new(EventLines(log))).init();
     Ok(())
-}
-
-fn status(reply: Reply) -> Result<PoolStatus, CliError> {
-    match reply {
-        Reply::Status(status) => Ok(*status),
-        _ => Err(client::unexpected().into()),
-    }
 }
 
 fn show(status: &PoolStatus, format: Format) -> Result<(), CliError> {

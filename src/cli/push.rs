@@ -5,9 +5,10 @@ use serde::Serialize;
 
 use super::output::{Table, fields, print, say, told};
 use super::{CliError, Format, source};
+use crate::client::{Client, unexpected};
 use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
-use crate::store::{Home, pushes};
+use crate::protocol::builds::PushQuery;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -92,35 +93,34 @@ impl View {
 }
 
 impl Verb {
-    pub(super) fn run(self, home: &Home, format: Format) -> Result<(), CliError> {
+    pub(super) async fn run(self, client: &Client, format: Format) -> Result<(), CliError> {
         match self {
-            Verb::List { path, limit } => list(home, path.as_ref(), limit, format),
-            Verb::Show { id } => show(home, PushId(id), format),
+            Verb::List { path, limit } => list(client, path, limit, format).await,
+            Verb::Show { id } => show(client, PushId(id), format).await,
         }
     }
 }
 
-fn list(home: &Home, path: Option<&RepositoryPath>, limit: usize, format: Format) -> Result<(), CliError> {
-    let ids = pushes::ids(home).map_err(CliError::io("list the pushes"))?;
-    let mut views = Vec::new();
-    for id in ids.into_iter().rev() {
-        if views.len() >= limit {
+async fn list(client: &Client, path: Option<RepositoryPath>, limit: usize, format: Format) -> Result<(), CliError> {
+    let mut query = PushQuery { repository: path.clone(), limit, ..PushQuery::default() };
+    let mut views: Vec<View> = Vec::new();
+    loop {
+        let page = client.push_page(query.clone()).await?;
+        views.extend(page.pushes.into_iter().map(View::from));
+        query.limit = limit.saturating_sub(views.len());
+        query.before = page.next;
+        if query.limit == 0 || query.before.is_none() {
             break;
         }
-        // One that retention removes this moment is gone.
-        if let Ok(push) = pushes::load(home, id)
-            && path.is_none_or(|path| *path == push.repository)
-        {
-            views.push(View::from(push));
-        }
     }
+    let settings = if views.is_empty() { Some(source::settings(client).await?) } else { None };
     // Pushes to a repository that was deleted since stay in the journal.
-    if let Some(path) = path.filter(|_| views.is_empty()) {
-        source::repository(&source::settings(home), path)?;
+    if let (Some(settings), Some(path)) = (&settings, &path) {
+        source::repository(settings, path)?;
     }
     print(format, &views, || {
-        if views.is_empty() {
-            let poll = source::settings(home).config.pool.poll;
+        if let Some(settings) = &settings {
+            let poll = settings.config.pool.poll;
             say(&format!("no push was seen yet; sources are polled every {poll} (pool.poll)"));
             return String::new();
         }
@@ -139,11 +139,9 @@ fn list(home: &Home, path: Option<&RepositoryPath>, limit: usize, format: Format
     })
 }
 
-fn show(home: &Home, id: PushId, format: Format) -> Result<(), CliError> {
-    if !pushes::is_there(home, id) {
-        return Err(CliError::not_found(format!("there is no push {id}; `slipway push list` shows them")));
-    }
-    let view = View::from(pushes::load(home, id).map_err(|error| CliError::failed(error.to_string()))?);
+async fn show(client: &Client, id: PushId, format: Format) -> Result<(), CliError> {
+    let push = client.pushes(vec![id]).await?.pop().ok_or_else(unexpected)?;
+    let view = View::from(push);
     print(format, &view, || {
         let mut text = fields(&[
             ("push", view.id.to_string()),

@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::output::{Table, fields, print, say};
 use super::{CliError, Format, source};
+use crate::client::{Client, checks};
 use crate::domain::config::RegistrySettings;
 use crate::domain::secret_ref::SecretRef;
 use crate::protocol::{Entity, EntityName, SaveMode};
-use crate::store::{Home, secrets};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -102,7 +102,7 @@ impl Options {
 pub(super) fn from_stdin(what: &str) -> Result<String, CliError> {
     let mut bytes = Vec::new();
     // One more than may be, which tells.
-    let read = io::stdin().lock().take(secrets::LONGEST + 1).read_to_end(&mut bytes);
+    let read = io::stdin().lock().take(checks::LONGEST_SECRET + 1).read_to_end(&mut bytes);
     read.map_err(CliError::io(format!("read the {what} from standard input")))?;
     checked(&bytes, "standard input")?.ok_or_else(|| CliError::usage(format!("no {what} came on standard input")))
 }
@@ -114,8 +114,8 @@ pub(super) fn checked(bytes: &[u8], from: &str) -> Result<Option<String>, CliErr
         return Ok(None);
     }
     // Of what is too long only the beginning is here, which may end in a newline.
-    let whole = if bytes.len() as u64 > secrets::LONGEST { bytes } else { &bytes[..end] };
-    let secret = secrets::secret(whole, || from.to_owned()).map_err(|error| CliError::usage(error.to_string()))?;
+    let whole = if bytes.len() as u64 > checks::LONGEST_SECRET { bytes } else { &bytes[..end] };
+    let secret = checks::secret(whole, from)?;
     Ok(Some(secret.expose().to_owned()))
 }
 
@@ -127,17 +127,10 @@ struct View<'a> {
 }
 
 impl Verb {
-    pub(super) async fn run(self, home: &Home, format: Format) -> Result<(), CliError> {
-        let find = |host: &str| {
-            source::settings(home).registries.get(host).cloned().ok_or_else(|| {
-                CliError::not_found(format!(
-                    "there are no settings of registry {host:?}; `slipway registry list` shows them"
-                ))
-            })
-        };
+    pub(super) async fn run(self, client: &Client, format: Format) -> Result<(), CliError> {
         match self {
             Verb::List => {
-                let settings = source::settings(home);
+                let settings = source::settings(client).await?;
                 let views: Vec<View> =
                     settings.registries.iter().map(|(host, settings)| View { host, settings }).collect();
                 print(format, &views, || {
@@ -160,7 +153,7 @@ impl Verb {
                 })
             }
             Verb::Show { host } => {
-                let settings = find(&host)?;
+                let settings = find(client, &host).await?;
                 print(format, &View { host: &host, settings: &settings }, || {
                     fields(&[
                         ("host", host.clone()),
@@ -175,28 +168,35 @@ impl Verb {
             }
             Verb::Create { host, options } => {
                 let mut value = RegistrySettings::default();
-                save(home, host, options, &mut value, SaveMode::Create).await
+                save(client, host, options, &mut value, SaveMode::Create).await
             }
             Verb::Edit { host, options } => {
-                let mut value = find(&host)?;
-                save(home, host, options, &mut value, SaveMode::Edit).await
+                let mut value = find(client, &host).await?;
+                save(client, host, options, &mut value, SaveMode::Edit).await
             }
-            Verb::Delete { host, yes } => source::delete(home, EntityName::Registry(host), yes).await,
+            Verb::Delete { host, yes } => source::delete(client, EntityName::Registry(host), yes).await,
         }
     }
 }
 
+/// The settings of a registry that has some.
+async fn find(client: &Client, host: &str) -> Result<RegistrySettings, CliError> {
+    source::settings(client).await?.registries.remove(host).ok_or_else(|| {
+        CliError::not_found(format!("there are no settings of registry {host:?}; `slipway registry list` shows them"))
+    })
+}
+
 async fn save(
-    home: &Home,
+    client: &Client,
     host: String,
     options: Options,
     value: &mut RegistrySettings,
     mode: SaveMode,
 ) -> Result<(), CliError> {
     // Before a password is asked for.
-    crate::registry::check_host_name(&host).map_err(|error| CliError::usage(error.to_string()))?;
+    checks::registry_host(&host)?;
     let password = options.apply(value)?;
-    source::save(home, Entity::Registry { host, value: value.clone(), password }, mode).await
+    source::save(client, Entity::Registry { host, value: value.clone(), password }, mode).await
 }
 
 /// Where a secret is from, in words.

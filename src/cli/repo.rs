@@ -8,14 +8,13 @@ use serde::Serialize;
 use super::namespace::{VisibilityWord, set, visibility_word, yes_no};
 use super::output::{Table, fields, print, say, told};
 use super::{CliError, Format, rule_options, source};
+use crate::client::{Client, checks};
 use crate::domain::name::RepositoryPath;
+use crate::domain::platform_account::RegisteredWebhook;
 use crate::domain::repository::{BUILDER_FETCHES, Fetch, HumanDuration, Repository, Source};
 use crate::domain::rule::Rule;
+use crate::domain::settings::Settings;
 use crate::protocol::{Entity, EntityName, SaveMode};
-use crate::services::{platforms, sources};
-use crate::source::platform::Registered;
-use crate::store::Home;
-use crate::store::settings::Settings;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -185,7 +184,7 @@ fn checked_url(url: &str) -> Result<String, CliError> {
     } else {
         url.to_owned()
     };
-    sources::parse_url(&url)?;
+    checks::source_url(&url)?;
     Ok(url)
 }
 
@@ -211,10 +210,10 @@ fn view<'a>(settings: &Settings, path: &'a RepositoryPath, value: &'a Repository
 }
 
 impl Verb {
-    pub(super) async fn run(self, home: &Home, format: Format) -> Result<(), CliError> {
+    pub(super) async fn run(self, client: &Client, format: Format) -> Result<(), CliError> {
         match self {
             Verb::List { namespace } => {
-                let settings = source::settings(home);
+                let settings = source::settings(client).await?;
                 if let Some(name) = &namespace {
                     source::namespace(&settings, name)?;
                 }
@@ -228,65 +227,69 @@ impl Verb {
                 print(format, &views, || list_text(&views))
             }
             Verb::Show { path } => {
-                let settings = source::settings(home);
+                let settings = source::settings(client).await?;
                 let value = source::repository(&settings, &path)?;
                 let view = view(&settings, &path, &value);
                 print(format, &view, || show_text(&view))
             }
-            Verb::Create { path, options, no_rule } => create(home, path, *options, no_rule).await,
+            Verb::Create { path, options, no_rule } => create(client, path, *options, no_rule).await,
             Verb::Edit { path, options } => {
-                let settings = source::settings(home);
+                let settings = source::settings(client).await?;
                 let mut value = source::repository(&settings, &path)?;
                 let register = options.register_webhook;
                 options.apply(&mut value)?;
-                let hook = if register { Some(hook(&settings, &value)?) } else { None };
+                if register {
+                    check_hook(&settings, &value)?;
+                }
                 warn_of_builder(&value);
-                source::save(home, Entity::Repository { path, value }, SaveMode::Edit).await?;
-                register_webhook(home, &settings, hook).await
+                source::save(client, Entity::Repository { path: path.clone(), value }, SaveMode::Edit).await?;
+                if register { register_webhook(client, &settings, path).await } else { Ok(()) }
             }
-            Verb::Delete { path, yes } => source::delete(home, EntityName::Repository(path), yes).await,
+            Verb::Delete { path, yes } => source::delete(client, EntityName::Repository(path), yes).await,
         }
     }
 }
 
-async fn create(home: &Home, path: RepositoryPath, options: Options, no_rule: bool) -> Result<(), CliError> {
-    let settings = source::settings(home);
+async fn create(client: &Client, path: RepositoryPath, options: Options, no_rule: bool) -> Result<(), CliError> {
+    let settings = source::settings(client).await?;
     let namespace = source::namespace(&settings, &path.namespace)?;
     let mut value = namespace.new_repository(&path.repository);
     let register = options.register_webhook;
     options.apply(&mut value)?;
-    let hook = if register { Some(hook(&settings, &value)?) } else { None };
+    if register {
+        check_hook(&settings, &value)?;
+    }
     if let (Some(bound), false) = (value.source.clone(), no_rule) {
-        let branch = default_branch(home, &settings, &bound).await;
+        let branch = default_branch(client, &bound).await;
         value.rules = vec![Rule::starter(&branch)];
     }
     warn_of_builder(&value);
     let rules: Vec<String> = value.rules.iter().map(|rule| rule.name.clone()).collect();
-    source::save(home, Entity::Repository { path: path.clone(), value }, SaveMode::Create).await?;
+    source::save(client, Entity::Repository { path: path.clone(), value }, SaveMode::Create).await?;
     match rules.first() {
         Some(rule) => say(&format!("created {path} with rule {rule:?}; next: slipway build start {path}")),
         None => say(&format!("created {path}; next: slipway rule create {path} NAME --branch BRANCH --version TAG")),
     }
-    register_webhook(home, &settings, hook).await
+    if register { register_webhook(client, &settings, path).await } else { Ok(()) }
 }
 
-/// The source that a webhook is registered for, and where it goes. What is missing is told before anything is saved.
-fn hook(settings: &Settings, value: &Repository) -> Result<(Source, String), CliError> {
-    let source = value.source.clone();
+/// What is missing for a webhook is told before anything is saved.
+fn check_hook(settings: &Settings, value: &Repository) -> Result<(), CliError> {
+    let source = value.source.as_ref();
     let source = source.ok_or_else(|| CliError::usage("--register-webhook needs a source; give --source URL, too"))?;
-    let platform = source.platform.as_deref();
-    let platform = platform.ok_or_else(|| {
+    let platform = source.platform.as_deref().ok_or_else(|| {
         CliError::usage("--register-webhook needs the platform that the source lies on; give --platform NAME, too")
     })?;
-    let url = platforms::webhook_url(settings, platform)?;
-    Ok((source, url))
+    checks::webhook_url(settings, platform)?;
+    Ok(())
 }
 
-async fn register_webhook(home: &Home, settings: &Settings, hook: Option<(Source, String)>) -> Result<(), CliError> {
-    let Some((source, url)) = hook else { return Ok(()) };
-    match platforms::register_webhook(home, settings, &source, &url).await? {
-        Registered::Created => say(&format!("made the webhook to {url}")),
-        Registered::Updated => say(&format!("the webhook to {url} was there; it has the secret and the events now")),
+async fn register_webhook(client: &Client, settings: &Settings, path: RepositoryPath) -> Result<(), CliError> {
+    match client.register_webhook(path).await? {
+        (RegisteredWebhook::Created, url) => say(&format!("made the webhook to {url}")),
+        (RegisteredWebhook::Updated, url) => {
+            say(&format!("the webhook to {url} was there; it has the secret and the events now"));
+        }
     }
     if settings.config.webhook.listen.is_none() {
         say("nothing listens for webhooks yet; set webhook.listen in config.toml");
@@ -295,10 +298,10 @@ async fn register_webhook(home: &Home, settings: &Settings, hook: Option<(Source
 }
 
 /// The source's default branch; `main` where the source can't be asked, which is said.
-async fn default_branch(home: &Home, settings: &Settings, bound: &Source) -> String {
+async fn default_branch(client: &Client, bound: &Source) -> String {
     const USUAL: &str = "main";
-    match sources::list_refs(home, settings, bound).await {
-        Ok(refs) => sources::default_branch_of(&refs).unwrap_or_else(|| {
+    match client.refs(bound.clone()).await {
+        Ok(refs) => refs.default_branch.unwrap_or_else(|| {
             say(&format!("slipway: {} has no default branch yet; the rule is for {USUAL:?}", bound.url));
             USUAL.into()
         }),

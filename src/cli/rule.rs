@@ -1,7 +1,5 @@
 //! `slipway rule`: which refs to build, and how. `match` needs no state at all.
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, Local, Utc};
 use clap::Subcommand;
 use serde::Serialize;
@@ -9,20 +7,17 @@ use serde::Serialize;
 use super::output::{Table, fields, print, say, told};
 use super::rule_options::Options;
 use super::{CliError, Format, source};
+use crate::client::Client;
 use crate::domain::grant_keys::{NetworkMode, SecretRefs};
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
 use crate::domain::pattern::Pattern;
-use crate::domain::preview::{Answer, PreviewRow, preview};
-use crate::domain::push::{CommitId, Ref};
-use crate::domain::rule::{Rule, RuleError};
+use crate::domain::preview::{Answer, PreviewRow};
+use crate::domain::rule::Rule;
 use crate::domain::schedule::Schedule;
-use crate::domain::secret_arg::is_masked;
+use crate::domain::settings::Settings;
 use crate::domain::version::Version;
-use crate::protocol::{Entity, EntityName, Error, ErrorKind, SaveMode};
-use crate::services::{images, sources};
-use crate::store::Home;
-use crate::store::settings::Settings;
+use crate::protocol::{Entity, EntityName, SaveMode};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -80,12 +75,10 @@ pub(super) enum Verb {
     Match(super::rule_match::Match),
 }
 
-/// A rule as clients see it: what looks like a secret is masked.
-fn masked(original: &Rule) -> Rule {
-    let mut rule = original.clone();
-    for (_, value) in rule.args.iter_mut().filter(|(name, value)| is_masked(&original.plain_args, name, value)) {
-        *value = "***".into();
-    }
+/// A rule as people see it: what looks like a secret is masked.
+fn masked(rule: &Rule) -> Rule {
+    let mut rule = rule.clone();
+    rule.mask_args();
     rule
 }
 
@@ -146,15 +139,15 @@ fn find(settings: &Settings, path: &RepositoryPath, name: &str) -> Result<Rule, 
 }
 
 impl Verb {
-    pub(super) async fn run(self, home: &Home, format: Format) -> Result<(), CliError> {
+    pub(super) async fn run(self, client: &Client, format: Format) -> Result<(), CliError> {
         match self {
             Verb::List { path } => {
                 let rules: Vec<Rule> =
-                    source::repository(&source::settings(home), &path)?.rules.iter().map(masked).collect();
+                    source::repository(&source::settings(client).await?, &path)?.rules.iter().map(masked).collect();
                 print(format, &rules, || list_text(&path, &rules))
             }
             Verb::Show { path, rule } => {
-                let settings = source::settings(home);
+                let settings = source::settings(client).await?;
                 let rule = masked(&find(&settings, &path, &rule)?);
                 let from_namespace = Inherited::of(&source::namespace(&settings, &path.namespace)?, &rule);
                 let view = View { rule, from_namespace };
@@ -163,47 +156,37 @@ impl Verb {
             Verb::Create { path, rule, options } => {
                 let mut value = Rule { name: rule, branch: None, versions: Vec::new(), ..Rule::starter("") };
                 options.apply(&mut value);
-                source::save(home, Entity::Rule { path, value }, SaveMode::Create).await
+                source::save(client, Entity::Rule { path, value }, SaveMode::Create).await
             }
             Verb::Edit { path, rule, options } => {
-                let mut value = find(&source::settings(home), &path, &rule)?;
+                let mut value = find(&source::settings(client).await?, &path, &rule)?;
                 options.apply(&mut value);
-                source::save(home, Entity::Rule { path, value }, SaveMode::Edit).await
+                source::save(client, Entity::Rule { path, value }, SaveMode::Edit).await
             }
-            Verb::Delete { path, rule, yes } => source::delete(home, EntityName::Rule(path, rule), yes).await,
-            Verb::Preview { path, rule, all } => show_preview(home, &path, &rule, all, format).await,
+            Verb::Delete { path, rule, yes } => source::delete(client, EntityName::Rule(path, rule), yes).await,
+            Verb::Preview { path, rule, all } => show_preview(client, path, rule, all, format).await,
             Verb::Match(verb) => verb.run(format).map(|_| ()),
         }
     }
 }
 
 async fn show_preview(
-    home: &Home,
-    path: &RepositoryPath,
-    rule: &str,
+    client: &Client,
+    path: RepositoryPath,
+    rule: String,
     all: bool,
     format: Format,
 ) -> Result<(), CliError> {
-    let settings = source::settings(home);
-    let repository = source::repository(&settings, path)?;
-    let rule = find(&settings, path, rule)?;
-    let bound = repository.source.as_ref().ok_or_else(|| {
-        CliError::failed(format!(
-            "repository {path} has no source; `slipway repo edit {path} --source URL` binds it to one"
-        ))
-    })?;
-    let refs = sources::list_refs(home, &settings, bound).await?;
-    if refs.left_out > 0 {
-        say(&format!("{} refs of {} are left out: slipway takes no such names", refs.left_out, bound.url));
+    // Files that can't be read are told, and an edit of a moment ago counts.
+    source::repository(&source::settings(client).await?, &path)?;
+    let found = client.preview_rule(path, rule).await?;
+    if found.left_out > 0 {
+        say(&format!("{} refs of {} are left out: slipway takes no such names", found.left_out, found.source));
     }
-    let refs: Vec<(Ref, CommitId)> =
-        refs.refs.iter().filter_map(|found| Some((found.name.parse().ok()?, found.commit.parse().ok()?))).collect();
-    let existing = if repository.immutable { images::tag_names(home, &settings, path).await? } else { BTreeSet::new() };
-    let rows = preview(&rule, &refs, &existing, repository.immutable, Utc::now()).map_err(refused)?;
-    let rows: Vec<PreviewRow> = rows.into_iter().filter(|row| all || row.answer != Answer::None).collect();
+    let rows: Vec<PreviewRow> = found.rows.into_iter().filter(|row| all || row.answer != Answer::None).collect();
     print(format, &rows, || {
         if rows.is_empty() {
-            say(&format!("none of the {} refs of {} matches; --all shows them", refs.len(), bound.url));
+            say(&format!("none of the {} refs of {} matches; --all shows them", found.refs, found.source));
             return String::new();
         }
         let mut table = Table::new(["REF", "COMMIT", "ANSWER", "TAGS", "NOTES"]);
@@ -224,10 +207,6 @@ async fn show_preview(
         }
         table.text()
     })
-}
-
-fn refused(error: RuleError) -> CliError {
-    Error::new(ErrorKind::Refused, error.to_string()).into()
 }
 
 fn list_text(path: &RepositoryPath, rules: &[Rule]) -> String {

@@ -5,18 +5,16 @@ use std::io::{self, BufRead as _, IsTerminal, Read as _};
 
 use clap::Subcommand;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
-use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::output::{Table, ask, print, say};
 use super::registry::{checked, from_stdin};
 use super::setup::Stop;
 use super::{CliError, Format, source};
+use crate::client::{Client, checks};
 use crate::domain::grant_keys;
+use crate::protocol::platforms::SecretUse;
 use crate::protocol::{Entity, EntityName, SaveMode};
-use crate::store::Home;
-use crate::store::secret_uses::uses_of;
-use crate::store::secrets::{self, Secrets};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -37,46 +35,36 @@ pub(super) enum Verb {
     },
 }
 
-#[derive(Serialize)]
-struct View {
-    name: String,
-    used_by: Vec<String>,
-}
-
 impl Verb {
-    pub(super) async fn run(self, home: &Home, format: Format) -> Result<(), CliError> {
+    pub(super) async fn run(self, client: &Client, format: Format) -> Result<(), CliError> {
         match self {
             Verb::List => {
-                let settings = source::settings(home);
-                let names =
-                    Secrets::at(home.secrets_dir()).list().map_err(|error| CliError::failed(error.to_string()))?;
-                let views: Vec<View> =
-                    names.into_iter().map(|name| View { used_by: uses_of(&settings, &name), name }).collect();
-                print(format, &views, || list_text(&views))
+                let secrets = client.secrets().await?;
+                print(format, &secrets, || list_text(&secrets))
             }
             Verb::Set { name } => {
                 // Before a value is asked for.
                 grant_keys::check_file(&name).map_err(|error| CliError::usage(error.to_string()))?;
                 let value = if io::stdin().is_terminal() { typed(&name).await? } else { from_stdin("secret")? };
-                source::save(home, Entity::Secret { name: name.clone(), value }, SaveMode::Apply).await?;
+                source::save(client, Entity::Secret { name: name.clone(), value }, SaveMode::Apply).await?;
                 say(&format!(
                     "stored secret {name:?}; a rule grants it to its builds: slipway rule edit NAMESPACE/REPOSITORY RULE --secret {name}"
                 ));
                 Ok(())
             }
-            Verb::Delete { name, yes } => source::delete(home, EntityName::Secret(name), yes).await,
+            Verb::Delete { name, yes } => source::delete(client, EntityName::Secret(name), yes).await,
         }
     }
 }
 
-fn list_text(views: &[View]) -> String {
-    if views.is_empty() {
+fn list_text(secrets: &[SecretUse]) -> String {
+    if secrets.is_empty() {
         say("no secrets yet; `slipway secret set NAME` stores one");
         return String::new();
     }
     let mut table = Table::new(["NAME", "USED BY"]);
-    for view in views {
-        table.row([view.name.clone(), view.used_by.join(", ")]);
+    for secret in secrets {
+        table.row([secret.name.clone(), secret.used_by.join(", ")]);
     }
     table.text()
 }
@@ -115,7 +103,7 @@ async fn typed(name: &str) -> Result<String, CliError> {
     // A thread of no runtime: one that still reads when a signal came ends with the process.
     std::thread::spawn(move || {
         let mut line = Vec::new();
-        let read = io::stdin().lock().take(secrets::LONGEST + 1).read_until(b'\n', &mut line);
+        let read = io::stdin().lock().take(checks::LONGEST_SECRET + 1).read_until(b'\n', &mut line);
         // Nobody waits for it after a signal.
         let _ = sender.send(read.map(|_| line));
     });

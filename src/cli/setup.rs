@@ -1,6 +1,7 @@
 //! `slipway setup`: finds BuildKit and what it needs, or installs it.
 //!
-//! What is there goes to stdout, progress to stderr.
+//! What is there goes to stdout, progress to stderr. It works on the programs of this machine and on the home itself,
+//! not through the pool: there may be none yet.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,12 +11,14 @@ use clap::Args;
 use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Format;
 use super::output::{self, told};
 use super::terminal::{Door, To, columns_of_stderr, is_interactive};
-use crate::buildkit::install::{self, Ask, Found, InstallError, Machine, Options, Place, Progress, Tool, Version};
+use super::{CliError, Format};
+use crate::buildkit::install::{
+    self, Ask, Found, InstallError, Machine, Options, Place, Progress, Tool, Version, busybox,
+};
 use crate::source::git::GitProgram;
-use crate::store::home::Home;
+use crate::store::home::{Home, NoHome};
 
 /// Find buildctl, buildkitd and an OCI runtime, and install what is missing.
 ///
@@ -42,6 +45,9 @@ pub enum SetupError {
     /// The installation failed.
     #[error(transparent)]
     Install(#[from] InstallError),
+    /// There is no home.
+    #[error(transparent)]
+    Home(#[from] NoHome),
     /// Signals cannot be waited for, or the report cannot be written.
     #[error("slipway setup cannot {doing}: {why}")]
     Io {
@@ -57,7 +63,8 @@ impl Setup {
     ///
     /// # Errors
     /// When something could not be installed, or a signal interrupted it; what was begun is cleaned up then.
-    pub async fn run(self, home: &Home, format: Format) -> Result<ExitCode, SetupError> {
+    pub async fn run(self, format: Format) -> Result<ExitCode, SetupError> {
+        let home = &Home::from_env()?;
         let found = if self.check {
             let mut found = install::find(home);
             found.probe().await;
@@ -85,8 +92,28 @@ impl Setup {
     }
 }
 
+/// What the sample of `slipway demo` is made of.
+pub(super) struct Sample {
+    /// Where its source belongs.
+    pub directory: PathBuf,
+    /// A busybox to begin its image with, where there is one.
+    pub busybox: Option<PathBuf>,
+}
+
+/// Installs what is missing for the sample of `slipway demo`.
+pub(super) async fn prepare_sample() -> Result<Sample, CliError> {
+    let home = Home::from_env().map_err(|error| CliError::usage(error.to_string()))?;
+    let mut printer = Printer::stderr();
+    let mut report = |event: Progress| printer.show(&event);
+    let options = Options { ask: asker(), ..Options::from_env() };
+    let installed = install::ensure(&home, &options, &mut report).await;
+    installed.map_err(|error| CliError::failed(error.to_string()))?;
+    let busybox = busybox::ensure(&mut report).await;
+    Ok(Sample { directory: home.state_dir().join("demo").join("source"), busybox })
+}
+
 /// Who may be asked, where a person sees the question and can answer.
-pub(super) fn asker() -> Option<Ask> {
+fn asker() -> Option<Ask> {
     is_interactive(To::Stderr).then_some(ask as Ask)
 }
 

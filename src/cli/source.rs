@@ -1,27 +1,23 @@
-//! What several nouns share: the settings as they are on disk, who asks, and the question before something is deleted.
+//! What several nouns share: the settings, saving, and the question before something is deleted.
 
 use std::io::{self, BufRead};
 
 use super::terminal::{self, To};
 use super::{CliError, output};
-use crate::client;
+use crate::client::Client;
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
 use crate::domain::repository::Repository;
-use crate::protocol::{Entity, EntityName, Request, SaveMode};
-use crate::services::save_warnings;
-use crate::store::Home;
-use crate::store::settings::Settings;
-use crate::sys::environment;
+use crate::domain::settings::Settings;
+use crate::protocol::{Entity, EntityName, SaveMode};
 
 /// The settings as they are on disk; files that can't be read are told on stderr.
-pub(super) fn settings(home: &Home) -> Settings {
-    let settings = Settings::load(home, &Settings::default());
-    environment::pass_on(&settings.config.pool.environment);
+pub(super) async fn settings(client: &Client) -> Result<Settings, CliError> {
+    let settings = client.settings().await?.settings;
     for problem in settings.problems.values() {
         output::say(&format!("slipway: {problem}"));
     }
-    settings
+    Ok(settings)
 }
 
 /// The repository of that name.
@@ -49,26 +45,20 @@ pub(super) fn namespace(settings: &Settings, name: &str) -> Result<Namespace, Cl
 }
 
 /// Lets the pool save something, and says what people should know of it.
-pub(super) async fn save(home: &Home, entity: Entity, mode: SaveMode) -> Result<(), CliError> {
-    client::ask(home, Request::Save { entity: Box::new(entity.clone()), mode }).await?;
-    warn(home, &Settings::load(home, &Settings::default()), &entity);
+pub(super) async fn save(client: &Client, entity: Entity, mode: SaveMode) -> Result<(), CliError> {
+    for warning in client.save(entity, mode).await? {
+        output::say(&warning);
+    }
     Ok(())
 }
 
-/// Says what people should know of something that was saved.
-pub(super) fn warn(home: &Home, settings: &Settings, entity: &Entity) {
-    for warning in save_warnings::of(home, settings, entity) {
-        output::say(&warning);
-    }
-}
-
 /// Lets the pool delete something, once a person at a terminal agreed; the default is No.
-pub(super) async fn delete(home: &Home, name: EntityName, yes: bool) -> Result<(), CliError> {
+pub(super) async fn delete(client: &Client, name: EntityName, yes: bool) -> Result<(), CliError> {
     if !yes && !confirm(&format!("delete {name}?"))? {
         output::say("nothing was deleted");
         return Ok(());
     }
-    client::ask(home, Request::Delete(name.clone())).await?;
+    client.delete(name.clone()).await?;
     output::say(&format!("deleted {name}"));
     Ok(())
 }

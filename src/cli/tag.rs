@@ -5,11 +5,9 @@ use serde::Serialize;
 
 use super::output::{Table, fields, print, say};
 use super::{CliError, Format, source};
-use crate::client;
+use crate::client::Client;
+use crate::domain::image_tag::TagInfo;
 use crate::domain::name::RepositoryPath;
-use crate::protocol::Request;
-use crate::services::images::{self, TagInfo};
-use crate::store::Home;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -88,11 +86,11 @@ impl From<TagInfo> for View {
 }
 
 impl Verb {
-    pub(super) async fn run(self, home: &Home, format: Format) -> Result<(), CliError> {
+    pub(super) async fn run(self, client: &Client, format: Format) -> Result<(), CliError> {
         match self {
-            Verb::List { path } => list(home, &path, format).await,
+            Verb::List { path } => list(client, &path, format).await,
             Verb::Show { tag } => {
-                let view = View::from(images::tag(home, &source::settings(home), &tag.path, &tag.tag).await?);
+                let view = View::from(client.tag(tag.path, tag.tag).await?);
                 print(format, &view, || {
                     fields(&[
                         ("name", view.name.clone()),
@@ -111,7 +109,7 @@ impl Verb {
                     say("nothing was deleted");
                     return Ok(());
                 }
-                client::ask(home, Request::DeleteTag { path: tag.path.clone(), tag: tag.tag.clone() }).await?;
+                client.delete_tag(tag.path.clone(), tag.tag.clone()).await?;
                 say(&format!("deleted {}:{}", tag.path, tag.tag));
                 Ok(())
             }
@@ -123,10 +121,9 @@ fn size_text(bytes: u64) -> String {
     crate::domain::config::ByteSize(bytes).to_string()
 }
 
-async fn list(home: &Home, path: &RepositoryPath, format: Format) -> Result<(), CliError> {
-    let settings = source::settings(home);
-    source::repository(&settings, path)?;
-    let tags = images::tags(home, &settings, path).await?;
+async fn list(client: &Client, path: &RepositoryPath, format: Format) -> Result<(), CliError> {
+    source::repository(&source::settings(client).await?, path)?;
+    let tags = client.tags(path.clone()).await?;
     let views: Vec<View> = tags.into_iter().map(View::from).collect();
     print(format, &views, || {
         if views.is_empty() {

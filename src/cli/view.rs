@@ -1,4 +1,5 @@
-//! `slipway view`: any log, or a recorded stream of buildctl, in the log viewer.
+//! `slipway view`: any log, or a recorded stream of buildctl, in the log viewer. The file is the user's own, and no pool is
+//! asked for it.
 
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -11,8 +12,9 @@ use super::CliError;
 use super::follow::printing_log;
 use super::terminal::{Door, To};
 use crate::buildctl::recording;
+use crate::client::Client;
 use crate::log::reader::{self, Selection};
-use crate::store::{Home, builds};
+use crate::store::builds;
 use crate::tui::{self, TuiError};
 
 /// Open a log, or a recorded rawjson stream of buildctl, in the log viewer.
@@ -23,7 +25,7 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) async fn run(mut self, home: &Home) -> Result<ExitCode, CliError> {
+    pub(super) async fn run(mut self, client: &Client) -> Result<ExitCode, CliError> {
         // Its directory is watched, and has to have a name.
         self.file = std::path::absolute(&self.file).unwrap_or(self.file);
         let cannot = |doing: &str| CliError::io(format!("{doing} {}", self.file.display()));
@@ -56,6 +58,6 @@ impl View {
             return Ok(ExitCode::SUCCESS);
         }
         let title = self.file.display().to_string();
-        tui::view_file(home, title, log, steps).await.map_err(|error: TuiError| CliError::failed(error.to_string()))
+        tui::view_file(client, title, log, steps).await.map_err(|error: TuiError| CliError::failed(error.to_string()))
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
 
 /// The annotation that holds the commit: OCI's own key.
 pub const REVISION: &str = "org.opencontainers.image.revision";
@@ -20,7 +21,7 @@ pub const BUILD: &str = "dev.slipway.build";
 pub const LATEST: &str = "latest";
 
 /// Which push an image was built from: what its index's annotations say.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// The full git ref: `refs/heads/main`.
     pub reference: String,

@@ -182,6 +182,15 @@ pub struct BuildPaths {
 }
 
 impl Rule {
+    /// Masks the values of arguments that look like secrets, for people who may not change the rule.
+    pub fn mask_args(&mut self) {
+        for (name, value) in &mut self.args {
+            if secret_arg::is_masked(&self.plain_args, name, value) {
+                *value = "***".into();
+            }
+        }
+    }
+
     /// The rule that a new repository starts with: its default branch, `/`, `Dockerfile`, `latest`.
     pub fn starter(default_branch: &str) -> Rule {
         Rule {

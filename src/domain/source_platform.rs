@@ -169,6 +169,16 @@ fn is_yes(value: &bool) -> bool {
     *value
 }
 
+/// The file under `secrets/` that the token of a platform is kept in.
+pub fn token_file(name: &str) -> String {
+    format!("platform-{name}")
+}
+
+/// The file under `secrets/` that the secret of a platform's webhooks is kept in.
+pub fn webhook_secret_file(name: &str) -> String {
+    format!("webhook-{name}")
+}
+
 impl SourcePlatform {
     /// One of that kind, without credentials.
     pub fn new(kind: PlatformKind) -> SourcePlatform {

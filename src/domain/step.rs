@@ -141,6 +141,17 @@ pub fn progress(steps: &[Step]) -> (usize, usize) {
     (own().filter(|step| step.state.is_final()).count(), own().count())
 }
 
+/// The steps as they stand: `builds/<id>/steps.toml`
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct StepsFile {
+    /// In the order of their numbers.
+    #[serde(default, rename = "step")]
+    pub steps: Vec<Step>,
+    /// What the frontend warned of.
+    #[serde(default, rename = "warning")]
+    pub warnings: Vec<Warning>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

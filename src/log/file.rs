@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +21,8 @@ pub const LONGEST_LINE: usize = 256 * 1024;
 /// A log that may still grow.
 #[derive(Debug)]
 pub struct LogFile {
-    path: PathBuf,
+    /// Its name, where another file may get it: then that is the log. None: it is this very file for ever.
+    path: Option<PathBuf>,
     file: File,
     inode: u64,
     length: u64,
@@ -66,9 +68,16 @@ impl LogFile {
     /// # Errors
     /// When it can't be opened.
     pub fn open(path: &Path) -> io::Result<LogFile> {
-        let file = File::open(path)?;
+        LogFile::of(File::open(path)?, Some(path.to_owned()))
+    }
+
+    /// A log that is open.
+    ///
+    /// # Errors
+    /// When it can't be looked at.
+    pub fn of(file: File, path: Option<PathBuf>) -> io::Result<LogFile> {
         let meta = file.metadata()?;
-        Ok(LogFile { path: path.to_owned(), inode: meta.ino(), length: meta.len(), file, pieces: Mutex::default() })
+        Ok(LogFile { path, inode: meta.ino(), length: meta.len(), file, pieces: Mutex::default() })
     }
 
     /// Bytes, as far as they were looked at.
@@ -76,9 +85,9 @@ impl LogFile {
         self.length
     }
 
-    /// Its path.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// A name under which the kernel tells of changes of this very file.
+    pub fn watched_path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
     }
 
     /// Another handle on the same file, for a thread.
@@ -100,10 +109,15 @@ impl LogFile {
     /// # Errors
     /// When it can't be looked at.
     pub fn refresh(&mut self) -> io::Result<Change> {
-        let same = std::fs::metadata(&self.path).is_ok_and(|meta| meta.ino() == self.inode);
         let length = self.file.metadata()?.len();
-        if (!same || length < self.length) && self.path.exists() {
-            *self = LogFile::open(&self.path)?;
+        if let Some(path) = &self.path {
+            let same = std::fs::metadata(path).is_ok_and(|meta| meta.ino() == self.inode);
+            if (!same || length < self.length) && path.exists() {
+                *self = LogFile::open(&path.clone())?;
+                return Ok(Change::Another);
+            }
+        } else if length < self.length {
+            *self = LogFile::of(self.file.try_clone()?, None)?;
             return Ok(Change::Another);
         }
         let grown = length > self.length;

@@ -1,62 +1,82 @@
-//! Following a log that grows, woken by the file system and not by a clock.
+//! Following a log that grows, woken by the file system where it tells of changes.
 
 use std::fs::File;
 use std::future::Future;
 use std::io::{self, Read};
-use std::path::Path;
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use notify::{RecursiveMode, Watcher};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
 /// What is read at once.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// Hands every piece of a log to `take` as it is written, until `ended` is ready and all of it was taken. The file may
-/// not be there yet, but its directory must be.
+/// How often is looked where the kernel tells of no changes.
+const POLL: Duration = Duration::from_millis(250);
+
+/// Tells of changes in a directory, or of a file: by inotify where there is a watch left, else by looking now and then.
+pub struct Changes {
+    changed: mpsc::Receiver<()>,
+    /// Stops when dropped; none where the kernel gives none.
+    watcher: Option<RecommendedWatcher>,
+}
+
+impl Changes {
+    /// Watches from now on.
+    pub fn of(path: &Path) -> Changes {
+        // One waiting wake-up is enough: it means "look again".
+        let (wake, changed) = mpsc::channel::<()>(1);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Whoever is woken reads, which must not wake it again.
+            if event.map_or(true, |event| !event.kind.is_access()) {
+                let _ = wake.try_send(());
+            }
+        });
+        let watch = |mut watcher: RecommendedWatcher| {
+            watcher.watch(path, RecursiveMode::NonRecursive).ok()?;
+            Some(watcher)
+        };
+        Changes { changed, watcher: watcher.ok().and_then(watch) }
+    }
+
+    /// Waits for the next change; where the kernel tells of none, for as long as nobody would call slow.
+    pub async fn next(&mut self) {
+        if self.watcher.is_none() || self.changed.recv().await.is_none() {
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+/// Hands every piece of a log to `take` as it is written, until `ended` is ready and all of it was taken.
 ///
 /// # Errors
-/// When the directory can't be watched or the log can't be read, or what `take` returned.
+/// When the log can't be read, or what `take` returned.
 pub async fn follow<E: From<io::Error>>(
-    log: &Path,
+    mut log: File,
     ended: impl Future<Output = ()>,
     mut take: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
-    // One waiting wake-up is enough: it means "look again".
-    let (wake, mut woken) = mpsc::channel::<()>(1);
-    let mut watcher = notify::recommended_watcher(move |_| {
-        let _ = wake.try_send(());
-    })
-    .map_err(io::Error::other)?;
-    let directory = log.parent().unwrap_or(Path::new("."));
-    watcher.watch(directory, RecursiveMode::NonRecursive).map_err(io::Error::other)?;
-
+    // The very file, whatever it is called and wherever it is.
+    let mut changes = Changes::of(&PathBuf::from(format!("/proc/self/fd/{}", log.as_raw_fd())));
     let mut ended = std::pin::pin!(ended);
-    let mut file: Option<File> = None;
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut last = false;
     loop {
-        if file.is_none() {
-            file = match File::open(log) {
-                Ok(file) => Some(file),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-                Err(error) => return Err(error.into()),
-            };
-        }
-        if let Some(file) = &mut file {
-            loop {
-                let length = file.read(&mut buffer)?;
-                if length == 0 {
-                    break;
-                }
-                take(&buffer[..length])?;
+        loop {
+            let length = log.read(&mut buffer)?;
+            if length == 0 {
+                break;
             }
+            take(&buffer[..length])?;
         }
         if last {
             return Ok(());
         }
         tokio::select! {
             () = &mut ended => last = true,
-            _ = woken.recv() => {}
+            () = changes.next() => {}
         }
     }
 }
@@ -115,9 +135,8 @@ mod tests {
         let (end, ended) = tokio::sync::oneshot::channel::<()>();
         let (seen, mut saw) = mpsc::unbounded_channel();
         let writer = {
-            let path = path.clone();
+            let mut file = File::create(&path).unwrap();
             tokio::spawn(async move {
-                let mut file = File::create(path).unwrap();
                 file.write_all(b"one\ntw").unwrap();
                 // The reader has it while the file is still written.
                 let first: Vec<u8> = saw.recv().await.unwrap();
@@ -132,9 +151,17 @@ mod tests {
             let _ = seen.send(chunk.to_vec());
             Ok(())
         };
-        follow(&path, async { drop(ended.await) }, take).await.unwrap();
+        follow(File::open(&path).unwrap(), async { drop(ended.await) }, take).await.unwrap();
         writer.await.unwrap();
         assert_eq!(text, b"one\ntwo\n");
+    }
+
+    #[tokio::test]
+    async fn a_log_is_followed_where_the_kernel_has_no_watch_left() {
+        let mut changes = Changes { changed: mpsc::channel(1).1, watcher: None };
+        changes.next().await;
+        let gone = Changes::of(Path::new("/nowhere/at/all"));
+        assert!(gone.watcher.is_none());
     }
 
     #[test]

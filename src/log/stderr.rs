@@ -11,7 +11,8 @@ const RUN: u64 = 16;
 /// The sidecar of a log; one without lines from standard error has none.
 #[derive(Debug)]
 pub struct Stderr {
-    path: PathBuf,
+    /// Where it will be, as long as there is none; none: whoever opened the log brings it.
+    path: Option<PathBuf>,
     file: Option<File>,
     /// How many runs there were when it was looked at last.
     runs: u64,
@@ -20,19 +21,35 @@ pub struct Stderr {
 impl Stderr {
     /// The sidecar of a log.
     pub fn of(log: &Path) -> Stderr {
-        let mut path = log.as_os_str().to_owned();
-        path.push(".stderr");
-        let path = PathBuf::from(path);
-        let mut stderr = Stderr { path, file: None, runs: 0 };
+        let mut stderr = Stderr { path: Some(Stderr::path_of(log)), file: None, runs: 0 };
         stderr.refresh();
         stderr
+    }
+
+    /// A sidecar that is open; none: there are no such lines yet.
+    pub fn of_file(file: Option<File>) -> Stderr {
+        let mut stderr = Stderr { path: None, file, runs: 0 };
+        stderr.refresh();
+        stderr
+    }
+
+    /// The file's name of the sidecar of a log.
+    pub fn path_of(log: &Path) -> PathBuf {
+        let mut path = log.as_os_str().to_owned();
+        path.push(".stderr");
+        PathBuf::from(path)
+    }
+
+    /// Whether there is a sidecar.
+    pub fn is_there(&self) -> bool {
+        self.file.is_some()
     }
 
     /// Looks how many runs there are now: the log has grown.
     pub fn refresh(&mut self) {
         if self.file.is_none() {
             // It comes with the first such line.
-            self.file = File::open(&self.path).ok();
+            self.file = self.path.as_ref().and_then(|path| File::open(path).ok());
         }
         let length = self.file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |meta| meta.len());
         self.runs = length / RUN;

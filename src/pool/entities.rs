@@ -19,10 +19,10 @@ use crate::domain::repository::Repository;
 use crate::domain::requester::Requester;
 use crate::domain::rule::{Rule, RuleError};
 use crate::domain::secret_ref::SecretRef;
-use crate::domain::{grant_keys, grants};
+use crate::domain::{grant_keys, grants, source_platform};
 use crate::protocol::{Entity, EntityName, Error, ErrorKind, SaveMode};
 use crate::registry::{Target, check_host_name};
-use crate::services::{registries, sources, tokens};
+use crate::services::{registries, save_warnings, sources, tokens};
 use crate::source::git::ssh::{Key, expanded};
 use crate::store::secret_uses::uses_of;
 use crate::store::secrets::{Secret, Secrets};
@@ -51,8 +51,10 @@ pub(super) async fn begin_edit(pool: &Arc<Pool>) -> MutexGuard<'_, ()> {
 }
 
 /// Saves one thing. [`audit::carry_out`] holds [`begin_edit`].
-pub(super) async fn save(pool: &Arc<Pool>, entity: Entity, mode: SaveMode) -> Result<(), Error> {
-    let saved = entity.name();
+///
+/// Returns what people should know of it.
+pub(super) async fn save(pool: &Arc<Pool>, entity: Entity, mode: SaveMode) -> Result<Vec<String>, Error> {
+    let (saved, copy) = (entity.name(), entity.clone());
     check_presence(pool, &saved, mode)?;
     let home = pool.home.clone();
     match entity {
@@ -95,9 +97,11 @@ pub(super) async fn save(pool: &Arc<Pool>, entity: Entity, mode: SaveMode) -> Re
             }
             write(move || edit::save(&home.registries_dir().join(format!("{host}.toml")), &value)).await?;
         }
-        Entity::Platform { name, mut value, token, webhook_secret } => {
+        Entity::Platform { name, mut value, token, webhook_secret, login } => {
             name::check(NameKind::Platform, &name).map_err(wrong)?;
             let [token_file, hook_file] = platform_secrets(&name);
+            let login = login.map(|login| pool.logins.take(login, &name)).transpose()?;
+            let token = login.as_ref().map(|tokens| tokens.token.expose().to_owned()).or(token);
             if token.is_some() {
                 value.token = Some(SecretRef::File(token_file.clone()));
             }
@@ -112,6 +116,10 @@ pub(super) async fn save(pool: &Arc<Pool>, entity: Entity, mode: SaveMode) -> Re
                 let (secrets, Some(secret)) = (Secrets::at(home.secrets_dir()), secret) else { continue };
                 blocking(move || secrets.put(&file, &Secret::new(secret)).map_err(failed)).await?;
             }
+            if let Some(tokens) = login {
+                let (home, name) = (home.clone(), name.clone());
+                blocking(move || tokens::keep_renewal(&home, &name, &tokens)).await?;
+            }
             write(move || edit::save(&home.platforms_dir().join(format!("{name}.toml")), &value)).await?;
         }
         Entity::Secret { name, value } => {
@@ -121,7 +129,8 @@ pub(super) async fn save(pool: &Arc<Pool>, entity: Entity, mode: SaveMode) -> Re
         }
     }
     read_again(pool, ChangedBy::Request(&saved)).await;
-    Ok(())
+    let (home, settings) = (pool.home.clone(), pool.state().settings.clone());
+    blocking(move || Ok(save_warnings::of(&home, &settings, &copy))).await
 }
 
 /// The files under `secrets/` that saving an entity stores a secret in.
@@ -132,9 +141,10 @@ pub(super) fn secret_files(entity: &Entity) -> Vec<String> {
         }
         Entity::Secret { name, .. } => vec![name.clone()],
         Entity::Registry { host, password, .. } => password.iter().map(|_| secret_name(host)).collect(),
-        Entity::Platform { name, token, webhook_secret, .. } => {
-            let secrets = platform_secrets(name).into_iter().zip([token, webhook_secret]);
-            secrets.filter(|(_, secret)| secret.is_some()).map(|(file, _)| file).collect()
+        Entity::Platform { name, token, webhook_secret, login, .. } => {
+            let [token_file, hook_file] = platform_secrets(name);
+            let kept = [(token_file, token.is_some() || login.is_some()), (hook_file, webhook_secret.is_some())];
+            kept.into_iter().filter(|(_, is_kept)| *is_kept).map(|(file, _)| file).collect()
         }
     }
 }
@@ -154,7 +164,7 @@ fn secret_name(host: &str) -> String {
 
 /// The files under `secrets/` that a platform's token and the secret of its webhooks are kept in.
 fn platform_secrets(name: &str) -> [String; 2] {
-    [tokens::file(name), tokens::webhook_file(name)]
+    [source_platform::token_file(name), source_platform::webhook_secret_file(name)]
 }
 
 /// Managed builders would share one daemon, its directory and its sockets.

@@ -17,6 +17,7 @@ mod managed;
 mod news;
 mod notify;
 mod peer;
+mod requests;
 mod retention;
 mod run;
 pub mod schedule;

@@ -125,6 +125,7 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
         woken: Notify::new(),
         changes: tokio::sync::watch::Sender::new(0),
         outgoing: notify::Outgoing::of_earlier(&home),
+        logins: Arc::default(),
         stopping: tokio::sync::watch::Sender::new(false),
         home,
     });

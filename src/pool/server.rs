@@ -11,14 +11,15 @@ use tokio::task::JoinSet;
 
 use super::enqueue::blocking;
 use super::peer::{self, Refusals};
+use super::requests::{self, Answered, RequestContext};
 use super::state::{Order, Pool};
 use super::{audit, builders, enqueue, entities, examine, news, notify};
 use crate::domain::build::{Build, BuildId, BuildState, CancelRequest};
 use crate::domain::grants::Grants;
 use crate::domain::requester::Requester;
-use crate::protocol::{Answer, Call, Error, ErrorKind, PoolStatus, Reply, Request, VERSION, WebhookRefusal};
+use crate::protocol::{Answer, Call, Error, ErrorKind, PoolStatus, Reply, Request, Right, VERSION, WebhookRefusal};
 use crate::store::settings::Settings;
-use crate::sys::users;
+use crate::sys::{fd_passing, users};
 
 /// A call is small; a longer one is not from a client of ours.
 const LONGEST_CALL_BYTES: u64 = 4 * 1024 * 1024;
@@ -90,7 +91,7 @@ fn refuse(stream: &UnixStream) {
 }
 
 async fn converse(pool: &Arc<Pool>, mut stream: UnixStream, by: &Requester) -> io::Result<()> {
-    let (mut read, mut write) = stream.split();
+    let (mut read, write) = stream.split();
     let mut line = String::new();
     let mut read = BufReader::new((&mut read).take(LONGEST_CALL_BYTES));
     tokio::select! {
@@ -103,13 +104,10 @@ async fn converse(pool: &Arc<Pool>, mut stream: UnixStream, by: &Requester) -> i
         // The way out of a mismatch must be open to every version.
         Ok(Call { version: VERSION, request: Request::Watch }) => return news::tell(pool, read, write).await,
         Ok(call) if call.version == VERSION || matches!(call.request, Request::Stop) => {
-            match audit::carry_out(pool, by, call.request, |request| answer(pool, request, by)).await {
-                Ok(reply) => Answer::Reply(reply),
-                Err(error) => Answer::Error(error),
-            }
+            carry_out(pool, call.request, by).await
         }
         // A newer client's request need not parse here: tell it why.
-        _ => Answer::Error(Error::new(
+        _ => Err(Error::new(
             ErrorKind::Unreachable,
             format!(
                 "the pool that runs is slipway {} and does not understand this client; `slipway pool stop` ends it (builds go on), and the next command starts a new one",
@@ -117,42 +115,83 @@ async fn converse(pool: &Arc<Pool>, mut stream: UnixStream, by: &Requester) -> i
             ),
         )),
     };
-    let mut text = serde_json::to_vec(&answer)?;
-    text.push(b'\n');
-    write.write_all(&text).await?;
-    write.shutdown().await
+    send(stream, answer).await
 }
 
-async fn answer(pool: &Arc<Pool>, request: Request, by: &Requester) -> Result<Reply, Error> {
+/// Carries a request out; what changes something is recorded.
+async fn carry_out(pool: &Arc<Pool>, request: Request, by: &Requester) -> Result<Answered, Error> {
+    if request.change().is_none() {
+        return answer(pool, request, by).await;
+    }
+    let work = |request| async { answer(pool, request, by).await.map(|answered| answered.reply) };
+    audit::carry_out(pool, by, request, work).await.map(Answered::from)
+}
+
+/// Sends an answer: a line, the open files with its first byte, and the bytes that follow.
+async fn send(mut stream: UnixStream, answered: Result<Answered, Error>) -> io::Result<()> {
+    let (answer, files, bytes) = match answered {
+        Ok(Answered { reply, files, bytes }) => (Answer::Reply(reply), files, bytes),
+        Err(error) => (Answer::Error(error), Vec::new(), Vec::new()),
+    };
+    let mut text = serde_json::to_vec(&answer)?;
+    text.push(b'\n');
+    let sent = if files.is_empty() { 0 } else { fd_passing::send(&stream, &text, &files).await? };
+    stream.write_all(&text[sent..]).await?;
+    stream.write_all(&bytes).await?;
+    stream.shutdown().await
+}
+
+async fn answer(pool: &Arc<Pool>, request: Request, by: &Requester) -> Result<Answered, Error> {
     let by = || by.clone();
-    match request {
-        Request::Status => Ok(Reply::Status(Box::new(status(pool)))),
+    let reply = match request {
+        Request::Status => Reply::Status(Box::new(status(pool))),
         Request::Stop => {
             pool.stopping.send_replace(true);
-            Ok(Reply::Done)
+            Reply::Done
         }
-        Request::OpenBuilds => Ok(Reply::Builds(pool.state().open.values().map(|entry| entry.build.clone()).collect())),
-        Request::Save { entity, mode } => entities::save(pool, *entity, mode).await.map(|()| Reply::Done),
-        Request::Delete(name) => entities::delete(pool, name).await.map(|()| Reply::Done),
-        Request::Start { path, rule } => enqueue::start(pool, &path, rule.as_deref(), by()).await,
-        Request::Replay { path, rule, reference } => enqueue::replay(pool, &path, &rule, reference, by()).await,
-        Request::Retry { id } => enqueue::retry(pool, id, by()).await,
-        Request::Cancel { id } => cancel(pool, id, by()).await,
-        Request::Wait { id, known } => {
-            wait(pool, id, known.as_deref()).await.map(|build| Reply::Build(Box::new(build)))
+        Request::Save { entity, mode } => {
+            let warnings = entities::save(pool, *entity, mode).await?;
+            Reply::Saved { warnings }
         }
+        Request::Delete(name) => entities::delete(pool, name).await.map(|()| Reply::Done)?,
+        Request::Start { path, rule } => enqueue::start(pool, &path, rule.as_deref(), by()).await?,
+        Request::Replay { path, rule, reference } => enqueue::replay(pool, &path, &rule, reference, by()).await?,
+        Request::Retry { id } => enqueue::retry(pool, id, by()).await?,
+        Request::Cancel { id } => cancel(pool, id, by()).await?,
+        Request::Wait { id, known } => Reply::Build(Box::new(wait(pool, id, known.as_deref()).await?)),
         Request::Examine { path, rule, reference } => {
-            examine::examine(pool, &path, *rule, &reference).await.map(Reply::Outline)
+            examine::examine(pool, &path, *rule, &reference).await.map(Reply::Outline)?
         }
-        Request::TestNotification { name } => notify::test(pool, &name).await,
+        Request::TestNotification { name } => notify::test(pool, &name).await?,
         // Answered with more than one line: see `converse`.
-        Request::Watch => Err(Error::new(ErrorKind::Usage, "watching is a conversation of its own")),
+        Request::Watch => return Err(Error::new(ErrorKind::Usage, "watching is a conversation of its own")),
         Request::Audit(query) => {
             let home = pool.home.clone();
             let cannot = |error: io::Error| enqueue::failed(format!("cannot read the audit log: {error}"));
-            blocking(move || crate::store::audit::page(&home, &query).map_err(cannot)).await.map(Reply::Audit)
+            blocking(move || crate::store::audit::page(&home, &query).map_err(cannot)).await.map(Reply::Audit)?
         }
-        Request::DeleteTag { path, tag } => entities::delete_tag(pool, &path, &tag).await.map(|()| Reply::Done),
+        Request::DeleteTag { path, tag } => entities::delete_tag(pool, &path, &tag).await.map(|()| Reply::Done)?,
+        request => {
+            if matches!(request, Request::Settings) {
+                // What was edited a moment ago is told, whenever its notice comes.
+                entities::reload(pool).await;
+            }
+            return requests::answer(context(pool), request).await;
+        }
+    };
+    Ok(reply.into())
+}
+
+/// What the pool knows now, for a request that needs no more.
+fn context(pool: &Pool) -> RequestContext {
+    let state = pool.state();
+    RequestContext {
+        home: pool.home.clone(),
+        settings: Arc::new(state.settings.clone()),
+        stamp: state.settings_changes,
+        open: state.open.iter().map(|(id, entry)| (*id, entry.build.clone())).collect(),
+        logins: pool.logins.clone(),
+        right: Right::Operate,
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::builders::BuilderRuntime;
 use super::news::Written;
 use super::notify::Outgoing;
+use super::requests::logins::Logins;
 use super::schedule::{BuilderView, Decision, PoolView, Waiting};
 use super::trigger::Triggers;
 use crate::domain::build::{Build, BuildId, BuildState, CancelRequest};
@@ -41,6 +42,8 @@ pub(super) struct Pool {
     pub changes: watch::Sender<u64>,
     /// What is on its way to others.
     pub outgoing: Outgoing,
+    /// Logins at platforms that have begun.
+    pub logins: Arc<Logins>,
     /// True once the pool is told to end: nothing new is taken or started.
     pub stopping: watch::Sender<bool>,
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use tokio::time::{Instant, timeout_at};
 
 use super::registries;
+use crate::domain::image_tag::TagInfo;
 use crate::domain::name::RepositoryPath;
 use crate::domain::publish::Origin;
 use crate::domain::tag::CACHE_PREFIX;
@@ -15,27 +15,6 @@ use crate::registry::reference::check_tag;
 use crate::registry::{ImageInfo, Kind, LayoutError, PublishError, Target, publish};
 use crate::store::Home;
 use crate::store::settings::Settings;
-
-/// A tag and the image that it names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TagInfo {
-    /// The tag: `v1`.
-    pub tag: String,
-    /// What pulls it: `registry.example.com/acme/api:v1`.
-    pub name: String,
-    /// `sha256:…`, of the index.
-    pub digest: String,
-    /// What the index holds.
-    pub platforms: Vec<String>,
-    /// Bytes of all that a pull of every platform would fetch.
-    pub size: u64,
-    /// When the image was made, where it says so.
-    pub created: Option<DateTime<Utc>>,
-    /// Which build made it, of what; none for images that slipway did not make.
-    pub origin: Option<Origin>,
-    /// Why nothing but the name is known: the registry's name for it is no tag, or what it names can't be read.
-    pub problem: Option<String>,
-}
 
 /// The longest time for looking at all tags of a repository; the names that are left are listed without their images.
 const LIST: Duration = Duration::from_secs(120);

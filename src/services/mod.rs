@@ -4,6 +4,7 @@
 
 pub mod agent;
 pub mod credential_scope;
+pub mod entity_files;
 pub mod images;
 pub mod platforms;
 pub mod registries;

@@ -1,13 +1,14 @@
 //! The platforms' APIs, by the settings of a home and with the tokens that it keeps.
 
 use crate::domain::commit_status::CommitStatus;
+use crate::domain::platform_account::{Identity, RegisteredWebhook, RepositoryPage};
 use crate::domain::push::CommitId;
 use crate::domain::repository::Source;
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Error, ErrorKind};
 use crate::source::platform::device::{DeviceFlow, Invitation, Tokens};
-use crate::source::platform::{Api, ApiError, Connector, Identity, Page, Reason, Registered};
+use crate::source::platform::{Api, ApiError, Connector, Reason};
 use crate::store::Home;
 use crate::store::secrets::Secrets;
 use crate::store::settings::Settings;
@@ -40,7 +41,7 @@ pub async fn repositories(
     name: &str,
     filter: &str,
     page: Option<&str>,
-) -> Result<Page, Error> {
+) -> Result<RepositoryPage, Error> {
     let (api, _) = api(home, name, named(settings, name)?).await?;
     api.repositories(filter, page).await.map_err(|error| error_of(&error))
 }
@@ -73,7 +74,7 @@ pub async fn register_webhook(
     settings: &Settings,
     source: &Source,
     url: &str,
-) -> Result<Registered, Error> {
+) -> Result<RegisteredWebhook, Error> {
     let (name, platform) = of_source(settings, source)?;
     let secret = Secrets::at(home.secrets_dir()).resolve(webhook_secret(name, platform)?).await.map_err(|error| {
         Error::new(ErrorKind::Failed, format!("cannot have the secret of the webhooks of {name:?}: {error}"))

@@ -9,6 +9,7 @@ use crate::domain::secret_ref::{SecretRef, is_own_file};
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::Entity;
 use crate::services::sources;
+use crate::source::git::ssh;
 use crate::store::Home;
 use crate::store::settings::Settings;
 
@@ -24,7 +25,11 @@ pub fn of(home: &Home, settings: &Settings, entity: &Entity) -> Vec<String> {
         Entity::Repository { value, .. } => {
             value.rules.iter().flat_map(|rule| missing_files(home, &rule.secrets, &rule.ssh)).collect()
         }
-        Entity::Platform { name, value, .. } => orphans(settings, name, value),
+        Entity::Platform { name, value, .. } => {
+            let mut warnings = orphans(settings, name, value);
+            warnings.extend(value.ssh_key.as_deref().and_then(passphrase));
+            warnings
+        }
         Entity::Builder { .. } | Entity::Registry { .. } | Entity::Secret { .. } => Vec::new(),
     }
 }
@@ -68,6 +73,14 @@ fn orphans(settings: &Settings, name: &str, platform: &SourcePlatform) -> Vec<St
         .filter(|(_, source)| source.platform.as_deref() == Some(name))
         .filter_map(|(path, source)| Some(orphan(path, &sources::checked(&settings, source).err()?.message)))
         .collect()
+}
+
+/// What to do with a private key that has a passphrase.
+fn passphrase(key: &str) -> Option<String> {
+    let path = ssh::expanded(key);
+    let has_one = ssh::Key::read(&path).is_ok_and(|key| key == ssh::Key::Passphrase);
+    let key = path.display();
+    has_one.then(|| format!("{key} has a passphrase: it is used through your ssh agent, once you ran `ssh-add {key}`"))
 }
 
 fn orphan(path: &RepositoryPath, why: &str) -> String {

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use crate::domain::audit::{AuditEvent, FieldChange, Outcome};
 use crate::domain::requester::Requester;
 use crate::domain::secret_ref::SecretRef;
-use crate::domain::source_platform::SourcePlatform;
+use crate::domain::source_platform::{SourcePlatform, token_file};
 use crate::protocol::{Error, ErrorKind};
 use crate::source::platform::Connector;
 use crate::source::platform::device::{DeviceFlow, Tokens};
@@ -35,16 +35,6 @@ struct Renewal {
     expires_at: DateTime<Utc>,
     /// The SHA-256 of the token: a person may have given another one since.
     token: String,
-}
-
-/// The file under `secrets/` that the token of a platform is kept in.
-pub fn file(name: &str) -> String {
-    format!("platform-{name}")
-}
-
-/// The file under `secrets/` that the secret of its webhooks is kept in.
-pub fn webhook_file(name: &str) -> String {
-    format!("webhook-{name}")
 }
 
 /// The file under `secrets/` that renews it.
@@ -75,7 +65,7 @@ pub fn keep_renewal(home: &Home, name: &str, tokens: &Tokens) -> Result<(), Erro
 pub async fn of(home: &Home, name: &str, platform: &SourcePlatform) -> Result<Option<Secret>, Error> {
     let Some(reference) = &platform.token else { return Ok(None) };
     let token = resolve(home, name, reference).await?;
-    if *reference != SecretRef::File(file(name)) || platform.oauth_client_id.is_none() {
+    if *reference != SecretRef::File(token_file(name)) || platform.oauth_client_id.is_none() {
         return Ok(Some(token));
     }
     match renewal(home, name, &token).await? {
@@ -132,7 +122,7 @@ async fn renew(home: &Home, name: &str, platform: &SourcePlatform, reference: &S
     // What renews the new one first: were slipway killed in between, the old one would only be taken for a person's.
     keep_renewal(home, name, &tokens)?;
     let secrets = Secrets::at(home.secrets_dir());
-    secrets.put(&file(name), &tokens.token).map_err(|error| failed(name, &error.to_string()))?;
+    secrets.put(&token_file(name), &tokens.token).map_err(|error| failed(name, &error.to_string()))?;
     if let Err(error) = audit::append(home, renewed_event(name)) {
         tracing::warn!("{error}");
     }
@@ -146,7 +136,7 @@ fn renewed_event(name: &str) -> AuditEvent {
         object: format!("platform {name}"),
         outcome: Outcome::Done,
         detail: String::new(),
-        changes: vec![FieldChange::secret(&file(name))],
+        changes: vec![FieldChange::secret(&token_file(name))],
     }
 }
 

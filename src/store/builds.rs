@@ -84,6 +84,11 @@ pub fn create(home: &Home, id: BuildId) -> io::Result<PathBuf> {
     Ok(directory)
 }
 
+/// Whether a build is not final yet.
+pub fn is_open(home: &Home, id: BuildId) -> bool {
+    home.build_dir(id.0).join(OPEN).exists()
+}
+
 /// Marks a build as final. Its record must say so already.
 ///
 /// # Errors

@@ -3,7 +3,6 @@
 //! A secret never stands in TOML, in an argument list, in a log or in an error; only its [`SecretRef`] does.
 
 use std::ffi::OsStr;
-use std::fmt;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -11,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
 use tokio::io::AsyncReadExt;
 
 use crate::log::sanitize::printable;
@@ -21,47 +19,13 @@ use crate::sys::shell::Group;
 
 pub use crate::domain::secret_ref::SecretRef;
 use crate::domain::secret_ref::is_file_name;
+pub use crate::sys::secret::{LONGEST, Secret};
 
 /// How long a command may take to print its secret: time for a hardware key to be touched.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Longest secret in bytes. No token is longer, and a command that prints for ever must end.
-pub const LONGEST: u64 = 64 * 1024;
-
 /// How much of a failed command's stderr an error shows, in characters.
 const SHOWN_STDERR: usize = 500;
-
-/// A secret. It is wiped from memory when dropped, and shown as `***`.
-#[derive(Clone)]
-pub struct Secret(SecretString);
-
-impl Secret {
-    /// Takes a value over.
-    pub fn new(value: impl Into<String>) -> Secret {
-        Secret(SecretString::from(value.into()))
-    }
-
-    /// 32 random bytes of the system in hexadecimal.
-    ///
-    /// # Errors
-    /// When the system gives none.
-    pub fn random() -> io::Result<Secret> {
-        let mut bytes = [0; 32];
-        fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-        Ok(Secret::new(hex::encode(bytes)))
-    }
-
-    /// The value itself: for the one place that hands it on.
-    pub fn expose(&self) -> &str {
-        self.0.expose_secret()
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
 
 /// A secret that can't be had, or not be kept.
 #[derive(Debug, thiserror::Error)]

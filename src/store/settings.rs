@@ -4,39 +4,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
 use super::{Home, read, schema, trust};
 use crate::domain::builder::{Builder, BuilderKind};
-use crate::domain::config::{Config, NotifyUrl, RegistrySettings};
+use crate::domain::config::{Config, RegistrySettings};
 use crate::domain::name::{self, NameKind, RepositoryPath};
 use crate::domain::namespace::Namespace;
 use crate::domain::repository::Repository;
-use crate::domain::secret_ref::SecretRef;
+pub use crate::domain::settings::Settings;
 use crate::domain::source_platform::SourcePlatform;
 use crate::sys::atomic::{self, WriteError};
-
-/// What is configured.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Settings {
-    /// `config.toml`
-    pub config: Config,
-    /// By name.
-    pub namespaces: BTreeMap<String, Namespace>,
-    /// By `namespace/repository`.
-    pub repositories: BTreeMap<RepositoryPath, Repository>,
-    /// By name.
-    pub builders: BTreeMap<String, Builder>,
-    /// By host.
-    pub registries: BTreeMap<String, RegistrySettings>,
-    /// By name.
-    pub platforms: BTreeMap<String, SourcePlatform>,
-    /// Files that could not be taken over, each with the reason.
-    pub problems: BTreeMap<PathBuf, String>,
-}
 
 impl Settings {
     /// As [`Settings::load`], once files of an older form are brought to the current one, each with a backup: for the
@@ -63,7 +43,7 @@ impl Settings {
     /// Reads everything; what can't be read is as it was in `last`.
     pub fn load(home: &Home, last: &Settings) -> Settings {
         let mut settings = Settings::default();
-        let mut loader = Loader { problems: BTreeMap::new() };
+        let mut loader = Loader::default();
         let file = home.config_file();
         if file.exists() {
             let config = loader.checked(&file, |config: &Config| first(None, config.problems()));
@@ -104,46 +84,8 @@ impl Settings {
             );
         }
         settings.problems = loader.problems;
+        settings.absent = loader.absent;
         settings
-    }
-
-    /// The file of a namespace, or of a repository or its namespace, that is there, could not be read and of which nothing
-    /// is in force.
-    pub fn wrong_file(&self, namespace: &str, repository: Option<&str>) -> Option<&Path> {
-        let namespaces = Path::new("namespaces");
-        let of_repository = repository.map(|name| namespaces.join(namespace).join(format!("{name}.toml")));
-        let wanted: Vec<PathBuf> =
-            of_repository.into_iter().chain([namespaces.join(format!("{namespace}.toml"))]).collect();
-        let is_wanted = |file: &&PathBuf| wanted.iter().any(|end| file.ends_with(end));
-        self.problems.keys().filter(is_wanted).find(|file| file.exists()).map(PathBuf::as_path)
-    }
-
-    /// The environment variables that secrets are read from (`{ env = "NAME" }`).
-    pub fn secret_variables(&self) -> BTreeSet<&str> {
-        let platforms = self.platforms.values().flat_map(|platform| [&platform.token, &platform.webhook_secret]);
-        let registries = self.registries.values().map(|registry| &registry.password);
-        let signatures = self.config.notify.iter().map(|notify| &notify.secret);
-        let addresses = self.config.notify.iter().filter_map(|notify| match &notify.url {
-            Some(NotifyUrl::Secret(reference)) => Some(reference),
-            Some(NotifyUrl::Plain(_)) | None => None,
-        });
-        let rules = self.repositories.values().flat_map(|repository| &repository.rules);
-        let builds = self.namespaces.values().flat_map(|namespace| namespace.secrets.values());
-        let builds = builds.chain(rules.flat_map(|rule| rule.secrets.values()));
-        let references = platforms.chain(registries).chain(signatures).flatten().chain(addresses).chain(builds);
-        references
-            .filter_map(|reference| match reference {
-                SecretRef::Env(name) => Some(name.as_str()),
-                SecretRef::File(_) | SecretRef::Command(_) => None,
-            })
-            .collect()
-    }
-
-    /// The settings of a registry; where it has no file the defaults, and plain http on this machine's own loopback, as
-    /// BuildKit has it.
-    pub fn registry(&self, host: &str) -> RegistrySettings {
-        let unknown = || RegistrySettings { plain_http: is_loopback(host), ..RegistrySettings::default() };
-        self.registries.get(host).cloned().unwrap_or_else(unknown)
     }
 }
 
@@ -180,21 +122,15 @@ pub fn second_managed(other: &str) -> String {
     format!("kind: the builder {other:?} is managed already, and there is one at most; make this one fresh or existing")
 }
 
-/// Whether `host[:port]` is this machine's own loopback.
-fn is_loopback(host: &str) -> bool {
-    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, _)) => address,
-        None => host.split(':').next().unwrap_or(host),
-    };
-    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 fn first(name_problem: Option<String>, problems: Vec<String>) -> Option<String> {
     name_problem.or_else(|| problems.into_iter().next())
 }
 
+#[derive(Default)]
 struct Loader {
     problems: BTreeMap<PathBuf, String>,
+    /// Those of `problems` that are not there.
+    absent: BTreeSet<PathBuf>,
 }
 
 impl Loader {
@@ -228,6 +164,7 @@ impl Loader {
             if !namespaces.contains_key(name) && !file.exists() && !empty {
                 let shown = file.display();
                 let problem = format!("{shown} is not there, and {name}/ holds repositories; make it, it may be empty");
+                self.absent.insert(file.clone());
                 self.problems.insert(file, problem);
             }
         }
@@ -367,22 +304,5 @@ mod tests {
             home_with(&[("namespaces/acme/.api.toml.slipway-4294967295-0.tmp", "x"), ("namespaces/acme.toml", "")]);
         clean(&home).unwrap();
         assert_eq!(fs::read_dir(home.namespaces_dir().join("acme")).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn a_registry_on_loopback_is_spoken_to_in_plain_http_unless_a_file_says_otherwise() {
-        let mut settings = Settings::default();
-        for (host, plain) in [
-            ("localhost:5000", true),
-            ("127.0.0.1:5000", true),
-            ("127.8.9.1", true),
-            ("[::1]:5000", true),
-            ("registry.example.com", false),
-            ("10.0.0.1:5000", false),
-        ] {
-            assert_eq!(settings.registry(host).plain_http, plain, "{host}");
-        }
-        settings.registries.insert("localhost:5000".into(), RegistrySettings::default());
-        assert!(!settings.registry("localhost:5000").plain_http);
     }
 }

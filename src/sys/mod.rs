@@ -1,11 +1,14 @@
-//! The operating system: processes, locks, atomic writes, users, environments, priorities. Knows nothing of slipway's
+//! The operating system: processes, locks, atomic writes, users, environments, priorities, secrets in memory. Knows nothing of slipway's
 //! own words.
 
 pub mod atomic;
 pub mod environment;
+pub mod fd_passing;
 pub mod hardening;
 pub mod lock;
 pub mod process;
+pub mod secret;
 pub mod shell;
+pub mod socket;
 pub mod thread_priority;
 pub mod users;

@@ -1,22 +1,24 @@
 //! The dashboard's state, and what the panes show of it.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use chrono::{DateTime, FixedOffset, Utc};
 
-use super::data::{BuildRow, Data, Tags};
+use super::data::{BuildSummary, Data, Tags};
 use super::effect::FormId;
 use super::form::Form;
 use super::glyphs::Glyphs;
 use super::keymap::{Action, Keymap, Scope};
 use super::list::{Key, List};
-use super::log::LogView;
+use super::log::{LogView, Waker};
 use super::look::Look;
 use super::modal::Modal;
 use super::notice::{Level, Notices};
 use super::place::{Pane, Place};
 use super::theme::Theme;
 use super::view::Areas;
+use crate::client::Client;
 use crate::domain::build::{BuildId, BuildState};
 use crate::domain::journal::PushRecord;
 use crate::domain::name::RepositoryPath;
@@ -24,7 +26,6 @@ use crate::domain::repository::Repository;
 use crate::domain::rule::Rule;
 use crate::lang::{Lang, translate};
 use crate::protocol::Entity;
-use crate::store::Home;
 
 /// How the dashboard looks and listens, by config.toml and the terminal.
 #[derive(Debug, Clone)]
@@ -70,8 +71,8 @@ pub struct Lists {
 
 /// The dashboard.
 pub struct App {
-    /// Where the state is on disk.
-    pub home: Home,
+    /// The way to the pool.
+    pub client: Client,
     /// What is known.
     pub data: Data,
     /// How it looks and listens.
@@ -90,6 +91,8 @@ pub struct App {
     pub details_scroll: usize,
     /// The log that is shown.
     pub log: Option<LogView>,
+    /// What wakes the dashboard when the log has something new.
+    pub waker: Waker,
     /// The build that `log` is of, or is to be of, and its state.
     pub log_of: Option<(BuildId, BuildState)>,
     /// What is in front of everything.
@@ -118,7 +121,7 @@ pub struct App {
 
 impl App {
     /// A dashboard that knows nothing yet, at the place where somebody left it.
-    pub fn new(home: Home, manners: Manners, place: Place, now: DateTime<Utc>) -> App {
+    pub fn new(client: Client, manners: Manners, place: Place, now: DateTime<Utc>) -> App {
         let mut lists = Lists::default();
         let chosen = [
             (&mut lists.namespaces, place.namespace.map(Key::Name)),
@@ -132,7 +135,7 @@ impl App {
             }
         }
         App {
-            home,
+            client,
             data: Data::default(),
             manners,
             lists,
@@ -142,6 +145,7 @@ impl App {
             details: false,
             details_scroll: 0,
             log: None,
+            waker: Arc::new(|| {}),
             log_of: None,
             modal: None,
             draft: None,
@@ -268,7 +272,7 @@ impl App {
     }
 
     /// The selected build.
-    pub fn selected_build(&self) -> Option<&BuildRow> {
+    pub fn selected_build(&self) -> Option<&BuildSummary> {
         self.data.builds.get(&self.lists.builds.build()?)
     }
 

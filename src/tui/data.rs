@@ -2,82 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
-use crate::domain::build::{Build, BuildId, BuildState, Image, Trigger};
+use crate::domain::build::{BuildId, BuildState};
+pub use crate::domain::build_query::BuildSummary;
+use crate::domain::image_tag::TagInfo;
 use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
-use crate::domain::push::{CommitId, Ref};
+use crate::domain::platform_account::Identity;
 use crate::domain::repository::Repository;
+use crate::domain::settings::Settings;
 use crate::domain::step::{Step, StepState, progress};
 use crate::protocol::{News, PausedRule, PoolStatus};
-use crate::services::images::TagInfo;
-use crate::source::platform::Identity;
-use crate::store::settings::Settings;
-
-/// A build as the lists show it: small, for there may be tens of thousands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BuildRow {
-    /// Its number.
-    pub id: BuildId,
-    /// Its repository.
-    pub path: RepositoryPath,
-    /// Its rule's name.
-    pub rule: String,
-    /// Where it stands.
-    pub state: BuildState,
-    /// One sentence: why it stands there, and what can be done.
-    pub reason: String,
-    /// The ref that is built.
-    pub reference: Ref,
-    /// Its commit.
-    pub commit: CommitId,
-    /// What its image is to be called.
-    pub tags: Vec<String>,
-    /// Why it exists.
-    pub trigger: Trigger,
-    /// Who asked for it.
-    pub asked_by: String,
-    /// When it was asked for.
-    pub queued_at: DateTime<Utc>,
-    /// When its runner started.
-    pub started_at: Option<DateTime<Utc>>,
-    /// When its state became final.
-    pub finished_at: Option<DateTime<Utc>>,
-    /// Where it runs, or ran.
-    pub builders: Vec<String>,
-    /// The images that it published.
-    pub images: Vec<Image>,
-}
-
-impl From<&Build> for BuildRow {
-    fn from(build: &Build) -> BuildRow {
-        BuildRow {
-            id: build.id,
-            path: build.path(),
-            rule: build.rule.name.clone(),
-            state: build.state,
-            reason: build.reason.clone(),
-            reference: build.reference.clone(),
-            commit: build.commit.clone(),
-            tags: build.tags.iter().map(ToString::to_string).collect(),
-            trigger: build.trigger,
-            asked_by: build.asked_by.to_string(),
-            queued_at: build.queued_at,
-            started_at: build.started_at,
-            finished_at: build.finished_at,
-            builders: build.builders.clone(),
-            images: build.images.clone(),
-        }
-    }
-}
-
-impl BuildRow {
-    /// How long it has run, or ran; none before it started.
-    pub fn duration(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
-        Some(self.finished_at.unwrap_or(now) - self.started_at?)
-    }
-}
 
 /// How far a build's steps are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -133,6 +69,8 @@ pub enum Link {
     Connecting,
     /// It tells us of every change.
     Connected,
+    /// It is there and has not answered since then.
+    Silent(DateTime<Utc>),
     /// It went away, for this reason; it is tried again.
     Lost(String),
     /// It was told to stop; it is started again when somebody asks for it.
@@ -145,7 +83,7 @@ pub struct Data {
     /// What is configured.
     pub settings: Settings,
     /// All builds, as far as they are read.
-    pub builds: BTreeMap<BuildId, BuildRow>,
+    pub builds: BTreeMap<BuildId, BuildSummary>,
     /// How many builds on disk are not read yet.
     pub unread: usize,
     /// Records that can't be read, each with the reason.
@@ -192,11 +130,11 @@ impl Data {
         let mut ended: BTreeSet<BuildId> = news.ended.into_iter().collect();
         if self.link != Link::Connected {
             let open: BTreeSet<BuildId> = news.builds.iter().map(|build| build.id).collect();
-            let lost = |row: &&BuildRow| !row.state.is_final() && !open.contains(&row.id);
+            let lost = |row: &&BuildSummary| !row.state.is_final() && !open.contains(&row.id);
             ended.extend(self.builds.values().filter(lost).map(|row| row.id));
         }
         for build in &news.builds {
-            self.builds.insert(build.id, BuildRow::from(build));
+            self.builds.insert(build.id, BuildSummary::from(build));
         }
         let journal = self.link != Link::Connected;
         let settings = self.settings_changes != Some(news.settings_changes) || self.link != Link::Connected;
@@ -207,7 +145,7 @@ impl Data {
     }
 
     /// Takes over what was read from disk. What the pool says of an open build is newer than its record.
-    pub fn read(&mut self, rows: Vec<BuildRow>) {
+    pub fn read(&mut self, rows: Vec<BuildSummary>) {
         for row in rows {
             match self.builds.get(&row.id) {
                 Some(_) if !row.state.is_final() => {}
@@ -264,8 +202,8 @@ impl Data {
     }
 
     /// The last build of a repository, or of one of its rules.
-    pub fn last_build(&self, path: &RepositoryPath, rule: Option<&str>) -> Option<&BuildRow> {
-        let of_it = |row: &&BuildRow| row.path == *path && rule.is_none_or(|rule| row.rule == rule);
+    pub fn last_build(&self, path: &RepositoryPath, rule: Option<&str>) -> Option<&BuildSummary> {
+        let of_it = |row: &&BuildSummary| row.path == *path && rule.is_none_or(|rule| row.rule == rule);
         self.builds.values().rev().find(of_it)
     }
 
@@ -278,7 +216,7 @@ impl Data {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::build::sample;
+    use crate::domain::build::{Build, sample};
     use crate::tui::testing::news;
 
     #[test]
@@ -294,9 +232,9 @@ mod tests {
     fn a_record_that_is_older_than_the_pools_word_changes_nothing() {
         let mut data = Data::default();
         data.learn(news(vec![Build { state: BuildState::Running, ..sample() }], Vec::new()));
-        data.read(vec![BuildRow::from(&sample())]);
+        data.read(vec![BuildSummary::from(&sample())]);
         assert_eq!(data.builds[&sample().id].state, BuildState::Running);
-        data.read(vec![BuildRow::from(&Build { state: BuildState::Succeeded, ..sample() })]);
+        data.read(vec![BuildSummary::from(&Build { state: BuildState::Succeeded, ..sample() })]);
         assert_eq!(data.builds[&sample().id].state, BuildState::Succeeded);
     }
     #[test]

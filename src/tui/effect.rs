@@ -8,7 +8,7 @@ use crate::domain::name::RepositoryPath;
 use crate::domain::repository::Source;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Entity, Request, SaveMode};
-use crate::store::secrets::Secret;
+use crate::sys::secret::Secret;
 
 use super::data::CheckId;
 use super::place::Place;
@@ -57,12 +57,19 @@ pub enum Effect {
     ReadAll,
     /// Start the pool again that was told to stop.
     WantPool,
-    /// Show the log of this build, or none; where it is shown already, how its build stands now.
-    ShowLog(Option<BuildId>),
+    /// Show the log of this build; where it is shown already, how its build stands now.
+    ShowLog(BuildId),
+    /// Bring the steps of the build whose log is shown again, and its files where `files` are wanted.
+    RefreshLog {
+        /// The build.
+        id: BuildId,
+        /// Whether the files are wanted, too.
+        files: bool,
+    },
     /// Ask for the tags of this repository.
     ListTags(RepositoryPath),
-    /// Ask a source for its refs.
-    ListRefs(Source),
+    /// Ask a source for its refs; a repository's, where it is one.
+    ListRefs(Source, Option<RepositoryPath>),
     /// Work out what saving this would change in its file; a repository that is not there yet starts with a rule for its source's
     /// default branch.
     PreviewToml {

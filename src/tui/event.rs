@@ -1,33 +1,27 @@
 //! What happens to the dashboard: keys, the pool's news, what was asked for.
 
+use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use crossterm::event::{KeyEvent, MouseEvent};
 
-use super::data::{BuildRow, CheckId, Progress};
+use super::data::{BuildSummary, CheckId, Progress};
 use super::effect::{FormId, Purpose, RepositoryQuery};
+use super::log::Subject;
 use crate::domain::build::BuildId;
+use crate::domain::image_tag::TagInfo;
 use crate::domain::journal::PushRecord;
 use crate::domain::name::RepositoryPath;
+use crate::domain::platform_account::{Identity, RepositoryPage};
 use crate::domain::push::{CommitId, Ref};
 use crate::domain::repository::Source;
-use crate::domain::rule::Rule;
+use crate::domain::settings::Settings;
+use crate::domain::step::StepsFile;
+use crate::protocol::platforms::SavePreview;
 use crate::protocol::{Error, News, Reply};
-use crate::services::images::TagInfo;
-use crate::source::platform::{Identity, Page};
-use crate::store::secrets::Secret;
-use crate::store::settings::Settings;
-
-/// What saving would do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Preview {
-    /// The change to the file; "" where there is none.
-    pub diff: String,
-    /// The rule that a new repository starts with.
-    pub starter: Option<Box<Rule>>,
-    /// What to know before it is saved.
-    pub warnings: Vec<String>,
-}
+use crate::sys::secret::Secret;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -48,6 +42,10 @@ pub enum Event {
     News(Box<News>),
     /// The pool went away, for this reason.
     PoolLost(String),
+    /// The pool has not answered since then.
+    PoolSilent(DateTime<Utc>),
+    /// The pool answers again.
+    PoolAnswers,
     /// The pool was told to stop.
     PoolStopped,
     /// The pool answered.
@@ -62,7 +60,7 @@ pub enum Event {
     /// Records that were read, and how many are still to come.
     Records {
         /// As the lists show them.
-        rows: Vec<BuildRow>,
+        rows: Vec<BuildSummary>,
         /// Those that can't be read.
         unreadable: Vec<(BuildId, String)>,
         /// How many are still to come; none: this was no reading of all.
@@ -86,10 +84,10 @@ pub enum Event {
         /// The form that asked.
         form: FormId,
         /// It, or why it can't be told.
-        result: Result<Preview, String>,
+        result: Result<SavePreview, String>,
     },
     /// Some of the repositories of a platform.
-    Repositories(RepositoryQuery, Result<Page, String>),
+    Repositories(RepositoryQuery, Result<RepositoryPage, String>),
     /// What a platform says of its token.
     Checked {
         /// The platform.
@@ -109,6 +107,19 @@ pub enum Event {
         secret: Secret,
         /// Why it was not saved.
         result: Result<(), String>,
+    },
+    /// The log of a build, to be shown; or that there is none.
+    LogOpened(BuildId, Option<Box<Subject>>),
+    /// The steps of the build whose log is shown, and its files where they were asked for.
+    LogRefreshed {
+        /// The build.
+        id: BuildId,
+        /// The steps; none: the pool can't be asked.
+        steps: Option<StepsFile>,
+        /// The log.
+        log: Option<Arc<File>>,
+        /// Which of its lines came from standard error.
+        stderr: Option<Arc<File>>,
     },
     /// A log has something new to show.
     LogWoken,

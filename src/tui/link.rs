@@ -8,8 +8,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::event::Event;
-use crate::client::{self, IfAbsent, WatchEnd};
-use crate::store::Home;
+use crate::client::{Client, Heard, IfAbsent, WatchEnd};
 
 /// How soon a pool that went away is looked for again, at first and at the longest.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
@@ -17,15 +16,22 @@ const RECONNECT: (Duration, Duration) = (Duration::from_millis(200), Duration::f
 /// Hears of everything that changes in the pool, and starts it again when it goes away.
 ///
 /// One that was told to stop is left so until it is wanted, or somebody else starts it.
-pub(super) async fn keep(home: Home, sender: UnboundedSender<Event>, wanted: Arc<Notify>) {
+pub(super) async fn keep(client: Client, sender: UnboundedSender<Event>, wanted: Arc<Notify>) {
     let (mut wait, mut if_absent) = (RECONNECT.0, IfAbsent::Start);
     loop {
         let now = if_absent;
-        let heard = |news| {
-            (wait, if_absent) = (RECONNECT.0, IfAbsent::Start);
-            sender.send(Event::News(Box::new(news))).is_ok()
+        let heard = |heard| {
+            let event = match heard {
+                Heard::News(news) => {
+                    (wait, if_absent) = (RECONNECT.0, IfAbsent::Start);
+                    Event::News(news)
+                }
+                Heard::Silent(since) => Event::PoolSilent(since),
+                Heard::Answers => Event::PoolAnswers,
+            };
+            sender.send(event).is_ok()
         };
-        let event = match client::watch(&home, now, heard).await {
+        let event = match client.watch(now, heard).await {
             Ok(WatchEnd::Unheard) => return,
             // It is still not there.
             Ok(WatchEnd::Stopped) if if_absent == IfAbsent::Leave => None,

@@ -1,6 +1,6 @@
 //! What config.toml, the environment and the terminal say of how the dashboard looks and listens.
 
-use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use chrono::Local;
@@ -10,10 +10,10 @@ use super::app::Manners;
 use super::glyphs::Glyphs;
 use super::keymap::Keymap;
 use super::theme::{self, Background, Depth, Theme};
+use crate::client::preferences::Preferences;
 use crate::domain::config::{Config, Notify, UiConfig};
 use crate::lang::Lang;
 use crate::log::sanitize::printable;
-use crate::store::Home;
 
 /// A terminal that does not say how light it is within this is taken to be dark: over a network it takes longer.
 const ANSWER_HERE: Duration = Duration::from_millis(100);
@@ -55,16 +55,14 @@ impl Problems {
 }
 
 /// What config.toml, the environment and the terminal ask for.
-pub(super) fn from_environment(home: &Home, config: &Config) -> Taste {
-    let file = home.config_file();
-    let text = fs::read_to_string(&file).unwrap_or_default();
-    let (keymap, problems) = Keymap::from_config(&file, &text);
+pub(super) fn from_environment(preferences: &Preferences, themes: &Path) -> Taste {
+    let (keymap, problems) = Keymap::from_config(&preferences.file, &preferences.text);
     let depth = depth();
     if depth == Depth::None {
         // Without colours crossterm would also take back what is reversed: the selected row could not be seen.
         crossterm::style::force_color_output(true);
     }
-    let ui = &config.ui;
+    let ui = &preferences.config.ui;
     let name = match (ui.theme.as_str(), Background::of(variable)) {
         ("auto", Some(Background::Light)) => &ui.theme_light,
         ("auto", Some(Background::Dark)) => &ui.theme_dark,
@@ -72,14 +70,14 @@ pub(super) fn from_environment(home: &Home, config: &Config) -> Taste {
         ("auto", None) => "terminal",
         (name, _) => name,
     };
-    let loaded = Theme::load(name, home, depth);
+    let loaded = Theme::load(name, themes, depth);
     let problems = Problems { config: problems, theme: loaded.as_ref().err().map(ToString::to_string) };
     let name = name.to_owned();
     let theme = loaded.unwrap_or_else(|_| Theme::terminal());
     let manners = Manners {
         keymap,
         theme,
-        themes: theme::names(home),
+        themes: theme::names(themes),
         glyphs: Glyphs::choose_set(ui.glyphs, variable),
         lang: Lang::choose(ui.language, variable),
         zone: *Local::now().offset(),

@@ -11,7 +11,7 @@ use crate::domain::push::Ref;
 use crate::domain::repository::Source;
 use crate::lang::Lang;
 use crate::protocol::Request;
-use crate::store::secrets::Secret;
+use crate::sys::secret::Secret;
 use crate::tui::keymap::Action;
 
 /// What is in front of everything.

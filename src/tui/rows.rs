@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::app::App;
-use super::data::{BuildRow, Tags};
+use super::data::{BuildSummary, Tags};
 use super::list::{Key, List, Sort};
 use super::place::Pane;
 use crate::domain::journal::PushRecord;
@@ -88,14 +88,14 @@ impl App {
         let list = &self.lists.builds;
         let (namespace, repository) = (self.lists.namespaces.name(), self.selected_repository());
         let rule = self.lists.rules.name().filter(|_| repository.is_some());
-        let wanted = |row: &&BuildRow| {
+        let wanted = |row: &&BuildSummary| {
             namespace.is_none_or(|namespace| row.path.namespace == namespace)
                 && repository.as_ref().is_none_or(|path| row.path == *path)
                 && rule.is_none_or(|rule| row.rule == rule)
                 && (list.filter.is_empty() || build_matches(&list.filter, row))
         };
-        let mut rows: Vec<&BuildRow> = self.data.builds.values().rev().filter(wanted).collect();
-        let order: Option<fn(&BuildRow, &BuildRow) -> Ordering> = match list.sort.by {
+        let mut rows: Vec<&BuildSummary> = self.data.builds.values().rev().filter(wanted).collect();
+        let order: Option<fn(&BuildSummary, &BuildSummary) -> Ordering> = match list.sort.by {
             1 => Some(|a, b| (&a.path, &a.rule).cmp(&(&b.path, &b.rule))),
             2 => Some(|a, b| a.state.cmp(&b.state)),
             _ => None,
@@ -194,7 +194,7 @@ fn push_matches(filter: &str, push: &PushRecord) -> bool {
     matches(filter, &texts)
 }
 
-fn build_matches(filter: &str, row: &BuildRow) -> bool {
+fn build_matches(filter: &str, row: &BuildSummary) -> bool {
     let (id, path, tags) = (row.id.to_string(), row.path.to_string(), row.tags.join(" "));
     matches(
         filter,

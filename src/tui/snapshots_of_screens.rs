@@ -5,14 +5,16 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 use super::app::App;
-use super::data::{BuildRow, CheckId, Progress};
+use super::data::{BuildSummary, CheckId, Progress};
 use super::effect::RepositoryQuery;
-use super::event::{Event, Preview};
+use super::event::Event;
 use super::notice::Level;
 use super::testing::{SIZES, app, configured, news, now, text_of};
 use super::view;
 use crate::domain::build::{Build, BuildId, BuildState, sample};
+use crate::domain::image_tag::TagInfo;
 use crate::domain::journal::{self, Answer, Origin, PushId, PushRecord, Verdict};
+use crate::domain::platform_account::{Identity, Lack, PlatformRepository, RepositoryPage};
 use crate::domain::push::{CommitId, Ref};
 use crate::domain::repository::{Repository, Source};
 use crate::domain::rule::Rule;
@@ -20,10 +22,9 @@ use crate::domain::schedule::Schedule;
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::lang::Lang;
+use crate::protocol::platforms::SavePreview;
 use crate::protocol::{Error, ErrorKind, PausedRule};
-use crate::services::images::TagInfo;
-use crate::source::platform::{Found, Identity, Lack, Page};
-use crate::store::secrets::Secret;
+use crate::sys::secret::Secret;
 
 fn press(app: &mut App, keys: &[KeyCode]) {
     for code in keys {
@@ -86,7 +87,7 @@ fn full(lang: Lang) -> App {
     };
     let builds: Vec<Build> = states.into_iter().enumerate().map(build).collect();
     let open = builds.iter().filter(|build| !build.state.is_final()).cloned().collect();
-    let rows = builds.iter().filter(|build| build.state.is_final()).map(BuildRow::from).collect();
+    let rows = builds.iter().filter(|build| build.state.is_final()).map(BuildSummary::from).collect();
     app.update(Event::Records { rows, unreadable: Vec::new(), unread: Some(0) }, now());
     app.update(Event::News(Box::new(news(open, Vec::new()))), now());
     app.update(Event::Steps(vec![(BuildId(99), Progress { done: 7, total: 10, cached: 3 })]), now());
@@ -328,7 +329,10 @@ fn the_forms() {
         press(app, &[KeyCode::F(2)]);
         let diff = "--- a\n+++ a\n@@ -0,0 +1 @@\n+registry = \"local\"\n".into();
         let form = app.last_form;
-        app.update(Event::Preview { form, result: Ok(Preview { diff, starter: None, warnings: Vec::new() }) }, now());
+        app.update(
+            Event::Preview { form, result: Ok(SavePreview { diff, starter: None, warnings: Vec::new() }) },
+            now(),
+        );
     });
     assert_screens("form-delete", |app| {
         typed(app, "2jjX");
@@ -338,7 +342,7 @@ fn the_forms() {
     let repositories = |app: &mut App, next: Option<&str>| {
         typed(app, "2je");
         press(app, &[KeyCode::PageDown, KeyCode::F(3)]);
-        let found = |(name, branch): (&str, Option<&str>)| Found {
+        let found = |(name, branch): (&str, Option<&str>)| PlatformRepository {
             name: name.into(),
             url: format!("https://git.example.com/{name}.git"),
             default_branch: branch.map(str::to_owned),
@@ -352,7 +356,7 @@ fn the_forms() {
                 Some("a-default-branch-with-a-long-name"),
             ),
         ];
-        let page = Page { repositories: names.map(found).to_vec(), next: next.map(str::to_owned) };
+        let page = RepositoryPage { repositories: names.map(found).to_vec(), next: next.map(str::to_owned) };
         let query = RepositoryQuery { platform: "公司-gitlab".into(), filter: String::new(), page: None };
         app.update(Event::Repositories(query, Ok(page)), now());
     };

@@ -13,14 +13,14 @@ use super::keymap::Keymap;
 use super::look::Look;
 use super::place::Place;
 use super::theme::Theme;
+use crate::client::Client;
 use crate::domain::build::{Build, BuildId};
 use crate::domain::name::RepositoryPath;
 use crate::domain::repository::{Repository, Source};
 use crate::domain::rule::Rule;
+use crate::domain::settings::Settings;
 use crate::lang::Lang;
 use crate::protocol::{BuilderStatus, News, PoolStatus};
-use crate::store::Home;
-use crate::store::settings::Settings;
 
 /// The sizes that views are tried at: columns, rows.
 pub(crate) const SIZES: [(u16, u16); 3] = [(120, 36), (80, 24), (60, 15)];
@@ -82,7 +82,7 @@ pub(crate) fn app() -> App {
         mouse: false,
         host: "build-07".into(),
     };
-    App::new(Home::at("/nowhere"), manners, Place::default(), now())
+    App::new(Client::nowhere(), manners, Place::default(), now())
 }
 
 /// Settings with acme/api, acme/web and other/tool.

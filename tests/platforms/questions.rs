@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 use slipway::domain::commit_status::CommitState;
+use slipway::domain::platform_account::{Lack, PlatformRepository};
 use slipway::domain::source_platform::{PlatformKind, SourcePlatform};
-use slipway::source::platform::{Api, Connector, Found, Lack, Pushed, Reason};
+use slipway::source::platform::{Api, Connector, Pushed, Reason};
 use slipway::store::secrets::Secret;
 use wiremock::matchers::{body_json, header, method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -128,7 +129,12 @@ async fn bitbucket_knows_tokens_that_are_nobodys() {
 }
 
 /// A page of one repository, and the next page of none, asked for as the first says.
-async fn listed(kind: PlatformKind, at: &str, first: ResponseTemplate, last: &str) -> (Vec<Found>, MockServer) {
+async fn listed(
+    kind: PlatformKind,
+    at: &str,
+    first: ResponseTemplate,
+    last: &str,
+) -> (Vec<PlatformRepository>, MockServer) {
     let server = MockServer::start().await;
     Mock::given(path(at)).and(query_param("page", "2")).respond_with(json(200, last)).mount(&server).await;
     answer(&server, at, first).await;
@@ -142,7 +148,7 @@ async fn listed(kind: PlatformKind, at: &str, first: ResponseTemplate, last: &st
 
 #[tokio::test]
 async fn every_platform_lists_the_repositories_of_a_token_page_by_page() {
-    let found = |url: &str, branch: Option<&str>| Found {
+    let found = |url: &str, branch: Option<&str>| PlatformRepository {
         name: "acme/api".into(),
         url: url.into(),
         default_branch: branch.map(str::to_owned),

@@ -1,8 +1,8 @@
 //! Webhooks are made once, and brought in line where they are there.
 
 use serde_json::{Value, json};
+use slipway::domain::platform_account::RegisteredWebhook;
 use slipway::domain::source_platform::PlatformKind;
-use slipway::source::platform::Registered;
 use slipway::store::secrets::Secret;
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer};
@@ -91,7 +91,7 @@ fn ways() -> Vec<Way> {
 }
 
 /// Registers ours where the list is `there`; what came of it, and the last request.
-async fn register(way: &Way, there: &Value) -> (Registered, (String, String, Value)) {
+async fn register(way: &Way, there: &Value) -> (RegisteredWebhook, (String, String, Value)) {
     let server = MockServer::start().await;
     Mock::given(method("GET"))
         .and(path(way.list))
@@ -112,7 +112,7 @@ async fn a_webhook_is_made_on_every_platform() {
         let mut body = way.body.clone();
         body.as_object_mut().unwrap().extend(way.made.as_object().unwrap().clone());
         let (registered, request) = register(&way, &none).await;
-        assert_eq!(registered, Registered::Created, "{:?}", way.kind);
+        assert_eq!(registered, RegisteredWebhook::Created, "{:?}", way.kind);
         assert_eq!(request, ("POST".into(), way.list.into(), body), "{:?}", way.kind);
     }
 }
@@ -121,7 +121,7 @@ async fn a_webhook_is_made_on_every_platform() {
 async fn a_webhook_that_is_there_gets_the_secret_and_the_events() {
     for way in ways() {
         let (registered, request) = register(&way, &way.there).await;
-        assert_eq!(registered, Registered::Updated, "{:?}", way.kind);
+        assert_eq!(registered, RegisteredWebhook::Updated, "{:?}", way.kind);
         let (method, path) = way.change;
         assert_eq!(request, (method.into(), path.into(), way.body.clone()), "{:?}", way.kind);
     }
@@ -138,5 +138,5 @@ async fn a_webhook_is_found_on_a_later_page() {
     Mock::given(method("GET")).and(path(way.list)).respond_with(first).mount(&server).await;
     Mock::given(method("PATCH")).respond_with(json_answer(200, "{}")).mount(&server).await;
     let registered = api(way.kind, &server).register_webhook(&source(), URL, &Secret::new(SECRET)).await;
-    assert_eq!(registered.unwrap(), Registered::Updated);
+    assert_eq!(registered.unwrap(), RegisteredWebhook::Updated);
 }

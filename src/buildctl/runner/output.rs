@@ -10,10 +10,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::Stop;
-use crate::buildctl::job::StepsFile;
 use crate::buildctl::progress::{Numbers, Parser, Sink, Stream};
 use crate::domain::config::ByteSize;
-use crate::domain::step::{Step, Warning};
+use crate::domain::step::{Step, StepsFile, Warning};
 use crate::log::mask::Mask;
 use crate::log::writer::LogWriter;
 use crate::store::builds;

@@ -1,17 +1,17 @@
 //! `slipway platform check`: who the token is, and whether the sources can be read with it.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::super::output::{Table, fields, print};
 use super::super::{CliError, Format};
 use super::Bound;
+use crate::client::Client;
+use crate::domain::platform_account::Identity;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Error, ErrorKind};
-use crate::services::{platforms, sources};
-use crate::source::platform::Identity;
-use crate::store::Home;
-use crate::store::settings::Settings;
 
 /// Who a token is.
 #[derive(Serialize)]
@@ -29,8 +29,8 @@ pub(super) struct Who {
 
 #[derive(Serialize)]
 struct Lacked {
-    right: &'static str,
-    purpose: &'static str,
+    right: Cow<'static, str>,
+    purpose: Cow<'static, str>,
 }
 
 impl From<Identity> for Who {
@@ -83,8 +83,7 @@ struct View {
 }
 
 pub(super) async fn run(
-    home: &Home,
-    settings: &Settings,
+    client: &Client,
     platform: &SourcePlatform,
     name: &str,
     bound: &[Bound<'_>],
@@ -95,14 +94,14 @@ pub(super) async fn run(
         let text = format!("no repository's source names the platform {name:?}; there is nothing to ask");
         return Err(Error::new(ErrorKind::Refused, text).into());
     }
-    let identity = if asked { Some(platforms::check(home, settings, name).await) } else { None };
+    let identity = if asked { Some(client.check_platform(name.to_owned()).await) } else { None };
     let (identity, unknown) = match identity.transpose() {
         Ok(identity) => (identity.map(Who::from), None),
         Err(error) => (None, Some(error)),
     };
     let mut checked = Vec::new();
     for (path, source) in bound {
-        let (refs, error) = match sources::list_refs(home, settings, source).await {
+        let (refs, error) = match client.repository_refs((*path).clone()).await {
             Ok(refs) => (refs.refs.len(), None),
             Err(error) => (0, Some(error.message)),
         };

@@ -1,34 +1,25 @@
-//! `slipway platform login`: a person enters a code in a browser, on any machine, and the platform gives slipway a token.
+//! `slipway platform login`: a person enters a code in a browser, on any machine, and the platform gives the pool a token.
 
 use chrono::Utc;
 
 use super::super::output::{print, say};
 use super::super::{CliError, Format, source};
 use super::check::Who;
+use crate::client::Client;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Entity, SaveMode};
-use crate::services::{platforms, tokens};
-use crate::store::Home;
-use crate::store::settings::Settings;
 
-pub(super) async fn run(
-    home: &Home,
-    settings: &Settings,
-    value: SourcePlatform,
-    name: String,
-    format: Format,
-) -> Result<(), CliError> {
-    let (flow, invitation) = platforms::invite(settings, &name).await?;
+pub(super) async fn run(client: &Client, value: SourcePlatform, name: String, format: Format) -> Result<(), CliError> {
+    let invitation = client.begin_login(name.clone()).await?;
     let minutes = invitation.holds.as_secs() / 60;
     say(&format!("open {} and enter the code {}; it holds for {minutes} minutes", invitation.address, invitation.code));
-    let tokens = platforms::logged_in(&flow, &invitation).await?;
+    client.finish_login(invitation.login).await?;
     // As it is by now: people take minutes.
-    let value = source::settings(home).platforms.get(&name).cloned().unwrap_or(value);
-    let token = Some(tokens.token.expose().to_owned());
-    let entity = Entity::Platform { name: name.clone(), value, token, webhook_secret: None };
-    source::save(home, entity, SaveMode::Edit).await?;
-    tokens::keep_renewal(home, &name, &tokens)?;
-    let identity: Who = platforms::check(home, &source::settings(home), &name).await?.into();
+    let value = source::settings(client).await?.platforms.remove(&name).unwrap_or(value);
+    let login = Some(invitation.login);
+    let entity = Entity::Platform { name: name.clone(), value, token: None, webhook_secret: None, login };
+    source::save(client, entity, SaveMode::Edit).await?;
+    let identity: Who = client.check_platform(name.clone()).await?.into();
     say(&format!("the token of the platform {name:?} is kept under secrets/"));
     print(format, &identity, || identity.text(Utc::now()))
 }

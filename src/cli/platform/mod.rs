@@ -12,15 +12,13 @@ use serde::Serialize;
 use super::output::{Table, fields, print, say, told};
 use super::registry::where_from;
 use super::{CliError, Format, source};
-use crate::client;
+use crate::client::{Client, checks};
 use crate::domain::name::RepositoryPath;
 use crate::domain::repository::Source;
 use crate::domain::secret_ref::SecretRef;
+use crate::domain::settings::Settings;
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
-use crate::protocol::{EntityName, PoolStatus, Reply, Request, SaveMode, WebhookRefusal};
-use crate::services::platforms;
-use crate::store::Home;
-use crate::store::settings::Settings;
+use crate::protocol::{EntityName, PoolStatus, SaveMode, WebhookRefusal};
 use options::Options;
 
 #[derive(Debug, Subcommand)]
@@ -103,8 +101,8 @@ struct View<'a> {
 type Bound<'a> = (&'a RepositoryPath, &'a Source);
 
 impl Verb {
-    pub(super) async fn run(self, home: &Home, format: Format) -> Result<(), CliError> {
-        let settings = source::settings(home);
+    pub(super) async fn run(self, client: &Client, format: Format) -> Result<(), CliError> {
+        let settings = source::settings(client).await?;
         let find = |name: &str| {
             let none = || format!("there is no platform {name:?}; `slipway platform list` shows them");
             settings.platforms.get(name).cloned().ok_or_else(|| CliError::not_found(none()))
@@ -116,7 +114,7 @@ impl Verb {
         };
         match self {
             Verb::List => {
-                let status = status(home).await;
+                let status = client.status_if_running().await;
                 let views = settings.platforms.iter().map(|(name, platform)| View {
                     name,
                     platform,
@@ -145,7 +143,7 @@ impl Verb {
             }
             Verb::Show { name } => {
                 let platform = find(&name)?;
-                let status = status(home).await;
+                let status = client.status_if_running().await;
                 let takes = platform.webhook_secret.is_some();
                 let webhook = if takes { webhook(&settings, status.as_ref(), &name) } else { None };
                 let webhook_refusal = refusal(status.as_ref(), &name);
@@ -175,31 +173,23 @@ impl Verb {
                 })
             }
             Verb::Create { name, kind, options } => {
-                options.save(home, name, SourcePlatform::new(kind), SaveMode::Create).await
+                options.save(client, name, SourcePlatform::new(kind), SaveMode::Create).await
             }
             Verb::Edit { name, options } => {
                 let value = find(&name)?;
-                options.save(home, name, value, SaveMode::Edit).await
+                options.save(client, name, value, SaveMode::Edit).await
             }
-            Verb::Check { name } => check::run(home, &settings, &find(&name)?, &name, &bound(&name), format).await,
-            Verb::Repos { name, filter, limit } => repos::run(home, &settings, &name, &filter, limit, format).await,
-            Verb::Login { name } => login::run(home, &settings, find(&name)?, name, format).await,
-            Verb::Delete { name, yes } => source::delete(home, EntityName::Platform(name), yes).await,
+            Verb::Check { name } => check::run(client, &find(&name)?, &name, &bound(&name), format).await,
+            Verb::Repos { name, filter, limit } => repos::run(client, name, filter, limit, format).await,
+            Verb::Login { name } => login::run(client, find(&name)?, name, format).await,
+            Verb::Delete { name, yes } => source::delete(client, EntityName::Platform(name), yes).await,
         }
-    }
-}
-
-/// How the pool is, where one runs.
-async fn status(home: &Home) -> Option<PoolStatus> {
-    match client::ask_if_running(home, Request::Status).await {
-        Ok(Some(Reply::Status(status))) => Some(*status),
-        _ => None,
     }
 }
 
 /// Where a platform's webhooks go: the public address, else where the pool takes some.
 fn webhook(settings: &Settings, status: Option<&PoolStatus>, name: &str) -> Option<String> {
-    platforms::webhook_url(settings, name).ok().or_else(|| Some(format!("{}/{name}", status?.webhooks.as_ref()?)))
+    checks::webhook_url(settings, name).ok().or_else(|| Some(format!("{}/{name}", status?.webhooks.as_ref()?)))
 }
 
 fn refusal(status: Option<&PoolStatus>, name: &str) -> Option<WebhookRefusal> {

@@ -5,13 +5,12 @@ use clap::Args;
 use super::super::output::{print_own, say};
 use super::super::registry::from_stdin;
 use super::super::{CliError, rule_options, source};
-use super::{status, webhook};
+use super::webhook;
+use crate::client::Client;
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Entity, SaveMode};
-use crate::source::git::ssh;
-use crate::store::Home;
-use crate::store::secrets::Secret;
+use crate::sys::secret::Secret;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Options {
@@ -69,7 +68,7 @@ pub(in crate::cli) struct Options {
 impl Options {
     pub(super) async fn save(
         self,
-        home: &Home,
+        client: &Client,
         name: String,
         mut value: SourcePlatform,
         mode: SaveMode,
@@ -95,15 +94,11 @@ impl Options {
             None
         };
         let made = webhook_secret.clone();
-        let key = value.ssh_key.clone().map(|key| ssh::expanded(&key));
-        source::save(home, Entity::Platform { name: name.clone(), value, token, webhook_secret }, mode).await?;
-        if let Some(key) = key.filter(|key| ssh::Key::read(key).is_ok_and(|key| key == ssh::Key::Passphrase)) {
-            let key = key.display();
-            say(&format!("{key} has a passphrase: it is used through your ssh agent, once you ran `ssh-add {key}`"));
-        }
+        source::save(client, Entity::Platform { name: name.clone(), value, token, webhook_secret, login: None }, mode)
+            .await?;
         if let Some(secret) = made {
             say("give the platform this secret for its webhooks; it is not shown again");
-            let url = webhook(&source::settings(home), status(home).await.as_ref(), &name);
+            let url = webhook(&source::settings(client).await?, client.status_if_running().await.as_ref(), &name);
             let none = "set webhook.listen in config.toml, such as \"127.0.0.1:8484\", and webhooks are taken";
             say(&url.map_or_else(|| none.to_owned(), |url| format!("webhooks go to {url}")));
             return print_own(format!("{secret}\n").as_bytes());

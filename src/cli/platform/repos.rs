@@ -7,9 +7,7 @@ use serde::Serialize;
 use super::super::namespace::yes_no;
 use super::super::output::{Table, print, say};
 use super::super::{CliError, Format};
-use crate::services::platforms;
-use crate::store::Home;
-use crate::store::settings::Settings;
+use crate::client::Client;
 
 #[derive(Serialize)]
 struct View {
@@ -23,10 +21,9 @@ struct View {
 const MOST_PAGES: usize = 1000;
 
 pub(super) async fn run(
-    home: &Home,
-    settings: &Settings,
-    name: &str,
-    filter: &str,
+    client: &Client,
+    name: String,
+    filter: String,
     limit: Option<usize>,
     format: Format,
 ) -> Result<(), CliError> {
@@ -36,7 +33,7 @@ pub(super) async fn run(
     let mut asked = HashSet::new();
     // A platform that names a page again would never end, nor one whose pages do not.
     while asked.len() < MOST_PAGES && asked.insert(next.clone()) {
-        let page = platforms::repositories(home, settings, name, filter, next.as_deref()).await?;
+        let page = client.platform_repositories(name.clone(), filter.clone(), next.clone()).await?;
         views.extend(page.repositories.into_iter().map(|found| View {
             name: found.name,
             url: found.url,

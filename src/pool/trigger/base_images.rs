@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::buildctl::job::StepsFile;
 use crate::domain::base_image::{BaseImage, base_images};
 use crate::domain::build::{Build, BuildId, Trigger};
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::{Push, Ref};
 use crate::domain::rule::Rule;
+use crate::domain::step::StepsFile;
 use crate::pool::enqueue;
 use crate::pool::state::Pool;
 use crate::services::credential_scope::CredentialScope;

@@ -6,7 +6,10 @@ use serde_json::json;
 
 use super::error::{ApiError, Reason};
 use super::http::{Http, Proof};
-use super::{Found, Identity, Need, Page, READ, Registered, STATUS, WEBHOOKS, Webhook, at_most, lacks};
+use super::{
+    Identity, Need, PlatformRepository, READ, RegisteredWebhook, RepositoryPage, STATUS, WEBHOOKS, Webhook, at_most,
+    lacks,
+};
 use crate::domain::commit_status::{CommitState, CommitStatus};
 use crate::domain::push::CommitId;
 use crate::domain::source_platform::PlatformKind;
@@ -94,7 +97,7 @@ pub(super) async fn repositories(
     workspace: Option<&str>,
     filter: &str,
     page: Option<Url>,
-) -> Result<Page, ApiError> {
+) -> Result<RepositoryPage, ApiError> {
     let first = || {
         let text = "its organization is not set, and Bitbucket lists the repositories of one workspace: give it with \
                     --organization WORKSPACE";
@@ -110,18 +113,18 @@ pub(super) async fn repositories(
     let url = page.map_or_else(first, Ok)?;
     let (page, _): (Values<Repository>, _) = http.get(attempted, &url).await?;
     let repositories = page.values.into_iter().map(Repository::found).collect();
-    Ok(Page { repositories, next: page.next })
+    Ok(RepositoryPage { repositories, next: page.next })
 }
 
 impl Repository {
-    fn found(self) -> Found {
+    fn found(self) -> PlatformRepository {
         let https = self.links.clone.into_iter().find(|link| link.name == "https").map(|link| link.href);
         // The link has the account's name in it, which no source's URL may have.
         let url = https.as_deref().and_then(|href| Url::parse(href).ok()).map(|mut url| {
             let _ = url.set_username("");
             url.to_string()
         });
-        Found {
+        PlatformRepository {
             url: url.unwrap_or_else(|| format!("https://bitbucket.org/{}.git", self.full_name)),
             name: self.full_name,
             default_branch: self.mainbranch.map(|branch| branch.name),
@@ -170,7 +173,7 @@ pub(super) async fn register_webhook(
     attempted: &str,
     path: &[String],
     hook: Webhook<'_>,
-) -> Result<Registered, ApiError> {
+) -> Result<RegisteredWebhook, ApiError> {
     // It allows 50 webhooks for a repository: their list has one page.
     let list = http.list(below(path, &["hooks"]), &[("pagelen", "100")]);
     let (hooks, _): (Values<Hook>, _) = http.get(attempted, &list).await?;
@@ -183,11 +186,11 @@ pub(super) async fn register_webhook(
         Some(found) => {
             let url = http.at(below(path, &["hooks", &found.uuid]));
             http.tell(attempted, Method::PUT, &url, &body).await?;
-            Ok(Registered::Updated)
+            Ok(RegisteredWebhook::Updated)
         }
         None => {
             http.tell(attempted, Method::POST, &http.at(below(path, &["hooks"])), &body).await?;
-            Ok(Registered::Created)
+            Ok(RegisteredWebhook::Created)
         }
     }
 }

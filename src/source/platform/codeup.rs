@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::error::{ApiError, Reason};
 use super::http::Http;
-use super::{Found, Identity, Page, Registered, Webhook, at_most, github};
+use super::{Identity, PlatformRepository, RegisteredWebhook, RepositoryPage, Webhook, at_most, github};
 use crate::domain::commit_status::CommitStatus;
 use crate::domain::push::CommitId;
 
@@ -69,7 +69,7 @@ pub(super) async fn repositories(
     organization: Option<&str>,
     filter: &str,
     page: Option<Url>,
-) -> Result<Page, ApiError> {
+) -> Result<RepositoryPage, ApiError> {
     let first = || {
         let mut query = vec![("page", "1"), ("perPage", "100"), ("orderBy", "path")];
         if !filter.is_empty() {
@@ -81,7 +81,7 @@ pub(super) async fn repositories(
     let (repositories, next) = http.get_page::<Repository>(attempted, &url).await?;
     let found = |repository: Repository| {
         let web = repository.web_url.unwrap_or_default();
-        Found {
+        PlatformRepository {
             name: repository.path_with_namespace,
             // Older answers have only the page's address, which git takes with this ending.
             url: repository.http_url_to_repo.unwrap_or_else(|| format!("{}.git", web.trim_end_matches(".git"))),
@@ -89,7 +89,7 @@ pub(super) async fn repositories(
             private: repository.visibility.as_deref() != Some("public"),
         }
     };
-    Ok(Page { repositories: repositories.into_iter().map(found).collect(), next: next.map(String::from) })
+    Ok(RepositoryPage { repositories: repositories.into_iter().map(found).collect(), next: next.map(String::from) })
 }
 
 pub(super) async fn set_status(
@@ -122,7 +122,7 @@ pub(super) async fn register_webhook(
     organization: Option<&str>,
     path: &[String],
     hook: Webhook<'_>,
-) -> Result<Registered, ApiError> {
+) -> Result<RegisteredWebhook, ApiError> {
     let path = path.join("/");
     let hooks = http.at(below(http, attempted, organization, &["repositories", &path, "webhooks"])?);
     let mut list = hooks.clone();
@@ -137,11 +137,11 @@ pub(super) async fn register_webhook(
             let id = found.id.to_string();
             let url = http.at(below(http, attempted, organization, &["repositories", &path, "webhooks", &id])?);
             http.tell(attempted, Method::PUT, &url, &body).await?;
-            Ok(Registered::Updated)
+            Ok(RegisteredWebhook::Updated)
         }
         None => {
             http.tell(attempted, Method::POST, &hooks, &body).await?;
-            Ok(Registered::Created)
+            Ok(RegisteredWebhook::Created)
         }
     }
 }

@@ -6,7 +6,7 @@ use reqwest::Url;
 use super::error::ApiError;
 use super::github::{Repository, User};
 use super::http::Http;
-use super::{Identity, Page, Registered, Webhook, github, has};
+use super::{Identity, RegisteredWebhook, RepositoryPage, Webhook, github, has};
 use crate::domain::commit_status::CommitStatus;
 use crate::domain::push::CommitId;
 
@@ -28,11 +28,11 @@ pub(super) async fn repositories(
     attempted: &str,
     filter: &str,
     page: Option<Url>,
-) -> Result<Page, ApiError> {
+) -> Result<RepositoryPage, ApiError> {
     let first = || http.list(["user", "repos"], &[("limit", "50"), ("page", "1")]);
     let (repositories, next) = http.get_page::<Repository>(attempted, &page.unwrap_or_else(first)).await?;
     let repositories = repositories.into_iter().map(Repository::found).filter(|found| has(&found.name, filter));
-    Ok(Page { repositories: repositories.collect(), next: next.map(String::from) })
+    Ok(RepositoryPage { repositories: repositories.collect(), next: next.map(String::from) })
 }
 
 pub(super) async fn set_status(
@@ -51,6 +51,6 @@ pub(super) async fn register_webhook(
     attempted: &str,
     path: &[String],
     hook: Webhook<'_>,
-) -> Result<Registered, ApiError> {
+) -> Result<RegisteredWebhook, ApiError> {
     github::register(http, attempted, path, hook, ("type", "gitea")).await
 }

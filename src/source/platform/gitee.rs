@@ -7,7 +7,7 @@ use serde_json::json;
 use super::error::ApiError;
 use super::github::User;
 use super::http::Http;
-use super::{Found, Identity, Page, Registered, Webhook};
+use super::{Identity, PlatformRepository, RegisteredWebhook, RepositoryPage, Webhook};
 
 pub(super) async fn identity(http: &Http) -> Result<Identity, ApiError> {
     let (user, _): (User, _) = http.get("read who the token is", &http.at(["user"])).await?;
@@ -32,7 +32,7 @@ pub(super) async fn repositories(
     attempted: &str,
     filter: &str,
     page: Option<Url>,
-) -> Result<Page, ApiError> {
+) -> Result<RepositoryPage, ApiError> {
     let first = || {
         let mut query = vec![("per_page", "100"), ("page", "1"), ("sort", "full_name")];
         if !filter.is_empty() {
@@ -41,13 +41,13 @@ pub(super) async fn repositories(
         http.list(["user", "repos"], &query)
     };
     let (repositories, next) = http.get_page::<Repository>(attempted, &page.unwrap_or_else(first)).await?;
-    let found = |repository: Repository| Found {
+    let found = |repository: Repository| PlatformRepository {
         name: repository.full_name,
         url: repository.html_url,
         default_branch: repository.default_branch.filter(|branch| !branch.is_empty()),
         private: repository.private || repository.internal,
     };
-    Ok(Page { repositories: repositories.into_iter().map(found).collect(), next: next.map(String::from) })
+    Ok(RepositoryPage { repositories: repositories.into_iter().map(found).collect(), next: next.map(String::from) })
 }
 
 #[derive(Deserialize)]
@@ -62,7 +62,7 @@ pub(super) async fn register_webhook(
     attempted: &str,
     path: &[String],
     hook: Webhook<'_>,
-) -> Result<Registered, ApiError> {
+) -> Result<RegisteredWebhook, ApiError> {
     let hooks = |id: Option<&str>| {
         let parts = ["repos"].into_iter().chain(path.iter().map(String::as_str)).chain(["hooks"]).chain(id);
         http.at(parts)
@@ -77,11 +77,11 @@ pub(super) async fn register_webhook(
     match found {
         Some(found) => {
             http.tell(attempted, Method::PATCH, &hooks(Some(&found.id.to_string())), &body).await?;
-            Ok(Registered::Updated)
+            Ok(RegisteredWebhook::Updated)
         }
         None => {
             http.tell(attempted, Method::POST, &hooks(None), &body).await?;
-            Ok(Registered::Created)
+            Ok(RegisteredWebhook::Created)
         }
     }
 }

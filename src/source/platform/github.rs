@@ -8,7 +8,10 @@ use serde_json::json;
 
 use super::error::ApiError;
 use super::http::Http;
-use super::{Found, Identity, Need, Page, Pushed, READ, Registered, STATUS, WEBHOOKS, Webhook, has, lacks};
+use super::{
+    Identity, Need, PlatformRepository, Pushed, READ, RegisteredWebhook, RepositoryPage, STATUS, WEBHOOKS, Webhook,
+    has, lacks,
+};
 use crate::domain::commit_status::{CommitState, CommitStatus};
 use crate::domain::push::CommitId;
 
@@ -56,9 +59,9 @@ pub(super) struct Repository {
 }
 
 impl Repository {
-    pub(super) fn found(self) -> Found {
+    pub(super) fn found(self) -> PlatformRepository {
         let default_branch = self.default_branch.filter(|branch| !branch.is_empty());
-        Found { name: self.full_name, url: self.clone_url, default_branch, private: self.private }
+        PlatformRepository { name: self.full_name, url: self.clone_url, default_branch, private: self.private }
     }
 }
 
@@ -68,11 +71,11 @@ pub(super) async fn repositories(
     attempted: &str,
     filter: &str,
     page: Option<Url>,
-) -> Result<Page, ApiError> {
+) -> Result<RepositoryPage, ApiError> {
     let first = || http.list(["user", "repos"], &[("per_page", "100"), ("sort", "full_name")]);
     let (repositories, next) = http.get_page::<Repository>(attempted, &page.unwrap_or_else(first)).await?;
     let repositories = repositories.into_iter().map(Repository::found).filter(|found| has(&found.name, filter));
-    Ok(Page { repositories: repositories.collect(), next: next.map(String::from) })
+    Ok(RepositoryPage { repositories: repositories.collect(), next: next.map(String::from) })
 }
 
 /// GitHub's word for a state, which Gitea and Codeup took over.
@@ -123,7 +126,7 @@ pub(super) async fn register_webhook(
     attempted: &str,
     path: &[String],
     hook: Webhook<'_>,
-) -> Result<Registered, ApiError> {
+) -> Result<RegisteredWebhook, ApiError> {
     register(http, attempted, path, hook, ("name", "web")).await
 }
 
@@ -134,7 +137,7 @@ pub(super) async fn register(
     path: &[String],
     hook: Webhook<'_>,
     kind: (&str, &str),
-) -> Result<Registered, ApiError> {
+) -> Result<RegisteredWebhook, ApiError> {
     // What the one calls `per_page`, the other calls `limit`.
     let list = http.list(below(path, &["hooks"]), &[("per_page", "100"), ("limit", "50")]);
     let ours = |found: &Hook| found.config.url.as_deref() == Some(hook.url);
@@ -147,12 +150,12 @@ pub(super) async fn register(
         Some(found) => {
             let url = http.at(below(path, &["hooks", &found.id.to_string()]));
             http.tell(attempted, Method::PATCH, &url, &body).await?;
-            Ok(Registered::Updated)
+            Ok(RegisteredWebhook::Updated)
         }
         None => {
             body[kind.0] = kind.1.into();
             http.tell(attempted, Method::POST, &http.at(below(path, &["hooks"])), &body).await?;
-            Ok(Registered::Created)
+            Ok(RegisteredWebhook::Created)
         }
     }
 }

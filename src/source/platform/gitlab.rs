@@ -7,7 +7,10 @@ use serde_json::json;
 
 use super::error::{ApiError, Reason};
 use super::http::Http;
-use super::{Found, Identity, Need, Page, READ, Registered, STATUS, WEBHOOKS, Webhook, at_most, lacks};
+use super::{
+    Identity, Need, PlatformRepository, READ, RegisteredWebhook, RepositoryPage, STATUS, WEBHOOKS, Webhook, at_most,
+    lacks,
+};
 use crate::domain::commit_status::{CommitState, CommitStatus};
 use crate::domain::push::CommitId;
 
@@ -96,7 +99,7 @@ pub(super) async fn repositories(
     attempted: &str,
     filter: &str,
     page: Option<Url>,
-) -> Result<Page, ApiError> {
+) -> Result<RepositoryPage, ApiError> {
     let first = || {
         // By keys, for lists of any length: GitLab counts pages only so far.
         let mut query = vec![("membership", "true"), ("simple", "false"), ("per_page", "100")];
@@ -107,13 +110,13 @@ pub(super) async fn repositories(
         http.list(["projects"], &query)
     };
     let (projects, next) = http.get_page::<Project>(attempted, &page.unwrap_or_else(first)).await?;
-    let found = |project: Project| Found {
+    let found = |project: Project| PlatformRepository {
         private: project.visibility.as_deref() != Some("public"),
         name: project.path_with_namespace,
         url: project.http_url_to_repo,
         default_branch: project.default_branch,
     };
-    Ok(Page { repositories: projects.into_iter().map(found).collect(), next: next.map(String::from) })
+    Ok(RepositoryPage { repositories: projects.into_iter().map(found).collect(), next: next.map(String::from) })
 }
 
 /// What GitLab answers where a status is already what it is told to be.
@@ -152,7 +155,7 @@ pub(super) async fn register_webhook(
     attempted: &str,
     path: &[String],
     hook: Webhook<'_>,
-) -> Result<Registered, ApiError> {
+) -> Result<RegisteredWebhook, ApiError> {
     let project = path.join("/");
     let list = http.list(["projects", &project, "hooks"], &[("per_page", "100")]);
     let found = http.find::<Hook>(attempted, list, |found| found.url == hook.url).await?;
@@ -164,11 +167,11 @@ pub(super) async fn register_webhook(
         Some(found) => {
             let url = http.at(["projects", &project, "hooks", &found.id.to_string()]);
             http.tell(attempted, Method::PUT, &url, &body).await?;
-            Ok(Registered::Updated)
+            Ok(RegisteredWebhook::Updated)
         }
         None => {
             http.tell(attempted, Method::POST, &http.at(["projects", &project, "hooks"]), &body).await?;
-            Ok(Registered::Created)
+            Ok(RegisteredWebhook::Created)
         }
     }
 }

@@ -16,7 +16,6 @@ mod limit;
 mod paging;
 mod place;
 
-use chrono::{DateTime, Utc};
 use reqwest::Client;
 
 pub use error::{ApiError, Reason, causes};
@@ -24,34 +23,11 @@ use http::{Http, Proof};
 pub use limit::retry_after;
 
 use crate::domain::commit_status::CommitStatus;
+use crate::domain::platform_account::{Identity, Lack, PlatformRepository, RegisteredWebhook, RepositoryPage};
 use crate::domain::push::CommitId;
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::source::SourceUrl;
 use crate::store::secrets::Secret;
-
-/// Who a token is, as far as the platform says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Identity {
-    /// The account's name in addresses.
-    pub login: Option<String>,
-    /// The account's name among people.
-    pub name: Option<String>,
-    /// What the token may do, in the platform's words; none where the platform does not say.
-    pub scopes: Option<Vec<String>>,
-    /// When the token ends; none where it does not, or the platform does not say.
-    pub expires_at: Option<DateTime<Utc>>,
-    /// What slipway does that the token may not.
-    pub lacks: Vec<Lack>,
-}
-
-/// A right that a token lacks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lack {
-    /// The right, in the platform's words.
-    pub right: &'static str,
-    /// What it is needed for.
-    pub purpose: &'static str,
-}
 
 /// A right that slipway uses: one of some scopes, for a purpose.
 struct Need {
@@ -62,44 +38,13 @@ struct Need {
 /// What of the needs the scopes do not cover; the first scope of each need is the one to ask for.
 fn lacks(scopes: &[String], needs: &[Need]) -> Vec<Lack> {
     let covered = |need: &&Need| need.scopes.iter().any(|scope| scopes.iter().any(|given| given == scope));
-    let lack = |need: &Need| Lack { right: need.scopes[0], purpose: need.purpose };
+    let lack = |need: &Need| Lack { right: need.scopes[0].into(), purpose: need.purpose.into() };
     needs.iter().filter(|need| !covered(need)).map(lack).collect()
 }
 
 const READ: &str = "to read private repositories";
 const STATUS: &str = "to set the statuses of commits";
 const WEBHOOKS: &str = "to register webhooks";
-
-/// A repository on a platform.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// `acme/api`
-    pub name: String,
-    /// What it is cloned from, over https.
-    pub url: String,
-    /// None in an empty repository.
-    pub default_branch: Option<String>,
-    /// Not everyone may read it.
-    pub private: bool,
-}
-
-/// Some of the repositories that a token sees.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
-    /// Those that the filter lets through, maybe none of them although there are more pages.
-    pub repositories: Vec<Found>,
-    /// What asks for the next page; none: this was the last.
-    pub next: Option<String>,
-}
-
-/// What became of a webhook.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Registered {
-    /// It is new.
-    Created,
-    /// It was there with the same URL, and has the secret and the events now.
-    Updated,
-}
 
 /// Whether something was pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,7 +140,7 @@ impl Api {
     ///
     /// # Errors
     /// When the platform can't be reached or refuses.
-    pub async fn repositories(&self, filter: &str, page: Option<&str>) -> Result<Page, ApiError> {
+    pub async fn repositories(&self, filter: &str, page: Option<&str>) -> Result<RepositoryPage, ApiError> {
         const ATTEMPTED: &str = "list the repositories";
         let page = page.map(|page| self.http.page(ATTEMPTED, page)).transpose()?;
         match self.kind {
@@ -255,7 +200,7 @@ impl Api {
         source: &SourceUrl,
         url: &str,
         secret: &Secret,
-    ) -> Result<Registered, ApiError> {
+    ) -> Result<RegisteredWebhook, ApiError> {
         const ATTEMPTED: &str = "register the webhook";
         let path = self.path(source, ATTEMPTED)?;
         let hook = Webhook { url, secret };

@@ -3,6 +3,8 @@
 mod platform;
 mod push;
 
+use std::path::PathBuf;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -11,7 +13,7 @@ use ratatui::widgets::{Paragraph, Widget};
 use rust_i18n::t;
 
 use super::app::App;
-use super::data::{BuildRow, Tags};
+use super::data::{BuildSummary, Tags};
 use super::look::Look;
 use super::place::Pane;
 use super::theme::Role;
@@ -24,13 +26,14 @@ use crate::domain::history::{Past, expected_duration};
 use crate::domain::rule::{Rule, Supersede};
 use crate::domain::secret_arg;
 use crate::log::sanitize::printable;
+use crate::protocol::EntityName;
 use crate::tui::widget::wrap::wrap;
 
 /// So many of a rule's last builds are in its picture.
 const LAST: usize = 60;
 
-impl From<&BuildRow> for Past {
-    fn from(row: &BuildRow) -> Past {
+impl From<&BuildSummary> for Past {
+    fn from(row: &BuildSummary) -> Past {
         Past {
             id: row.id,
             path: row.path.clone(),
@@ -130,7 +133,7 @@ fn namespace(app: &App, look: &Look) -> Vec<Line<'static>> {
     }
     fields.add("pull_from", namespace.pull_from.join(", "));
     granted(&namespace.secrets, &namespace.ssh, &mut fields);
-    fields.add("file", app.home.namespace_file(name).display().to_string());
+    fields.add("file", shown(app.client.file_of(&EntityName::Namespace(name.to_owned()))));
     fields.lines()
 }
 
@@ -152,13 +155,13 @@ fn repository(app: &App, look: &Look, columns: usize) -> Vec<Line<'static>> {
     fields.flag("immutable", repository.immutable);
     fields.add("network", &repository.build.network);
     fields.add("builder", &repository.build.builder);
-    fields.add("file", app.home.repository_file(&path.namespace, &path.repository).display().to_string());
+    fields.add("file", shown(app.client.file_of(&EntityName::Repository(path.clone()))));
     let mut lines = fields.lines();
     if !repository.description.is_empty() {
         lines.push(Line::default());
         lines.extend(repository.description.lines().map(|line| Line::raw(printable(line).into_owned())));
     }
-    let rows: Vec<&BuildRow> = app.data.builds.values().rev().filter(|row| row.path == path).take(LAST).collect();
+    let rows: Vec<&BuildSummary> = app.data.builds.values().rev().filter(|row| row.path == path).take(LAST).collect();
     lines.extend(picture(&rows, look, columns));
     lines
 }
@@ -172,7 +175,7 @@ fn rule(app: &App, look: &Look, columns: usize) -> Vec<Line<'static>> {
     if let Some(paused) = app.data.paused(&path, &rule.name) {
         fields.spans("paused", vec![Span::styled(look.say(&paused.to_string()), look.style(Role::StatusWarn))]);
     }
-    let rows: Vec<&BuildRow> =
+    let rows: Vec<&BuildSummary> =
         app.data.builds.values().rev().filter(|row| row.path == path && row.rule == rule.name).take(LAST).collect();
     let mut lines = fields.lines();
     lines.extend(picture(&rows, look, columns));
@@ -253,9 +256,9 @@ fn build(app: &App, look: &Look, columns: usize) -> Vec<Line<'static>> {
         fields.add("digest", &image.digest);
         fields.add("platforms", image.platforms.join(", "));
     }
-    fields.add("file", app.home.build_dir(row.id.0).display().to_string());
-    let same = |other: &&BuildRow| other.path == row.path && other.rule == row.rule;
-    let rows: Vec<&BuildRow> = app.data.builds.values().rev().filter(same).take(LAST).collect();
+    fields.add("file", shown(app.client.directory_of(row.id)));
+    let same = |other: &&BuildSummary| other.path == row.path && other.rule == row.rule;
+    let rows: Vec<&BuildSummary> = app.data.builds.values().rev().filter(same).take(LAST).collect();
     let mut lines = fields.lines();
     lines.extend(picture(&rows, look, columns));
     lines
@@ -303,26 +306,31 @@ fn builder(app: &App, look: &Look) -> Vec<Line<'static>> {
     fields.lines()
 }
 
+/// A path for people; "" where there is none on this machine.
+fn shown(path: Option<PathBuf>) -> String {
+    path.map_or_else(String::new, |path| path.display().to_string())
+}
+
 /// The durations of the last builds, the oldest first, with how each ended below; and what the next one will take.
-fn picture(newest_first: &[&BuildRow], look: &Look, columns: usize) -> Vec<Line<'static>> {
+fn picture(newest_first: &[&BuildSummary], look: &Look, columns: usize) -> Vec<Line<'static>> {
     // Every one of these is a single column wide, in terminals that are set up for Chinese, too.
     const LEVELS: [&str; 6] = ["_", ".", "-", "=", "+", "#"];
-    let lasting = |row: &&&BuildRow| row.state.is_final() && row.duration(look.now).is_some();
-    let mut rows: Vec<&BuildRow> = newest_first.iter().filter(lasting).take(columns.min(LAST)).copied().collect();
+    let lasting = |row: &&&BuildSummary| row.state.is_final() && row.duration(look.now).is_some();
+    let mut rows: Vec<&BuildSummary> = newest_first.iter().filter(lasting).take(columns.min(LAST)).copied().collect();
     if rows.is_empty() {
         return Vec::new();
     }
     let past: Vec<Past> = newest_first.iter().map(|row| Past::from(*row)).collect();
     let expected = expected_duration(past.iter());
     rows.reverse();
-    let time = |row: &BuildRow| row.duration(look.now).unwrap_or(TimeDelta::zero()).num_milliseconds().max(0);
+    let time = |row: &BuildSummary| row.duration(look.now).unwrap_or(TimeDelta::zero()).num_milliseconds().max(0);
     let most = rows.iter().map(|row| time(row)).max().unwrap_or(1).max(1);
     let top = i64::try_from(LEVELS.len() - 1).unwrap_or(0);
-    let bar = |row: &&BuildRow| {
+    let bar = |row: &&BuildSummary| {
         let level = usize::try_from(time(row) * top / most).unwrap_or(0);
         Span::styled(LEVELS[level.min(LEVELS.len() - 1)], look.style(role_of(row.state)))
     };
-    let end = |row: &&BuildRow| Span::styled(look.glyphs.build(row.state), look.style(role_of(row.state)));
+    let end = |row: &&BuildSummary| Span::styled(look.glyphs.build(row.state), look.style(role_of(row.state)));
     let good = rows.iter().filter(|row| row.state == BuildState::Succeeded).count();
     let lang = look.lang.code();
     let mut title = t!("details.last_builds", locale = lang, n = rows.len(), good = good).into_owned();

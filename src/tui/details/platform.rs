@@ -4,9 +4,10 @@ use ratatui::text::{Line, Span};
 use rust_i18n::t;
 
 use super::{Fields, nothing, time};
+use crate::domain::platform_account::Identity;
 use crate::domain::secret_ref::SecretRef;
 use crate::log::sanitize::printable;
-use crate::source::platform::Identity;
+use crate::protocol::EntityName;
 use crate::tui::app::App;
 use crate::tui::data::Check;
 use crate::tui::look::Look;
@@ -40,7 +41,7 @@ pub(super) fn lines(app: &App, look: &Look) -> Vec<Line<'static>> {
     }
     let bound: Vec<String> = app.data.bound_to(name).map(ToString::to_string).collect();
     fields.add("repositories", bound.join(", "));
-    fields.add("file", app.home.platforms_dir().join(format!("{name}.toml")).display().to_string());
+    fields.add("file", super::shown(app.client.file_of(&EntityName::Platform(name.to_owned()))));
     let mut lines = fields.lines();
     let problems = app.data.bound_to(name).filter_map(|path| app.data.unwatched(path));
     lines.extend(
@@ -93,7 +94,7 @@ fn identity_lines(identity: &Identity, look: &Look) -> Vec<Line<'static>> {
         identity.expires_at.map_or_else(|| look.text("check.no_end").into_owned(), |at| time(at, look)),
     );
     for lack in &identity.lacks {
-        let text = format!("{}: {}", lack.right, look.say(lack.purpose));
+        let text = format!("{}: {}", lack.right, look.say(&lack.purpose));
         fields.spans("lacks", vec![Span::styled(text, look.style(Role::StatusWarn))]);
     }
     fields.lines()

@@ -6,13 +6,14 @@ use super::field::Field;
 use super::platform::platform;
 use super::rule::rule;
 use super::{Kind, Page, grants};
+use crate::client::checks;
 use crate::domain::builder::{Builder, BuilderKind};
 use crate::domain::name::{self, NameKind, RepositoryPath};
 use crate::domain::namespace::Namespace;
 use crate::domain::platform::Platform;
 use crate::domain::repository::{Fetch, HumanDuration, Repository, Source, Visibility};
+use crate::domain::settings::Settings;
 use crate::protocol::Entity;
-use crate::store::settings::Settings;
 
 /// The word for no choice.
 pub(super) const ANY: &str = "-";
@@ -247,7 +248,7 @@ fn repository(reader: &mut Reader, path: Option<&RepositoryPath>, base: &Reposit
     let url = reader.text("url");
     if url.is_empty() {
         reader.wrong("url", 0, "a repository is built from a git repository: give its URL or its path");
-    } else if let Err(error) = crate::services::sources::parse_url(&url) {
+    } else if let Err(error) = checks::source_url(&url) {
         reader.wrong("url", 0, error.message);
     }
     let mut value = Repository {

@@ -8,9 +8,9 @@ use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
 use crate::domain::repository::Repository;
 use crate::domain::rule::Rule;
+use crate::domain::settings::Settings;
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::protocol::EntityName;
-use crate::store::settings::Settings;
 use crate::tui::effect::Effect;
 
 /// What a form is for.
@@ -109,7 +109,7 @@ impl Form {
             form.refs = Refs::Asked;
         }
         form.source.clone_from(&source);
-        (form, source.map(Effect::ListRefs))
+        (form, source.map(|source| Effect::ListRefs(source, None)))
     }
 
     /// A builder, new or to be changed.

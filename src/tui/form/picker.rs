@@ -12,8 +12,8 @@ use rust_i18n::t;
 
 use super::{Form, Kind, Value};
 use crate::domain::name::{self, NameKind};
+use crate::domain::platform_account::{PlatformRepository, RepositoryPage};
 use crate::log::sanitize::printable;
-use crate::source::platform::{Found, Page};
 use crate::tui::effect::{Effect, RepositoryQuery};
 use crate::tui::look::Look;
 use crate::tui::popup::{self, Outcome};
@@ -34,7 +34,7 @@ pub(super) struct Picker {
     input: Input,
     /// What `found` was asked for with.
     filter: String,
-    found: Vec<Found>,
+    found: Vec<PlatformRepository>,
     /// What asks for more of them.
     next: Option<String>,
     /// Nothing is missing.
@@ -66,7 +66,7 @@ impl Picker {
     }
 
     /// Those that what is typed lets through.
-    fn shown(&self) -> impl Iterator<Item = &Found> {
+    fn shown(&self) -> impl Iterator<Item = &PlatformRepository> {
         let wanted = self.input.text().to_lowercase();
         self.found.iter().filter(move |found| {
             let name = found.name.to_lowercase();
@@ -95,7 +95,7 @@ impl Picker {
     }
 
     /// Takes over what a platform answered, if it is still what was asked; what to ask next.
-    fn take(&mut self, query: &RepositoryQuery, answer: Result<Page, String>) -> Option<RepositoryQuery> {
+    fn take(&mut self, query: &RepositoryQuery, answer: Result<RepositoryPage, String>) -> Option<RepositoryQuery> {
         if self.asked.as_ref() != Some(query) {
             return None;
         }
@@ -117,7 +117,7 @@ impl Picker {
         self.ask()
     }
 
-    fn key(&mut self, key: KeyEvent) -> Outcome<Found> {
+    fn key(&mut self, key: KeyEvent) -> Outcome<PlatformRepository> {
         let last = self.shown().count().saturating_sub(1);
         match key.code {
             KeyCode::Esc => return Outcome::Closed,
@@ -189,7 +189,7 @@ impl Picker {
 }
 
 /// A repository: its name, whether everyone may read it, its default branch.
-fn line(found: &Found, columns: usize, look: &Look) -> Line<'static> {
+fn line(found: &PlatformRepository, columns: usize, look: &Look) -> Line<'static> {
     let visibility = look.text(if found.private { "form.picker.private" } else { "form.picker.public" });
     let branch = fit(found.default_branch.as_deref().unwrap_or("-"), columns / 5).into_owned();
     let detail = format!("{visibility}  {}", pad(&printable(&branch), columns / 5));
@@ -250,12 +250,16 @@ impl Form {
     }
 
     /// Takes over what a platform answered.
-    pub fn take_repositories(&mut self, query: &RepositoryQuery, answer: Result<Page, String>) -> Option<Effect> {
+    pub fn take_repositories(
+        &mut self,
+        query: &RepositoryQuery,
+        answer: Result<RepositoryPage, String>,
+    ) -> Option<Effect> {
         self.picker.as_mut()?.take(query, answer).map(Effect::ListRepositories)
     }
 
     /// Puts a repository of the platform into the source, and its name where none was given.
-    fn take_source(&mut self, found: &Found) {
+    fn take_source(&mut self, found: &PlatformRepository) {
         let own = found.name.rsplit('/').next().unwrap_or_default().to_lowercase();
         for field in self.pages.iter_mut().flat_map(|page| &mut page.fields) {
             let text = match field.key {
@@ -282,14 +286,14 @@ mod tests {
 
     use super::*;
 
-    fn page(names: &[&str], next: Option<&str>) -> Page {
-        let found = |name: &&str| Found {
+    fn page(names: &[&str], next: Option<&str>) -> RepositoryPage {
+        let found = |name: &&str| PlatformRepository {
             name: (*name).to_owned(),
             url: format!("https://git.example.com/{name}.git"),
             default_branch: Some("main".into()),
             private: true,
         };
-        Page { repositories: names.iter().map(found).collect(), next: next.map(str::to_owned) }
+        RepositoryPage { repositories: names.iter().map(found).collect(), next: next.map(str::to_owned) }
     }
 
     fn typed(picker: &mut Picker, text: &str) -> Option<RepositoryQuery> {

@@ -5,9 +5,8 @@ use super::content::{ANY, Reader, words};
 use super::field::Field;
 use crate::domain::name::{self, NameKind};
 use crate::domain::secret_ref::{SecretRef, is_variable_name};
-use crate::domain::source_platform::{PlatformKind, SourcePlatform};
+use crate::domain::source_platform::{PlatformKind, SourcePlatform, token_file, webhook_secret_file};
 use crate::protocol::Entity;
-use crate::services::tokens;
 
 /// The secret stays as it is, in its file under `secrets/`.
 const KEEP: &str = "keep";
@@ -85,8 +84,8 @@ pub(super) fn platform(reader: &mut Reader, name: Option<&str>, base: &SourcePla
         reader.wrong("platform_name", 0, error);
     }
     let word = reader.text("platform_kind");
-    let token = secret(reader, TOKEN, base.token.as_ref(), tokens::file(&name));
-    let hook_file = tokens::webhook_file(&name);
+    let token = secret(reader, TOKEN, base.token.as_ref(), token_file(&name));
+    let hook_file = webhook_secret_file(&name);
     let hook = secret(reader, WEBHOOK_SECRET, base.webhook_secret.as_ref(), hook_file);
     let value = SourcePlatform {
         kind: PlatformKind::ALL.into_iter().find(|kind| kind.word() == word).unwrap_or(base.kind),
@@ -109,7 +108,7 @@ pub(super) fn platform(reader: &mut Reader, name: Option<&str>, base: &SourcePla
     });
     reader.take_problems(problems.collect());
     let typed = is_token_typed(reader.pages).then(|| reader.text("token")).filter(|token| !token.is_empty());
-    Entity::Platform { name, value, token: typed, webhook_secret: None }
+    Entity::Platform { name, value, token: typed, webhook_secret: None, login: None }
 }
 
 /// The hosts of a list with commas or spaces between them.

@@ -1,10 +1,10 @@
 //! From a filled form to what is saved: checked as a whole, shown as the TOML that it will be, sent to the pool.
 
 use super::{Form, Kind, content, platform};
+use crate::protocol::platforms::SavePreview;
 use crate::protocol::{Entity, Request, SaveMode};
-use crate::store::secrets::Secret;
+use crate::sys::secret::Secret;
 use crate::tui::effect::{Effect, Purpose};
-use crate::tui::event::Preview;
 
 impl Form {
     /// Checks everything, and shows the change to the file; where something is wrong, goes there.
@@ -41,10 +41,10 @@ impl Form {
     }
 
     /// Takes over what saving would do; a change that is none is told as such.
-    pub fn take_preview(&mut self, preview: Result<Preview, String>) {
+    pub fn take_preview(&mut self, preview: Result<SavePreview, String>) {
         self.saving = false;
         match preview {
-            Ok(Preview { diff, starter, warnings }) => {
+            Ok(SavePreview { diff, starter, warnings }) => {
                 self.warnings = warnings;
                 (self.diff, self.starter, self.offset) = (Some(diff), starter.map(|rule| *rule), 0);
             }

@@ -12,7 +12,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::lens::{begins_step, is_error, is_warning};
 use super::line::Shown;
-use super::{Asked, Beside, LogView, Times, steps};
+use super::{Asked, Beside, LogView, Origin, Times, steps};
 use crate::log::file::FileLine;
 use crate::log::reader::parse;
 use crate::log::sanitize::printable;
@@ -265,7 +265,7 @@ impl LogView {
     /// Whether the lines have steps and times: those of a build have, and those of a file whose first line has.
     fn has_prefixes(&self) -> bool {
         let first = || self.line(0).is_some_and(|line| parse(&line.text).step.is_some());
-        self.subject.build.is_some() || self.subject.steps.is_some() || first()
+        self.subject.build.is_some() || matches!(self.subject.origin, Origin::File { steps: Some(_), .. }) || first()
     }
 
     fn prefix_width(&self) -> usize {

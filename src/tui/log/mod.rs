@@ -16,43 +16,70 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use ratatui::layout::{Position, Rect};
 
 pub use act::Reply;
 pub use lens::prepare;
 pub use work::Waker;
 
-use crate::buildctl::job::StepsFile;
+use crate::client;
 use crate::domain::build::{Build, BuildId, BuildState};
+use crate::domain::step::{Step, StepsFile};
 use crate::log::file::{Change, LogFile};
 use crate::log::sanitize::Sanitizer;
 use crate::log::scan::{Counts, Search};
 use crate::log::stderr::Stderr;
-use crate::store::builds;
 use lens::Lens;
 use work::Counting;
 pub(in crate::tui) use work::Watch;
 
 use super::widget::input::Input;
 
+/// The steps of a build that runs are asked for no more often.
+const STEPS_EVERY: TimeDelta = TimeDelta::milliseconds(250);
+
 /// What is shown.
 #[derive(Debug, Clone)]
 pub struct Subject {
     /// The build that it is of; none for a mere file.
     pub build: Option<Build>,
-    /// The log.
-    pub log: PathBuf,
-    /// The steps, where there are any.
-    pub steps: Option<PathBuf>,
-    /// The steps of the last good build of the same rule, to compare with.
-    pub baseline: Option<PathBuf>,
+    /// The log itself.
+    pub origin: Origin,
     /// It may still grow.
     pub live: bool,
     /// What it is called.
     pub title: String,
+}
+
+/// Where a log comes from.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// A file by its name, which another one may get.
+    File {
+        /// The log.
+        log: PathBuf,
+        /// The steps, where there are any.
+        steps: Option<PathBuf>,
+    },
+    /// The files of a build, as the pool handed them over.
+    Build(BuildFiles),
+}
+
+/// The files of a build.
+#[derive(Debug, Clone, Default)]
+pub struct BuildFiles {
+    /// The log; none: there is no output yet.
+    pub log: Option<Arc<fs::File>>,
+    /// Which of its lines came from standard error; none: none so far.
+    pub stderr: Option<Arc<fs::File>>,
+    /// The steps.
+    pub steps: StepsFile,
+    /// The steps of the last good build of the same rule, to compare with.
+    pub baseline: Vec<Step>,
 }
 
 /// How times are shown.
@@ -124,6 +151,10 @@ pub struct LogView {
     log: Option<LogFile>,
     stderr: Stderr,
     steps: StepsFile,
+    /// The log grew since the pool was asked for the steps, and whether it is being asked.
+    steps_wanted: bool,
+    steps_asked: bool,
+    steps_asked_at: DateTime<Utc>,
     /// Which file the steps were read from, and when it was last written.
     steps_version: Option<(u64, i64, i64)>,
     /// How long each step took in the build that is compared with.
@@ -155,9 +186,9 @@ pub struct LogView {
 
 /// Why a log can't be shown.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {path}: {source}", path = path.display())]
+#[error("cannot read {title}: {source}")]
 pub struct OpenError {
-    path: PathBuf,
+    title: String,
     source: io::Error,
 }
 
@@ -167,16 +198,28 @@ impl LogView {
     /// # Errors
     /// When the log can't be read. One that is not there yet is empty until it is.
     pub fn open(subject: Subject, waker: Waker) -> Result<LogView, OpenError> {
-        let log = match LogFile::open(&subject.log) {
-            Ok(log) => Some(log),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && subject.live => None,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && subject.build.is_some() => None,
-            Err(source) => return Err(OpenError { path: subject.log, source }),
+        let log = match &subject.origin {
+            Origin::File { log, .. } => match LogFile::open(log) {
+                Ok(log) => Some(log),
+                Err(error) if error.kind() == io::ErrorKind::NotFound && subject.live => None,
+                Err(source) => return Err(OpenError { title: subject.title, source }),
+            },
+            Origin::Build(files) => match open_handed(files) {
+                Ok(log) => log,
+                Err(source) => return Err(OpenError { title: subject.title, source }),
+            },
+        };
+        let stderr = match &subject.origin {
+            Origin::File { log, .. } => Stderr::of(log),
+            Origin::Build(files) => Stderr::of_file(handed_stderr(files)),
         };
         let mut view = LogView {
-            stderr: Stderr::of(&subject.log),
+            stderr,
             log,
             steps: StepsFile::default(),
+            steps_wanted: false,
+            steps_asked: false,
+            steps_asked_at: DateTime::UNIX_EPOCH,
             steps_version: None,
             baseline: BTreeMap::new(),
             watch: None,
@@ -218,30 +261,78 @@ impl LogView {
 
     /// Takes over how the build stands now; the place in the log stays.
     pub fn subject_changed(&mut self, subject: Subject) {
-        let before = std::mem::replace(&mut self.subject, subject);
+        let was_live = std::mem::replace(&mut self.subject, subject).live;
+        let had_log = self.log.is_some();
+        self.take_files();
         // To watch anew is not for nothing: the kernel takes its time to end a watch.
-        if (&before.log, before.live) != (&self.subject.log, self.subject.live) {
+        if (had_log, was_live) != (self.log.is_some(), self.subject.live) {
             self.watch_subject();
         }
-        if before.baseline != self.subject.baseline {
-            self.read_baseline();
-        }
+        self.read_baseline();
         self.look_at_subject();
         self.woken();
         self.catch_up();
     }
 
+    /// Takes over the files that were not there before.
+    fn take_files(&mut self) {
+        let Origin::Build(files) = &self.subject.origin else { return };
+        if self.log.is_none()
+            && let Ok(Some(log)) = open_handed(files)
+        {
+            self.log = Some(log);
+            self.go_to_end();
+        }
+        let Origin::Build(files) = &self.subject.origin else { return };
+        if !self.stderr.is_there() {
+            self.stderr = Stderr::of_file(handed_stderr(files));
+        }
+    }
+
     fn watch_subject(&mut self) {
-        self.watch = match (self.subject.live, self.subject.log.parent()) {
-            (true, Some(directory)) => Some(Watch::directory(directory, &self.waker)),
-            _ => None,
+        let watched = match (&self.subject.origin, &self.log) {
+            (Origin::File { log, .. }, _) => log.parent().map(Path::to_path_buf),
+            (Origin::Build(_), log) => log.as_ref().map(LogFile::watched_path),
         };
+        self.watch = watched.filter(|_| self.subject.live).map(|path| Watch::path(&path, &self.waker));
     }
 
     fn read_baseline(&mut self) {
-        let before = self.subject.baseline.as_ref().map(|file| builds::load_if_there::<StepsFile>(file));
-        if let Some(Ok(Some(before))) = before {
-            self.baseline = steps::durations(&before.steps);
+        if let Origin::Build(files) = &self.subject.origin {
+            self.baseline = steps::durations(&files.baseline);
+        }
+    }
+
+    /// Whether the pool is to be asked for the steps of this build again, because there is more output. To be answered
+    /// by [`LogView::take_steps`].
+    pub fn asks_for_steps(&mut self, now: DateTime<Utc>) -> Option<BuildId> {
+        let due = now - self.steps_asked_at >= STEPS_EVERY || now < self.steps_asked_at;
+        if !self.steps_wanted || self.steps_asked || !due || !self.subject.live {
+            return None;
+        }
+        (self.steps_wanted, self.steps_asked, self.steps_asked_at) = (false, true, now);
+        self.build()
+    }
+
+    /// Whether the pool is to be asked for the files, too: there may be lines of standard error by now.
+    pub fn asks_for_files(&self) -> bool {
+        self.log.is_none() || !self.stderr.is_there()
+    }
+
+    /// Takes over what the pool says of the steps, and the files where they were asked for; none: it can't be asked.
+    pub fn take_steps(&mut self, steps: Option<StepsFile>, log: Option<Arc<fs::File>>, stderr: Option<Arc<fs::File>>) {
+        self.steps_asked = false;
+        if let Some(steps) = steps {
+            self.steps = steps;
+        }
+        if let Origin::Build(files) = &mut self.subject.origin {
+            files.log = files.log.take().or(log);
+            files.stderr = files.stderr.take().or(stderr);
+        }
+        let had_log = self.log.is_some();
+        self.take_files();
+        if self.log.is_some() != had_log {
+            self.watch_subject();
         }
     }
 
@@ -256,15 +347,22 @@ impl LogView {
     }
 
     fn read_steps(&mut self) {
-        let Some(file) = self.subject.steps.clone() else { return };
+        let file = match &self.subject.origin {
+            Origin::Build(files) => {
+                self.steps = files.steps.clone();
+                return;
+            }
+            Origin::File { steps: None, .. } => return,
+            Origin::File { steps: Some(file), .. } => file,
+        };
         // To look costs nothing; to read a new file may wait for the disk, which is busy while builds run.
-        let version = fs::metadata(&file).ok().map(|found| (found.ino(), found.mtime(), found.mtime_nsec()));
+        let version = fs::metadata(file).ok().map(|found| (found.ino(), found.mtime(), found.mtime_nsec()));
         if version == self.steps_version {
             return;
         }
         self.steps_version = version;
         // They are written anew as they change: a reader that comes too early comes again.
-        if let Ok(Some(steps)) = builds::load_if_there::<StepsFile>(&file) {
+        if let Some(steps) = client::log::steps_file(file) {
             self.steps = steps;
         }
     }
@@ -283,12 +381,14 @@ impl LogView {
             watch.looking();
         }
         let mut news = self.take_counts();
-        if self.subject.live || self.log.is_none() {
+        let was_absent = self.log.is_none();
+        if let Origin::File { log, .. } = &self.subject.origin
+            && (self.subject.live || self.log.is_none())
+        {
+            let opened = if self.log.is_none() { LogFile::open(log).ok() } else { None };
             self.read_steps();
-        }
-        if self.log.is_none() {
-            self.log = LogFile::open(&self.subject.log).ok();
-            if self.log.is_some() {
+            self.log = self.log.take().or(opened);
+            if was_absent && self.log.is_some() {
                 self.go_to_end();
                 news = true;
             }
@@ -298,12 +398,15 @@ impl LogView {
             Change::None => {}
             Change::Grown => {
                 news = true;
+                self.steps_wanted = true;
                 self.stderr.refresh();
                 self.grown();
             }
             Change::Another => {
                 news = true;
-                self.stderr = Stderr::of(&self.subject.log);
+                if let Origin::File { log, .. } = &self.subject.origin {
+                    self.stderr = Stderr::of(log);
+                }
                 self.lens_counts = Counts::default();
                 self.search_counts = Counts::default();
                 self.view.marks.clear();
@@ -415,6 +518,15 @@ impl LogView {
     pub fn cursor(&self) -> Option<Position> {
         self.prompt.as_ref().and_then(|(_, input)| input.cursor())
     }
+}
+
+/// The log that the pool handed over.
+fn open_handed(files: &BuildFiles) -> io::Result<Option<LogFile>> {
+    files.log.as_ref().map(|log| LogFile::of(log.try_clone()?, None)).transpose()
+}
+
+fn handed_stderr(files: &BuildFiles) -> Option<fs::File> {
+    files.stderr.as_ref().and_then(|file| file.try_clone().ok())
 }
 
 /// What a regex error ends with says what is wrong; the lines before draw a picture of it.

@@ -17,7 +17,7 @@ pub type Waker = Arc<dyn Fn() + Send + Sync>;
 /// How often is looked where the kernel tells of no changes.
 const POLL: Duration = Duration::from_millis(500);
 
-/// Wakes when anything in a directory changes; stops when dropped.
+/// Wakes when a file or anything in a directory changes; stops when dropped.
 pub(in crate::tui) struct Watch {
     turn: Arc<Turn>,
     _watcher: Option<Box<dyn Watcher + Send>>,
@@ -67,8 +67,8 @@ impl Drop for Watch {
 }
 
 impl Watch {
-    /// Watches a directory, by inotify where it is to be had.
-    pub(in crate::tui) fn directory(directory: &Path, waker: &Waker) -> Watch {
+    /// Watches a directory or a file, by inotify where it is to be had.
+    pub(in crate::tui) fn path(path: &Path, waker: &Waker) -> Watch {
         let turn = Arc::new(Turn::default());
         let handler = || {
             let (turn, waker) = (turn.clone(), waker.clone());
@@ -81,7 +81,7 @@ impl Watch {
         let mut watcher: Option<Box<dyn Watcher + Send>> =
             RecommendedWatcher::new(handler(), Config::default()).ok().map(|watcher| Box::new(watcher) as _);
         let watches = |watcher: &mut Option<Box<dyn Watcher + Send>>| {
-            watcher.as_mut().is_some_and(|watcher| watcher.watch(directory, RecursiveMode::NonRecursive).is_ok())
+            watcher.as_mut().is_some_and(|watcher| watcher.watch(path, RecursiveMode::NonRecursive).is_ok())
         };
         if !watches(&mut watcher) {
             let polled = Config::default().with_poll_interval(POLL);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::Dashboard;
-use crate::store::Home;
+use crate::client::Client;
 use crate::tui::event::Event;
 use crate::tui::log::{Waker, Watch};
 use crate::tui::manners::{self, Problems};
@@ -14,12 +14,12 @@ use crate::tui::theme::Theme;
 impl Dashboard {
     /// Takes over what config.toml says now.
     pub(super) fn take_manners(&mut self) {
-        let config = self.app.data.settings.config.clone();
-        if self.config == config {
+        let preferences = self.app.client.preferences(&self.preferences);
+        if self.preferences == preferences {
             return;
         }
-        let mut taste = manners::from_environment(&self.app.home, &config);
-        let (old, new) = (&self.config.ui, &config.ui);
+        let mut taste = manners::from_environment(&preferences, &self.app.client.themes_dir());
+        let (old, new) = (&self.preferences.config.ui, &preferences.config.ui);
         let manners = &mut self.app.manners;
         // What was chosen by a key stays where the file says nothing new of it.
         if (&old.theme, &old.theme_dark, &old.theme_light) == (&new.theme, &new.theme_dark, &new.theme_light) {
@@ -38,9 +38,9 @@ impl Dashboard {
         // A terminal that has gone is noticed when it is drawn on.
         let _ = self.screen.set_mouse(self.app.manners.mouse);
         // The directory may be as new as the name of the theme.
-        self.themes = self.themes.take().or_else(|| watch_themes(&self.app.home, &self.sender));
+        self.themes = self.themes.take().or_else(|| watch_themes(&self.app.client, &self.sender));
         self.tell(taste.problems);
-        self.config = config;
+        self.preferences = preferences;
     }
 
     /// Tells what is wrong since, and takes down what is mended.
@@ -70,7 +70,7 @@ impl Dashboard {
 
     /// Looks like a theme from now on; whether there is such a theme.
     pub(super) fn set_theme(&mut self, name: String) -> bool {
-        let (theme, problem) = match Theme::load(&name, &self.app.home, manners::depth()) {
+        let (theme, problem) = match Theme::load(&name, &self.app.client.themes_dir(), manners::depth()) {
             Ok(theme) => (Some(theme), None),
             Err(error) => (None, Some(error.to_string())),
         };
@@ -85,12 +85,12 @@ impl Dashboard {
 }
 
 /// Tells of changes of the user's themes, where there is a directory of them.
-pub(super) fn watch_themes(home: &Home, sender: &UnboundedSender<Event>) -> Option<Watch> {
+pub(super) fn watch_themes(client: &Client, sender: &UnboundedSender<Event>) -> Option<Watch> {
     let sender = sender.clone();
     let waker: Waker = Arc::new(move || {
         // Without a receiver the dashboard is at its end.
         let _ = sender.send(Event::ThemeFiles);
     });
-    let directory = home.themes_dir();
-    directory.is_dir().then(|| Watch::directory(&directory, &waker))
+    let directory = client.themes_dir();
+    directory.is_dir().then(|| Watch::path(&directory, &waker))
 }

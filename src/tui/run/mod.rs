@@ -3,7 +3,6 @@
 mod looks;
 
 use std::io;
-use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,26 +13,26 @@ use crossterm::event::{Event as Input, EventStream};
 use futures_util::StreamExt;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
+use crate::client::Client;
+use crate::client::preferences::Preferences;
 use crate::domain::build::BuildId;
-use crate::domain::config::Config;
-use crate::store::settings::Settings;
-use crate::store::{Home, builds};
 use crate::sys::thread_priority::prompt;
 use crate::tui::app::App;
 use crate::tui::effect::Effect;
 use crate::tui::event::Event;
 use crate::tui::link;
-use crate::tui::log::{self, LogView, Subject, Waker, Watch};
-use crate::tui::manners::{self, Problems, Taste};
+use crate::tui::log::{self, LogView, Origin, Subject, Waker, Watch};
+use crate::tui::manners::{self, Problems};
 use crate::tui::outside::Outside;
 use crate::tui::pace::{Cause, Pace};
 use crate::tui::place::{Pane, Place};
-use crate::tui::read;
 use crate::tui::signals::{Signals, Told};
 use crate::tui::terminal::{self, Screen};
 use crate::tui::view;
 use looks::watch_themes;
 
+/// So long is waited for what belongs to the first frame.
+const FIRST_FRAME: Duration = Duration::from_millis(150);
 /// How often what runs is looked at.
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -66,45 +65,74 @@ fn cannot(doing: &'static str) -> impl Fn(io::Error) -> TuiError {
 ///
 /// # Errors
 /// When there is no terminal, or it fails.
-pub async fn run(home: &Home, build: Option<BuildId>) -> Result<ExitCode, TuiError> {
+pub async fn run(client: &Client, build: Option<BuildId>) -> Result<ExitCode, TuiError> {
     if !terminal::is_there() {
         return Err(TuiError::NoTerminal);
     }
     // Somebody waits for the first frame: its parts are made ready side by side.
     std::thread::spawn(log::prepare);
-    let (newest, settings, taste) = std::thread::scope(|scope| {
-        let newest = scope.spawn(|| read::newest(home));
-        let settings = read::settings(home, &Settings::default());
-        let taste = manners::from_environment(home, &settings.config);
-        (newest.join().unwrap_or_else(|panic| resume_unwind(panic)), settings, taste)
-    });
-    let mut place = builds::load_if_there::<Place>(&read::place_file(home)).ok().flatten().unwrap_or_default();
-    if let Some(id) = build {
-        place = Place { pane: Pane::Log, build: Some(id), ..Place::default() };
-    }
-    let rest = newest.rest;
-    Dashboard::open(home, settings, taste, place, newest.event)?.run(Some(rest)).await
+    let preferences = client.preferences(&Preferences::default());
+    let place = match build {
+        Some(id) => Place { pane: Pane::Log, build: Some(id), ..Place::default() },
+        None => client.last_place().unwrap_or_default(),
+    };
+    let (sender, mut events) = mpsc::unbounded_channel();
+    let outside = Outside::new(client.clone(), sender.clone());
+    outside.read_settings();
+    outside.read_all();
+    let taste = manners::from_environment(&preferences, &client.themes_dir());
+    let mut app = App::new(client.clone(), taste.manners, place, Utc::now());
+    app.waker = waker(&sender);
+    first_events(&mut app, &outside, &mut events).await;
+    let screen = Screen::take(app.manners.mouse).map_err(cannot("take the terminal over"))?;
+    let looks = (taste.theme, taste.problems);
+    Dashboard::with(app, screen, outside, events, sender, looks, preferences).run(true).await
 }
 
 /// Shows a mere file in the log viewer, with the steps of a build where there are any.
 ///
 /// # Errors
 /// When there is no terminal, or it fails, or the file can't be read.
-pub async fn view_file(home: &Home, title: String, log: PathBuf, steps: Option<PathBuf>) -> Result<ExitCode, TuiError> {
-    let config = read::settings(home, &Settings::default()).config;
-    let taste = manners::from_environment(home, &config);
+pub async fn view_file(
+    client: &Client,
+    title: String,
+    log: PathBuf,
+    steps: Option<PathBuf>,
+) -> Result<ExitCode, TuiError> {
+    let preferences = client.preferences(&Preferences::default());
+    let taste = manners::from_environment(&preferences, &client.themes_dir());
     let (sender, events) = mpsc::unbounded_channel();
-    let mut app = App::new(home.clone(), taste.manners, Place { pane: Pane::Log, ..Place::default() }, Utc::now());
-    app.data.settings.config = config;
+    let place = Place { pane: Pane::Log, ..Place::default() };
+    let mut app = App::new(client.clone(), taste.manners, place, Utc::now());
     app.single = true;
     app.zoomed = true;
     // Somebody may still write it.
-    let subject = Subject { build: None, log, steps, baseline: None, live: true, title };
+    let subject = Subject { build: None, origin: Origin::File { log, steps }, live: true, title };
     let view = LogView::open(subject, waker(&sender)).map_err(|error| TuiError::Config(error.to_string()))?;
     app.log = Some(view);
     let screen = Screen::take(app.manners.mouse).map_err(cannot("take the terminal over"))?;
-    let outside = Outside::new(home.clone(), sender.clone());
-    Dashboard::with(app, screen, outside, events, sender, (taste.theme, taste.problems)).run(None).await
+    let outside = Outside::new(client.clone(), sender.clone());
+    let looks = (taste.theme, taste.problems);
+    Dashboard::with(app, screen, outside, events, sender, looks, preferences).run(false).await
+}
+
+/// Takes in what belongs to the first frame: the newest builds, the settings, and the log of what is selected. A pool
+/// that does not bring them in time is not waited for.
+async fn first_events(app: &mut App, outside: &Outside, events: &mut UnboundedReceiver<Event>) {
+    let until = Instant::now() + FIRST_FRAME;
+    let (mut builds, mut settings, mut log) = (false, false, false);
+    while !(builds && settings && (log || app.log_of.is_none())) {
+        let Ok(Some(event)) = tokio::time::timeout_at(until.into(), events.recv()).await else { return };
+        match event {
+            Event::Records { .. } => builds = true,
+            Event::Settings(_) => settings = true,
+            Event::LogOpened(..) => log = true,
+            _ => {}
+        }
+        for effect in app.update(event, Utc::now()) {
+            outside.begin(app, effect);
+        }
+    }
 }
 
 /// What runs: the state, the terminal, and the ways to everything outside.
@@ -116,7 +144,7 @@ struct Dashboard {
     sender: UnboundedSender<Event>,
     pace: Pace,
     /// What config.toml said last.
-    config: Config,
+    preferences: Preferences,
     /// The theme that is wanted, there or not.
     theme: String,
     /// What was wrong with these last.
@@ -132,20 +160,6 @@ enum Next {
 }
 
 impl Dashboard {
-    fn open(home: &Home, settings: Settings, taste: Taste, place: Place, newest: Event) -> Result<Dashboard, TuiError> {
-        let (sender, events) = mpsc::unbounded_channel();
-        let mut app = App::new(home.clone(), taste.manners, place, Utc::now());
-        app.data.settings = settings;
-        let first = app.update(newest, Utc::now());
-        let screen = Screen::take(app.manners.mouse).map_err(cannot("take the terminal over"))?;
-        let outside = Outside::new(home.clone(), sender.clone());
-        // The log of what is selected belongs to the first frame.
-        for effect in first {
-            outside.carry_out_now(&mut app, effect);
-        }
-        Ok(Dashboard::with(app, screen, outside, events, sender, (taste.theme, taste.problems)))
-    }
-
     fn with(
         app: App,
         screen: Screen,
@@ -153,9 +167,9 @@ impl Dashboard {
         events: UnboundedReceiver<Event>,
         sender: UnboundedSender<Event>,
         (theme, problems): (String, Problems),
+        preferences: Preferences,
     ) -> Dashboard {
-        let config = app.data.settings.config.clone();
-        let themes = watch_themes(&app.home, &sender);
+        let themes = watch_themes(&app.client, &sender);
         let mut dashboard = Dashboard {
             app,
             screen,
@@ -163,7 +177,7 @@ impl Dashboard {
             events,
             sender,
             pace: Pace::default(),
-            config,
+            preferences,
             theme,
             problems: Problems::default(),
             themes,
@@ -172,22 +186,17 @@ impl Dashboard {
         dashboard
     }
 
-    /// Goes on until somebody leaves. `unread` are the builds of the pool that are still to be read; none: there is no
-    /// pool.
-    async fn run(mut self, unread: Option<Vec<BuildId>>) -> Result<ExitCode, TuiError> {
+    /// Goes on until somebody leaves; with the pool, where there is one for what is shown.
+    async fn run(mut self, pool: bool) -> Result<ExitCode, TuiError> {
         self.draw()?;
-        let pool = unread.is_some();
-        if let Some(unread) = unread {
-            self.outside.read_rest(unread);
-        }
-        if self.app.data.settings.config.ui.theme == "auto"
-            && let Some(name) = manners::theme_of_terminal(&self.app.data.settings.config.ui).await
+        if self.preferences.config.ui.theme == "auto"
+            && let Some(name) = manners::theme_of_terminal(&self.preferences.config.ui).await
         {
             self.set_theme(name);
             self.pace.want(Cause::Asked);
         }
         if pool {
-            tokio::spawn(link::keep(self.app.home.clone(), self.sender.clone(), self.outside.pool_wanted()));
+            tokio::spawn(link::keep(self.app.client.clone(), self.sender.clone(), self.outside.pool_wanted()));
         }
         let mut signals = Signals::new().map_err(cannot("listen for signals"))?;
         let mut input = prompt(EventStream::new);
@@ -271,8 +280,8 @@ impl Dashboard {
         let bytes = self.screen.draw(|frame| view::draw(app, frame)).map_err(cannot("draw"))?;
         self.screen.set_title(&view::title(&self.app)).map_err(cannot("draw"))?;
         self.pace.drawn(Instant::now(), bytes);
-        if let Some(effect) = self.app.progress_wanted() {
-            self.outside.carry_out_now(&mut self.app, effect);
+        for effect in [self.app.progress_wanted(), self.app.log_wanted()].into_iter().flatten() {
+            self.outside.begin(&self.app, effect);
         }
         Ok(())
     }
@@ -291,7 +300,7 @@ impl Dashboard {
             Effect::SetMouse(mouse) => self.screen.set_mouse(mouse).map_err(cannot("set the mouse"))?,
             Effect::Copy(text) => self.screen.copy(&text).map_err(cannot("copy"))?,
             Effect::Tell(text) => {
-                let sequence = manners::notification(&self.app.data.settings.config, &text);
+                let sequence = manners::notification(&self.preferences.config, &text);
                 self.screen.send(&sequence).map_err(cannot("ring the bell"))?;
             }
             Effect::NextTheme => {
@@ -302,7 +311,7 @@ impl Dashboard {
             Effect::Theme(name) => self.take_theme(name),
             Effect::Edit(file) => self.run_program(&["VISUAL", "EDITOR"], "vi", file, input)?,
             Effect::Page(file) => self.run_program(&["PAGER"], "less -R", file, input)?,
-            other => self.outside.carry_out_now(&mut self.app, other),
+            other => self.outside.begin(&self.app, other),
         }
         Ok(Next::Go)
     }

@@ -8,7 +8,6 @@ use ratatui::style::{Color, Modifier, Style};
 use serde::Deserialize;
 
 use super::{Depth, Role, Theme, to_ansi, to_indexed};
-use crate::store::Home;
 
 /// The themes that come with slipway, the usual one first.
 const BUILT_IN: [(&str, &str); 5] = [
@@ -72,9 +71,9 @@ struct Look {
 }
 
 /// The names of all themes, the user's last.
-pub fn names(home: &Home) -> Vec<String> {
+pub fn names(directory: &Path) -> Vec<String> {
     let mut names: Vec<String> = BUILT_IN.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let files = fs::read_dir(home.themes_dir()).into_iter().flatten().flatten().map(|entry| entry.path());
+    let files = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut own: Vec<String> = files
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
         .filter_map(|path| path.file_stem()?.to_str().map(str::to_owned))
@@ -90,9 +89,9 @@ pub(super) fn built_in(name: &str, depth: Depth) -> Theme {
     load_from(name, Path::new(""), depth).expect("a theme in the source code, tried by the tests")
 }
 
-pub(super) fn load(name: &str, home: &Home, depth: Depth) -> Result<Theme, ThemeError> {
-    load_from(name, &home.themes_dir(), depth).map_err(|error| match error {
-        ThemeError::Unknown { name, .. } => ThemeError::Unknown { name, known: names(home).join(", ") },
+pub(super) fn load(name: &str, directory: &Path, depth: Depth) -> Result<Theme, ThemeError> {
+    load_from(name, directory, depth).map_err(|error| match error {
+        ThemeError::Unknown { name, .. } => ThemeError::Unknown { name, known: names(directory).join(", ") },
         error => error,
     })
 }
@@ -262,21 +261,17 @@ mod tests {
     #[test]
     fn a_users_theme_inherits_and_overrides() {
         let directory = tempfile::tempdir().unwrap();
-        let home = Home::at(directory.path());
-        fs::create_dir_all(home.themes_dir()).unwrap();
         let text = "inherits = \"slipway-dark\"\n[palette]\nred = \"#010203\"\n";
-        fs::write(home.themes_dir().join("mine.toml"), text).unwrap();
-        let theme = load("mine", &home, Depth::True).unwrap();
+        fs::write(directory.path().join("mine.toml"), text).unwrap();
+        let theme = load("mine", directory.path(), Depth::True).unwrap();
         assert_eq!(theme.style(Role::StatusFail).fg, Some(Color::Rgb(1, 2, 3)));
         assert_eq!(theme.style(Role::StatusOk), built_in("slipway-dark", Depth::True).style(Role::StatusOk));
-        assert!(names(&home).contains(&"mine".to_owned()));
+        assert!(names(directory.path()).contains(&"mine".to_owned()));
     }
 
     #[test]
     fn what_is_wrong_with_a_theme_is_named() {
         let directory = tempfile::tempdir().unwrap();
-        let home = Home::at(directory.path());
-        fs::create_dir_all(home.themes_dir()).unwrap();
         for (text, expected) in [
             ("[roles]\n\"status.okay\" = {}", "status.ok"),
             ("[roles]\ntext = { fg = \"redd\" }", "redd"),
@@ -284,8 +279,8 @@ mod tests {
             ("inherits = \"bad\"", "inherits itself"),
             ("inherits = \"nobody\"", "there is no theme"),
         ] {
-            fs::write(home.themes_dir().join("bad.toml"), text).unwrap();
-            let error = load("bad", &home, Depth::True).unwrap_err().to_string();
+            fs::write(directory.path().join("bad.toml"), text).unwrap();
+            let error = load("bad", directory.path(), Depth::True).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
     }

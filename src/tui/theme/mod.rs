@@ -7,14 +7,12 @@ mod load;
 mod role;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ratatui::style::{Color, Style};
 
 pub use load::{ThemeError, names};
 pub use role::Role;
-
-use crate::store::Home;
 
 /// How many colours the terminal knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,13 +58,13 @@ impl Theme {
         load::built_in("terminal", Depth::Ansi)
     }
 
-    /// A theme by name: the user's of that name, else the built-in one. Without colours it is always `mono`.
+    /// A theme by name: the user's of that name in a directory, else the built-in one. Without colours it is always `mono`.
     ///
     /// # Errors
     /// When there is none of that name, or its file is wrong.
-    pub fn load(name: &str, home: &Home, depth: Depth) -> Result<Theme, ThemeError> {
+    pub fn load(name: &str, directory: &Path, depth: Depth) -> Result<Theme, ThemeError> {
         let name = if depth == Depth::None { "mono" } else { name };
-        load::load(name, home, depth)
+        load::load(name, directory, depth)
     }
 
     /// What it is called.

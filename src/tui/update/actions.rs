@@ -9,7 +9,7 @@ use crate::domain::name::RepositoryPath;
 use crate::lang::Lang;
 use crate::protocol::{EntityName, Request};
 use crate::tui::app::App;
-use crate::tui::data::{BuildRow, Link, Tags};
+use crate::tui::data::{BuildSummary, Link, Tags};
 use crate::tui::effect::{Effect, Purpose};
 use crate::tui::keymap::Action;
 use crate::tui::list::Key;
@@ -204,21 +204,11 @@ impl App {
 
     /// The file that holds what is selected.
     fn file_in_question(&self) -> Option<PathBuf> {
-        Some(match self.entity_in_question()? {
-            EntityName::Namespace(name) => self.home.namespace_file(&name),
-            EntityName::Repository(path) | EntityName::Rule(path, _) => {
-                self.home.repository_file(&path.namespace, &path.repository)
-            }
-            EntityName::Builder(name) => self.home.builders_dir().join(format!("{name}.toml")),
-            EntityName::Platform(name) => self.home.platforms_dir().join(format!("{name}.toml")),
-            EntityName::Registry(host) => self.home.registries_dir().join(format!("{host}.toml")),
-            EntityName::Secret(name) => self.home.secrets_dir().join(name),
-        })
+        self.client.file_of(&self.entity_in_question()?)
     }
 
     fn log_file(&self) -> Option<PathBuf> {
-        let id = self.lists.builds.build()?;
-        Some(self.home.build_dir(id.0).join(crate::store::builds::LOG))
+        self.client.log_of(self.lists.builds.build()?)
     }
 
     fn build_now(&mut self) -> Option<Effect> {
@@ -248,7 +238,7 @@ impl App {
     }
 
     /// The builds that are marked, else the selected one, of those that something can be done to.
-    fn marked_builds(&self, fits: impl Fn(&BuildRow) -> bool) -> Vec<BuildId> {
+    fn marked_builds(&self, fits: impl Fn(&BuildSummary) -> bool) -> Vec<BuildId> {
         let fits = |id: &BuildId| self.data.builds.get(id).is_some_and(&fits);
         self.lists.builds.builds().into_iter().filter(fits).collect()
     }
@@ -393,7 +383,7 @@ impl App {
         if namespace.is_none_or(|namespace| !namespace.is_local()) {
             return format!("docker pull {name}");
         }
-        let layout = self.home.image_layout(&path.namespace, &path.repository);
-        format!("skopeo copy oci:{}:{tag} docker-daemon:{name}", layout.display())
+        let layout = self.client.images_of(path).map(|layout| layout.display().to_string());
+        format!("skopeo copy oci:{}:{tag} docker-daemon:{name}", layout.unwrap_or_default())
     }
 }

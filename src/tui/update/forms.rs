@@ -151,6 +151,7 @@ impl App {
                     value: value.clone(),
                     token: None,
                     webhook_secret: None,
+                    login: None,
                 })
             }
             EntityName::Registry(_) | EntityName::Secret(_) => None,
@@ -227,7 +228,7 @@ impl App {
     pub(super) fn replay(&mut self, effects: &mut Vec<Effect>) {
         let Some((path, rule)) = self.rule_in_question().map(|(path, rule)| (path, rule.name.clone())) else { return };
         let Some(source) = self.repository(&path).and_then(|repository| repository.source.clone()) else { return };
-        effects.push(Effect::ListRefs(source.clone()));
+        effects.push(Effect::ListRefs(source.clone(), Some(path.clone())));
         self.modal = Some(Modal::Replay(Box::new(Replay { path, rule, source, refs: None })));
     }
 

@@ -15,12 +15,13 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::app::App;
-use super::data::{BuildRow, Check, Progress, Tags};
+use super::data::{BuildSummary, Check, Progress, Tags};
 use super::effect::Effect;
 use super::event::Event;
+use super::log::{LogView, Subject};
 use super::modal::Modal;
 use super::place::Pane;
-use crate::domain::build::BuildState;
+use crate::domain::build::{BuildId, BuildState};
 use crate::domain::history::{Past, expected_starts};
 
 /// Builds that are not final are among so many of the newest.
@@ -31,7 +32,10 @@ impl App {
     pub fn update(&mut self, event: Event, now: DateTime<Utc>) -> Vec<Effect> {
         self.now = now;
         // These come often, and change no list.
-        let same_lists = matches!(event, Event::LogWoken | Event::Resize | Event::ThemeFiles | Event::Focus(_));
+        let same_lists = matches!(
+            event,
+            Event::LogWoken | Event::LogRefreshed { .. } | Event::Resize | Event::ThemeFiles | Event::Focus(_)
+        );
         let mut effects = match event {
             Event::Key(key) => self.key(key),
             Event::Paste(text) => self.paste(&text),
@@ -45,6 +49,8 @@ impl App {
             Event::Tick => self.tick(),
             Event::News(news) => self.news(*news),
             Event::PoolLost(reason) => self.pool_lost(reason),
+            Event::PoolSilent(since) => self.pool_silent(since),
+            Event::PoolAnswers => self.pool_answers(),
             Event::PoolStopped => self.pool_stopped(),
             Event::Answered { purpose, result } => self.answered(purpose, result),
             Event::Settings(settings) => {
@@ -94,6 +100,16 @@ impl App {
                 Vec::new()
             }
             Event::SavedWithSecret { form, name, secret, result } => self.saved_with_secret(form, name, secret, result),
+            Event::LogOpened(id, subject) => {
+                self.log_opened(id, subject);
+                Vec::new()
+            }
+            Event::LogRefreshed { id, steps, log, stderr } => {
+                if let Some(view) = self.log.as_mut().filter(|view| view.build() == Some(id)) {
+                    view.take_steps(steps, log, stderr);
+                }
+                Vec::new()
+            }
             Event::LogWoken => {
                 if let Some(log) = &mut self.log {
                     log.woken();
@@ -151,7 +167,7 @@ impl App {
         if running.is_empty() { Vec::new() } else { vec![Effect::ReadSteps(running)] }
     }
 
-    fn records(&mut self, rows: Vec<BuildRow>, unread: Option<usize>) {
+    fn records(&mut self, rows: Vec<BuildSummary>, unread: Option<usize>) {
         for row in &rows {
             // What was counted while it ran may lack its last steps.
             self.data.progress.remove(&row.id);
@@ -171,7 +187,10 @@ impl App {
                 self.details_scroll = 0;
             }
             self.log_of = stands;
-            effects.push(Effect::ShowLog(build));
+            if build.is_none() {
+                self.log = None;
+            }
+            effects.extend(build.map(Effect::ShowLog));
         }
         if let Some((path, None)) = self.shown_tags() {
             self.data.tags.insert(path.clone(), Tags::Asked);
@@ -193,6 +212,32 @@ impl App {
             self.data.progress.insert(*id, Progress::default());
         }
         (!lacking.is_empty()).then_some(Effect::ReadSteps(lacking))
+    }
+
+    /// The log of a build came, or that it has none.
+    fn log_opened(&mut self, id: BuildId, subject: Option<Box<Subject>>) {
+        // Another one is selected by now.
+        if self.log_of.is_some_and(|(wanted, _)| wanted != id) {
+            return;
+        }
+        match (&mut self.log, subject) {
+            (log, None) => *log = None,
+            (Some(log), Some(subject)) if log.build() == Some(id) => log.subject_changed(*subject),
+            (_, Some(subject)) => match LogView::open(*subject, self.waker.clone()) {
+                Ok(log) => self.log = Some(log),
+                Err(error) => {
+                    self.log = None;
+                    self.complain(error.to_string());
+                }
+            },
+        }
+    }
+
+    /// Asks for the steps of the build whose log grew; to be called once it was looked at.
+    pub fn log_wanted(&mut self) -> Option<Effect> {
+        let log = self.log.as_mut()?;
+        let id = log.asks_for_steps(self.now)?;
+        Some(Effect::RefreshLog { id, files: log.asks_for_files() })
     }
 
     /// Gives a pane the focus.

@@ -1,6 +1,6 @@
 //! What is done with a platform: it is checked, and a new secret of its webhooks is shown once.
 
-use crate::store::secrets::Secret;
+use crate::sys::secret::Secret;
 use crate::tui::app::App;
 use crate::tui::data::{Check, CheckId};
 use crate::tui::effect::{Effect, FormId};

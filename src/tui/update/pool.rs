@@ -1,5 +1,6 @@
 //! What the pool says.
 
+use chrono::{DateTime, Utc};
 use rust_i18n::t;
 
 use crate::domain::build::BuildState;
@@ -46,12 +47,25 @@ impl App {
 
     pub(super) fn pool_lost(&mut self, reason: String) -> Vec<Effect> {
         match self.data.link {
-            Link::Connected => self.complain(self.lost(&reason)),
+            Link::Connected | Link::Silent(_) => self.complain(self.lost(&reason)),
             Link::Connecting => {}
             Link::Lost(_) => return Vec::new(),
             Link::Stopped => self.complain(self.lost(&reason)),
         }
         self.data.link = Link::Lost(reason);
+        Vec::new()
+    }
+
+    /// The header says so; what was known is still shown.
+    pub(super) fn pool_silent(&mut self, since: DateTime<Utc>) -> Vec<Effect> {
+        self.data.link = Link::Silent(since);
+        Vec::new()
+    }
+
+    pub(super) fn pool_answers(&mut self) -> Vec<Effect> {
+        if matches!(self.data.link, Link::Silent(_)) {
+            self.data.link = Link::Connected;
+        }
         Vec::new()
     }
 
@@ -83,7 +97,7 @@ impl App {
     }
 
     /// A build's record became final: its tags may have moved, and somebody may want to know.
-    pub(super) fn ended(&mut self, rows: &[crate::tui::data::BuildRow]) -> Vec<Effect> {
+    pub(super) fn ended(&mut self, rows: &[crate::tui::data::BuildSummary]) -> Vec<Effect> {
         let mut effects = Vec::new();
         for row in rows.iter().filter(|row| row.state.is_final()) {
             let was_open = self.data.builds.get(&row.id).is_some_and(|known| !known.state.is_final());

@@ -7,11 +7,12 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use crate::domain::build::{Build, BuildId, BuildState, sample};
 use crate::domain::name::RepositoryPath;
 use crate::domain::rule::Rule;
+use crate::protocol::platforms::SavePreview;
 use crate::protocol::{Entity, Error, ErrorKind, Reply, Request, SaveMode};
 use crate::tui::app::App;
-use crate::tui::data::{BuildRow, Link};
+use crate::tui::data::{BuildSummary, Link};
 use crate::tui::effect::{Effect, FormId, Purpose};
-use crate::tui::event::{Event, Preview};
+use crate::tui::event::Event;
 use crate::tui::modal::Modal;
 use crate::tui::place::Pane;
 use crate::tui::testing::{app, configured, news, now};
@@ -38,7 +39,7 @@ fn open_form(app: &App) -> FormId {
 }
 
 /// What the open form would save was worked out.
-fn previewed(app: &mut App, preview: Preview) {
+fn previewed(app: &mut App, preview: SavePreview) {
     let form = open_form(app);
     app.update(Event::Preview { form, result: Ok(preview) }, now());
 }
@@ -53,7 +54,7 @@ fn build(id: u64, state: BuildState) -> Build {
 fn with_builds() -> App {
     let mut app = app();
     app.update(Event::Settings(Box::new(configured())), now());
-    let rows = [1, 2, 3].map(|id| BuildRow::from(&build(id, BuildState::Succeeded)));
+    let rows = [1, 2, 3].map(|id| BuildSummary::from(&build(id, BuildState::Succeeded)));
     app.update(Event::Records { rows: rows.to_vec(), unreadable: Vec::new(), unread: Some(0) }, now());
     app
 }
@@ -87,7 +88,7 @@ fn a_selection_narrows_the_lists_after_it() {
 fn the_log_follows_the_selected_build() {
     let mut app = with_builds();
     let effects = press(&mut app, "4j");
-    assert!(matches!(effects[..], [Effect::ShowLog(Some(BuildId(2))), ..]), "{effects:?}");
+    assert!(matches!(effects[..], [Effect::ShowLog(BuildId(2)), ..]), "{effects:?}");
     assert!(press(&mut app, "5").is_empty());
 }
 
@@ -239,7 +240,7 @@ fn what_will_be_written_is_scrolled_and_the_key_that_brought_it_up_writes_it() {
     let f2 = || Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE));
     assert!(matches!(app.update(f2(), now())[..], [Effect::PreviewToml { .. }]));
     let diff = (0..40).map(|n| format!("+line {n}\n")).collect();
-    previewed(&mut app, Preview { diff, starter: None, warnings: Vec::new() });
+    previewed(&mut app, SavePreview { diff, starter: None, warnings: Vec::new() });
     let shown = |app: &mut App| crate::tui::testing::screen((60, 15), |frame| crate::tui::view::draw(app, frame));
     assert!(shown(&mut app).contains("line 0"));
     press(&mut app, "jjj");
@@ -257,7 +258,7 @@ fn a_new_repository_is_saved_with_the_very_rule_that_was_shown() {
     let f2 = || Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE));
     assert!(matches!(app.update(f2(), now())[..], [Effect::PreviewToml { .. }]));
     let starter = Some(Box::new(Rule::starter("trunk")));
-    previewed(&mut app, Preview { diff: "+branch = \"trunk\"".into(), starter, warnings: Vec::new() });
+    previewed(&mut app, SavePreview { diff: "+branch = \"trunk\"".into(), starter, warnings: Vec::new() });
     let effects = app.update(f2(), now());
     let [Effect::Ask { request, purpose: Purpose::Form(_) }] = &effects[..] else { panic!("{effects:?}") };
     let Request::Save { entity, mode: SaveMode::Create } = &**request else { panic!("{request:?}") };
@@ -340,7 +341,7 @@ fn the_palette_leads_to_actions_things_themes_and_languages() {
 #[test]
 fn what_is_done_to_marked_builds_is_done_to_all_of_them_and_no_other() {
     let mut app = with_builds();
-    let running = [4, 5].map(|id| BuildRow::from(&build(id, BuildState::Running)));
+    let running = [4, 5].map(|id| BuildSummary::from(&build(id, BuildState::Running)));
     app.update(Event::Records { rows: running.to_vec(), unreadable: Vec::new(), unread: None }, now());
     assert_eq!(shown(&app), [5, 4, 3, 2, 1]);
     press(&mut app, "4   ");

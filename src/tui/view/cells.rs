@@ -6,7 +6,7 @@ use rust_i18n::t;
 use crate::domain::build::BuildState;
 use crate::domain::journal::{Answer, PushRecord, Verdict};
 use crate::tui::app::App;
-use crate::tui::data::{BuildRow, Tags};
+use crate::tui::data::{BuildSummary, Tags};
 use crate::tui::list::Key;
 use crate::tui::look::Look;
 use crate::tui::theme::Role;
@@ -37,7 +37,7 @@ pub(crate) fn role_of_verdict(verdict: Verdict) -> Role {
     }
 }
 
-pub(super) fn build_cells(app: &App, row: &BuildRow, look: &Look) -> Vec<Span<'static>> {
+pub(super) fn build_cells(app: &App, row: &BuildSummary, look: &Look) -> Vec<Span<'static>> {
     let state = look.text(&format!("state.{}", row.state.word())).into_owned();
     let status = Span::styled(format!("{} {state}", look.glyphs.build(row.state)), look.style(role_of(row.state)));
     let narrowed = app.selected_repository().is_some();

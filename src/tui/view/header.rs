@@ -63,6 +63,10 @@ fn pool(app: &App, columns: u16) -> Line<'static> {
         // Nobody asks the pool for a mere log.
         _ if app.single => {}
         (Link::Lost(_), _) => add(app.text("header.lost"), Role::StatusFail),
+        (Link::Silent(since), _) => {
+            let since = since.with_timezone(&look.zone).format("%H:%M:%S");
+            add(t!("header.silent", locale = lang, since = since).into_owned(), Role::StatusFail);
+        }
         (Link::Stopped, _) => add(app.text("header.stopped"), Role::StatusWait),
         (Link::Connecting, _) | (Link::Connected, None) => add(app.text("header.connecting"), Role::StatusWait),
         (Link::Connected, Some(status)) => {

@@ -8,7 +8,7 @@ use rust_i18n::t;
 use crate::domain::pattern::Pattern;
 use crate::domain::rule::Rule;
 use crate::tui::app::App;
-use crate::tui::data::{BuildRow, Tags};
+use crate::tui::data::{BuildSummary, Tags};
 use crate::tui::list::Key;
 use crate::tui::look::Look;
 use crate::tui::place::Pane;
@@ -161,7 +161,7 @@ fn cells(app: &App, pane: Pane, key: &Key, look: &Look) -> Vec<Span<'static>> {
     }
 }
 
-fn glyph(last: Option<&BuildRow>, look: &Look) -> Span<'static> {
+fn glyph(last: Option<&BuildSummary>, look: &Look) -> Span<'static> {
     match last {
         Some(row) => Span::styled(look.glyphs.build(row.state), look.style(role_of(row.state))),
         None => Span::styled("-", look.style(Role::Muted)),
@@ -169,7 +169,7 @@ fn glyph(last: Option<&BuildRow>, look: &Look) -> Span<'static> {
 }
 
 /// `✓ 2m`: how the last build ended and how long ago, or for how long it has run.
-fn last_build(last: Option<&BuildRow>, look: &Look) -> Span<'static> {
+fn last_build(last: Option<&BuildSummary>, look: &Look) -> Span<'static> {
     let Some(row) = last else { return Span::styled("-", look.style(Role::Muted)) };
     let since = row.finished_at.or(row.started_at).unwrap_or(row.queued_at);
     let text = format!("{} {}", look.glyphs.build(row.state), look.age(since));

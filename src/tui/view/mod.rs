@@ -124,7 +124,7 @@ pub fn title(app: &App) -> String {
         return format!("{} ({})", app.text("title.idle"), app.manners.host);
     }
     // Of today: what failed last week is not news.
-    let today = |row: &&super::data::BuildRow| {
+    let today = |row: &&super::data::BuildSummary| {
         row.state == BuildState::Failed && row.finished_at.is_some_and(|at| app.now - at < chrono::TimeDelta::days(1))
     };
     let failed = app.data.builds.values().rev().take(1000).filter(today).count();

@@ -1,6 +1,6 @@
 use super::*;
 use crate::domain::push::{CommitId, Ref};
-use crate::store::secrets::Secret;
+use crate::sys::secret::Secret;
 use crate::tui::form::{Form, Refs};
 
 fn key(app: &mut App, code: KeyCode) -> Vec<Effect> {
@@ -21,8 +21,8 @@ fn asking(app: &mut App) -> FormId {
     open_form(app)
 }
 
-fn starting() -> Preview {
-    Preview { diff: "+[[rules]]".into(), starter: Some(Box::new(Rule::starter("trunk"))), warnings: Vec::new() }
+fn starting() -> SavePreview {
+    SavePreview { diff: "+[[rules]]".into(), starter: Some(Box::new(Rule::starter("trunk"))), warnings: Vec::new() }
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn refs_of_another_source_are_not_taken_for_those_of_the_rule() {
     press(&mut app, "2j3j");
     let effects = press(&mut app, "e");
     let source = effects.into_iter().find_map(|effect| match effect {
-        Effect::ListRefs(source) => Some(source),
+        Effect::ListRefs(source, _) => Some(source),
         _ => None,
     });
     let source = source.unwrap();

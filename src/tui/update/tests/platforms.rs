@@ -1,9 +1,9 @@
 use super::*;
+use crate::domain::platform_account::{PlatformRepository, RepositoryPage};
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::protocol::{Entity, SaveMode};
-use crate::source::platform::{Found, Page};
-use crate::store::secrets::Secret;
+use crate::sys::secret::Secret;
 use crate::tui::data::Check;
 
 /// A dashboard with the platform github, which has no token yet.
@@ -45,7 +45,7 @@ fn a_token_that_is_typed_goes_to_the_pool_beside_the_toml_and_never_in_it() {
     let Entity::Platform { value, .. } = &**entity else { panic!("{entity:?}") };
     assert_eq!(value.token, Some(SecretRef::File("platform-github".into())));
     assert!(!toml::to_string(value).unwrap().contains("s3cret"));
-    previewed(&mut app, Preview { diff: "+token".into(), starter: None, warnings: Vec::new() });
+    previewed(&mut app, SavePreview { diff: "+token".into(), starter: None, warnings: Vec::new() });
     let effects = press(&mut app, "\r");
     let [Effect::Ask { request, purpose: Purpose::Form(_) }] = &effects[..] else { panic!("{effects:?}") };
     let Request::Save { entity, mode: SaveMode::Edit } = &**request else { panic!("{request:?}") };
@@ -96,7 +96,7 @@ fn a_new_secret_of_webhooks_is_shown_until_it_is_closed_on_purpose() {
     app.update(Event::Key(KeyEvent::new(KeyCode::PageDown, KeyModifiers::NONE)), now());
     press(&mut app, "\t\t\t\t\t ");
     app.update(Event::Key(KeyEvent::new(KeyCode::F(2), KeyModifiers::NONE)), now());
-    previewed(&mut app, Preview { diff: "+webhook_secret".into(), starter: None, warnings: Vec::new() });
+    previewed(&mut app, SavePreview { diff: "+webhook_secret".into(), starter: None, warnings: Vec::new() });
     let effects = press(&mut app, "\r");
     let [Effect::SaveWithSecret { form, name, value, .. }] = &effects[..] else { panic!("{effects:?}") };
     assert_eq!(value.webhook_secret, Some(SecretRef::File("webhook-github".into())));
@@ -139,13 +139,13 @@ fn a_source_is_picked_from_the_repositories_of_its_platform() {
     press(&mut app, "\t ");
     let effects = key(&mut app, KeyCode::F(3));
     let [Effect::ListRepositories(query)] = &effects[..] else { panic!("{effects:?}") };
-    let found = |name: &str| Found {
+    let found = |name: &str| PlatformRepository {
         name: name.into(),
         url: format!("https://github.com/{name}.git"),
         default_branch: Some("trunk".into()),
         private: false,
     };
-    let page = Page { repositories: vec![found("acme/api"), found("acme/Web")], next: None };
+    let page = RepositoryPage { repositories: vec![found("acme/api"), found("acme/Web")], next: None };
     app.update(Event::Repositories(query.clone(), Ok(page)), now());
     assert!(press(&mut app, "web\r").is_empty());
     let effects = key(&mut app, KeyCode::F(2));

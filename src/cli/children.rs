@@ -1,0 +1,57 @@
+//! The programs that slipway starts from its own binary: runner, git children, tree maker. They are parts of the pool's
+//! work in processes of their own, and no clients of it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::{CliError, output};
+use crate::buildctl::runner;
+use crate::source::git::credential;
+use crate::source::{git, tree};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Child {
+    /// Speak git for whoever started it
+    #[command(hide = true, name = git::SUBCOMMAND)]
+    Git,
+    /// Make the tree of a commit for whoever started it
+    #[command(hide = true, name = tree::SUBCOMMAND)]
+    Tree,
+    /// Answer git's question for a platform's token
+    #[command(hide = true, name = credential::SUBCOMMAND)]
+    GitCredential {
+        /// The number of the descriptor with the token
+        number: u32,
+        /// What git asks: get, store or erase
+        verb: String,
+    },
+    /// Own the buildctl of one build; the pool starts it
+    #[command(hide = true)]
+    Runner {
+        /// The build's directory
+        directory: PathBuf,
+    },
+}
+
+impl Child {
+    /// Does the work. It needs no home, and no runtime of ours.
+    pub(super) fn run(&self) -> Result<ExitCode, CliError> {
+        let done = |doing: &str, result: std::io::Result<()>| {
+            result.map(|()| ExitCode::SUCCESS).map_err(CliError::io(doing.to_owned()))
+        };
+        match self {
+            Child::Runner { directory } => Ok(match runner::run(directory) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    output::say(&error.to_string());
+                    ExitCode::FAILURE
+                }
+            }),
+            Child::Git => done("speak git", git::serve()),
+            Child::Tree => done("make the tree of a commit", tree::serve()),
+            Child::GitCredential { number, verb } => done("answer git", credential::serve(*number, verb)),
+        }
+    }
+}

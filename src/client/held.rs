@@ -1,0 +1,70 @@
+//! A pool that holds the lock of its home and does not listen: it begins, it ends, or its socket is gone.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tokio::net::UnixStream;
+
+use super::{Client, Way};
+use crate::protocol::{Error, ErrorKind};
+use crate::sys::lock;
+use crate::sys::process::ProcessId;
+
+/// A pool that begins or ends does so within this time.
+const BEGINNING_OR_END: Duration = Duration::from_secs(2);
+/// How often is looked.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Waits until the pool listens or its lock is free; none: no pool runs.
+pub(super) async fn wait(client: &Client) -> Result<Option<UnixStream>, Error> {
+    let until = Instant::now() + BEGINNING_OR_END;
+    loop {
+        let Some(holder) = holder(client) else { return Ok(None) };
+        if let Some(stream) = client.connect().await? {
+            return Ok(Some(stream));
+        }
+        if Instant::now() > until {
+            return Err(Error::new(ErrorKind::Unreachable, said(client, &holder)));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Who holds the lock, and can't be reached.
+pub(super) fn said(client: &Client, holder: &str) -> String {
+    let (home, socket) = (client.home.state_dir().display(), client.home.pool_socket());
+    format!(
+        "the pool of {home}, {holder}, can't be reached: its socket {} is gone; `slipway pool stop` ends it (builds go on), and the next command starts a new one",
+        socket.display()
+    )
+}
+
+/// The processes that hold the lock of the home; none: nobody does.
+pub(super) fn holder(client: &Client) -> Option<String> {
+    let path = client.home.pool_lock();
+    // To take the lock would make it.
+    if !path.exists() || lock::try_shared(&path).is_ok_and(|free| free.is_some()) {
+        return None;
+    }
+    Some(lock::holders(&path)).filter(|holders| !holders.is_empty())
+}
+
+impl Client {
+    /// Ends the pool that holds the home's lock and can't be reached, by its process; whether there was one.
+    ///
+    /// # Errors
+    /// When it can't be told, or can't be ended.
+    pub async fn end_unreachable(&self) -> Result<bool, Error> {
+        let Way::Home = self.way else { return Ok(false) };
+        let (Some(holder), None) = (holder(self), self.connect().await?) else { return Ok(false) };
+        let path = self.home.pool_lock();
+        // The pool writes its number into the file; the kernel says that it is the holder's.
+        let pid = fs::read_to_string(&path).unwrap_or_default();
+        let pid = pid.trim().parse::<i32>().ok().filter(|pid| holder.contains(&format!("process {pid} ")));
+        let failed = |why: String| Error::new(ErrorKind::Failed, why);
+        let pid = pid.ok_or_else(|| failed(format!("{} is held by {holder}; end it", path.display())))?;
+        let ended = ProcessId::of(pid).and_then(|process| process.map_or(Ok(false), |it| it.signal(Signal::TERM)));
+        ended.map_err(|error| failed(format!("cannot end {holder}: {error}")))
+    }
+}

@@ -1,0 +1,112 @@
+//! Answers to the requests of clients that need no more than the settings, the files of the home and the world outside:
+//! one file for each noun. Requests that decide or change something of the pool itself are the server's.
+
+mod builds;
+pub(super) mod logins;
+mod logs;
+mod platforms;
+mod pushes;
+mod refs;
+mod settings;
+mod tags;
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::domain::build::{Build, BuildId};
+use crate::protocol::{Error, ErrorKind, Reply, Request, Right};
+use crate::store::Home;
+use crate::store::settings::Settings;
+use logins::Logins;
+
+/// What a request is answered by: a snapshot, taken when the request came.
+pub(super) struct RequestContext {
+    pub home: Home,
+    pub settings: Arc<Settings>,
+    /// Which settings they are: see [`crate::protocol::SettingsSnapshot`].
+    pub stamp: u64,
+    /// The builds that are not final, as the pool has them.
+    pub open: BTreeMap<BuildId, Build>,
+    pub logins: Arc<Logins>,
+    /// What the user who asks may do.
+    pub right: Right,
+}
+
+/// An answer with what comes along.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub reply: Reply,
+    /// Open files that are handed over, where the stream is a unix socket.
+    pub files: Vec<OwnedFd>,
+    /// As many bytes as [`Reply::following_bytes`] says.
+    pub bytes: Vec<u8>,
+}
+
+impl From<Reply> for Answered {
+    fn from(reply: Reply) -> Answered {
+        Answered { reply, files: Vec::new(), bytes: Vec::new() }
+    }
+}
+
+/// Answers a request.
+///
+/// # Errors
+/// As the request says; for those that the server answers itself, that they are none of these.
+pub(super) async fn answer(context: RequestContext, request: Request) -> Result<Answered, Error> {
+    let context = Arc::new(context);
+    let reply = match request {
+        Request::Settings => settings::snapshot(&context),
+        Request::PreviewSave { entity, with_starter } => {
+            Reply::SavePreview(settings::preview(&context, *entity, with_starter).await?)
+        }
+        Request::Secrets => Reply::Secrets(settings::secrets(&context)?),
+        Request::Notifications => Reply::Notifications(settings::notifications(&context).await?),
+        Request::BuildPage(query) => Reply::BuildPage(builds::page(context, query).await?),
+        Request::Builds { ids } => Reply::Builds(builds::details(context, ids).await?),
+        Request::Steps { ids } => Reply::Steps(builds::steps(context, ids).await?),
+        Request::PushPage(query) => Reply::PushPage(pushes::page(context, query).await?),
+        Request::Pushes { ids } => Reply::Pushes(pushes::records(context, ids).await?),
+        Request::OpenLog { id } => return logs::open(context, id).await,
+        Request::ReadLog { log, offset, limit, wait } => return logs::read(context, log, offset, limit, wait).await,
+        Request::IndexLog { log, every } => Reply::LogIndex(logs::index(context, log, every).await?),
+        Request::SearchLog { log, search } => Reply::LogFound(logs::search(context, log, search).await?),
+        Request::RepositoryRefs { path } => Reply::Refs(refs::of_repository(&context, &path).await?),
+        Request::Refs(source) => Reply::Refs(refs::of_source(&context, &source).await?),
+        Request::PreviewRule { path, rule } => Reply::RulePreview(refs::preview_rule(&context, &path, &rule).await?),
+        Request::Tags { path } => Reply::Tags(tags::list(context, path).await?),
+        Request::Tag { path, tag } => Reply::Tags(vec![tags::one(context, path, tag).await?]),
+        Request::CheckPlatform { name } => Reply::Identity(platforms::check(&context, &name).await?),
+        Request::PlatformRepositories { name, filter, page } => {
+            Reply::PlatformRepositories(platforms::repositories(&context, &name, &filter, page.as_deref()).await?)
+        }
+        Request::BeginLogin { name } => Reply::Invitation(context.logins.begin(&context.settings, &name).await?),
+        Request::FinishLogin { login } => context.logins.finish(login).await.map(|()| Reply::Done)?,
+        Request::RegisterWebhook { path } => platforms::register_webhook(&context, &path).await?,
+        Request::Status
+        | Request::Stop
+        | Request::Watch
+        | Request::Save { .. }
+        | Request::Delete(_)
+        | Request::Start { .. }
+        | Request::Replay { .. }
+        | Request::Retry { .. }
+        | Request::Cancel { .. }
+        | Request::Wait { .. }
+        | Request::Examine { .. }
+        | Request::DeleteTag { .. }
+        | Request::TestNotification { .. }
+        | Request::Audit(_) => return Err(failed("this request is not answered here")),
+    };
+    Ok(reply.into())
+}
+
+fn failed(why: impl ToString) -> Error {
+    Error::new(ErrorKind::Failed, why.to_string())
+}
+
+/// Runs file work off the threads of the runtime.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    let ended = tokio::task::spawn_blocking(work).await;
+    ended.unwrap_or_else(|error| Err(failed(format!("an internal task failed: {error}"))))
+}

@@ -1,0 +1,130 @@
+//! What the pool answers.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::builds::{BuildDetail, PushPage};
+use super::logs::{LogFound, LogIndex, LogRange, OpenedLog};
+use super::platforms::{LoginInvitation, NotificationState, RulePreview, SavePreview, SecretUse, SourceRefs};
+use super::{Error, News, PoolStatus};
+use crate::domain::audit::AuditPage;
+use crate::domain::build::{Build, BuildId};
+use crate::domain::build_query::BuildPage;
+use crate::domain::image_tag::TagInfo;
+use crate::domain::journal::PushRecord;
+use crate::domain::outline::Outline;
+use crate::domain::platform_account::{Identity, RegisteredWebhook, RepositoryPage};
+use crate::domain::settings::Settings;
+use crate::domain::step::StepsFile;
+
+/// What the pool answers.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// It was done.
+    Reply(Reply),
+    /// It was not.
+    Error(Error),
+}
+
+/// The settings as they are in force.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SettingsSnapshot {
+    /// Their stamp: another number, and they are other settings. [`News`] has it, too.
+    pub stamp: u64,
+    /// The settings, with the problems of files that could not be taken over.
+    pub settings: Settings,
+}
+
+/// What was asked for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// It is done.
+    Done,
+    /// How the pool is.
+    Status(Box<PoolStatus>),
+    /// What changed since the last news.
+    News(Box<News>),
+    /// The last word to a client that watches: the pool was told to stop.
+    Stopping,
+    /// The settings.
+    Settings(Box<SettingsSnapshot>),
+    /// It is saved.
+    Saved {
+        /// What people should know of it.
+        warnings: Vec<String>,
+    },
+    /// What saving would do.
+    SavePreview(SavePreview),
+    /// A page of builds.
+    BuildPage(BuildPage),
+    /// Builds with their steps, in the order in which they were asked for.
+    Builds(Vec<BuildDetail>),
+    /// The steps of builds.
+    Steps(BTreeMap<BuildId, StepsFile>),
+    /// One build.
+    Build(Box<Build>),
+    /// A build was queued, refused, or was there already.
+    Queued {
+        /// The build.
+        build: Box<Build>,
+        /// It was queued or running before: the same rule and commit are not built twice at once.
+        already: bool,
+    },
+    /// A page of the journal.
+    PushPage(PushPage),
+    /// Pushes.
+    Pushes(Vec<PushRecord>),
+    /// The files of a log.
+    LogOpened(OpenedLog),
+    /// A part of a log; its bytes follow.
+    LogRange(LogRange),
+    /// How a log is divided into lines.
+    LogIndex(LogIndex),
+    /// Lines of a log.
+    LogFound(LogFound),
+    /// The refs of a source.
+    Refs(SourceRefs),
+    /// What a rule would do with the refs of its source.
+    RulePreview(RulePreview),
+    /// What a Dockerfile offers.
+    Outline(Outline),
+    /// Tags of a repository.
+    Tags(Vec<TagInfo>),
+    /// Who a token is.
+    Identity(Identity),
+    /// Repositories on a platform.
+    PlatformRepositories(RepositoryPage),
+    /// What a person is asked to do to log in.
+    Invitation(LoginInvitation),
+    /// A webhook is there.
+    WebhookRegistered {
+        /// Whether it is new.
+        outcome: RegisteredWebhook,
+        /// Where it sends to.
+        url: String,
+    },
+    /// Secrets.
+    Secrets(Vec<SecretUse>),
+    /// Notifications.
+    Notifications(Vec<NotificationState>),
+    /// A notification has what it was sent.
+    Notified {
+        /// What came back.
+        answer: String,
+    },
+    /// A page of the audit log.
+    Audit(AuditPage),
+}
+
+impl Reply {
+    /// How many bytes follow the line of the answer.
+    pub fn following_bytes(&self) -> u64 {
+        match self {
+            Reply::LogRange(range) => range.length,
+            _ => 0,
+        }
+    }
+}

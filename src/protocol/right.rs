@@ -1,0 +1,77 @@
+//! What a user must be allowed to do for each request.
+
+use serde::{Deserialize, Serialize};
+
+use super::Request;
+use super::logs::LogName;
+
+/// What a user of a pool may do; each right includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Right {
+    /// Read everything but secrets.
+    View,
+    /// Also start, replay, retry and cancel builds.
+    Build,
+    /// Also change settings, and everything else.
+    Operate,
+}
+
+impl Right {
+    /// What its holders are called in `[access]` of config.toml.
+    pub fn word(self) -> &'static str {
+        match self {
+            Right::View => "viewers",
+            Right::Build => "builders",
+            Right::Operate => "operators",
+        }
+    }
+}
+
+impl Request {
+    /// The right that the request needs. A new request must say which.
+    pub fn right(&self) -> Right {
+        match self {
+            Request::Status
+            | Request::Watch
+            | Request::Settings
+            | Request::BuildPage(_)
+            | Request::Builds { .. }
+            | Request::Steps { .. }
+            | Request::Wait { .. }
+            | Request::PushPage(_)
+            | Request::Pushes { .. }
+            | Request::OpenLog { .. }
+            | Request::RepositoryRefs { .. }
+            | Request::PreviewRule { .. }
+            | Request::Tags { .. }
+            | Request::Tag { .. }
+            | Request::Notifications
+            | Request::Audit(_) => Right::View,
+            Request::ReadLog { log, .. } | Request::IndexLog { log, .. } | Request::SearchLog { log, .. } => {
+                match log {
+                    LogName::Build(_) | LogName::Stderr(_) => Right::View,
+                    LogName::Pool => Right::Operate,
+                }
+            }
+            Request::Start { .. } | Request::Replay { .. } | Request::Retry { .. } | Request::Cancel { .. } => {
+                Right::Build
+            }
+            // What reads any source, file or account by the pool's credentials, or runs a Dockerfile's frontend.
+            Request::Refs(_)
+            | Request::PreviewSave { .. }
+            | Request::Examine { .. }
+            | Request::CheckPlatform { .. }
+            | Request::PlatformRepositories { .. }
+            | Request::BeginLogin { .. }
+            | Request::FinishLogin { .. }
+            | Request::Secrets => Right::Operate,
+            Request::Stop
+            | Request::Save { .. }
+            | Request::Delete(_)
+            | Request::DeleteTag { .. }
+            | Request::RegisterWebhook { .. }
+            | Request::TestNotification { .. } => Right::Operate,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! How the pool and its builders are, and what changed in it: what clients that watch get.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::build::{Build, BuildId};
+use crate::domain::journal::PushId;
+use crate::domain::name::RepositoryPath;
+use crate::domain::platform::Platform;
+
+/// How the pool is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PoolStatus {
+    /// Its process.
+    pub pid: u32,
+    /// slipway's version.
+    pub version: String,
+    /// Since when it runs.
+    pub started_at: DateTime<Utc>,
+    /// Builds that run.
+    pub running: usize,
+    /// Builds that wait: queued or held.
+    pub queued: usize,
+    /// How many builds may run at once.
+    pub limit: u32,
+    /// Its builders.
+    pub builders: Vec<BuilderStatus>,
+    /// Where it takes webhooks, as a URL; none: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhooks: Option<String>,
+    /// What the webhooks of platforms were last refused for, of those whose last webhook was.
+    #[serde(default)]
+    pub webhook_refusals: Vec<WebhookRefusal>,
+    /// Rules that failed too often to be built by themselves.
+    #[serde(default)]
+    pub paused: Vec<PausedRule>,
+    /// Files that could not be read; the last good state of each stays in force.
+    pub problems: Vec<String>,
+}
+
+/// What a platform's webhook was last refused for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookRefusal {
+    /// The platform's name.
+    pub platform: String,
+    /// When it was refused.
+    pub at: DateTime<Utc>,
+    /// The HTTP status of the answer.
+    pub status: u16,
+    /// The answer's text.
+    pub reason: String,
+    /// How many were refused since the last one that was taken.
+    pub count: u64,
+    /// The sender has the secret, or slipway could not get it: people must do something. Otherwise it may have been a
+    /// stranger.
+    pub needs_people: bool,
+}
+
+impl std::fmt::Display for WebhookRefusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let WebhookRefusal { platform, at, status, reason, count, .. } = self;
+        let at = at.format("%Y-%m-%d %H:%M:%SZ");
+        write!(
+            f,
+            "the last webhook of {platform:?} was refused at {at} with {status} ({count} since one was taken): {reason}"
+        )
+    }
+}
+
+/// A rule that failed too often to be built by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PausedRule {
+    /// Its repository.
+    pub repository: RepositoryPath,
+    /// Its name.
+    pub rule: String,
+    /// How often it failed in a row.
+    pub failures: u32,
+}
+
+impl std::fmt::Display for PausedRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let PausedRule { repository, rule, failures } = self;
+        write!(
+            f,
+            "rule {rule:?} of {repository} failed {failures} times in a row, so it is paused; change it, or build it by hand until it succeeds"
+        )
+    }
+}
+
+/// How a builder is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BuilderStatus {
+    /// Its name.
+    pub name: String,
+    /// `managed`, `existing`, `fresh` or `provisioned`.
+    pub kind: String,
+    /// `ready`, `starting` or `down`.
+    pub state: String,
+    /// Why it is down, or "".
+    pub reason: String,
+    /// What `buildctl --addr` takes, where it has an address of its own.
+    pub address: Option<String>,
+    /// How many builds it runs at once.
+    pub slots: u32,
+    /// How many it runs now.
+    pub busy: u32,
+    /// What it builds for.
+    pub platforms: Vec<Platform>,
+    /// Its labels.
+    pub labels: std::collections::BTreeMap<String, String>,
+    /// How many bytes its cache takes, once it has said so; some seconds after the last build.
+    #[serde(default)]
+    pub cache_bytes: Option<u64>,
+    /// The version of its buildkitd, once it has said so.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// RUN steps are in the network of its host: they reach what listens there.
+    #[serde(default)]
+    pub host_network: bool,
+}
+
+/// What changed in the pool. The first one tells of everything that is open.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct News {
+    /// How the pool is.
+    pub status: PoolStatus,
+    /// Open builds that are new or changed.
+    pub builds: Vec<Build>,
+    /// Builds that are open no more: their records are final.
+    pub ended: Vec<BuildId>,
+    /// Pushes that are new in the journal or were answered since the last news; none in the first.
+    #[serde(default)]
+    pub pushes: Vec<PushId>,
+    /// How often the settings on disk were taken over: another number, and they are to be read again.
+    pub settings_changes: u64,
+}
