@@ -143,3 +143,49 @@ impl Client {
 pub fn unexpected() -> Error {
     Error::new(ErrorKind::Unreachable, "the pool gave an answer that does not fit; `slipway pool stop` and try again")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    /// Rooms that only the pool and this door may know.
+    const BEHIND_THE_DOOR: [&str; 6] = ["store", "services", "registry", "source", "buildctl", "buildkit"];
+    /// Commands that are no clients, which their heads say.
+    const NO_CLIENTS: [&str; 5] = ["children.rs", "doctor.rs", "pool.rs", "setup.rs", "view.rs"];
+
+    fn files(directory: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                files(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+
+    #[test]
+    fn dashboard_and_command_line_know_the_pool_by_this_door_alone() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut found = Vec::new();
+        files(&source.join("cli"), &mut found);
+        files(&source.join("tui"), &mut found);
+        let mut breaches = Vec::new();
+        for path in found {
+            let text = fs::read_to_string(&path).unwrap();
+            let room = |room: &&&str| {
+                let import = format!("crate::{room}");
+                text.match_indices(&import).any(|(at, _)| !text[at + import.len()..].starts_with(char::is_alphanumeric))
+            };
+            let name = path.strip_prefix(&source).unwrap().to_str().unwrap();
+            let is_no_client = NO_CLIENTS.iter().any(|file| name == format!("cli/{file}"));
+            match BEHIND_THE_DOOR.iter().find(room) {
+                Some(room) if !is_no_client => breaches.push(format!("{name} imports {room}")),
+                None if is_no_client => breaches.push(format!("{name} is no exception any more")),
+                _ => {}
+            }
+        }
+        assert_eq!(breaches, Vec::<String>::new());
+    }
+}

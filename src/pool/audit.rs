@@ -214,12 +214,10 @@ fn ending(result: &Result<Reply, Error>) -> (Outcome, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::audit::AuditQuery;
-    use crate::domain::build::BuildId;
     use crate::domain::builder::{Builder, BuilderKind};
     use crate::domain::namespace::Namespace;
     use crate::domain::push::{Ref, RefKind};
-    use crate::protocol::{Entity, SaveMode};
+    use crate::protocol::samples;
 
     fn path() -> RepositoryPath {
         RepositoryPath { namespace: "acme".into(), repository: "api".into() }
@@ -233,38 +231,28 @@ mod tests {
 
     #[test]
     fn every_request_is_a_change_with_a_verb_or_only_asks() {
-        let reference = Ref { kind: RefKind::Branch, name: "main".into() };
-        let save = |entity| Request::Save { entity: Box::new(entity), mode: SaveMode::Apply };
-        let builder = Builder::of(BuilderKind::Fresh);
-        let rule = crate::domain::build::sample().rule;
-        for (request, expected) in [
-            (Request::Status, None),
-            (Request::OpenBuilds, None),
-            (Request::Watch, None),
-            (Request::Wait { id: BuildId(1), known: None }, None),
-            (Request::Examine { path: path(), rule: Box::new(rule.clone()), reference: reference.clone() }, None),
-            (Request::Audit(AuditQuery::default()), None),
-            (Request::Stop, Some(("pool.stop", "pool.stop"))),
-            (
-                save(Entity::Namespace { name: "acme".into(), value: Namespace::default() }),
-                Some(("namespace.create", "namespace.edit")),
-            ),
-            (save(Entity::Builder { name: "b".into(), value: builder }), Some(("builder.create", "builder.edit"))),
-            (save(Entity::Rule { path: path(), value: rule }), Some(("rule.create", "rule.edit"))),
-            (
-                save(Entity::Secret { name: "npm".into(), value: "s3cret".into() }),
-                Some(("secret.store", "secret.store")),
-            ),
-            (Request::Delete(EntityName::Platform("github".into())), Some(("platform.delete", "platform.delete"))),
-            (Request::Start { path: path(), rule: None }, Some(("build.start", "build.start"))),
-            (Request::Replay { path: path(), rule: "main".into(), reference }, Some(("build.replay", "build.replay"))),
-            (Request::Retry { id: BuildId(1) }, Some(("build.retry", "build.retry"))),
-            (Request::Cancel { id: BuildId(1) }, Some(("build.cancel", "build.cancel"))),
-            (Request::TestNotification { name: "chat".into() }, Some(("notification.test", "notification.test"))),
-            (Request::DeleteTag { path: path(), tag: "v1".into() }, Some(("tag.delete", "tag.delete"))),
-        ] {
-            let expected = expected.map(|(new, there)| (new.to_owned(), there.to_owned()));
-            assert_eq!(verbs(&request), expected, "{request:?}");
+        let changes = [
+            ("stop", "pool.stop", "pool.stop"),
+            ("save", "rule.create", "rule.edit"),
+            ("save-namespace", "namespace.create", "namespace.edit"),
+            ("save-repository", "repository.create", "repository.edit"),
+            ("save-builder", "builder.create", "builder.edit"),
+            ("save-registry", "registry.create", "registry.edit"),
+            ("save-platform", "platform.create", "platform.edit"),
+            ("save-secret", "secret.store", "secret.store"),
+            ("delete", "platform.delete", "platform.delete"),
+            ("start", "build.start", "build.start"),
+            ("replay", "build.replay", "build.replay"),
+            ("retry", "build.retry", "build.retry"),
+            ("cancel", "build.cancel", "build.cancel"),
+            ("register_webhook", "webhook.register", "webhook.register"),
+            ("test_notification", "notification.test", "notification.test"),
+            ("delete_tag", "tag.delete", "tag.delete"),
+        ];
+        for (name, request) in samples::requests() {
+            let expected = changes.iter().find(|(change, ..)| *change == name);
+            let expected = expected.map(|(_, new, there)| ((*new).to_owned(), (*there).to_owned()));
+            assert_eq!(verbs(&request), expected, "{name}: {request:?}");
         }
     }
 

@@ -25,7 +25,7 @@ use crate::store::trust::Untrusted;
 use crate::store::watch::{self, Change};
 use crate::store::{Home, builds};
 use crate::sys::process::ProcessId;
-use crate::sys::{atomic, environment, lock};
+use crate::sys::{atomic, environment, lock, socket};
 
 /// How often the number of a pool that has just taken the lock is looked for, and how soon again.
 const LOOKS_FOR_NUMBER: u32 = 20;
@@ -205,7 +205,7 @@ fn listen(home: &Home) -> io::Result<UnixListener> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = UnixListener::bind(&path)?;
+    let listener = socket::listen(&path)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
     Ok(listener)
 }

@@ -9,11 +9,15 @@ pub mod builds;
 mod change;
 mod entity;
 mod error;
+#[cfg(test)]
+mod golden;
 pub mod logs;
 pub mod platforms;
 mod reply;
 mod request;
 mod right;
+#[cfg(test)]
+pub(crate) mod samples;
 mod status;
 
 use serde::{Deserialize, Serialize};

@@ -75,3 +75,45 @@ impl Request {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::samples::requests;
+
+    /// Viewers read; builders also start, replay, retry and cancel; operators do everything.
+    #[test]
+    fn every_request_needs_the_right_that_its_kind_of_user_has() {
+        const VIEW: [&str; 19] = [
+            "status",
+            "watch",
+            "settings",
+            "build_page",
+            "builds",
+            "steps",
+            "wait",
+            "push_page",
+            "pushes",
+            "open_log",
+            "read_log",
+            "index_log",
+            "search_log",
+            "repository_refs",
+            "preview_rule",
+            "tags",
+            "tag",
+            "notifications",
+            "audit",
+        ];
+        const BUILD: [&str; 4] = ["start", "replay", "retry", "cancel"];
+        for (name, request) in requests() {
+            let expected = match name {
+                name if VIEW.contains(&name) => Right::View,
+                name if BUILD.contains(&name) => Right::Build,
+                _ => Right::Operate,
+            };
+            assert_eq!(request.right(), expected, "{name}");
+            assert!(request.change().is_none() || expected > Right::View, "{name} changes something");
+        }
+    }
+}

@@ -148,6 +148,7 @@ mod tests {
             },
             token: None,
             webhook_secret: None,
+            login: None,
         };
         assert_eq!(of(&home, &settings, &platform("git.example.com")), Vec::<String>::new());
         let warnings = of(&home, &settings, &platform("other.example.com"));

@@ -272,13 +272,14 @@ impl Home {
         self.state.join("pool.lock")
     }
 
-    /// The pool's socket.
+    /// The pool's socket: whatever the environment of a client, it is where the state is. See [`crate::sys::socket`] for
+    /// long paths.
     pub fn pool_socket(&self) -> PathBuf {
-        self.runtime_dir().join("pool.sock")
+        self.state.join("pool.sock")
     }
 
-    /// Where sockets live: the home itself, or, when its path is too long for a socket, a private directory named
-    /// after it under `XDG_RUNTIME_DIR` or `/tmp`.
+    /// Where the sockets of daemons live: the home itself, or, when its path is too long for a socket, a private
+    /// directory named after it under `XDG_RUNTIME_DIR` or `/tmp`.
     pub fn runtime_dir(&self) -> PathBuf {
         if self.state.as_os_str().len() <= LONGEST_SOCKET_DIR {
             return self.state.clone();
@@ -334,9 +335,10 @@ mod tests {
     }
 
     #[test]
-    fn a_home_with_a_long_path_keeps_its_sockets_where_they_fit() {
+    fn a_home_with_a_long_path_keeps_the_sockets_of_daemons_where_they_fit() {
         let home = Home::at("/".to_owned() + &"long-name/".repeat(20));
-        assert!(home.pool_socket().as_os_str().len() < 108);
-        assert_eq!(Home::at("/srv/slipway").pool_socket(), Path::new("/srv/slipway/pool.sock"));
+        assert!(home.runtime_dir().join("pool.sock").as_os_str().len() < 108);
+        assert_eq!(home.pool_socket(), home.state_dir().join("pool.sock"));
+        assert_eq!(Home::at("/srv/slipway").runtime_dir(), Path::new("/srv/slipway"));
     }
 }

@@ -217,7 +217,7 @@ fn the_details() {
             name: Some("机器人".into()),
             scopes: Some(vec!["read_api".into(), "read_repository".into()]),
             expires_at: Some(now() + chrono::TimeDelta::days(12)),
-            lacks: vec![Lack { right: "api", purpose: "to register webhooks" }],
+            lacks: vec![Lack { right: "api".into(), purpose: "to register webhooks".into() }],
         };
         app.update(Event::Checked { name: "公司-gitlab".into(), id: CheckId(1), result: Ok(identity) }, now());
     });

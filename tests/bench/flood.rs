@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use slipway::client;
+use slipway::client::Client;
 use slipway::domain::build::{BuildId, BuildState};
 use slipway::store::{builds, read};
 use slipway::sys::process::ProcessId;
@@ -118,7 +118,7 @@ fn slipway(world: &World, pool: u32, id: u64, wait: bool) -> Seen {
         } else {
             assert!(world.slipway(&["build", "start", "bench/flood"]).status().unwrap().success());
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let build = runtime.block_on(client::wait_for(&world.home(), BuildId(id), |_| {})).unwrap();
+            let build = runtime.block_on(Client::of(world.home()).wait_for(BuildId(id), |_| {})).unwrap();
             assert_eq!(build.state, BuildState::Succeeded);
         }
         let wall = begun.elapsed().as_secs_f64();

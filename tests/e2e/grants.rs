@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
-use slipway::client;
+use slipway::client::Client;
 use slipway::domain::rule::Rule;
 use slipway::protocol::{Reply, Request};
 use slipway::store::Home;
@@ -293,12 +293,12 @@ fn a_foreign_frontend_runs_neither_when_built_nor_when_looked_at() {
     let repo = GitRepo::with_dockerfile(&["RUN true"]);
     let slipway = home_of(&repo);
     let rule: Rule = toml::from_str(&MAIN.replace("[[rule]]\n", "")).unwrap();
-    let home = Home::at(slipway.home());
+    let client = Client::of(Home::at(slipway.home()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let look = || {
         let reference = "refs/heads/main".parse().unwrap();
         let request = Request::Examine { path: "acme/api".parse().unwrap(), rule: Box::new(rule.clone()), reference };
-        runtime.block_on(client::ask(&home, request))
+        runtime.block_on(client.ask(request))
     };
     build(&slipway);
     assert!(matches!(look(), Ok(Reply::Outline(_))));

@@ -40,7 +40,7 @@ async fn github_says_who_a_token_is_what_it_may_do_and_when_it_ends() {
     assert_eq!((identity.login.as_deref(), identity.name.as_deref()), (Some("octocat"), Some("monalisa octocat")));
     assert_eq!(identity.scopes.unwrap(), ["gist", "repo:status"]);
     assert_eq!(identity.expires_at.unwrap().to_rfc3339(), "2027-01-31T12:00:00+00:00");
-    let lacks: Vec<&str> = identity.lacks.iter().map(|lack| lack.right).collect();
+    let lacks: Vec<&str> = identity.lacks.iter().map(|lack| lack.right.as_ref()).collect();
     assert_eq!(lacks, ["repo", "admin:repo_hook"]);
 }
 
@@ -67,7 +67,7 @@ async fn gitlab_says_what_its_own_tokens_may_and_what_those_of_a_login_may() {
     let identity = api(PlatformKind::Gitlab, &server).identity().await.unwrap();
     assert_eq!(identity.login.as_deref(), Some("john_smith"));
     assert_eq!(identity.expires_at.unwrap().to_rfc3339(), "2027-08-15T00:00:00+00:00");
-    let api_lacks = |purpose| Lack { right: "api", purpose };
+    let api_lacks = |purpose: &'static str| Lack { right: "api".into(), purpose: purpose.into() };
     assert_eq!(identity.lacks[1..], [api_lacks("to set the statuses of commits"), api_lacks("to register webhooks")]);
     // Of a login: the first way knows nothing of it.
     answer(&server, "/api/v4/personal_access_tokens/self", json(404, r#"{"message":"404 Not Found"}"#)).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use slipway::domain::secret_ref::SecretRef;
-use slipway::domain::source_platform::{PlatformKind, SourcePlatform};
+use slipway::domain::source_platform::{PlatformKind, SourcePlatform, token_file};
 use slipway::services::tokens;
 use slipway::source::platform::device::Tokens;
 use slipway::store::Home;
@@ -19,11 +19,11 @@ fn home(holds: Duration, server: &MockServer) -> (tempfile::TempDir, Home, Sourc
     let home = Home::at(directory.path());
     let platform = SourcePlatform {
         oauth_client_id: Some("slipway".into()),
-        token: Some(SecretRef::File(tokens::file("lab"))),
+        token: Some(SecretRef::File(token_file("lab"))),
         ..platform(PlatformKind::Gitlab, server)
     };
     let token = Tokens { token: Secret::new("one"), refresh: Some(Secret::new("refresh-one")), holds: Some(holds) };
-    Secrets::at(home.secrets_dir()).put(&tokens::file("lab"), &token.token).unwrap();
+    Secrets::at(home.secrets_dir()).put(&token_file("lab"), &token.token).unwrap();
     tokens::keep_renewal(&home, "lab", &token).unwrap();
     (directory, home, platform)
 }
@@ -57,7 +57,7 @@ async fn a_token_that_holds_and_one_that_a_person_gave_since_are_left_alone() {
     let (_directory, home, platform) = home(Duration::from_secs(7200), &server);
     assert_eq!(tokens::of(&home, "lab", &platform).await.unwrap().unwrap().expose(), "one");
     let (_directory, home, platform) = self::home(Duration::from_secs(0), &server);
-    Secrets::at(home.secrets_dir()).put(&tokens::file("lab"), &Secret::new("by hand")).unwrap();
+    Secrets::at(home.secrets_dir()).put(&token_file("lab"), &Secret::new("by hand")).unwrap();
     assert_eq!(tokens::of(&home, "lab", &platform).await.unwrap().unwrap().expose(), "by hand");
     assert_eq!(asked(&server).await, []);
 }

@@ -282,6 +282,6 @@ mod tests {
     fn what_a_token_lacks_is_named_by_the_right_to_ask_for() {
         let needs = [Need { scopes: &["repo", "public_repo"], purpose: READ }];
         assert_eq!(lacks(&["public_repo".into()], &needs), []);
-        assert_eq!(lacks(&["gist".into()], &needs), [Lack { right: "repo", purpose: READ }]);
+        assert_eq!(lacks(&["gist".into()], &needs), [Lack { right: "repo".into(), purpose: READ.into() }]);
     }
 }

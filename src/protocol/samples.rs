@@ -1,0 +1,303 @@
+//! A sample of every request and reply, for tests that go over all of them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::DateTime;
+
+use super::builds::{BuildDetail, PushPage, PushQuery};
+use super::logs::{FoundLine, LogFound, LogIndex, LogName, LogRange, LogSearch, OpenedLog};
+use super::platforms::{LoginId, LoginInvitation, NotificationState, RulePreview, SavePreview, SecretUse, SourceRefs};
+use super::*;
+use crate::domain::audit::{AuditPage, AuditQuery};
+use crate::domain::build::{BuildId, BuildState, sample};
+use crate::domain::build_query::{BuildPage, BuildQuery, BuildSummary};
+use crate::domain::builder::{Builder, BuilderKind};
+use crate::domain::config::RegistrySettings;
+use crate::domain::image_tag::TagInfo;
+use crate::domain::journal::{self, PushId};
+use crate::domain::name::RepositoryPath;
+use crate::domain::namespace::Namespace;
+use crate::domain::notification::Event;
+use crate::domain::outline::{BuildArg, LintWarning, Outline, Target};
+use crate::domain::platform_account::{Identity, Lack, PlatformRepository, RegisteredWebhook, RepositoryPage};
+use crate::domain::preview::{self, PreviewRow};
+use crate::domain::push::{CommitId, Ref, RefKind};
+use crate::domain::repository::{Repository, Source};
+use crate::domain::rule::Rule;
+use crate::domain::settings::Settings;
+use crate::domain::source_platform::{PlatformKind, SourcePlatform};
+use crate::domain::step::{Step, StepsFile};
+
+fn path() -> RepositoryPath {
+    RepositoryPath { namespace: "acme".into(), repository: "api".into() }
+}
+
+fn main_branch() -> Ref {
+    Ref { kind: RefKind::Branch, name: "main".into() }
+}
+
+fn commit() -> CommitId {
+    "d4ef3dc3b77a011a5779eec7efdd45d4ef3dc3b7".parse().unwrap()
+}
+
+fn source() -> Source {
+    Source { url: "https://git.example.com/acme/api.git".into(), ..Source::default() }
+}
+
+fn repository() -> Repository {
+    Repository { source: Some(source()), rules: vec![Rule::starter("main")], ..Repository::default() }
+}
+
+/// Every request, by its name in `tests/protocol/requests`.
+pub(crate) fn requests() -> Vec<(&'static str, Request)> {
+    let save = |entity| Request::Save { entity: Box::new(entity), mode: SaveMode::Apply };
+    let (id, log, rule) = (BuildId(7), LogName::Build(BuildId(7)), || "main".to_owned());
+    let platform = Entity::Platform {
+        name: "gitlab".into(),
+        value: SourcePlatform::new(PlatformKind::Gitlab),
+        token: None,
+        webhook_secret: None,
+        login: Some(LoginId(1)),
+    };
+    let registry = Entity::Registry {
+        host: "registry.example.com".into(),
+        value: RegistrySettings::default(),
+        password: Some("s3cret".into()),
+    };
+    let builds = BuildQuery {
+        repository: Some(path()),
+        states: vec![BuildState::Failed],
+        before: Some(id),
+        ..BuildQuery::default()
+    };
+    let search = LogSearch { pattern: "error".into(), from: 10, backwards: true, limit: 5 };
+    vec![
+        ("status", Request::Status),
+        ("stop", Request::Stop),
+        ("watch", Request::Watch),
+        ("settings", Request::Settings),
+        ("save", save(Entity::Rule { path: path(), value: Rule::starter("main") })),
+        ("save-namespace", save(Entity::Namespace { name: "acme".into(), value: Namespace::default() })),
+        ("save-repository", save(Entity::Repository { path: path(), value: repository() })),
+        ("save-builder", save(Entity::Builder { name: "big".into(), value: Builder::of(BuilderKind::Fresh) })),
+        ("save-registry", save(registry)),
+        ("save-platform", save(platform)),
+        ("save-secret", save(Entity::Secret { name: "npm".into(), value: "s3cret".into() })),
+        ("delete", Request::Delete(EntityName::Platform("gitlab".into()))),
+        (
+            "preview_save",
+            Request::PreviewSave {
+                entity: Box::new(Entity::Repository { path: path(), value: repository() }),
+                with_starter: true,
+            },
+        ),
+        ("build_page", Request::BuildPage(builds)),
+        ("builds", Request::Builds { ids: vec![id] }),
+        ("steps", Request::Steps { ids: vec![id] }),
+        ("start", Request::Start { path: path(), rule: Some(rule()) }),
+        ("replay", Request::Replay { path: path(), rule: rule(), reference: main_branch() }),
+        ("retry", Request::Retry { id }),
+        ("cancel", Request::Cancel { id }),
+        ("wait", Request::Wait { id, known: Some("waits for a slot".into()) }),
+        ("push_page", Request::PushPage(PushQuery { after: Some(PushId(3)), ..PushQuery::default() })),
+        ("pushes", Request::Pushes { ids: vec![PushId(3)] }),
+        ("open_log", Request::OpenLog { id }),
+        ("read_log", Request::ReadLog { log, offset: 100, limit: 4096, wait: true }),
+        ("read_log-of-the-pool", Request::ReadLog { log: LogName::Pool, offset: 0, limit: 4096, wait: false }),
+        ("index_log", Request::IndexLog { log: LogName::Stderr(id), every: 1000 }),
+        ("search_log", Request::SearchLog { log, search }),
+        ("repository_refs", Request::RepositoryRefs { path: path() }),
+        ("refs", Request::Refs(source())),
+        ("preview_rule", Request::PreviewRule { path: path(), rule: rule() }),
+        ("examine", Request::Examine { path: path(), rule: Box::new(Rule::starter("main")), reference: main_branch() }),
+        ("tags", Request::Tags { path: path() }),
+        ("tag", Request::Tag { path: path(), tag: "v1".into() }),
+        ("delete_tag", Request::DeleteTag { path: path(), tag: "v1".into() }),
+        ("check_platform", Request::CheckPlatform { name: "gitlab".into() }),
+        (
+            "platform_repositories",
+            Request::PlatformRepositories { name: "gitlab".into(), filter: "api".into(), page: Some("2".into()) },
+        ),
+        ("begin_login", Request::BeginLogin { name: "gitlab".into() }),
+        ("finish_login", Request::FinishLogin { login: LoginId(1) }),
+        ("register_webhook", Request::RegisterWebhook { path: path() }),
+        ("secrets", Request::Secrets),
+        ("notifications", Request::Notifications),
+        ("test_notification", Request::TestNotification { name: "chat".into() }),
+        ("audit", Request::Audit(AuditQuery { limit: 50, ..AuditQuery::default() })),
+    ]
+}
+
+fn status() -> PoolStatus {
+    let builder = BuilderStatus {
+        name: "managed".into(),
+        kind: "managed".into(),
+        state: "ready".into(),
+        reason: String::new(),
+        address: Some("unix:///run/buildkitd.sock".into()),
+        slots: 2,
+        busy: 1,
+        platforms: vec!["linux/amd64".parse().unwrap()],
+        labels: BTreeMap::from([("arch".into(), "amd64".into())]),
+        cache_bytes: Some(1_000_000),
+        version: Some("v0.26.0".into()),
+        host_network: false,
+    };
+    PoolStatus {
+        pid: 4711,
+        version: "0.1.0".into(),
+        started_at: DateTime::UNIX_EPOCH,
+        running: 1,
+        queued: 0,
+        limit: 2,
+        builders: vec![builder],
+        webhooks: Some("http://127.0.0.1:8484".into()),
+        webhook_refusals: Vec::new(),
+        paused: vec![PausedRule { repository: path(), rule: "main".into(), failures: 3 }],
+        problems: vec!["namespaces/x.toml:1:2: what is wrong".into()],
+    }
+}
+
+fn steps() -> StepsFile {
+    StepsFile { steps: vec![Step::named(0, "[1/2] FROM scratch")], warnings: Vec::new() }
+}
+
+/// Every reply, by its name in `tests/protocol/answers`.
+pub(crate) fn answers() -> Vec<(&'static str, Reply)> {
+    let mut settings = Settings::default();
+    settings.namespaces.insert("acme".into(), Namespace::default());
+    settings.repositories.insert(path(), repository());
+    settings.problems.insert("/srv/slipway/builders/x.toml".into(), "what is wrong".into());
+    let row = PreviewRow {
+        reference: main_branch(),
+        commit: commit(),
+        answer: preview::Answer::Match,
+        tags: vec!["latest".into()],
+        notes: Vec::new(),
+    };
+    let tag = TagInfo {
+        tag: "v1".into(),
+        name: "registry.example.com/acme/api:v1".into(),
+        digest: "sha256:0123".into(),
+        platforms: vec!["linux/amd64".into()],
+        size: 1234,
+        created: Some(DateTime::UNIX_EPOCH),
+        origin: None,
+        problem: None,
+    };
+    let identity = Identity {
+        login: Some("robot".into()),
+        scopes: Some(vec!["read_api".into()]),
+        lacks: vec![Lack { right: "api".into(), purpose: "to register webhooks".into() }],
+        ..Identity::default()
+    };
+    let outline = Outline {
+        targets: vec![Target { name: "app".into(), description: String::new(), default: true }],
+        args: vec![BuildArg { name: "GO".into(), value: "1.24".into(), description: String::new() }],
+        warnings: vec![LintWarning { rule: "StageNameCasing".into(), message: "lower case".into(), line: Some(1) }],
+    };
+    let news = News {
+        status: status(),
+        builds: vec![sample()],
+        ended: vec![BuildId(6)],
+        pushes: vec![PushId(3)],
+        settings_changes: 4,
+    };
+    let detail = BuildDetail { build: sample(), steps: steps(), log: PathBuf::from("/srv/slipway/builds/7/log") };
+    let page = BuildPage {
+        builds: vec![BuildSummary::from(&sample())],
+        unreadable: vec![(BuildId(5), "no TOML".into())],
+        next: Some(BuildId(5)),
+        older: 4,
+    };
+    let found = FoundLine { start: 10, end: 16, text: "error".into() };
+    let repository = PlatformRepository {
+        name: "acme/api".into(),
+        url: "https://x/acme/api.git".into(),
+        default_branch: None,
+        private: true,
+    };
+    let invitation = LoginInvitation {
+        login: LoginId(1),
+        address: "https://gitlab.com/device".into(),
+        code: "ABCD-EFGH".into(),
+        holds: Duration::from_secs(900),
+    };
+    let notification = NotificationState {
+        name: "chat".into(),
+        url: Some("https://chat.example.com/…".into()),
+        command: None,
+        events: vec![Event::Failed],
+        repositories: Vec::new(),
+        signed: false,
+        waiting: 1,
+    };
+    vec![
+        ("done", Reply::Done),
+        ("status", Reply::Status(Box::new(status()))),
+        ("news", Reply::News(Box::new(news))),
+        ("stopping", Reply::Stopping),
+        ("settings", Reply::Settings(Box::new(SettingsSnapshot { stamp: 4, settings }))),
+        ("saved", Reply::Saved { warnings: vec!["secrets/npm is not there yet".into()] }),
+        (
+            "save_preview",
+            Reply::SavePreview(SavePreview {
+                diff: "+summary = \"x\"\n".into(),
+                starter: Some(Box::new(Rule::starter("main"))),
+                warnings: Vec::new(),
+            }),
+        ),
+        ("build_page", Reply::BuildPage(page)),
+        ("builds", Reply::Builds(vec![detail])),
+        ("steps", Reply::Steps(BTreeMap::from([(BuildId(7), steps())]))),
+        ("build", Reply::Build(Box::new(sample()))),
+        ("queued", Reply::Queued { build: Box::new(sample()), already: false }),
+        ("push_page", Reply::PushPage(PushPage { pushes: vec![journal::sample()], next: None, older: 0 })),
+        ("pushes", Reply::Pushes(vec![journal::sample()])),
+        (
+            "log_opened",
+            Reply::LogOpened(OpenedLog {
+                path: "/srv/slipway/builds/7/log".into(),
+                size: Some(10),
+                log: true,
+                stderr: false,
+            }),
+        ),
+        ("log_range", Reply::LogRange(LogRange { offset: 100, length: 0, size: 100, is_final: true })),
+        ("log_index", Reply::LogIndex(LogIndex { size: 100, lines: 3, places: vec![0, 60], every: 2 })),
+        ("log_found", Reply::LogFound(LogFound { lines: vec![found], next: Some(0), size: 100 })),
+        (
+            "refs",
+            Reply::Refs(SourceRefs {
+                default_branch: Some("main".into()),
+                refs: vec![(main_branch(), commit())],
+                left_out: 0,
+            }),
+        ),
+        (
+            "rule_preview",
+            Reply::RulePreview(RulePreview { rows: vec![row], refs: 1, left_out: 0, source: source().url }),
+        ),
+        ("outline", Reply::Outline(outline)),
+        ("tags", Reply::Tags(vec![tag])),
+        ("identity", Reply::Identity(identity)),
+        (
+            "platform_repositories",
+            Reply::PlatformRepositories(RepositoryPage { repositories: vec![repository], next: None }),
+        ),
+        ("invitation", Reply::Invitation(invitation)),
+        (
+            "webhook_registered",
+            Reply::WebhookRegistered {
+                outcome: RegisteredWebhook::Created,
+                url: "https://build.example.com/gitlab".into(),
+            },
+        ),
+        ("secrets", Reply::Secrets(vec![SecretUse { name: "npm".into(), used_by: vec!["namespace \"acme\"".into()] }])),
+        ("notifications", Reply::Notifications(vec![notification])),
+        ("notified", Reply::Notified { answer: "200 OK".into() }),
+        ("audit", Reply::Audit(AuditPage::default())),
+    ]
+}
