@@ -11,8 +11,8 @@ use crate::protocol::{Error, ErrorKind};
 use crate::sys::lock;
 use crate::sys::process::ProcessId;
 
-/// A pool that begins or ends does so within this time.
-const BEGINNING_OR_END: Duration = Duration::from_secs(2);
+/// A pool that begins, ends or makes its socket again does so within this time.
+const BEGINNING_OR_END: Duration = Duration::from_secs(6);
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(20);
 

@@ -18,7 +18,7 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 /// How often it is tried to take the place of a pool that is about to end.
 const RETRY_START: Duration = Duration::from_millis(100);
 /// A pool that holds the lock for so long and does not listen has lost its socket.
-const LOST_SOCKET: Duration = Duration::from_secs(5);
+const LOST_SOCKET: Duration = Duration::from_secs(10);
 /// How often a starting pool's socket is tried.
 const START_POLL: Duration = Duration::from_millis(5);
 

@@ -13,6 +13,7 @@ mod entities;
 mod examine;
 mod grants;
 mod launch;
+mod listener;
 mod managed;
 mod news;
 mod notify;

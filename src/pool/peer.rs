@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use rustix::process::geteuid;
 use tokio::net::UnixStream;
 
+use crate::domain::config::{AccessConfig, HostUser, Right};
 use crate::domain::requester::{Login, Requester};
+use crate::protocol::{Error, ErrorKind};
 use crate::sys::users;
 
 /// Refusals are logged this often; those in between are counted.
@@ -25,9 +27,28 @@ pub(super) fn requester(stream: &UnixStream) -> io::Result<Requester> {
     })
 }
 
-/// Whether a user is served: the pool's own, and root.
-pub(super) fn is_served(uid: Option<u32>) -> bool {
-    uid.is_some_and(|uid| uid == 0 || uid == geteuid().as_raw())
+/// What a user may do; none: the user is not served. The pool's own user and root are operators, others what `[access]`
+/// of config.toml says.
+pub(super) fn right(access: &AccessConfig, requester: &Requester) -> Option<Right> {
+    let uid = requester.uid?;
+    if uid == 0 || uid == geteuid().as_raw() {
+        return Some(Right::Operate);
+    }
+    // Directory services are asked for no one that config.toml can't mean.
+    if !access.names_others() {
+        return None;
+    }
+    access.right_of(&HostUser { uid, name: users::name(uid), groups: users::groups(uid) })
+}
+
+/// Why a user may not have a request carried out.
+pub(super) fn lacking(requester: &Requester, right: Right, needed: Right) -> Error {
+    let text = format!(
+        "{requester} is among the {} of this pool, and this is for its {}: [access] in config.toml names them",
+        right.holders(),
+        needed.holders()
+    );
+    Error::new(ErrorKind::Refused, text)
 }
 
 /// Counts refused connections, so that a stranger who tries all day does not fill the log.
@@ -62,8 +83,14 @@ mod tests {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let requester = requester(&ours).unwrap();
         assert_eq!(requester.uid, Some(geteuid().as_raw()));
-        assert!(is_served(requester.uid) && is_served(Some(0)));
-        assert!(!is_served(Some(geteuid().as_raw() + 1)) && !is_served(None));
+        let access = AccessConfig::default();
+        let is = |uid| Requester { uid, ..requester.clone() };
+        assert_eq!(right(&access, &requester), Some(Right::Operate));
+        assert_eq!(right(&access, &is(Some(0))), Some(Right::Operate));
+        assert_eq!(right(&access, &is(Some(geteuid().as_raw() + 1))), None);
+        assert_eq!(right(&access, &is(None)), None);
+        let named = AccessConfig { viewers: vec![(geteuid().as_raw() + 1).to_string()], ..access };
+        assert_eq!(right(&named, &is(Some(geteuid().as_raw() + 1))), Some(Right::View));
     }
 
     #[test]

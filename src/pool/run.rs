@@ -2,16 +2,15 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::Utc;
-use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
+use super::listener::Listener;
 use super::schedule::{Decision, schedule};
 use super::state::{Pool, State};
 use super::trigger::{self, Triggers};
@@ -25,7 +24,7 @@ use crate::store::trust::Untrusted;
 use crate::store::watch::{self, Change};
 use crate::store::{Home, builds};
 use crate::sys::process::ProcessId;
-use crate::sys::{atomic, environment, lock, socket};
+use crate::sys::{atomic, environment, lock};
 
 /// How often the number of a pool that has just taken the lock is looked for, and how soon again.
 const LOOKS_FOR_NUMBER: u32 = 20;
@@ -98,7 +97,7 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
         _ => {}
     }
     let listing = builds::list(&home).map_err(at(home.builds_dir()))?;
-    let listener = listen(&home).map_err(at(home.pool_socket()))?;
+    let listener = Listener::begin(home.pool_socket()).map_err(at(home.pool_socket()))?;
     // Before the files are read: an edit in between would never be noticed.
     let edits = watch_edits(&home);
 
@@ -155,7 +154,6 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
     edits.abort();
     keeper.abort();
     end(&pool).await;
-    let _ = fs::remove_file(pool.home.pool_socket());
     // Clients that ask from here on start a new pool; those that wait are told.
     let _ = server.await;
     drop(lock);
@@ -195,19 +193,6 @@ fn lock_held(home: &Home, path: PathBuf) -> PoolError {
         looks += 1;
         std::thread::sleep(LOOK_AGAIN);
     }
-}
-
-/// The socket, for this user alone: the umask is 077, so nobody else can connect between its making and its mode.
-/// Whoever holds the lock may take the place of a dead pool's socket.
-fn listen(home: &Home) -> io::Result<UnixListener> {
-    let path = home.pool_socket();
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = socket::listen(&path)?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
 }
 
 /// Carries on with the builds that an earlier pool left open; the newest first, so that a build that was tried again

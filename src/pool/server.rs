@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::enqueue::blocking;
+use super::listener::Listener;
 use super::peer::{self, Refusals};
 use super::requests::{self, Answered, RequestContext};
 use super::state::{Order, Pool};
@@ -27,22 +28,23 @@ const LONGEST_CALL_BYTES: u64 = 4 * 1024 * 1024;
 /// How long clients that are being answered when the pool ends may take.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
+/// How often is looked whether the socket is still there.
+const SOCKET_LOOK: Duration = Duration::from_secs(5);
+
 /// Accepts clients until the pool ends, and answers those that are there.
-pub(super) async fn serve(pool: Arc<Pool>, listener: UnixListener) {
+pub(super) async fn serve(pool: Arc<Pool>, mut listener: Listener) {
     let mut conversations = JoinSet::new();
-    let refusals = Refusals::default();
+    let refusals = Arc::new(Refusals::default());
+    let mut changes = pool.changes.subscribe();
+    changes.mark_changed();
+    let mut looks = tokio::time::interval(SOCKET_LOOK);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    let Some(by) = known(&stream, &refusals) else {
-                        // Nothing is read of what a stranger says, and nobody waits for a stranger to listen.
-                        refuse(&stream);
-                        continue;
-                    };
-                    let pool = pool.clone();
+                Ok(stream) => {
+                    let (pool, refusals) = (pool.clone(), refusals.clone());
                     conversations.spawn(async move {
-                        if let Err(error) = converse(&pool, stream, &by).await {
+                        if let Err(error) = receive(&pool, stream, &refusals).await {
                             tracing::debug!("a client left: {error}");
                         }
                     });
@@ -54,6 +56,17 @@ pub(super) async fn serve(pool: Arc<Pool>, listener: UnixListener) {
                 }
             },
             Some(_) = conversations.join_next() => {}
+            Ok(()) = changes.changed() => {
+                let shared = pool.state().settings.config.access.names_others();
+                if let Err(error) = listener.share(shared) {
+                    tracing::warn!("cannot change the mode of {}: {error}", pool.home.pool_socket().display());
+                }
+            }
+            _ = looks.tick() => match listener.keep() {
+                Ok(true) => tracing::warn!("{} was removed, and is there again", pool.home.pool_socket().display()),
+                Ok(false) => {}
+                Err(error) => tracing::warn!("cannot make {} again: {error}", pool.home.pool_socket().display()),
+            },
             () = pool.stopped() => break,
         }
     }
@@ -61,17 +74,28 @@ pub(super) async fn serve(pool: Arc<Pool>, listener: UnixListener) {
     let _ = tokio::time::timeout(LAST_ANSWERS, async { while conversations.join_next().await.is_some() {} }).await;
 }
 
-/// The user at the other end, where the pool serves that one; else it is logged that somebody was refused.
-fn known(stream: &UnixStream, refusals: &Refusals) -> Option<Requester> {
-    let requester = peer::requester(stream).ok();
-    if let Some(requester) = requester.clone().filter(|requester| peer::is_served(requester.uid)) {
-        return Some(requester);
+/// Finds out who a client is and what that user may do, and answers it.
+async fn receive(pool: &Arc<Pool>, stream: UnixStream, refusals: &Refusals) -> io::Result<()> {
+    let access = pool.state().settings.config.access.clone();
+    let found = tokio::task::spawn_blocking(move || {
+        // Names and groups may be in a directory service.
+        let by = peer::requester(&stream).ok();
+        let right = by.as_ref().and_then(|by| peer::right(&access, by));
+        (stream, by, right)
+    });
+    let (stream, by, right) = found.await.map_err(io::Error::other)?;
+    match (by, right) {
+        (Some(by), Some(right)) => converse(pool, stream, &by, right).await,
+        (by, _) => {
+            // Nothing is read of what a stranger says, and nobody waits for a stranger to listen.
+            refuse(&stream);
+            if let Some(count) = refusals.count(Instant::now()) {
+                let who = by.and_then(|by| by.uid).map_or("an unknown user".into(), users::shown);
+                tracing::warn!("refused {who} on the pool's socket ({count} since the last such line)");
+            }
+            Ok(())
+        }
     }
-    if let Some(count) = refusals.count(Instant::now()) {
-        let who = requester.and_then(|requester| requester.uid).map_or("an unknown user".into(), users::shown);
-        tracing::warn!("refused {who} on the pool's socket ({count} since the last such line)");
-    }
-    None
 }
 
 /// Tells a stranger why there is no answer.
@@ -80,7 +104,7 @@ fn refuse(stream: &UnixStream) {
     let error = Error::new(
         ErrorKind::Refused,
         format!(
-            "this pool belongs to {us} and serves that user and root alone; use a pool of your own: unset SLIPWAY_HOME"
+            "this pool belongs to {us} and does not serve you: its operator may name you under [access] in its config.toml; or use a pool of your own: unset SLIPWAY_HOME and SLIPWAY_SOCKET"
         ),
     );
     if let Ok(mut text) = serde_json::to_vec(&Answer::Error(error)) {
@@ -90,7 +114,7 @@ fn refuse(stream: &UnixStream) {
     }
 }
 
-async fn converse(pool: &Arc<Pool>, mut stream: UnixStream, by: &Requester) -> io::Result<()> {
+async fn converse(pool: &Arc<Pool>, mut stream: UnixStream, by: &Requester, right: Right) -> io::Result<()> {
     let (mut read, write) = stream.split();
     let mut line = String::new();
     let mut read = BufReader::new((&mut read).take(LONGEST_CALL_BYTES));
@@ -104,7 +128,7 @@ async fn converse(pool: &Arc<Pool>, mut stream: UnixStream, by: &Requester) -> i
         // The way out of a mismatch must be open to every version.
         Ok(Call { version: VERSION, request: Request::Watch }) => return news::tell(pool, read, write).await,
         Ok(call) if call.version == VERSION || matches!(call.request, Request::Stop) => {
-            carry_out(pool, call.request, by).await
+            carry_out(pool, call.request, by, right).await
         }
         // A newer client's request need not parse here: tell it why.
         _ => Err(Error::new(
@@ -118,12 +142,19 @@ async fn converse(pool: &Arc<Pool>, mut stream: UnixStream, by: &Requester) -> i
     send(stream, answer).await
 }
 
-/// Carries a request out; what changes something is recorded.
-async fn carry_out(pool: &Arc<Pool>, request: Request, by: &Requester) -> Result<Answered, Error> {
+/// Carries a request out, where the user may ask for it; what changes something is recorded, and what was refused, too.
+async fn carry_out(pool: &Arc<Pool>, request: Request, by: &Requester, right: Right) -> Result<Answered, Error> {
+    let needed = request.right();
+    let lacking = || peer::lacking(by, right, needed);
     if request.change().is_none() {
-        return answer(pool, request, by).await;
+        return if right >= needed { answer(pool, request, by, right).await } else { Err(lacking()) };
     }
-    let work = |request| async { answer(pool, request, by).await.map(|answered| answered.reply) };
+    let work = |request| async {
+        if right < needed {
+            return Err(lacking());
+        }
+        answer(pool, request, by, right).await.map(|answered| answered.reply)
+    };
     audit::carry_out(pool, by, request, work).await.map(Answered::from)
 }
 
@@ -141,7 +172,7 @@ async fn send(mut stream: UnixStream, answered: Result<Answered, Error>) -> io::
     stream.shutdown().await
 }
 
-async fn answer(pool: &Arc<Pool>, request: Request, by: &Requester) -> Result<Answered, Error> {
+async fn answer(pool: &Arc<Pool>, request: Request, by: &Requester, right: Right) -> Result<Answered, Error> {
     let by = || by.clone();
     let reply = match request {
         Request::Status => Reply::Status(Box::new(status(pool))),
@@ -176,14 +207,14 @@ async fn answer(pool: &Arc<Pool>, request: Request, by: &Requester) -> Result<An
                 // What was edited a moment ago is told, whenever its notice comes.
                 entities::reload(pool).await;
             }
-            return requests::answer(context(pool), request).await;
+            return requests::answer(context(pool, right), request).await;
         }
     };
     Ok(reply.into())
 }
 
 /// What the pool knows now, for a request that needs no more.
-fn context(pool: &Pool) -> RequestContext {
+fn context(pool: &Pool, right: Right) -> RequestContext {
     let state = pool.state();
     RequestContext {
         home: pool.home.clone(),
@@ -191,7 +222,7 @@ fn context(pool: &Pool) -> RequestContext {
         stamp: state.settings_changes,
         open: state.open.iter().map(|(id, entry)| (*id, entry.build.clone())).collect(),
         logins: pool.logins.clone(),
-        right: Right::Operate,
+        right,
     }
 }
 

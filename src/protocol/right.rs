@@ -1,32 +1,8 @@
 //! What a user must be allowed to do for each request.
 
-use serde::{Deserialize, Serialize};
-
 use super::Request;
 use super::logs::LogName;
-
-/// What a user of a pool may do; each right includes those before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Right {
-    /// Read everything but secrets.
-    View,
-    /// Also start, replay, retry and cancel builds.
-    Build,
-    /// Also change settings, and everything else.
-    Operate,
-}
-
-impl Right {
-    /// What its holders are called in `[access]` of config.toml.
-    pub fn word(self) -> &'static str {
-        match self {
-            Right::View => "viewers",
-            Right::Build => "builders",
-            Right::Operate => "operators",
-        }
-    }
-}
+pub use crate::domain::config::Right;
 
 impl Request {
     /// The right that the request needs. A new request must say which.

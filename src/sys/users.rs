@@ -5,20 +5,12 @@ use std::fs;
 
 /// Room for an entry of the user database; directory services have long ones.
 const ENTRY_BYTES: usize = 16 * 1024;
+/// A user in more groups is in none: no directory service has that many.
+const MOST_GROUPS: usize = 65_536;
 
 /// The user's name in the user database, directory services included.
 pub fn name(uid: u32) -> Option<String> {
-    let mut entry = std::mem::MaybeUninit::<libc::passwd>::uninit();
-    let mut text = vec![0; ENTRY_BYTES];
-    let mut found = std::ptr::null_mut();
-    // SAFETY: getpwuid_r writes the entry and the strings that it points to into the buffers, which outlive it here.
-    let status = unsafe { libc::getpwuid_r(uid, entry.as_mut_ptr(), text.as_mut_ptr(), text.len(), &raw mut found) };
-    if status != 0 || found.is_null() {
-        return None;
-    }
-    // SAFETY: on success `found` points to the entry, whose name is a string that ends within `text`.
-    let name = unsafe { CStr::from_ptr((*found).pw_name) };
-    Some(name.to_string_lossy().into_owned())
+    entry(uid).map(|(name, _)| name.to_string_lossy().into_owned())
 }
 
 /// The user's number, by name.
@@ -32,6 +24,51 @@ pub fn uid(name: &str) -> Option<u32> {
         unsafe { libc::getpwnam_r(name.as_ptr(), entry.as_mut_ptr(), text.as_mut_ptr(), text.len(), &raw mut found) };
     // SAFETY: on success `found` points to the entry.
     (status == 0 && !found.is_null()).then(|| unsafe { (*found).pw_uid })
+}
+
+/// The names of the groups that the user belongs to by the user database, directory services included.
+pub fn groups(uid: u32) -> Vec<String> {
+    let Some((name, primary)) = entry(uid) else { return Vec::new() };
+    let mut numbers = vec![0; 64];
+    loop {
+        let mut count = libc::c_int::try_from(numbers.len()).unwrap_or(libc::c_int::MAX);
+        // SAFETY: getgrouplist writes at most `count` numbers, and how many there are into `count`.
+        let found = unsafe { libc::getgrouplist(name.as_ptr(), primary, numbers.as_mut_ptr(), &raw mut count) };
+        let there = usize::try_from(count).unwrap_or_default();
+        if found >= 0 {
+            numbers.truncate(there);
+            return numbers.into_iter().filter_map(group_name).collect();
+        }
+        if there <= numbers.len() || there > MOST_GROUPS {
+            return Vec::new();
+        }
+        numbers.resize(there, 0);
+    }
+}
+
+/// A user's name and primary group.
+fn entry(uid: u32) -> Option<(CString, libc::gid_t)> {
+    let mut entry = std::mem::MaybeUninit::<libc::passwd>::uninit();
+    let mut text = vec![0; ENTRY_BYTES];
+    let mut found = std::ptr::null_mut();
+    // SAFETY: getpwuid_r writes the entry and the strings that it points to into the buffers, which outlive it here.
+    let status = unsafe { libc::getpwuid_r(uid, entry.as_mut_ptr(), text.as_mut_ptr(), text.len(), &raw mut found) };
+    if status != 0 || found.is_null() {
+        return None;
+    }
+    // SAFETY: on success `found` points to the entry, whose name is a string that ends within `text`.
+    unsafe { Some((CStr::from_ptr((*found).pw_name).to_owned(), (*found).pw_gid)) }
+}
+
+fn group_name(gid: libc::gid_t) -> Option<String> {
+    let mut entry = std::mem::MaybeUninit::<libc::group>::uninit();
+    let mut text = vec![0; ENTRY_BYTES];
+    let mut found = std::ptr::null_mut();
+    // SAFETY: as above.
+    let status = unsafe { libc::getgrgid_r(gid, entry.as_mut_ptr(), text.as_mut_ptr(), text.len(), &raw mut found) };
+    // SAFETY: on success `found` points to the entry, whose name is a string that ends within `text`.
+    (status == 0 && !found.is_null())
+        .then(|| unsafe { CStr::from_ptr((*found).gr_name) }.to_string_lossy().into_owned())
 }
 
 /// A user for people: `kim (uid 1000)`, or `uid 1000` where the number has no name.
@@ -74,6 +111,7 @@ mod tests {
         assert_eq!(name(0).as_deref(), Some("root"));
         assert_eq!(uid("root"), Some(0));
         assert_eq!((name(4_000_000_001), uid("no such user"), uid("a\0b")), (None, None, None));
+        assert!(groups(0).contains(&"root".to_owned()) && groups(4_000_000_001).is_empty());
         assert_eq!((shown(0).as_str(), shown(4_000_000_001).as_str()), ("root (uid 0)", "uid 4000000001"));
     }
 

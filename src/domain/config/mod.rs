@@ -1,5 +1,6 @@
 //! Preferences: `config.toml`, and the settings of a registry: `registries/<host>.toml`.
 
+mod access;
 mod git;
 mod notify;
 mod ui;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use access::{AccessConfig, HostUser, Right};
 pub use git::GitConfig;
 pub use notify::{NotifyConfig, NotifyUrl, is_notify_url};
 pub use ui::{GlyphSet, Language, Notify, UiConfig};
@@ -26,6 +28,8 @@ use super::secret_ref::SecretRef;
 pub struct Config {
     /// The background pool.
     pub pool: PoolConfig,
+    /// Who may do what with the pool, beside its own user and root.
+    pub access: AccessConfig,
     /// The clones of sources.
     pub git: GitConfig,
     /// The managed BuildKit.
@@ -49,6 +53,7 @@ impl Config {
     /// Everything that is wrong with it, beyond what the dashboard tells of its keys.
     pub fn problems(&self) -> Vec<String> {
         let mut problems: Vec<String> = self.pool.problems().collect();
+        problems.extend(self.access.problems());
         for (index, notify) in self.notify.iter().enumerate() {
             if self.notify[..index].iter().any(|other| other.name == notify.name) {
                 problems.push(format!("notify: there are two of the name {:?}; give one of them another", notify.name));
