@@ -42,12 +42,8 @@ pub(super) fn said(client: &Client, holder: &str) -> String {
 
 /// The processes that hold the lock of the home; none: nobody does.
 pub(super) fn holder(client: &Client) -> Option<String> {
-    let path = client.home.pool_lock();
-    // To take the lock would make it.
-    if !path.exists() || lock::try_shared(&path).is_ok_and(|free| free.is_some()) {
-        return None;
-    }
-    Some(lock::holders(&path)).filter(|holders| !holders.is_empty())
+    // Whoever tried to take it would be in the way of a pool that starts.
+    Some(lock::holders(&client.home.pool_lock())).filter(|holders| !holders.is_empty())
 }
 
 impl Client {

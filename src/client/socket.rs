@@ -153,6 +153,7 @@ pub(super) fn lost(error: io::Error) -> Error {
 #[derive(Default)]
 pub(super) struct LineReader {
     read: Vec<u8>,
+    chunk: Vec<u8>,
     /// How much of `read` is known to hold no end of a line.
     searched: usize,
     pub(super) files: Vec<OwnedFd>,
@@ -189,9 +190,10 @@ impl LineReader {
     }
 
     async fn more(&mut self, stream: &UnixStream) -> Result<bool, Error> {
-        let mut chunk = [0; CHUNK];
-        let length = fd_passing::receive(stream, &mut chunk, &mut self.files).await.map_err(lost)?;
-        self.read.extend_from_slice(&chunk[..length]);
-        Ok(length > 0)
+        // Not in the future, which lies on the stack; and not in `read`, should this be dropped before it is done.
+        self.chunk.resize(CHUNK, 0);
+        let received = fd_passing::receive(stream, &mut self.chunk, &mut self.files).await.map_err(lost)?;
+        self.read.extend_from_slice(&self.chunk[..received]);
+        Ok(received > 0)
     }
 }

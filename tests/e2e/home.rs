@@ -7,6 +7,7 @@ use std::process::Command;
 
 use rustix::process::Pid;
 use serde_json::Value;
+use slipway::protocol::VERSION;
 
 use crate::fixture::run_with_input;
 use crate::support::background::{Background, Ran, run};
@@ -16,10 +17,10 @@ use crate::support::slipway::Slipway;
 use crate::support::wait::wait_until;
 
 /// Another user of the host: a number is enough, it need not have a name.
-const STRANGER: u32 = 61_234;
+pub const STRANGER: u32 = 61_234;
 
 /// The command, run by that user.
-fn as_user(uid: u32, command: &Command) -> Command {
+pub fn as_user(uid: u32, command: &Command) -> Command {
     let mut other = Command::new("setpriv");
     other.args([format!("--reuid={uid}"), format!("--regid={uid}"), "--clear-groups".into()]);
     other.arg(command.get_program()).args(command.get_args());
@@ -115,7 +116,7 @@ fn a_scripts_lock_is_not_held_by_the_pool_that_the_script_happens_to_start() {
 }
 
 /// Connects to a socket as a user, sends a line, and prints what comes back.
-fn speak(uid: u32, socket: &Path, line: &str) -> Ran {
+pub fn speak(uid: u32, socket: &Path, line: &str) -> Ran {
     let script = "use IO::Socket::UNIX; $SIG{PIPE} = 'IGNORE'; \
                   my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die qq(connect: $!\\n); \
                   syswrite $s, qq($ARGV[1]\\n); while (sysread $s, my $text, 65536) { print $text }";
@@ -130,9 +131,9 @@ fn the_pool_answers_no_other_user_even_where_the_permissions_would_let_one_in() 
     slipway.run(&["pool", "start"]).ok();
     let socket = slipway.home().join("pool.sock");
     assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
-    let status = r#"{"version":2,"request":"status"}"#;
-    assert!(speak(0, &socket, status).ok().stdout.contains("\"status\""));
-    assert!(!speak(STRANGER, &socket, status).status.success(), "the permissions keep others out");
+    let status = format!(r#"{{"version":{VERSION},"request":"status"}}"#);
+    assert!(speak(0, &socket, &status).ok().stdout.contains("\"status\""));
+    assert!(!speak(STRANGER, &socket, &status).status.success(), "the permissions keep others out");
     set_mode(slipway.home(), 0o755);
     set_mode(&socket, 0o666);
     for _ in 0..3 {

@@ -12,6 +12,7 @@ mod cancelling;
 mod command_line;
 mod dashboard;
 mod demo;
+mod door;
 mod editing;
 mod fixture;
 mod gitea;
