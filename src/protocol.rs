@@ -17,6 +17,7 @@ use crate::domain::namespace::Namespace;
 use crate::domain::outline::Outline;
 use crate::domain::platform::Platform;
 use crate::domain::push::Ref;
+use crate::domain::reason::Reason;
 use crate::domain::repository::Repository;
 use crate::domain::rule::Rule;
 use crate::domain::source_platform::SourcePlatform;
@@ -409,12 +410,13 @@ pub struct News {
 
 /// Why something was not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-#[error("{message}")]
+#[error("{reason}")]
 pub struct Error {
     /// Which of the exit statuses of the command line it is.
     pub kind: ErrorKind,
     /// The thing, why, and what to do.
-    pub message: String,
+    #[serde(alias = "message")]
+    pub reason: Reason,
     /// When the same may work, where whoever refused it says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<DateTime<Utc>>,
@@ -438,8 +440,8 @@ pub enum ErrorKind {
 
 impl Error {
     /// An error of that kind.
-    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into(), retry_at: None }
+    pub fn new(kind: ErrorKind, reason: impl Into<Reason>) -> Error {
+        Error { kind, reason: reason.into(), retry_at: None }
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
+use super::reason::{AsReason, Reason, display_as_reason, output, reason};
 use super::step::{Step, StepState};
 
 /// Whose fault a failure is.
@@ -97,10 +98,11 @@ pub struct Failure {
     /// Whose fault it is.
     pub kind: FailureKind,
     /// What happened, in one line.
-    pub message: String,
+    #[serde(alias = "message")]
+    pub reason: Reason,
     /// What can be done, where that is not plain from the message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
+    pub hint: Option<Reason>,
     /// The file that is at fault: `Dockerfile`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
@@ -120,10 +122,10 @@ pub struct Failure {
 
 impl Failure {
     /// A failure that buildctl did not tell of.
-    pub fn new(kind: FailureKind, message: impl Into<String>) -> Failure {
+    pub fn new(kind: FailureKind, reason: impl Into<Reason>) -> Failure {
         Failure {
             kind,
-            message: message.into(),
+            reason: reason.into(),
             hint: None,
             file: None,
             line: None,

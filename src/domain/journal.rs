@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::build::{Build, BuildId, BuildState};
 use super::name::RepositoryPath;
 use super::push::{CommitId, Ref, RefKind};
+use super::reason::{Reason, reason};
 use super::repository::Repository;
 use super::rule::Supersede;
 
@@ -99,8 +100,8 @@ pub struct Answer {
     /// The build that was started, or that was there already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<BuildId>,
-    /// Why, in a sentence.
-    pub reason: String,
+    /// Why.
+    pub reason: Reason,
 }
 
 /// What a rule answers to a push.
@@ -224,7 +225,7 @@ pub fn superseded<'a>(open: impl Iterator<Item = &'a Build>, newer: &Build) -> V
 }
 
 /// What a rule says of a ref before any build is thought of; none: it is to be built.
-pub fn refusal(repository: &Repository, rule: &super::rule::Rule, reference: &Ref) -> Option<(Verdict, String)> {
+pub fn refusal(repository: &Repository, rule: &super::rule::Rule, reference: &Ref) -> Option<(Verdict, Reason)> {
     match rule.matcher() {
         Err(error) => return Some((Verdict::Failed, error.to_string())),
         Ok((kind, _)) if kind != reference.kind => {

@@ -28,6 +28,7 @@ pub mod platform;
 pub mod preview;
 pub mod publish;
 pub mod push;
+pub mod reason;
 pub mod reference;
 pub mod repository;
 pub mod requester;
