@@ -17,7 +17,7 @@ use crate::domain::namespace::Namespace;
 use crate::domain::outline::Outline;
 use crate::domain::platform::Platform;
 use crate::domain::push::Ref;
-use crate::domain::reason::Reason;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
 use crate::domain::repository::Repository;
 use crate::domain::rule::Rule;
 use crate::domain::source_platform::SourcePlatform;
@@ -87,7 +87,7 @@ pub enum Request {
         /// The build.
         id: BuildId,
         /// The reason that is known; none: only the final state is of interest.
-        known: Option<String>,
+        known: Option<Reason>,
     },
     /// Hear of everything that changes, until one side leaves: a [`Reply::News`] at once, and one after each change.
     Watch,
@@ -410,7 +410,6 @@ pub struct News {
 
 /// Why something was not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-#[error("{reason}")]
 pub struct Error {
     /// Which of the exit statuses of the command line it is.
     pub kind: ErrorKind,
@@ -436,6 +435,14 @@ pub enum ErrorKind {
     Refused,
     /// The pool, a builder, a source or a registry cannot be reached.
     Unreachable,
+}
+
+display_as_reason!(Error);
+
+impl AsReason for Error {
+    fn reason(&self) -> Reason {
+        self.reason.clone()
+    }
 }
 
 impl Error {
@@ -485,7 +492,7 @@ pub struct WebhookRefusal {
     /// The HTTP status of the answer.
     pub status: u16,
     /// The answer's text.
-    pub reason: String,
+    pub reason: Reason,
     /// How many were refused since the last one that was taken.
     pub count: u64,
     /// The sender has the secret, or slipway could not get it: people must do something. Otherwise it may have been a
@@ -493,14 +500,12 @@ pub struct WebhookRefusal {
     pub needs_people: bool,
 }
 
-impl std::fmt::Display for WebhookRefusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+display_as_reason!(WebhookRefusal);
+
+impl AsReason for WebhookRefusal {
+    fn reason(&self) -> Reason {
         let WebhookRefusal { platform, at, status, reason, count, .. } = self;
-        let at = at.format("%Y-%m-%d %H:%M:%SZ");
-        write!(
-            f,
-            "the last webhook of {platform:?} was refused at {at} with {status} ({count} since one was taken): {reason}"
-        )
+        reason!("webhook.last_refused", platform = quoted(platform), at, status, count, reason)
     }
 }
 
@@ -515,13 +520,12 @@ pub struct PausedRule {
     pub failures: u32,
 }
 
-impl std::fmt::Display for PausedRule {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+display_as_reason!(PausedRule);
+
+impl AsReason for PausedRule {
+    fn reason(&self) -> Reason {
         let PausedRule { repository, rule, failures } = self;
-        write!(
-            f,
-            "rule {rule:?} of {repository} failed {failures} times in a row, so it is paused; change it, or build it by hand until it succeeds"
-        )
+        reason!("journal.paused", repository, rule = quoted(rule), failures)
     }
 }
 

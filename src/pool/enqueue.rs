@@ -14,6 +14,7 @@ use crate::domain::journal::PushId;
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
 use crate::domain::push::{Push, Ref};
+use crate::domain::reason::Reason;
 use crate::domain::repository::Repository;
 use crate::domain::requester::Requester;
 use crate::domain::rule::{Rule, Tags};
@@ -231,15 +232,15 @@ async fn build_ref(pool: &Arc<Pool>, wish: Wish<'_>) -> Result<Reply, Error> {
     warnings.extend(tags.replaced.iter().map(ToString::to_string));
     let forbidden = grants::forbidden(&path.namespace, namespace, &rule).into_iter().next();
     let too_long = || tags.tags.iter().filter(|_| repository.accelerate).find_map(|tag| tag.accelerated().err());
-    let refusal = refusal.or_else(|| forbidden.map(|error| error.to_string()));
-    let refusal = match refusal.or_else(|| too_long().map(|error| error.to_string())) {
+    let refusal = refusal.map(Reason::from).or_else(|| forbidden.map(Reason::from));
+    let refusal = match refusal.or_else(|| too_long().map(Reason::from)) {
         Some(refusal) => Some(refusal),
         None if repository.immutable => {
             let names: Vec<&str> = tags.tags.iter().map(|tag| tag.as_str()).collect();
             match check_immutable(pool, path, namespace, &names).await {
                 // Nobody waits for a push: it is asked again when the registry can be.
                 Err(error) if error.kind == ErrorKind::Unreachable && !trigger.asked_by_person() => return Err(error),
-                checked => checked.err().map(|error| error.message),
+                checked => checked.err().map(|error| error.reason),
             }
         }
         None => None,
@@ -256,7 +257,7 @@ async fn build_ref(pool: &Arc<Pool>, wish: Wish<'_>) -> Result<Reply, Error> {
         trigger,
         asked_by: by,
         state: BuildState::Queued,
-        reason: String::new(),
+        reason: Reason::default(),
         queued_at: now,
         started_at: None,
         finished_at: None,
@@ -290,7 +291,7 @@ async fn build_ref(pool: &Arc<Pool>, wish: Wish<'_>) -> Result<Reply, Error> {
         return Ok(Reply::Queued { build: Box::new(build), already: true });
     }
     build.id = pool.state().take_id();
-    let refusal = refusal.or_else(|| tag_in_use(pool, &build));
+    let refusal = refusal.or_else(|| tag_in_use(pool, &build).map(Reason::from));
     if let Some(reason) = refusal {
         build.become_state(BuildState::Refused, reason, now).map_err(failed)?;
         let home = pool.home.clone();

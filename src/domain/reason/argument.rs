@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{AsReason, Reason};
+use super::Reason;
 use crate::domain::config::ByteSize;
 use crate::domain::repository::HumanDuration;
 
@@ -43,6 +43,16 @@ pub enum Typed {
 }
 
 impl Argument {
+    /// Changes the texts in it.
+    pub(super) fn for_each_text(&mut self, change: &mut impl FnMut(&mut String)) {
+        match self {
+            Argument::Text(text) | Argument::Typed(Typed::Output(text)) => change(text),
+            Argument::List(values) => values.iter_mut().for_each(|value| value.for_each_text(change)),
+            Argument::Reason(reason) => reason.for_each_text(change),
+            Argument::Number(_) | Argument::Typed(_) => {}
+        }
+    }
+
     /// Appends the argument in a language.
     pub(super) fn render(&self, locale: &str, text: &mut String) {
         // Writing to a string can't fail.
@@ -97,13 +107,11 @@ impl ToArgument for Argument {
 
 impl ToArgument for Reason {
     fn to_argument(&self) -> Argument {
-        Argument::Reason(Box::new(self.clone()))
-    }
-}
-
-impl<T: AsReason> ToArgument for T {
-    fn to_argument(&self) -> Argument {
-        Argument::Reason(Box::new(self.reason()))
+        // Words of others stay that; so a reason that was stored and read again is equal to itself.
+        match self.id() {
+            "" => Argument::Typed(Typed::Output(self.to_string())),
+            _ => Argument::Reason(Box::new(self.clone())),
+        }
     }
 }
 
@@ -222,4 +230,14 @@ names!(
     crate::domain::tree_path::TreePath,
 );
 numbers!(u8, u16, u32, u64, usize, i32, i64);
-outputs!(std::io::Error, std::process::ExitStatus, std::fmt::Arguments<'_>, serde_json::Error, toml::de::Error, git2::Error);
+outputs!(
+    std::io::Error,
+    std::process::ExitStatus,
+    std::fmt::Arguments<'_>,
+    serde_json::Error,
+    toml::de::Error,
+    git2::Error,
+    rustls::Error,
+    reqwest::Error,
+    regex::Error
+);

@@ -19,9 +19,12 @@ pub use argument::{Argument, ToArgument, joined, output, quoted};
 /// The locale of logs, records and `Display`.
 const ENGLISH: &str = "en";
 
-/// Why something is as it is.
+/// Why something is as it is. One pointer wide, so that errors that hold one stay small.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct Reason {
+pub struct Reason(Box<Content>);
+
+#[derive(Clone, PartialEq, Eq, Default)]
+struct Content {
     /// The message in the catalogue, such as `layout.missing`; empty for a reason that is only text.
     id: Cow<'static, str>,
     arguments: BTreeMap<Cow<'static, str>, Argument>,
@@ -34,35 +37,41 @@ impl Reason {
     /// A reason of the catalogue. Use [`reason!`], which the catalogue's test sees.
     pub fn new<const N: usize>(id: &'static str, arguments: [(&'static str, Argument); N]) -> Reason {
         let arguments = arguments.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)).collect();
-        Reason { id: Cow::Borrowed(id), arguments, text: String::new() }
+        Reason(Box::new(Content { id: Cow::Borrowed(id), arguments, text: String::new() }))
     }
 
     /// A reason in the words of others, such as the last line of a program's output, which is shown as it is in every
     /// language.
     pub fn verbatim(text: impl Into<String>) -> Reason {
-        Reason { text: text.into(), ..Reason::default() }
+        Reason(Box::new(Content { text: text.into(), ..Content::default() }))
     }
 
     /// The id in the catalogue; empty for a reason that is only text.
     pub fn id(&self) -> &str {
-        &self.id
+        &self.0.id
     }
 
     /// The argument of that name.
     pub fn argument(&self, name: &str) -> Option<&Argument> {
-        self.arguments.get(name)
+        self.0.arguments.get(name)
+    }
+
+    /// Changes the words of others in it, such as to mask secrets.
+    pub fn for_each_text(&mut self, change: &mut impl FnMut(&mut String)) {
+        change(&mut self.0.text);
+        self.0.arguments.values_mut().for_each(|argument| argument.for_each_text(change));
     }
 
     /// Whether there is nothing to show.
     pub fn is_empty(&self) -> bool {
-        self.id.is_empty() && self.text.is_empty()
+        self.0.id.is_empty() && self.0.text.is_empty()
     }
 
     /// The text in a language, given by the code of its catalogue; English where that has none.
     pub fn render(&self, locale: &str) -> String {
-        match message(locale, &self.id) {
+        match message(locale, &self.0.id) {
             Some(message) => self.fill_in(&message, locale),
-            None => self.text.clone(),
+            None => self.0.text.clone(),
         }
     }
 
@@ -105,7 +114,7 @@ impl fmt::Display for Reason {
 
 impl fmt::Debug for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {self}", self.id)
+        write!(f, "{}: {self}", self.0.id)
     }
 }
 
@@ -121,10 +130,11 @@ struct Stored {
 
 impl Serialize for Reason {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.id.is_empty() {
-            return serializer.serialize_str(&self.text);
+        if self.0.id.is_empty() {
+            return serializer.serialize_str(&self.0.text);
         }
-        Stored { id: self.id.clone(), arguments: self.arguments.clone(), text: self.to_string() }.serialize(serializer)
+        Stored { id: self.0.id.clone(), arguments: self.0.arguments.clone(), text: self.to_string() }
+            .serialize(serializer)
     }
 }
 
@@ -141,7 +151,7 @@ impl<'de> Deserialize<'de> for Reason {
             Form::Typed(Stored { id, arguments, text }) => {
                 // The catalogue's own rendering is made when it is needed.
                 let text = if message(ENGLISH, &id).is_some() { String::new() } else { text };
-                Reason { id, arguments, text }
+                Reason(Box::new(Content { id, arguments, text }))
             }
         })
     }
@@ -161,22 +171,28 @@ impl From<&str> for Reason {
     }
 }
 
+impl From<&String> for Reason {
+    fn from(text: &String) -> Reason {
+        Reason::verbatim(text)
+    }
+}
+
+impl From<std::borrow::Cow<'_, str>> for Reason {
+    fn from(text: std::borrow::Cow<'_, str>) -> Reason {
+        Reason::verbatim(text)
+    }
+}
+
+impl From<&Reason> for Reason {
+    fn from(reason: &Reason) -> Reason {
+        reason.clone()
+    }
+}
+
 /// A type that says why: an error, a verdict, a state.
 pub trait AsReason {
     /// The reason.
     fn reason(&self) -> Reason;
-}
-
-impl<T: AsReason> From<&T> for Reason {
-    fn from(value: &T) -> Reason {
-        value.reason()
-    }
-}
-
-impl<T: AsReason> From<T> for Reason {
-    fn from(value: T) -> Reason {
-        value.reason()
-    }
 }
 
 /// Makes a [`Reason`] of the catalogue: `reason!("id", argument, other = expression)`.
@@ -208,9 +224,35 @@ macro_rules! value_of {
     };
 }
 
-/// Implements `Display` (English) by [`AsReason`].
+/// Makes types that implement [`AsReason`] reasons and arguments of reasons.
+macro_rules! use_as_reason {
+    ($($type:ty),+ $(,)?) => {
+        $(
+            impl From<&$type> for $crate::domain::reason::Reason {
+                fn from(value: &$type) -> Self {
+                    $crate::domain::reason::AsReason::reason(value)
+                }
+            }
+
+            impl From<$type> for $crate::domain::reason::Reason {
+                fn from(value: $type) -> Self {
+                    $crate::domain::reason::AsReason::reason(&value)
+                }
+            }
+
+            impl $crate::domain::reason::ToArgument for $type {
+                fn to_argument(&self) -> $crate::domain::reason::Argument {
+                    $crate::domain::reason::ToArgument::to_argument(&$crate::domain::reason::AsReason::reason(self))
+                }
+            }
+        )+
+    };
+}
+
+/// Implements `Display` (English) by [`AsReason`], and [`use_as_reason!`].
 macro_rules! display_as_reason {
     ($($type:ty),+ $(,)?) => {
+        $crate::domain::reason::use_as_reason!($($type),+);
         $(impl std::fmt::Display for $type {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 std::fmt::Display::fmt(&$crate::domain::reason::AsReason::reason(self), f)
@@ -219,7 +261,7 @@ macro_rules! display_as_reason {
     };
 }
 
-pub(crate) use {display_as_reason, reason, value_of};
+pub(crate) use {display_as_reason, reason, use_as_reason, value_of};
 
 #[cfg(test)]
 pub(crate) mod tests;

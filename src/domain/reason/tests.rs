@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
@@ -16,10 +17,14 @@ pub(crate) struct Made {
 #[linkme::distributed_slice]
 pub(crate) static MADE: [Made];
 
-/// The messages of `src/locales/reasons`: by id, by language.
-fn catalogue() -> BTreeMap<String, BTreeMap<String, String>> {
+/// The messages of the files in a directory: by id, by language.
+fn catalogue(directory: &str) -> BTreeMap<String, BTreeMap<String, String>> {
     let mut messages = BTreeMap::new();
-    for file in crate::lang::tests::files("src/locales/reasons", "toml") {
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(directory)).unwrap() {
+        let file = entry.unwrap().path();
+        if file.is_dir() {
+            continue;
+        }
         let mut table: toml::Table = std::fs::read_to_string(file).unwrap().parse().unwrap();
         table.remove("_version");
         crate::lang::tests::collect("", &table, &mut messages);
@@ -33,8 +38,11 @@ fn placeholders(message: &str) -> BTreeSet<&str> {
 
 #[test]
 fn both_catalogues_have_every_reason_with_its_arguments_and_no_other() {
-    let catalogue = catalogue();
+    let of_the_dashboard = catalogue("src/locales");
+    let catalogue = catalogue("src/locales/reasons");
     let mut faults = Vec::new();
+    let shared = catalogue.keys().filter(|id| of_the_dashboard.contains_key(*id));
+    faults.extend(shared.map(|id| format!("{id} is a text of the dashboard, too")));
     let mut made = BTreeSet::new();
     for Made { id, arguments, file } in MADE {
         made.insert(*id);
@@ -98,10 +106,7 @@ fn a_reason_of_a_newer_version_is_shown_by_the_text_that_it_came_with() {
 #[test]
 fn program_output_is_never_translated() {
     let reason = nested();
-    assert_eq!(
-        reason.render("en"),
-        "acme/api 3 at 2026-11-30 14:02:00Z of a, b: it said: cannot find module: react"
-    );
+    assert_eq!(reason.render("en"), "acme/api 3 at 2026-11-30 14:02:00Z of a, b: it said: cannot find module: react");
     assert_eq!(
         reason.render("zh-CN"),
         "acme/api 3，时间 2026-11-30 14:02:00Z，属于 a、b：输出：cannot find module: react"

@@ -12,6 +12,7 @@ use crate::domain::build::{Build, BuildId, CancelRequest};
 use crate::domain::journal::{Answer, PushRecord, Verdict, refusal, superseded};
 use crate::domain::pattern::Pattern;
 use crate::domain::push::Push;
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::requester::Requester;
 use crate::domain::rule::{Rule, Supersede};
 use crate::domain::rule_history::RuleHistory;
@@ -48,13 +49,13 @@ pub(super) async fn settle(pool: Arc<Pool>, mut push: PushRecord, missing: Vec<S
     for rule in &repository.rules {
         let refused = |(verdict, reason)| Answer { rule: rule.name.clone(), verdict, build: None, reason };
         if let Some(id) = built.get(&rule.name) {
-            let reason = format!("build {id}");
+            let reason = reason!("journal.build", build = *id);
             push.answers.push(Answer { build: Some(*id), ..refused((Verdict::Built, reason)) });
             continue;
         }
         let past = matching.iter().find(|(other, _)| other.name == rule.name).map(|(_, past)| past);
         let against = refusal(&repository, rule, &push.reference)
-            .map(|(verdict, reason)| (verdict, reason + &renamed_default(rule, &push, &missing)))
+            .map(|(verdict, reason)| (verdict, renamed_default(rule, &push, &missing, reason)))
             .or_else(|| facts.against(rule, &past?.past(&push.reference), is_building(&pool, &push, rule)))
             .or_else(|| paused(&push, past?, rule, usual_limit));
         let answer = match against {
@@ -85,14 +86,14 @@ pub(super) async fn settle(pool: Arc<Pool>, mut push: PushRecord, missing: Vec<S
 
 /// What people should know of a rule for a branch that is not there, of a push to the default branch: that may have
 /// been renamed.
-fn renamed_default(rule: &Rule, push: &PushRecord, missing: &[String]) -> String {
+fn renamed_default(rule: &Rule, push: &PushRecord, missing: &[String], against: Reason) -> Reason {
     let literal = rule.branch.as_ref().filter(|pattern| !pattern.is_regex()).map(Pattern::text);
     match literal.filter(|name| missing.iter().any(|missing| missing == name)) {
-        Some(name) => format!(
-            "; the source has no branch {name:?}, and its default branch is {:?}: change the branch of the rule if it was renamed",
-            push.reference.name
-        ),
-        None => String::new(),
+        Some(name) => {
+            let default = quoted(&push.reference.name);
+            reason!("rule.renamed_default", against, name = quoted(name), default)
+        }
+        None => against,
     }
 }
 
@@ -100,7 +101,7 @@ fn renamed_default(rule: &Rule, push: &PushRecord, missing: &[String]) -> String
 enum Queued {
     Answered(Result<Reply, Error>),
     /// A newer push makes it superfluous.
-    Overtaken((Verdict, String)),
+    Overtaken((Verdict, Reason)),
     PoolEnds,
 }
 
@@ -130,21 +131,21 @@ fn is_building(pool: &Pool, push: &PushRecord, rule: &Rule) -> bool {
 }
 
 /// Where a rule failed too often for it to be built by itself.
-fn paused(push: &PushRecord, past: &RuleHistory, rule: &Rule, usual_limit: u32) -> Option<(Verdict, String)> {
+fn paused(push: &PushRecord, past: &RuleHistory, rule: &Rule, usual_limit: u32) -> Option<(Verdict, Reason)> {
     let failures = past.paused(rule, usual_limit)?;
     let paused = PausedRule { repository: push.repository.clone(), rule: rule.name.clone(), failures };
-    Some((Verdict::Paused, paused.to_string()))
+    Some((Verdict::Paused, paused.into()))
 }
 
 /// Where a build of a newer push of the same ref was queued meanwhile, and the rule wants the newest alone.
-fn overtaken(pool: &Pool, push: &PushRecord, rule: &Rule) -> Option<(Verdict, String)> {
+fn overtaken(pool: &Pool, push: &PushRecord, rule: &Rule) -> Option<(Verdict, Reason)> {
     if rule.supersede == Supersede::Never {
         return None;
     }
     let state = pool.state();
     let newer =
         open_builds(&state, push, rule).filter_map(|build| build.push).filter(|newer| *newer > push.id).max()?;
-    Some((Verdict::Superseded, format!("push {newer} of the same ref is newer")))
+    Some((Verdict::Superseded, reason!("journal.newer_push", newer)))
 }
 
 /// The builds of a rule and a push's ref that are not finished.
@@ -162,22 +163,29 @@ fn answer(pool: &Pool, rule: &str, queued: Result<Reply, Error>, note: &str) -> 
             rule,
             verdict: Verdict::Duplicate,
             build: Some(build.id),
-            reason: format!("build {} of the same commit is {}", build.id, build.state),
+            reason: reason!("journal.duplicate", build = build.id, state = build.state),
         },
         Ok(Reply::Queued { build, .. }) if build.state.is_final() => {
             Answer { rule, verdict: Verdict::Refused, build: Some(build.id), reason: build.reason.clone() }
         }
         Ok(Reply::Queued { build, .. }) => {
             supersede(pool, &build);
-            let reason = format!("build {}{note}", build.id);
+            let reason = if note.is_empty() {
+                reason!("journal.build", build = build.id)
+            } else {
+                reason!("journal.build_noted", build = build.id, note)
+            };
             Answer { rule, verdict: Verdict::Built, build: Some(build.id), reason }
         }
-        Ok(other) => {
-            Answer { rule, verdict: Verdict::Failed, build: None, reason: format!("the pool answered {other:?}") }
-        }
+        Ok(other) => Answer {
+            rule,
+            verdict: Verdict::Failed,
+            build: None,
+            reason: reason!("journal.unexpected", answer = quoted(&other)),
+        },
         Err(error) => {
             let verdict = if error.kind == ErrorKind::Refused { Verdict::Refused } else { Verdict::Failed };
-            Answer { rule, verdict, build: None, reason: error.message }
+            Answer { rule, verdict, build: None, reason: error.reason }
         }
     }
 }

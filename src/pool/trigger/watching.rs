@@ -181,7 +181,7 @@ pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryP
                         let wait = backoff(interval, turn.failures);
                         turn.failures += 1;
                         turn.due = Instant::now() + wait;
-                        let text = format!("{path} is not watched: {}; it is asked again in {} s", error.message, wait.as_secs_f64().ceil());
+                        let text = format!("{path} is not watched: {}; it is asked again in {} s", error.reason, wait.as_secs_f64().ceil());
                         pool.tell_problem(&path.to_string(), Some(text));
                     }
                 }
