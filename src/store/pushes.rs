@@ -72,7 +72,8 @@ fn watch_file(home: &Home) -> PathBuf {
     home.state_dir().join("watch.toml")
 }
 
-fn file(home: &Home, id: PushId) -> PathBuf {
+/// A push's file.
+pub(super) fn file(home: &Home, id: PushId) -> PathBuf {
     home.pushes_dir().join(format!("{id}.toml"))
 }
 

@@ -118,11 +118,11 @@ impl Catalog {
     /// Writes a build's row, and those that could not be written before; `before`: when the directory had changed last
     /// before the build came.
     fn put(&self, writer: &mut Writer, build: &Build, before: Option<Option<i64>>) {
-        let open = builds::is_open(&self.home, build.id);
+        let file = self.build_file(build.id.0);
         let after = changed_at(&self.home.builds_dir());
         let late: Vec<BuildId> = writer.late_builds.iter().copied().collect();
         let is_written = self.change(writer, |connection| {
-            put_build(connection, build, open, true)?;
+            put_build(connection, build, file, true)?;
             late.iter().try_for_each(|id| self.refresh_build(connection, id.0))?;
             if let Some(before) = before {
                 let last = Meta::LastBuild.get(connection)?.unwrap_or_default();

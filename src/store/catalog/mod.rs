@@ -1,12 +1,14 @@
 //! The catalog: builds and pushes by what the pool and its clients look for, so that nothing reads a million records.
 //!
 //! Records in TOML are the truth. The catalog is derived from them, lies in `catalog.db` (SQLite), and may be deleted
-//! while no pool runs. Three rules keep it right:
+//! while no pool runs. Four rules keep it right:
 //!
 //! - A record is written before its row. When a pool starts, the rows of open builds and of unsettled pushes are
 //!   compared with their records, and records without a row are read.
 //! - The catalog knows when `builds/` and `pushes/` were last changed by the pool. Where they were changed since, or the
 //!   next numbers are taken, the names in the directory are compared with the rows.
+//! - Every row is compared with the time and the mark of its record, at the start where there are few, in the background
+//!   where there are many: what somebody edited by hand is read again.
 //! - Rows only say where to look: a page holds records as they are on disk, each checked against the query again.
 //!
 //! A catalog that is missing, damaged or of another version is made anew while the pool serves, the newest record first;
@@ -184,8 +186,6 @@ impl Catalog {
         let on_disk = writer.connection.path().is_some_and(|path| !path.is_empty());
         *self.reader() = on_disk.then(|| schema::open_to_read(&file).ok()).flatten();
         *slot = Some(writer);
-        drop(slot);
-        self.announce_floors();
         Ok(start)
     }
 
@@ -216,17 +216,15 @@ impl Catalog {
         self.push_floor.load(Ordering::Acquire)
     }
 
-    fn announce_floors(&self) {
+    /// Says whether every record has a row, once the rows are compared with them.
+    fn announce_completeness(&self) {
         let complete = self.build_floor() == 0 && self.push_floor() == 0;
         self.complete.send_replace(complete);
     }
 
     /// Asks the database; none where there is none, or it fails: the records are read then.
     fn ask<T>(&self, question: impl Fn(&Connection) -> rusqlite::Result<T>) -> Option<T> {
-        let answer = match &*self.reader() {
-            Some(connection) => Some(question(connection)),
-            None => None,
-        };
+        let answer = self.reader().as_ref().map(&question);
         let answer = answer.or_else(|| self.writer().as_ref().map(|writer| question(&writer.connection)))?;
         answer.map_err(|error| self.found(&error)).ok()
     }

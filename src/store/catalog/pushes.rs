@@ -29,7 +29,7 @@ impl Catalog {
         let after = changed_at(&self.home.pushes_dir());
         let late: Vec<PushId> = writer.late_pushes.iter().copied().collect();
         let is_written = self.change(writer, |connection| {
-            put_push(connection, push, true)?;
+            put_push(connection, push, self.push_written_at(push.id.0), true)?;
             late.iter().try_for_each(|id| self.refresh_push(connection, id.0))?;
             let last = Meta::LastPush.get(connection)?.unwrap_or_default();
             Meta::LastPush.put(connection, Some(last.max(as_stored(push.id.0))))?;

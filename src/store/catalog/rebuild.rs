@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use rusqlite::Connection;
 
-use super::rows::{as_number, as_stored, put_build, put_push, put_unreadable};
+use super::rows::{File, as_number, as_stored, put_build, put_push, put_unreadable};
 use super::schema::{self, Meta};
 use super::{Catalog, CatchUpError, NOTHING, Start, Writer, changed_at};
-use crate::domain::build::BuildId;
-use crate::domain::journal::PushId;
+use crate::domain::build::{Build, BuildId};
+use crate::domain::journal::{PushId, PushRecord};
 use crate::store::{builds, pushes};
 
 /// So many records are read before a pool serves; more are read in the background.
@@ -19,6 +20,8 @@ const READ_AT_START: usize = 500;
 const TRIED: u64 = 64;
 /// So many rows are written in one transaction.
 const BATCH: usize = 256;
+/// So many rows are compared with their records at once.
+const COMPARED: i64 = 1_000;
 
 /// One of the two kinds of records, as far as the way to catch up with them is the same.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +64,9 @@ impl Catalog {
         let connection = &writer.connection.unchecked_transaction()?;
         let builds = self.compare(connection, Records::Builds)?;
         let pushes = self.compare(connection, Records::Pushes)?;
+        for records in [Records::Builds, Records::Pushes] {
+            self.verify_few(connection, records)?;
+        }
         let mut open: BTreeSet<BuildId> =
             builds.without_rows.iter().chain(&builds.new).map(|id| BuildId(*id)).collect();
         open.retain(|id| builds::is_open(&self.home, *id));
@@ -78,6 +84,20 @@ impl Catalog {
         self.build_floor.store(builds.floor, Ordering::Release);
         self.push_floor.store(pushes.floor, Ordering::Release);
         Ok(Start { open, last_build: builds.last, last_push: pushes.last })
+    }
+
+    /// Reads the records again that somebody edited, where all of them can be compared in a moment.
+    fn verify_few(&self, connection: &Connection, records: Records) -> rusqlite::Result<()> {
+        let most = i64::try_from(READ_AT_START).unwrap_or(i64::MAX - 1) + 1;
+        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {} LIMIT {most})", records.table());
+        let count: i64 = connection.query_row(&sql, [], |row| row.get(0))?;
+        if count == most {
+            return Ok(());
+        }
+        if let Some((edited, _)) = self.edited(connection, records, 0, most)? {
+            edited.into_iter().try_for_each(|id| self.refresh(connection, records, id))?;
+        }
+        Ok(())
     }
 
     fn compare(&self, connection: &Connection, records: Records) -> Result<Found, CatchUpError> {
@@ -143,25 +163,25 @@ impl Catalog {
 
     /// Writes the row of a build as its record is now.
     pub(super) fn refresh_build(&self, connection: &Connection, id: u64) -> rusqlite::Result<()> {
-        let open = builds::is_open(&self.home, BuildId(id));
-        match builds::load(&self.home, BuildId(id)) {
-            Ok(build) => put_build(connection, &build, open, true),
-            Err(error) => {
-                connection.prepare_cached("DELETE FROM build WHERE id = ?1")?.execute([as_stored(id)])?;
-                if error.missing { Ok(()) } else { put_unreadable(connection, id, open) }
-            }
-        }
+        connection.prepare_cached("DELETE FROM build WHERE id = ?1")?.execute([as_stored(id)])?;
+        self.missing_build(id).map_or(Ok(()), |row| row.put(connection))
     }
 
     /// Writes the row of a push as its record is now; one that can't be read has none.
     pub(super) fn refresh_push(&self, connection: &Connection, id: u64) -> rusqlite::Result<()> {
-        match pushes::load(&self.home, PushId(id)) {
-            Ok(push) => put_push(connection, &push, true),
-            Err(_) => {
-                let mut delete = connection.prepare_cached("DELETE FROM push WHERE id = ?1")?;
-                delete.execute([as_stored(id)]).map(drop)
-            }
-        }
+        connection.prepare_cached("DELETE FROM push WHERE id = ?1")?.execute([as_stored(id)])?;
+        self.missing_push(id).map_or(Ok(()), |row| row.put(connection))
+    }
+
+    /// A build's files as they are now.
+    pub(super) fn build_file(&self, id: u64) -> File {
+        let written_at = written_at(&self.home.build_dir(id).join(builds::RECORD));
+        File { open: builds::is_open(&self.home, BuildId(id)), written_at }
+    }
+
+    /// When a push was written.
+    pub(super) fn push_written_at(&self, id: u64) -> i64 {
+        written_at(&pushes::file(&self.home, PushId(id)))
     }
 
     /// Writes the rows that are still missing, the newest first, and checks those that are there; makes a damaged catalog
@@ -176,8 +196,11 @@ impl Catalog {
         }
         for records in [Records::Builds, Records::Pushes] {
             self.fill(records, &is_stopping)?;
+            self.verify(records, &is_stopping);
         }
-        self.announce_floors();
+        if !is_stopping() {
+            self.announce_completeness();
+        }
         Ok(())
     }
 
@@ -222,31 +245,100 @@ impl Catalog {
     /// Writes the rows of some records and lowers the floor to the first of them. Rows that are there are newer than what was
     /// read here.
     fn fill_batch(&self, records: Records, batch: &[u64]) -> bool {
-        let put: Vec<Box<dyn Fn(&Connection) -> rusqlite::Result<()>>> = match records {
+        let rows: Vec<Row> = match records {
             Records::Builds => batch.iter().filter_map(|id| self.missing_build(*id)).collect(),
             Records::Pushes => batch.iter().filter_map(|id| self.missing_push(*id)).collect(),
         };
         let mut slot = self.writer();
         let Some(writer) = slot.as_mut() else { return false };
         self.change(writer, |connection| {
-            put.iter().try_for_each(|put| put(connection))?;
+            rows.iter().try_for_each(|row| row.put(connection))?;
             records.metas().0.put(connection, Some(as_stored(batch[0])))
         })
     }
 
-    fn missing_build(&self, id: u64) -> Option<Box<dyn Fn(&Connection) -> rusqlite::Result<()>>> {
-        let open = builds::is_open(&self.home, BuildId(id));
+    /// The row of a build that has none; none: it is gone.
+    fn missing_build(&self, id: u64) -> Option<Row> {
+        // Before the record is read: what is written meanwhile is another time.
+        let file = self.build_file(id);
         match builds::load(&self.home, BuildId(id)) {
-            Ok(build) => Some(Box::new(move |connection| put_build(connection, &build, open, false))),
+            Ok(build) => Some(Row::Build(Box::new(build), file)),
             Err(error) if error.missing => None,
-            Err(_) => Some(Box::new(move |connection| put_unreadable(connection, id, open))),
+            Err(_) => Some(Row::Unreadable(id, file)),
         }
     }
 
-    fn missing_push(&self, id: u64) -> Option<Box<dyn Fn(&Connection) -> rusqlite::Result<()>>> {
-        let push = pushes::load(&self.home, PushId(id)).ok()?;
-        Some(Box::new(move |connection| put_push(connection, &push, false)))
+    fn missing_push(&self, id: u64) -> Option<Row> {
+        let written_at = self.push_written_at(id);
+        pushes::load(&self.home, PushId(id)).ok().map(|push| Row::Push(Box::new(push), written_at))
     }
+
+    /// Compares the rows after a number with their records: those that differ, and the last number that was compared. None:
+    /// there are no rows after it.
+    fn edited(
+        &self,
+        connection: &Connection,
+        records: Records,
+        after: i64,
+        most: i64,
+    ) -> rusqlite::Result<Option<(Vec<u64>, i64)>> {
+        let columns = match records {
+            Records::Builds => "id, written_at, open",
+            Records::Pushes => "id, written_at, 0",
+        };
+        let sql = format!("SELECT {columns} FROM {} WHERE id > ?1 ORDER BY id LIMIT ?2", records.table());
+        let mut statement = connection.prepare_cached(&sql)?;
+        let rows = statement.query_map([after, most], |row| {
+            Ok((row.get::<_, i64>(0)?, File { written_at: row.get(1)?, open: row.get(2)? }))
+        })?;
+        let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+        let Some((last, _)) = rows.last() else { return Ok(None) };
+        let now = |id| match records {
+            Records::Builds => self.build_file(id),
+            Records::Pushes => File { written_at: self.push_written_at(id), open: false },
+        };
+        let edited = rows.iter().map(|(id, file)| (as_number(*id), file)).filter(|(id, file)| now(*id) != **file);
+        Ok(Some((edited.map(|(id, _)| id).collect(), *last)))
+    }
+
+    /// Reads the records again that somebody edited while no pool ran.
+    fn verify(&self, records: Records, is_stopping: &impl Fn() -> bool) {
+        let mut after = 0;
+        while !is_stopping() {
+            let compared = self.ask(|connection| self.edited(connection, records, after, COMPARED));
+            let Some(Some((edited, last))) = compared else { return };
+            after = last;
+            if !edited.is_empty()
+                && let Some(writer) = self.writer().as_mut()
+            {
+                self.change(writer, |connection| {
+                    edited.iter().try_for_each(|id| self.refresh(connection, records, *id))
+                });
+            }
+        }
+    }
+}
+
+/// A row that is to be written.
+enum Row {
+    Build(Box<Build>, File),
+    Unreadable(u64, File),
+    Push(Box<PushRecord>, i64),
+}
+
+impl Row {
+    /// Writes the row where there is none.
+    fn put(&self, connection: &Connection) -> rusqlite::Result<()> {
+        match self {
+            Row::Build(build, file) => put_build(connection, build, *file, false),
+            Row::Unreadable(id, file) => put_unreadable(connection, *id, *file),
+            Row::Push(push, written_at) => put_push(connection, push, *written_at, false),
+        }
+    }
+}
+
+fn written_at(file: &Path) -> i64 {
+    changed_at(file).unwrap_or_default()
 }
 
 /// Builds whose rows may be behind their records: those that were open, and those that could not be read.

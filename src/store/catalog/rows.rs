@@ -41,6 +41,15 @@ pub(super) fn trigger_code(trigger: Trigger) -> i64 {
     }
 }
 
+/// A build's files, as far as its row says something of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct File {
+    /// The build is marked as open.
+    pub(super) open: bool,
+    /// When the record was written, in nanoseconds; 0: it can't be told.
+    pub(super) written_at: i64,
+}
+
 /// What a build says of its rule.
 pub(super) struct Outcome;
 
@@ -90,12 +99,12 @@ pub(super) fn commit_range(digits: &str) -> Option<(i64, i64)> {
 }
 
 /// Puts a build into the catalog; `replace`: in the place of what the catalog has of it.
-pub(super) fn put_build(connection: &Connection, build: &Build, open: bool, replace: bool) -> rusqlite::Result<()> {
+pub(super) fn put_build(connection: &Connection, build: &Build, file: File, replace: bool) -> rusqlite::Result<()> {
     let or = if replace { "REPLACE" } else { "IGNORE" };
     let mut statement = connection.prepare_cached(&format!(
         "INSERT OR {or} INTO build (id, open, state, outcome, trigger, namespace, repository, rule, ref, rule_digest, \
-         commit_start, push, queued_at, finished_at, text) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
+         commit_start, push, queued_at, finished_at, written_at, text) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
     ))?;
     let (namespace, repository, rule) = (build.namespace.as_str(), build.repository.as_str(), &build.rule);
     let reference = build.reference.to_string();
@@ -104,7 +113,7 @@ pub(super) fn put_build(connection: &Connection, build: &Build, open: bool, repl
     statement
         .execute(params![
             as_stored(build.id.0),
-            open,
+            file.open,
             state_code(build.state),
             Outcome::of(build),
             trigger_code(build.trigger),
@@ -117,26 +126,32 @@ pub(super) fn put_build(connection: &Connection, build: &Build, open: bool, repl
             build.push.map(|PushId(id)| as_stored(id)),
             build.queued_at.timestamp_millis(),
             build.finished_at.map(|at| at.timestamp_millis()),
+            file.written_at,
             search_text(build),
         ])
         .map(drop)
 }
 
 /// Puts a build whose record can't be read into the catalog.
-pub(super) fn put_unreadable(connection: &Connection, id: u64, open: bool) -> rusqlite::Result<()> {
+pub(super) fn put_unreadable(connection: &Connection, id: u64, file: File) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
         "INSERT OR IGNORE INTO build (id, open, state, outcome, trigger, namespace, repository, rule, ref, rule_digest, \
-         commit_start, queued_at, text) VALUES (?1, ?2, 255, 0, 255, 0, 0, 0, 0, 0, 0, 0, '')",
+         commit_start, queued_at, written_at, text) VALUES (?1, ?2, 255, 0, 255, 0, 0, 0, 0, 0, 0, 0, ?3, '')",
     )?;
-    statement.execute(params![as_stored(id), open]).map(drop)
+    statement.execute(params![as_stored(id), file.open, file.written_at]).map(drop)
 }
 
 /// Puts a push into the catalog.
-pub(super) fn put_push(connection: &Connection, push: &PushRecord, replace: bool) -> rusqlite::Result<()> {
+pub(super) fn put_push(
+    connection: &Connection,
+    push: &PushRecord,
+    written_at: i64,
+    replace: bool,
+) -> rusqlite::Result<()> {
     let or = if replace { "REPLACE" } else { "IGNORE" };
     let mut statement = connection.prepare_cached(&format!(
-        "INSERT OR {or} INTO push (id, settled, namespace, repository, ref, commit_start, pushed_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+        "INSERT OR {or} INTO push (id, settled, namespace, repository, ref, commit_start, pushed_at, written_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
     ))?;
     let (namespace, repository) = (push.repository.namespace.as_str(), push.repository.repository.as_str());
     statement
@@ -148,6 +163,7 @@ pub(super) fn put_push(connection: &Connection, push: &PushRecord, replace: bool
             key(&[namespace, repository, &push.reference.to_string()]),
             commit_start(&push.commit),
             push.pushed_at.timestamp_millis(),
+            written_at,
         ])
         .map(drop)
 }

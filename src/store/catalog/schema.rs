@@ -18,8 +18,8 @@ const CACHE_KIB: i64 = 4 * 1024;
 
 /// Keys are the first 64 bits of the SHA-256 of the names that they stand for.
 ///
-/// `open`: the build's mark is there. `outcome`: what the build says of its rule, as [`super::rows::Outcome`]. `rule_digest`:
-/// the rule as it was.
+/// `open`: the build's mark is there. `outcome`: what the build says of its rule, as [`super::rows::Outcome`].
+/// `rule_digest`: the rule as it was. `written_at`: when the record was written; another time says that somebody edited it.
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;
 CREATE TABLE build (
@@ -37,6 +37,7 @@ CREATE TABLE build (
     push INTEGER,
     queued_at INTEGER NOT NULL,
     finished_at INTEGER,
+    written_at INTEGER NOT NULL,
     text TEXT NOT NULL
 );
 CREATE INDEX build_open ON build (id) WHERE open OR state = 255;
@@ -56,7 +57,8 @@ CREATE TABLE push (
     repository INTEGER NOT NULL,
     ref INTEGER NOT NULL,
     commit_start INTEGER NOT NULL,
-    pushed_at INTEGER NOT NULL
+    pushed_at INTEGER NOT NULL,
+    written_at INTEGER NOT NULL
 );
 CREATE INDEX push_unsettled ON push (id) WHERE NOT settled;
 CREATE INDEX push_namespace ON push (namespace, id);
