@@ -300,7 +300,7 @@ async fn close(pool: &Arc<Pool>, mut build: Build, state: BuildState, reason: Re
     write_record(pool, &build).await;
     notify::close(pool, &build).await;
     tracing::info!("build {} of {} {}: {}", build.id, build.path(), build.state, build.reason);
-    pool.triggers.past.learn(&build);
+    pool.triggers.past.learn(&build).await;
     let entry = {
         let mut state = pool.state();
         if build.state == BuildState::Succeeded {
@@ -335,7 +335,6 @@ async fn write_record(pool: &Arc<Pool>, build: &Build) {
 }
 
 async fn save_record(pool: &Arc<Pool>, build: &Build) -> Result<(), crate::protocol::Error> {
-    let file = pool.home.build_dir(build.id.0).join(builds::RECORD);
-    let record = build.clone();
-    enqueue::blocking(move || builds::save(&file, &record).map_err(enqueue::failed)).await
+    let (catalog, record) = (pool.catalog.clone(), build.clone());
+    enqueue::blocking(move || catalog.save(&record).map_err(enqueue::failed)).await
 }

@@ -188,6 +188,16 @@ impl Home {
         self.state.join("builds")
     }
 
+    /// The journal of pushes, one file each.
+    pub fn pushes_dir(&self) -> PathBuf {
+        self.state.join("pushes")
+    }
+
+    /// The catalog of builds and pushes: see [`super::catalog`].
+    pub fn catalog_file(&self) -> PathBuf {
+        self.state.join("catalog.db")
+    }
+
     /// One build's directory: record, log, steps.
     pub fn build_dir(&self, id: u64) -> PathBuf {
         self.builds_dir().join(id.to_string())

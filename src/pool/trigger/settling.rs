@@ -19,7 +19,6 @@ use crate::domain::rule_history::RuleHistory;
 use crate::pool::state::{Order, Pool, State};
 use crate::pool::{enqueue, entities};
 use crate::protocol::{Error, ErrorKind, PausedRule, Reply};
-use crate::store::{builds, pushes};
 
 /// A build that could not be queued is tried again after the first time, and then less and less often, down to the
 /// second.
@@ -36,11 +35,11 @@ pub(super) async fn settle(pool: Arc<Pool>, mut push: PushRecord, missing: Vec<S
         write_down(&pool, &push).await;
         return;
     };
-    let built = builds_of(&pool, &push);
+    let built = builds_of(&pool, &push).await;
     let mut matching = Vec::new();
     for rule in repository.rules.iter().filter(|rule| !built.contains_key(&rule.name)) {
         if refusal(&repository, rule, &push.reference).is_none() {
-            matching.push((rule, pool.triggers.past.of(&push.repository, &rule.name).await));
+            matching.push((rule, pool.triggers.past.of(&push.repository, &rule.name, Some(&push.reference)).await));
         }
     }
     let facts = Facts::of(&pool, &push, &repository, &matching).await;
@@ -203,9 +202,9 @@ fn supersede(pool: &Pool, newer: &Build) {
 
 /// Writes a push into the journal, and lets clients know; whether it is there.
 pub(super) async fn write_down(pool: &Pool, push: &PushRecord) -> bool {
-    let (home, push) = (pool.home.clone(), push.clone());
+    let (catalog, push) = (pool.catalog.clone(), push.clone());
     let id = push.id;
-    match tokio::task::spawn_blocking(move || pushes::record(&home, &push)).await {
+    match tokio::task::spawn_blocking(move || catalog.record_push(&push)).await {
         Ok(Ok(())) => {
             pool.state().written.add(id);
             pool.tell_watchers();
@@ -218,17 +217,22 @@ pub(super) async fn write_down(pool: &Pool, push: &PushRecord) -> bool {
 }
 
 /// The builds that an earlier pool started for a push before it could write that down, by their rules.
-fn builds_of(pool: &Pool, push: &PushRecord) -> BTreeMap<String, BuildId> {
+async fn builds_of(pool: &Pool, push: &PushRecord) -> BTreeMap<String, BuildId> {
     // A pool that saw the push itself has started none yet.
     if push.pushed_at >= pool.started_at {
         return BTreeMap::new();
     }
-    let mut ids = builds::ids(&pool.home).unwrap_or_default();
-    ids.sort_unstable_by(|one, other| other.cmp(one));
-    ids.into_iter()
-        .filter_map(|id| builds::load(&pool.home, id).ok())
-        .take_while(|build| build.queued_at >= push.pushed_at)
-        .filter(|build| build.push == Some(push.id))
-        .map(|build| (build.rule.name, build.id))
-        .collect()
+    let (catalog, id, since) = (pool.catalog.clone(), push.id, push.pushed_at);
+    let builds = match tokio::task::spawn_blocking(move || catalog.builds_of_push(id, since)).await {
+        Ok(Ok(builds)) => builds,
+        Ok(Err(error)) => {
+            tracing::error!("the builds of push {id} can't be told: {error}");
+            Vec::new()
+        }
+        Err(error) => {
+            tracing::error!("an internal task failed: {error}");
+            Vec::new()
+        }
+    };
+    builds.into_iter().map(|build| (build.rule.name, build.id)).collect()
 }
