@@ -13,7 +13,7 @@ use super::terminal::{Door, To};
 use super::{CliError, Format, source};
 use crate::client::Client;
 use crate::domain::build::{BuildId, BuildState};
-use crate::domain::build_query::{BuildQuery, LONGEST_PAGE};
+use crate::domain::build_query::{BuildQuery, MOST_OF_PAGE};
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::Ref;
 use crate::log::follow::Lines;
@@ -182,7 +182,7 @@ impl List {
         let mut query = BuildQuery {
             repository: self.path,
             rule: self.rule,
-            states: self.states,
+            states: self.states.into_iter().collect(),
             limit: self.limit,
             ..BuildQuery::default()
         };
@@ -200,7 +200,7 @@ impl List {
             }
         }
         let mut views: Vec<BuildView> = Vec::new();
-        for ids in ids.chunks(LONGEST_PAGE) {
+        for ids in ids.chunks(MOST_OF_PAGE) {
             views.extend(client.builds(ids.to_vec()).await?.into_iter().map(BuildView::from));
         }
         print(format, &views, || {

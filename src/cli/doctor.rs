@@ -81,7 +81,7 @@ pub(super) async fn run(client: &Client, format: Format) -> Result<ExitCode, Cli
             let mend = if check.mend.is_empty() {
                 String::new()
             } else {
-                format!("\n      {}", told(&format!("mend: {}", check.mend)))
+                format!("\n      {}", told(format!("mend: {}", check.mend)))
             };
             format!("{word}  {}: {}{mend}\n", told(&check.name), told(&check.says))
         };
@@ -252,7 +252,7 @@ fn source_checks(settings: &Settings) -> Vec<Check> {
             match sources::checked(settings, source) {
                 Err(error) => Some(Check::bad(
                     name,
-                    error.message,
+                    error.reason.to_string(),
                     format!("slipway repo edit {path} --source URL --platform PLATFORM"),
                 )),
                 Ok(_) if !source.fetch.is_by_slipway() => Some(Check::good(name, BUILDER_FETCHES)),
@@ -293,7 +293,7 @@ async fn pool(client: &Client) -> Result<Vec<Check>, CliError> {
         Ok(Some(Reply::Status(status))) => status,
         Ok(Some(_)) => return Err(unexpected().into()),
         Err(error) if error.kind == ErrorKind::Unreachable => {
-            return Ok(vec![Check::bad("pool", error.message, "slipway pool stop")]);
+            return Ok(vec![Check::bad("pool", error.to_string(), "slipway pool stop")]);
         }
         Err(error) => return Err(error.into()),
     };

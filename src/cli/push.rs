@@ -6,9 +6,10 @@ use serde::Serialize;
 use super::output::{Table, fields, print, say, told};
 use super::{CliError, Format, source};
 use crate::client::{Client, unexpected};
+use crate::domain::build_query::PushQuery;
 use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
-use crate::protocol::builds::PushQuery;
+use crate::domain::reason::Reason;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -48,6 +49,9 @@ struct AnswerView {
     verdict: &'static str,
     build: Option<u64>,
     reason: String,
+    reason_id: String,
+    #[serde(skip)]
+    why: Reason,
 }
 
 impl From<PushRecord> for View {
@@ -56,7 +60,9 @@ impl From<PushRecord> for View {
             rule: answer.rule,
             verdict: answer.verdict.word(),
             build: answer.build.map(|id| id.0),
-            reason: answer.reason,
+            reason: answer.reason.to_string(),
+            reason_id: answer.reason.id().to_owned(),
+            why: answer.reason,
         });
         View {
             id: push.id.0,
@@ -106,9 +112,9 @@ async fn list(client: &Client, path: Option<RepositoryPath>, limit: usize, forma
     let mut views: Vec<View> = Vec::new();
     loop {
         let page = client.push_page(query.clone()).await?;
-        views.extend(page.pushes.into_iter().map(View::from));
+        views.extend(page.records.into_iter().map(View::from));
         query.limit = limit.saturating_sub(views.len());
-        query.before = page.next;
+        query.before = page.more;
         if query.limit == 0 || query.before.is_none() {
             break;
         }
@@ -155,7 +161,7 @@ async fn show(client: &Client, id: PushId, format: Format) -> Result<(), CliErro
         let mut table = Table::new(["RULE", "VERDICT", "BUILD", "REASON"]);
         for answer in &view.answers {
             let build = answer.build.map_or_else(String::new, |id| format!("#{id}"));
-            table.row([answer.rule.clone(), told(answer.verdict), build, told(&answer.reason)]);
+            table.row([answer.rule.clone(), told(answer.verdict), build, told(&answer.why)]);
         }
         text.push_str("\n\n");
         text.push_str(&table.text());

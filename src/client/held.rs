@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use tokio::net::UnixStream;
 
 use super::{Client, Way};
+use crate::domain::reason::{Reason, reason};
 use crate::protocol::{Error, ErrorKind};
 use crate::sys::lock;
 use crate::sys::process::ProcessId;
@@ -32,12 +33,9 @@ pub(super) async fn wait(client: &Client) -> Result<Option<UnixStream>, Error> {
 }
 
 /// Who holds the lock, and can't be reached.
-pub(super) fn said(client: &Client, holder: &str) -> String {
-    let (home, socket) = (client.home.state_dir().display(), client.home.pool_socket());
-    format!(
-        "the pool of {home}, {holder}, can't be reached: its socket {} is gone; `slipway pool stop` ends it (builds go on), and the next command starts a new one",
-        socket.display()
-    )
+pub(super) fn said(client: &Client, holder: &str) -> Reason {
+    let (home, socket) = (client.home.state_dir(), client.home.pool_socket());
+    reason!("client.lost_socket", home, holder, socket)
 }
 
 /// The processes that hold the lock of the home; none: nobody does.

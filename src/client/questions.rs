@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use super::{Client, unexpected};
 use crate::domain::audit::{AuditPage, AuditQuery};
 use crate::domain::build::{Build, BuildId};
-use crate::domain::build_query::{BuildPage, BuildQuery};
+use crate::domain::build_query::{BuildQuery, PushPage, PushQuery};
 use crate::domain::image_tag::TagInfo;
 use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
 use crate::domain::platform_account::{Identity, RegisteredWebhook, RepositoryPage};
 use crate::domain::repository::Source;
 use crate::domain::step::StepsFile;
-use crate::protocol::builds::{BuildDetail, PushPage, PushQuery};
+use crate::protocol::builds::{BuildDetail, BuildPage};
 use crate::protocol::logs::{LogFound, LogIndex, LogName, LogRange, LogSearch};
 use crate::protocol::platforms::{
     LoginId, LoginInvitation, NotificationState, RulePreview, SavePreview, SecretUse, SourceRefs,

@@ -9,6 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
 use super::{Client, Way, held, unexpected};
+use crate::domain::reason::reason;
 use crate::protocol::{self, Call, Error, ErrorKind, Reply, Request, VERSION};
 use crate::services::agent;
 use crate::sys::{fd_passing, socket, users};
@@ -39,8 +40,7 @@ impl Client {
         let path = match &self.way {
             Way::Socket(path) => {
                 let cannot = |error: io::Error| {
-                    let text = format!("cannot reach the pool at {}: {error}", path.display());
-                    Error::new(ErrorKind::Unreachable, text)
+                    Error::new(ErrorKind::Unreachable, reason!("client.no_pool_at", socket = path, error))
                 };
                 return socket::connect(path).await.map(Some).map_err(cannot);
             }
@@ -120,14 +120,9 @@ impl Client {
             // Whether it answers or went away, the conversation itself tells what became of it.
             None => Ok(()),
             Some(pid) => {
-                let process = pid.map_or_else(String::new, |pid| format!(", process {pid},"));
-                let since = since.format("%H:%M:%SZ");
-                Err(Error::new(
-                    ErrorKind::Unreachable,
-                    format!(
-                        "the pool{process} has not answered since {since}; it is stopped, or the machine is too busy"
-                    ),
-                ))
+                let pid = pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
+                let since = since.format("%H:%M:%SZ").to_string();
+                Err(Error::new(ErrorKind::Unreachable, reason!("client.silent", pid, since)))
             }
         }
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 
 use super::{Client, Way, held};
+use crate::domain::reason::Reason;
 use crate::protocol::{ALREADY_RUNS, Error, ErrorKind};
 use crate::store::Home;
 use crate::store::settings::Settings;
@@ -100,7 +101,7 @@ impl Client {
     }
 }
 
-fn unreachable(why: String) -> Error {
+fn unreachable(why: impl Into<Reason>) -> Error {
     Error::new(ErrorKind::Unreachable, why)
 }
 

@@ -49,7 +49,7 @@ fn table(calls: &Mutex<Calls>) -> MutexGuard<'_, Calls> {
     calls.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn unreachable(why: impl Into<String>) -> Error {
+fn unreachable(why: impl Into<crate::domain::reason::Reason>) -> Error {
     Error::new(ErrorKind::Unreachable, why)
 }
 
@@ -141,7 +141,7 @@ async fn receive(output: ChildStdout, calls: Arc<Mutex<Calls>>) {
                 }
             }
             Ok(None) => break "the way to the pool ended".to_owned(),
-            Err(error) => break error.message,
+            Err(error) => break error.reason.to_string(),
         }
     };
     let mut calls = table(&calls);

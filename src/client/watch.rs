@@ -8,6 +8,7 @@ use tokio::io::AsyncWriteExt;
 use super::socket::{LineReader, call, lost};
 use super::{Client, Way, unexpected};
 use crate::domain::build::{Build, BuildId};
+use crate::domain::reason::Reason;
 use crate::protocol::{Answer, Error, ErrorKind, News, Reply, Request};
 
 /// How often a pool that has nothing to tell is asked whether it is alive.
@@ -104,7 +105,7 @@ impl Client {
     pub async fn wait_for(&self, id: BuildId, mut news: impl FnMut(&Build)) -> Result<Build, Error> {
         // A pool that ends while it is waited on is started again, which adopts the build; not for ever.
         let mut tries = 0;
-        let mut known = String::new();
+        let mut known = Reason::default();
         loop {
             match self.ask(Request::Wait { id, known: Some(known.clone()) }).await {
                 Ok(Reply::Build(build)) if build.state.is_final() => return Ok(*build),

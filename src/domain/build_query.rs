@@ -1,137 +1,225 @@
-//! Questions about many builds: which ones, a page at a time, and the short form that lists show.
+//! Queries for builds and pushes, newest first and in pages: what a client asks for and what it gets. Pure.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
-use super::build::{Build, BuildId, BuildState, Image, Trigger};
+use super::build::{Build, BuildId, BuildState, Trigger};
+use super::journal::{PushId, PushRecord};
 use super::name::RepositoryPath;
-use super::push::{CommitId, Ref};
+use super::push::Ref;
 
-/// The most builds of one page: a client that asks for more gets a page of this size and the place to go on from.
-pub const LONGEST_PAGE: usize = 500;
+/// The most records that one page holds.
+pub const MOST_OF_PAGE: usize = 1_000;
+/// The number of records of a page where the client does not say.
+pub const USUAL_PAGE: usize = 50;
 
-/// Which builds are asked for, newest first. The default is the newest of all.
+fn usual_page() -> usize {
+    USUAL_PAGE
+}
+
+/// Which builds of a pool a client wants to see; absent filters match every build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields)]
 pub struct BuildQuery {
-    /// Only builds of this namespace.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Namespace of the repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Only builds of this repository.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<RepositoryPath>,
-    /// Only builds of the rule of this name.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Name of the rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
-    /// Only builds in one of these states; empty: in any.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub states: Vec<BuildState>,
-    /// Only builds with a lower number than this: the `next` of the page before.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Ref that was built.
+    #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Ref>,
+    /// States; empty: every state.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub states: BTreeSet<BuildState>,
+    /// Trigger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<Trigger>,
+    /// First digits of the commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Words that must each occur in the number, repository, rule, ref, commit, tags, state, trigger or requester.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub text: String,
+    /// Only builds with a lower number: the next page of an earlier query.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<BuildId>,
-    /// At most this many builds, and at most [`LONGEST_PAGE`].
+    /// The most builds of the page, at most [`MOST_OF_PAGE`].
+    #[serde(default = "usual_page")]
     pub limit: usize,
 }
 
 impl Default for BuildQuery {
     fn default() -> BuildQuery {
-        BuildQuery { namespace: None, repository: None, rule: None, states: Vec::new(), before: None, limit: 50 }
-    }
-}
-
-impl BuildQuery {
-    /// Whether a build is one of those that are asked for, whatever its number.
-    pub fn matches(&self, build: &BuildSummary) -> bool {
-        self.namespace.as_ref().is_none_or(|name| *name == build.path.namespace)
-            && self.repository.as_ref().is_none_or(|path| *path == build.path)
-            && self.rule.as_ref().is_none_or(|rule| *rule == build.rule)
-            && (self.states.is_empty() || self.states.contains(&build.state))
-    }
-
-    /// How many builds the page may hold.
-    pub fn page_size(&self) -> usize {
-        self.limit.min(LONGEST_PAGE)
-    }
-}
-
-/// Builds that a query found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BuildPage {
-    /// Newest first.
-    pub builds: Vec<BuildSummary>,
-    /// Records among those that were looked at that can't be read, each with the reason.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unreadable: Vec<(BuildId, String)>,
-    /// The `before` of the next page; none: there are no older builds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<BuildId>,
-    /// How many builds are older than this page, whether the query matches them or not.
-    pub older: usize,
-}
-
-/// A build as lists show it: small, for there may be a million.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BuildSummary {
-    /// Its number.
-    pub id: BuildId,
-    /// Its repository.
-    pub path: RepositoryPath,
-    /// Its rule's name.
-    pub rule: String,
-    /// Where it stands.
-    pub state: BuildState,
-    /// One sentence: why it stands there, and what can be done.
-    pub reason: String,
-    /// The ref that is built.
-    pub reference: Ref,
-    /// Its commit.
-    pub commit: CommitId,
-    /// What its image is to be called.
-    pub tags: Vec<String>,
-    /// Why it exists.
-    pub trigger: Trigger,
-    /// Who asked for it.
-    pub asked_by: String,
-    /// When it was asked for.
-    pub queued_at: DateTime<Utc>,
-    /// When its runner started.
-    pub started_at: Option<DateTime<Utc>>,
-    /// When its state became final.
-    pub finished_at: Option<DateTime<Utc>>,
-    /// Where it runs, or ran.
-    pub builders: Vec<String>,
-    /// The images that it published.
-    pub images: Vec<Image>,
-}
-
-impl From<&Build> for BuildSummary {
-    fn from(build: &Build) -> BuildSummary {
-        BuildSummary {
-            id: build.id,
-            path: build.path(),
-            rule: build.rule.name.clone(),
-            state: build.state,
-            reason: build.reason.clone(),
-            reference: build.reference.clone(),
-            commit: build.commit.clone(),
-            tags: build.tags.iter().map(ToString::to_string).collect(),
-            trigger: build.trigger,
-            asked_by: build.asked_by.to_string(),
-            queued_at: build.queued_at,
-            started_at: build.started_at,
-            finished_at: build.finished_at,
-            builders: build.builders.clone(),
-            images: build.images.clone(),
+        BuildQuery {
+            namespace: None,
+            repository: None,
+            rule: None,
+            reference: None,
+            states: BTreeSet::new(),
+            trigger: None,
+            commit: None,
+            text: String::new(),
+            before: None,
+            limit: USUAL_PAGE,
         }
     }
 }
 
-impl BuildSummary {
-    /// How long it has run, or ran; none before it started.
-    pub fn duration(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
-        Some(self.finished_at.unwrap_or(now) - self.started_at?)
+impl BuildQuery {
+    /// Whether a build belongs to the answer; `before` and `limit` aside.
+    pub fn matches(&self, build: &Build) -> bool {
+        self.namespace.as_ref().is_none_or(|namespace| *namespace == build.namespace)
+            && self
+                .repository
+                .as_ref()
+                .is_none_or(|path| path.namespace == build.namespace && path.repository == build.repository)
+            && self.rule.as_ref().is_none_or(|rule| *rule == build.rule.name)
+            && self.reference.as_ref().is_none_or(|reference| *reference == build.reference)
+            && (self.states.is_empty() || self.states.contains(&build.state))
+            && self.trigger.is_none_or(|trigger| trigger == build.trigger)
+            && self.commit.as_ref().is_none_or(|digits| has_prefix(build.commit.as_str(), digits))
+            && self.has_words(build)
+    }
+
+    /// Whether the query asks for every build.
+    pub fn is_unfiltered(&self) -> bool {
+        let BuildQuery { namespace, repository, rule, reference, states, trigger, commit, text, .. } = self;
+        namespace.is_none()
+            && repository.is_none()
+            && rule.is_none()
+            && reference.is_none()
+            && states.is_empty()
+            && trigger.is_none()
+            && commit.is_none()
+            && text.trim().is_empty()
+    }
+
+    /// The number of builds to answer with.
+    pub fn page_size(&self) -> usize {
+        self.limit.clamp(1, MOST_OF_PAGE)
+    }
+
+    /// The words of [`BuildQuery::text`], in lower case.
+    pub fn words(&self) -> Vec<String> {
+        words(&self.text)
+    }
+
+    fn has_words(&self, build: &Build) -> bool {
+        let words = self.words();
+        if words.is_empty() {
+            return true;
+        }
+        let (text, id) = (search_text(build), build.id.to_string());
+        words.iter().all(|word| text.contains(word) || id.contains(word) || build.state.word().contains(word.as_str()))
     }
 }
+
+/// What the words of a query are looked for in, apart from number and state: in lower case, one text a line.
+pub fn search_text(build: &Build) -> String {
+    let mut text = format!(
+        "{}/{}\n{}\n{}\n{}\n{}\n{}",
+        build.namespace,
+        build.repository,
+        build.rule.name,
+        build.reference.name,
+        build.commit.short(12),
+        build.trigger.word(),
+        build.asked_by
+    );
+    for tag in &build.tags {
+        text.push('\n');
+        text.push_str(tag.as_str());
+    }
+    text.to_lowercase()
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_lowercase).collect()
+}
+
+fn has_prefix(commit: &str, digits: &str) -> bool {
+    commit.get(..digits.len()).is_some_and(|start| start.eq_ignore_ascii_case(digits))
+}
+
+/// Which pushes of the journal a client wants to see; absent filters match every push.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PushQuery {
+    /// Namespace of the repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Repository whose source was pushed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<RepositoryPath>,
+    /// Ref that moved.
+    #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Ref>,
+    /// First digits of the commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Only pushes with a lower number: the next page of an earlier query.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<PushId>,
+    /// The most pushes of the page, at most [`MOST_OF_PAGE`].
+    #[serde(default = "usual_page")]
+    pub limit: usize,
+}
+
+impl Default for PushQuery {
+    fn default() -> PushQuery {
+        PushQuery { namespace: None, repository: None, reference: None, commit: None, before: None, limit: USUAL_PAGE }
+    }
+}
+
+impl PushQuery {
+    /// Whether a push belongs to the answer; `before` and `limit` aside.
+    pub fn matches(&self, push: &PushRecord) -> bool {
+        self.namespace.as_ref().is_none_or(|namespace| *namespace == push.repository.namespace)
+            && self.repository.as_ref().is_none_or(|path| *path == push.repository)
+            && self.reference.as_ref().is_none_or(|reference| *reference == push.reference)
+            && self.commit.as_ref().is_none_or(|digits| has_prefix(push.commit.as_str(), digits))
+    }
+
+    /// The number of pushes to answer with.
+    pub fn page_size(&self) -> usize {
+        self.limit.clamp(1, MOST_OF_PAGE)
+    }
+}
+
+/// One page of records, the newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page<T, Id> {
+    /// The records.
+    pub records: Vec<T>,
+    /// Records that can't be read, each with the reason; only in answers to queries without a filter.
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<(Id, String)>,
+    /// The `before` of the next page; absent: no older record matches. While the pool reads its records anew, a page may
+    /// be short, even empty, and still have a next one.
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub more: Option<Id>,
+}
+
+fn none<Id>() -> Option<Id> {
+    None
+}
+
+impl<T, Id> Default for Page<T, Id> {
+    fn default() -> Page<T, Id> {
+        Page { records: Vec::new(), unreadable: Vec::new(), more: None }
+    }
+}
+
+/// A page of builds.
+pub type BuildPage = Page<Build, BuildId>;
+/// A page of pushes.
+pub type PushPage = Page<PushRecord, PushId>;
 
 #[cfg(test)]
 mod tests {
@@ -139,22 +227,40 @@ mod tests {
     use crate::domain::build::sample;
 
     #[test]
-    fn every_part_of_a_query_narrows_it() {
-        let build = BuildSummary::from(&sample());
-        assert!(BuildQuery::default().matches(&build));
-        let other = |query: BuildQuery| !query.matches(&build);
-        assert!(other(BuildQuery { namespace: Some("other".into()), ..BuildQuery::default() }));
-        assert!(other(BuildQuery { repository: Some("acme/other".parse().unwrap()), ..BuildQuery::default() }));
-        assert!(other(BuildQuery { rule: Some("other".into()), ..BuildQuery::default() }));
-        assert!(other(BuildQuery { states: vec![BuildState::Interrupted], ..BuildQuery::default() }));
-        let same = BuildQuery {
-            namespace: Some(build.path.namespace.clone()),
-            repository: Some(build.path.clone()),
-            rule: Some(build.rule.clone()),
-            states: vec![BuildState::Interrupted, build.state],
+    fn a_query_matches_what_all_of_its_filters_match() {
+        let build = sample();
+        let all = BuildQuery {
+            namespace: Some("acme".into()),
+            repository: Some(build.path()),
+            rule: Some(build.rule.name.clone()),
+            reference: Some(build.reference.clone()),
+            states: BTreeSet::from([BuildState::Queued]),
+            trigger: Some(Trigger::Manual),
+            commit: Some("D4EF".into()),
+            text: "API main #7 queued LATEST".into(),
             ..BuildQuery::default()
         };
-        assert!(same.matches(&build));
-        assert_eq!(BuildQuery { limit: usize::MAX, ..BuildQuery::default() }.page_size(), LONGEST_PAGE);
+        assert!(all.matches(&build) && !all.is_unfiltered());
+        let others = [
+            BuildQuery { namespace: Some("acm".into()), ..all.clone() },
+            BuildQuery { repository: Some("acme/web".parse().unwrap()), ..all.clone() },
+            BuildQuery { rule: Some("other".into()), ..all.clone() },
+            BuildQuery { reference: Some(Ref::tag("main")), ..all.clone() },
+            BuildQuery { states: BTreeSet::from([BuildState::Held]), ..all.clone() },
+            BuildQuery { trigger: Some(Trigger::Push), ..all.clone() },
+            BuildQuery { commit: Some("4ef".into()), ..all.clone() },
+            BuildQuery { text: "api web".into(), ..all.clone() },
+        ];
+        assert!(others.iter().all(|query| !query.matches(&build)));
+        assert!(BuildQuery::default().matches(&build) && BuildQuery::default().is_unfiltered());
+    }
+
+    #[test]
+    fn a_query_of_a_client_is_bounded_and_short() {
+        let query: BuildQuery = serde_json::from_str(r#"{"limit": 1000000, "states": ["failed"]}"#).unwrap();
+        assert_eq!((query.page_size(), query.states.len()), (MOST_OF_PAGE, 1));
+        assert_eq!(serde_json::to_string(&PushQuery::default()).unwrap(), r#"{"limit":50}"#);
+        let page: BuildPage = serde_json::from_str(r#"{"records": []}"#).unwrap();
+        assert_eq!(page, BuildPage::default());
     }
 }

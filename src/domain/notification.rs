@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::build::{Build, BuildId, BuildState, Image, RetryCause};
 use super::config::NotifyConfig;
-use super::failure::Failure;
+use super::failure::FailureView;
 
 /// What can be told of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -172,7 +172,7 @@ pub struct BuildBody {
     started_at: Option<DateTime<Utc>>,
     finished_at: Option<DateTime<Utc>>,
     images: Vec<Image>,
-    failure: Option<Failure>,
+    failure: Option<FailureView>,
     retry_of: Option<BuildId>,
 }
 
@@ -186,7 +186,7 @@ impl From<&Build> for BuildBody {
             commit: build.commit.to_string(),
             tags: build.tags.iter().map(ToString::to_string).collect(),
             state: build.state,
-            reason: build.reason.clone(),
+            reason: build.reason.to_string(),
             trigger: build.trigger.word(),
             asked_by: build.asked_by.to_string(),
             pushed_at: build.pushed_at,
@@ -194,7 +194,7 @@ impl From<&Build> for BuildBody {
             started_at: build.started_at,
             finished_at: build.finished_at,
             images: build.images.clone(),
-            failure: build.failure.clone(),
+            failure: build.failure.as_ref().map(FailureView::from),
             retry_of: build.retry_of,
         }
     }

@@ -8,6 +8,7 @@ use rustix::process::geteuid;
 use tokio::net::UnixStream;
 
 use crate::domain::config::{AccessConfig, HostUser, Right};
+use crate::domain::reason::reason;
 use crate::domain::requester::{Login, Requester};
 use crate::protocol::{Error, ErrorKind};
 use crate::sys::users;
@@ -43,12 +44,8 @@ pub(super) fn right(access: &AccessConfig, requester: &Requester) -> Option<Righ
 
 /// Why a user may not have a request carried out.
 pub(super) fn lacking(requester: &Requester, right: Right, needed: Right) -> Error {
-    let text = format!(
-        "{requester} is among the {} of this pool, and this is for its {}: [access] in config.toml names them",
-        right.holders(),
-        needed.holders()
-    );
-    Error::new(ErrorKind::Refused, text)
+    let why = reason!("access.lacking", requester, holders = right.holders(), needed = needed.holders());
+    Error::new(ErrorKind::Refused, why)
 }
 
 /// Counts refused connections, so that a stranger who tries all day does not fill the log.

@@ -17,6 +17,7 @@ use super::state::{Order, Pool};
 use super::{audit, builders, enqueue, entities, examine, news, notify};
 use crate::domain::build::{Build, BuildId, BuildState, CancelRequest};
 use crate::domain::grants::Grants;
+use crate::domain::reason::{Reason, reason};
 use crate::domain::requester::Requester;
 use crate::protocol::{Answer, Call, Error, ErrorKind, PoolStatus, Reply, Request, Right, VERSION, WebhookRefusal};
 use crate::store::settings::Settings;
@@ -100,13 +101,8 @@ async fn receive(pool: &Arc<Pool>, stream: UnixStream, refusals: &Refusals) -> i
 
 /// Tells a stranger why there is no answer.
 fn refuse(stream: &UnixStream) {
-    let us = users::shown(rustix::process::geteuid().as_raw());
-    let error = Error::new(
-        ErrorKind::Refused,
-        format!(
-            "this pool belongs to {us} and does not serve you: its operator may name you under [access] in its config.toml; or use a pool of your own: unset SLIPWAY_HOME and SLIPWAY_SOCKET"
-        ),
-    );
+    let owner = users::shown(rustix::process::geteuid().as_raw());
+    let error = Error::new(ErrorKind::Refused, reason!("access.stranger", owner));
     if let Ok(mut text) = serde_json::to_vec(&Answer::Error(error)) {
         text.push(b'\n');
         // It fits into the socket's empty buffer.
@@ -189,7 +185,7 @@ async fn answer(pool: &Arc<Pool>, request: Request, by: &Requester, right: Right
         Request::Replay { path, rule, reference } => enqueue::replay(pool, &path, &rule, reference, by()).await?,
         Request::Retry { id } => enqueue::retry(pool, id, by()).await?,
         Request::Cancel { id } => cancel(pool, id, by()).await?,
-        Request::Wait { id, known } => Reply::Build(Box::new(wait(pool, id, known.as_deref()).await?)),
+        Request::Wait { id, known } => Reply::Build(Box::new(wait(pool, id, known.as_ref()).await?)),
         Request::Examine { path, rule, reference } => {
             examine::examine(pool, &path, *rule, &reference).await.map(Reply::Outline)?
         }
@@ -221,6 +217,7 @@ fn context(pool: &Pool, right: Right) -> RequestContext {
         settings: Arc::new(state.settings.clone()),
         stamp: state.settings_changes,
         open: state.open.iter().map(|(id, entry)| (*id, entry.build.clone())).collect(),
+        catalog: pool.catalog.clone(),
         logins: pool.logins.clone(),
         right,
     }
@@ -289,7 +286,7 @@ async fn cancel(pool: &Arc<Pool>, id: BuildId, by: Requester) -> Result<Reply, E
 }
 
 /// Waits for a build's end, or for another reason than the known one.
-async fn wait(pool: &Arc<Pool>, id: BuildId, known: Option<&str>) -> Result<Build, Error> {
+async fn wait(pool: &Arc<Pool>, id: BuildId, known: Option<&Reason>) -> Result<Build, Error> {
     let watching = pool.state().open.get(&id).map(|entry| entry.news.subscribe());
     let Some(mut news) = watching else {
         return finished(pool, id);
@@ -307,8 +304,8 @@ async fn wait(pool: &Arc<Pool>, id: BuildId, known: Option<&str>) -> Result<Buil
 }
 
 /// The record once it is final or has another reason; none where the build's task is gone.
-async fn next_news(news: &mut watch::Receiver<Arc<Build>>, known: Option<&str>) -> Option<Arc<Build>> {
-    let is_news = |build: &Arc<Build>| build.state.is_final() || known.is_some_and(|known| known != build.reason);
+async fn next_news(news: &mut watch::Receiver<Arc<Build>>, known: Option<&Reason>) -> Option<Arc<Build>> {
+    let is_news = |build: &Arc<Build>| build.state.is_final() || known.is_some_and(|known| *known != build.reason);
     news.wait_for(is_news).await.ok().map(|build| build.clone())
 }
 

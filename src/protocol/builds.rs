@@ -1,12 +1,11 @@
-//! Builds, their steps, and pushes as clients get them.
+//! Builds and their steps as clients get them.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::build::Build;
-use crate::domain::journal::{PushId, PushRecord};
-use crate::domain::name::RepositoryPath;
+use crate::domain::build::{Build, BuildId};
+use crate::domain::build_summary::BuildSummary;
 use crate::domain::step::StepsFile;
 
 /// A build as a whole.
@@ -20,47 +19,18 @@ pub struct BuildDetail {
     pub log: PathBuf,
 }
 
-/// Which pushes are asked for, newest first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct PushQuery {
-    /// Only pushes to the source of this repository.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub repository: Option<RepositoryPath>,
-    /// Only pushes with a lower number than this: the `next` of the page before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub before: Option<PushId>,
-    /// Only pushes with a higher number than this.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub after: Option<PushId>,
-    /// At most this many, and at most [`PushQuery::LONGEST_PAGE`].
-    pub limit: usize,
-}
-
-impl PushQuery {
-    /// The most pushes of one page.
-    pub const LONGEST_PAGE: usize = 500;
-
-    /// How many pushes the page may hold.
-    pub fn page_size(&self) -> usize {
-        self.limit.min(PushQuery::LONGEST_PAGE)
-    }
-}
-
-impl Default for PushQuery {
-    fn default() -> PushQuery {
-        PushQuery { repository: None, before: None, after: None, limit: 50 }
-    }
-}
-
-/// Pushes that a query found.
+/// Builds that a query found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PushPage {
-    /// Newest first. Records that can't be read are left out: the pool's log names them.
-    pub pushes: Vec<PushRecord>,
-    /// The `before` of the next page; none: there are no older pushes.
+pub struct BuildPage {
+    /// Newest first.
+    pub builds: Vec<BuildSummary>,
+    /// Records that can't be read, each with the reason; only in answers to queries without a filter.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<(BuildId, String)>,
+    /// The `before` of the next page; none: no older build matches. A page may be short, even empty, and still have a
+    /// next one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<PushId>,
-    /// How many pushes are older than this page, whether the query matches them or not.
+    pub next: Option<BuildId>,
+    /// At most this many builds are older than this page, whether the query matches them or not.
     pub older: usize,
 }

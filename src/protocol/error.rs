@@ -3,14 +3,16 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::domain::reason::{AsReason, Reason, display_as_reason};
+
 /// Why something was not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-#[error("{message}")]
 pub struct Error {
     /// Which of the exit statuses of the command line it is.
     pub kind: ErrorKind,
     /// The thing, why, and what to do.
-    pub message: String,
+    #[serde(alias = "message")]
+    pub reason: Reason,
     /// When the same may work, where whoever refused it says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<DateTime<Utc>>,
@@ -32,9 +34,17 @@ pub enum ErrorKind {
     Unreachable,
 }
 
+display_as_reason!(Error);
+
+impl AsReason for Error {
+    fn reason(&self) -> Reason {
+        self.reason.clone()
+    }
+}
+
 impl Error {
     /// An error of that kind.
-    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into(), retry_at: None }
+    pub fn new(kind: ErrorKind, reason: impl Into<Reason>) -> Error {
+        Error { kind, reason: reason.into(), retry_at: None }
     }
 }

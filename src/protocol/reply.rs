@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::builds::{BuildDetail, PushPage};
+use super::builds::{BuildDetail, BuildPage};
 use super::logs::{LogFound, LogIndex, LogRange, OpenedLog};
 use super::platforms::{LoginInvitation, NotificationState, RulePreview, SavePreview, SecretUse, SourceRefs};
 use super::{Error, News, PoolStatus};
 use crate::domain::audit::AuditPage;
 use crate::domain::build::{Build, BuildId};
-use crate::domain::build_query::BuildPage;
+use crate::domain::build_query::PushPage;
 use crate::domain::image_tag::TagInfo;
 use crate::domain::journal::PushRecord;
 use crate::domain::outline::Outline;

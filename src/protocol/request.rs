@@ -2,16 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::builds::PushQuery;
 use super::logs::{LogName, LogSearch};
 use super::platforms::LoginId;
 use super::{Entity, EntityName, SaveMode};
 use crate::domain::audit::AuditQuery;
 use crate::domain::build::BuildId;
-use crate::domain::build_query::BuildQuery;
+use crate::domain::build_query::{BuildQuery, PushQuery};
 use crate::domain::journal::PushId;
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::Ref;
+use crate::domain::reason::Reason;
 use crate::domain::repository::Source;
 use crate::domain::rule::Rule;
 
@@ -50,12 +50,12 @@ pub enum Request {
     /// These builds with their steps: [`super::Reply::Builds`]. One that is not there is left out; where only one is
     /// asked for, that is an error.
     Builds {
-        /// Their numbers, at most [`crate::domain::build_query::LONGEST_PAGE`].
+        /// Their numbers, at most [`crate::domain::build_query::MOST_OF_PAGE`].
         ids: Vec<BuildId>,
     },
     /// The steps of these builds: [`super::Reply::Steps`]. A build without any is left out.
     Steps {
-        /// Their numbers, at most [`crate::domain::build_query::LONGEST_PAGE`].
+        /// Their numbers, at most [`crate::domain::build_query::MOST_OF_PAGE`].
         ids: Vec<BuildId>,
     },
     /// Build a rule now: [`super::Reply::Queued`].
@@ -90,14 +90,14 @@ pub enum Request {
         /// The build.
         id: BuildId,
         /// The reason that is known; none: only the final state is of interest.
-        known: Option<String>,
+        known: Option<Reason>,
     },
     /// A page of the journal: [`super::Reply::PushPage`].
     PushPage(PushQuery),
     /// These pushes: [`super::Reply::Pushes`]. One that is not there is left out; where only one is asked for, that is an
     /// error.
     Pushes {
-        /// Their numbers, at most [`PushQuery::LONGEST_PAGE`].
+        /// Their numbers, at most [`crate::domain::build_query::MOST_OF_PAGE`].
         ids: Vec<PushId>,
     },
     /// The files of a build's log: [`super::Reply::LogOpened`], with open descriptors over a unix socket.

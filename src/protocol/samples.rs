@@ -1,18 +1,19 @@
 //! A sample of every request and reply, for tests that go over all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::DateTime;
 
-use super::builds::{BuildDetail, PushPage, PushQuery};
+use super::builds::{BuildDetail, BuildPage};
 use super::logs::{FoundLine, LogFound, LogIndex, LogName, LogRange, LogSearch, OpenedLog};
 use super::platforms::{LoginId, LoginInvitation, NotificationState, RulePreview, SavePreview, SecretUse, SourceRefs};
 use super::*;
 use crate::domain::audit::{AuditPage, AuditQuery};
 use crate::domain::build::{BuildId, BuildState, sample};
-use crate::domain::build_query::{BuildPage, BuildQuery, BuildSummary};
+use crate::domain::build_query::{BuildQuery, PushPage, PushQuery};
+use crate::domain::build_summary::BuildSummary;
 use crate::domain::builder::{Builder, BuilderKind};
 use crate::domain::config::RegistrySettings;
 use crate::domain::image_tag::TagInfo;
@@ -68,7 +69,7 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
     };
     let builds = BuildQuery {
         repository: Some(path()),
-        states: vec![BuildState::Failed],
+        states: BTreeSet::from([BuildState::Failed]),
         before: Some(id),
         ..BuildQuery::default()
     };
@@ -101,7 +102,7 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         ("retry", Request::Retry { id }),
         ("cancel", Request::Cancel { id }),
         ("wait", Request::Wait { id, known: Some("waits for a slot".into()) }),
-        ("push_page", Request::PushPage(PushQuery { after: Some(PushId(3)), ..PushQuery::default() })),
+        ("push_page", Request::PushPage(PushQuery { before: Some(PushId(3)), ..PushQuery::default() })),
         ("pushes", Request::Pushes { ids: vec![PushId(3)] }),
         ("open_log", Request::OpenLog { id }),
         ("read_log", Request::ReadLog { log, offset: 100, limit: 4096, wait: true }),
@@ -254,7 +255,7 @@ pub(crate) fn answers() -> Vec<(&'static str, Reply)> {
         ("steps", Reply::Steps(BTreeMap::from([(BuildId(7), steps())]))),
         ("build", Reply::Build(Box::new(sample()))),
         ("queued", Reply::Queued { build: Box::new(sample()), already: false }),
-        ("push_page", Reply::PushPage(PushPage { pushes: vec![journal::sample()], next: None, older: 0 })),
+        ("push_page", Reply::PushPage(PushPage { records: vec![journal::sample()], ..PushPage::default() })),
         ("pushes", Reply::Pushes(vec![journal::sample()])),
         (
             "log_opened",

@@ -7,6 +7,7 @@ use crate::domain::build::{Build, BuildId};
 use crate::domain::journal::PushId;
 use crate::domain::name::RepositoryPath;
 use crate::domain::platform::Platform;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
 
 /// How the pool is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,7 +49,7 @@ pub struct WebhookRefusal {
     /// The HTTP status of the answer.
     pub status: u16,
     /// The answer's text.
-    pub reason: String,
+    pub reason: Reason,
     /// How many were refused since the last one that was taken.
     pub count: u64,
     /// The sender has the secret, or slipway could not get it: people must do something. Otherwise it may have been a
@@ -56,14 +57,12 @@ pub struct WebhookRefusal {
     pub needs_people: bool,
 }
 
-impl std::fmt::Display for WebhookRefusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+display_as_reason!(WebhookRefusal);
+
+impl AsReason for WebhookRefusal {
+    fn reason(&self) -> Reason {
         let WebhookRefusal { platform, at, status, reason, count, .. } = self;
-        let at = at.format("%Y-%m-%d %H:%M:%SZ");
-        write!(
-            f,
-            "the last webhook of {platform:?} was refused at {at} with {status} ({count} since one was taken): {reason}"
-        )
+        reason!("webhook.last_refused", platform = quoted(platform), at, status, count, reason)
     }
 }
 
@@ -78,13 +77,12 @@ pub struct PausedRule {
     pub failures: u32,
 }
 
-impl std::fmt::Display for PausedRule {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+display_as_reason!(PausedRule);
+
+impl AsReason for PausedRule {
+    fn reason(&self) -> Reason {
         let PausedRule { repository, rule, failures } = self;
-        write!(
-            f,
-            "rule {rule:?} of {repository} failed {failures} times in a row, so it is paused; change it, or build it by hand until it succeeds"
-        )
+        reason!("journal.paused", repository, rule = quoted(rule), failures)
     }
 }
 

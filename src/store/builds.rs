@@ -70,6 +70,11 @@ pub fn ids(home: &Home) -> io::Result<Vec<BuildId>> {
     Ok(ids)
 }
 
+/// Whether a build is marked as open.
+pub fn is_open(home: &Home, id: BuildId) -> bool {
+    home.build_dir(id.0).join(OPEN).exists()
+}
+
 /// Makes a build's directory, marked as open.
 ///
 /// # Errors
@@ -82,11 +87,6 @@ pub fn create(home: &Home, id: BuildId) -> io::Result<PathBuf> {
     // The record brings what is in the directory to the disk, and this the directory itself.
     fs::File::open(home.builds_dir())?.sync_all()?;
     Ok(directory)
-}
-
-/// Whether a build is not final yet.
-pub fn is_open(home: &Home, id: BuildId) -> bool {
-    home.build_dir(id.0).join(OPEN).exists()
 }
 
 /// Marks a build as final. Its record must say so already.

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use crate::domain::build::{BuildId, BuildState};
-pub use crate::domain::build_query::BuildSummary;
+pub use crate::domain::build_summary::BuildSummary;
 use crate::domain::image_tag::TagInfo;
 use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
 use crate::domain::platform_account::Identity;
+use crate::domain::reason::Reason;
 use crate::domain::repository::Repository;
 use crate::domain::settings::Settings;
 use crate::domain::step::{Step, StepState, progress};
@@ -43,7 +44,7 @@ pub enum Tags {
     /// These are there.
     There(Vec<TagInfo>),
     /// Why they can't be told.
-    Failed(String),
+    Failed(Reason),
 }
 
 /// Tells a question to a platform from those before it: its token may have become another one meanwhile.
@@ -58,7 +59,7 @@ pub enum Check {
     /// This is who the token is.
     Known(Identity),
     /// Why it does not say.
-    Failed(String),
+    Failed(Reason),
 }
 
 /// The way to the pool.

@@ -16,6 +16,7 @@ use crate::domain::journal::PushRecord;
 use crate::domain::name::RepositoryPath;
 use crate::domain::platform_account::{Identity, RepositoryPage};
 use crate::domain::push::{CommitId, Ref};
+use crate::domain::reason::Reason;
 use crate::domain::repository::Source;
 use crate::domain::settings::Settings;
 use crate::domain::step::StepsFile;
@@ -76,18 +77,18 @@ pub enum Event {
     /// How far builds are.
     Steps(Vec<(BuildId, Progress)>),
     /// The tags of a repository.
-    Tags(RepositoryPath, Result<Vec<TagInfo>, String>),
+    Tags(RepositoryPath, Result<Vec<TagInfo>, Reason>),
     /// The refs of a source.
-    Refs(Source, Result<Vec<(Ref, CommitId)>, String>),
+    Refs(Source, Result<Vec<(Ref, CommitId)>, Reason>),
     /// What saving would change in a file.
     Preview {
         /// The form that asked.
         form: FormId,
         /// It, or why it can't be told.
-        result: Result<SavePreview, String>,
+        result: Result<SavePreview, Reason>,
     },
     /// Some of the repositories of a platform.
-    Repositories(RepositoryQuery, Result<RepositoryPage, String>),
+    Repositories(RepositoryQuery, Result<RepositoryPage, Reason>),
     /// What a platform says of its token.
     Checked {
         /// The platform.
@@ -95,7 +96,7 @@ pub enum Event {
         /// The question that it answers.
         id: CheckId,
         /// What it says, or why it does not.
-        result: Result<Identity, String>,
+        result: Result<Identity, Reason>,
     },
     /// A platform was saved with a secret for its webhooks that was made for it, or was not.
     SavedWithSecret {
@@ -106,7 +107,7 @@ pub enum Event {
         /// The secret: it is shown once.
         secret: Secret,
         /// Why it was not saved.
-        result: Result<(), String>,
+        result: Result<(), Reason>,
     },
     /// The log of a build, to be shown; or that there is none.
     LogOpened(BuildId, Option<Box<Subject>>),
@@ -126,7 +127,7 @@ pub enum Event {
     /// A file of the user's themes changed.
     ThemeFiles,
     /// A log was written to this file.
-    Exported(Result<PathBuf, String>),
+    Exported(Result<PathBuf, Reason>),
     /// An editor or a pager came back.
     ProgramEnded {
         /// What it had open.

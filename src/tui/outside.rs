@@ -15,6 +15,7 @@ use super::place::Place;
 use super::read;
 use crate::client::Client;
 use crate::domain::build::{BuildId, BuildState};
+use crate::domain::reason::Reason;
 use crate::protocol::{Entity, Error, ErrorKind, Request};
 use crate::sys::secret::Secret;
 
@@ -62,18 +63,18 @@ impl Outside {
             Effect::RefreshLog { id, files } => self.task(async move { refreshed(&client, id, files).await }),
             Effect::ListTags(path) => self.task(async move {
                 let tags = client.tags(path.clone()).await;
-                Event::Tags(path, tags.map_err(|error| error.message))
+                Event::Tags(path, tags.map_err(|error| error.reason))
             }),
             Effect::ListRefs(source, path) => self.task(async move {
                 let refs = match path {
                     Some(path) => client.repository_refs(path).await,
                     None => client.refs(source.clone()).await,
                 };
-                Event::Refs(source, refs.map(|refs| refs.refs).map_err(|error| error.message))
+                Event::Refs(source, refs.map(|refs| refs.refs).map_err(|error| error.reason))
             }),
             Effect::PreviewToml { form, entity } => self.task(async move {
                 let preview = client.preview_save(*entity, true).await;
-                Event::Preview { form, result: preview.map_err(|error| error.message) }
+                Event::Preview { form, result: preview.map_err(|error| error.reason) }
             }),
             Effect::SaveWithSecret { form, name, value, token, mode } => self.task(async move {
                 match Secret::random() {
@@ -83,7 +84,7 @@ impl Outside {
                         let entity =
                             Entity::Platform { name: name.clone(), value: *value, token, webhook_secret, login: None };
                         let result = client.ask(Request::Save { entity: Box::new(entity), mode }).await;
-                        let result = result.map(|_| ()).map_err(|error| error.message);
+                        let result = result.map(|_| ()).map_err(|error| error.reason);
                         Event::SavedWithSecret { form, name, secret, result }
                     }
                     Err(error) => {
@@ -95,13 +96,15 @@ impl Outside {
             Effect::ListRepositories(query) => self.task(async move {
                 let RepositoryQuery { platform, filter, page } = query.clone();
                 let found = client.platform_repositories(platform, filter, page).await;
-                Event::Repositories(query, found.map_err(|error| error.message))
+                Event::Repositories(query, found.map_err(|error| error.reason))
             }),
             Effect::Check { name, id } => self.task(async move {
                 let identity = client.check_platform(name.clone()).await;
-                Event::Checked { name, id, result: identity.map_err(|error| error.message) }
+                Event::Checked { name, id, result: identity.map_err(|error| error.reason) }
             }),
-            Effect::Export(id) => self.task(async move { Event::Exported(export(&client, id).await) }),
+            Effect::Export(id) => {
+                self.task(async move { Event::Exported(export(&client, id).await.map_err(Reason::from)) })
+            }
             Effect::Remember(place) => self.remember(&place),
             Effect::NextTheme | Effect::Theme(_) => {}
             // These need the terminal: `run` does them.

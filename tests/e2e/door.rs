@@ -175,7 +175,7 @@ fn builds_come_in_pages_that_hold_what_is_asked_for_once() {
     };
     let query = |limit| BuildQuery { limit, ..BuildQuery::default() };
     assert_eq!(list(query(7)), (1..=60).rev().collect::<Vec<u64>>());
-    let failed = BuildQuery { states: vec!["failed".parse().unwrap()], rule: Some("main".into()), ..query(4) };
+    let failed = BuildQuery { states: ["failed".parse().unwrap()].into(), rule: Some("main".into()), ..query(4) };
     assert_eq!(list(failed), [60, 54, 48, 42, 36, 30, 24, 18, 12, 6]);
     let page = runtime().block_on(client.build_page(query(1))).unwrap();
     assert_eq!((page.unreadable.len(), page.older), (1, 59));

@@ -103,7 +103,7 @@ pub(super) async fn run(
     for (path, source) in bound {
         let (refs, error) = match client.repository_refs((*path).clone()).await {
             Ok(refs) => (refs.refs.len(), None),
-            Err(error) => (0, Some(error.message)),
+            Err(error) => (0, Some(error.reason.to_string())),
         };
         checked.push(Checked { repository: path.to_string(), source: source.url.clone(), refs, error });
     }

@@ -5,38 +5,26 @@ use std::sync::Arc;
 
 use super::{RequestContext, blocking, failed};
 use crate::domain::build::{Build, BuildId};
-use crate::domain::build_query::{BuildPage, BuildQuery, BuildSummary, LONGEST_PAGE};
+use crate::domain::build_query::{BuildQuery, MOST_OF_PAGE};
+use crate::domain::build_summary::BuildSummary;
 use crate::domain::step::StepsFile;
-use crate::protocol::builds::BuildDetail;
+use crate::protocol::builds::{BuildDetail, BuildPage};
 use crate::protocol::{Error, ErrorKind, Right};
 use crate::store::builds;
-
-/// The most records that are looked at for one page: a client whose query matches few builds gets a page with fewer
-/// than it asked for and goes on from there.
-const MOST_LOOKED_AT: usize = 5_000;
 
 /// A page of builds, newest first.
 pub(super) async fn page(context: Arc<RequestContext>, query: BuildQuery) -> Result<BuildPage, Error> {
     blocking(move || {
-        let mut ids = builds::ids(&context.home).map_err(|error| failed(format!("cannot list the builds: {error}")))?;
-        ids.retain(|id| query.before.is_none_or(|before| *id < before));
-        ids.sort_unstable_by(|a, b| b.cmp(a));
-        let mut page = BuildPage::default();
-        let mut looked_at = 0;
-        for id in &ids {
-            if page.builds.len() == query.page_size() || looked_at == MOST_LOOKED_AT {
-                break;
-            }
-            looked_at += 1;
-            match record(&context, *id) {
-                Ok(Some(build)) => page.builds.extend(Some(BuildSummary::from(&build)).filter(|it| query.matches(it))),
-                Ok(None) => {}
-                Err(error) => page.unreadable.push((*id, error.message)),
-            }
-        }
-        page.older = ids.len() - looked_at;
-        page.next = if page.older > 0 { ids[..looked_at].last().copied().or(query.before) } else { None };
-        Ok(page)
+        let found = context.catalog.builds(&query, &context.open);
+        let found = found.map_err(|error| failed(format!("cannot list the builds: {error}")))?;
+        let oldest = context.catalog.oldest_build();
+        let older = found.more.zip(oldest).map_or(0, |(more, oldest)| more.0.saturating_sub(oldest.0));
+        Ok(BuildPage {
+            builds: found.records.iter().map(BuildSummary::from).collect(),
+            unreadable: found.unreadable,
+            next: found.more,
+            older: usize::try_from(older).unwrap_or(usize::MAX),
+        })
     })
     .await
 }
@@ -45,7 +33,7 @@ pub(super) async fn page(context: Arc<RequestContext>, query: BuildQuery) -> Res
 pub(super) async fn details(context: Arc<RequestContext>, ids: Vec<BuildId>) -> Result<Vec<BuildDetail>, Error> {
     blocking(move || {
         let mut details = Vec::new();
-        for id in ids.iter().take(LONGEST_PAGE) {
+        for id in ids.iter().take(MOST_OF_PAGE) {
             let found = match record(&context, *id) {
                 // One of many that can't be read hides no other.
                 Err(_) if ids.len() > 1 => continue,
@@ -70,7 +58,7 @@ pub(super) async fn steps(
     blocking(move || {
         // They are written anew as they change: what can't be read this moment can be the next.
         let of = |id: &BuildId| Some((*id, steps_of(&context, *id).ok()??));
-        Ok(ids.iter().take(LONGEST_PAGE).filter_map(of).collect())
+        Ok(ids.iter().take(MOST_OF_PAGE).filter_map(of).collect())
     })
     .await
 }

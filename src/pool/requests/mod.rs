@@ -17,6 +17,7 @@ use std::sync::Arc;
 use crate::domain::build::{Build, BuildId};
 use crate::protocol::{Error, ErrorKind, Reply, Request, Right};
 use crate::store::Home;
+use crate::store::catalog::Catalog;
 use crate::store::settings::Settings;
 use logins::Logins;
 
@@ -28,6 +29,7 @@ pub(super) struct RequestContext {
     pub stamp: u64,
     /// The builds that are not final, as the pool has them.
     pub open: BTreeMap<BuildId, Build>,
+    pub catalog: Arc<Catalog>,
     pub logins: Arc<Logins>,
     /// What the user who asks may do.
     pub right: Right,

@@ -94,7 +94,7 @@ fn identity_lines(identity: &Identity, look: &Look) -> Vec<Line<'static>> {
         identity.expires_at.map_or_else(|| look.text("check.no_end").into_owned(), |at| time(at, look)),
     );
     for lack in &identity.lacks {
-        let text = format!("{}: {}", lack.right, look.say(&lack.purpose));
+        let text = format!("{}: {}", lack.right, look.say(lack.purpose.as_ref()));
         fields.spans("lacks", vec![Span::styled(text, look.style(Role::StatusWarn))]);
     }
     fields.lines()

@@ -13,6 +13,7 @@ use rust_i18n::t;
 use super::{Form, Kind, Value};
 use crate::domain::name::{self, NameKind};
 use crate::domain::platform_account::{PlatformRepository, RepositoryPage};
+use crate::domain::reason::Reason;
 use crate::log::sanitize::printable;
 use crate::tui::effect::{Effect, RepositoryQuery};
 use crate::tui::look::Look;
@@ -41,7 +42,7 @@ pub(super) struct Picker {
     whole: bool,
     /// What is not answered yet.
     asked: Option<RepositoryQuery>,
-    failed: Option<String>,
+    failed: Option<Reason>,
     selected: usize,
     offset: usize,
 }
@@ -95,7 +96,7 @@ impl Picker {
     }
 
     /// Takes over what a platform answered, if it is still what was asked; what to ask next.
-    fn take(&mut self, query: &RepositoryQuery, answer: Result<RepositoryPage, String>) -> Option<RepositoryQuery> {
+    fn take(&mut self, query: &RepositoryQuery, answer: Result<RepositoryPage, Reason>) -> Option<RepositoryQuery> {
         if self.asked.as_ref() != Some(query) {
             return None;
         }
@@ -253,7 +254,7 @@ impl Form {
     pub fn take_repositories(
         &mut self,
         query: &RepositoryQuery,
-        answer: Result<RepositoryPage, String>,
+        answer: Result<RepositoryPage, Reason>,
     ) -> Option<Effect> {
         self.picker.as_mut()?.take(query, answer).map(Effect::ListRepositories)
     }

@@ -28,6 +28,7 @@ pub use work::Waker;
 
 use crate::client;
 use crate::domain::build::{Build, BuildId, BuildState};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::domain::step::{Step, StepsFile};
 use crate::log::file::{Change, LogFile};
 use crate::log::sanitize::Sanitizer;
@@ -186,10 +187,18 @@ pub struct LogView {
 
 /// Why a log can't be shown.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {title}: {source}")]
 pub struct OpenError {
     title: String,
     source: io::Error,
+}
+
+display_as_reason!(OpenError);
+
+impl AsReason for OpenError {
+    fn reason(&self) -> Reason {
+        let OpenError { title, source } = self;
+        reason!("log.open", path = title, source)
+    }
 }
 
 impl LogView {

@@ -16,6 +16,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use crate::client::Client;
 use crate::client::preferences::Preferences;
 use crate::domain::build::BuildId;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::sys::thread_priority::prompt;
 use crate::tui::app::App;
 use crate::tui::effect::Effect;
@@ -40,12 +41,8 @@ const SECOND: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum TuiError {
     /// Nobody could see it.
-    #[error(
-        "the dashboard needs a terminal whose TERM is not \"dumb\"; `slipway --help` lists the commands that don't"
-    )]
     NoTerminal,
     /// The terminal, or the runtime, failed.
-    #[error("the dashboard ended: cannot {doing}: {source}")]
     Io {
         /// What was attempted.
         doing: &'static str,
@@ -53,8 +50,19 @@ pub enum TuiError {
         source: io::Error,
     },
     /// config.toml can't be used.
-    #[error("{0}")]
     Config(String),
+}
+
+display_as_reason!(TuiError);
+
+impl AsReason for TuiError {
+    fn reason(&self) -> Reason {
+        match self {
+            TuiError::NoTerminal => reason!("tui.no_terminal"),
+            TuiError::Io { doing, source } => reason!("tui.io", doing, source),
+            TuiError::Config(text) => Reason::verbatim(text),
+        }
+    }
 }
 
 fn cannot(doing: &'static str) -> impl Fn(io::Error) -> TuiError {
