@@ -16,6 +16,7 @@ use super::read;
 use crate::client::Client;
 use crate::domain::build::{BuildId, BuildState};
 use crate::domain::reason::Reason;
+use crate::protocol::logs::LogName;
 use crate::protocol::{Entity, Error, ErrorKind, Request};
 use crate::sys::secret::Secret;
 
@@ -183,6 +184,10 @@ async fn opened(client: &Client, id: BuildId, good: Option<BuildId>) -> Option<S
 
 /// The steps of the build whose log is shown, and its files where they are wanted.
 async fn refreshed(client: &Client, id: BuildId, files: bool) -> Event {
+    if files {
+        // At once where there is output, else once there is or a while has passed.
+        let _ = client.read_log(LogName::Build(id), 0, 1, true).await;
+    }
     let steps = client.steps(vec![id]).await.ok().and_then(|mut steps| steps.remove(&id));
     let opened = if files { client.open_log(id).await.ok() } else { None };
     let (log, stderr) = opened.map_or((None, None), |opened| (opened.log, opened.stderr));

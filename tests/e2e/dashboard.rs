@@ -424,6 +424,7 @@ fn a_platform_is_made_and_bound_by_keys_alone_and_its_secrets_are_in_no_toml() {
     assert!(!toml.contains("s3cret") && !toml.contains(&secret), "{toml}");
 
     // Who the token is can't be told: nobody is there.
+    pty.wait_for("gitlab yes yes");
     pty.send("C");
     pty.wait_for("cannot read who the token is on gitlab.test");
 

@@ -316,7 +316,9 @@ impl LogView {
     /// by [`LogView::take_steps`].
     pub fn asks_for_steps(&mut self, now: DateTime<Utc>) -> Option<BuildId> {
         let due = now - self.steps_asked_at >= STEPS_EVERY || now < self.steps_asked_at;
-        if !self.steps_wanted || self.steps_asked || !due || !self.subject.live {
+        // A build that begins has no log yet: the pool tells when there is one.
+        let wanted = self.steps_wanted || self.log.is_none();
+        if !wanted || self.steps_asked || !due || !self.subject.live {
             return None;
         }
         (self.steps_wanted, self.steps_asked, self.steps_asked_at) = (false, true, now);
