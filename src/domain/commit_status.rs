@@ -81,6 +81,7 @@ fn failed(build: &Build) -> (CommitState, String) {
         | FailureKind::Platform
         | FailureKind::Network
         | FailureKind::Registry
+        | FailureKind::RegistryRefused
         | FailureKind::Disk
         | FailureKind::Host
         | FailureKind::Daemon

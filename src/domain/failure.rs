@@ -33,6 +33,8 @@ pub enum FailureKind {
     Network,
     /// The registry had an error of its own, or refuses for now.
     Registry,
+    /// The registry refuses the request itself: repeating it changes nothing.
+    RegistryRefused,
     /// A disk is full.
     Disk,
     /// This machine itself failed: a process, a file, its memory.
@@ -71,6 +73,7 @@ impl std::fmt::Display for FailureKind {
             FailureKind::Platform => "the builder lacks the platform",
             FailureKind::Network => "the network failed",
             FailureKind::Registry => "the registry failed",
+            FailureKind::RegistryRefused => "the registry refused the image",
             FailureKind::Disk => "the disk is full",
             FailureKind::Host => "this machine failed",
             FailureKind::Daemon => "the builder failed",
@@ -190,7 +193,8 @@ fn names_missing_frontend(text: &str) -> bool {
     DIRECTIVE.is_match(text) && text.contains("failed to resolve source metadata")
 }
 
-/// A command of the Dockerfile ended badly. That is the Dockerfile's fault whatever the command said.
+/// A command of the Dockerfile ended with a status other than 0. That is the Dockerfile's fault whatever the command
+/// printed, unless the container runtime of the builder could not start the command at all.
 fn explain_command(failure: &mut Failure, error: &str, step: Option<&Step>, code: i32) {
     let said = step.and_then(|step| step.last_line.as_deref()).unwrap_or_default();
     let instruction = step.map_or("a command", |step| step.instruction());
@@ -204,6 +208,10 @@ fn explain_command(failure: &mut Failure, error: &str, step: Option<&Step>, code
     failure.kind = FailureKind::Dockerfile;
     failure.message = shorten(&one_line(&message), LONGEST_MESSAGE);
     failure.hint = causes::hint_for_command(said, error, code).map(str::to_owned);
+    if causes::is_of_container_runtime(said) {
+        failure.kind = FailureKind::Daemon;
+        failure.hint = Some(causes::RUNTIME_FAILED.to_owned());
+    }
     failure.exit_code = Some(code);
     failure.signal = signal;
 }

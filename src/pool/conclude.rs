@@ -109,7 +109,9 @@ fn failed(build: &Build, failure: &Failure, config: &PoolConfig, lags: bool, now
             format!("it was tried {} times; fix it, then `slipway build retry {id}`", build.attempt + 1)
         }
         // No push changes what this machine's operator sets.
-        None if failure.kind == FailureKind::Settings => format!("fix it, then `slipway build retry {id}`"),
+        None if matches!(failure.kind, FailureKind::Settings | FailureKind::RegistryRefused) => {
+            format!("fix it, then `slipway build retry {id}`")
+        }
         None => format!("fix it and push, or `slipway build retry {id}`"),
     };
     let hint = failure.hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));

@@ -40,6 +40,23 @@ pub(super) fn hint_for_command(said: &str, error: &str, code: i32) -> Option<&'s
     }
 }
 
+/// What the container runtime prints before its reason when it could not start a command.
+const RUNTIME_ERRORS: [&str; 2] = ["runc run failed: ", "runc create failed: "];
+/// Reasons of the container runtime that the Dockerfile can change: the program, its working directory, its user, the
+/// target of a mount.
+const DOCKERFILES_OWN: [&str; 6] =
+    ["exec: \"", "exec /", "chdir to cwd", "not a directory", "unmapped user", "unmapped group"];
+/// What to do where the container runtime could not start a command.
+pub(super) const RUNTIME_FAILED: &str =
+    "the builder's container runtime could not start the command: see the builder's own log";
+
+/// Whether a command never ran because the builder's container runtime failed; `said` is the last line that the step
+/// printed.
+pub(super) fn is_of_container_runtime(said: &str) -> bool {
+    let reason = RUNTIME_ERRORS.iter().find_map(|prefix| said.strip_prefix(prefix));
+    reason.is_some_and(|reason| !DOCKERFILES_OWN.iter().any(|words| reason.contains(words)))
+}
+
 const CAUSES: &[Cause] = &[
     Cause {
         kind: Cancelled,
@@ -219,10 +236,15 @@ const CAUSES: &[Cause] = &[
         groups: &[&["server gave http response to https client"]],
         hint: Some("the registry speaks plain http: set plain_http = true in registries/<host>.toml"),
     },
+    Cause {
+        kind: Certificate,
+        groups: &[&["client sent an http request to an https server"]],
+        hint: Some("the registry speaks TLS: take plain_http out of registries/<host>.toml"),
+    },
     // Of registries.
     Cause {
         kind: Registry,
-        groups: &[&["429 too many requests"], &["toomanyrequests"]],
+        groups: &[&["429 too many requests"], &["toomanyrequests"], &["too many requests"]],
         hint: Some("the registry allows only so many requests: log in, or use a mirror"),
     },
     Cause {
@@ -237,6 +259,9 @@ const CAUSES: &[Cause] = &[
             &["403 forbidden"],
             &["unauthorized:"],
             &["denied:"],
+            // BuildKit prints an error without a text of its own as its code alone.
+            &["failed to push", ": unauthorized"],
+            &["failed to push", ": denied"],
             &["pull access denied"],
             &["access denied"],
             &["insufficient_scope"],
@@ -280,6 +305,42 @@ const CAUSES: &[Cause] = &[
             &["unexpected eof"],
         ],
         hint: Some("the builder can't reach that host"),
+    },
+    // What a registry refuses for good. Statuses that pass (408, 429, 5xx) stand in the row after these.
+    Cause {
+        kind: RegistryRefused,
+        groups: &[
+            &["failed to push", "name unknown"],
+            &["failed to push", "name_unknown"],
+            &["failed to push", "repository", "does not exist"],
+            &["failed to push", "repository", "not found"],
+            &["failed to push", "404 not found"],
+        ],
+        hint: Some("make the repository in the registry first, or check the names of namespace and repository"),
+    },
+    Cause {
+        kind: RegistryRefused,
+        groups: &[&["failed to push", "413 "], &["failed to push", "entity too large"]],
+        hint: Some("the registry, or a proxy before it, limits the size of a layer: raise its limit"),
+    },
+    Cause {
+        kind: RegistryRefused,
+        groups: &[
+            &["failed to push", "400 bad request"],
+            &["failed to push", "405 method not allowed"],
+            &["failed to push", "406 not acceptable"],
+            &["failed to push", "409 conflict"],
+            &["failed to push", "410 gone"],
+            &["failed to push", "412 precondition failed"],
+            &["failed to push", "415 unsupported media type"],
+            &["failed to push", "422 unprocessable"],
+            &["failed to push", ": unsupported"],
+            &["failed to push", "manifest invalid"],
+            &["failed to push", "manifest_invalid"],
+            &["failed to push", "tag invalid"],
+            &["failed to push", "name invalid"],
+        ],
+        hint: Some("the registry's own settings decide this: whether it can be written to, and which images it takes"),
     },
     Cause {
         kind: Registry,

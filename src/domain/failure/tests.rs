@@ -24,6 +24,32 @@ fn a_run_that_fails_is_the_dockerfiles_fault_whatever_it_says() {
 }
 
 #[test]
+fn a_command_that_the_container_runtime_could_not_start_is_the_builders_fault_unless_it_is_missing() {
+    let error = r#"process "/bin/sh -c make" did not complete successfully: exit code: 1"#;
+    let kind_of = |said: &str| {
+        let step = Step { last_line: Some(said.to_owned()), ..failed("[build 2/7] RUN make", error) };
+        classify(&format!("error: failed to solve: {error}"), &[step], Exit::Code(1)).kind
+    };
+    for said in [
+        "runc run failed: no cgroup mount found in mountinfo",
+        "runc run failed: unable to start container process: error during container init: error mounting \"proc\" to rootfs at \"/proc\": operation not permitted",
+        "runc run failed: unable to start container process: can't get final child's PID from pipe: EOF",
+        "runc run failed: container_linux.go:380: starting container process caused: process_linux.go:545: container init caused: failed to update oom_score_adj",
+    ] {
+        assert_eq!(kind_of(said), FailureKind::Daemon, "{said}");
+    }
+    for said in [
+        r#"runc run failed: unable to start container process: exec: "nosuch": executable file not found in $PATH"#,
+        r#"runc run failed: unable to start container process: error during container init: exec: "/x": permission denied"#,
+        r#"runc run failed: unable to start container process: chdir to cwd ("/app") set in config.json failed: permission denied"#,
+        r#"runc run failed: unable to start container process: error mounting "/a" to rootfs at "/etc/passwd/x": not a directory"#,
+        "make: *** runc run failed: no rule",
+    ] {
+        assert_eq!(kind_of(said), FailureKind::Dockerfile, "{said}");
+    }
+}
+
+#[test]
 fn a_run_that_was_killed_names_the_signal() {
     let failure = classify(
         r#"error: failed to solve: process "/bin/sh -c x" did not complete successfully: exit code: 137: cannot allocate memory"#,
@@ -182,6 +208,28 @@ fn every_known_text_has_its_kind() {
             Registry,
             "failed to resolve source metadata for alpine: unexpected status from HEAD request to https://h: 429 Too Many Requests",
         ),
+        (Registry, "failed to push h/x:v1: toomanyrequests: slow down"),
+        (Registry, "failed to push h/x:v1: unexpected status from PUT request to https://h/v2/x: 408 Request Timeout"),
+        (Credentials, "failed to push h/x:v1: denied"),
+        (Credentials, "failed to push h/x:v1: unauthorized"),
+        (RegistryRefused, "failed to push h/x:v1: unsupported"),
+        (
+            RegistryRefused,
+            "failed to push h/x:v1: unknown: The repository with name 'x' does not exist in the registry with id '1'",
+        ),
+        (
+            RegistryRefused,
+            "failed to push h/x:v1: unexpected status from PUT request to https://h/v2/x/manifests/v1: 400 Bad Request",
+        ),
+        (
+            RegistryRefused,
+            "failed to push h/x:v1: unexpected status from POST request to https://h/v2/x/blobs/uploads/: 405 Method Not Allowed",
+        ),
+        (RegistryRefused, "failed to push h/x:v1: failed commit on ref: unexpected status: 413 Request Entity Too Large"),
+        (
+            Certificate,
+            r#"failed to push h/x:v1: unexpected status from GET request to http://h/v2/: 400 Bad Request: Client sent an HTTP request to an HTTPS server."#,
+        ),
     ] {
         assert_eq!(kind(&format!("error: failed to solve: {text}\n")), expected, "{text}");
     }
@@ -191,7 +239,7 @@ fn every_known_text_has_its_kind() {
 fn only_the_machinery_is_tried_again_by_itself() {
     use FailureKind::*;
     assert!([Network, Registry, Disk, Daemon].into_iter().all(FailureKind::is_machinery));
-    let lasting = [Dockerfile, Source, Credentials, Certificate, Platform, Timeout, Cancelled, Unknown];
+    let lasting = [Dockerfile, Source, Credentials, RegistryRefused, Certificate, Platform, Timeout, Cancelled, Unknown];
     assert!(!lasting.into_iter().any(FailureKind::is_machinery));
 }
 
