@@ -137,6 +137,18 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// The same failure, whose message names the platform that failed; once.
+    #[must_use]
+    pub fn on(self, platform: &str) -> Failure {
+        let prefix = format!("{platform}: ");
+        match self.message.starts_with(&prefix) {
+            true => self,
+            false => Failure { message: prefix + &self.message, ..self },
+        }
+    }
+}
+
 /// A message is cut here: more does not fit on any screen, and the log has it all.
 const LONGEST_MESSAGE: usize = 400;
 /// An instruction is cut here in a message.
@@ -151,7 +163,7 @@ pub fn classify(error_text: &str, steps: &[Step], exit: Exit) -> Failure {
         file,
         line,
         step: step.map(|step| step.number).filter(|&number| number > 0),
-        ..Failure::new(FailureKind::Unknown, shorten(&error, LONGEST_MESSAGE))
+        ..Failure::new(FailureKind::Unknown, shorten(&without_ids(&error), LONGEST_MESSAGE))
     };
     if let Some(code) = exit_code(&error) {
         explain_command(&mut failure, &error, step, code);
@@ -172,7 +184,10 @@ pub fn classify(error_text: &str, steps: &[Step], exit: Exit) -> Failure {
     if failure.kind == FailureKind::Dockerfile && names_missing_frontend(error_text) {
         failure.hint = Some(FRONTEND_MISSING.to_owned());
     }
-    failure
+    match step.and_then(|step| step.platform.as_deref()) {
+        Some(platform) => failure.on(platform),
+        None => failure,
+    }
 }
 
 /// How the hints on a secret or key begin that the rule does not grant.
@@ -238,6 +253,14 @@ fn essence(text: &str) -> String {
         error = rest;
     }
     one_line(error)
+}
+
+/// An error without the names that BuildKit has for its snapshots, which differ from build to build.
+fn without_ids(error: &str) -> std::borrow::Cow<'_, str> {
+    static IDS: LazyLock<Regex> = LazyLock::new(|| {
+        regex(r"(?:failed to compute cache key: )?failed to calculate checksum of ref [a-z0-9]+::[a-z0-9]+: ")
+    });
+    IDS.replace(error, "")
 }
 
 fn one_line(text: &str) -> String {

@@ -36,6 +36,7 @@ pub mod rule_history;
 pub mod schedule;
 pub mod secret_arg;
 pub mod secret_ref;
+pub mod shared_tag;
 pub mod source_platform;
 pub mod step;
 pub mod submodule_pattern;

@@ -44,6 +44,8 @@ pub struct Published {
     pub digest: String,
     /// Whether that is news.
     pub outcome: Outcome,
+    /// The origin of the image that it named before, where that was another one and says it.
+    pub before: Option<Origin>,
 }
 
 /// A tag that is there before a build begins.
@@ -85,6 +87,9 @@ pub enum PublishError {
         /// The later push.
         existing: Box<Origin>,
     },
+    /// The registry takes the image and refuses the tag, such as one that it holds immutable itself.
+    #[error(transparent)]
+    TagRefused(RegistryError),
     /// Some tags were moved, and then the registry failed.
     #[error("{source}; moved before that: {}", names(moved))]
     Halfway {
@@ -223,7 +228,8 @@ impl Rules {
                     return Err(PublishError::Backwards { image, tag, existing: Box::new(existing) });
                 }
             };
-            Ok(Published { tag, digest: new.digest.clone(), outcome })
+            let before = existing.filter(|_| outcome == Outcome::Moved).and_then(|existing| existing.origin);
+            Ok(Published { tag, digest: new.digest.clone(), outcome, before })
         };
         there.into_iter().map(one).collect()
     }
@@ -310,6 +316,7 @@ async fn publish_remote(
         {
             published.retain(|before| before.outcome == Outcome::Moved);
             return Err(match published.is_empty() {
+                true if error.kind.is_refusal() => PublishError::TagRefused(error),
                 true => error.into(),
                 false => PublishError::Halfway { moved: published, source: Box::new(error) },
             });

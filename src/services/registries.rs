@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use futures_util::future::join_all;
+
 use super::credential_scope::{CredentialScope, Denial};
 use crate::domain::name::RepositoryPath;
 use crate::registry::client::Settings as ClientSettings;
@@ -174,8 +176,13 @@ pub async fn write_docker_config(
     }
     let docker = DockerConfig::of_user();
     let (mut hosts, mut missing) = (BTreeMap::new(), Vec::new());
-    for host in scope.hosts() {
-        match credential(home, settings, &host, &docker).await {
+    // Helpers and commands may take their time: all are asked at once.
+    let asked = scope.hosts().into_iter().map(async |host| {
+        let found = credential(home, settings, &host, &docker).await;
+        (host, found)
+    });
+    for (host, found) in join_all(asked).await {
+        match found {
             Ok(found) => hosts.extend(found.map(|credential| (host, credential))),
             Err(error) if destination == Some(host.as_str()) && !error.is_of_docker() => return Err(error),
             Err(error) => missing.push(error),

@@ -5,6 +5,7 @@ pub mod builds;
 pub mod deliveries;
 pub mod edit;
 pub mod home;
+mod last_good;
 mod layout;
 mod merge;
 pub mod outbox;

@@ -1,6 +1,10 @@
 //! The table: words in an error, whose fault they mean, and what to do. The first row that fits holds, so special
 //! words stand before general ones. The texts are those of BuildKit, containerd, Go, git and ssh.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
 use super::FailureKind::{self, *};
 
 /// One row.
@@ -13,9 +17,20 @@ pub(super) struct Cause {
 
 /// The row that fits an error.
 pub(super) fn find(error: &str) -> Option<&'static Cause> {
-    let error = error.to_lowercase();
+    let error = with_status(&error.to_lowercase());
     let fits = |words: &&[&str]| words.iter().all(|word| error.contains(word));
     CAUSES.iter().find(|cause| cause.groups.iter().any(&fits))
+}
+
+/// An error with `status=405` at its end where it tells of a registry's answer: the number is what counts, the phrase
+/// after it is each server's own.
+fn with_status(error: &str) -> String {
+    static STATUS: LazyLock<Regex> =
+        LazyLock::new(|| super::regex(r"unexpected status(?: from [a-z]+ request to \S+)?: (\d{3})\b"));
+    match STATUS.captures(error) {
+        Some(found) => format!("{error} status={}", &found[1]),
+        None => error.to_owned(),
+    }
 }
 
 const EMULATORS: &str = "the builder can't run programs of this platform: install emulators there (qemu-user-static with \
@@ -244,7 +259,7 @@ const CAUSES: &[Cause] = &[
     // Of registries.
     Cause {
         kind: Registry,
-        groups: &[&["429 too many requests"], &["toomanyrequests"], &["too many requests"]],
+        groups: &[&["status=429"], &["toomanyrequests"], &["too many requests"]],
         hint: Some("the registry allows only so many requests: log in, or use a mirror"),
     },
     Cause {
@@ -255,6 +270,8 @@ const CAUSES: &[Cause] = &[
     Cause {
         kind: Credentials,
         groups: &[
+            &["status=401"],
+            &["status=403"],
             &["401 unauthorized"],
             &["403 forbidden"],
             &["unauthorized:"],
@@ -314,26 +331,26 @@ const CAUSES: &[Cause] = &[
             &["failed to push", "name_unknown"],
             &["failed to push", "repository", "does not exist"],
             &["failed to push", "repository", "not found"],
-            &["failed to push", "404 not found"],
+            &["failed to push", "status=404"],
         ],
         hint: Some("make the repository in the registry first, or check the names of namespace and repository"),
     },
     Cause {
         kind: RegistryRefused,
-        groups: &[&["failed to push", "413 "], &["failed to push", "entity too large"]],
+        groups: &[&["failed to push", "status=413"], &["failed to push", "entity too large"]],
         hint: Some("the registry, or a proxy before it, limits the size of a layer: raise its limit"),
     },
     Cause {
         kind: RegistryRefused,
         groups: &[
-            &["failed to push", "400 bad request"],
-            &["failed to push", "405 method not allowed"],
-            &["failed to push", "406 not acceptable"],
-            &["failed to push", "409 conflict"],
-            &["failed to push", "410 gone"],
-            &["failed to push", "412 precondition failed"],
-            &["failed to push", "415 unsupported media type"],
-            &["failed to push", "422 unprocessable"],
+            &["failed to push", "status=400"],
+            &["failed to push", "status=405"],
+            &["failed to push", "status=406"],
+            &["failed to push", "status=409"],
+            &["failed to push", "status=410"],
+            &["failed to push", "status=412"],
+            &["failed to push", "status=415"],
+            &["failed to push", "status=422"],
             &["failed to push", ": unsupported"],
             &["failed to push", "manifest invalid"],
             &["failed to push", "manifest_invalid"],

@@ -66,6 +66,8 @@ fn a_program_of_another_platform_asks_for_emulators() {
     let mut step = failed("[linux/arm64 2/2] RUN true", error);
     step.last_line = Some("exec /bin/sh: exec format error".into());
     let failure = classify(&format!("error: failed to solve: {error}"), &[step], Exit::Code(1));
+    assert!(failure.message.starts_with("linux/arm64: RUN true ended with"), "{}", failure.message);
+    assert_eq!(failure.clone().on("linux/arm64"), failure);
     assert!(failure.hint.unwrap().contains("emulators"));
     assert_eq!(kind("error: failed to solve: failed to start: exec format error"), FailureKind::Platform);
 }
@@ -223,9 +225,12 @@ fn every_known_text_has_its_kind() {
         ),
         (
             RegistryRefused,
-            "failed to push h/x:v1: unexpected status from POST request to https://h/v2/x/blobs/uploads/: 405 Method Not Allowed",
+            "failed to push h/x:v1: unexpected status from POST request to https://h/v2/x/blobs/uploads/: 405 X: read only",
         ),
-        (RegistryRefused, "failed to push h/x:v1: failed commit on ref: unexpected status: 413 Request Entity Too Large"),
+        (
+            RegistryRefused,
+            "failed to push h/x:v1: failed commit on ref: unexpected status: 413 Request Entity Too Large",
+        ),
         (
             Certificate,
             r#"failed to push h/x:v1: unexpected status from GET request to http://h/v2/: 400 Bad Request: Client sent an HTTP request to an HTTPS server."#,
@@ -239,7 +244,8 @@ fn every_known_text_has_its_kind() {
 fn only_the_machinery_is_tried_again_by_itself() {
     use FailureKind::*;
     assert!([Network, Registry, Disk, Daemon].into_iter().all(FailureKind::is_machinery));
-    let lasting = [Dockerfile, Source, Credentials, RegistryRefused, Certificate, Platform, Timeout, Cancelled, Unknown];
+    let lasting =
+        [Dockerfile, Source, Credentials, RegistryRefused, Certificate, Platform, Timeout, Cancelled, Unknown];
     assert!(!lasting.into_iter().any(FailureKind::is_machinery));
 }
 
@@ -248,6 +254,13 @@ fn a_message_is_one_short_line() {
     let failure = classify(&format!("error: failed to solve: a\n\tb {}", "é".repeat(1000)), &[], Exit::Code(1));
     assert!(failure.message.starts_with("a b é") && failure.message.ends_with('…'));
     assert_eq!(failure.message.chars().count(), LONGEST_MESSAGE + 1);
+}
+
+#[test]
+fn a_message_has_no_names_of_buildkits_own() {
+    let error = r#"failed to compute cache key: failed to calculate checksum of ref errt5o5lo0::uy7bid0o08k: "/nothere": not found"#;
+    let failure = classify(&format!("error: failed to solve: {error}"), &[], Exit::Code(1));
+    assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::Dockerfile, r#""/nothere": not found"#));
 }
 
 #[test]
