@@ -65,7 +65,7 @@ impl std::fmt::Display for FailureKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             FailureKind::Dockerfile => "the Dockerfile failed",
-            FailureKind::Source => "the source cannot be had",
+            FailureKind::Source => "the source is unavailable",
             FailureKind::NoCommit => "the source does not have the commit",
             FailureKind::Credentials => "the credentials were refused",
             FailureKind::Settings => "a setting is wrong",

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
-use super::docker_config;
+use super::docker_keys;
 use crate::sys::atomic;
 
 /// A password or token. It shows as `***`; [`Password::reveal`] is the only way to it.
@@ -111,7 +111,7 @@ pub fn write_docker_config(dir: &Path, hosts: &BTreeMap<String, Credential>) -> 
         }
         Credential::IdentityToken(token) => json!({ "identitytoken": token.reveal() }),
     };
-    let auths = hosts.iter().map(|(host, credential)| (docker_config::key(host).to_owned(), entry(credential)));
+    let auths = hosts.iter().map(|(host, credential)| (docker_keys::key(host).to_owned(), entry(credential)));
     let content = json!({ "auths": auths.collect::<Map<String, Value>>() });
     let io = |attempted, path: &Path| {
         let path = path.to_owned();

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::reference::ReferenceError;
+use crate::domain::reference::ReferenceError;
 
 /// Why a layout could not be read or changed.
 #[derive(Debug, thiserror::Error)]

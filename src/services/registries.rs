@@ -9,7 +9,8 @@ use super::credential_scope::{CredentialScope, Denial};
 use crate::domain::name::RepositoryPath;
 use crate::registry::client::Settings as ClientSettings;
 use crate::registry::credentials::{self, Credential, CredentialsError, Password};
-use crate::registry::docker_config::{DockerConfig, canonical_host};
+use crate::registry::docker_config::DockerConfig;
+use crate::registry::docker_keys::canonical_host;
 use crate::registry::{Client, ImageName, Layout, Registry, Target};
 use crate::store::Home;
 use crate::store::secrets::Secrets;
@@ -51,7 +52,7 @@ pub enum RegistriesError {
 /// Where the images of a repository are: a directory of this home, or a repository of a registry.
 ///
 /// # Errors
-/// When the registry's name is none, its credential can't be had, or is not for the namespace.
+/// When the registry's name is none, its credential is unavailable, or is not for the namespace.
 pub async fn open(
     home: &Home,
     settings: &Settings,
@@ -163,7 +164,7 @@ async fn credential(
 /// some of those are missing; the build may not need them.
 ///
 /// # Errors
-/// When the password of the destination can't be had or is not for the namespace, or the file can't be written.
+/// When the password of the destination is unavailable or is not for the namespace, or the file can't be written.
 pub async fn write_docker_config(
     home: &Home,
     settings: &Settings,

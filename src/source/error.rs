@@ -153,7 +153,7 @@ fn advice(kind: Kind, url: &SourceUrl) -> String {
         Kind::Program => "install git".into(),
         Kind::Configuration => "fix the configuration of the user that runs slipway".into(),
         Kind::Local => "free some of what the machine lacks, and try again".into(),
-        Kind::Damaged => "try again: the clone is made anew".into(),
+        Kind::Damaged => "try again: the clone is made again".into(),
     }
 }
 

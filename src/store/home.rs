@@ -286,7 +286,7 @@ impl Home {
         self.state.join("audit.log")
     }
 
-    /// Locked by whoever writes into the audit log.
+    /// Locked while a process writes into the audit log.
     pub fn audit_lock(&self) -> PathBuf {
         self.state.join("audit.lock")
     }

@@ -117,7 +117,7 @@ pub fn ids(home: &Home) -> io::Result<Vec<PushId>> {
 }
 
 /// The pushes that are still to be settled, and those that are newer than what was seen as it was kept last, the oldest
-/// first. What does not parse is left for whoever mends it.
+/// first. What does not parse is left for a person to fix.
 ///
 /// # Errors
 /// When the directory can't be listed.

@@ -58,7 +58,7 @@ pub enum SchemaError {
         known: i64,
     },
     /// There is no way from its version, or a step refused.
-    #[error("{path}: cannot migrate it from schema {from}: {reason}; mend or remove the file", path = path.display())]
+    #[error("{path}: cannot migrate it from schema {from}: {reason}; fix or remove the file", path = path.display())]
     Failed {
         /// The file.
         path: PathBuf,

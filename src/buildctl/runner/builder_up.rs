@@ -55,7 +55,7 @@ impl BuilderUp {
     /// Makes the builder ready.
     ///
     /// # Errors
-    /// When it can't be had.
+    /// When it is unavailable.
     pub(super) async fn bring_up(run: &PlatformBuildRun<'_>, output: &Output) -> Result<BuilderUp, PlatformBuildEnd> {
         match &run.platform_build.daemon {
             PlatformDaemon::At { address, tls } => Ok(BuilderUp::There { address: address.clone(), tls: tls.clone() }),

@@ -1,8 +1,8 @@
 //! The runner: the process that owns the `buildctl`s of one build and outlives the pool that started it.
 //!
 //! `slipway runner <build directory>`. It reads `job.toml`, writes `log` and `steps.toml` while it works, moves the
-//! tags, and leaves `result.toml`. It begins once it has a whole [`Handover`] from its standard input, and is told to
-//! stop by SIGTERM. It talks to nobody.
+//! tags, and leaves `result.toml`. It begins once it has a whole [`Handover`] from its standard input, and stops on
+//! SIGTERM. It talks to nobody.
 
 mod builder_up;
 mod end;
@@ -55,7 +55,7 @@ pub enum RunnerError {
     /// The result could not be written; the pool will take the build for interrupted.
     #[error(transparent)]
     Result(#[from] crate::sys::atomic::WriteError),
-    /// Nobody knows of this runner: the pool ended before it was recorded, and starts the build anew.
+    /// Nobody knows of this runner: the pool ended before it was recorded, and starts the build again.
     #[error("the pool ended before the build could begin; the next one begins it")]
     Forsaken,
     /// The process could not be set up.

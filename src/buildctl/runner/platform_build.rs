@@ -195,7 +195,7 @@ fn environment<'a>(run: &PlatformBuildRun<'a>) -> Vec<(String, &'a str)> {
     run.job.grants.secrets.iter().enumerate().filter_map(place).chain(source).collect()
 }
 
-/// Waits for a value, and lets go of the channel: whoever kept what `wait_for` returns would lock all senders out, such
+/// Waits for a value, and lets go of the channel: a holder of what `wait_for` returns locks all senders out, such
 /// as the thread that reports a full disk.
 async fn until<T>(receiver: &mut watch::Receiver<T>, is_wanted: impl FnMut(&T) -> bool) {
     // The senders outlive the platform builds.

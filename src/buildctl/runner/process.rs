@@ -129,7 +129,7 @@ fn read(
         match stream.read(&mut buffer) {
             Ok(0) => break,
             Ok(length) => {
-                // A flood is written in large pieces; whoever follows it is woken seldom, and still soon.
+                // A flood is written in large pieces; a follower is woken seldom, and still soon.
                 let drained = flushed.elapsed() >= FLUSH_EVERY || !has_more(&stream);
                 output.take(place, &mut parser, &buffer[..length], drained);
                 if drained {

@@ -1,12 +1,11 @@
 //! Why an installation failed, one variant a cause.
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::find::Missing;
+use super::missing::Missing;
 use super::progress::Way;
-use super::{BUILDKIT_VERSION, go};
+use super::version::{BUILDKIT_VERSION, GO_VERSION};
 
 /// Why BuildKit, or a part of it, could not be installed.
 #[derive(Debug, thiserror::Error)]
@@ -169,7 +168,7 @@ pub enum InstallError {
         why: io::Error,
     },
     /// There is no Go, or one that cannot fetch the version needed.
-    #[error("{why}; install Go {} or newer (https://go.dev/dl)", go::GO_VERSION)]
+    #[error("{why}; install Go {} or newer (https://go.dev/dl)", GO_VERSION)]
     NoGo {
         /// What was found.
         why: String,
@@ -256,7 +255,7 @@ fn no_way(attempts: &[Attempt], archive: &str) -> String {
         "\nWhat to do: fetch {archive} from https://github.com/moby/buildkit/releases where that can be reached, and \
          run `slipway setup --from FILE`; or install Go {} or newer and run `slipway setup` again; or set \
          SLIPWAY_RELEASES_URL to a mirror of the releases API",
-        go::GO_VERSION
+        GO_VERSION
     )
 }
 
@@ -266,10 +265,4 @@ fn still_missing(missing: &[Missing]) -> String {
         text += &format!("\n  {part}");
     }
     text
-}
-
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}; mend it with: {}", self.name, self.why, self.mend)
-    }
 }

@@ -29,7 +29,7 @@ impl std::fmt::Display for Receiver {
 /// A message that is to be delivered once: `outbox/<name>.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// The same whenever the same is told again.
+    /// Idempotency key: the same in every repetition.
     pub id: String,
     /// When it came about.
     pub at: DateTime<Utc>,

@@ -121,7 +121,7 @@ fn a_status_that_the_platform_never_takes_delays_no_other_commit_and_no_other_re
     let (gone, next, other) =
         (status_of(1, "acme/gone", 'a'), status_of(2, "acme/gone", 'b'), status_of(3, "acme/fine", 'c'));
     outbox.add(gone.clone());
-    assert_eq!(outbox.begin(at(0)), [gone.clone()]);
+    assert_eq!(outbox.begin(at(0)), std::slice::from_ref(&gone));
     outbox.ended(&gone, FAILED, at(0));
     outbox.add(next.clone());
     outbox.add(other.clone());
@@ -169,7 +169,7 @@ fn the_same_is_taken_once_and_only_so_many_wait() {
 }
 
 #[test]
-fn whoever_failed_is_asked_again_when_what_is_configured_changes() {
+fn a_receiver_that_failed_is_tried_again_when_the_configuration_changes() {
     let mut outbox = Outbox::default();
     outbox.add(event(1, "chat"));
     outbox.begin(at(0));

@@ -88,7 +88,7 @@ impl fmt::Display for Kind {
                 if !message.is_empty() {
                     write!(f, " ({message})")?;
                 }
-                f.write_str("; log in with `docker login`, or mend the registry's user and password in slipway")
+                f.write_str("; log in with `docker login`, or fix the registry's user and password in slipway")
             }
             Kind::NotFound => f.write_str("the registry has nothing of that name; check namespace, repository and tag"),
             Kind::Network(why) => write!(f, "{why}; {}", network_advice(why)),

@@ -17,6 +17,7 @@ mod delete;
 pub mod error;
 mod http;
 mod manifests;
+mod raw;
 mod retry;
 mod session;
 mod tags;
@@ -35,9 +36,9 @@ use self::http::Http;
 use self::retry::Pauses;
 use self::session::Session;
 use super::credentials::Credential;
-use super::reference::ImageName;
+use crate::domain::reference::ImageName;
 
-pub use self::manifests::Raw;
+pub use self::raw::Raw;
 
 /// The longest time for one operation with all its requests, such as a list of many pages.
 const OPERATION: Duration = Duration::from_secs(300);

@@ -9,9 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::*;
+use crate::domain::reference::check_tag;
 use crate::registry::credentials::Password;
 use crate::registry::image::{self, sha256};
-use crate::registry::reference::check_tag;
 
 const MIB: usize = 1024 * 1024;
 /// What the kernel holds between a server and a client that has stopped to read, at most.

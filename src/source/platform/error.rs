@@ -112,7 +112,7 @@ pub enum Reason {
     #[error("the person who was asked said no")]
     Denied,
     /// Nobody said yes in time.
-    #[error("nobody entered the code in time; begin anew")]
+    #[error("nobody entered the code in time; start again")]
     Expired,
 }
 

@@ -116,7 +116,7 @@ pub(super) async fn repositories(
     Ok(Page { repositories: projects.into_iter().map(found).collect(), next: next.map(String::from) })
 }
 
-/// What GitLab answers where a status is already what it is told to be.
+/// What GitLab answers where a status is already the one asked for.
 const ALREADY: &str = "Cannot transition status";
 
 pub(super) async fn set_status(

@@ -39,7 +39,7 @@ const PAGES: usize = 50;
 /// The longest time for all pages of a list.
 const LIST: Duration = Duration::from_secs(120);
 
-/// How the API is told who we are.
+/// The proof of identity that requests carry.
 #[derive(Debug, Clone)]
 pub(super) enum Proof {
     /// Nobody.

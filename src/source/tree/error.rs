@@ -84,7 +84,7 @@ pub enum TreeError {
         /// What git says.
         reason: String,
     },
-    /// A submodule can't be had.
+    /// A submodule is unavailable.
     #[error("cannot get the submodule {path:?} of commit {commit}: {reason}")]
     Submodule {
         /// Its path in the tree.
@@ -120,7 +120,7 @@ pub enum TreeError {
         /// The address.
         address: String,
     },
-    /// Files of Git LFS can't be had.
+    /// Files of Git LFS is unavailable.
     #[error("cannot get the Git LFS files {files} of commit {commit}: {reason}")]
     Lfs {
         /// The first of their paths.

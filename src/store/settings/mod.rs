@@ -185,7 +185,7 @@ fn directories(home: &Home) -> Vec<PathBuf> {
 }
 
 fn toml_files(directory: &Path) -> Vec<PathBuf> {
-    // What can't be listed is told when it is read.
+    // A directory that can't be listed is reported when it is read.
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
     let files = entries.flatten().map(|entry| entry.path());
     files.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).collect()
