@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod base_image;
 pub mod build;
+pub mod build_query;
 pub mod builder;
 pub mod changed_files;
 pub mod commit_message;
@@ -29,6 +30,7 @@ pub mod platform;
 pub mod preview;
 pub mod publish;
 pub mod push;
+pub mod reason;
 pub mod reference;
 pub mod repository;
 pub mod requester;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::build::{Build, BuildId, BuildState, Image, RetryCause};
 use super::config::NotifyConfig;
 pub use super::event::Event;
-use super::failure::Failure;
+use super::failure::FailureView;
 
 /// Whether a build ended well; none: it is not over, or says nothing of its rule.
 fn outcome(build: &Build) -> Option<bool> {
@@ -119,7 +119,7 @@ pub struct BuildBody {
     started_at: Option<DateTime<Utc>>,
     finished_at: Option<DateTime<Utc>>,
     images: Vec<Image>,
-    failure: Option<Failure>,
+    failure: Option<FailureView>,
     retry_of: Option<BuildId>,
 }
 
@@ -133,7 +133,7 @@ impl From<&Build> for BuildBody {
             commit: build.commit.to_string(),
             tags: build.tags.iter().map(ToString::to_string).collect(),
             state: build.state,
-            reason: build.reason.clone(),
+            reason: build.reason.to_string(),
             trigger: build.trigger.word(),
             asked_by: build.asked_by.to_string(),
             pushed_at: build.pushed_at,
@@ -141,7 +141,7 @@ impl From<&Build> for BuildBody {
             started_at: build.started_at,
             finished_at: build.finished_at,
             images: build.images.clone(),
-            failure: build.failure.clone(),
+            failure: build.failure.as_ref().map(FailureView::from),
             retry_of: build.retry_of,
         }
     }

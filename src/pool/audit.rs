@@ -206,7 +206,7 @@ fn ending(result: &Result<Reply, Error>) -> (Outcome, String) {
         Ok(_) => (Outcome::Done, String::new()),
         Err(error) => {
             let refused = matches!(error.kind, ErrorKind::Refused | ErrorKind::Usage | ErrorKind::NotFound);
-            (if refused { Outcome::Refused } else { Outcome::Failed }, error.message.clone())
+            (if refused { Outcome::Refused } else { Outcome::Failed }, error.reason.to_string())
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::buildctl::job::{Outcome, RunResult};
 use crate::domain::build::{Build, BuildState, RetryCause};
 use crate::domain::config::PoolConfig;
 use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::reason::{Reason, joined, reason};
 
 /// How a runner ended.
 #[derive(Debug, Clone)]
@@ -24,7 +25,7 @@ pub struct Conclusion {
     /// Its final state.
     pub state: BuildState,
     /// One sentence: why, and what can be done.
-    pub reason: String,
+    pub reason: Reason,
     /// Why it failed.
     pub failure: Option<Failure>,
     /// It is tried again, not before this.
@@ -34,31 +35,27 @@ pub struct Conclusion {
 /// Decides what becomes of a build whose runner ended. Where the source's server `lags` behind the webhook of the push,
 /// a commit that is not there yet is the machinery's failure.
 pub fn conclude(build: &Build, ended: &Ended, config: &PoolConfig, lags: bool, now: DateTime<Utc>) -> Conclusion {
-    let conclusion = |state, reason: String| Conclusion { state, reason, failure: None, retry: None };
+    let conclusion = |state, reason: Reason| Conclusion { state, reason, failure: None, retry: None };
     let id = build.id.0;
     match ended {
         Ended::Result(result) => match result.outcome {
             Outcome::Succeeded => {
                 let names: Vec<&str> = result.images.iter().map(|image| image.name.as_str()).collect();
-                conclusion(BuildState::Succeeded, format!("published {}", names.join(", ")))
+                conclusion(BuildState::Succeeded, reason!("build.published", images = joined(names)))
             }
             Outcome::Refused => {
-                let why = result.failure.as_ref().map_or_else(String::new, |failure| failure.message.clone());
+                let why = result.failure.as_ref().map_or_else(Reason::default, |failure| failure.reason.clone());
                 Conclusion { failure: result.failure.clone(), ..conclusion(BuildState::Refused, why) }
             }
             Outcome::TimedOut => {
                 let limit = build.settings.timeout.unwrap_or(config.timeout);
-                let reason = format!(
-                    "it ran longer than {limit}; raise build.timeout of the repository or pool.timeout, or `slipway build retry {id}`"
-                );
+                let reason = reason!("build.timed_out", limit, id);
                 Conclusion { failure: result.failure.clone(), ..conclusion(BuildState::TimedOut, reason) }
             }
             Outcome::Stopped => stopped(build, now),
             Outcome::Failed => match &result.failure {
                 Some(failure) => failed(build, failure, config, lags, now),
-                None => {
-                    conclusion(BuildState::Failed, format!("it failed; `slipway build logs {id}` shows its output"))
-                }
+                None => conclusion(BuildState::Failed, reason!("build.failed", id)),
             },
         },
         Ended::Died => stopped(build, now),
@@ -73,14 +70,7 @@ fn stopped(build: &Build, now: DateTime<Utc>) -> Conclusion {
         return Conclusion { state, reason, failure: None, retry: None };
     }
     let again = build.retry_cause != Some(RetryCause::Interrupted);
-    let reason = if again {
-        "its runner died before it was done; it is tried again once".to_owned()
-    } else {
-        format!(
-            "its runner died before it was done, for the second time; look for what kills it (memory, a reboot), then `slipway build retry {}`",
-            build.id.0
-        )
-    };
+    let reason = if again { reason!("build.runner_died") } else { reason!("build.runner_died_again", id = build.id.0) };
     let retry = again.then_some((RetryCause::Interrupted, now));
     Conclusion { state: BuildState::Interrupted, reason, failure: None, retry }
 }
@@ -98,24 +88,21 @@ fn failed(build: &Build, failure: &Failure, config: &PoolConfig, lags: bool, now
         let wait = TimeDelta::from_std(config.retry_delay.0).unwrap_or(TimeDelta::MAX).checked_mul(factor);
         (RetryCause::Machinery, now + wait.unwrap_or(TimeDelta::days(1)).min(TimeDelta::days(1)))
     });
-    let next = match &retry {
-        Some((_, at)) => format!(
-            "it is tried again at {} (retry {} of {})",
-            at.format("%H:%M:%SZ"),
-            build.attempt + 1,
-            config.retries
-        ),
-        None if is_machinery => {
-            format!("it was tried {} times; fix it, then `slipway build retry {id}`", build.attempt + 1)
+    let why = match &failure.hint {
+        Some(hint) => reason!("build.failure_hinted", kind = failure.kind, reason = failure.reason, hint),
+        None => reason!("build.failure", kind = failure.kind, reason = failure.reason),
+    };
+    let reason = match &retry {
+        Some((_, at)) => {
+            reason!("build.retried", why, at = *at, retry = build.attempt + 1, retries = config.retries)
         }
+        None if is_machinery => reason!("build.given_up", why, attempts = build.attempt + 1, id),
         // No push changes what this machine's operator sets.
         None if matches!(failure.kind, FailureKind::Settings | FailureKind::RegistryRefused) => {
-            format!("fix it, then `slipway build retry {id}`")
+            reason!("build.fix_and_retry", why, id)
         }
-        None => format!("fix it and push, or `slipway build retry {id}`"),
+        None => reason!("build.fix_and_push", why, id),
     };
-    let hint = failure.hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));
-    let reason = format!("{}: {}{hint}; {next}", failure.kind, failure.message);
     Conclusion { state: BuildState::Failed, reason, failure: Some(failure.clone()), retry }
 }
 

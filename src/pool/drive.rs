@@ -16,6 +16,7 @@ use crate::domain::build::{Build, BuildId, BuildState, CancelRequest, RetryCause
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::journal::{Origin, SERVER_LAG};
 use crate::domain::platform::Platform;
+use crate::domain::reason::{Reason, reason};
 use crate::registry::docker_config::DockerConfig;
 use crate::services::credential_scope::CredentialScope;
 use crate::store::{builds, pushes};
@@ -105,7 +106,7 @@ async fn await_commit(pool: &Arc<Pool>, id: BuildId, failure: &Failure) -> bool 
     if failure.kind != FailureKind::NoCommit || build.cancel.is_some() || !may_lag(pool, &build, now).await {
         return false;
     }
-    tracing::info!("build {id} waits: {}", failure.message);
+    tracing::info!("build {id} waits: {}", failure.reason);
     launch::clean_up(pool, id).await;
     pool.update(id, |build| {
         build.failure = Some(failure.clone());
@@ -200,8 +201,8 @@ fn tell_to_stop(runner: ProcessId) {
 async fn request_cancel(pool: &Arc<Pool>, id: BuildId, request: CancelRequest) {
     let build = pool.update(id, |build| {
         build.reason = match request.superseded_by {
-            Some(newer) => format!("build {newer} of a newer push makes it superfluous"),
-            None => format!("{} asked to cancel it", request.by),
+            Some(newer) => reason!("build.superfluous", newer),
+            None => reason!("build.cancel_requested", by = request.by),
         };
         build.cancel = Some(request);
     });
@@ -254,7 +255,7 @@ pub(super) async fn finish(pool: &Arc<Pool>, id: BuildId, mut ended: Ended) {
     build.failure = failure;
     build.retried_as = retried_as;
     if let Some(retried_as) = retried_as {
-        reason.push_str(&format!(", as {retried_as}"));
+        reason = reason!("build.retried_as", reason, id = retried_as);
     }
     close(pool, build, state, reason, now).await;
 }
@@ -269,8 +270,8 @@ fn explain_refusal(pool: &Pool, build: &Build, ended: &mut Ended) {
     let scope = CredentialScope::new(&settings, &build.namespace, &build.registry);
     // A configuration that can't be read gave no build a credential.
     let docker = DockerConfig::of_user().unwrap_or_default();
-    if let Some(denial) = scope.withheld(&failure.message, &docker) {
-        failure.hint = Some(denial.to_string());
+    if let Some(denial) = scope.withheld(&failure.reason.to_string(), &docker) {
+        failure.hint = Some(denial.into());
     }
 }
 
@@ -291,7 +292,7 @@ async fn retry(pool: &Arc<Pool>, build: &Build, cause: RetryCause, at: chrono::D
     }
 }
 
-async fn close(pool: &Arc<Pool>, mut build: Build, state: BuildState, reason: String, at: chrono::DateTime<Utc>) {
+async fn close(pool: &Arc<Pool>, mut build: Build, state: BuildState, reason: Reason, at: chrono::DateTime<Utc>) {
     // A build that never ran fails from the queue: `BuildState::can_become` allows what is concluded here.
     if let Err(error) = build.become_state(state, reason, at) {
         tracing::error!("{error}");
@@ -299,7 +300,7 @@ async fn close(pool: &Arc<Pool>, mut build: Build, state: BuildState, reason: St
     write_record(pool, &build).await;
     notify::close(pool, &build).await;
     tracing::info!("build {} of {} {}: {}", build.id, build.path(), build.state, build.reason);
-    pool.triggers.past.learn(&build);
+    pool.triggers.past.learn(&build).await;
     let entry = {
         let mut state = pool.state();
         if build.state == BuildState::Succeeded {
@@ -334,7 +335,6 @@ async fn write_record(pool: &Arc<Pool>, build: &Build) {
 }
 
 async fn save_record(pool: &Arc<Pool>, build: &Build) -> Result<(), crate::protocol::Error> {
-    let file = pool.home.build_dir(build.id.0).join(builds::RECORD);
-    let record = build.clone();
-    enqueue::blocking(move || builds::save(&file, &record).map_err(enqueue::failed)).await
+    let (catalog, record) = (pool.catalog.clone(), build.clone());
+    enqueue::blocking(move || catalog.save(&record).map_err(enqueue::failed)).await
 }

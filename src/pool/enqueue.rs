@@ -14,12 +14,12 @@ use crate::domain::journal::PushId;
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
 use crate::domain::push::{Push, Ref};
+use crate::domain::reason::Reason;
 use crate::domain::repository::Repository;
 use crate::domain::requester::Requester;
 use crate::domain::rule::{Rule, Tags};
 use crate::protocol::{Error, ErrorKind, Reply};
 use crate::services::sources;
-use crate::store::builds;
 use crate::sys::process::ProcessId;
 
 pub(super) fn refused(error: impl ToString) -> Error {
@@ -161,8 +161,8 @@ pub(super) async fn retry(pool: &Arc<Pool>, id: BuildId, by: Requester) -> Resul
     };
     earlier.retried_as = Some(build.id);
     let build = queue(pool, build).await?;
-    let record = pool.home.build_dir(id.0).join(builds::RECORD);
-    blocking(move || builds::save(&record, &earlier).map_err(failed)).await?;
+    let catalog = pool.catalog.clone();
+    blocking(move || catalog.save(&earlier).map_err(failed)).await?;
     Ok(Reply::Queued { build: Box::new(build), already: false })
 }
 
@@ -231,15 +231,15 @@ async fn build_ref(pool: &Arc<Pool>, wish: Wish<'_>) -> Result<Reply, Error> {
     warnings.extend(tags.replaced.iter().map(ToString::to_string));
     let forbidden = grants::forbidden(&path.namespace, namespace, &rule).into_iter().next();
     let too_long = || tags.tags.iter().filter(|_| repository.accelerate).find_map(|tag| tag.accelerated().err());
-    let refusal = refusal.or_else(|| forbidden.map(|error| error.to_string()));
-    let refusal = match refusal.or_else(|| too_long().map(|error| error.to_string())) {
+    let refusal = refusal.map(Reason::from).or_else(|| forbidden.map(Reason::from));
+    let refusal = match refusal.or_else(|| too_long().map(Reason::from)) {
         Some(refusal) => Some(refusal),
         None if repository.immutable => {
             let names: Vec<&str> = tags.tags.iter().map(|tag| tag.as_str()).collect();
             match check_immutable(pool, path, namespace, &names).await {
                 // Nobody waits for a push: it is asked again when the registry can be.
                 Err(error) if error.kind == ErrorKind::Unreachable && !trigger.asked_by_person() => return Err(error),
-                checked => checked.err().map(|error| error.message),
+                checked => checked.err().map(|error| error.reason),
             }
         }
         None => None,
@@ -256,7 +256,7 @@ async fn build_ref(pool: &Arc<Pool>, wish: Wish<'_>) -> Result<Reply, Error> {
         trigger,
         asked_by: by,
         state: BuildState::Queued,
-        reason: String::new(),
+        reason: Reason::default(),
         queued_at: now,
         started_at: None,
         finished_at: None,
@@ -290,16 +290,11 @@ async fn build_ref(pool: &Arc<Pool>, wish: Wish<'_>) -> Result<Reply, Error> {
         return Ok(Reply::Queued { build: Box::new(build), already: true });
     }
     build.id = pool.state().take_id();
-    let refusal = refusal.or_else(|| tag_in_use(pool, &build));
+    let refusal = refusal.or_else(|| tag_in_use(pool, &build).map(Reason::from));
     if let Some(reason) = refusal {
         build.become_state(BuildState::Refused, reason, now).map_err(failed)?;
-        let home = pool.home.clone();
-        let record = build.clone();
-        blocking(move || {
-            let directory = builds::create(&home, record.id).map_err(failed)?;
-            builds::save(&directory.join(builds::RECORD), &record).map_err(failed)
-        })
-        .await?;
+        let (catalog, record) = (pool.catalog.clone(), build.clone());
+        blocking(move || catalog.create(&record).map_err(failed)).await?;
         notify::close(pool, &build).await;
         return Ok(Reply::Queued { build: Box::new(build), already: false });
     }
@@ -317,22 +312,14 @@ fn check_not_ending(pool: &Pool) -> Result<(), Error> {
 
 /// Records a build and gives it a task; nothing is queued that is not on disk.
 async fn queue(pool: &Arc<Pool>, build: Build) -> Result<Build, Error> {
-    let home = pool.home.clone();
-    let record = build.clone();
+    let (catalog, record) = (pool.catalog.clone(), build.clone());
     let id = build.id;
     let noted = notify::try_note(pool, &build).await?;
     // Whoever sees its files can cancel it: it has its entry before, and its task reads what it was told meanwhile.
     let inbox = admit(pool, build.clone());
     let recorded = blocking(move || {
-        let cannot = |error: &dyn std::fmt::Display| {
-            failed(format!("cannot record build {}: {error}; it is not queued", record.id))
-        };
-        let directory = builds::create(&home, record.id).map_err(|error| cannot(&error))?;
-        builds::save(&directory.join(builds::RECORD), &record).map_err(|error| {
-            // Nothing half-made stays behind.
-            let _ = std::fs::remove_dir_all(&directory);
-            cannot(&error)
-        })
+        let cannot = |error| failed(format!("cannot record build {}: {error}; it is not queued", record.id));
+        catalog.create(&record).map_err(cannot)
     })
     .await;
     if let Err(error) = recorded {

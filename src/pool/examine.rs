@@ -56,8 +56,8 @@ pub(super) async fn examine(
     let abort = watch::Sender::new(false);
     // The slot is held until the last question is answered.
     let Prepared { context, secret, slot: _slot } =
-        launch::context(pool, &settings, wish, &abort).await.map_err(|failure| failed(failure.message))?;
-    let dockerfile = check(&settings, &rule, &context, directory.path()).map_err(|failure| failed(failure.message))?;
+        launch::context(pool, &settings, wish, &abort).await.map_err(|failure| failed(failure.reason))?;
+    let dockerfile = check(&settings, &rule, &context, directory.path()).map_err(|failure| failed(failure.reason))?;
     // The frontend that `# syntax=` names, and base images, are pulled with the registries' credentials.
     let docker_config = directory.path().join("docker");
     let scope = CredentialScope::of(&settings, &path.namespace);

@@ -23,7 +23,7 @@ use crate::protocol::ALREADY_RUNS;
 use crate::store::settings::{self, Settings};
 use crate::store::trust::Untrusted;
 use crate::store::watch::{self, Change};
-use crate::store::{Home, builds};
+use crate::store::{Catalog, Home, builds};
 use crate::sys::process::ProcessId;
 use crate::sys::{atomic, environment, lock};
 
@@ -97,7 +97,8 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
         }
         _ => {}
     }
-    let listing = builds::list(&home).map_err(at(home.builds_dir()))?;
+    let (catalog, start) = Catalog::open(&home).map_err(at(home.builds_dir()))?;
+    let catalog = Arc::new(catalog);
     let listener = listen(&home).map_err(at(home.pool_socket()))?;
     // Before the files are read: an edit in between would never be noticed.
     let edits = watch_edits(&home);
@@ -110,7 +111,7 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
             settings,
             settings_changes: 0,
             open: std::collections::BTreeMap::new(),
-            next_id: listing.ids.last().map_or(1, |id| id.0 + 1),
+            next_id: start.last_build + 1,
             written: super::news::Written::default(),
             builders: std::collections::BTreeMap::new(),
             blocked: None,
@@ -121,7 +122,8 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
         }),
         admission: tokio::sync::Mutex::new(()),
         edits: tokio::sync::Mutex::new(()),
-        triggers: Triggers::default(),
+        triggers: Triggers::new(catalog.clone()),
+        catalog,
         woken: Notify::new(),
         changes: tokio::sync::watch::Sender::new(0),
         outgoing: notify::Outgoing::of_earlier(&home),
@@ -135,9 +137,9 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
     if let Err(error) = in_use::withdraw_stop_request(&pool.home.buildkit_dir()) {
         tracing::warn!("{error}");
     }
-    let finished = listing.ids.difference(&listing.open).copied().collect();
-    tokio::spawn(trigger::past::read(pool.clone(), finished));
-    take_over(&pool, listing.open).await;
+    let tender = tokio::spawn(trigger::past::tend(pool.clone()));
+    tokio::spawn(trigger::past::read(pool.clone()));
+    take_over(&pool, start.open).await;
     // What they start must see what is open already.
     let triggers = trigger::begin(&pool);
     builders::follow_settings(&pool);
@@ -151,6 +153,7 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
     scheduler.abort();
     triggers.end().await;
     let _ = deliverer.await;
+    let _ = tender.await;
     edits.abort();
     keeper.abort();
     end(&pool).await;
@@ -217,7 +220,9 @@ async fn take_over(pool: &Arc<Pool>, open: std::collections::BTreeSet<BuildId>) 
         if !directory.join(builds::RECORD).exists() {
             // Its client was never told that it is queued.
             tracing::warn!("build {id} was never recorded; its directory is removed");
-            let _ = fs::remove_dir_all(&directory);
+            if let Err(error) = pool.catalog.delete(&[id]) {
+                tracing::warn!("cannot remove {}: {error}", directory.display());
+            }
             continue;
         }
         if let Err(error) = atomic::clean(&directory) {
@@ -232,11 +237,9 @@ async fn take_over(pool: &Arc<Pool>, open: std::collections::BTreeSet<BuildId>) 
         };
         if build.state.is_final() {
             notify::close(pool, &build).await;
-            pool.triggers.past.learn(&build);
+            pool.triggers.past.learn(&build).await;
             continue;
         }
-        // What its schedule started is not made up for.
-        pool.triggers.past.learn(&build);
         let runner = builds::load_if_there::<ProcessId>(&directory.join(builds::RUNNER)).ok().flatten();
         match runner {
             // Its record may not say yet that it runs: the pool died in between.

@@ -15,6 +15,7 @@ use super::state::{Order, Pool};
 use super::{audit, builders, enqueue, entities, examine, news, notify};
 use crate::domain::build::{Build, BuildId, BuildState, CancelRequest};
 use crate::domain::grants::Grants;
+use crate::domain::reason::Reason;
 use crate::domain::requester::Requester;
 use crate::protocol::{Answer, Call, Error, ErrorKind, PoolStatus, Reply, Request, VERSION, WebhookRefusal};
 use crate::store::settings::Settings;
@@ -138,9 +139,7 @@ async fn answer(pool: &Arc<Pool>, request: Request, by: &Requester) -> Result<Re
         Request::Replay { path, rule, reference } => enqueue::replay(pool, &path, &rule, reference, by()).await,
         Request::Retry { id } => enqueue::retry(pool, id, by()).await,
         Request::Cancel { id } => cancel(pool, id, by()).await,
-        Request::Wait { id, known } => {
-            wait(pool, id, known.as_deref()).await.map(|build| Reply::Build(Box::new(build)))
-        }
+        Request::Wait { id, known } => wait(pool, id, known.as_ref()).await.map(|build| Reply::Build(Box::new(build))),
         Request::Examine { path, rule, reference } => {
             examine::examine(pool, &path, *rule, &reference).await.map(Reply::Outline)
         }
@@ -219,7 +218,7 @@ async fn cancel(pool: &Arc<Pool>, id: BuildId, by: Requester) -> Result<Reply, E
 }
 
 /// Waits for a build's end, or for another reason than the known one.
-async fn wait(pool: &Arc<Pool>, id: BuildId, known: Option<&str>) -> Result<Build, Error> {
+async fn wait(pool: &Arc<Pool>, id: BuildId, known: Option<&Reason>) -> Result<Build, Error> {
     let watching = pool.state().open.get(&id).map(|entry| entry.news.subscribe());
     let Some(mut news) = watching else {
         return finished(pool, id);
@@ -237,8 +236,8 @@ async fn wait(pool: &Arc<Pool>, id: BuildId, known: Option<&str>) -> Result<Buil
 }
 
 /// The record once it is final or has another reason; none where the build's task is gone.
-async fn next_news(news: &mut watch::Receiver<Arc<Build>>, known: Option<&str>) -> Option<Arc<Build>> {
-    let is_news = |build: &Arc<Build>| build.state.is_final() || known.is_some_and(|known| known != build.reason);
+async fn next_news(news: &mut watch::Receiver<Arc<Build>>, known: Option<&Reason>) -> Option<Arc<Build>> {
+    let is_news = |build: &Arc<Build>| build.state.is_final() || known.is_some_and(|known| *known != build.reason);
     news.wait_for(is_news).await.ok().map(|build| build.clone())
 }
 

@@ -21,12 +21,14 @@ use crate::domain::platform::Platform;
 use crate::protocol::WebhookRefusal;
 use crate::registry::Target;
 use crate::services::registries::{self, RegistriesError};
-use crate::store::Home;
 use crate::store::settings::Settings;
+use crate::store::{Catalog, Home};
 
 /// The pool, as its tasks share it.
 pub(super) struct Pool {
     pub home: Home,
+    /// Builds and pushes on disk: records are written through it, and found again.
+    pub catalog: Arc<Catalog>,
     pub started_at: DateTime<Utc>,
     pub state: Mutex<State>,
     /// Held from the look for a twin until the build is queued, so that two who ask at once get one build.

@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::domain::name::RepositoryPath;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 
 use rustix::process::geteuid;
 use sha2::{Digest, Sha256};
@@ -26,19 +27,23 @@ pub struct Home {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoHome {
     /// No variable says where state belongs.
-    #[error(
-        "cannot tell where slipway keeps its state: of SLIPWAY_HOME, XDG_STATE_HOME and HOME, none is set to an absolute path; set SLIPWAY_HOME to a directory"
-    )]
     Unset,
     /// Records, which are text, could not name what is in it.
-    #[error(
-        "slipway cannot keep its state in {path}: the path is not UTF-8 text, and TOML can't hold it; set SLIPWAY_HOME to another directory",
-        path = path.display()
-    )]
     NotText {
         /// The directory.
         path: PathBuf,
     },
+}
+
+display_as_reason!(NoHome);
+
+impl AsReason for NoHome {
+    fn reason(&self) -> Reason {
+        match self {
+            NoHome::Unset => reason!("home.no_home"),
+            NoHome::NotText { path } => reason!("home.not_text", path),
+        }
+    }
 }
 
 /// A unix socket's path holds at most 107 bytes (`sun_path` in unix(7)); room is left for the longest name we add.
@@ -204,6 +209,16 @@ impl Home {
     /// All builds.
     pub fn builds_dir(&self) -> PathBuf {
         self.state.join("builds")
+    }
+
+    /// The journal of pushes, one file each.
+    pub fn pushes_dir(&self) -> PathBuf {
+        self.state.join("pushes")
+    }
+
+    /// The catalog of builds and pushes: see [`super::catalog`].
+    pub fn catalog_file(&self) -> PathBuf {
+        self.state.join("catalog.db")
     }
 
     /// One build's directory: record, log, steps.

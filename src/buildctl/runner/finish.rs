@@ -47,7 +47,7 @@ pub(super) async fn publish(
         Ok(more) => images.extend(more),
         // It never fails the build.
         Err(End::Failed(failure) | End::Refused(failure)) => {
-            notes.push(format!("the lazily loadable image was not published: {}", failure.message));
+            notes.push(format!("the lazily loadable image was not published: {}", failure.reason));
         }
         Err(End::Stopped(_)) => {}
     }

@@ -7,6 +7,7 @@
 mod deliver;
 mod send;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
@@ -18,19 +19,20 @@ pub(super) use deliver::deliver;
 
 use super::enqueue::{blocking, failed};
 use super::state::Pool;
-use crate::domain::build::{Build, BuildId};
+use crate::domain::build::Build;
+use crate::domain::build_query::{BuildQuery, MOST_OF_PAGE};
 use crate::domain::commit_status::CommitStatus;
 use crate::domain::config::NotifyConfig;
 use crate::domain::notification::{self, Body, Event};
 use crate::domain::outbox::{Content, Dropped, Message, Outbox};
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Error, ErrorKind, Reply};
-use crate::store::{Home, builds, outbox};
+use crate::store::{Catalog, Home, outbox};
 
 /// How soon it is tried again to write what can't be written, such as on a full disk.
 const WRITE_AGAIN: Duration = Duration::from_secs(1);
-/// So many builds are looked at for the one before of the same rule and ref: one that is further back is old news.
-const LOOKED_BACK: usize = 1000;
+/// So many builds of the same rule and ref are looked at for the one before that says something of the rule.
+const LOOKED_BACK: usize = 50;
 
 /// What is on its way to others.
 #[derive(Default)]
@@ -112,9 +114,9 @@ pub(super) async fn try_note(pool: &Arc<Pool>, build: &Build) -> Result<Noted, E
     }
     let wanted = notify.iter().any(|notify| notify.events.contains(&Event::Paused));
     let pauses = wanted && notification::is_failure(build) && pauses(pool, build).await;
-    let (home, build) = (pool.home.clone(), build.clone());
+    let (home, catalog, build) = (pool.home.clone(), pool.catalog.clone(), build.clone());
     blocking(move || {
-        let messages = messages(&home, &build, pauses, &notify, platform);
+        let messages = messages(&home, &catalog, &build, pauses, &notify, platform);
         for (index, message) in messages.iter().enumerate() {
             if let Err(error) = outbox::put(&home, message) {
                 messages[..index].iter().for_each(|message| drop(outbox::remove(&home, message)));
@@ -163,7 +165,7 @@ pub(super) async fn tell(pool: &Arc<Pool>, build: &Build) {
 /// Marks a build as final whose record says so already, once what that means for others is in the outbox.
 pub(super) async fn close(pool: &Arc<Pool>, build: &Build) {
     let noted = note(pool, build).await;
-    if let Err(error) = builds::close(&pool.home.build_dir(build.id.0)) {
+    if let Err(error) = pool.catalog.close(build.id) {
         tracing::error!("cannot close build {}: {error}", build.id);
     }
     send(pool, noted);
@@ -172,12 +174,13 @@ pub(super) async fn close(pool: &Arc<Pool>, build: &Build) {
 /// What a build's state means for others: for notifications, and for the platform of its source.
 fn messages(
     home: &Home,
+    catalog: &Catalog,
     build: &Build,
     pauses: bool,
     notify: &[NotifyConfig],
     platform: Option<String>,
 ) -> Vec<Message> {
-    let failed_before = std::cell::LazyCell::new(|| notification::failed_before(build, earlier(home, build.id)));
+    let failed_before = std::cell::LazyCell::new(|| notification::failed_before(build, earlier(catalog, build)));
     let at = notification::changed_at(build);
     let message = |id: String, content| Message {
         id,
@@ -206,19 +209,35 @@ fn messages(
 /// Whether a rule is paused because of a build.
 async fn pauses(pool: &Arc<Pool>, build: &Build) -> bool {
     let path = build.path();
-    let before = pool.triggers.past.of(&path, &build.rule.name).await;
+    let before = pool.triggers.past.of(&path, &build.rule.name, None).await;
     let settings = &pool.state().settings;
     let rule = settings.repositories.get(&path).and_then(|repository| repository.rule(&build.rule.name));
     rule.is_some_and(|rule| before.is_paused_by(build, rule, settings.config.pool.pause_after))
 }
 
-/// The builds before one, the newest first.
-fn earlier(home: &Home, than: BuildId) -> impl Iterator<Item = Build> {
+/// The builds of the same rule and ref before one, the newest first.
+fn earlier(catalog: &Catalog, build: &Build) -> impl Iterator<Item = Build> {
+    page(
+        catalog,
+        BuildQuery {
+            repository: Some(build.path()),
+            rule: Some(build.rule.name.clone()),
+            reference: Some(build.reference.clone()),
+            before: Some(build.id),
+            limit: LOOKED_BACK,
+            ..BuildQuery::default()
+        },
+    )
+}
+
+/// The newest builds of the pool.
+fn newest(catalog: &Catalog) -> impl Iterator<Item = Build> {
+    page(catalog, BuildQuery { limit: MOST_OF_PAGE, ..BuildQuery::default() })
+}
+
+fn page(catalog: &Catalog, query: BuildQuery) -> impl Iterator<Item = Build> + use<> {
     // What can't be listed or read is as though it were not there: a success is then told as no more than that.
-    let mut ids = builds::ids(home).unwrap_or_default();
-    ids.retain(|id| *id < than);
-    ids.sort_unstable_by(|one, other| other.cmp(one));
-    ids.into_iter().take(LOOKED_BACK).filter_map(|id| builds::load(home, id).ok())
+    catalog.builds(&query, &BTreeMap::new()).map(|page| page.records).unwrap_or_default().into_iter()
 }
 
 /// The same whenever the same is told again, and another one on every other machine and in every other home.
@@ -244,9 +263,8 @@ pub(super) async fn test(pool: &Arc<Pool>, name: &str) -> Result<Reply, Error> {
         let text = format!("there is no notification {name:?} in config.toml; `slipway notify list` shows them");
         Error::new(ErrorKind::NotFound, text)
     })?;
-    let (home, wanted) = (pool.home.clone(), notify.clone());
-    let build =
-        blocking(move || Ok(earlier(&home, BuildId(u64::MAX)).find(|build| wanted.is_for(&build.path())))).await?;
+    let (catalog, wanted) = (pool.catalog.clone(), notify.clone());
+    let build = blocking(move || Ok(newest(&catalog).find(|build| wanted.is_for(&build.path())))).await?;
     let now: DateTime<Utc> = Utc::now();
     let id =
         hex::encode(&Sha256::digest(format!("{} {} {name} {now:?}", host(), pool.home.state_dir().display()))[..16]);
@@ -265,7 +283,7 @@ pub(super) async fn test(pool: &Arc<Pool>, name: &str) -> Result<Reply, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::build::{BuildState, Image, sample};
+    use crate::domain::build::{BuildId, BuildState, Image, sample};
 
     fn notify(events: &[Event]) -> NotifyConfig {
         NotifyConfig {
@@ -290,7 +308,8 @@ mod tests {
     fn the_same_change_is_the_same_message_and_another_is_another() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::at(dir.path());
-        let all = |build: &Build| messages(&home, build, false, &[notify(&Event::ALL)], github());
+        let catalog = Catalog::open(&home).unwrap().0;
+        let all = |build: &Build| messages(&home, &catalog, build, false, &[notify(&Event::ALL)], github());
         let running = build(7, BuildState::Running);
         assert_eq!(all(&running), all(&running));
         let mut ids: Vec<String> = [running, build(7, BuildState::Queued), build(8, BuildState::Queued)]
@@ -307,13 +326,12 @@ mod tests {
     fn a_success_is_fixed_where_the_build_before_it_on_disk_failed() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::at(dir.path());
-        let failed = build(6, BuildState::Failed);
-        let directory = builds::create(&home, failed.id).unwrap();
-        builds::save(&directory.join(builds::RECORD), &failed).unwrap();
+        let catalog = Catalog::open(&home).unwrap().0;
+        catalog.create(&build(6, BuildState::Failed)).unwrap();
         let image = Image { name: "acme/api:latest".into(), digest: "sha256:d4ef".into(), platforms: Vec::new() };
         let good = |id| Build { images: vec![image.clone()], ..build(id, BuildState::Succeeded) };
         let names = |id| {
-            let told = messages(&home, &good(id), false, &[notify(&[Event::Fixed])], None);
+            let told = messages(&home, &catalog, &good(id), false, &[notify(&[Event::Fixed])], None);
             told.iter().map(Message::name).collect::<Vec<_>>()
         };
         assert_eq!(names(7), ["7-fixed-chat"]);
@@ -324,13 +342,13 @@ mod tests {
     fn a_status_that_a_dead_pool_had_replaced_is_forgotten_and_never_sent() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::at(dir.path());
+        let catalog = Catalog::open(&home).unwrap().0;
         for build in [build(7, BuildState::Queued), build(7, BuildState::Refused)] {
-            for message in messages(&home, &build, false, &[], github()) {
+            for message in messages(&home, &catalog, &build, false, &[], github()) {
                 outbox::put(&home, &message).unwrap();
             }
         }
-        let directory = builds::create(&home, BuildId(7)).unwrap();
-        builds::save(&directory.join(builds::RECORD), &build(7, BuildState::Refused)).unwrap();
+        catalog.create(&build(7, BuildState::Refused)).unwrap();
         let names = |messages: Vec<Message>| messages.iter().map(Message::name).collect::<Vec<_>>();
         let outgoing = Outgoing::of_earlier(&home);
         assert_eq!(names(outbox::load(&home).unwrap().0), ["status-7-refused"]);

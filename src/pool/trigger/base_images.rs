@@ -73,16 +73,13 @@ async fn look(pool: &Arc<Pool>, asked: &mut BTreeMap<(RepositoryPath, String, Re
     let mut followed = Vec::new();
     for (path, repository) in &settings.repositories {
         for rule in repository.rules.iter().filter(|rule| rule.follow_base_images) {
-            let history = pool.triggers.past.of(path, &rule.name).await;
+            let history = pool.triggers.past.of(path, &rule.name, None).await;
             if history.paused(rule, settings.config.pool.pause_after).is_some() {
                 continue;
             }
-            let refs: Vec<(Ref, BuildId, BuildId)> = history
-                .refs()
-                .into_iter()
-                .filter_map(|(reference, past)| Some((reference.clone(), past.good.as_ref()?.0, past.ended?)))
-                .take(MOST_REFS)
-                .collect();
+            let refs = pool.triggers.past.refs_built(path, &rule.name, MOST_REFS).await.into_iter();
+            let refs: Vec<(Ref, BuildId, BuildId)> =
+                refs.filter_map(|(reference, past)| Some((reference, past.good?.0, past.ended?))).collect();
             let (pool, path, rule) = (pool.clone(), path.clone(), rule.clone());
             let read = tokio::task::spawn_blocking(move || read(&pool, &path, &rule, &refs)).await;
             followed.extend(read.unwrap_or_default());

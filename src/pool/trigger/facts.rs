@@ -7,6 +7,7 @@ use crate::domain::changed_files::of_interest;
 use crate::domain::commit_message::{asks_for_no_build, subject};
 use crate::domain::journal::{PushRecord, Verdict};
 use crate::domain::push::{CommitId, RefKind};
+use crate::domain::reason::{Reason, reason};
 use crate::domain::repository::Repository;
 use crate::domain::rule::Rule;
 use crate::domain::rule_history::{Past, RuleHistory};
@@ -70,10 +71,10 @@ impl Facts {
 
     /// Why a rule that matches a push does not build it; none: it is built. While another commit of the ref
     /// `is_building`, that may be what a push takes back.
-    pub(super) fn against(&self, rule: &Rule, past: &Past, is_building: bool) -> Option<(Verdict, String)> {
+    pub(super) fn against(&self, rule: &Rule, past: &Past, is_building: bool) -> Option<(Verdict, Reason)> {
         let kind = if rule.tag.is_some() { RefKind::Tag } else { RefKind::Branch };
         if let Some(words) = self.subject.as_deref().and_then(|subject| asks_for_no_build(subject, kind)) {
-            return Some((Verdict::Skipped, format!("the commit's subject says {words}")));
+            return Some((Verdict::Skipped, reason!("journal.skip_words", words)));
         }
         // Where it is not known what changed, it is built: an image too many is better than one that is missing.
         let (id, commit) = past.good.as_ref().filter(|_| rule.looks_at_files() && !is_building)?;
@@ -81,10 +82,7 @@ impl Facts {
         match of_interest(&rule.paths, &rule.ignore_paths, changed) {
             Ok(None) => {
                 let count = changed.len();
-                Some((
-                    Verdict::Paths,
-                    format!("none of the {count} files changed since build {id} is one that it looks at"),
-                ))
+                Some((Verdict::Paths, reason!("journal.no_path", count, id = *id)))
             }
             // A glob that does not compile can't have been saved.
             Ok(Some(_)) | Err(_) => None,

@@ -27,6 +27,7 @@ use tokio::task::JoinHandle;
 
 use super::state::Pool;
 use crate::domain::name::RepositoryPath;
+use crate::store::Catalog;
 
 /// So many sources are asked at once what a push changes: a tree may have to be fetched for it.
 const LOOKS: usize = 8;
@@ -41,18 +42,17 @@ pub(super) struct Triggers {
     remote_ids: Mutex<webhook_listener::RemoteIds>,
 }
 
-impl Default for Triggers {
-    fn default() -> Triggers {
+impl Triggers {
+    /// Triggers of a pool whose past is in a catalog.
+    pub(super) fn new(catalog: Arc<Catalog>) -> Triggers {
         Triggers {
-            past: past::Past::default(),
+            past: past::Past::new(catalog),
             looks: Semaphore::new(LOOKS),
             looking: Mutex::default(),
             remote_ids: Mutex::default(),
         }
     }
-}
 
-impl Triggers {
     /// Waits until nobody else looks at the commits of a repository's source.
     async fn alone_with(&self, path: &RepositoryPath) -> OwnedMutexGuard<()> {
         let looking = lock(&self.looking).entry(path.clone()).or_default().clone();

@@ -92,9 +92,9 @@ impl Lately {
 
 impl Memory {
     /// What an earlier pool left.
-    pub(super) fn new(home: Home, watched: Watched, ids: &[PushId]) -> Memory {
+    pub(super) fn new(home: Home, watched: Watched, last: PushId) -> Memory {
         // Those of the journal may all be gone.
-        let last = ids.last().copied().max(watched.last_push).map_or(0, |id| id.0);
+        let last = Some(last).max(watched.last_push).map_or(0, |id| id.0);
         Memory { home, watched, unkept_since: None, next_id: last + 1 }
     }
 
@@ -268,7 +268,7 @@ impl Memory {
             if !settling::write_down(pool, &push).await {
                 // All of them are seen again when the source is asked next.
                 for push in &written {
-                    let _ = pushes::remove(&self.home, push.id);
+                    let _ = pool.catalog.remove_push(push.id);
                 }
                 return false;
             }
@@ -295,10 +295,10 @@ impl Memory {
     /// Takes over what an earlier pool wrote into the journal and did not keep as seen, and settles what it did not
     /// come to.
     pub(super) async fn settle_what_was_left(&mut self, pool: &Arc<Pool>) {
-        let (home, kept) = (pool.home.clone(), self.watched.last_push);
-        let left = match tokio::task::spawn_blocking(move || pushes::left(&home, kept)).await {
-            Ok(Ok(left)) => left,
-            Ok(Err(error)) => return tracing::error!("what is left to be settled can't be told: {error}"),
+        pool.catalog.completed().await;
+        let (catalog, kept) = (pool.catalog.clone(), self.watched.last_push);
+        let left = match tokio::task::spawn_blocking(move || catalog.pushes_left(kept)).await {
+            Ok(left) => left,
             Err(error) => return tracing::error!("an internal task failed: {error}"),
         };
         self.watched.catch_up(&left);

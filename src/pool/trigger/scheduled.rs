@@ -108,7 +108,7 @@ async fn take_over(
             let since = match awaited.remove(&name) {
                 Some(known) if known.schedule == *schedule => known.since,
                 Some(_) => now,
-                None if is_first => pool.triggers.past.of(path, &rule.name).await.scheduled().unwrap_or(now),
+                None if is_first => pool.triggers.past.of(path, &rule.name, None).await.scheduled.unwrap_or(now),
                 None => now,
             };
             wanted.insert(name, Awaited { schedule: schedule.clone(), since });
@@ -124,7 +124,7 @@ async fn build(pool: Arc<Pool>, path: RepositoryPath, rule: String, time: DateTi
     loop {
         let Some((source, rule, settings)) = find(&pool, &path, &rule) else { return };
         if let Some(failures) =
-            pool.triggers.past.of(&path, &rule.name).await.paused(&rule, settings.config.pool.pause_after)
+            pool.triggers.past.of(&path, &rule.name, None).await.paused(&rule, settings.config.pool.pause_after)
         {
             tracing::info!("{problem}: it failed {failures} times in a row and is paused");
             return;

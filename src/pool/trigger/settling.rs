@@ -12,13 +12,13 @@ use crate::domain::build::{Build, BuildId, CancelRequest};
 use crate::domain::journal::{Answer, PushRecord, Verdict, refusal, superseded};
 use crate::domain::pattern::Pattern;
 use crate::domain::push::Push;
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::requester::Requester;
 use crate::domain::rule::{Rule, Supersede};
 use crate::domain::rule_history::RuleHistory;
 use crate::pool::state::{Order, Pool, State};
 use crate::pool::{enqueue, entities};
 use crate::protocol::{Error, ErrorKind, PausedRule, Reply};
-use crate::store::{builds, pushes};
 
 /// A build that could not be queued is tried again after the first time, and then less and less often, down to the
 /// second.
@@ -35,11 +35,11 @@ pub(super) async fn settle(pool: Arc<Pool>, mut push: PushRecord, missing: Vec<S
         write_down(&pool, &push).await;
         return;
     };
-    let built = builds_of(&pool, &push);
+    let built = builds_of(&pool, &push).await;
     let mut matching = Vec::new();
     for rule in repository.rules.iter().filter(|rule| !built.contains_key(&rule.name)) {
         if refusal(&repository, rule, &push.reference).is_none() {
-            matching.push((rule, pool.triggers.past.of(&push.repository, &rule.name).await));
+            matching.push((rule, pool.triggers.past.of(&push.repository, &rule.name, Some(&push.reference)).await));
         }
     }
     let facts = Facts::of(&pool, &push, &repository, &matching).await;
@@ -48,13 +48,13 @@ pub(super) async fn settle(pool: Arc<Pool>, mut push: PushRecord, missing: Vec<S
     for rule in &repository.rules {
         let refused = |(verdict, reason)| Answer { rule: rule.name.clone(), verdict, build: None, reason };
         if let Some(id) = built.get(&rule.name) {
-            let reason = format!("build {id}");
+            let reason = reason!("journal.build", build = *id);
             push.answers.push(Answer { build: Some(*id), ..refused((Verdict::Built, reason)) });
             continue;
         }
         let past = matching.iter().find(|(other, _)| other.name == rule.name).map(|(_, past)| past);
         let against = refusal(&repository, rule, &push.reference)
-            .map(|(verdict, reason)| (verdict, reason + &renamed_default(rule, &push, &missing)))
+            .map(|(verdict, reason)| (verdict, renamed_default(rule, &push, &missing, reason)))
             .or_else(|| facts.against(rule, &past?.past(&push.reference), is_building(&pool, &push, rule)))
             .or_else(|| paused(&push, past?, rule, usual_limit));
         let answer = match against {
@@ -85,14 +85,14 @@ pub(super) async fn settle(pool: Arc<Pool>, mut push: PushRecord, missing: Vec<S
 
 /// What people should know of a rule for a branch that is not there, of a push to the default branch: that may have
 /// been renamed.
-fn renamed_default(rule: &Rule, push: &PushRecord, missing: &[String]) -> String {
+fn renamed_default(rule: &Rule, push: &PushRecord, missing: &[String], against: Reason) -> Reason {
     let literal = rule.branch.as_ref().filter(|pattern| !pattern.is_regex()).map(Pattern::text);
     match literal.filter(|name| missing.iter().any(|missing| missing == name)) {
-        Some(name) => format!(
-            "; the source has no branch {name:?}, and its default branch is {:?}: change the branch of the rule if it was renamed",
-            push.reference.name
-        ),
-        None => String::new(),
+        Some(name) => {
+            let default = quoted(&push.reference.name);
+            reason!("rule.renamed_default", against, name = quoted(name), default)
+        }
+        None => against,
     }
 }
 
@@ -100,7 +100,7 @@ fn renamed_default(rule: &Rule, push: &PushRecord, missing: &[String]) -> String
 enum Queued {
     Answered(Result<Reply, Error>),
     /// A newer push makes it superfluous.
-    Overtaken((Verdict, String)),
+    Overtaken((Verdict, Reason)),
     PoolEnds,
 }
 
@@ -130,21 +130,21 @@ fn is_building(pool: &Pool, push: &PushRecord, rule: &Rule) -> bool {
 }
 
 /// Where a rule failed too often for it to be built by itself.
-fn paused(push: &PushRecord, past: &RuleHistory, rule: &Rule, usual_limit: u32) -> Option<(Verdict, String)> {
+fn paused(push: &PushRecord, past: &RuleHistory, rule: &Rule, usual_limit: u32) -> Option<(Verdict, Reason)> {
     let failures = past.paused(rule, usual_limit)?;
     let paused = PausedRule { repository: push.repository.clone(), rule: rule.name.clone(), failures };
-    Some((Verdict::Paused, paused.to_string()))
+    Some((Verdict::Paused, paused.into()))
 }
 
 /// Where a build of a newer push of the same ref was queued meanwhile, and the rule wants the newest alone.
-fn overtaken(pool: &Pool, push: &PushRecord, rule: &Rule) -> Option<(Verdict, String)> {
+fn overtaken(pool: &Pool, push: &PushRecord, rule: &Rule) -> Option<(Verdict, Reason)> {
     if rule.supersede == Supersede::Never {
         return None;
     }
     let state = pool.state();
     let newer =
         open_builds(&state, push, rule).filter_map(|build| build.push).filter(|newer| *newer > push.id).max()?;
-    Some((Verdict::Superseded, format!("push {newer} of the same ref is newer")))
+    Some((Verdict::Superseded, reason!("journal.newer_push", newer)))
 }
 
 /// The builds of a rule and a push's ref that are not finished.
@@ -162,22 +162,29 @@ fn answer(pool: &Pool, rule: &str, queued: Result<Reply, Error>, note: &str) -> 
             rule,
             verdict: Verdict::Duplicate,
             build: Some(build.id),
-            reason: format!("build {} of the same commit is {}", build.id, build.state),
+            reason: reason!("journal.duplicate", build = build.id, state = build.state),
         },
         Ok(Reply::Queued { build, .. }) if build.state.is_final() => {
             Answer { rule, verdict: Verdict::Refused, build: Some(build.id), reason: build.reason.clone() }
         }
         Ok(Reply::Queued { build, .. }) => {
             supersede(pool, &build);
-            let reason = format!("build {}{note}", build.id);
+            let reason = if note.is_empty() {
+                reason!("journal.build", build = build.id)
+            } else {
+                reason!("journal.build_noted", build = build.id, note)
+            };
             Answer { rule, verdict: Verdict::Built, build: Some(build.id), reason }
         }
-        Ok(other) => {
-            Answer { rule, verdict: Verdict::Failed, build: None, reason: format!("the pool answered {other:?}") }
-        }
+        Ok(other) => Answer {
+            rule,
+            verdict: Verdict::Failed,
+            build: None,
+            reason: reason!("journal.unexpected", answer = quoted(&other)),
+        },
         Err(error) => {
             let verdict = if error.kind == ErrorKind::Refused { Verdict::Refused } else { Verdict::Failed };
-            Answer { rule, verdict, build: None, reason: error.message }
+            Answer { rule, verdict, build: None, reason: error.reason }
         }
     }
 }
@@ -195,9 +202,9 @@ fn supersede(pool: &Pool, newer: &Build) {
 
 /// Writes a push into the journal, and lets clients know; whether it is there.
 pub(super) async fn write_down(pool: &Pool, push: &PushRecord) -> bool {
-    let (home, push) = (pool.home.clone(), push.clone());
+    let (catalog, push) = (pool.catalog.clone(), push.clone());
     let id = push.id;
-    match tokio::task::spawn_blocking(move || pushes::record(&home, &push)).await {
+    match tokio::task::spawn_blocking(move || catalog.record_push(&push)).await {
         Ok(Ok(())) => {
             pool.state().written.add(id);
             pool.tell_watchers();
@@ -210,17 +217,22 @@ pub(super) async fn write_down(pool: &Pool, push: &PushRecord) -> bool {
 }
 
 /// The builds that an earlier pool started for a push before it could write that down, by their rules.
-fn builds_of(pool: &Pool, push: &PushRecord) -> BTreeMap<String, BuildId> {
+async fn builds_of(pool: &Pool, push: &PushRecord) -> BTreeMap<String, BuildId> {
     // A pool that saw the push itself has started none yet.
     if push.pushed_at >= pool.started_at {
         return BTreeMap::new();
     }
-    let mut ids = builds::ids(&pool.home).unwrap_or_default();
-    ids.sort_unstable_by(|one, other| other.cmp(one));
-    ids.into_iter()
-        .filter_map(|id| builds::load(&pool.home, id).ok())
-        .take_while(|build| build.queued_at >= push.pushed_at)
-        .filter(|build| build.push == Some(push.id))
-        .map(|build| (build.rule.name, build.id))
-        .collect()
+    let (catalog, id, since) = (pool.catalog.clone(), push.id, push.pushed_at);
+    let builds = match tokio::task::spawn_blocking(move || catalog.builds_of_push(id, since)).await {
+        Ok(Ok(builds)) => builds,
+        Ok(Err(error)) => {
+            tracing::error!("the builds of push {id} can't be told: {error}");
+            Vec::new()
+        }
+        Err(error) => {
+            tracing::error!("an internal task failed: {error}");
+            Vec::new()
+        }
+    };
+    builds.into_iter().map(|build| (build.rule.name, build.id)).collect()
 }

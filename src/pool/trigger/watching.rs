@@ -61,8 +61,8 @@ type Asked = (RepositoryPath, Source, Result<Option<Refs>, Error>, Condition);
 pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryPath, Announcement)>) {
     let known = pushes::watched(&pool.home)
         .map_err(|error| error.to_string())
-        .and_then(|watched| Ok((watched, pushes::ids(&pool.home).map_err(|error| format!("pushes/: {error}"))?)));
-    let (watched, ids) = match known {
+        .and_then(|watched| Ok((watched, pool.catalog.last_push().map_err(|error| format!("pushes/: {error}"))?)));
+    let (watched, last_push) = match known {
         Ok(known) => known,
         Err(error) => {
             // To begin anew would take every ref for seen: pushes that came meanwhile would be lost without a word.
@@ -75,7 +75,7 @@ pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryP
             pool.triggers.know_remote_id(&path, seen.source.clone(), id.clone());
         }
     }
-    let mut memory = Memory::new(pool.home.clone(), watched, &ids);
+    let mut memory = Memory::new(pool.home.clone(), watched, last_push);
     memory.settle_what_was_left(&pool).await;
     let mut turns: BTreeMap<RepositoryPath, Turn> = BTreeMap::new();
     let mut asking: JoinSet<Asked> = JoinSet::new();
@@ -181,7 +181,7 @@ pub(super) async fn watch(pool: Arc<Pool>, mut told: mpsc::Receiver<(RepositoryP
                         let wait = backoff(interval, turn.failures);
                         turn.failures += 1;
                         turn.due = Instant::now() + wait;
-                        let text = format!("{path} is not watched: {}; it is asked again in {} s", error.message, wait.as_secs_f64().ceil());
+                        let text = format!("{path} is not watched: {}; it is asked again in {} s", error.reason, wait.as_secs_f64().ceil());
                         pool.tell_problem(&path.to_string(), Some(text));
                     }
                 }

@@ -5,7 +5,7 @@ use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::error::{ApiError, Reason};
+use super::error::{ApiError, ApiProblem};
 use super::http::Http;
 use super::{Found, Identity, Need, Page, READ, Registered, STATUS, WEBHOOKS, Webhook, at_most, lacks};
 use crate::domain::commit_status::{CommitState, CommitStatus};
@@ -140,7 +140,7 @@ pub(super) async fn set_status(
         body["ref"] = json!(reference);
     }
     match http.tell(attempted, Method::POST, &url, &body).await {
-        Err(ApiError { reason: Reason::Refused { said, .. }, .. }) if said.contains(ALREADY) => Ok(()),
+        Err(ApiError { reason: ApiProblem::Refused { said, .. }, .. }) if said.contains(ALREADY) => Ok(()),
         other => other.map(drop),
     }
 }

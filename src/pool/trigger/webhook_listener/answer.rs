@@ -18,6 +18,7 @@ use super::matching::{Matched, built_from};
 use super::secret_cache::SecretCache;
 use super::{Deliveries, Tell};
 use crate::domain::name::RepositoryPath;
+use crate::domain::reason::Reason;
 use crate::domain::source_platform::SourcePlatform;
 use crate::pool::state::Pool;
 use crate::pool::trigger::ref_tracker::Announcement;
@@ -288,12 +289,13 @@ impl Desk {
             let (next, changed) = match known {
                 Some(known) if keeps(&known) => (WebhookRefusal { count, ..known }, false),
                 known => {
-                    let changed = known.is_none_or(|known| known.status != status || known.reason != *reason);
+                    let changed =
+                        known.is_none_or(|known| known.status != status || known.reason != Reason::from(reason));
                     let next = WebhookRefusal {
                         platform: name.to_owned(),
                         at: Utc::now(),
                         status,
-                        reason: reason.clone(),
+                        reason: reason.into(),
                         count,
                         needs_people: refusal.needs_people,
                     };
