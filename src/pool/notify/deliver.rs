@@ -18,12 +18,12 @@ use crate::store::settings::Settings;
 /// What is on its way when the pool ends may take so long still; what is cut off is sent again by the next pool.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
-type Sending = JoinSet<Result<(), SendError>>;
+type Sending = JoinSet<(Message, Result<(), SendError>)>;
 
 /// Sends what is in the outbox until the pool ends.
 pub(in crate::pool) async fn deliver(pool: Arc<Pool>) {
     let mut sending = Sending::new();
-    let mut messages = HashMap::new();
+    let mut receivers = HashMap::new();
     let mut changes = pool.changes.subscribe();
     let mut known_settings = pool.state().settings_changes;
     loop {
@@ -32,9 +32,12 @@ pub(in crate::pool) async fn deliver(pool: Arc<Pool>) {
             (outbox.begin(Utc::now()), outbox.next_due())
         };
         for message in begun {
-            let (pool, sent) = (pool.clone(), message.clone());
-            let task = sending.spawn(async move { send::send(&pool, &sent).await });
-            messages.insert(task.id(), message);
+            let (pool, receiver) = (pool.clone(), message.receiver());
+            let task = sending.spawn(async move {
+                let sent = send::send(&pool, &message).await;
+                (message, sent)
+            });
+            receivers.insert(task.id(), receiver);
         }
         let next = async {
             match due {
@@ -46,7 +49,7 @@ pub(in crate::pool) async fn deliver(pool: Arc<Pool>) {
             () = pool.stopped() => break,
             () = pool.outgoing.woken.notified() => {}
             () = next => {}
-            Some(ended) = sending.join_next_with_id() => take_end(&pool, &mut messages, ended).await,
+            Some(ended) = sending.join_next_with_id() => take_end(&pool, &mut receivers, ended).await,
             // Most changes are of builds; they are looked at and left.
             _ = changes.changed() => {
                 let settings_changes = pool.state().settings_changes;
@@ -60,26 +63,25 @@ pub(in crate::pool) async fn deliver(pool: Arc<Pool>) {
     }
     let last = async {
         while let Some(ended) = sending.join_next_with_id().await {
-            take_end(&pool, &mut messages, ended).await;
+            take_end(&pool, &mut receivers, ended).await;
         }
     };
     let _ = tokio::time::timeout(LAST_ANSWERS, last).await;
 }
 
-type End = Result<(Id, Result<(), SendError>), tokio::task::JoinError>;
+type End = Result<(Id, (Message, Result<(), SendError>)), tokio::task::JoinError>;
 
-async fn take_end(pool: &Arc<Pool>, messages: &mut HashMap<Id, Message>, ended: End) {
+async fn take_end(pool: &Arc<Pool>, receivers: &mut HashMap<Id, Receiver>, ended: End) {
     let (id, attempt, error) = match ended {
-        Ok((id, Ok(()))) => (id, Attempt::Delivered, None),
-        Ok((id, Err(error))) => (id, error.attempt(), Some(error)),
+        Ok((id, (_, Ok(())))) => (id, Attempt::Delivered, None),
+        Ok((id, (_, Err(error)))) => (id, error.attempt(), Some(error)),
         Err(error) => {
             tracing::error!("an internal task failed: {error}");
             (error.id(), Attempt::Failed { wait: None }, None)
         }
     };
-    let Some(message) = messages.remove(&id) else { return };
-    let receiver = message.receiver();
-    let fate = pool.outgoing.outbox().ended(&message, attempt, Utc::now());
+    let Some(receiver) = receivers.remove(&id) else { return };
+    let fate = pool.outgoing.outbox().ended(&receiver, attempt, Utc::now());
     let why = error.as_ref().map_or_else(|| "an internal task failed".to_owned(), ToString::to_string);
     match fate {
         None => {}
@@ -106,17 +108,9 @@ async fn take_end(pool: &Arc<Pool>, messages: &mut HashMap<Id, Message>, ended: 
             remove(pool, message).await;
         }
         Some(Fate::Again { at }) => {
-            let again = "it is tried again, for a day at the most";
-            let (repository, text) = match &message.content {
-                Content::Notification { .. } => (String::new(), format!("{receiver} is not told yet: {why}; {again}")),
-                // A status that the platform does not take says nothing of other repositories.
-                Content::Status { .. } => {
-                    let (what, path) = (message.what(), &message.repository);
-                    (path.clone(), format!("{receiver} does not take {what} of {path} yet: {why}; {again}"))
-                }
-            };
+            let text = format!("{receiver} is not told yet: {why}; it is tried again, for a day at the most");
             tracing::debug!("{text}; next at {at}");
-            tell_problem(pool, receiver, repository, Some(text));
+            tell_problem(pool, receiver, String::new(), Some(text));
         }
     }
 }
