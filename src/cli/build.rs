@@ -180,8 +180,8 @@ fn exit_code(state: BuildState) -> ExitCode {
 impl List {
     async fn run(self, client: &Client, format: Format) -> Result<ExitCode, CliError> {
         let mut query = BuildQuery {
-            repository: self.path,
-            rule: self.rule,
+            repository: self.path.clone(),
+            rule: self.rule.clone(),
             states: self.states.into_iter().collect(),
             limit: self.limit,
             ..BuildQuery::default()
@@ -203,14 +203,20 @@ impl List {
         for ids in ids.chunks(MOST_OF_PAGE) {
             views.extend(client.builds(ids.to_vec()).await?.into_iter().map(BuildView::from));
         }
+        let of = self.path.as_ref().map_or_else(String::new, |path| format!(" of {path}"));
         print(format, &views, || {
             if views.is_empty() {
-                say("no builds; `slipway build start NAMESPACE/REPOSITORY` makes one");
+                if self.rule.is_none() {
+                    say("no builds; `slipway build start NAMESPACE/REPOSITORY` makes one");
+                }
                 return String::new();
             }
             build_view::table(&views, Utc::now())
         })?;
-        Ok(ExitCode::SUCCESS)
+        match (&self.rule, views.is_empty()) {
+            (Some(rule), true) => Err(CliError::not_found(format!("there are no builds of rule {rule:?}{of}"))),
+            _ => Ok(ExitCode::SUCCESS),
+        }
     }
 }
 
@@ -222,6 +228,9 @@ impl Logs {
             let build = follow::until_final(client, self.id, &selection, To::Stdout).await?;
             say(&format!("slipway: build {} {}: {}", build.id, build.state, build.reason));
             return Ok(exit_code(build.state));
+        }
+        if let Some(step) = self.step {
+            build_view::load(client, self.id).await?.check_step(step)?;
         }
         let mut lines = Lines::default();
         let mut out = Door::to(To::Stdout);

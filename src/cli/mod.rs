@@ -31,6 +31,7 @@ mod source;
 mod tag;
 mod terminal;
 mod view;
+mod words;
 
 use std::process::ExitCode;
 

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::Client;
 use crate::domain::config::Config;
-use crate::store::{builds, read, trust};
+use crate::store::{builds, last_good, read, trust};
 
 /// What config.toml asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,7 +30,12 @@ impl Client {
         let trusted = self.home.check().is_ok() && trust::check_settings(&file).is_ok();
         let text = fs::read_to_string(&file).ok().filter(|_| trusted).unwrap_or_default();
         let parsed = read::parse::<Config>(&file, &text).ok().filter(|config| config.problems().is_empty());
-        Preferences { config: parsed.unwrap_or_else(|| last.config.clone()), file, text }
+        let good = || match last.file.as_os_str().is_empty() {
+            true => last_good::load(&self.home, &file).filter(|config: &Config| config.problems().is_empty()),
+            false => None,
+        };
+        let config = parsed.or_else(good).unwrap_or_else(|| last.config.clone());
+        Preferences { config, file, text }
     }
 
     /// The directory of the user's themes.

@@ -28,7 +28,7 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much of a failed command's stderr an error shows, in characters.
 const SHOWN_STDERR: usize = 500;
 
-/// A secret that can't be had, or not be kept.
+/// Failed to read or store a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// A name that no secret can have.

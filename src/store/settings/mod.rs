@@ -1,0 +1,136 @@
+//! Everything that people configure, read from disk as a whole: what the pool works with.
+//!
+//! A file that can't be read is a problem that is reported, and its last good state stays in force.
+
+mod loader;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{Home, last_good, schema};
+use crate::domain::builder::Builder;
+use crate::domain::config::{Config, RegistrySettings};
+use crate::domain::name::{self, NameKind, RepositoryPath};
+use crate::domain::namespace::Namespace;
+use crate::domain::repository::Repository;
+pub use crate::domain::settings::Settings;
+use crate::domain::source_platform::SourcePlatform;
+use crate::sys::atomic::{self, WriteError};
+
+pub use loader::second_managed;
+use loader::{Loader, first};
+
+impl Settings {
+    /// As [`Settings::load`], once files of an older form are brought to the current one, each with a backup: for the
+    /// pool, the only one that writes.
+    pub fn take_over(home: &Home, last: &Settings) -> Settings {
+        let mut failed = Vec::new();
+        for file in directories(home).iter().flat_map(|directory| toml_files(directory)).chain([home.config_file()]) {
+            match schema::upgrade(&file, schema::MIGRATIONS) {
+                Ok(None) => {}
+                Ok(Some(migrated)) => tracing::info!(
+                    "{} is migrated from schema {}; as it was it is {}",
+                    file.display(),
+                    migrated.from,
+                    migrated.backup.display()
+                ),
+                Err(error) => failed.push((file, error.to_string())),
+            }
+        }
+        let (mut settings, changed) = Settings::read(home, last);
+        settings.problems.extend(failed);
+        last_good::forget_removed(home);
+        if !changed.is_empty() {
+            let home = home.clone();
+            // Nobody waits for copies, and there are many when a pool of an earlier version is replaced.
+            std::thread::spawn(move || changed.iter().for_each(|(file, text)| last_good::keep(&home, file, text)));
+        }
+        settings
+    }
+
+    /// Reads everything; what can't be read is as it was in `last`, else as the last good copy has it.
+    pub fn load(home: &Home, last: &Settings) -> Settings {
+        Settings::read(home, last).0
+    }
+
+    /// As [`Settings::load`], with the files that are not as they were, and their texts.
+    fn read(home: &Home, last: &Settings) -> (Settings, Vec<(PathBuf, String)>) {
+        let mut settings = Settings::default();
+        let mut loader = Loader::new(home);
+        let file = home.config_file();
+        if file.exists() {
+            // Defaults that were never read are no last good state.
+            let last = Some(&last.config).filter(|config| **config != Config::default());
+            let config = loader.file(&file, last, |config: &Config| first(None, config.problems()));
+            settings.config = config.unwrap_or_default();
+        }
+        settings.builders = loader.directory(&home.builders_dir(), &last.builders, |name, builder: &Builder| {
+            first(name::check(NameKind::Builder, name).err().map(|e| e.to_string()), builder.problems())
+        });
+        loader.keep_one_managed(&mut settings.builders, &last.builders);
+        settings.registries =
+            loader.directory(&home.registries_dir(), &last.registries, |_, registry: &RegistrySettings| {
+                first(None, registry.problems())
+            });
+        settings.platforms =
+            loader.directory(&home.platforms_dir(), &last.platforms, |name, platform: &SourcePlatform| {
+                first(name::check(NameKind::Platform, name).err().map(|e| e.to_string()), platform.problems())
+            });
+        settings.namespaces =
+            loader.directory(&home.namespaces_dir(), &last.namespaces, |name, namespace: &Namespace| {
+                first(Namespace::check_name(name).err().map(|e| e.to_string()), namespace.problems())
+            });
+        loader.tell_of_orphans(&settings.namespaces);
+        for namespace in settings.namespaces.keys() {
+            let last = last
+                .repositories
+                .iter()
+                .filter(|(path, _)| path.namespace == *namespace)
+                .map(|(path, repository)| (path.repository.clone(), repository.clone()))
+                .collect();
+            let directory = home.namespaces_dir().join(namespace);
+            let found = loader.directory(&directory, &last, |name, repository: &Repository| {
+                first(name::check(NameKind::Repository, name).err().map(|e| e.to_string()), repository.problems())
+            });
+            settings.repositories.extend(
+                found
+                    .into_iter()
+                    .map(|(repository, value)| (RepositoryPath { namespace: namespace.clone(), repository }, value)),
+            );
+        }
+        settings.problems = loader.problems;
+        settings.absent = loader.absent;
+        (settings, loader.changed)
+    }
+}
+
+/// Removes what writers that are gone left half-written among the settings and the secrets.
+///
+/// # Errors
+/// When a directory can't be read, or a file can't be removed.
+pub fn clean(home: &Home) -> Result<(), WriteError> {
+    let config = home.config_file().parent().map(Path::to_path_buf);
+    for directory in directories(home).into_iter().chain(config).chain([home.secrets_dir()]) {
+        atomic::clean(&directory)?;
+    }
+    Ok(())
+}
+
+/// The directories that hold settings, one file each thing.
+fn directories(home: &Home) -> Vec<PathBuf> {
+    let mut directories = vec![home.platforms_dir(), home.builders_dir(), home.registries_dir(), home.namespaces_dir()];
+    if let Ok(entries) = fs::read_dir(home.namespaces_dir()) {
+        directories.extend(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()));
+    }
+    directories
+}
+
+fn toml_files(directory: &Path) -> Vec<PathBuf> {
+    // A directory that can't be listed is reported when it is read.
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let files = entries.flatten().map(|entry| entry.path());
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).collect()
+}
+
+#[cfg(test)]
+mod tests;
