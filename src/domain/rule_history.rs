@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::build::{Build, BuildId, BuildState, Trigger};
+use super::build::{Build, BuildId, BuildState, RetryCause, Trigger};
 use super::failure::FailureKind;
 use super::name::RepositoryPath;
 use super::push::{CommitId, Ref};
@@ -35,7 +35,22 @@ pub struct Past {
     pub good: Option<(BuildId, CommitId)>,
     /// The last build that ran to its own end, good or bad.
     pub ended: Option<BuildId>,
+    /// Whether the last builds ended well, failures of the machinery included, the newest last. Those that were tried
+    /// again by themselves say nothing.
+    outcomes: BTreeMap<BuildId, Outcome>,
 }
+
+/// How a build counts for whether the next one mends its rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Good,
+    Bad,
+    /// It was tried again by itself.
+    TriedAgain,
+}
+
+/// So many outcomes of a ref are kept: builds end in nearly the order of their numbers.
+const OUTCOMES: usize = 16;
 
 impl Histories {
     /// Takes a build into account.
@@ -49,6 +64,13 @@ impl Histories {
         failing.map(|((path, rule), history)| ((path, rule.as_str()), history))
     }
 
+    /// Whether any build of a repository succeeded.
+    pub fn has_published(&self, path: &RepositoryPath) -> bool {
+        let first = (path.clone(), String::new());
+        let of_path = self.rules.range(first..).take_while(|((other, _), _)| other == path);
+        of_path.into_iter().any(|(_, history)| history.succeeded.is_some())
+    }
+
     /// The past of a rule; an empty one where it has none.
     pub fn of(&self, path: &RepositoryPath, rule: &str) -> RuleHistory {
         self.rules.get(&(path.clone(), rule.to_owned())).cloned().unwrap_or_default()
@@ -58,6 +80,7 @@ impl Histories {
 impl RuleHistory {
     /// Takes a build of the rule into account.
     pub fn learn(&mut self, build: &Build) {
+        self.learn_outcome(build);
         if build.trigger == Trigger::Schedule {
             self.scheduled = self.scheduled.max(Some(build.queued_at));
         }
@@ -94,6 +117,33 @@ impl RuleHistory {
         }
     }
 
+    fn learn_outcome(&mut self, build: &Build) {
+        let outcome = match build.state {
+            BuildState::Succeeded => Outcome::Good,
+            BuildState::Failed | BuildState::TimedOut | BuildState::Interrupted => Outcome::Bad,
+            _ => return,
+        };
+        let outcomes = &mut self.refs.entry(build.reference.clone()).or_default().outcomes;
+        outcomes.entry(build.id).or_insert(outcome);
+        if let Some(earlier) = retried_by_itself(build) {
+            outcomes.insert(earlier, Outcome::TriedAgain);
+        }
+        while outcomes.len() > OUTCOMES {
+            outcomes.pop_first();
+        }
+    }
+
+    /// Whether the last build before this one of the same ref failed. What was tried again by itself was never told as a
+    /// failure; what a person tried again was.
+    pub fn failed_before(&self, build: &Build) -> bool {
+        let tried_again = retried_by_itself(build);
+        let outcomes = self.refs.get(&build.reference).map(|past| &past.outcomes);
+        let before = outcomes.into_iter().flat_map(|outcomes| outcomes.range(..build.id).rev());
+        let counts =
+            |(id, outcome): &(&BuildId, &Outcome)| **outcome != Outcome::TriedAgain && Some(**id) != tried_again;
+        before.filter(counts).map(|(_, outcome)| *outcome == Outcome::Bad).next().unwrap_or(false)
+    }
+
     /// How often the rule, as it is now, failed in a row.
     pub fn failures(&self, rule: &Rule) -> u32 {
         if self.failed_as.as_ref() != Some(rule) {
@@ -122,7 +172,7 @@ impl RuleHistory {
 
     /// The refs that were built, those that were built last first.
     pub fn refs(&self) -> Vec<(&Ref, &Past)> {
-        let mut refs: Vec<_> = self.refs.iter().collect();
+        let mut refs: Vec<_> = self.refs.iter().filter(|(_, past)| past.ended.is_some()).collect();
         refs.sort_by_key(|(_, past)| std::cmp::Reverse(past.ended));
         refs
     }
@@ -131,6 +181,11 @@ impl RuleHistory {
     pub fn scheduled(&self) -> Option<DateTime<Utc>> {
         self.scheduled
     }
+}
+
+/// The build that a build tries again because nobody's fault ended it.
+fn retried_by_itself(build: &Build) -> Option<BuildId> {
+    build.retry_of.filter(|_| build.retry_cause != Some(RetryCause::Person))
 }
 
 #[cfg(test)]
@@ -193,6 +248,35 @@ mod tests {
         let queued = Build { trigger: Trigger::Schedule, ..build(1, BuildState::Queued) };
         let past = history(std::slice::from_ref(&queued));
         assert_eq!((past.scheduled(), past.refs().len()), (Some(queued.queued_at), 0));
+    }
+
+    #[test]
+    fn only_the_build_before_of_the_same_ref_says_whether_a_rule_is_mended() {
+        let now = build(9, BuildState::Succeeded);
+        let passed_over =
+            [Build { reference: Ref::branch("dev"), ..build(8, BuildState::Failed) }, build(5, BuildState::Cancelled)];
+        let mended = |last: BuildState| {
+            let earlier = [build(3, BuildState::Failed), build(4, last)].into_iter().chain(passed_over.clone());
+            history(&earlier.collect::<Vec<_>>()).failed_before(&now)
+        };
+        assert!(mended(BuildState::TimedOut) && !mended(BuildState::Succeeded));
+        assert!(!history(&[]).failed_before(&now));
+    }
+
+    #[test]
+    fn a_failure_that_was_tried_again_by_itself_is_none_and_one_that_a_person_tried_again_is() {
+        let failed = |id, of: Option<u64>, cause| Build {
+            retry_of: of.map(BuildId),
+            retry_cause: of.map(|_| cause),
+            retried_as: Some(BuildId(id + 1)),
+            ..build(id, BuildState::Failed)
+        };
+        let again = |cause| Build { state: BuildState::Succeeded, ..failed(9, Some(8), cause) };
+        let earlier = [failed(7, None, RetryCause::Person), failed(8, Some(7), RetryCause::Machinery)];
+        assert!(history(&earlier).failed_before(&again(RetryCause::Person)));
+        assert!(!history(&earlier).failed_before(&again(RetryCause::Machinery)));
+        let before = [build(6, BuildState::Failed), earlier[0].clone(), earlier[1].clone()];
+        assert!(history(&before).failed_before(&again(RetryCause::Machinery)));
     }
 
     proptest! {
