@@ -198,8 +198,6 @@ pub fn is_refusal(status: u16) -> bool {
 mod tests {
     use super::*;
     use crate::domain::build::sample;
-    use crate::domain::push::Ref;
-    use crate::domain::rule::Rule;
 
     fn notify(events: &[Event]) -> NotifyConfig {
         NotifyConfig {

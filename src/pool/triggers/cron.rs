@@ -180,7 +180,7 @@ mod tests {
 
     fn awaited(since: &str) -> Awaited {
         let rule: Rule = toml::from_str(
-            "name = \"nightly\"\nbranch = \"main\"\nversions = [{ name = \"latest\" }]\nschedule = \"0 * * * *\"\n",
+            "name = \"nightly\"\nbranch = \"main\"\nversions = [{ name = \"latest\" }]\nschedule = { cron = \"0 * * * *\" }\n",
         )
         .unwrap();
         Awaited { schedule: rule.schedule.unwrap(), since: at(since) }
