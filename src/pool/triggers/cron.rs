@@ -113,7 +113,7 @@ async fn take_over(
         let since = match awaited.remove(&name) {
             Some(known) if known.schedule == *schedule => known.since,
             Some(_) => Utc::now(),
-            None if is_first => context.history(&name.0, &name.1).await.scheduled().unwrap_or_else(Utc::now),
+            None if is_first => context.history(&name.0, &name.1).await.scheduled.unwrap_or_else(Utc::now),
             None => Utc::now(),
         };
         wanted.insert(name, Awaited { schedule: schedule.clone(), since });
