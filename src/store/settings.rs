@@ -37,6 +37,8 @@ pub struct Settings {
     pub platforms: BTreeMap<String, SourcePlatform>,
     /// Files that could not be taken over, each with the reason.
     pub problems: BTreeMap<PathBuf, String>,
+    /// Those of them that are not there, and should be.
+    pub missing: BTreeSet<PathBuf>,
 }
 
 impl Settings {
@@ -64,7 +66,7 @@ impl Settings {
     /// Reads everything; what can't be read is as it was in `last`.
     pub fn load(home: &Home, last: &Settings) -> Settings {
         let mut settings = Settings::default();
-        let mut loader = Loader { problems: BTreeMap::new() };
+        let mut loader = Loader { problems: BTreeMap::new(), missing: BTreeSet::new() };
         let file = home.config_file();
         if file.exists() {
             let config = loader.checked(&file, |config: &Config| first(None, config.problems()));
@@ -105,13 +107,14 @@ impl Settings {
             );
         }
         settings.problems = loader.problems;
+        settings.missing = loader.missing;
         settings
     }
 
     /// The file of a namespace, or of a repository or its namespace, that is there, could not be read and of which nothing
     /// is in force.
     pub fn wrong_file(&self, namespace: &str, repository: Option<&str>) -> Option<&Path> {
-        self.problem_files(namespace, repository).find(|file| file.exists())
+        self.problem_files(namespace, repository).find(|file| !self.missing.contains(*file))
     }
 
     /// The files with problems among that of a namespace and that of a repository of it.
@@ -225,6 +228,7 @@ fn first(name_problem: Option<String>, problems: Vec<String>) -> Option<String> 
 
 struct Loader {
     problems: BTreeMap<PathBuf, String>,
+    missing: BTreeSet<PathBuf>,
 }
 
 impl Loader {
@@ -258,6 +262,7 @@ impl Loader {
             if !namespaces.contains_key(name) && !file.exists() && !empty {
                 let shown = file.display();
                 let problem = format!("{shown} is not there, and {name}/ holds repositories; make it, it may be empty");
+                self.missing.insert(file.clone());
                 self.problems.insert(file, problem);
             }
         }
