@@ -35,21 +35,26 @@ pub struct Settings {
     pub platforms: BTreeMap<String, SourcePlatform>,
     /// Files that could not be taken over, each with the reason.
     pub problems: BTreeMap<PathBuf, String>,
-    /// Those of `problems` that are not there: the repositories of a namespace without its own file.
+    /// Those of them that are not there, and should be.
     #[serde(default)]
-    pub absent: BTreeSet<PathBuf>,
+    pub missing: BTreeSet<PathBuf>,
 }
 
 impl Settings {
     /// The file of a namespace, or of a repository or its namespace, that is there, could not be read and of which nothing
     /// is in force.
     pub fn wrong_file(&self, namespace: &str, repository: Option<&str>) -> Option<&Path> {
+        self.problem_files(namespace, repository).find(|file| !self.missing.contains(*file))
+    }
+
+    /// The files with problems among that of a namespace and that of a repository of it.
+    pub fn problem_files(&self, namespace: &str, repository: Option<&str>) -> impl Iterator<Item = &Path> {
         let namespaces = Path::new("namespaces");
         let of_repository = repository.map(|name| namespaces.join(namespace).join(format!("{name}.toml")));
         let wanted: Vec<PathBuf> =
             of_repository.into_iter().chain([namespaces.join(format!("{namespace}.toml"))]).collect();
-        let is_wanted = |file: &&PathBuf| wanted.iter().any(|end| file.ends_with(end));
-        self.problems.keys().filter(is_wanted).find(|file| !self.absent.contains(*file)).map(PathBuf::as_path)
+        let is_wanted = move |file: &&PathBuf| wanted.iter().any(|end| file.ends_with(end));
+        self.problems.keys().filter(is_wanted).map(PathBuf::as_path)
     }
 
     /// The environment variables that secrets are read from (`{ env = "NAME" }`).

@@ -2,7 +2,7 @@
 //! one file for each noun. Requests that decide or change something of the pool itself are the server's.
 
 mod builds;
-pub(super) mod logins;
+pub(in crate::pool) mod logins;
 mod logs;
 mod platforms;
 mod pushes;
@@ -16,13 +16,12 @@ use std::sync::Arc;
 
 use crate::domain::build::{Build, BuildId};
 use crate::protocol::{Error, ErrorKind, Reply, Request, Right};
-use crate::store::Home;
-use crate::store::catalog::Catalog;
 use crate::store::settings::Settings;
+use crate::store::{Catalog, Home};
 use logins::Logins;
 
 /// What a request is answered by: a snapshot, taken when the request came.
-pub(super) struct RequestContext {
+pub(in crate::pool) struct RequestContext {
     pub home: Home,
     pub settings: Arc<Settings>,
     /// Which settings they are: see [`crate::protocol::SettingsSnapshot`].
@@ -37,7 +36,7 @@ pub(super) struct RequestContext {
 
 /// An answer with what comes along.
 #[derive(Debug)]
-pub(super) struct Answered {
+pub(in crate::pool) struct Answered {
     pub reply: Reply,
     /// Open files that are handed over, where the stream is a unix socket.
     pub files: Vec<OwnedFd>,
@@ -55,7 +54,7 @@ impl From<Reply> for Answered {
 ///
 /// # Errors
 /// As the request says; for those that the server answers itself, that they are none of these.
-pub(super) async fn answer(context: RequestContext, request: Request) -> Result<Answered, Error> {
+pub(in crate::pool) async fn answer(context: RequestContext, request: Request) -> Result<Answered, Error> {
     let context = Arc::new(context);
     let reply = match request {
         Request::Settings => settings::snapshot(&context),

@@ -4,7 +4,9 @@
 
 mod loader;
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{Home, last_good, schema};
@@ -99,8 +101,32 @@ impl Settings {
             );
         }
         settings.problems = loader.problems;
-        settings.absent = loader.absent;
+        settings.missing = loader.missing;
         (settings, loader.changed)
+    }
+}
+
+/// How the files of the settings are, and the directories that they are in: where two are the same, nothing changed in
+/// between.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stamps(BTreeMap<PathBuf, Stamp>);
+
+/// What tells one state of a file from another: device, inode, size, and the times of its content and its inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp(u64, u64, u64, (i64, i64), (i64, i64));
+
+impl Stamps {
+    /// Looks at the files; none is read.
+    pub fn of(home: &Home) -> Stamps {
+        let directories = directories(home);
+        let files = directories.iter().flat_map(|directory| toml_files(directory)).chain([home.config_file()]);
+        let paths: Vec<PathBuf> = files.chain(directories.iter().cloned()).collect();
+        let stamp = |path: PathBuf| {
+            let meta = fs::metadata(&path).ok()?;
+            let (modified, changed) = ((meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec()));
+            Some((path, Stamp(meta.dev(), meta.ino(), meta.size(), modified, changed)))
+        };
+        Stamps(paths.into_iter().filter_map(stamp).collect())
     }
 }
 
