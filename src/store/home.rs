@@ -28,7 +28,8 @@ pub struct Home {
 pub enum NoHome {
     /// No variable says where state belongs.
     Unset,
-    /// Records, which are text, could not name what is in it.
+    /// Its path is not UTF-8, or has control characters: records and configurations, which are text, could not name
+    /// what is in it.
     NotText {
         /// The directory.
         path: PathBuf,
@@ -81,7 +82,8 @@ impl Home {
     }
 
     fn checked(self) -> Result<Home, NoHome> {
-        let odd = [&self.state, &self.config].into_iter().find(|path| path.to_str().is_none()).cloned();
+        let is_odd = |path: &&PathBuf| path.to_str().is_none_or(|text| text.contains(char::is_control));
+        let odd = [&self.state, &self.config].into_iter().find(is_odd).cloned();
         match odd {
             Some(path) => Err(NoHome::NotText { path }),
             None => Ok(self),
@@ -362,9 +364,11 @@ mod tests {
     #[test]
     fn a_home_whose_path_is_no_text_is_refused() {
         use std::os::unix::ffi::OsStringExt as _;
-        let path = OsString::from_vec(b"/srv/caf\xe9".to_vec());
-        let found = Home::from_variables(|name| (name == "SLIPWAY_HOME").then(|| path.clone()));
-        assert_eq!(found, Err(NoHome::NotText { path: path.into() }));
+        for odd in [b"/srv/caf\xe9", b"/srv/a\nbc"] {
+            let path = OsString::from_vec(odd.to_vec());
+            let found = Home::from_variables(|name| (name == "SLIPWAY_HOME").then(|| path.clone()));
+            assert_eq!(found, Err(NoHome::NotText { path: path.into() }));
+        }
     }
 
     #[test]
