@@ -11,6 +11,7 @@ use super::pattern::{Matcher, Pattern, PatternError};
 use super::platform::Platform;
 use super::push::{Push, Ref, RefKind};
 use super::schedule::Schedule;
+use super::secret_arg;
 use super::tag::Tag;
 use super::tree_path::TreePath;
 use super::version::{Replacement, Version, VersionError};
