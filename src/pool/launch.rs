@@ -139,7 +139,7 @@ pub(super) async fn launch(
         build,
     };
     let work = move || {
-        builds::save(&directory.join(builds::JOB), &job)
+        builds::save_volatile(&directory.join(builds::JOB), &job)
             .map_err(|error| Failure::new(FailureKind::Disk, error.to_string()))?;
         spawn(&directory, &docker_config, &Handover { source: secret, secrets }, slot.as_ref())
             .map_err(|error| daemon_failure(format!("cannot start the runner of build {id}: {error}")))
@@ -330,7 +330,7 @@ fn spawn(
     let pid = i32::try_from(pid).map_err(std::io::Error::other)?;
     let process = ProcessId::of(pid)?.ok_or_else(|| std::io::Error::other("it ended at once"))?;
     // For the next pool, should this one end before the runner does.
-    builds::save(&directory.join(builds::RUNNER), &process).map_err(std::io::Error::other)?;
+    builds::save_volatile(&directory.join(builds::RUNNER), &process).map_err(std::io::Error::other)?;
     if let Some(begin) = begin {
         // One that has ended meanwhile is seen to have ended.
         let _ = handover.write(begin);
