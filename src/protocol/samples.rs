@@ -166,6 +166,7 @@ fn steps() -> StepsFile {
 }
 
 /// Every reply, by its name in `tests/protocol/answers`.
+#[expect(clippy::too_many_lines, reason = "a table: one row for each reply")]
 pub(crate) fn answers() -> Vec<(&'static str, Reply)> {
     let mut settings = Settings::default();
     settings.namespaces.insert("acme".into(), Namespace::default());

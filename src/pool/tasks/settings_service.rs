@@ -51,7 +51,7 @@ enum Job {
     /// Takes over what people edited by hand.
     Refresh(Option<oneshot::Sender<()>>),
     /// Carries a client's change out, and records it.
-    Edit { request: Request, by: Requester, to: oneshot::Sender<Result<Reply, Error>> },
+    Edit { request: Box<Request>, by: Requester, to: oneshot::Sender<Result<Reply, Error>> },
     /// Makes a repository that its namespace makes by itself.
     Create { path: RepositoryPath, repository: Box<Repository>, to: oneshot::Sender<Result<(), Error>> },
 }
@@ -79,7 +79,7 @@ impl SettingsService {
     /// Carries a client's change of settings out. It is in force before the client hears of it.
     pub(in crate::pool) async fn edit(&self, request: Request, by: Requester) -> Result<Reply, Error> {
         let (to, done) = oneshot::channel();
-        let _ = self.jobs.send(Job::Edit { request, by, to });
+        let _ = self.jobs.send(Job::Edit { request: Box::new(request), by, to });
         done.await.unwrap_or_else(|_| Err(ending()))
     }
 
@@ -142,7 +142,7 @@ impl Worker {
             Job::Edit { request, by, to } => {
                 // What was edited by hand a moment ago is in force then, and recorded as such.
                 self.refresh().await;
-                let result = audit::record_edit(&self.context.clone(), &by, request, async |request| match request {
+                let result = audit::record_edit(&self.context.clone(), &by, *request, async |request| match request {
                     Request::Save { entity, mode } => self.save(*entity, mode).await,
                     Request::Delete(name) => self.delete(name).await,
                     _ => Err(Error::new(ErrorKind::Usage, "the request changes no settings")),
