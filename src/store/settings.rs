@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::IpAddr;
+use std::num::NonZero;
 use std::os::unix::fs::MetadataExt as _;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -87,22 +89,17 @@ impl Settings {
                 first(Namespace::check_name(name).err().map(|e| e.to_string()), namespace.problems())
             });
         loader.tell_of_orphans(home, &settings.namespaces);
-        for namespace in settings.namespaces.keys() {
-            let last = last
-                .repositories
-                .iter()
-                .filter(|(path, _)| path.namespace == *namespace)
-                .map(|(path, repository)| (path.repository.clone(), repository.clone()))
-                .collect();
-            let directory = home.namespaces_dir().join(namespace);
-            let found = loader.directory(&directory, &last, |name, repository: &Repository| {
-                first(name::check(NameKind::Repository, name).err().map(|e| e.to_string()), repository.problems())
-            });
-            settings.repositories.extend(
-                found
-                    .into_iter()
-                    .map(|(repository, value)| (RepositoryPath { namespace: namespace.clone(), repository }, value)),
-            );
+        let namespaces: Vec<&String> = settings.namespaces.keys().collect();
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+        // Ten thousand files take long on one core.
+        let found: Vec<(Loader, BTreeMap<RepositoryPath, Repository>)> = std::thread::scope(|scope| {
+            let chunks = namespaces.chunks(namespaces.len().div_ceil(threads).max(1));
+            let readers: Vec<_> = chunks.map(|chunk| scope.spawn(|| repositories(home, chunk, last))).collect();
+            readers.into_iter().map(|reader| reader.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        });
+        for (of_chunk, repositories) in found {
+            loader.problems.extend(of_chunk.problems);
+            settings.repositories.extend(repositories);
         }
         settings.problems = loader.problems;
         settings
@@ -221,6 +218,32 @@ fn is_loopback(host: &str) -> bool {
 
 fn first(name_problem: Option<String>, problems: Vec<String>) -> Option<String> {
     name_problem.or_else(|| problems.into_iter().next())
+}
+
+/// Reads the repositories of some namespaces.
+fn repositories(
+    home: &Home,
+    namespaces: &[&String],
+    last: &Settings,
+) -> (Loader, BTreeMap<RepositoryPath, Repository>) {
+    let mut loader = Loader { problems: BTreeMap::new() };
+    let mut repositories = BTreeMap::new();
+    for namespace in namespaces {
+        let first_path = RepositoryPath { namespace: (*namespace).clone(), repository: String::new() };
+        let last = last
+            .repositories
+            .range(first_path..)
+            .take_while(|(path, _)| path.namespace == **namespace)
+            .map(|(path, repository)| (path.repository.clone(), repository.clone()))
+            .collect();
+        let directory = home.namespaces_dir().join(namespace);
+        let found = loader.directory(&directory, &last, |name, repository: &Repository| {
+            first(name::check(NameKind::Repository, name).err().map(|e| e.to_string()), repository.problems())
+        });
+        let path = |repository| RepositoryPath { namespace: (*namespace).clone(), repository };
+        repositories.extend(found.into_iter().map(|(repository, value)| (path(repository), value)));
+    }
+    (loader, repositories)
 }
 
 struct Loader {
