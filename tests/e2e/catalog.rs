@@ -45,7 +45,9 @@ fn lists_are_right_after_a_kill_in_the_middle_of_work_and_whatever_is_left_of_th
         let before = on_disk(&project);
         project.pool();
         assert_eq!(listed(&project), before);
-        let open = |build: &serde_json::Value| ["queued", "held", "running"].map(|state| json!(state)).contains(&build["state"]);
+        let open = |build: &serde_json::Value| {
+            ["queued", "held", "running"].map(|state| json!(state)).contains(&build["state"])
+        };
         project.slipway.wait_until("all of them end", || {
             !project.slipway.json(&["build", "list", "-n", "1000"]).as_array().unwrap().iter().any(open)
         });
