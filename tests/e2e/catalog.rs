@@ -68,6 +68,7 @@ fn a_home_of_the_version_before_is_taken_over_and_no_push_is_seen_twice() {
     let seen = project.slipway.home().join("watch/acme/app.toml");
     project.slipway.wait_until("the source was seen", || seen.exists());
     project.source.write("news", "1").commit("news");
+    project.slipway.wait_until("the push is built", || project.is_there(1));
     project.wait_for(1, "succeeded");
     project.slipway.run(&["pool", "stop"]).ok();
     // As the version before left it: one file of all refs, and no catalog.
@@ -82,6 +83,7 @@ fn a_home_of_the_version_before_is_taken_over_and_no_push_is_seen_twice() {
     project.slipway.wait_until("the refs are taken over", || seen.exists());
     assert_eq!(listed(&project), [1]);
     project.source.write("news", "2").commit("more");
+    project.slipway.wait_until("the next push is built", || project.is_there(2));
     project.wait_for(2, "succeeded");
     let pushes = project.slipway.json(&["push", "list"]);
     assert_eq!(pushes.as_array().unwrap().len(), 2, "{pushes:#}");

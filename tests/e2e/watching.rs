@@ -132,7 +132,7 @@ fn what_was_pushed_while_a_repository_is_not_built_by_itself_stays_unbuilt() {
     let project = watched(&["RUN true"]);
     project.write_repository("auto = false", &rule("main", "main"));
     let watch = project.slipway.home().join("watch/acme/app.toml");
-    project.slipway.wait_until("it is watched no more", || !fs::read_to_string(&watch).unwrap().contains("acme/app"));
+    project.slipway.wait_until("it is watched no more", || !watch.exists());
     project.source.write("news", "1").commit("not built");
     project.write_repository("", &rule("main", "main"));
     seen(&project);

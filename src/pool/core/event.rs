@@ -236,7 +236,7 @@ pub enum Event {
 }
 
 /// What an earlier pool left on disk.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Found {
     /// The settings, just read.
     pub settings: Arc<Settings>,
@@ -248,12 +248,6 @@ pub struct Found {
     pub last_push: u64,
     /// What was to be told and was not delivered, the oldest first.
     pub messages: Vec<Message>,
-}
-
-impl Default for Found {
-    fn default() -> Found {
-        Found { settings: Arc::default(), last_build: 0, builds: Vec::new(), last_push: 0, messages: Vec::new() }
-    }
 }
 
 /// What builds before one say of it.
