@@ -128,7 +128,7 @@ pub fn write_docker_config(dir: &Path, hosts: &BTreeMap<String, Credential>) -> 
     atomic::make_dirs(dir).map_err(io("create", dir))?;
     // A directory that was there before may have been open to others.
     fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(io("set the mode of", dir))?;
-    Ok(atomic::write(&dir.join("config.json"), content.to_string().as_bytes(), atomic::PRIVATE)?)
+    Ok(atomic::write_volatile(&dir.join("config.json"), content.to_string().as_bytes(), atomic::PRIVATE)?)
 }
 
 #[cfg(test)]

@@ -113,8 +113,20 @@ pub fn load(home: &Home, id: BuildId) -> Result<Build, ReadError> {
 /// # Errors
 /// When it can't be written whole.
 pub fn save<T: Serialize>(file: &Path, value: &T) -> Result<(), atomic::WriteError> {
+    atomic::write(file, text_of(value).as_bytes(), atomic::PRIVATE)
+}
+
+/// Writes a file that means nothing after a reboot, such as the job of a running build, without waiting for the disk.
+///
+/// # Errors
+/// When it can't be written whole.
+pub fn save_volatile<T: Serialize>(file: &Path, value: &T) -> Result<(), atomic::WriteError> {
+    atomic::write_volatile(file, text_of(value).as_bytes(), atomic::PRIVATE)
+}
+
+fn text_of<T: Serialize>(value: &T) -> String {
     let body = toml::to_string(value).expect("records hold nothing that TOML can't");
-    atomic::write(file, format!("schema = {}\n{body}", schema::CURRENT).as_bytes(), atomic::PRIVATE)
+    format!("schema = {}\n{body}", schema::CURRENT)
 }
 
 /// Reads what [`save`] wrote; none where there is no such file.

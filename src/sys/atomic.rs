@@ -81,6 +81,19 @@ impl WriteError {
 /// # Errors
 /// When a step fails; no temporary file stays behind, and the old file is as it was.
 pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), WriteError> {
+    replace(path, bytes, mode, true)
+}
+
+/// Writes as [`write`] does, without waiting for the disk: after a power cut the file may be empty. For files that
+/// mean nothing after a reboot, such as those of a running build.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_volatile(path: &Path, bytes: &[u8], mode: u32) -> Result<(), WriteError> {
+    replace(path, bytes, mode, false)
+}
+
+fn replace(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> Result<(), WriteError> {
     let target = match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_symlink() => {
             fs::canonicalize(path).map_err(|e| WriteError::new(path, "follow the symbolic link", e))?
@@ -97,9 +110,14 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), WriteError> {
         .map_err(fail("create a temporary file beside it"))?;
     file.write_all(bytes).map_err(fail("write the temporary file"))?;
     file.set_permissions(fs::Permissions::from_mode(mode)).map_err(fail("set its permissions"))?;
-    file.sync_all().map_err(fail("bring it to the disk"))?;
+    if durable {
+        file.sync_all().map_err(fail("bring it to the disk"))?;
+    }
     fs::rename(&temp.0, &target).map_err(fail("put it in place"))?;
     std::mem::forget(temp);
+    if !durable {
+        return Ok(());
+    }
     sync_dir(parent(&target)).map_err(fail("bring its directory to the disk"))
 }
 

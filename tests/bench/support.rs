@@ -126,7 +126,9 @@ pub struct Again {
 impl Again {
     pub fn of(job: &Job, scratch: &Path) -> Again {
         let name = format!("again-{}", job.build.id.0);
-        // The tree is still there, at the build's commit as long as no other one was built.
+        // The tree is still there, at the build's commit as long as no other one was built. The checked Dockerfile is
+        // not: it is the same as the tree's.
+        let job = &Job { dockerfile: None, ..job.clone() };
         fs::create_dir_all(scratch).unwrap();
         let stage = |directory: &Path| Layout::new(directory).stage(&name).unwrap();
         let image = match &job.destination {

@@ -202,6 +202,6 @@ pub(super) async fn keep_steps(output: Output, directory: PathBuf, mut until: on
         }
         let (file, steps) = (directory.join(builds::STEPS), output.steps_file());
         // One that can't be written is written the next time, or at the end, where it counts.
-        let _ = tokio::task::spawn_blocking(move || builds::save(&file, &steps)).await;
+        let _ = tokio::task::spawn_blocking(move || builds::save_volatile(&file, &steps)).await;
     }
 }

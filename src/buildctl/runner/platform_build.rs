@@ -183,7 +183,7 @@ fn arguments_of(
 fn source_policy(run: &PlatformBuildRun) -> Result<Option<PathBuf>, PlatformBuildEnd> {
     let Some(policy) = source_policy::of(run.job) else { return Ok(None) };
     let file = run.directory.join(source_policy::FILE);
-    atomic::write(&file, policy.to_string().as_bytes(), 0o600)
+    atomic::write_volatile(&file, policy.to_string().as_bytes(), 0o600)
         .map_err(|error| PlatformBuildEnd::Failed(Failure::new(FailureKind::Disk, error.to_string())))?;
     Ok(Some(file))
 }

@@ -171,7 +171,7 @@ async fn start(
         build,
     };
     let work = move || {
-        builds::save(&directory.join(builds::JOB), &job)
+        builds::save_volatile(&directory.join(builds::JOB), &job)
             .map_err(|error| Failure::new(kind_of_write(&error), error.to_string()))?;
         let runner = spawn(&directory, &docker_config, &Handover { source: secret, secrets }, slot.as_ref());
         let runner = runner.map_err(|error| {
@@ -388,7 +388,7 @@ fn spawn(
     let pid = i32::try_from(pid).map_err(std::io::Error::other)?;
     let process = ProcessId::of(pid)?.ok_or_else(|| std::io::Error::other("it ended at once"))?;
     // For the next pool, should this one end before the runner does.
-    builds::save(&directory.join(builds::RUNNER), &process).map_err(std::io::Error::other)?;
+    builds::save_volatile(&directory.join(builds::RUNNER), &process).map_err(std::io::Error::other)?;
     if let Some(begin) = begin {
         // One that has ended meanwhile is seen to have ended.
         let _ = handover.write(begin);
