@@ -258,8 +258,8 @@ impl Hands {
                 }
             }
             Command::RefreshSettings => self.service.refresh_for_core(),
-            Command::FindPushes { kept } => {
-                tokio::spawn(record_reader::find_pushes(context, kept));
+            Command::FindPushes => {
+                tokio::spawn(record_reader::find_pushes(context));
             }
             Command::FindFailingRules => {
                 tokio::spawn(record_reader::find_failing_rules(context));

@@ -13,7 +13,7 @@ use crate::protocol::ALREADY_RUNS;
 use crate::store::catalog::Start;
 use crate::store::settings::{self, Settings};
 use crate::store::trust::Untrusted;
-use crate::store::{Catalog, Home, builds, outbox, pushes, watch};
+use crate::store::{Catalog, Home, builds, outbox, watch};
 use crate::sys::process::ProcessId;
 use crate::sys::{atomic, lock};
 
@@ -136,12 +136,6 @@ pub(super) fn watch_edits(home: &Home) -> watch::Watcher {
 
 /// What an earlier pool left on disk.
 pub(super) fn find(home: &Home, catalog: &Catalog, start: &Start, settings: Arc<Settings>) -> Found {
-    let last_push = catalog.last_push();
-    let watched = pushes::watched(home).map_err(|error| error.to_string());
-    let watched = watched.and_then(|watched| match &last_push {
-        Ok(_) => Ok(watched),
-        Err(error) => Err(format!("pushes/: {error}")),
-    });
     let (messages, problems) = outbox::load(home).unwrap_or_else(|error| {
         tracing::error!("cannot list {}: {error}", outbox::directory(home).display());
         (Vec::new(), Vec::new())
@@ -151,8 +145,7 @@ pub(super) fn find(home: &Home, catalog: &Catalog, start: &Start, settings: Arc<
         settings,
         last_build: start.last_build,
         builds: start.open.iter().filter_map(|id| find_build(home, catalog, *id)).collect(),
-        watched,
-        last_push: last_push.map_or(0, |id| id.0),
+        last_push: start.last_push,
         messages,
     }
 }

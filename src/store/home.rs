@@ -157,7 +157,8 @@ impl Home {
     /// The directories of the home that hold settings, or what is run and believed later.
     pub fn directories(&self) -> Vec<PathBuf> {
         let settings = [self.platforms_dir(), self.builders_dir(), self.registries_dir(), self.namespaces_dir()];
-        let others = ["git", "images", "cache", "pushes", "outbox", "last-good"].map(|name| self.state.join(name));
+        let others =
+            ["git", "images", "cache", "pushes", "outbox", "watch", "last-good"].map(|name| self.state.join(name));
         let programs = [self.buildkit_dir(), self.buildkit_bin_dir(), self.builds_dir()];
         settings.into_iter().chain(others).chain(programs).collect()
     }
@@ -220,6 +221,11 @@ impl Home {
     /// The journal of pushes, one file each.
     pub fn pushes_dir(&self) -> PathBuf {
         self.state.join("pushes")
+    }
+
+    /// The refs of sources as they were last seen, one file for each repository.
+    pub fn refs_seen_dir(&self) -> PathBuf {
+        self.state.join("watch")
     }
 
     /// The catalog of builds and pushes: see [`super::catalog`].

@@ -13,6 +13,7 @@ pub mod outbox;
 pub mod pool_log;
 pub mod pushes;
 pub mod read;
+pub mod refs_seen;
 pub mod schema;
 pub mod secret_uses;
 pub mod secrets;

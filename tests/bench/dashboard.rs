@@ -5,17 +5,17 @@
 //! alone. A `gitui` in PATH is measured beside it, on a repository with as many commits.
 #![allow(clippy::unwrap_used, reason = "a benchmark that can't go on ends")]
 
+mod screen;
 mod support;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use screen::Screen;
 use slipway::sys::thread_priority::prompt;
 use support::{Again, World, multiply, peak_mb, ratios, rounds, row, spread};
 
@@ -254,75 +254,4 @@ fn wake_ups(pid: u32) -> u64 {
         line.and_then(|number| number.parse::<u64>().ok()).unwrap_or(0)
     };
     tasks.map(|task| of(&task.path())).sum()
-}
-
-/// A program in a terminal of 120x36.
-struct Screen {
-    child: Box<dyn Child + Send + Sync>,
-    _master: Box<dyn MasterPty + Send>,
-    keyboard: Box<dyn Write + Send>,
-    /// What it shows, and that it shows something new.
-    terminal: Arc<(Mutex<vt100::Parser>, Condvar)>,
-    bytes: Arc<AtomicU64>,
-}
-
-impl Screen {
-    fn open(command: &mut Command) -> Screen {
-        let size = PtySize { rows: 36, cols: 120, pixel_width: 0, pixel_height: 0 };
-        let pair = native_pty_system().openpty(size).unwrap();
-        let mut builder = CommandBuilder::new(command.get_program());
-        builder.args(command.get_args());
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => builder.env(name, value),
-                None => builder.env_remove(name),
-            }
-        }
-        builder.env("TERM", "xterm-256color");
-        let child = pair.slave.spawn_command(builder).unwrap();
-        let cells = |count: u16| std::num::NonZeroU16::new(count).unwrap();
-        let terminal = Arc::new((Mutex::new(vt100::Parser::new(cells(36), cells(120), 0)), Condvar::new()));
-        let bytes = Arc::new(AtomicU64::new(0));
-        let (seen, counted) = (terminal.clone(), bytes.clone());
-        let mut output = pair.master.try_clone_reader().unwrap();
-        std::thread::spawn(move || {
-            prompt(|| ());
-            let mut buffer = [0; 65536];
-            while let Ok(length @ 1..) = output.read(&mut buffer) {
-                counted.fetch_add(length as u64, Ordering::Relaxed);
-                seen.0.lock().unwrap().process(&buffer[..length]);
-                seen.1.notify_all();
-            }
-        });
-        let keyboard = pair.master.take_writer().unwrap();
-        Screen { child, _master: pair.master, keyboard, terminal, bytes }
-    }
-
-    fn pid(&self) -> u32 {
-        self.child.process_id().unwrap()
-    }
-
-    fn send(&mut self, keys: &str) {
-        self.keyboard.write_all(keys.as_bytes()).unwrap();
-        self.keyboard.flush().unwrap();
-    }
-
-    fn wait(&mut self, shows: impl Fn(&str) -> bool) {
-        let (terminal, news) = &*self.terminal;
-        let lacks = |parser: &mut vt100::Parser| !shows(&parser.screen().contents());
-        let limit = Duration::from_secs(60);
-        let (parser, waited) = news.wait_timeout_while(terminal.lock().unwrap(), limit, lacks).unwrap();
-        assert!(!waited.timed_out(), "never came:\n{}", parser.screen().contents());
-    }
-
-    /// Leaves the dashboard.
-    fn leave(mut self) {
-        self.send("q");
-        assert!(self.child.wait().unwrap().success());
-    }
-
-    fn kill(mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

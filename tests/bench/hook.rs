@@ -4,108 +4,23 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark that can't go on ends")]
 
 mod support;
+mod webhook;
 
-use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
 use support::{World, median, rounds, row, spread};
-
-const SECRET: &str = "secret";
 
 fn main() {
     let world = World::new("[pool]\npoll = \"1h\"\n[webhook]\nlisten = \"127.0.0.1:0\"\n", "RUN true\n");
-    stand_in(&world);
-    world.write("secrets/hook", SECRET);
-    let secrets = world.home().state_dir().join("secrets");
-    fs::set_permissions(secrets.join("hook"), fs::Permissions::from_mode(0o600)).unwrap();
-    fs::set_permissions(secrets, fs::Permissions::from_mode(0o700)).unwrap();
-    world.write("platforms/code.toml", "kind = \"github\"\nwebhook_secret = { file = \"hook\" }\n");
-    world.write("namespaces/bench.toml", "");
-    world.write(
-        "namespaces/bench/hooked.toml",
-        &format!(
-            "[source]\nurl = {:?}\nplatform = \"code\"\n[[rule]]\nname = \"main\"\nbranch = \"main\"\nversions = [{{ name = \"latest\" }}]\n",
-            world.source()
-        ),
-    );
+    webhook::prepare(&world);
     world.pool();
-    let watched = world.home().state_dir().join("watch.toml");
-    wait("the source is seen", || fs::read_to_string(&watched).is_ok_and(|text| text.contains("refs/heads/main")));
-    let url = world.json(&["pool", "status"])["webhooks"].as_str().unwrap().replace("http://", "");
+    let address = webhook::address(&world);
     let (mut started, mut answered) = (Vec::new(), Vec::new());
-    for number in 1..=rounds(50) {
-        let before = git(&world, &["rev-parse", "HEAD"]);
-        git(
-            &world,
-            &["-c", "user.name=bench", "-c", "user.email=bench@example.org", "commit", "-qm", "x", "--allow-empty"],
-        );
-        let after = git(&world, &["rev-parse", "HEAD"]);
-        let (begun, clock) = (SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64(), Instant::now());
-        send(&url, &before, &after, &world);
-        answered.push(clock.elapsed().as_secs_f64());
-        let stamps = || fs::read_to_string(world.beside("started")).unwrap_or_default();
-        wait("buildctl runs", || stamps().lines().count() >= number);
-        started.push(stamps().lines().last().unwrap().parse::<f64>().unwrap() - begun);
-        let id = number.to_string();
-        wait("the build ends", || world.json(&["build", "show", &id])["state"] == "succeeded");
+    for _ in 0..rounds(50) {
+        let took = webhook::push(&world, &address);
+        answered.push(took.answered);
+        started.push(took.started);
     }
     println!("\nhook: a signed push to an idle pool, {} times", started.len());
     row("until it is answered, s", &spread(&answered), "goal <= 1");
     row("until buildctl runs, s", &spread(&started), "");
     row("until buildctl runs, median, s", &format!("{:.3}", median(&started)), "goal <= 0.1");
-}
-
-/// A buildctl that says when it was started to build, and becomes the real one.
-fn stand_in(world: &World) {
-    let real = Command::new("sh").args(["-c", "command -v buildctl"]).output().unwrap().stdout;
-    let real = String::from_utf8(real).unwrap();
-    let file = world.beside("started");
-    let text = format!(
-        "#!/bin/sh\ncase \" $* \" in *\" build \"*) date +%s.%N >> {} ;; esac\nexec {} \"$@\"\n",
-        file.display(),
-        real.trim()
-    );
-    let path = world.beside("bin").join("buildctl");
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(&path, text).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-}
-
-fn git(world: &World, arguments: &[&str]) -> String {
-    let output = Command::new("git").current_dir(world.source()).args(arguments).output().unwrap();
-    assert!(output.status.success(), "git {arguments:?}");
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-fn send(address: &str, before: &str, after: &str, world: &World) {
-    let body = serde_json::json!({ "ref": "refs/heads/main", "before": before, "after": after,
-        "repository": { "clone_url": format!("file://{}", world.source().display()) } })
-    .to_string();
-    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
-    mac.update(body.as_bytes());
-    let signature = hex::encode(mac.finalize().into_bytes());
-    let mut stream = TcpStream::connect(address).unwrap();
-    let length = body.len();
-    write!(
-        stream,
-        "POST /code HTTP/1.1\r\nHost: bench\r\nX-GitHub-Event: push\r\nX-Hub-Signature-256: sha256={signature}\r\nContent-Length: {length}\r\n\r\n{body}"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
-}
-
-fn wait(what: &str, mut condition: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

@@ -196,8 +196,17 @@ pub fn cpu(pid: u32) -> Option<Cpu> {
 
 /// The most memory that a process had resident, in MB; none where it is gone.
 pub fn peak_mb(pid: u32) -> Option<f64> {
+    memory_mb(pid, "VmHWM:")
+}
+
+/// The memory that a process has resident, in MB; none where it is gone.
+pub fn resident_mb(pid: u32) -> Option<f64> {
+    memory_mb(pid, "VmRSS:")
+}
+
+fn memory_mb(pid: u32, which: &str) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(which))?;
     Some(line.split_ascii_whitespace().next()?.parse::<f64>().ok()? / 1024.0)
 }
 

@@ -369,7 +369,7 @@ fn a_push_appears_in_the_journal_by_itself_and_leads_to_its_build() {
     pty.wait_for("acme");
     pty.send("8");
     pty.wait_for("No push was seen yet");
-    let seen = project.slipway.home().join("watch.toml");
+    let seen = project.slipway.home().join("watch/acme/app.toml");
     project.slipway.wait_until("the source was seen", || seen.exists());
     let commit = project.source.write("news", "1").commit("news");
     pty.wait_for("built #1");

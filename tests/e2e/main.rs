@@ -10,6 +10,7 @@ mod corpus;
 mod builders;
 mod building;
 mod cancelling;
+mod catalog;
 mod command_line;
 mod dashboard;
 mod demo;

@@ -74,7 +74,7 @@ fn hostile_home(forge: &Forge) -> Project {
     project.slipway.write("namespaces/broken.toml", &format!("summary = \"{HOSTILE}\"\n"));
     project.slipway.write("namespaces/unknown.toml", &format!("\"{text}\" = 1\n"));
     project.slipway.run(&["pool", "start"]).ok();
-    let watched = project.slipway.home().join("watch.toml");
+    let watched = project.slipway.home().join("watch/acme/app.toml");
     project.slipway.wait_until("the source was seen", || {
         fs::read_to_string(&watched).is_ok_and(|text| text.contains("refs/heads/main"))
     });

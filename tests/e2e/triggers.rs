@@ -27,7 +27,7 @@ fn with(keys: &str) -> String {
 }
 
 fn wait_until_seen(slipway: &Slipway) {
-    let file = slipway.home().join("watch.toml");
+    let file = slipway.home().join("watch/acme/app.toml");
     let seen = || fs::read_to_string(&file).is_ok_and(|text| text.contains("refs/heads/main"));
     slipway.wait_until("the source was seen", seen);
 }

@@ -20,7 +20,7 @@ fn watched(steps: &[&str]) -> Project {
 
 /// Waits until the source was seen for the first time.
 fn seen(project: &Project) {
-    let file = project.slipway.home().join("watch.toml");
+    let file = project.slipway.home().join("watch/acme/app.toml");
     project.slipway.wait_until("the source was seen", || {
         fs::read_to_string(&file).is_ok_and(|text| text.contains("refs/heads/main"))
     });
@@ -131,8 +131,8 @@ fn a_source_that_cannot_be_read_is_told_and_watched_again_when_it_is_back() {
 fn what_was_pushed_while_a_repository_is_not_built_by_itself_stays_unbuilt() {
     let project = watched(&["RUN true"]);
     project.write_repository("auto = false", &rule("main", "main"));
-    let watch = project.slipway.home().join("watch.toml");
-    project.slipway.wait_until("it is watched no more", || !fs::read_to_string(&watch).unwrap().contains("acme/app"));
+    let watch = project.slipway.home().join("watch/acme/app.toml");
+    project.slipway.wait_until("it is watched no more", || !watch.exists());
     project.source.write("news", "1").commit("not built");
     project.write_repository("", &rule("main", "main"));
     seen(&project);

@@ -184,7 +184,7 @@ fn an_address_that_others_reach_needs_tls_or_consent() {
 fn see(project: &Project, url: &str) {
     let text = format!("schema = 1\n\n[source]\nurl = {url:?}\nplatform = \"code\"\n\n{}", rule("main", "main"));
     project.slipway.write("namespaces/acme/app.toml", &text);
-    let seen = project.slipway.home().join("watch.toml");
+    let seen = project.slipway.home().join("watch/acme/app.toml");
     project.slipway.wait_until("the source was seen", || {
         fs::read_to_string(&seen).is_ok_and(|text| text.contains(url) && text.contains("refs/heads/main"))
     });

@@ -35,7 +35,7 @@ pub fn listening(kind: &str, config: &str) -> (Project, String) {
     );
     project.slipway.write("namespaces/acme/app.toml", &text);
     project.slipway.run(&["pool", "start"]).ok();
-    let seen = project.slipway.home().join("watch.toml");
+    let seen = project.slipway.home().join("watch/acme/app.toml");
     project.slipway.wait_until("the source was seen", || {
         fs::read_to_string(&seen).is_ok_and(|text| text.contains("refs/heads/main"))
     });

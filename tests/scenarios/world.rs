@@ -28,7 +28,7 @@ use slipway::source::Commit;
 use slipway::source::refs::{Refs, RemoteRef};
 use slipway::source::webhook::{Pushed, Side};
 use slipway::store::Home;
-use slipway::store::pushes::Watched;
+use slipway::store::refs_seen::Watched;
 use slipway::store::settings::Settings;
 use slipway::sys::process::ProcessId;
 
@@ -205,7 +205,6 @@ impl World {
             settings: self.settings.clone(),
             last_build: self.disk.builds.keys().next_back().map_or(0, |id| id.0),
             builds: open.map(|(id, _)| found(id)).collect(),
-            watched: Ok(self.disk.watched.clone()),
             last_push: self.disk.pushes.keys().next_back().map_or(0, |id| id.0),
             messages,
         };
@@ -391,7 +390,9 @@ impl World {
                 Event::Written { write, result }
             }
             Command::RefreshSettings => Event::SettingsFresh,
-            Command::FindPushes { kept } => Event::PushesLeft(self.disk.pushes_left(kept)),
+            Command::FindPushes => {
+                Event::PushesLeft { watched: Ok(self.disk.watched.clone()), pushes: self.disk.pushes_left() }
+            }
             Command::FindFailingRules => Event::RulesFailing(BTreeMap::new()),
             Command::ReadPushHistory { push, path, rules, .. } => {
                 let histories = rules.into_iter().map(|rule| (rule.clone(), self.disk.history(&path, &rule)));
@@ -527,12 +528,13 @@ impl Disk {
             File::Build(build) => _ = self.builds.insert(build.id, build),
             File::CloseBuild(id) => _ = self.open.insert(id, false),
             File::Push(push) => _ = self.pushes.insert(push.id, *push),
-            File::RefsSeen(watched) => self.watched = *watched,
+            File::RefsSeen { path, seen: Some(seen) } => self.watched.insert(path, &seen),
+            File::RefsSeen { path, seen: None } => _ = self.watched.retain(|other| *other != path),
         }
     }
 
-    fn pushes_left(&self, kept: Option<PushId>) -> Vec<FoundPush> {
-        let left = self.pushes.values().filter(|push| !push.settled || Some(push.id) > kept);
+    fn pushes_left(&self) -> Vec<FoundPush> {
+        let left = self.pushes.values().filter(|push| !push.settled);
         let found = |push: &PushRecord| {
             let started = self.builds.values().filter(|build| build.push == Some(push.id) && build.retry_of.is_none());
             FoundPush { built: started.map(|build| (build.rule.name.clone(), build.id)).collect(), push: push.clone() }

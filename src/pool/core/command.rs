@@ -16,7 +16,7 @@ use crate::domain::platform::Platform;
 use crate::domain::push::{CommitId, Ref};
 use crate::domain::repository::{Repository, Source};
 use crate::protocol::Error;
-use crate::store::pushes::Watched;
+use crate::store::refs_seen::Seen;
 use crate::sys::process::ProcessId;
 
 /// Something to be done.
@@ -40,10 +40,7 @@ pub enum Command {
     /// Takes over what people edited by hand; answered by [`super::Event::SettingsFresh`].
     RefreshSettings,
     /// Finds the pushes that are still to be evaluated; answered by [`super::Event::PushesLeft`].
-    FindPushes {
-        /// The last push that is among the refs seen.
-        kept: Option<PushId>,
-    },
+    FindPushes,
     /// Finds the rules that failed last; answered by [`super::Event::RulesFailing`].
     FindFailingRules,
     /// Reads the pasts of rules; answered by [`super::Event::PushHistory`].
@@ -217,7 +214,12 @@ pub enum File {
     /// Writes a push of the journal.
     Push(Box<PushRecord>),
     /// Writes what was seen of the sources.
-    RefsSeen(Box<Watched>),
+    RefsSeen {
+        /// The repository.
+        path: RepositoryPath,
+        /// What was seen; none: it is forgotten.
+        seen: Option<Box<Seen>>,
+    },
 }
 
 /// A builder that the scheduler chose for a build.
@@ -292,7 +294,7 @@ impl fmt::Display for Command {
             }
             Command::Respond { request, response } => write!(f, "respond {}: {response}", request.0),
             Command::RefreshSettings => f.write_str("refresh settings"),
-            Command::FindPushes { .. } => f.write_str("find pushes"),
+            Command::FindPushes => f.write_str("find pushes"),
             Command::FindFailingRules => f.write_str("find failing rules"),
             Command::ReadPushHistory { push, rules, .. } => {
                 write!(f, "read history of {} for push {push}", rules.join(" "))
@@ -352,7 +354,7 @@ impl fmt::Display for File {
                     push.answers.iter().map(|answer| format!(" {}={}", answer.rule, answer.verdict.word())).collect();
                 write!(f, "push {}{}{}", push.id, answers.concat(), if push.settled { " settled" } else { "" })
             }
-            File::RefsSeen(_) => f.write_str("refs seen"),
+            File::RefsSeen { .. } => f.write_str("refs seen"),
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::registry::publish::Taken;
 use crate::source::Commit;
 use crate::source::refs::Refs;
 use crate::source::webhook::Pushed;
-use crate::store::pushes::Watched;
+use crate::store::refs_seen::Watched;
 use crate::store::settings::Settings;
 use crate::sys::process::ProcessId;
 
@@ -81,7 +81,12 @@ pub enum Event {
     SettingsFresh,
     /// The pushes that an earlier pool did not come to evaluate, or that are newer than the refs seen; told once after the
     /// start.
-    PushesLeft(Vec<FoundPush>),
+    PushesLeft {
+        /// The refs of the sources as they were last seen, or why nothing may be watched.
+        watched: Result<Watched, String>,
+        /// The pushes, the oldest first.
+        pushes: Vec<FoundPush>,
+    },
     /// The rules that failed last, with their pasts; told once after the start.
     RulesFailing(BTreeMap<(RepositoryPath, String), RuleHistory>),
     /// The pasts of the rules that match a push, with that of its ref.
@@ -231,7 +236,7 @@ pub enum Event {
 }
 
 /// What an earlier pool left on disk.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Found {
     /// The settings, just read.
     pub settings: Arc<Settings>,
@@ -239,25 +244,10 @@ pub struct Found {
     pub last_build: u64,
     /// The builds that are marked open, in any order.
     pub builds: Vec<FoundBuild>,
-    /// The refs of the sources as they were last seen, or why nothing may be watched.
-    pub watched: Result<Watched, String>,
     /// The highest number of a push; 0: there is none.
     pub last_push: u64,
     /// What was to be told and was not delivered, the oldest first.
     pub messages: Vec<Message>,
-}
-
-impl Default for Found {
-    fn default() -> Found {
-        Found {
-            settings: Arc::default(),
-            last_build: 0,
-            builds: Vec::new(),
-            watched: Ok(Watched::default()),
-            last_push: 0,
-            messages: Vec::new(),
-        }
-    }
 }
 
 /// What builds before one say of it.

@@ -207,7 +207,7 @@ impl Core {
             Event::Written { write, result } => self.written(write, result),
             Event::SettingsChanged(settings) => self.settings_changed(settings),
             Event::SettingsFresh => self.settings_fresh(),
-            Event::PushesLeft(pushes) => self.pushes_left(pushes),
+            Event::PushesLeft { watched, pushes } => self.pushes_left(watched, pushes),
             Event::RulesFailing(failing) => self.rules_failing(failing),
             Event::PushHistory { push, histories } => self.push_history(push, histories),
             Event::BuildHistory { build, past } => self.build_history(build, *past),

@@ -20,7 +20,7 @@ use crate::domain::repository::Source;
 use crate::protocol::{Error, ErrorKind};
 use crate::source::refs::Refs;
 use crate::source::webhook::{Pushed, Side};
-use crate::store::pushes::{Seen, Watched};
+use crate::store::refs_seen::{Seen, Watched};
 use crate::store::settings::Settings;
 
 /// How much of what webhooks told is kept for the next listing of a source.
@@ -38,7 +38,9 @@ pub(super) struct RefTracker {
     remote_ids: Arc<RemoteIds>,
     /// Something changed that is no push: it waits for more of its kind.
     unkept: Option<Deadline>,
-    /// The file is being written, and whether it changed since.
+    /// The repositories whose files are not as they were seen.
+    unkept_of: BTreeSet<RepositoryPath>,
+    /// Files are being written.
     keeping: bool,
 }
 
@@ -93,26 +95,26 @@ impl Told {
 }
 
 impl RefTracker {
-    /// A tracker that watches nothing.
-    pub(super) fn broken(last_push: u64) -> RefTracker {
-        RefTracker { last_push, ..RefTracker::default() }
+    /// A tracker that does not know yet what was seen before.
+    pub(super) fn waiting(last_push: u64) -> RefTracker {
+        RefTracker { last_push, state: TrackerState::Waiting(Vec::new()), ..RefTracker::default() }
     }
 
-    pub(super) fn new(watched: Watched, last_push: u64) -> RefTracker {
-        let last_push = last_push.max(watched.last_push.map_or(0, |id| id.0));
-        let known = watched
-            .repositories
-            .iter()
-            .filter_map(|(path, seen)| Some((path.parse().ok()?, (seen.source.clone(), seen.remote_id.clone()?))));
-        let remote_ids = Arc::new(known.collect());
-        let state = TrackerState::Waiting(Vec::new());
-        RefTracker { watched, state, last_push, remote_ids, ..RefTracker::default() }
+    /// Takes over what an earlier pool saw, and the pushes of the journal that it did not keep as seen.
+    pub(super) fn take_over(&mut self, mut watched: Watched, pushes: &[PushRecord], now: DateTime<Utc>) {
+        let changed = watched.catch_up(pushes);
+        self.last_push = self.last_push.max(watched.last_push().map_or(0, |id| id.0));
+        let known = watched.remote_ids();
+        let known = known.map(|(path, source, id)| (path.clone(), (source.to_owned(), id.to_owned())));
+        self.remote_ids = Arc::new(known.collect());
+        self.watched = watched;
+        self.state = TrackerState::Ready;
+        changed.into_iter().for_each(|path| self.changed(path, now));
     }
 
-    /// Takes over pushes of the journal that an earlier pool did not keep as seen; whether there are any.
-    pub(super) fn catch_up(&mut self, pushes: &[PushRecord]) -> bool {
-        self.watched.catch_up(pushes);
-        !pushes.is_empty()
+    /// Watches nothing: what was seen before can't be read.
+    pub(super) fn break_off(&mut self) {
+        self.state = TrackerState::Broken;
     }
 
     /// What was reported before the journal was known.
@@ -132,21 +134,23 @@ impl RefTracker {
     }
 
     /// The refs of a repository's source as they were last seen.
-    pub(super) fn refs(&self, path: &RepositoryPath, source: &str) -> BTreeMap<&Ref, &CommitId> {
-        self.watched.refs(path, source).into_iter().flatten().collect()
+    pub(super) fn refs(&self, path: &RepositoryPath, source: &str) -> BTreeMap<Ref, CommitId> {
+        self.watched.of(path, source).map(|seen| seen.refs).unwrap_or_default()
     }
 
     /// What was seen of a source; nothing where it is new.
     fn seen(&self, path: &RepositoryPath, source: &Source) -> Seen {
-        let seen = self.watched.repositories.get(&path.to_string()).filter(|seen| seen.source == source.url);
-        seen.cloned().unwrap_or_else(|| Seen { source: source.url.clone(), ..Seen::default() })
+        let seen = self.watched.of(path, &source.url);
+        seen.unwrap_or_else(|| Seen { source: source.url.clone(), ..Seen::default() })
     }
 
-    pub(super) fn changed(&mut self, now: DateTime<Utc>) {
+    /// What was seen of a repository is to be kept soon.
+    fn changed(&mut self, path: RepositoryPath, now: DateTime<Utc>) {
+        self.unkept_of.insert(path);
         self.unkept.get_or_insert_with(|| Deadline::after(now, KEEP_WITHIN));
     }
 
-    /// The file is written.
+    /// The files are written.
     pub(super) fn kept(&mut self) {
         self.keeping = false;
     }
@@ -163,12 +167,8 @@ impl RefTracker {
             !settings.repositories.contains_key(path)
                 && settings.problem_files(&path.namespace, Some(&path.repository)).next().is_some()
         };
-        let before = self.watched.repositories.len();
-        self.watched.repositories.retain(|name, _| {
-            name.parse::<RepositoryPath>().is_ok_and(|path| is_watched(&path) || is_unreadable(&path))
-        });
-        if self.watched.repositories.len() != before {
-            self.changed(now);
+        for gone in self.watched.retain(|path| is_watched(path) || is_unreadable(path)) {
+            self.changed(gone, now);
         }
         self.told.retain(|path, _| is_watched(path));
     }
@@ -207,13 +207,14 @@ impl Core {
         told.hints.retain(|_, hint| hint.told >= began);
         let listed =
             refs.refs.iter().filter_map(|found| Some((found.name.parse().ok()?, found.commit.parse().ok()?))).collect();
-        let seen = self.refs.watched.refs(&path, &source.url);
-        let listed = caught_up(listed, seen, &before);
+        let seen = self.refs.watched.of(&path, &source.url);
+        let seen_refs = seen.as_ref().map(|seen| &seen.refs);
+        let listed = caught_up(listed, seen_refs, &before);
         let default_branch = refs.head.as_ref().and_then(|head| head.parse().ok());
-        if seen == Some(&listed) && self.refs.watched.default_branch(&path) == default_branch.as_ref() {
+        if seen_refs == Some(&listed) && seen.as_ref().is_some_and(|seen| seen.default_branch == default_branch) {
             return;
         }
-        let found = moved(seen, &listed).into_iter().map(|moved| match hints.get(&moved.reference) {
+        let found = moved(seen_refs, &listed).into_iter().map(|moved| match hints.get(&moved.reference) {
             Some(hint) => FoundMove { moved, at: hint.pushed_at, origin: Origin::Webhook, subject: None },
             None => FoundMove { moved, at: now, origin: Origin::Poll, subject: None },
         });
@@ -225,7 +226,7 @@ impl Core {
     /// Tells what is odd about a listing; true where it is not to be believed. A server whose disk is away lists nothing,
     /// and all of its refs later: they are kept as seen, or each would be a push then.
     fn tell_of_listing(&mut self, path: &RepositoryPath, source: &Source, refs: &Refs) -> bool {
-        let seen = self.refs.watched.refs(path, &source.url).map_or(0, BTreeMap::len);
+        let seen = self.refs.refs(path, &source.url).len();
         let is_empty = seen > 0 && refs.refs.is_empty();
         let problem = match &refs.moved_to {
             _ if is_empty => Some(format!(
@@ -255,7 +256,7 @@ impl Core {
             self.know_remote_id(&path, &source, id);
         }
         let (mut ask, mut seen, mut found) = (false, self.refs.seen(&path, &source), Vec::new());
-        let is_known = self.refs.watched.refs(&path, &source.url).is_some();
+        let is_known = self.refs.watched.of(&path, &source.url).is_some();
         let before = seen.refs.clone();
         for pushed in pushed {
             let at = pushed.at.map_or(at, |pushed| pushed.min(at));
@@ -325,11 +326,12 @@ impl Core {
     /// Keeps the platform's identifier of a source, by which it is known when it is renamed.
     fn know_remote_id(&mut self, path: &RepositoryPath, source: &Source, id: String) {
         let refs = &mut self.refs;
-        let seen = refs.watched.repositories.get_mut(&path.to_string()).filter(|seen| seen.source == source.url);
-        let Some(seen) = seen.filter(|seen| seen.remote_id.as_ref() != Some(&id)) else { return };
+        let seen = refs.watched.of(path, &source.url).filter(|seen| seen.remote_id.as_ref() != Some(&id));
+        let Some(mut seen) = seen else { return };
         seen.remote_id = Some(id.clone());
+        refs.watched.insert(path.clone(), &seen);
         Arc::make_mut(&mut refs.remote_ids).insert(path.clone(), (source.url.clone(), id));
-        refs.changed(self.now);
+        refs.changed(path.clone(), self.now);
     }
 
     /// Writes pushes into the journal and then what was seen to disk; then the rules are asked. A pool that is killed in
@@ -337,15 +339,15 @@ impl Core {
     fn record_pushes(
         &mut self,
         path: &RepositoryPath,
-        seen: Seen,
+        mut seen: Seen,
         found: Vec<FoundMove>,
         announced: Option<RequestId>,
     ) {
         let missing = self.missing_branches(path, &seen);
         let default_branch = seen.default_branch.clone();
-        self.refs.watched.repositories.insert(path.to_string(), seen);
         if found.is_empty() {
-            self.refs.changed(self.now);
+            self.refs.watched.insert(path.clone(), &seen);
+            self.refs.changed(path.clone(), self.now);
             announced.into_iter().for_each(|request| self.respond(request, Response::Done));
             return;
         }
@@ -370,9 +372,10 @@ impl Core {
             files.push(File::Push(Box::new(push.clone())));
             self.take_push(push, missing, BTreeMap::new());
         }
-        self.refs.watched.last_push = pushes.last().copied().max(self.refs.watched.last_push);
-        self.refs.unkept = None;
-        files.push(File::RefsSeen(Box::new(self.refs.watched.clone())));
+        seen.last_push = pushes.last().copied().max(seen.last_push);
+        self.refs.watched.insert(path.clone(), &seen);
+        self.refs.unkept_of.remove(path);
+        files.push(File::RefsSeen { path: path.clone(), seen: Some(Box::new(seen)) });
         self.write(files, AfterWrite::Journal { pushes, announced });
     }
 
@@ -399,7 +402,7 @@ impl Core {
     }
 
     pub(super) fn keep_refs_seen_now(&mut self) {
-        if self.refs.unkept.is_none() || matches!(self.refs.state, TrackerState::Broken) {
+        if self.refs.unkept.is_none() || !matches!(self.refs.state, TrackerState::Ready) {
             return;
         }
         if self.refs.keeping {
@@ -408,7 +411,12 @@ impl Core {
             return;
         }
         self.refs.unkept = None;
-        self.refs.keeping = true;
-        self.write(vec![File::RefsSeen(Box::new(self.refs.watched.clone()))], AfterWrite::RefsSeen);
+        let paths = std::mem::take(&mut self.refs.unkept_of).into_iter();
+        let file = |path| File::RefsSeen { seen: self.refs.watched.get(&path).map(Box::new), path };
+        let files: Vec<File> = paths.map(file).collect();
+        if !files.is_empty() {
+            self.refs.keeping = true;
+            self.write(files, AfterWrite::RefsSeen);
+        }
     }
 }

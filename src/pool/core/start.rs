@@ -6,11 +6,11 @@ use super::ref_tracker::RefTracker;
 use super::{AfterRefresh, Core};
 use crate::domain::build::StagedBuild;
 use crate::domain::journal::{PushRecord, Verdict};
-use crate::store::pushes::Watched;
+use crate::store::refs_seen::Watched;
 
 impl Core {
     pub(super) fn start(&mut self, found: Found) {
-        let Found { settings, last_build, mut builds, watched, last_push, messages } = found;
+        let Found { settings, last_build, mut builds, last_push, messages } = found;
         self.settings = settings;
         self.last_build = last_build;
         self.problems.follow(&self.settings, &self.settings);
@@ -22,7 +22,10 @@ impl Core {
         // The newest first, so that a build that was tried again already is not tried again twice.
         builds.sort_by_key(|found| std::cmp::Reverse(found.build.id));
         builds.into_iter().for_each(|found| self.carry_on(found));
-        self.take_over_refs(watched, last_push);
+        // What an earlier pool wrote into the journal and did not keep as seen must not be seen again: nothing is compared
+        // before `pushes_left`.
+        self.refs = RefTracker::waiting(last_push);
+        self.out.push(Command::FindPushes);
         self.builders.follow(&self.settings, self.machine.buildkit_host.as_deref(), &mut self.out);
         self.reschedule = true;
         self.retain();
@@ -48,30 +51,22 @@ impl Core {
         }
     }
 
-    /// Takes over what an earlier pool saw. What it wrote into the journal and did not keep as seen must not be seen again,
-    /// so nothing is compared with it before [`Core::pushes_left`].
-    fn take_over_refs(&mut self, watched: Result<Watched, String>, last_push: u64) {
+    /// Takes over the refs that an earlier pool saw, and the pushes that it did not come to evaluate.
+    pub(super) fn pushes_left(&mut self, watched: Result<Watched, String>, pushes: Vec<FoundPush>) {
+        let deferred = self.refs.take_deferred();
         match watched {
             Ok(watched) => {
-                self.out.push(Command::FindPushes { kept: watched.last_push });
-                self.refs = RefTracker::new(watched, last_push);
+                let records: Vec<PushRecord> = pushes.iter().map(|found| found.push.clone()).collect();
+                self.refs.take_over(watched, &records, self.now);
                 self.refs.follow(&self.settings, self.now);
+                self.keep_refs_seen_now();
             }
             Err(error) => {
                 // To begin anew would take every ref for seen: pushes that came meanwhile would be lost without a word.
                 let text = format!("sources are not watched: {error}; fix it, and start the pool again");
                 self.set_problem(Topic::RefsSeen, Some(text));
-                self.refs = RefTracker::broken(last_push);
+                self.refs.break_off();
             }
-        }
-    }
-
-    /// Takes over the pushes that an earlier pool did not come to evaluate.
-    pub(super) fn pushes_left(&mut self, pushes: Vec<FoundPush>) {
-        let records: Vec<PushRecord> = pushes.iter().map(|found| found.push.clone()).collect();
-        if self.refs.catch_up(&records) {
-            self.refs.changed(self.now);
-            self.keep_refs_seen_now();
         }
         for FoundPush { mut push, built } in pushes.into_iter().filter(|found| !found.push.settled) {
             // The rest is as the earlier pool wrote it down.
@@ -80,7 +75,7 @@ impl Core {
             self.take_push(push, Vec::new(), built);
             self.when_fresh(AfterRefresh::Push(id));
         }
-        for event in self.refs.take_deferred() {
+        for event in deferred {
             self.take(event);
         }
     }

@@ -263,12 +263,7 @@ impl Core {
             plan.refusal = forbidden().map(Reason::from).or_else(|| too_long().map(Reason::from));
         }
         let seen = self.refs.refs(&path, &plan.source.url);
-        plan.warnings.extend(admission::shared_tags(
-            &plan.rule,
-            &push,
-            &tags,
-            seen.into_iter().take(MOST_COMPARED_REFS),
-        ));
+        plan.warnings.extend(admission::shared_tags(&plan.rule, &push, &tags, seen.iter().take(MOST_COMPARED_REFS)));
         plan.tags = publish::order(&tags.tags.iter().map(Tag::as_str).collect::<Vec<_>>())
             .iter()
             .filter_map(|tag| Tag::parse(tag).ok())

@@ -13,7 +13,7 @@ use crate::domain::notification;
 use crate::domain::push::Ref;
 use crate::domain::rule_history::{Past, RuleHistory};
 use crate::pool::core::{Event, FoundPush, PastOfBuild};
-use crate::store::Catalog;
+use crate::store::{Catalog, refs_seen};
 
 /// So many builds of the same rule and ref are looked at for the one before that says something of the rule.
 const LOOKED_BACK: usize = 50;
@@ -114,12 +114,16 @@ pub(in crate::pool) async fn find_failing_rules(context: TaskContext) {
     context.report(Event::RulesFailing(failing));
 }
 
-/// Finds the pushes that an earlier pool did not come to evaluate, with the builds that it started for them.
-pub(in crate::pool) async fn find_pushes(context: TaskContext, kept: Option<PushId>) {
+/// Reads the refs of the sources as they were last seen, and finds the pushes that an earlier pool did not come to
+/// evaluate, with the builds that it started for them.
+pub(in crate::pool) async fn find_pushes(context: TaskContext) {
     context.catalog.completed().await;
+    let home = context.home.clone();
+    let watched = tokio::task::spawn_blocking(move || refs_seen::load_all(&home)).await;
+    let watched = watched.unwrap_or_else(|error| Err(format!("an internal task failed: {error}")));
     let pushes = ask(&context, move |catalog| {
         let found = |push: crate::domain::journal::PushRecord| {
-            let builds = if push.settled { Ok(Vec::new()) } else { catalog.builds_of_push(push.id, push.pushed_at) };
+            let builds = catalog.builds_of_push(push.id, push.pushed_at);
             let builds = builds.unwrap_or_else(|error| {
                 tracing::error!("the builds of push {} are not known: {error}", push.id);
                 Vec::new()
@@ -128,10 +132,10 @@ pub(in crate::pool) async fn find_pushes(context: TaskContext, kept: Option<Push
             let started = builds.into_iter().filter(|build| build.retry_of.is_none());
             FoundPush { built: started.map(|build| (build.rule.name, build.id)).collect(), push }
         };
-        catalog.pushes_left(kept).into_iter().map(found).collect::<Vec<_>>()
+        catalog.unsettled_pushes().into_iter().map(found).collect::<Vec<_>>()
     });
     let pushes = pushes.await;
-    context.report(Event::PushesLeft(pushes));
+    context.report(Event::PushesLeft { watched, pushes });
 }
 
 /// Keeps the catalog complete and sound, until the pool ends.

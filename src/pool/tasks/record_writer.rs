@@ -1,20 +1,23 @@
 //! Writes records, the journal and the outbox, in the order that the core asks for.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::domain::name::RepositoryPath;
 use crate::pool::core::{Event, File, WriteFailure, WriteId};
 use crate::pool::tasks::TaskContext;
 use crate::store::catalog::CreateError;
-use crate::store::pushes::Watched;
-use crate::store::{Home, outbox, pushes};
+use crate::store::refs_seen::{self, Seen};
+use crate::store::{Home, outbox};
 use crate::sys::atomic::WriteError;
 
 /// What writes files.
 #[derive(Debug, Clone, Default)]
 pub(in crate::pool) struct RecordWriter {
-    /// The last write of `watch.toml`: writes run beside each other, and an older one never replaces a newer one.
-    refs_seen: Arc<Mutex<Option<WriteId>>>,
+    /// The last write of what was seen of each repository: writes run beside each other, and an older one never replaces
+    /// a newer one.
+    refs_seen: Arc<Mutex<BTreeMap<RepositoryPath, WriteId>>>,
 }
 
 impl RecordWriter {
@@ -23,18 +26,24 @@ impl RecordWriter {
         let (context, writer) = (context.clone(), self.clone());
         tokio::task::spawn_blocking(move || {
             let result = files.iter().try_for_each(|file| match file {
-                File::RefsSeen(watched) => writer.write_refs_seen(&context.home, write, watched),
+                File::RefsSeen { path, seen } => writer.write_refs_seen(&context.home, write, path, seen.as_deref()),
                 file => write_one(&context, file),
             });
             context.report(Event::Written { write, result });
         });
     }
 
-    fn write_refs_seen(&self, home: &Home, write: WriteId, watched: &Watched) -> Result<(), WriteFailure> {
+    fn write_refs_seen(
+        &self,
+        home: &Home,
+        write: WriteId,
+        path: &RepositoryPath,
+        seen: Option<&Seen>,
+    ) -> Result<(), WriteFailure> {
         let mut last = self.refs_seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_none_or(|last| last < write) {
-            pushes::save_watched(home, watched).map_err(failure)?;
-            *last = Some(write);
+        if last.get(path).is_none_or(|last| *last < write) {
+            refs_seen::keep(home, path, seen).map_err(failure)?;
+            last.insert(path.clone(), write);
         }
         Ok(())
     }
@@ -66,7 +75,7 @@ fn write_one(context: &TaskContext, file: &File) -> Result<(), WriteFailure> {
             WriteFailure { why, disk_full: is_disk_full(&error) }
         }),
         File::Push(push) => catalog.record_push(push).map_err(failure),
-        File::RefsSeen(watched) => pushes::save_watched(home, watched).map_err(failure),
+        File::RefsSeen { path, seen } => refs_seen::keep(home, path, seen.as_deref()).map_err(failure),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::pool::tasks::record_reader;
 use crate::services::credential_scope::CredentialScope;
 use crate::services::registries;
 use crate::store::settings::Settings;
-use crate::store::{Home, builds, pushes};
+use crate::store::{Home, builds, refs_seen};
 
 /// The first look after a pool began comes after this time, or sooner where looks come more often.
 const FIRST: Duration = Duration::from_secs(60);
@@ -175,8 +175,8 @@ fn read(
     refs: &[(Ref, BuildId, BuildId)],
     open: &[Ref],
 ) -> Vec<Followed> {
-    let watched = pushes::watched(home).unwrap_or_default();
-    let there = watched.repositories.get(&path.to_string()).map(|seen| &seen.refs);
+    let seen = refs_seen::load(home, path).ok().flatten();
+    let there = seen.as_ref().map(|seen| &seen.refs);
     refs.iter()
         .filter(|(reference, ..)| there.is_some_and(|there| there.contains_key(reference)) && !open.contains(reference))
         .filter_map(|(_, good, last)| {

@@ -40,7 +40,15 @@ impl Catalog {
     pub fn create(&self, build: &Build) -> Result<(), CreateError> {
         let mut slot = self.writer();
         let before = changed_at(&self.home.builds_dir());
-        let directory = builds::create(&self.home, build.id)?;
+        let directory = match builds::create(&self.home, build.id) {
+            // An attempt that failed left it, or whoever made it was not told.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.home.build_dir(build.id.0),
+            Err(error) => {
+                let _ = fs::remove_dir_all(self.home.build_dir(build.id.0));
+                return Err(error.into());
+            }
+            Ok(directory) => directory,
+        };
         if let Err(error) = builds::save(&directory.join(RECORD), build) {
             let _ = fs::remove_dir_all(&directory);
             return Err(error.into());

@@ -144,6 +144,11 @@ impl Catalog {
         catalog
     }
 
+    /// Whether rows of every record are there to be read.
+    pub fn has_all(&self) -> bool {
+        self.build_floor() == 0 && self.push_floor() == 0
+    }
+
     /// Waits until every record has a row.
     pub async fn completed(&self) {
         // The sender lives as long as `self`.
@@ -218,7 +223,7 @@ impl Catalog {
 
     /// Says whether every record has a row, once the rows are compared with them.
     fn announce_completeness(&self) {
-        let complete = self.build_floor() == 0 && self.push_floor() == 0;
+        let complete = self.has_all();
         self.complete.send_replace(complete);
     }
 

@@ -101,31 +101,17 @@ impl Catalog {
         Ok(PushPage { records, unreadable: Vec::new(), more: more.map(PushId) })
     }
 
-    /// The pushes that are still to be settled, and those after `kept`, the oldest first. To be asked when
-    /// [`Catalog::completed`] is so. What does not parse is left for whoever fixes it.
-    pub fn pushes_left(&self, kept: Option<PushId>) -> Vec<PushRecord> {
-        let kept_number = kept.map_or(0, |id| as_stored(id.0));
+    /// The pushes that are still to be settled, the oldest first. To be asked when [`Catalog::completed`] is so. What does
+    /// not parse is left for whoever fixes it.
+    pub fn unsettled_pushes(&self) -> Vec<PushRecord> {
         let ids: Vec<u64> = self
             .ask(|connection| {
-                let sql = "SELECT id FROM push WHERE NOT settled UNION SELECT id FROM push WHERE id > ?1 ORDER BY id";
-                let mut statement = connection.prepare_cached(sql)?;
-                statement.query_map([kept_number], |row| row.get(0).map(as_number))?.collect()
+                let mut statement = connection.prepare_cached("SELECT id FROM push WHERE NOT settled ORDER BY id")?;
+                statement.query_map([], |row| row.get(0).map(as_number))?.collect()
             })
             .unwrap_or_default();
         let records = ids.into_iter().filter_map(|id| pushes::load(&self.home, PushId(id)).ok());
-        records.filter(|push| Some(push.id) > kept || !push.settled).collect()
-    }
-
-    /// The highest number that a push has or had; 0: there was none.
-    ///
-    /// # Errors
-    /// When the catalog can't be asked, and the journal can't be listed.
-    pub fn last_push(&self) -> io::Result<PushId> {
-        let last = self.ask(|connection| Meta::LastPush.get(connection)).flatten().map(as_number);
-        match last {
-            Some(last) => Ok(PushId(last)),
-            None => Ok(pushes::ids(&self.home)?.last().copied().unwrap_or(PushId(0))),
-        }
+        records.filter(|push| !push.settled).collect()
     }
 
     /// The oldest settled pushes from before a time, at most `most`: those before the first that is to be kept.

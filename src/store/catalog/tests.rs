@@ -188,7 +188,7 @@ impl World {
             assert_eq!(page.records.iter().map(|push| push.id).collect::<Vec<_>>(), expected);
         }
         let unsettled: Vec<PushId> = journal.iter().filter(|push| !push.settled).map(|push| push.id).collect();
-        let left = self.catalog.pushes_left(Some(PushId(u64::MAX)));
+        let left = self.catalog.unsettled_pushes();
         assert_eq!(left.iter().map(|push| push.id).collect::<Vec<_>>(), unsettled);
     }
 

@@ -99,6 +99,13 @@ impl<'a> Loader<'a> {
         }
     }
 
+    /// Takes over what another loader of the same home found.
+    pub(super) fn take(&mut self, other: Loader<'a>) {
+        self.problems.extend(other.problems);
+        self.missing.extend(other.missing);
+        self.changed.extend(other.changed);
+    }
+
     /// Every `<name>.toml` of a directory; `check` says what is wrong with one that parses.
     pub(super) fn directory<T: DeserializeOwned + Clone + PartialEq>(
         &mut self,

@@ -6,7 +6,9 @@ mod loader;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::num::NonZero;
 use std::os::unix::fs::MetadataExt as _;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 
 use super::{Home, last_good, schema};
@@ -26,19 +28,13 @@ impl Settings {
     /// As [`Settings::load`], once files of an older form are brought to the current one, each with a backup: for the
     /// pool, the only one that writes.
     pub fn take_over(home: &Home, last: &Settings) -> Settings {
-        let mut failed = Vec::new();
-        for file in directories(home).iter().flat_map(|directory| toml_files(directory)).chain([home.config_file()]) {
-            match schema::upgrade(&file, schema::MIGRATIONS) {
-                Ok(None) => {}
-                Ok(Some(migrated)) => tracing::info!(
-                    "{} is migrated from schema {}; as it was it is {}",
-                    file.display(),
-                    migrated.from,
-                    migrated.backup.display()
-                ),
-                Err(error) => failed.push((file, error.to_string())),
-            }
-        }
+        let of_directories = directories(home).into_iter().flat_map(|directory| toml_files(&directory));
+        let files: Vec<PathBuf> = of_directories.chain([home.config_file()]).collect();
+        let failed: Vec<(PathBuf, String)> =
+            in_parallel(&files, |files| files.iter().filter_map(|file| upgrade(file)).collect::<Vec<_>>())
+                .into_iter()
+                .flatten()
+                .collect();
         let (mut settings, changed) = Settings::read(home, last);
         settings.problems.extend(failed);
         last_good::forget_removed(home);
@@ -83,27 +79,63 @@ impl Settings {
                 first(Namespace::check_name(name).err().map(|e| e.to_string()), namespace.problems())
             });
         loader.tell_of_orphans(&settings.namespaces);
-        for namespace in settings.namespaces.keys() {
-            let last = last
-                .repositories
-                .iter()
-                .filter(|(path, _)| path.namespace == *namespace)
-                .map(|(path, repository)| (path.repository.clone(), repository.clone()))
-                .collect();
-            let directory = home.namespaces_dir().join(namespace);
-            let found = loader.directory(&directory, &last, |name, repository: &Repository| {
-                first(name::check(NameKind::Repository, name).err().map(|e| e.to_string()), repository.problems())
-            });
-            settings.repositories.extend(
-                found
-                    .into_iter()
-                    .map(|(repository, value)| (RepositoryPath { namespace: namespace.clone(), repository }, value)),
-            );
+        let namespaces: Vec<&String> = settings.namespaces.keys().collect();
+        let found = in_parallel(&namespaces, |chunk| repositories(home, chunk, last));
+        for (repositories, of_chunk) in found {
+            settings.repositories.extend(repositories);
+            loader.take(of_chunk);
         }
         settings.problems = loader.problems;
         settings.missing = loader.missing;
         (settings, loader.changed)
     }
+}
+
+/// Works on parts of a list on all cores: ten thousand files take long on one.
+fn in_parallel<T: Sync, R: Send>(list: &[T], work: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    std::thread::scope(|scope| {
+        let parts = list.chunks(list.len().div_ceil(threads).max(1));
+        let workers: Vec<_> = parts.map(|part| scope.spawn(|| work(part))).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
+}
+
+/// Brings a file to the current form, with a backup; the file with the reason where that fails.
+fn upgrade(file: &Path) -> Option<(PathBuf, String)> {
+    match schema::upgrade(file, schema::MIGRATIONS) {
+        Ok(None) => None,
+        Ok(Some(migrated)) => {
+            let backup = migrated.backup.display();
+            tracing::info!("{} is migrated from schema {}; as it was it is {backup}", file.display(), migrated.from);
+            None
+        }
+        Err(error) => Some((file.to_path_buf(), error.to_string())),
+    }
+}
+
+/// Reads the repositories of some namespaces.
+fn repositories<'a>(
+    home: &'a Home,
+    namespaces: &[&String],
+    last: &Settings,
+) -> (BTreeMap<RepositoryPath, Repository>, Loader<'a>) {
+    let mut loader = Loader::new(home);
+    let mut repositories = BTreeMap::new();
+    for namespace in namespaces {
+        let path = |repository| RepositoryPath { namespace: (*namespace).clone(), repository };
+        let of_namespace = last.repositories.range(path(String::new())..);
+        let last = of_namespace
+            .take_while(|(path, _)| path.namespace == **namespace)
+            .map(|(path, repository)| (path.repository.clone(), repository.clone()))
+            .collect();
+        let directory = home.namespaces_dir().join(namespace);
+        let found = loader.directory(&directory, &last, |name, repository: &Repository| {
+            first(name::check(NameKind::Repository, name).err().map(|e| e.to_string()), repository.problems())
+        });
+        repositories.extend(found.into_iter().map(|(repository, value)| (path(repository), value)));
+    }
+    (repositories, loader)
 }
 
 /// How the files of the settings are, and the directories that they are in: where two are the same, nothing changed in
