@@ -84,11 +84,11 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), WriteError> {
     replace(path, bytes, mode, true)
 }
 
-/// Writes as [`write`] does, without waiting for the disk: after a power cut the file may be empty. For files that
+/// Writes as [`write()`] does, without waiting for the disk: after a power cut the file may be empty. For files that
 /// mean nothing after a reboot, such as those of a running build.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_volatile(path: &Path, bytes: &[u8], mode: u32) -> Result<(), WriteError> {
     replace(path, bytes, mode, false)
 }

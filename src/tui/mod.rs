@@ -5,7 +5,7 @@
 //!
 //! | module | what it is for |
 //! | --- | --- |
-//! | `run`, `pace`, [`prompt`], `signals`, `terminal` | the loop, when a frame may be drawn, how it comes before builds, what ends it, the terminal taken over and given back |
+//! | `run`, `pace`, `signals`, `terminal` | the loop, when a frame may be drawn, how it comes before builds, what ends it, the terminal taken over and given back |
 //! | `outside`, `link`, `read`, `manners` | effects, the way to the pool, the disk, what config.toml and the terminal say |
 //! | `update` | what becomes of the state when something happens |
 //! | [`view`] | what is on the screen: layout, header, lists, what is in front |

@@ -83,7 +83,7 @@ fn labels_send_builds_to_the_builders_that_carry_them() {
         assert_eq!(project.wait_for(id, "succeeded")["builder"], builder);
     }
     let id = project.start_of("acme/both");
-    project.wait_until_held(id, "no builder is labelled network = \"vpc-a\" and region = \"overseas\"");
+    project.wait_until_held(id, "no builder is labelled network = \"vpc-a\", region = \"overseas\"");
     project.slipway.write("builders/far.toml", &builder("region = \"overseas\", network = \"vpc-a\""));
     assert_eq!(project.wait_for(id, "succeeded")["builder"], "far");
 }

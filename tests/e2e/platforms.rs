@@ -89,7 +89,7 @@ fn story(kind: &Kind) {
     let (to, with) = (kind.made)(&body);
     assert_eq!((&to, &with), (&json!(format!("http://{address}/forge")), &json!(secret)), "{body}");
 
-    let seen = slipway.home().join("watch/acme/app.toml");
+    let seen = slipway.home().join("watch/acme/api.toml");
     slipway.wait_until("the source was seen", || {
         fs::read_to_string(&seen).is_ok_and(|text| text.contains("refs/heads/main"))
     });

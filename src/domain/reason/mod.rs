@@ -2,7 +2,7 @@
 //!
 //! `reason!("layout.missing", blob, by = name)` makes one. Both renderings are in `src/locales/reasons/*.toml`; one
 //! test proves that every id that is made has both, with exactly the arguments that it is made with, and that the
-//! catalogue has no other. Errors implement [`AsReason`]; [`display_as_reason!`] makes their `Display` (English) of it.
+//! catalogue has no other. Errors implement [`AsReason`]; `display_as_reason!` makes their `Display` (English) of it.
 //!
 //! Arguments are data: what a program, a server or the kernel printed is an argument, so it is never translated.
 
@@ -34,7 +34,7 @@ struct Content {
 }
 
 impl Reason {
-    /// A reason of the catalogue. Use [`reason!`], which the catalogue's test sees.
+    /// A reason of the catalogue. Use `reason!`, which the catalogue's test sees.
     pub fn new<const N: usize>(id: &'static str, arguments: [(&'static str, Argument); N]) -> Reason {
         let arguments = arguments.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)).collect();
         Reason(Box::new(Content { id: Cow::Borrowed(id), arguments, text: String::new() }))
