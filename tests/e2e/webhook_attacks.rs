@@ -82,7 +82,7 @@ fn an_address_that_holds_connections_and_sends_large_bodies_keeps_nobody_out_and
             assert!(matches!(status.join().unwrap(), 401 | 503));
         }
     });
-    let (most, now) = (megabytes(&project, "VmHWM"), megabytes(&project, "VmRSS"));
+    let (most, now) = (megabytes(&project, "VmHWM"), megabytes(&project, "RssAnon"));
     assert!(most < 150 && now < 100, "{most} MB at most, {now} MB left");
     // Its sender reads why it is not taken, though it sends all of it first.
     let huge = "x".repeat(26 << 20);
