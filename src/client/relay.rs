@@ -38,7 +38,7 @@ impl Client {
                 flatten(ended)?;
             }
             let NumberedCall { id, call } = serde_json::from_slice::<NumberedCall<Box<RawValue>>>(&line)
-                .map_err(|error| Error::new(ErrorKind::Usage, format!("this is no call: {error}")))?;
+                .map_err(|error| Error::new(ErrorKind::Usage, format!("cannot read the request: {error}")))?;
             let (client, output) = (self.clone(), output.clone());
             calls.spawn(async move { client.carry(id, &call, &output).await });
         }

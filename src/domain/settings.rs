@@ -92,7 +92,11 @@ impl Settings {
         }
         let platforms = self.platforms.values_mut().flat_map(|it| [&mut it.token, &mut it.webhook_secret]);
         let registries = self.registries.values_mut().map(|registry| &mut registry.password);
-        for reference in platforms.chain(registries).flatten() {
+        let signatures = self.config.notify.iter_mut().map(|notify| &mut notify.secret);
+        let namespaces = self.namespaces.values_mut().flat_map(|namespace| namespace.secrets.values_mut());
+        let rules = self.repositories.values_mut().flat_map(|repository| &mut repository.rules);
+        let builds = namespaces.chain(rules.flat_map(|rule| rule.secrets.values_mut()));
+        for reference in platforms.chain(registries).chain(signatures).flatten().chain(builds) {
             if let SecretRef::Command(command) = reference {
                 *command = HIDDEN.into();
             }

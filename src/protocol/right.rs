@@ -1,7 +1,7 @@
 //! What a user must be allowed to do for each request.
 
-use super::Request;
 use super::logs::LogName;
+use super::{Reply, Request};
 pub use crate::domain::config::Right;
 
 impl Request {
@@ -52,10 +52,72 @@ impl Request {
     }
 }
 
+impl Reply {
+    /// Removes from the reply what only operators may read: secret-looking build arguments, commands, addresses of
+    /// notifications. A new reply must say what it holds.
+    pub fn mask(&mut self) {
+        match self {
+            Reply::Settings(snapshot) => snapshot.settings.mask(),
+            Reply::News(news) => news.builds.iter_mut().for_each(|build| build.rule.mask_args()),
+            Reply::Builds(details) => details.iter_mut().for_each(|detail| detail.build.rule.mask_args()),
+            Reply::Build(build) | Reply::Queued { build, .. } => build.rule.mask_args(),
+            Reply::Done
+            | Reply::Status(_)
+            | Reply::Stopping
+            | Reply::Saved { .. }
+            | Reply::SavePreview(_)
+            | Reply::BuildPage(_)
+            | Reply::Steps(_)
+            | Reply::PushPage(_)
+            | Reply::Pushes(_)
+            | Reply::LogOpened(_)
+            | Reply::LogRange(_)
+            | Reply::LogIndex(_)
+            | Reply::LogFound(_)
+            | Reply::Refs(_)
+            | Reply::RulePreview(_)
+            | Reply::Outline(_)
+            | Reply::Tags(_)
+            | Reply::Identity(_)
+            | Reply::PlatformRepositories(_)
+            | Reply::Invitation(_)
+            | Reply::WebhookRegistered { .. }
+            | Reply::Secrets(_)
+            | Reply::Notifications(_)
+            | Reply::Notified { .. }
+            | Reply::Audit(_) => {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::samples::requests;
+    use crate::protocol::samples::{answers, requests};
+
+    #[test]
+    fn no_reply_shows_secret_looking_arguments_to_users_who_are_no_operators() {
+        const SECRET: &str = "hunter2-of-the-registry";
+        let mut shown = 0;
+        for (name, mut reply) in answers() {
+            let rules = match &mut reply {
+                Reply::Settings(snapshot) => {
+                    snapshot.settings.repositories.values_mut().flat_map(|repository| &mut repository.rules).collect()
+                }
+                Reply::News(news) => news.builds.iter_mut().map(|build| &mut build.rule).collect(),
+                Reply::Builds(details) => details.iter_mut().map(|detail| &mut detail.build.rule).collect(),
+                Reply::Build(build) | Reply::Queued { build, .. } => vec![&mut build.rule],
+                _ => Vec::new(),
+            };
+            for rule in rules {
+                rule.args.insert("REGISTRY_PASSWORD".into(), SECRET.into());
+                shown += 1;
+            }
+            reply.mask();
+            assert!(!serde_json::to_string(&reply).unwrap().contains(SECRET), "{name}");
+        }
+        assert!(shown >= 5, "samples hold rules: {shown}");
+    }
 
     /// Viewers read; builders also start, replay, retry and cancel; operators do everything.
     #[test]

@@ -9,7 +9,7 @@ use crate::domain::build_query::{BuildQuery, MOST_OF_PAGE};
 use crate::domain::build_summary::BuildSummary;
 use crate::domain::step::StepsFile;
 use crate::protocol::builds::{BuildDetail, BuildPage};
-use crate::protocol::{Error, ErrorKind, Right};
+use crate::protocol::{Error, ErrorKind};
 use crate::store::builds;
 
 /// A page of builds, newest first.
@@ -75,12 +75,9 @@ fn record(context: &RequestContext, id: BuildId) -> Result<Option<Build>, Error>
     builds::load(&context.home, id).map(Some).map_err(failed)
 }
 
-fn detail(context: &RequestContext, mut build: Build) -> Result<BuildDetail, Error> {
+fn detail(context: &RequestContext, build: Build) -> Result<BuildDetail, Error> {
     let steps = steps_of(context, build.id)?.unwrap_or_default();
     let log = context.home.build_dir(build.id.0).join(builds::LOG);
-    if context.right < Right::Operate {
-        build.rule.mask_args();
-    }
     Ok(BuildDetail { build, steps, log })
 }
 

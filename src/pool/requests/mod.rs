@@ -15,7 +15,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::domain::build::{Build, BuildId};
-use crate::protocol::{Error, ErrorKind, Reply, Request, Right};
+use crate::protocol::{Error, ErrorKind, Reply, Request};
 use crate::store::settings::Settings;
 use crate::store::{Catalog, Home};
 use logins::Logins;
@@ -30,8 +30,6 @@ pub(in crate::pool) struct RequestContext {
     pub open: BTreeMap<BuildId, Build>,
     pub catalog: Arc<Catalog>,
     pub logins: Arc<Logins>,
-    /// What the user who asks may do.
-    pub right: Right,
 }
 
 /// An answer with what comes along.

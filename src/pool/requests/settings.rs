@@ -11,7 +11,7 @@ use crate::domain::outbox::Receiver;
 use crate::domain::repository::Repository;
 use crate::domain::rule::Rule;
 use crate::protocol::platforms::{NotificationState, SavePreview, SecretUse};
-use crate::protocol::{Entity, Error, ErrorKind, Reply, Right, SettingsSnapshot};
+use crate::protocol::{Entity, Error, ErrorKind, Reply, SettingsSnapshot};
 use crate::services::entity_files::file_of;
 use crate::services::{save_warnings, sources};
 use crate::store::secret_uses::uses_of;
@@ -19,12 +19,9 @@ use crate::store::secrets::Secrets;
 use crate::store::settings::Settings;
 use crate::store::{Home, edit, outbox};
 
-/// The settings as the user who asks may see them.
+/// The settings in force.
 pub(super) fn snapshot(context: &RequestContext) -> Reply {
-    let mut settings = Settings::clone(&context.settings);
-    if context.right < Right::Operate {
-        settings.mask();
-    }
+    let settings = Settings::clone(&context.settings);
     Reply::Settings(Box::new(SettingsSnapshot { stamp: context.stamp, settings }))
 }
 

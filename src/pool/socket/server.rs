@@ -133,10 +133,16 @@ async fn converse(client: &Client, mut stream: UnixStream, by: &Requester, right
     let answer = match serde_json::from_str::<Call>(&line) {
         // The way out of a mismatch must be open to every version.
         Ok(Call { version: VERSION, request: Request::Watch }) => {
-            return subscription::tell(&client.context, read, write).await;
+            return subscription::tell(&client.context, read, write, right).await;
         }
         Ok(call) if call.version == VERSION || matches!(call.request, Request::Stop) => {
-            carry_out(client, call.request, by, right).await
+            let answered = carry_out(client, call.request, by, right).await;
+            answered.map(|mut answered| {
+                if right < Right::Operate {
+                    answered.reply.mask();
+                }
+                answered
+            })
         }
         // A newer client's request need not parse here: tell it why.
         _ => Err(Error::new(
@@ -159,9 +165,9 @@ async fn carry_out(client: &Client, request: Request, by: &Requester, right: Rig
         return Err(error);
     }
     if request.change().is_none() {
-        return answer(client, request, by, right).await;
+        return answer(client, request, by).await;
     }
-    let work = |request| async { answer(client, request, by, right).await.map(|answered| answered.reply) };
+    let work = |request| async { answer(client, request, by).await.map(|answered| answered.reply) };
     audit::carry_out(&client.context, by, request, work).await.map(Answered::from)
 }
 
@@ -179,7 +185,7 @@ async fn send(mut stream: UnixStream, answered: Result<Answered, Error>) -> io::
     stream.shutdown().await
 }
 
-async fn answer(client: &Client, request: Request, by: &Requester, right: Right) -> Result<Answered, Error> {
+async fn answer(client: &Client, request: Request, by: &Requester) -> Result<Answered, Error> {
     let Client { context, settings, .. } = client;
     let by = || by.clone();
     let reply = match request {
@@ -221,14 +227,14 @@ async fn answer(client: &Client, request: Request, by: &Requester, right: Right)
                 // What was edited a moment ago is told, whenever its notice comes.
                 settings.refresh().await;
             }
-            return requests::answer(request_context(client, right), request).await;
+            return requests::answer(request_context(client), request).await;
         }
     };
     Ok(reply.into())
 }
 
 /// What is known now, for a request that needs no more.
-fn request_context(client: &Client, right: Right) -> RequestContext {
+fn request_context(client: &Client) -> RequestContext {
     let Client { context, logins, .. } = client;
     let snapshot = context.snapshot();
     RequestContext {
@@ -238,7 +244,6 @@ fn request_context(client: &Client, right: Right) -> RequestContext {
         open: snapshot.builds.iter().map(|(id, build)| (*id, Build::clone(build))).collect(),
         catalog: context.catalog.clone(),
         logins: logins.clone(),
-        right,
     }
 }
 

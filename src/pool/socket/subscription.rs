@@ -14,7 +14,7 @@ use tokio::net::unix::WriteHalf;
 use crate::domain::build::{Build, BuildId};
 use crate::pool::core::Snapshot;
 use crate::pool::tasks::TaskContext;
-use crate::protocol::{Answer, News, PoolStatus, Reply};
+use crate::protocol::{Answer, News, PoolStatus, Reply, Right};
 
 /// Changes come in flocks; a person sees no difference.
 const FLOCK: Duration = Duration::from_millis(20);
@@ -61,6 +61,7 @@ pub(super) async fn tell(
     context: &TaskContext,
     mut read: impl AsyncRead + Unpin,
     mut write: WriteHalf<'_>,
+    right: Right,
 ) -> io::Result<()> {
     let mut snapshots = context.snapshots();
     let mut known = Known::default();
@@ -68,7 +69,11 @@ pub(super) async fn tell(
     loop {
         let snapshot = snapshots.borrow_and_update().clone();
         if let Some(news) = known.news(&snapshot) {
-            let mut line = serde_json::to_vec(&Answer::Reply(Reply::News(Box::new(news))))?;
+            let mut reply = Reply::News(Box::new(news));
+            if right < Right::Operate {
+                reply.mask();
+            }
+            let mut line = serde_json::to_vec(&Answer::Reply(reply))?;
             line.push(b'\n');
             write.write_all(&line).await?;
         }
