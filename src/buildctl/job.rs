@@ -16,6 +16,7 @@ use crate::domain::config::ByteSize;
 use crate::domain::failure::Failure;
 use crate::domain::grant_keys::NetworkMode;
 use crate::domain::platform::Platform;
+use crate::domain::reason::Reason;
 
 /// The work of one runner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,7 +71,7 @@ pub struct JobGrants {
     pub network_mode: NetworkMode,
     /// What its Dockerfile asks for and does not get, each with the way to grant it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub missing: Vec<String>,
+    pub missing: Vec<Reason>,
 }
 
 /// The managed daemon of a home.
@@ -219,7 +220,7 @@ pub struct RunResult {
     pub failure: Option<Failure>,
     /// What people should know besides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<String>,
+    pub notes: Vec<Reason>,
     /// The images that it published.
     #[serde(default, rename = "image", skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<Image>,

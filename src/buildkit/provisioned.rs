@@ -20,7 +20,7 @@ pub enum ProvisionError {
     Run { role: &'static str, command: String, source: io::Error },
 
     /// It exited with an error.
-    Failed { role: &'static str, command: String, status: String, stderr: String },
+    Failed { role: &'static str, command: String, status: Reason, stderr: String },
 
     /// It took too long and was ended.
     TimedOut { role: &'static str, command: String, after: Duration, stderr: String },
@@ -36,13 +36,13 @@ impl AsReason for ProvisionError {
         match self {
             ProvisionError::Run { role, command, source } => reason!("provision.run", role, command, source),
             ProvisionError::Failed { role, command, status, stderr } => {
-                reason!("provision.failed", role, command, status, stderr = said(stderr))
+                reason!("provision.failed", role, command, status, said = said(stderr))
             }
             ProvisionError::TimedOut { role, command, after, stderr } => {
-                reason!("provision.timed_out", role, command, after = after.as_secs(), stderr = said(stderr))
+                reason!("provision.timed_out", role, command, after = after.as_secs(), said = said(stderr))
             }
             ProvisionError::NoAddress { role, command, line, stderr } => {
-                reason!("provision.no_address", role, command, line = quoted(line), stderr = said(stderr))
+                reason!("provision.no_address", role, command, line = quoted(line), said = said(stderr))
             }
         }
     }

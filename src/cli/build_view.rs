@@ -55,7 +55,7 @@ pub(super) async fn load(client: &Client, id: BuildId) -> Result<BuildView, CliE
 impl From<BuildDetail> for BuildView {
     fn from(detail: BuildDetail) -> BuildView {
         let BuildDetail { build, steps: file, log } = detail;
-        let mut warnings = build.warnings.clone();
+        let mut warnings: Vec<String> = build.warnings.iter().map(ToString::to_string).collect();
         warnings.extend(file.warnings.iter().map(|warning| match (warning.file.as_str(), warning.line) {
             ("", _) => warning.message.clone(),
             (file, Some(line)) => format!("{file}:{line}: {}", warning.message),

@@ -144,13 +144,13 @@ impl Verb {
                     for View { status, .. } in &views {
                         table.row([
                             status.name.clone(),
-                            status.kind.clone(),
-                            told(&status.state),
+                            status.kind.word().to_owned(),
+                            told(status.readiness.word()),
                             format!("{}/{}", status.busy, status.slots),
                             cache_text(status),
                             status.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
                             labels_text(status),
-                            told(&status.reason),
+                            status.readiness.reason().map_or_else(String::new, told),
                         ]);
                     }
                     table.text()
@@ -164,9 +164,9 @@ impl Verb {
                 print(format, &view, || {
                     fields(&[
                         ("name", status.name.clone()),
-                        ("kind", status.kind.clone()),
-                        ("state", told(&status.state)),
-                        ("reason", told(&status.reason)),
+                        ("kind", status.kind.word().to_owned()),
+                        ("state", told(status.readiness.word())),
+                        ("reason", status.readiness.reason().map_or_else(String::new, told)),
                         ("address", status.address.clone().unwrap_or_default()),
                         ("slots", told(format!("{} of {} busy", status.busy, status.slots))),
                         ("cache takes", cache_text(status)),

@@ -12,7 +12,7 @@ use crate::buildkit::install::advisories::{self, Verdict};
 use crate::buildkit::install::{self, Place, Tool, Version};
 use crate::buildkit::{rootless, sandbox};
 use crate::client::{Client, unexpected};
-use crate::domain::builder::BuilderKind;
+use crate::domain::builder::{BuilderKind, Readiness};
 use crate::domain::config::{BuildNetwork, ByteSize, NotifyUrl};
 use crate::domain::repository::BUILDER_FETCHES;
 use crate::protocol::{ErrorKind, Reply, Request};
@@ -57,7 +57,9 @@ pub(super) async fn run(client: &Client, format: Format) -> Result<ExitCode, Cli
         checks.push(home_check(home, &settings));
     }
     checks.extend(exposed(home, &settings));
-    checks.extend(settings.problems.values().map(|problem| Check::bad("settings", problem, "correct the file")));
+    checks.extend(
+        settings.problems.values().map(|problem| Check::bad("settings", problem.to_string(), "correct the file")),
+    );
     checks.extend(buildkit(home).await);
     checks.push(build_network(home, &settings).await);
     checks.push(build_limits(home, &settings));
@@ -303,13 +305,16 @@ async fn pool(client: &Client) -> Result<Vec<Check>, CliError> {
     )];
     for builder in status.builders {
         let name = format!("builder {}", builder.name);
-        checks.push(match builder.state.as_str() {
-            "down" => Check::bad(name, builder.reason, "mend what it says; it is looked at again by itself"),
-            state => {
+        checks.push(match builder.readiness {
+            Readiness::Down(reason) => {
+                Check::bad(name, reason.to_string(), "mend what it says; it is looked at again by itself")
+            }
+            Readiness::Ready | Readiness::Starting => {
+                let state = builder.readiness.word();
                 let says = format!("{state}, {} of {} slots busy", builder.busy, builder.slots);
                 let verdict = builder.version.as_deref().map_or(Verdict::Good, advisories::judge_buildkitd);
                 // Of slipway's own builders the build network is another line.
-                let is_open = builder.host_network && builder.kind == BuilderKind::Existing.word();
+                let is_open = builder.host_network && builder.kind == BuilderKind::Existing;
                 match verdict {
                     Verdict::Good if is_open => Check::warning(
                         name,

@@ -31,7 +31,7 @@ impl Verb {
             Verb::List => list(client, format).await,
             Verb::Test { name } => {
                 let answer = client.test_notification(name.clone()).await?;
-                let tested = Tested { name, answer };
+                let tested = Tested { name, answer: answer.to_string() };
                 print(format, &tested, || tested.answer.clone())
             }
         }

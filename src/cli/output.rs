@@ -13,7 +13,7 @@ use super::terminal::{Door, To};
 use super::{CliError, help};
 use crate::client::Client;
 use crate::client::preferences::Preferences;
-use crate::domain::reason::Reason;
+use crate::domain::reason::{Reason, as_texts};
 use crate::lang::{self, Lang, translate};
 use crate::log::sanitize::{printable, printable_lines};
 use crate::tui::widget::text::{fit_middle, pad};
@@ -44,7 +44,7 @@ pub enum Format {
 pub(super) fn print<T: Serialize>(format: Format, value: &T, text: impl FnOnce() -> String) -> Result<(), CliError> {
     let mut text = match format {
         Format::Text => text(),
-        Format::Json => serde_json::to_string_pretty(value)
+        Format::Json => as_texts(|| serde_json::to_string_pretty(value))
             .map_err(|error| CliError::failed(format!("cannot write JSON: {error}")))?,
     };
     if !text.is_empty() && !text.ends_with('\n') {

@@ -102,10 +102,10 @@ fn show(status: &PoolStatus, format: Format) -> Result<(), CliError> {
         for builder in &status.builders {
             builders.row([
                 builder.name.clone(),
-                builder.kind.clone(),
-                told(&builder.state),
+                builder.kind.word().to_owned(),
+                told(builder.readiness.word()),
                 format!("{}/{}", builder.busy, builder.slots),
-                told(&builder.reason),
+                builder.readiness.reason().map_or_else(String::new, told),
             ]);
         }
         // The others are among the problems.

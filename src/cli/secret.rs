@@ -7,7 +7,7 @@ use clap::Subcommand;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use tokio::sync::oneshot;
 
-use super::output::{Table, ask, print, say};
+use super::output::{Table, ask, print, say, told};
 use super::registry::{checked, from_stdin};
 use super::setup::Stop;
 use super::{CliError, Format, source};
@@ -64,7 +64,7 @@ fn list_text(secrets: &[SecretUse]) -> String {
     }
     let mut table = Table::new(["NAME", "USED BY"]);
     for secret in secrets {
-        table.row([secret.name.clone(), secret.used_by.join(", ")]);
+        table.row([secret.name.clone(), secret.used_by.iter().map(told).collect::<Vec<_>>().join(", ")]);
     }
     table.text()
 }

@@ -80,7 +80,7 @@ impl From<TagInfo> for View {
             reference: origin.as_ref().map(|origin| origin.reference.clone()),
             commit: origin.as_ref().map(|origin| origin.commit.clone()),
             build: origin.map(|origin| origin.build),
-            problem: info.problem,
+            problem: info.problem.map(|problem| problem.to_string()),
         }
     }
 }

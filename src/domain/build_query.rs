@@ -8,6 +8,7 @@ use super::build::{Build, BuildId, BuildState, Trigger};
 use super::journal::{PushId, PushRecord};
 use super::name::RepositoryPath;
 use super::push::Ref;
+use crate::domain::reason::Reason;
 
 /// The most records that one page holds.
 pub const MOST_OF_PAGE: usize = 1_000;
@@ -199,7 +200,7 @@ pub struct Page<T, Id> {
     pub records: Vec<T>,
     /// Records that can't be read, each with the reason; only in answers to queries without a filter.
     #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
-    pub unreadable: Vec<(Id, String)>,
+    pub unreadable: Vec<(Id, Reason)>,
     /// The `before` of the next page; absent: no older record matches. While the pool reads its records anew, a page may
     /// be short, even empty, and still have a next one.
     #[serde(default = "none", skip_serializing_if = "Option::is_none")]

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::platform::Platform;
 use super::repository::BuildSettings;
-use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
+use super::setting_problem::SettingProblem;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, joined, quoted, reason};
 
 /// The builder that slipway runs itself when none is configured.
 pub const MANAGED: &str = "managed";
@@ -34,6 +35,37 @@ impl BuilderKind {
             BuilderKind::Existing => "existing",
             BuilderKind::Fresh => "fresh",
             BuilderKind::Provisioned => "provisioned",
+        }
+    }
+}
+
+/// Whether a builder takes builds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state", content = "reason")]
+pub enum Readiness {
+    /// Now.
+    Ready,
+    /// Soon.
+    Starting,
+    /// Not before what the reason says is fixed.
+    Down(Reason),
+}
+
+impl Readiness {
+    /// The state as clients show it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Readiness::Ready => "ready",
+            Readiness::Starting => "starting",
+            Readiness::Down(_) => "down",
+        }
+    }
+
+    /// Why it is down; none where it is not.
+    pub fn reason(&self) -> Option<&Reason> {
+        match self {
+            Readiness::Down(reason) => Some(reason),
+            Readiness::Ready | Readiness::Starting => None,
         }
     }
 }
@@ -110,17 +142,21 @@ impl Builder {
     }
 
     /// Everything that is wrong with it besides its name.
-    pub fn problems(&self) -> Vec<String> {
+    pub fn problems(&self) -> Vec<SettingProblem> {
         let mut problems = Vec::new();
+        let mut problem = |key, reason: Reason| problems.push(SettingProblem::of(key, reason));
         match (&self.kind, &self.address) {
-            (BuilderKind::Existing, None) => problems.push("address: an existing builder needs one".to_owned()),
+            (BuilderKind::Existing, None) => problem("address", reason!("builder.needs_address")),
             (BuilderKind::Existing, Some(address)) => {
                 if !SCHEMES.iter().any(|scheme| address.starts_with(scheme) && address.len() > scheme.len()) {
-                    problems.push(format!("address: {address:?} is none; it begins with {}", SCHEMES.join(", ")));
+                    problem(
+                        "address",
+                        reason!("builder.no_address", address = quoted(address), schemes = joined(SCHEMES)),
+                    );
                 }
             }
             (kind, Some(_)) => {
-                problems.push(format!("address: a {} builder has none of its own; leave it out", kind.word()));
+                problem("address", reason!("builder.needless_address", kind = kind.word()));
             }
             (_, None) => {}
         }
@@ -130,21 +166,22 @@ impl Builder {
             _ => self.address.as_deref().is_some_and(|address| address.starts_with("tcp://")),
         };
         if self.tls.is_some() && !may_have_tls {
-            problems.push("tls: only a tcp:// address has it".into());
+            problem("tls", reason!("builder.needless_tls"));
         }
         if self.plain && !may_have_tls {
-            problems.push("plain: only a tcp:// address goes without TLS".into());
+            problem("plain", reason!("builder.needless_plain"));
         }
         if self.slots == Some(0) {
-            problems.push("slots: 0 would never build; write 1 or more".into());
+            problem("slots", reason!("builder.no_slots"));
         }
         match self.kind {
             BuilderKind::Provisioned if self.up.is_none() => {
-                problems.push("up: a provisioned builder needs the command that prints its address".into());
+                problem("up", reason!("builder.needs_up"));
             }
             BuilderKind::Provisioned => {}
             kind if self.up.is_some() || self.down.is_some() => {
-                problems.push(format!("up, down: only a provisioned builder has them, this one is {}", kind.word()));
+                let reason = reason!("builder.needless_up", kind = kind.word());
+                problems.push(SettingProblem::of_several(["up", "down"], reason));
             }
             _ => {}
         }
@@ -159,9 +196,9 @@ impl Builder {
     }
 
     /// Everything that is wrong with it when it is saved: its problems, and that it would be refused.
-    pub fn problems_to_save(&self) -> Vec<String> {
+    pub fn problems_to_save(&self) -> Vec<SettingProblem> {
         let refusal = self.address.as_deref().and_then(|address| self.refusal(address));
-        self.problems().into_iter().chain(refusal.map(|refusal| format!("address: {refusal}"))).collect()
+        self.problems().into_iter().chain(refusal.map(|refusal| SettingProblem::of("address", refusal))).collect()
     }
 }
 
@@ -231,7 +268,7 @@ mod tests {
             assert_eq!(refuse_plain_tcp(bad, false, true), None, "{bad}");
             let existing = Builder { address: Some(bad.into()), ..Builder::of(BuilderKind::Existing) };
             assert!(existing.problems().is_empty(), "an old record loads");
-            assert!(existing.problems_to_save()[0].contains("plain = true"), "{bad}");
+            assert!(existing.problems_to_save()[0].to_string().contains("plain = true"), "{bad}");
         }
         assert!(!Builder { plain: true, ..Builder::of(BuilderKind::Managed) }.problems().is_empty());
     }

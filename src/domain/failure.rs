@@ -140,6 +140,15 @@ impl Failure {
         Failure::new(FailureKind::of_cause(error).unwrap_or(kind), Reason::from(error))
     }
 
+    /// As [`Failure::of_error`], told by a reason that names what was attempted.
+    pub fn caused_by(
+        error: &(dyn std::error::Error + 'static),
+        kind: FailureKind,
+        reason: impl Into<Reason>,
+    ) -> Failure {
+        Failure::new(FailureKind::of_cause(error).unwrap_or(kind), reason)
+    }
+
     /// A failure that buildctl did not tell of.
     pub fn new(kind: FailureKind, reason: impl Into<Reason>) -> Failure {
         Failure {

@@ -197,7 +197,7 @@ pub fn repository_of(reference: &str) -> String {
 }
 
 /// What is wrong with an entry of `buildkit.frontends`.
-pub fn entry_problem(entry: &str) -> Option<String> {
+pub fn entry_problem(entry: &str) -> Option<Reason> {
     let (name, image) = split(entry);
     let of_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-/:[]".contains(c);
     let of_tag = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
@@ -214,11 +214,7 @@ pub fn entry_problem(entry: &str) -> Option<String> {
         || name.starts_with('/')
         || name.contains("//")
         || !name.chars().all(of_name);
-    bad.then(|| {
-        format!(
-            "{entry:?} is no frontend; write [HOST/]PATH, such as docker/dockerfile, or for a single one [HOST/]PATH:TAG or [HOST/]PATH@sha256:DIGEST"
-        )
-    })
+    bad.then(|| reason!("frontend.no_entry", entry = quoted(entry)))
 }
 
 #[cfg(test)]

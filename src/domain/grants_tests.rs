@@ -37,7 +37,7 @@ fn the_hosts_network_needs_the_namespaces_leave() {
     assert_eq!(Grants::of("acme", &allowed, &rule).unwrap().network_mode, NetworkMode::Host);
     let as_default = Namespace { network_mode: NetworkMode::Host, ..Namespace::default() };
     assert_eq!(as_default.problems().len(), 1);
-    assert_eq!(Namespace { allow_host_network: true, ..as_default }.problems(), Vec::<String>::new());
+    assert_eq!(Namespace { allow_host_network: true, ..as_default }.problems(), []);
 }
 
 #[test]
@@ -52,6 +52,6 @@ fn rules_and_namespaces_read_as_the_design_shows_them() {
     assert_eq!((rule.network_mode, rule.keep_git), (Some(NetworkMode::None), true));
     let namespace: Namespace =
         toml::from_str("pull_from = [\"registry.example.com/base\"]\nallow_host_network = true\n").unwrap();
-    assert_eq!(namespace.problems(), Vec::<String>::new());
+    assert_eq!(namespace.problems(), []);
     assert!(toml::from_str::<Rule>("name = \"a\"\nversions = []\nnetwork_mode = \"bridge\"\n").is_err());
 }

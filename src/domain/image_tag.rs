@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::publish::Origin;
+use crate::domain::reason::Reason;
 
 /// A tag and the image that it names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,5 +24,5 @@ pub struct TagInfo {
     /// Which build made it, of what; none for images that slipway did not make.
     pub origin: Option<Origin>,
     /// Why nothing but the name is known: the registry's name for it is no tag, or what it names can't be read.
-    pub problem: Option<String>,
+    pub problem: Option<Reason>,
 }

@@ -1,5 +1,6 @@
 //! Namespaces: groups of image repositories with shared defaults.
 
+use crate::domain::setting_problem::SettingProblem;
 use serde::{Deserialize, Serialize};
 
 use super::grant_keys::{self, NetworkMode, SecretRefs};
@@ -7,6 +8,7 @@ use super::name::{NameError, RepositoryPath};
 use super::reference::Registry;
 use super::repository::{Repository, Source, Visibility};
 use super::summary;
+use crate::domain::reason::reason;
 
 /// The registry that every namespace pushes to unless it names another: OCI layout directories on this machine.
 pub const LOCAL_REGISTRY: &str = "local";
@@ -93,22 +95,19 @@ impl Namespace {
     }
 
     /// Everything that is wrong with the namespace besides its name.
-    pub fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        if let Some(problem) = summary::problem(&self.summary) {
-            problems.push(problem);
-        }
+    pub fn problems(&self) -> Vec<SettingProblem> {
+        let mut problems = Vec::from_iter(summary::problem(&self.summary));
         if let Err(error) = self.registry.parse::<Registry>() {
-            problems.push(format!("registry: {error}"));
+            problems.push(SettingProblem::of("registry", error));
         }
         let checks = [
             ("secrets", grant_keys::check_secrets(&self.secrets)),
             ("ssh", grant_keys::check_ssh(&self.ssh)),
             ("pull_from", grant_keys::check_pull_from(&self.pull_from)),
         ];
-        problems.extend(checks.into_iter().filter_map(|(key, check)| Some(format!("{key}: {}", check.err()?))));
+        problems.extend(checks.into_iter().filter_map(|(key, check)| Some(SettingProblem::of(key, check.err()?))));
         if self.network_mode == NetworkMode::Host && !self.allow_host_network {
-            problems.push("network_mode: \"host\" needs allow_host_network = true".into());
+            problems.push(SettingProblem::of("network_mode", reason!("namespace.host_network")));
         }
         problems
     }
@@ -144,7 +143,7 @@ mod tests {
     fn a_registry_is_local_or_a_host_with_a_prefix() {
         let problems = |registry: &str| Namespace { registry: registry.into(), ..Namespace::default() }.problems();
         for good in ["local", "registry.example.com", "localhost:5000", "127.0.0.1:5000/team/a", "[::1]:5000"] {
-            assert_eq!(problems(good), Vec::<String>::new(), "{good}");
+            assert_eq!(problems(good), [], "{good}");
         }
         for bad in ["", "https://x", "host:port", "host/UPPER", "host/", "ho st", "-x.example"] {
             assert_eq!(problems(bad).len(), 1, "{bad}");
@@ -153,7 +152,7 @@ mod tests {
         for bad in ["reg", "reg/team"] {
             let problems = problems(bad);
             assert!(
-                problems[0].starts_with("registry: registry host \"reg\": without a dot or a port"),
+                problems[0].to_string().starts_with("registry: registry host \"reg\": without a dot or a port"),
                 "{problems:?}"
             );
         }

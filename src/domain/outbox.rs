@@ -13,6 +13,7 @@ use super::build::{BuildId, BuildState};
 use super::commit_status::CommitStatus;
 use super::notification::Event;
 use super::push::CommitId;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
 
 /// The waits after failures, but for a receiver that asks for more.
 const AGAIN: Backoff = Backoff::seconds(1, 5 * 60);
@@ -26,7 +27,8 @@ const KEEP: TimeDelta = TimeDelta::days(1);
 const MOST_WAITING: usize = 1000;
 
 /// Who is told.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Receiver {
     /// A `[[notify]]` of config.toml, by its name.
     Notification(String),
@@ -34,11 +36,13 @@ pub enum Receiver {
     Platform(String),
 }
 
-impl std::fmt::Display for Receiver {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+display_as_reason!(Receiver);
+
+impl AsReason for Receiver {
+    fn reason(&self) -> Reason {
         match self {
-            Receiver::Notification(name) => write!(f, "the notification {name:?}"),
-            Receiver::Platform(name) => write!(f, "the platform {name:?}"),
+            Receiver::Notification(name) => reason!("receiver.notification", name = quoted(name)),
+            Receiver::Platform(name) => reason!("receiver.platform", name = quoted(name)),
         }
     }
 }
@@ -105,10 +109,12 @@ impl Message {
     }
 
     /// What it is, for people.
-    pub fn what(&self) -> String {
+    pub fn what(&self) -> Reason {
         match &self.content {
-            Content::Notification { event, .. } => format!("{} of build {}", event.word(), self.build),
-            Content::Status { .. } => format!("the status of build {}", self.build),
+            Content::Notification { event, .. } => {
+                reason!("delivery.event", event = event.word(), build = self.build)
+            }
+            Content::Status { .. } => reason!("delivery.status", build = self.build),
         }
     }
 

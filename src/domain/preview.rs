@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::push::{CommitId, Push, Ref};
 use super::rule::{Rule, RuleError};
+use crate::domain::reason::{Reason, reason};
 
 /// One ref, seen by a rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +22,7 @@ pub struct PreviewRow {
     /// The tags it would get, in the order of the versions.
     pub tags: Vec<String>,
     /// What people should know: changed captures, collisions, tags that exist, why it nearly matched or makes no tag.
-    pub notes: Vec<String>,
+    pub notes: Vec<Reason>,
 }
 
 /// How a rule answers a ref.
@@ -65,23 +66,23 @@ pub fn preview(
         match rule.tags(&push) {
             Ok(Some(tags)) => {
                 row.answer = Answer::Match;
-                row.notes.extend(tags.replaced.iter().map(ToString::to_string));
+                row.notes.extend(tags.replaced.iter().map(Reason::from));
                 row.tags = tags.tags.iter().map(ToString::to_string).collect();
                 for tag in
                     tags.tags.iter().filter(|tag| immutable && !tag.is_latest() && existing.contains(tag.as_str()))
                 {
-                    row.notes.push(format!("{tag} exists and the repository is immutable: its build would be refused"));
+                    row.notes.push(reason!("preview.immutable", tag));
                 }
             }
             Ok(None) => {
                 if let Some(near) = matcher.near_miss(&reference.name) {
                     row.answer = Answer::Near;
-                    row.notes.push(near.to_string());
+                    row.notes.push(near.into());
                 }
             }
             Err(error) => {
                 row.answer = Answer::Refused;
-                row.notes.push(error.reason);
+                row.notes.push(error.reason.into());
             }
         }
         rows.push(row);
@@ -104,8 +105,10 @@ fn note_collisions(rows: &mut [PreviewRow]) {
             let others: Vec<&str> =
                 owners[tag].iter().map(String::as_str).filter(|other| *other != row.reference.name).collect();
             if let Some((first, rest)) = others.split_first() {
-                let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
-                row.notes.push(format!("{tag} is also the tag of {first}{more}"));
+                row.notes.push(match rest.len() {
+                    0 => reason!("preview.shared", tag, first),
+                    more => reason!("preview.shared_by_several", tag, first, more),
+                });
             }
         }
     }
@@ -171,7 +174,10 @@ mod tests {
             now(),
         )
         .unwrap();
-        assert!(rows[0].notes.contains(&"feature-x is also the tag of feature/x".to_owned()), "{rows:?}");
+        assert!(
+            rows[0].notes.iter().any(|note| note.to_string() == "feature-x is also the tag of feature/x"),
+            "{rows:?}"
+        );
         assert_eq!(rows[1].notes.len(), 2, "{rows:?}");
     }
 

@@ -1,12 +1,14 @@
 //! Image repositories: `namespaces/<namespace>/<repository>.toml`.
 
+use crate::domain::setting_problem::SettingProblem;
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::rule::{Rule, RuleError};
+use super::rule::Rule;
 use super::{submodule_pattern, summary};
+use crate::domain::reason::{quoted, reason};
 
 /// Who may pull.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -123,6 +125,9 @@ impl Default for BuildSettings {
     }
 }
 
+/// Characters of a description at most.
+const LONGEST_DESCRIPTION: usize = 2_000;
+
 impl Repository {
     /// The rule of that name.
     pub fn rule(&self, name: &str) -> Option<&Rule> {
@@ -130,20 +135,21 @@ impl Repository {
     }
 
     /// Everything that is wrong with the repository besides its name.
-    pub fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        problems.extend(summary::problem(&self.summary));
+    pub fn problems(&self) -> Vec<SettingProblem> {
+        let mut problems = Vec::from_iter(summary::problem(&self.summary));
         let length = self.description.chars().count();
-        if length > 2_000 {
-            problems.push(format!("description: it has {length} characters; at most 2,000 are allowed"));
+        if length > LONGEST_DESCRIPTION {
+            let reason = reason!("setting.too_long", length, longest = LONGEST_DESCRIPTION);
+            problems.push(SettingProblem::of("description", reason));
         }
         let submodules = self.source.iter().flat_map(|source| &source.submodules);
-        problems.extend(submodules.filter_map(|pattern| submodule_pattern::check(pattern).err()));
+        let wrong = submodules.filter_map(|pattern| submodule_pattern::check(pattern).err());
+        problems.extend(wrong.map(|error| SettingProblem::of("source.submodules", error)));
         for (index, rule) in self.rules.iter().enumerate() {
             if self.rules[..index].iter().any(|other| other.name == rule.name) {
-                problems.push(format!("rule {:?}: there are two of that name; give one of them another", rule.name));
+                problems.push(SettingProblem::elsewhere(reason!("repository.rule_twice", rule = quoted(&rule.name))));
             }
-            problems.extend(rule.problems().iter().map(RuleError::to_string));
+            problems.extend(rule.problems().into_iter().map(SettingProblem::elsewhere));
         }
         problems
     }
@@ -237,7 +243,7 @@ versions = [{ name = "latest" }]
     #[test]
     fn a_repository_reads_as_the_design_shows_it() {
         let repository: Repository = toml::from_str(DESIGN).unwrap();
-        assert_eq!(repository.problems(), Vec::<String>::new());
+        assert_eq!(repository.problems(), []);
         assert_eq!(repository.rule("main"), Some(&Rule::starter("main")));
         assert_eq!(toml::from_str::<Repository>(&toml::to_string(&repository).unwrap()).unwrap(), repository);
     }

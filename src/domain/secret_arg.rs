@@ -13,7 +13,7 @@ pub enum ArgError {
         /// The argument's name.
         name: String,
         /// What to use in its place.
-        why: &'static str,
+        why: ReservedArg,
     },
     /// A build argument whose value looks like a secret.
     SecretArg {
@@ -47,11 +47,34 @@ impl AsReason for ArgError {
 
 /// Arguments of BuildKit's own that change which caches, frontends or trees a build can reach, and what is there in
 /// their place.
-const RESERVED_ARGS: [(&str, &str); 3] = [
-    ("BUILDKIT_CACHE_MOUNT_NS", "cache mounts are kept apart by repository"),
-    ("BUILDKIT_SYNTAX", "write `# syntax=` into the Dockerfile; buildkit.frontends has the frontends that are allowed"),
-    ("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "set keep_git = true"),
+const RESERVED_ARGS: [(&str, ReservedArg); 3] = [
+    ("BUILDKIT_CACHE_MOUNT_NS", ReservedArg::CacheMounts),
+    ("BUILDKIT_SYNTAX", ReservedArg::Frontend),
+    ("BUILDKIT_CONTEXT_KEEP_GIT_DIR", ReservedArg::GitDirectory),
 ];
+
+/// What a reserved argument would change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReservedArg {
+    /// Which cache mounts a build sees.
+    CacheMounts,
+    /// The frontend.
+    Frontend,
+    /// Whether the tree has its `.git`.
+    GitDirectory,
+}
+
+display_as_reason!(ReservedArg);
+
+impl AsReason for ReservedArg {
+    fn reason(&self) -> Reason {
+        match self {
+            ReservedArg::CacheMounts => reason!("arg.reserved_cache_mounts"),
+            ReservedArg::Frontend => reason!("arg.reserved_frontend"),
+            ReservedArg::GitDirectory => reason!("arg.reserved_git_directory"),
+        }
+    }
+}
 
 /// Checks a rule's build arguments: none that moves a boundary, and none that looks like a secret unless `plain_args`
 /// names it.
@@ -59,7 +82,7 @@ pub fn problems(args: &BTreeMap<String, String>, plain: &[String]) -> Vec<ArgErr
     let mut problems = Vec::new();
     for (name, value) in args {
         if let Some((_, why)) = RESERVED_ARGS.iter().find(|(reserved, _)| reserved == name) {
-            problems.push(ArgError::ReservedArg { name: name.clone(), why });
+            problems.push(ArgError::ReservedArg { name: name.clone(), why: *why });
         } else if is_masked(plain, name, value) {
             problems.push(ArgError::SecretArg { name: name.clone() });
         }

@@ -14,6 +14,7 @@ use super::repository::Repository;
 use super::rule::Rule;
 use super::secret_ref::SecretRef;
 use super::source_platform::SourcePlatform;
+use crate::domain::reason::Reason;
 
 /// What stands in the place of a value that only operators may read.
 const HIDDEN: &str = "***";
@@ -34,7 +35,7 @@ pub struct Settings {
     /// By name.
     pub platforms: BTreeMap<String, SourcePlatform>,
     /// Files that could not be taken over, each with the reason.
-    pub problems: BTreeMap<PathBuf, String>,
+    pub problems: BTreeMap<PathBuf, Reason>,
     /// Those of them that are not there, and should be.
     #[serde(default)]
     pub missing: BTreeSet<PathBuf>,

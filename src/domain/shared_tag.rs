@@ -1,8 +1,7 @@
 //! Two refs that become one image tag, because a tag can't hold all characters of their names. Pure.
 
-use std::fmt;
-
 use super::publish::Origin;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 
 /// A tag that named the image of another ref until now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,15 +22,12 @@ impl SharedTag {
     }
 }
 
-impl fmt::Display for SharedTag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+display_as_reason!(SharedTag);
+
+impl AsReason for SharedTag {
+    fn reason(&self) -> Reason {
         let SharedTag { tag, before } = self;
-        write!(
-            f,
-            "tag {tag} named the image of {} (build #{}) until now: both refs become this tag; give the version a commit, \
-             or another name to one of the refs",
-            before.reference, before.build
-        )
+        reason!("tag.taken_from_ref", tag, reference = before.reference, build = before.build)
     }
 }
 

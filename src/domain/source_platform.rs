@@ -1,8 +1,10 @@
 //! Source platforms: `platforms/<name>.toml`, the credentials that sources are read with.
 
+use crate::domain::setting_problem::SettingProblem;
 use serde::{Deserialize, Serialize};
 
 use super::secret_ref::SecretRef;
+use crate::domain::reason::{quoted, reason};
 
 /// What kind of platform a source lives on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -231,35 +233,36 @@ impl SourcePlatform {
     }
 
     /// Everything that is wrong with it.
-    pub fn problems(&self) -> Vec<String> {
+    pub fn problems(&self) -> Vec<SettingProblem> {
         let mut problems = Vec::new();
         if self.webhook_secret.is_some() && !self.kind.has_webhooks() {
-            problems.push(format!("webhook_secret: {} sends no webhooks; leave it out", self.kind.title()));
+            let reason = reason!("platform.no_webhooks", platform = self.kind.title());
+            problems.push(SettingProblem::of("webhook_secret", reason));
         }
         for (key, address) in [("url", &self.url), ("proxy", &self.proxy)] {
             let Some(address) = address else { continue };
             let rest = address.strip_prefix("https://").or_else(|| address.strip_prefix("http://"));
             let host = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
             match host {
-                None | Some("") => problems.push(format!("{key}: {address:?} is no http or https address")),
+                None | Some("") => {
+                    let reason = reason!("platform.no_address", address = quoted(address));
+                    problems.push(SettingProblem::of(key, reason));
+                }
                 // They are shown and logged; a proxy's user and password go into HTTPS_PROXY of the pool instead.
                 Some(host) if host.contains('@') => {
-                    problems.push(format!(
-                        "{key}: it has credentials inside, where everyone would see them; take them out"
-                    ));
+                    problems.push(SettingProblem::of(key, reason!("platform.credentials_in_address")));
                 }
                 Some(_) => {}
             }
         }
         for host in &self.hosts {
             if host_and_port(host).is_none() {
-                problems.push(format!(
-                    "hosts: {host:?} is no host; write it as git.example.com, or with a port as git.example.com:8443"
-                ));
+                problems.push(SettingProblem::of("hosts", reason!("platform.no_host", host = quoted(host))));
             }
         }
         if self.oauth_client_id.is_some() && !self.kind.has_device_flow() {
-            problems.push(format!("oauth_client_id: {} has no device flow; leave it out", self.kind.title()));
+            let reason = reason!("platform.no_device_flow", platform = self.kind.title());
+            problems.push(SettingProblem::of("oauth_client_id", reason));
         }
         problems
     }
@@ -336,8 +339,9 @@ mod tests {
             (platform.url, platform.proxy) = (Some(url.into()), Some(proxy.into()));
             platform.problems()
         };
-        assert_eq!(problems("https://gitlab.example.com/sub", "http://proxy:3128"), Vec::<String>::new());
+        assert_eq!(problems("https://gitlab.example.com/sub", "http://proxy:3128"), []);
         let found = problems("gitlab.example.com", "http://kim:s3cret@proxy:3128");
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert!(found[0].starts_with("url: \"gitlab.example.com\" is no http"), "{found:?}");
         assert!(found[1].starts_with("proxy: it has credentials inside") && !found[1].contains("s3cret"), "{found:?}");
     }

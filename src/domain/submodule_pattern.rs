@@ -5,6 +5,8 @@
 
 use regex::Regex;
 
+use super::reason::{AsReason, Reason, display_as_reason, quoted, reason};
+
 /// A longer pattern is refused, in bytes.
 const LONGEST: usize = 1024;
 
@@ -12,26 +14,70 @@ const LONGEST: usize = 1024;
 ///
 /// # Errors
 /// What is wrong with it, and what to write.
-pub fn check(pattern: &str) -> Result<(), String> {
-    let wrong = |what: &str| {
-        Err(format!(
-            "source.submodules: {pattern:?} {what}; write HOST/PATH, such as git.example.com/acme/*, or an absolute path"
-        ))
-    };
+pub fn check(pattern: &str) -> Result<(), PatternError> {
+    let wrong = |fault| Err(PatternError::Wrong { pattern: pattern.to_owned(), fault });
     if pattern.len() > LONGEST {
-        return Err(format!("source.submodules: a pattern has at most {LONGEST} bytes"));
+        return Err(PatternError::TooLong);
     }
     if pattern.contains("://") || pattern.contains(['@', '?', '#']) {
-        return wrong("is not an address without its scheme and user");
+        return wrong(Fault::Scheme);
     }
     if pattern.contains(|c: char| c.is_control() || c.is_whitespace()) {
-        return wrong("has a blank or a control character");
+        return wrong(Fault::Blank);
     }
     match pattern.split_once('/') {
-        None => wrong("names no path"),
-        Some((_, "")) => wrong("names no path"),
-        Some((host, _)) if host.contains("**") => wrong("leaves the host open"),
+        None | Some((_, "")) => wrong(Fault::NoPath),
+        Some((host, _)) if host.contains("**") => wrong(Fault::OpenHost),
         Some(_) => Ok(()),
+    }
+}
+
+/// Why a pattern is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// It has too many bytes.
+    TooLong,
+    /// It is no pattern of an address.
+    Wrong {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+}
+
+/// What keeps a text from being a pattern of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It has a scheme, a user, a query or a fragment.
+    Scheme,
+    /// It has a blank or a control character.
+    Blank,
+    /// It has a host and nothing else.
+    NoPath,
+    /// `**` in the host stands for any host.
+    OpenHost,
+}
+
+display_as_reason!(PatternError, Fault);
+
+impl AsReason for PatternError {
+    fn reason(&self) -> Reason {
+        match self {
+            PatternError::TooLong => reason!("submodules.too_long", longest = LONGEST),
+            PatternError::Wrong { pattern, fault } => reason!("submodules.wrong", pattern = quoted(pattern), fault),
+        }
+    }
+}
+
+impl AsReason for Fault {
+    fn reason(&self) -> Reason {
+        match self {
+            Fault::Scheme => reason!("submodules.scheme"),
+            Fault::Blank => reason!("submodules.blank"),
+            Fault::NoPath => reason!("submodules.no_path"),
+            Fault::OpenHost => reason!("submodules.open_host"),
+        }
     }
 }
 
@@ -93,7 +139,7 @@ mod tests {
             assert_eq!(check(good), Ok(()), "{good}");
         }
         for bad in ["", "github.com", "github.com/", "https://github.com/a", "git@github.com/a", "**/a", "a b/c"] {
-            assert!(check(bad).unwrap_err().contains("source.submodules"), "{bad}");
+            assert!(check(bad).is_err(), "{bad}");
         }
     }
 }

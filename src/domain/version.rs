@@ -197,9 +197,12 @@ pub struct Replacement {
     pub to: String,
 }
 
-impl fmt::Display for Replacement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "${{{}}} = {:?} became {:?}: a tag can't hold the rest", self.capture, self.from, self.to)
+display_as_reason!(Replacement);
+
+impl AsReason for Replacement {
+    fn reason(&self) -> Reason {
+        let Replacement { capture, from, to } = self;
+        reason!("version.replaced", capture, from = quoted(from), to = quoted(to))
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::build::{Build, BuildId};
 use crate::domain::build_summary::BuildSummary;
+use crate::domain::reason::Reason;
 use crate::domain::step::StepsFile;
 
 /// A build as a whole.
@@ -26,7 +27,7 @@ pub struct BuildPage {
     pub builds: Vec<BuildSummary>,
     /// Records that can't be read, each with the reason; only in answers to queries without a filter.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unreadable: Vec<(BuildId, String)>,
+    pub unreadable: Vec<(BuildId, Reason)>,
     /// The `before` of the next page; none: no older build matches. A page may be short, even empty, and still have a
     /// next one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -14,7 +14,7 @@ use crate::domain::audit::{AuditPage, AuditQuery};
 use crate::domain::build::{BuildId, BuildState, sample};
 use crate::domain::build_query::{BuildQuery, PushPage, PushQuery};
 use crate::domain::build_summary::BuildSummary;
-use crate::domain::builder::{Builder, BuilderKind};
+use crate::domain::builder::{Builder, BuilderKind, Readiness};
 use crate::domain::config::RegistrySettings;
 use crate::domain::image_tag::TagInfo;
 use crate::domain::journal::{self, PushId};
@@ -24,7 +24,9 @@ use crate::domain::notification::Event;
 use crate::domain::outline::{BuildArg, LintWarning, Outline, Target};
 use crate::domain::platform_account::{Identity, Lack, PlatformRepository, RegisteredWebhook, RepositoryPage};
 use crate::domain::preview::{self, PreviewRow};
+use crate::domain::problem::{Problem, Topic};
 use crate::domain::push::{CommitId, Ref, RefKind};
+use crate::domain::reason::reason;
 use crate::domain::repository::{Repository, Source};
 use crate::domain::rule::Rule;
 use crate::domain::settings::Settings;
@@ -134,9 +136,8 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
 fn status() -> PoolStatus {
     let builder = BuilderStatus {
         name: "managed".into(),
-        kind: "managed".into(),
-        state: "ready".into(),
-        reason: String::new(),
+        kind: BuilderKind::Managed,
+        readiness: Readiness::Ready,
         address: Some("unix:///run/buildkitd.sock".into()),
         slots: 2,
         busy: 1,
@@ -157,7 +158,10 @@ fn status() -> PoolStatus {
         webhooks: Some("http://127.0.0.1:8484".into()),
         webhook_refusals: Vec::new(),
         paused: vec![PausedRule { repository: path(), rule: "main".into(), failures: 3 }],
-        problems: vec!["namespaces/x.toml:1:2: what is wrong".into()],
+        problems: vec![Problem {
+            topic: Topic::Source(path()),
+            reason: reason!("problem.source_unread", path = path(), why = "no answer", wait = Duration::from_secs(60)),
+        }],
     }
 }
 
@@ -242,7 +246,7 @@ pub(crate) fn answers() -> Vec<(&'static str, Reply)> {
         ("news", Reply::News(Box::new(news))),
         ("stopping", Reply::Stopping),
         ("settings", Reply::Settings(Box::new(SettingsSnapshot { stamp: 4, settings }))),
-        ("saved", Reply::Saved { warnings: vec!["secrets/npm is not there yet".into()] }),
+        ("saved", Reply::Saved { warnings: vec![reason!("save.secret_missing", name = "npm")] }),
         (
             "save_preview",
             Reply::SavePreview(SavePreview {
@@ -297,9 +301,18 @@ pub(crate) fn answers() -> Vec<(&'static str, Reply)> {
                 url: "https://build.example.com/gitlab".into(),
             },
         ),
-        ("secrets", Reply::Secrets(vec![SecretUse { name: "npm".into(), used_by: vec!["namespace \"acme\"".into()] }])),
+        (
+            "secrets",
+            Reply::Secrets(vec![SecretUse {
+                name: "npm".into(),
+                used_by: vec![reason!("entity.namespace", name = "\"acme\"")],
+            }]),
+        ),
         ("notifications", Reply::Notifications(vec![notification])),
-        ("notified", Reply::Notified { answer: "200 OK".into() }),
+        (
+            "notified",
+            Reply::Notified { answer: reason!("delivery.answered", host = "chat.example.com", status = "200 OK") },
+        ),
         ("audit", Reply::Audit(AuditPage::default())),
     ]
 }

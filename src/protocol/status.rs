@@ -4,9 +4,11 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::build::{Build, BuildId};
+use crate::domain::builder::{BuilderKind, Readiness};
 use crate::domain::journal::PushId;
 use crate::domain::name::RepositoryPath;
 use crate::domain::platform::Platform;
+use crate::domain::problem::Problem;
 use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
 
 /// How the pool is.
@@ -35,8 +37,8 @@ pub struct PoolStatus {
     /// Rules that failed too often to be built by themselves.
     #[serde(default)]
     pub paused: Vec<PausedRule>,
-    /// Files that could not be read; the last good state of each stays in force.
-    pub problems: Vec<String>,
+    /// What people should see to.
+    pub problems: Vec<Problem>,
 }
 
 /// What a platform's webhook was last refused for.
@@ -91,12 +93,11 @@ impl AsReason for PausedRule {
 pub struct BuilderStatus {
     /// Its name.
     pub name: String,
-    /// `managed`, `existing`, `fresh` or `provisioned`.
-    pub kind: String,
-    /// `ready`, `starting` or `down`.
-    pub state: String,
-    /// Why it is down, or "".
-    pub reason: String,
+    /// How it comes to be.
+    pub kind: BuilderKind,
+    /// Whether it takes builds: `state`, and the `reason` of one that is down.
+    #[serde(flatten)]
+    pub readiness: Readiness,
     /// What `buildctl --addr` takes, where it has an address of its own.
     pub address: Option<String>,
     /// How many builds it runs at once.

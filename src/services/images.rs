@@ -9,6 +9,7 @@ use super::registries;
 use crate::domain::image_tag::TagInfo;
 use crate::domain::name::RepositoryPath;
 use crate::domain::publish::Origin;
+use crate::domain::reason::{Reason, reason};
 use crate::domain::tag::CACHE_PREFIX;
 use crate::protocol::{Error, ErrorKind};
 use crate::registry::reference::check_tag;
@@ -39,11 +40,11 @@ pub async fn tags(home: &Home, settings: &Settings, path: &RepositoryPath) -> Re
     let until = Instant::now() + LIST;
     for name in names(&target).await? {
         if let Err(error) = check_tag(&name) {
-            tags.push(TagInfo::unread(&target, &shown(&name), error.why));
+            tags.push(TagInfo::unread(&target, &shown(&name), error.why.into()));
             continue;
         }
         let Ok(inspected) = timeout_at(until, publish::inspect(&target, &name)).await else {
-            let why = format!("not looked at: the tags before it took {} s", LIST.as_secs());
+            let why = reason!("images.too_slow", limit = LIST);
             tags.push(TagInfo::unread(&target, &name, why));
             continue;
         };
@@ -53,7 +54,7 @@ pub async fn tags(home: &Home, settings: &Settings, path: &RepositoryPath) -> Re
             Err(error) => match error_of(&error) {
                 // It went since it was listed.
                 error if error.kind == ErrorKind::NotFound => {}
-                error => tags.push(TagInfo::unread(&target, &name, error.reason.to_string())),
+                error => tags.push(TagInfo::unread(&target, &name, error.reason)),
             },
         }
     }
@@ -89,7 +90,7 @@ impl TagInfo {
     }
 
     /// A tag of whose image nothing is known.
-    fn unread(target: &Target, tag: &str, problem: String) -> TagInfo {
+    fn unread(target: &Target, tag: &str, problem: Reason) -> TagInfo {
         TagInfo {
             tag: tag.into(),
             name: format!("{}:{tag}", target.image()),

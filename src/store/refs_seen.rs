@@ -14,6 +14,7 @@ use super::read::{self, ReadError};
 use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::{CommitId, Ref, RefKind};
+use crate::domain::reason::{Reason, reason};
 use crate::sys::atomic::{self, WriteError};
 
 /// What was seen of a repository's source: `watch/<namespace>/<repository>.toml`.
@@ -183,16 +184,16 @@ fn file(home: &Home, path: &RepositoryPath) -> PathBuf {
 ///
 /// # Errors
 /// When a file can't be read, or that of an earlier version can't be taken apart.
-pub fn load_all(home: &Home) -> Result<Watched, String> {
+pub fn load_all(home: &Home) -> Result<Watched, Reason> {
     let old = home.state_dir().join("watch.toml");
-    if let Some(one) = load_if_there::<OneFile>(&old).map_err(|error| error.to_string())? {
+    if let Some(one) = load_if_there::<OneFile>(&old)? {
         for (path, seen) in one.repositories {
             let Ok(path) = path.parse() else { continue };
             let seen = Seen { last_push: one.last_push, ..seen };
-            save_one(home, &path, &seen).map_err(|error| error.to_string())?;
+            save_one(home, &path, &seen)?;
         }
         let aside = old.with_file_name("watch.toml.1");
-        fs::rename(&old, &aside).map_err(|error| format!("cannot rename {}: {error}", old.display()))?;
+        fs::rename(&old, &aside).map_err(|error| reason!("refs_seen.not_renamed", old, error))?;
     }
     let mut watched = Watched::default();
     let directory = home.refs_seen_dir();
@@ -205,7 +206,7 @@ pub fn load_all(home: &Home) -> Result<Watched, String> {
                 _ => continue,
             };
             let Ok(path) = path else { continue };
-            watched.insert(path, &read::load(&file).map_err(|error: ReadError| error.to_string())?);
+            watched.insert(path, &read::load(&file)?);
         }
     }
     Ok(watched)

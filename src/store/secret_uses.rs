@@ -3,34 +3,44 @@
 use super::settings::Settings;
 use crate::domain::config::NotifyUrl;
 use crate::domain::grant_keys::SecretRefs;
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::secret_ref::SecretRef;
 
 /// Everything that names the file `secrets/<name>`, as people call it.
-pub fn uses_of(settings: &Settings, name: &str) -> Vec<String> {
+pub fn uses_of(settings: &Settings, name: &str) -> Vec<Reason> {
     let is_it = |reference: &SecretRef| matches!(reference, SecretRef::File(file) if file == name);
     let grants =
         |secrets: &SecretRefs, ssh: &[String]| secrets.values().any(is_it) || ssh.iter().any(|key| key == name);
     let mut uses = Vec::new();
     for (namespace, value) in &settings.namespaces {
-        uses.extend(grants(&value.secrets, &value.ssh).then(|| format!("namespace {namespace:?}")));
+        uses.extend(grants(&value.secrets, &value.ssh).then(|| reason!("entity.namespace", name = quoted(namespace))));
     }
     for (path, repository) in &settings.repositories {
         let rules = repository.rules.iter().filter(|rule| grants(&rule.secrets, &rule.ssh));
-        uses.extend(rules.map(|rule| format!("rule {:?} of {path}", rule.name)));
+        uses.extend(rules.map(|rule| reason!("entity.rule", path, name = quoted(&rule.name))));
     }
     for (platform, value) in &settings.platforms {
         let named = value.token.iter().chain(&value.webhook_secret).any(is_it);
-        uses.extend(named.then(|| format!("platform {platform:?}")));
+        uses.extend(named.then(|| reason!("entity.platform", name = quoted(platform))));
     }
     for (host, value) in &settings.registries {
-        uses.extend(value.password.as_ref().is_some_and(is_it).then(|| format!("registry {host:?}")));
+        uses.extend(
+            value.password.as_ref().is_some_and(is_it).then(|| reason!("entity.registry", name = quoted(host))),
+        );
     }
     for notify in &settings.config.notify {
         let address = match &notify.url {
             Some(NotifyUrl::Secret(reference)) => Some(reference),
             Some(NotifyUrl::Plain(_)) | None => None,
         };
-        uses.extend(notify.secret.iter().chain(address).any(is_it).then(|| format!("notification {:?}", notify.name)));
+        uses.extend(
+            notify
+                .secret
+                .iter()
+                .chain(address)
+                .any(is_it)
+                .then(|| reason!("entity.notification", name = quoted(&notify.name))),
+        );
     }
     uses
 }
@@ -58,7 +68,7 @@ mod tests {
         let chat = "[[notify]]\nname = \"chat\"\nurl = { file = \"npm\" }\n";
         settings.config = toml::from_str(chat).unwrap();
         assert_eq!(
-            uses_of(&settings, "npm"),
+            uses_of(&settings, "npm").iter().map(ToString::to_string).collect::<Vec<_>>(),
             [
                 "namespace \"acme\"",
                 "rule \"main\" of acme/api",

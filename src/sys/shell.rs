@@ -11,7 +11,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::environment::{ListedEnvironment as _, Receiver};
-use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, output, reason};
 
 /// How much of a command's stderr is shown: about a screenful.
 const TAIL_BYTES: u64 = 2_000;
@@ -61,18 +61,17 @@ impl AsReason for ShellError {
         match self {
             ShellError::Run(error) => reason!("shell.run", error),
             ShellError::TimedOut { after, stderr } => {
-                reason!("shell.timed_out", after = after.as_secs(), stderr = said(stderr))
+                reason!("shell.timed_out", after = after.as_secs(), said = said(stderr))
             }
         }
     }
 }
 
-/// The end of what a command wrote to stderr, as a part of an error's text.
-pub fn said(stderr: &str) -> String {
-    if stderr.is_empty() {
-        "; it said nothing on stderr".into()
-    } else {
-        format!("; the end of its stderr says:\n{stderr}")
+/// The end of what a command wrote to stderr, as a clause of an error's text.
+pub fn said(stderr: &str) -> Reason {
+    match stderr {
+        "" => reason!("shell.said_nothing"),
+        text => reason!("shell.said", text = output(text)),
     }
 }
 
@@ -119,10 +118,10 @@ impl Ended {
     }
 
     /// How it failed: `exit status 3`, `signal 9`.
-    pub fn how(&self) -> String {
+    pub fn how(&self) -> Reason {
         match self.status.code() {
-            Some(code) => format!("exit status {code}"),
-            None => format!("signal {}", self.status.signal().unwrap_or_default()),
+            Some(code) => reason!("shell.exited", code),
+            None => reason!("shell.killed", signal = self.status.signal().unwrap_or_default()),
         }
     }
 }
@@ -188,6 +187,6 @@ mod tests {
         };
         assert_eq!(shell.run().await.unwrap().stdout(100).unwrap(), "one two xxx\n");
         let ended = Shell { command: "echo why >&2; exit 3", ..shell }.run().await.unwrap();
-        assert_eq!((ended.how(), ended.stderr()), ("exit status 3".into(), "why".into()));
+        assert_eq!((ended.how().to_string(), ended.stderr()), ("exit status 3".into(), "why".into()));
     }
 }

@@ -10,6 +10,7 @@ use crate::domain::image_tag::TagInfo;
 use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
 use crate::domain::platform_account::Identity;
+use crate::domain::problem::Topic;
 use crate::domain::reason::Reason;
 use crate::domain::repository::Repository;
 use crate::domain::settings::Settings;
@@ -88,7 +89,7 @@ pub struct Data {
     /// How many builds on disk are not read yet.
     pub unread: usize,
     /// Records that can't be read, each with the reason.
-    pub unreadable: BTreeMap<BuildId, String>,
+    pub unreadable: BTreeMap<BuildId, Reason>,
     /// The journal, as far as it is read.
     pub pushes: BTreeMap<PushId, PushRecord>,
     /// How many pushes on disk are not read yet.
@@ -173,11 +174,10 @@ impl Data {
     }
 
     /// Why the source of a repository is not watched now; none where it is, or need not be.
-    pub fn unwatched(&self, path: &RepositoryPath) -> Option<&str> {
-        // As `pool::watching` tells it.
-        let begin = format!("{path} is not watched: ");
-        let problems = self.status.iter().flat_map(|status| &status.problems);
-        problems.map(String::as_str).find(|problem| problem.starts_with(&begin))
+    pub fn unwatched(&self, path: &RepositoryPath) -> Option<&Reason> {
+        let mut problems = self.status.iter().flat_map(|status| &status.problems);
+        let found = problems.find(|problem| matches!(&problem.topic, Topic::Source(source) if source == path));
+        found.map(|problem| &problem.reason)
     }
 
     /// How a rule is paused; none where it is not.

@@ -63,7 +63,7 @@ pub enum Event {
         /// As the lists show them.
         rows: Vec<BuildSummary>,
         /// Those that can't be read.
-        unreadable: Vec<(BuildId, String)>,
+        unreadable: Vec<(BuildId, Reason)>,
         /// How many are still to come; none: this was no reading of all.
         unread: Option<usize>,
     },

@@ -42,7 +42,7 @@ pub(super) async fn records(client: &Client, ids: &[BuildId]) -> Event {
     for ids in ids.chunks(CHUNK) {
         match client.builds(ids.to_vec()).await {
             Ok(builds) => rows.extend(builds.iter().map(|detail| BuildSummary::from(&detail.build))),
-            Err(error) => unreadable.extend(ids.iter().map(|id| (*id, error.reason.to_string()))),
+            Err(error) => unreadable.extend(ids.iter().map(|id| (*id, error.reason.clone()))),
         }
     }
     Event::Records { rows, unreadable, unread: None }

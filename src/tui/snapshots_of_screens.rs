@@ -15,6 +15,7 @@ use crate::domain::build::{Build, BuildId, BuildState, sample};
 use crate::domain::image_tag::TagInfo;
 use crate::domain::journal::{self, Answer, Origin, PushId, PushRecord, Verdict};
 use crate::domain::platform_account::{Identity, Lack, PlatformRepository, RepositoryPage};
+use crate::domain::problem::{Problem, Topic};
 use crate::domain::push::{CommitId, Ref};
 use crate::domain::reason::{Reason, reason};
 use crate::domain::repository::{Repository, Source};
@@ -207,7 +208,15 @@ fn the_details() {
         let path = app.data.bound_to("公司-gitlab").next().unwrap().clone();
         let mut news = news(Vec::new(), Vec::new());
         news.status.webhooks = Some("https://hooks.example.com".into());
-        news.status.problems = vec![format!("{path} is not watched: 网络不可达; it is asked again in 60 s")];
+        news.status.problems = vec![Problem {
+            reason: reason!(
+                "problem.source_unread",
+                path,
+                why = "网络不可达",
+                wait = std::time::Duration::from_secs(60)
+            ),
+            topic: Topic::Source(path),
+        }];
         app.update(Event::News(Box::new(news)), now());
         app.notices.close(now());
         typed(app, "9jC");

@@ -15,6 +15,8 @@ use super::place::Place;
 use super::theme::Theme;
 use crate::client::Client;
 use crate::domain::build::{Build, BuildId};
+use crate::domain::builder::BuilderKind;
+use crate::domain::builder::Readiness;
 use crate::domain::name::RepositoryPath;
 use crate::domain::repository::{Repository, Source};
 use crate::domain::rule::Rule;
@@ -103,9 +105,8 @@ pub(crate) fn configured() -> Settings {
 pub(crate) fn news(builds: Vec<Build>, ended: Vec<BuildId>) -> News {
     let builder = BuilderStatus {
         name: "managed".into(),
-        kind: "managed".into(),
-        state: "ready".into(),
-        reason: String::new(),
+        kind: BuilderKind::Managed,
+        readiness: Readiness::Ready,
         address: None,
         slots: 2,
         busy: 0,

@@ -83,7 +83,7 @@ async fn a_daemon_that_cannot_start_is_tried_again_and_a_mended_one_starts() {
     for _ in 0..2 {
         match next(&mut events).await {
             Event::RestartFailed { error, next_try } => {
-                assert!(error.contains("ended before it was ready"), "{error}");
+                assert!(error.to_string().contains("ended before it was ready"), "{error}");
                 delays.push(next_try);
             }
             event => panic!("{event:?}"),

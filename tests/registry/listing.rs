@@ -42,7 +42,7 @@ async fn an_odd_tag_is_one_odd_row_and_no_lost_list() {
         assert_eq!((named(good).size, &named(good).digest), (7, &sha256(MANIFEST.as_bytes())));
         assert_eq!(named(good).problem, None);
     }
-    assert!(named("broken").problem.as_ref().unwrap().contains("no manifest"));
+    assert!(named("broken").problem.as_ref().unwrap().to_string().contains("no manifest"));
     let odd: Vec<_> = tags.iter().filter(|tag| tag.problem.is_some() && tag.tag != "broken").collect();
     assert_eq!(odd.len(), 3, "{tags:#?}");
     assert!(odd.iter().all(|tag| tag.tag.chars().count() <= 128 && !tag.tag.contains('\u{1b}')), "{odd:#?}");

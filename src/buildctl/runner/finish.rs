@@ -11,6 +11,7 @@ use crate::buildctl::job::{Destination, Job};
 use crate::domain::build::{Build, Image};
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::publish::Origin;
+use crate::domain::reason::{Reason, reason};
 use crate::domain::shared_tag::SharedTag;
 use crate::domain::tag::ACCELERATED_SUFFIX;
 use crate::registry::docker_config::DockerConfig;
@@ -28,7 +29,7 @@ pub(super) async fn publish(
     directory: &Path,
     job: &Job,
     built: &[PlatformBuilt],
-    notes: &mut Vec<String>,
+    notes: &mut Vec<Reason>,
     stopped: watch::Receiver<bool>,
 ) -> Result<Vec<Image>, End> {
     let target = target(job, stopped)?;
@@ -49,7 +50,7 @@ pub(super) async fn publish(
         Ok(more) => images.extend(more),
         // It never fails the build.
         Err(End::Failed(failure) | End::Refused(failure)) => {
-            notes.push(format!("the lazily loadable image was not published: {}", failure.reason));
+            notes.push(reason!("build.not_accelerated", why = failure.reason));
         }
         Err(End::Stopped(_)) => {}
     }
@@ -62,7 +63,7 @@ async fn move_tags(
     target: &Target,
     digests: &[String],
     tags: &[String],
-    notes: &mut Vec<String>,
+    notes: &mut Vec<Reason>,
 ) -> Result<Vec<Image>, End> {
     let build = &job.build;
     let built = Built {
@@ -88,7 +89,7 @@ async fn move_tags(
     let altered = build.rule.altered_tags(&build.push());
     for tag in published {
         let shared = SharedTag::of(&tag.tag, &altered, tag.before.as_ref(), &built.origin);
-        notes.extend(shared.map(|shared| shared.to_string()));
+        notes.extend(shared.map(Reason::from));
         if platforms.is_none() {
             let info = publish::inspect(target, &tag.digest).await.map_err(failure_of)?;
             platforms = Some(info.platforms.iter().map(ToString::to_string).collect());

@@ -155,7 +155,8 @@ async fn work(directory: &Path, job: &Job, handover: &Handover) -> RunResult {
                 Some(hint) => Hint::is_of_grants(hint),
             };
             if may_be_why && !job.grants.missing.is_empty() {
-                failure.hint = Some(Reason::verbatim(job.grants.missing.join("; ")));
+                let missing = job.grants.missing.iter().cloned();
+                failure.hint = missing.reduce(|first, next| reason!("reasons.sentence", first, next));
             }
             result.failure = Some(failure);
         }
@@ -186,7 +187,7 @@ fn make_fit(result: &mut RunResult, mask: &Mask) {
         failure.file.as_mut().map(&mut fit);
     }
     result.notes.truncate(MOST_NOTES);
-    result.notes.iter_mut().for_each(&mut fit);
+    result.notes.iter_mut().for_each(|note| note.for_each_text(&mut fit));
 }
 
 async fn build(
@@ -195,18 +196,15 @@ async fn build(
     handover: &Handover,
     stop: &Arc<watch::Sender<Option<Stop>>>,
     mask: &Mask,
-    notes: &mut Vec<String>,
+    notes: &mut Vec<Reason>,
 ) -> Result<Vec<Image>, End> {
     let disk = |error: &dyn std::fmt::Display| End::Failed(Failure::new(FailureKind::Disk, error.to_string()));
     let output = Output::create(directory, stop.clone(), mask.clone(), job.log_limit).map_err(|error| disk(&error))?;
     for missing in &job.grants.missing {
         output.say(&format!("slipway: {missing}"));
     }
-    for note in job
-        .platform_builds
-        .iter()
-        .filter_map(|platform_build| platform_build.host_network.as_ref())
-        .map(ToString::to_string)
+    for note in
+        job.platform_builds.iter().filter_map(|platform_build| platform_build.host_network.as_ref()).map(Reason::from)
     {
         output.say(&format!("slipway: {note}"));
         notes.push(note);
@@ -271,9 +269,9 @@ impl Stages {
     }
 
     /// Makes the new caches the caches, once the image is published.
-    fn close(self, notes: &mut Vec<String>) {
+    fn close(self, notes: &mut Vec<Reason>) {
         for error in self.caches.into_iter().filter_map(|cache| cache.publish_cache().err()) {
-            notes.push(format!("the build cache was not kept: {error}"));
+            notes.push(reason!("build.cache_not_kept", error));
         }
     }
 }

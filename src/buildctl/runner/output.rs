@@ -12,6 +12,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use super::end::Stop;
 use crate::buildctl::progress::{Numbers, Parser, Sink, Stream};
 use crate::domain::config::ByteSize;
+use crate::domain::reason::{Reason, output, reason};
 use crate::domain::step::{Step, StepsFile, Warning, settle};
 use crate::log::mask::Mask;
 use crate::log::writer::LogWriter;
@@ -167,8 +168,10 @@ impl Output {
     }
 
     /// What went wrong beside the build: a cache that could not be read or written.
-    pub(super) fn notes(&self) -> Vec<String> {
-        let failed = |step: Step| step.error.map(|error| format!("{}: {error}", step.name));
+    pub(super) fn notes(&self) -> Vec<Reason> {
+        let failed = |step: Step| {
+            step.error.map(|error| reason!("build.step_failed_beside", step = step.name, error = output(error)))
+        };
         self.steps().into_iter().filter(|step| step.internal).filter_map(failed).collect()
     }
 

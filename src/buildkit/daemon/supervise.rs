@@ -8,6 +8,7 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::{Instant, sleep};
 
 use super::{Daemon, Spec, ensure, find};
+use crate::domain::reason::Reason;
 use crate::sys::process::ProcessId;
 
 /// The wait before the first restart; it doubles with each that follows.
@@ -52,7 +53,7 @@ pub enum Event {
     /// It could not be started.
     RestartFailed {
         /// Why.
-        error: String,
+        error: Reason,
         /// When it is tried again.
         next_try: Duration,
     },
@@ -61,7 +62,7 @@ pub enum Event {
     /// It was ordered to end and could not be.
     StopFailed {
         /// Why.
-        error: String,
+        error: Reason,
     },
 }
 
@@ -131,7 +132,7 @@ async fn one_life(
         Err(error) => {
             *failures = failures_after(*failures, Duration::ZERO);
             let next_try = restart_delay(*failures);
-            (Event::RestartFailed { error: error.to_string(), next_try }, next_try)
+            (Event::RestartFailed { error: error.into(), next_try }, next_try)
         }
     };
     tell(events, event).await;
@@ -150,7 +151,7 @@ async fn stop(spec: &Spec, grace: Duration) -> Event {
     };
     match stopped.await {
         Ok(()) => Event::Stopped,
-        Err(error) => Event::StopFailed { error: error.to_string() },
+        Err(error) => Event::StopFailed { error: error.into() },
     }
 }
 

@@ -5,7 +5,6 @@
 //! Three shell scripts do it with `ip` and slirp4netns; `router.sh` says how. They are written beside the daemon's
 //! configuration and run as its parent, so an upgrade of slipway never takes them from under a daemon that runs.
 
-use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,6 +16,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::rootless::{self, Problem};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::sys::atomic::{self, WriteError};
 use crate::sys::environment::{ListedEnvironment as _, Receiver, path_with_sbin};
 
@@ -103,19 +103,16 @@ pub enum HostNetwork {
     /// `network = "host"` in the settings.
     Configured,
     /// This machine cannot have the sandbox: what it lacks, one sentence each.
-    Unavailable(Vec<String>),
+    Unavailable(Vec<Reason>),
 }
 
-impl fmt::Display for HostNetwork {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let begin = "RUN steps were in the host's network and could reach its own services";
+display_as_reason!(HostNetwork);
+
+impl AsReason for HostNetwork {
+    fn reason(&self) -> Reason {
         match self {
-            HostNetwork::Configured => write!(f, "{begin}: network = \"host\" is set under [buildkit] in config.toml"),
-            HostNetwork::Unavailable(lacking) => write!(
-                f,
-                "{begin}, because this machine cannot give them a network of their own: {} Run `slipway setup`",
-                lacking.join(" ")
-            ),
+            HostNetwork::Configured => reason!("host_network.configured"),
+            HostNetwork::Unavailable(lacking) => reason!("host_network.unavailable", lacking),
         }
     }
 }

@@ -167,7 +167,7 @@ impl WaitingBuild {
     }
 
     /// What people should know besides.
-    pub fn warn(&mut self, warnings: Vec<String>) {
+    pub fn warn(&mut self, warnings: Vec<Reason>) {
         add_warnings(&mut self.0, warnings);
     }
 
@@ -213,7 +213,7 @@ impl RunningBuild {
     }
 
     /// What its runner left: images, and what people should know besides.
-    pub fn take_results(&mut self, images: &[Image], notes: &[String]) {
+    pub fn take_results(&mut self, images: &[Image], notes: &[Reason]) {
         let build = Arc::make_mut(&mut self.0);
         build.images = images.to_vec();
         build.warnings.extend(notes.iter().cloned());
@@ -232,8 +232,8 @@ impl FinalBuild {
     }
 }
 
-fn add_warnings(record: &mut Arc<Build>, warnings: Vec<String>) {
-    let new: Vec<String> = warnings.into_iter().filter(|warning| !record.warnings.contains(warning)).collect();
+fn add_warnings(record: &mut Arc<Build>, warnings: Vec<Reason>) {
+    let new: Vec<Reason> = warnings.into_iter().filter(|warning| !record.warnings.contains(warning)).collect();
     if !new.is_empty() {
         Arc::make_mut(record).warnings.extend(new);
     }

@@ -213,7 +213,7 @@ pub struct Build {
     pub failure: Option<Failure>,
     /// What people should know besides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Reason>,
     /// Where its images go: `local`, or a registry.
     pub registry: String,
     /// The source's URL, as it was.

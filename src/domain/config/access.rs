@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::reason::{Reason, quoted, reason};
+
 /// What a user of a pool may do; each right includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -53,7 +55,7 @@ pub struct HostUser {
 
 impl AccessConfig {
     /// Everything that is wrong with it.
-    pub fn problems(&self) -> Vec<String> {
+    pub fn problems(&self) -> Vec<Reason> {
         let lists = self.lists().into_iter().flat_map(|(right, list)| list.iter().map(move |entry| (right, entry)));
         let wrong = |entry: &str| {
             let name = entry.strip_prefix('@').unwrap_or(entry);
@@ -61,10 +63,7 @@ impl AccessConfig {
         };
         lists
             .filter(|(_, entry)| wrong(entry))
-            .map(|(right, entry)| {
-                let list = right.holders();
-                format!("access.{list}: {entry:?} is neither a user, @GROUP nor \"*\"")
-            })
+            .map(|(right, entry)| reason!("config.access", list = right.holders(), entry = quoted(entry)))
             .collect()
     }
 
@@ -125,6 +124,6 @@ mod tests {
             assert_eq!(access.problems().len(), 1, "{wrong:?}");
         }
         let good = AccessConfig { operators: vec!["@domain-admins".into(), "*".into()], ..AccessConfig::default() };
-        assert_eq!(good.problems(), Vec::<String>::new());
+        assert_eq!(good.problems(), []);
     }
 }

@@ -20,8 +20,10 @@ pub use ui::{GlyphSet, Language, Notify, UiConfig};
 
 use super::frontend;
 use super::name::NameKind;
+use super::reason::{Reason, quoted, reason};
 use super::repository::HumanDuration;
 use super::secret_ref::SecretRef;
+use super::setting_problem::SettingProblem;
 
 /// `config.toml`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -52,17 +54,18 @@ pub struct Config {
 
 impl Config {
     /// Everything that is wrong with it, beyond what the dashboard tells of its keys.
-    pub fn problems(&self) -> Vec<String> {
-        let mut problems: Vec<String> = self.pool.problems().collect();
+    pub fn problems(&self) -> Vec<Reason> {
+        let mut problems: Vec<Reason> = self.pool.problems().collect();
         problems.extend(self.access.problems());
         for (index, notify) in self.notify.iter().enumerate() {
             if self.notify[..index].iter().any(|other| other.name == notify.name) {
-                problems.push(format!("notify: there are two of the name {:?}; give one of them another", notify.name));
+                problems.push(reason!("config.notify_twice", name = quoted(&notify.name)));
             }
             problems.extend(notify.problems());
         }
         let frontends = self.buildkit.frontends.iter().filter_map(|entry| frontend::entry_problem(entry));
-        problems.extend(frontends.map(|problem| format!("buildkit.frontends: {problem}")));
+        let frontends = frontends.map(|error| SettingProblem::of("buildkit.frontends", error));
+        problems.extend(frontends.map(Reason::from));
         problems
     }
 }
@@ -107,10 +110,9 @@ pub struct PoolConfig {
 }
 
 impl PoolConfig {
-    fn problems(&self) -> impl Iterator<Item = String> {
-        self.environment.iter().filter(|pattern| !is_variable_pattern(pattern)).map(|pattern| {
-            format!("pool.environment: {pattern:?} is no name of a variable; write it as AWS_PROFILE or AWS_*")
-        })
+    fn problems(&self) -> impl Iterator<Item = Reason> {
+        let wrong = self.environment.iter().filter(|pattern| !is_variable_pattern(pattern));
+        wrong.map(|pattern| reason!("config.environment", pattern = quoted(pattern)))
     }
 }
 
@@ -221,15 +223,10 @@ pub struct WebhookConfig {
 impl WebhookConfig {
     /// Why the listener must not begin: secrets of GitLab, Gitee and Codeup stand in the headers, for everyone on the
     /// way to read.
-    pub fn in_clear(&self) -> Option<String> {
+    pub fn in_clear(&self) -> Option<Reason> {
         let address = self.listen.filter(|address| !address.ip().to_canonical().is_loopback())?;
         let encrypted = self.certificate.is_some() || self.key.is_some();
-        (!encrypted && !self.plain_http).then(|| {
-            format!(
-                "{address} can be reached from other machines, and without TLS they can read the secrets in webhooks; set webhook.certificate \
-                 and webhook.key, listen on loopback behind a web server with TLS, or set webhook.plain_http = true where the network is trusted"
-            )
-        })
+        (!encrypted && !self.plain_http).then(|| reason!("config.webhooks_in_clear", address))
     }
 }
 
@@ -270,16 +267,17 @@ pub struct RegistrySettings {
 
 impl RegistrySettings {
     /// Everything that is wrong with the settings.
-    pub fn problems(&self) -> Vec<String> {
+    pub fn problems(&self) -> Vec<SettingProblem> {
         let mut problems = Vec::new();
         if self.username.is_some() != self.password.is_some() {
-            problems.push("username, password: one needs the other; give both or neither".to_owned());
+            let reason = reason!("registry.half_of_credential");
+            problems.push(SettingProblem::of_several(["username", "password"], reason));
         }
         if self.plain_http && self.ca.is_some() {
-            problems.push("ca: plain http has no certificates; leave it out".into());
+            problems.push(SettingProblem::of("ca", reason!("registry.needless_ca")));
         }
         let names = self.namespaces.iter().filter_map(|name| super::name::check(NameKind::Namespace, name).err());
-        problems.extend(names.map(|error| format!("namespaces: {error}")));
+        problems.extend(names.map(|error| SettingProblem::of("namespaces", error)));
         problems
     }
 }
@@ -321,7 +319,7 @@ mod tests {
         let problems =
             |text: &str| toml::from_str::<Config>(&format!("[pool]\nenvironment = [{text:?}]")).unwrap().problems();
         for good in ["AWS_PROFILE", "AWS_*", "*", "_x"] {
-            assert_eq!(problems(good), Vec::<String>::new(), "{good}");
+            assert_eq!(problems(good), [], "{good}");
         }
         for bad in ["", "A B", "A*B", "A=1", "$A", "1A"] {
             assert_eq!(problems(bad).len(), 1, "{bad}");

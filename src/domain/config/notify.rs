@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::event::Event;
 use crate::domain::name::{self, NameKind, RepositoryPath};
+use crate::domain::reason::{Reason, output, quoted, reason};
 use crate::domain::secret_ref::SecretRef;
+use crate::domain::setting_problem::SettingProblem;
 
 /// `[[notify]]`: a URL or a command, and the events that it gets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,27 +54,29 @@ fn failed_and_fixed() -> Vec<Event> {
 
 impl NotifyConfig {
     /// Everything that is wrong with it.
-    pub fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        problems.extend(name::check(NameKind::Notification, &self.name).err().map(|error| error.to_string()));
-        let at = |text: String| format!("notify {:?}: {text}", self.name);
+    pub fn problems(&self) -> Vec<Reason> {
+        let mut problems = Vec::from_iter(name::check(NameKind::Notification, &self.name).err().map(Reason::from));
+        let at = |problem: SettingProblem| reason!("config.notify", name = quoted(&self.name), problem);
         match (&self.url, &self.command) {
             (Some(NotifyUrl::Plain(url)), None) if !is_notify_url(url) => {
-                problems.push(at("url: write it as https://HOST/PATH or http://HOST/PATH".into()));
+                problems.push(at(SettingProblem::of("url", reason!("notify.no_address"))));
             }
-            (None, Some(command)) if command.trim().is_empty() => problems.push(at("command: it is empty".into())),
+            (None, Some(command)) if command.trim().is_empty() => {
+                problems.push(at(SettingProblem::of("command", reason!("notify.empty_command"))));
+            }
             (None, Some(_)) if self.secret.is_some() => {
-                problems.push(at("secret: a command needs no signature; leave it out".into()));
+                problems.push(at(SettingProblem::of("secret", reason!("notify.needless_secret"))));
             }
             (Some(_), None) | (None, Some(_)) => {}
-            _ => problems.push(at("url, command: give one of them".into())),
+            _ => problems.push(at(SettingProblem::of_several(["url", "command"], reason!("notify.one_target")))),
         }
         if self.events.is_empty() {
-            problems.push(at("events: name one, or leave it out for failed and fixed".into()));
+            problems.push(at(SettingProblem::of("events", reason!("notify.no_events"))));
         }
         for text in &self.repositories {
             if let Err(error) = glob(text) {
-                problems.push(at(format!("repositories: {text:?} is no glob: {}; write it as acme/*", error.kind())));
+                let reason = reason!("notify.no_glob", text = quoted(text), why = output(error.kind()));
+                problems.push(at(SettingProblem::of("repositories", reason)));
             }
         }
         problems
@@ -117,7 +121,7 @@ mod tests {
     use crate::domain::config::Config;
 
     fn problems(text: &str) -> Vec<String> {
-        toml::from_str::<Config>(text).unwrap().problems()
+        toml::from_str::<Config>(text).unwrap().problems().iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -125,7 +129,7 @@ mod tests {
         let text = "[[notify]]\nname = \"chat\"\nurl = \"https://chat.example.com/hook\"\n";
         let config: Config = toml::from_str(text).unwrap();
         assert_eq!(config.notify[0].events, [Event::Failed, Event::Fixed]);
-        assert_eq!(config.problems(), Vec::<String>::new());
+        assert_eq!(config.problems(), []);
     }
 
     #[test]
@@ -158,7 +162,7 @@ mod tests {
         ] {
             let text = format!("[[notify]]\nname = \"chat\"\nurl = {url}\n");
             let config: Config = toml::from_str(&text).unwrap();
-            assert_eq!(config.problems(), Vec::<String>::new(), "{url}");
+            assert_eq!(config.problems(), [], "{url}");
             assert_eq!(config.notify[0].target(), shown);
             assert_eq!(toml::from_str::<Config>(&toml::to_string(&config).unwrap()).unwrap(), config);
         }

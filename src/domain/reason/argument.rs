@@ -139,6 +139,12 @@ impl<T: ToArgument> ToArgument for [T] {
     }
 }
 
+impl<T: ToArgument + ?Sized> ToArgument for std::sync::Arc<T> {
+    fn to_argument(&self) -> Argument {
+        (**self).to_argument()
+    }
+}
+
 impl ToArgument for Path {
     fn to_argument(&self) -> Argument {
         Argument::Text(self.display().to_string())

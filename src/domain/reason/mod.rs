@@ -9,6 +9,7 @@
 mod argument;
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -128,10 +129,23 @@ struct Stored {
     text: String,
 }
 
+thread_local! {
+    /// Reasons are serialized as their texts now.
+    static AS_TEXTS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Serializes values whose reasons become their English texts: the JSON of the command line, which scripts read.
+pub fn as_texts<T>(serialize: impl FnOnce() -> T) -> T {
+    let before = AS_TEXTS.replace(true);
+    let serialized = serialize();
+    AS_TEXTS.set(before);
+    serialized
+}
+
 impl Serialize for Reason {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0.id.is_empty() {
-            return serializer.serialize_str(&self.0.text);
+        if self.0.id.is_empty() || AS_TEXTS.get() {
+            return serializer.serialize_str(&self.to_string());
         }
         Stored { id: self.0.id.clone(), arguments: self.0.arguments.clone(), text: self.to_string() }
             .serialize(serializer)

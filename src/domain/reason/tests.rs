@@ -104,6 +104,14 @@ fn a_reason_of_a_newer_version_is_shown_by_the_text_that_it_came_with() {
 }
 
 #[test]
+fn scripts_get_reasons_as_texts() {
+    let record = Record { reason: nested(), state: "failed".into() };
+    let json = as_texts(|| serde_json::to_value(&record).unwrap());
+    assert_eq!(json["reason"], record.reason.to_string());
+    assert!(serde_json::to_value(&record).unwrap()["reason"].is_object());
+}
+
+#[test]
 fn program_output_is_never_translated() {
     let reason = nested();
     assert_eq!(reason.render("en"), "acme/api 3 at 2026-11-30 14:02:00Z of a, b: it said: cannot find module: react");

@@ -8,6 +8,7 @@ use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::{LOCAL_REGISTRY, Namespace};
 use crate::domain::publish;
 use crate::domain::push::{CommitId, Push, Ref};
+use crate::domain::reason::{Reason, joined, quoted, reason};
 use crate::domain::repository::Repository;
 use crate::domain::rule::{Rule, RuleError, Tags};
 use crate::domain::tag::Tag;
@@ -23,8 +24,8 @@ pub(super) enum Lookup<'a> {
     CanBeCreated(Box<Repository>),
 }
 
-fn refused(text: impl ToString) -> Error {
-    Error::new(ErrorKind::Refused, text.to_string())
+fn refused(reason: impl Into<Reason>) -> Error {
+    Error::new(ErrorKind::Refused, reason)
 }
 
 /// # Errors
@@ -36,20 +37,14 @@ pub(super) fn find_repository<'a>(settings: &'a Settings, path: &RepositoryPath)
         return Ok(Lookup::Found(namespace, repository));
     }
     if let Some(file) = settings.wrong_file(&path.namespace, Some(&path.repository)) {
-        let text = format!("cannot use repository {path}: fix its file {}", file.display());
-        return Err(Error::new(ErrorKind::Failed, text));
+        return Err(Error::new(ErrorKind::Failed, reason!("repository.broken_file", path, file)));
     }
     let Some(namespace) = namespace else {
-        return Err(Error::new(
-            ErrorKind::NotFound,
-            format!("there is no namespace {0:?}; `slipway namespace create {0}` makes it", path.namespace),
-        ));
+        let (quoted, name) = (quoted(&path.namespace), &path.namespace);
+        return Err(Error::new(ErrorKind::NotFound, reason!("namespace.create_it", quoted, name)));
     };
     if !namespace.auto_create {
-        return Err(Error::new(
-            ErrorKind::NotFound,
-            format!("there is no repository {path}; `slipway repo create {path} --source URL` makes it"),
-        ));
+        return Err(Error::new(ErrorKind::NotFound, reason!("repository.create_it", path)));
     }
     Ok(Lookup::CanBeCreated(Box::new(namespace.new_repository(&path.repository))))
 }
@@ -59,8 +54,12 @@ pub(super) fn find_repository<'a>(settings: &'a Settings, path: &RepositoryPath)
 pub(super) fn find_rule<'a>(path: &RepositoryPath, repository: &'a Repository, name: &str) -> Result<&'a Rule, Error> {
     repository.rule(name).ok_or_else(|| {
         let names: Vec<&str> = repository.rules.iter().map(|rule| rule.name.as_str()).collect();
-        let names = if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
-        Error::new(ErrorKind::NotFound, format!("{path} has no rule {name:?}; {names}"))
+        let name = quoted(name);
+        let reason = match names.is_empty() {
+            true => reason!("repository.no_such_rule_nor_other", path, name),
+            false => reason!("repository.no_such_rule", path, name, names = joined(names)),
+        };
+        Error::new(ErrorKind::NotFound, reason)
     })
 }
 
@@ -71,28 +70,17 @@ pub(super) fn find_rule<'a>(path: &RepositoryPath, repository: &'a Repository, n
 pub(super) fn only_rule<'a>(path: &RepositoryPath, repository: &'a Repository) -> Result<&'a Rule, Error> {
     let buildable: Vec<&Rule> = repository.rules.iter().filter(|rule| rule.build_now_ref().is_ok()).collect();
     match (repository.rules.as_slice(), buildable.as_slice()) {
-        ([], _) => Err(Error::new(
-            ErrorKind::NotFound,
-            format!("{path} has no rule; `slipway rule create {path} NAME --branch BRANCH --version TAG` makes one"),
-        )),
+        ([], _) => Err(Error::new(ErrorKind::NotFound, reason!("repository.no_rule", path))),
         ([only], _) => Ok(only),
         (_, [only]) => Ok(only),
-        (all, []) => Err(refused(format!(
-            "none of the {} rules of {path} can be built now: {}",
-            all.len(),
-            all.iter()
-                .filter_map(|rule| rule.build_now_ref().err())
-                .map(|error: RuleError| error.to_string())
-                .collect::<Vec<_>>()
-                .join("; ")
-        ))),
-        (_, several) => Err(Error::new(
-            ErrorKind::Usage,
-            format!(
-                "{path} has several rules that can be built now; choose one with --rule: {}",
-                several.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>().join(", ")
-            ),
-        )),
+        (all, []) => {
+            let why: Vec<RuleError> = all.iter().filter_map(|rule| rule.build_now_ref().err()).collect();
+            Err(refused(reason!("repository.no_rule_now", path, count = all.len(), why)))
+        }
+        (_, several) => {
+            let rules = joined(several.iter().map(|rule| &rule.name));
+            Err(Error::new(ErrorKind::Usage, reason!("repository.several_rules_now", path, rules)))
+        }
     }
 }
 
@@ -104,11 +92,11 @@ pub(super) fn check_match(path: &RepositoryPath, rule: &Rule, reference: &Ref) -
         return Ok(());
     }
     let near = (kind == reference.kind).then(|| matcher.near_miss(&reference.name)).flatten();
-    let hint = near.map_or_else(String::new, |near| format!(" ({near})"));
-    Err(refused(format!(
-        "rule {0:?} of {path} does not match {reference}{hint}; `slipway rule preview {path} {0}` shows what it matches",
-        rule.name
-    )))
+    let (quoted, rule) = (quoted(&rule.name), &rule.name);
+    Err(refused(match near {
+        None => reason!("rule.no_match_for_replay", quoted, rule, path, reference),
+        Some(near) => reason!("rule.near_match_for_replay", quoted, rule, path, reference, near),
+    }))
 }
 
 /// The same rule and commit.
@@ -122,14 +110,11 @@ fn is_of_same_push(one: &Build, other: &Build) -> bool {
 }
 
 /// Two rules of one push that would move the same tag: the later build is refused.
-pub(super) fn tag_in_use<'a>(open: impl Iterator<Item = &'a Build>, build: &Build) -> Option<String> {
+pub(super) fn tag_in_use<'a>(open: impl Iterator<Item = &'a Build>, build: &Build) -> Option<Reason> {
     let (tag, other) = open
         .filter(|other| is_of_same_push(other, build))
         .find_map(|other| build.tags.iter().find(|tag| other.tags.contains(tag)).map(|tag| (tag, other)))?;
-    Some(format!(
-        "build {} of rule {:?} makes the tag {tag} of the same commit; give one of the rules another version",
-        other.id, other.rule.name
-    ))
+    Some(reason!("tag.in_use", build = other.id, rule = quoted(&other.rule.name), tag))
 }
 
 /// The tags that are never overwritten in an immutable repository.
@@ -150,7 +135,7 @@ pub(super) fn shared_tags<'a>(
     push: &Push,
     tags: &Tags,
     seen: impl Iterator<Item = (&'a Ref, &'a CommitId)>,
-) -> Vec<String> {
+) -> Vec<Reason> {
     let Ok((kind, matcher)) = rule.matcher() else { return Vec::new() };
     if rule.literal_ref().is_ok() {
         return Vec::new();
@@ -170,10 +155,11 @@ pub(super) fn shared_tags<'a>(
         .into_iter()
         .filter(|(tag, _)| !is_meant(tag))
         .map(|(tag, others)| {
-            let more = others.len().saturating_sub(1);
-            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-            let word = push.reference.kind.word();
-            format!("{tag} is also the tag of {word} {:?}{more}: the one that is pushed last has it", others[0])
+            let (kind, other) = (push.reference.kind.word(), quoted(&others[0]));
+            match others.len() {
+                0 | 1 => reason!("tag.shared", tag, kind, other),
+                count => reason!("tag.shared_by_several", tag, kind, other, more = count - 1),
+            }
         })
         .collect()
 }
@@ -199,7 +185,7 @@ mod tests {
         let build = sample();
         let other = Build { rule: Rule { name: "other".into(), ..build.rule.clone() }, ..sample() };
         assert!(!is_twin(&other, &build));
-        assert!(tag_in_use([&other].into_iter(), &build).unwrap().contains("\"other\""));
+        assert!(tag_in_use([&other].into_iter(), &build).unwrap().to_string().contains("\"other\""));
         let older = Build { commit: "a".repeat(40).parse().unwrap(), ..other };
         assert_eq!(tag_in_use([&older].into_iter(), &build), None);
     }
@@ -215,6 +201,9 @@ mod tests {
         let seen = seen.iter().map(|reference| (reference, &commit));
         let warnings = shared_tags(&rule, &push("feature/x"), &tags, seen);
         assert_eq!(warnings.len(), 1, "{warnings:?}");
-        assert!(warnings[0].starts_with("feature-x is also the tag of branch \"feature-x\""), "{warnings:?}");
+        assert!(
+            warnings[0].to_string().starts_with("feature-x is also the tag of branch \"feature-x\""),
+            "{warnings:?}"
+        );
     }
 }

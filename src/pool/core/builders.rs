@@ -6,12 +6,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::command::Command;
 use super::event::{BuilderKey, ManagedEvent};
-use super::schedule::Readiness;
 use crate::buildkit::config;
 use crate::buildkit::daemon::Spec;
 use crate::domain::backoff::Deadline;
-use crate::domain::builder::{Builder, BuilderKind, MANAGED};
+use crate::domain::builder::{Builder, BuilderKind, MANAGED, Readiness};
 use crate::domain::platform::Platform;
+use crate::domain::reason::Reason;
 use crate::protocol::BuilderStatus;
 use crate::store::settings::Settings;
 
@@ -159,7 +159,7 @@ fn wanted(settings: &Settings, buildkit_host: Option<&str>) -> BTreeMap<String, 
 }
 
 /// What is wrong with files of builders that can't be read.
-pub(super) fn unusable(settings: &Settings) -> Vec<String> {
+pub(super) fn unusable(settings: &Settings) -> Vec<Reason> {
     let is_builder = |file: &std::path::Path| {
         file.parent().is_some_and(|directory| directory.ends_with("builders"))
             && file.extension().is_some_and(|extension| extension == "toml")
@@ -221,7 +221,7 @@ impl Builders {
             && let Some(refusal) = builder.config.refusal(&address)
         {
             // Until its settings change, which makes it another builder.
-            builder.readiness = Readiness::Down(refusal.to_string().into());
+            builder.readiness = Readiness::Down(refusal.into());
             return;
         }
         builder.probing = true;
@@ -235,7 +235,7 @@ impl Builders {
         &mut self,
         key: &BuilderKey,
         address: &str,
-        result: Result<Workers, String>,
+        result: Result<Workers, Reason>,
         now: DateTime<Utc>,
     ) -> bool {
         let Some(builder) = self.of_key(key) else { return false };
@@ -258,7 +258,7 @@ impl Builders {
                 builder.probe = Some(Deadline::after(now, STILL_THERE));
             }
             Err(reason) => {
-                builder.readiness = Readiness::Down(reason.into());
+                builder.readiness = Readiness::Down(reason);
                 builder.probe = Some(Deadline::after(now, LOOK_AGAIN));
             }
         }
@@ -315,14 +315,14 @@ impl Builders {
                 builder.readiness = Readiness::Starting;
                 builder.address = None;
             }
-            ManagedEvent::Failed(error) => builder.readiness = Readiness::Down(error.into()),
+            ManagedEvent::Failed(error) => builder.readiness = Readiness::Down(error),
         }
     }
 
     fn take_wanted(
         key: &BuilderKey,
         builder: &mut BuilderState,
-        wanted: Result<Box<Spec>, String>,
+        wanted: Result<Box<Spec>, Reason>,
         busy: bool,
         now: DateTime<Utc>,
         out: &mut Vec<Command>,
@@ -332,7 +332,7 @@ impl Builders {
             // A daemon that runs goes on, though its programs were removed.
             Err(_) if builder.supervised => {}
             Err(reason) => {
-                builder.readiness = Readiness::Down(reason.into());
+                builder.readiness = Readiness::Down(reason);
                 // What is missing may have been installed by then.
                 builder.probe = Some(Deadline::after(now, LOOK_AGAIN));
             }
@@ -421,17 +421,11 @@ impl Builders {
     /// Every builder as clients see it; `load`: its slots and how many builds it runs.
     pub(super) fn statuses(&self, load: impl Fn(&str, &BuilderState) -> (u32, u32)) -> Vec<BuilderStatus> {
         let status = |(name, builder): (&String, &BuilderState)| {
-            let (word, reason) = match builder.readiness() {
-                Readiness::Ready => ("ready", String::new()),
-                Readiness::Starting => ("starting", String::new()),
-                Readiness::Down(reason) => ("down", reason.to_string()),
-            };
             let (slots, busy) = load(name, builder);
             BuilderStatus {
                 name: name.clone(),
-                kind: builder.config.kind.word().into(),
-                state: word.into(),
-                reason,
+                kind: builder.config.kind,
+                readiness: builder.readiness(),
                 address: builder.address.clone(),
                 slots,
                 busy,

@@ -21,7 +21,7 @@ use crate::domain::config::ByteSize;
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::journal::SERVER_LAG;
 use crate::domain::platform::Platform;
-use crate::domain::reason::{AsReason as _, Reason, joined, output, reason};
+use crate::domain::reason::{AsReason as _, Reason, joined, reason};
 use crate::domain::rule_history::ending;
 use crate::sys::process::ProcessId;
 
@@ -367,7 +367,7 @@ impl Core {
         }
     }
 
-    pub(super) fn launched(&mut self, id: BuildId, runner: ProcessId, warnings: Vec<String>) {
+    pub(super) fn launched(&mut self, id: BuildId, runner: ProcessId, warnings: Vec<Reason>) {
         let Some(OpenBuild { stage, writes }) = self.builds.remove(&id) else { return };
         let Stage::Starting { mut build, builders } = stage else {
             self.builds.insert(id, OpenBuild { stage, writes });
@@ -697,7 +697,7 @@ impl Core {
     }
 
     /// A builder answered, or does not: running builds say so.
-    pub(super) fn builder_probed(&mut self, builder: BuilderKey, address: String, result: Result<Workers, String>) {
+    pub(super) fn builder_probed(&mut self, builder: BuilderKey, address: String, result: Result<Workers, Reason>) {
         let silent = result.as_ref().err().cloned();
         if !self.builders.probed(&builder, &address, result, self.now) {
             return;
@@ -710,7 +710,7 @@ impl Core {
                 let mut reason = reason!("build.runs", builders = joined(builders));
                 if let Some(why) = &silent {
                     let name = &builder.name;
-                    reason = reason!("build.builder_silent", reason, name, why = output(why));
+                    reason = reason!("build.builder_silent", reason, name, why);
                 }
                 build.explain(reason);
             }

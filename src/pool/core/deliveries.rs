@@ -4,6 +4,8 @@ use super::Core;
 use super::command::{Command, File, LogLevel};
 use super::writes::AfterWrite;
 use crate::domain::outbox::{Attempt, Content, Dropped, Fate, Message, Receiver};
+use crate::domain::problem::Topic;
+use crate::domain::reason::{Reason, reason};
 
 impl Core {
     /// A message is in the outbox on disk: it is sent.
@@ -12,8 +14,8 @@ impl Core {
             None => {}
             Some(Dropped::Replaced(message)) => self.forget(message),
             Some(Dropped::TooMany(message)) => {
-                let text = format!("too much waits for {}; {} is given up", message.receiver(), message.what());
-                self.set_undelivered(message.receiver(), String::new(), Some(text));
+                let reason = reason!("delivery.too_many", receiver = message.receiver(), message = message.what());
+                self.set_undelivered(message.receiver(), String::new(), Some(reason));
                 self.forget(message);
             }
         }
@@ -28,7 +30,7 @@ impl Core {
     }
 
     /// An attempt ended; without a reason its receiver is not configured any more.
-    pub(super) fn sent(&mut self, id: &str, attempt: Attempt, why: Option<String>) {
+    pub(super) fn sent(&mut self, id: &str, attempt: Attempt, why: Option<Reason>) {
         match self.outbox.ended(id, attempt, self.now) {
             None => {}
             Some(Fate::Delivered(message)) => {
@@ -42,39 +44,35 @@ impl Core {
             Some(Fate::GivenUp(message)) => {
                 let receiver = message.receiver();
                 if let Some(why) = why {
-                    let text = match &message.content {
+                    let reason = match &message.content {
                         Content::Notification { .. } => {
-                            format!("{receiver} was not told: {} is given up: {why}", message.what())
+                            reason!("delivery.given_up", receiver, message = message.what(), why)
                         }
                         // The same words for every build, so that they are told once.
                         Content::Status { .. } => {
-                            format!("{receiver} takes no statuses of {}: {why}", message.repository)
+                            reason!("delivery.no_statuses", receiver, repository = &message.repository, why)
                         }
                     };
-                    self.set_undelivered(receiver, message.repository.clone(), Some(text));
+                    self.set_undelivered(receiver, message.repository.clone(), Some(reason));
                 }
                 self.forget(message);
             }
             Some(Fate::Again { message, at }) => {
                 let receiver = message.receiver();
-                let why = why.unwrap_or_else(|| "an internal task failed".to_owned());
-                let (repository, text) = match &message.content {
-                    Content::Notification { .. } => (
-                        String::new(),
-                        format!("{receiver} is not told yet: {why}; it is tried again, for a day at the most"),
-                    ),
+                let why = why.unwrap_or_else(|| reason!("internal.task"));
+                let (repository, reason) = match &message.content {
+                    Content::Notification { .. } => {
+                        (String::new(), reason!("delivery.notification_waits", receiver, why))
+                    }
                     // A platform may refuse one commit and take the others.
-                    Content::Status { .. } => (
-                        message.repository.clone(),
-                        format!(
-                            "{receiver} does not take {} of {} yet: {why}; it is tried again, for a day at the most",
-                            message.what(),
-                            message.repository
-                        ),
-                    ),
+                    Content::Status { .. } => {
+                        let (repository, message) = (message.repository.clone(), message.what());
+                        let reason = reason!("delivery.status_waits", receiver, message, repository, why);
+                        (repository, reason)
+                    }
                 };
-                self.log(LogLevel::Debug, format!("{text}; next at {at}"));
-                self.set_undelivered(receiver, repository, Some(text));
+                self.log(LogLevel::Debug, format!("{reason}; next at {at}"));
+                self.set_undelivered(receiver, repository, Some(reason));
             }
         }
     }
@@ -85,10 +83,7 @@ impl Core {
     }
 
     /// Tells the clients who can't be told, of which repository ("": of all), or that it can be again.
-    fn set_undelivered(&mut self, receiver: Receiver, repository: String, problem: Option<String>) {
-        let told = self.problems.set_undelivered(receiver, repository, problem);
-        if let Some(text) = told {
-            self.log(LogLevel::Warn, text);
-        }
+    fn set_undelivered(&mut self, receiver: Receiver, repository: String, problem: Option<Reason>) {
+        self.set_problem(Topic::Deliveries(receiver, repository), problem);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::command::{Command, File, LogLevel};
-use super::event::{Target, Topic};
+use super::event::Target;
 use super::submit::{Purpose, RuleChoice, Submission};
 use super::writes::AfterWrite;
 use super::{AfterRefresh, Core};
@@ -17,6 +17,7 @@ use crate::domain::changed_files::of_interest;
 use crate::domain::commit_message::{asks_for_no_build, subject};
 use crate::domain::journal::{Answer, PushId, PushRecord, Verdict, refusal};
 use crate::domain::pattern::Pattern;
+use crate::domain::problem::Topic;
 use crate::domain::push::{CommitId, Push, RefKind};
 use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::repository::Repository;
@@ -69,7 +70,7 @@ struct CommitFacts {
     /// The files that differ from the last good builds' commits.
     changed: BTreeMap<CommitId, Vec<String>>,
     /// Why the source could not say.
-    unknown: Option<String>,
+    unknown: Option<Reason>,
 }
 
 /// A rule whose build is on its way into the queue.
@@ -196,7 +197,7 @@ impl Core {
         }
     }
 
-    pub(super) fn commit_read(&mut self, id: PushId, commit: Result<Commit, String>) {
+    pub(super) fn commit_read(&mut self, id: PushId, commit: Result<Commit, Reason>) {
         let Some(push) = self.pushes.get_mut(&id) else { return };
         self.reading_commits.remove(&push.record.repository);
         let facts = match commit {
@@ -305,14 +306,10 @@ impl Core {
             answer(Verdict::Refused, build.reason.clone())
         } else {
             let unknown = self.pushes.get(&id).and_then(PendingPush::unknown);
-            let unknown = unknown.map(|why| format!("; what it changes is not known: {why}"));
-            let warnings = build.warnings.iter().map(|warning| format!("; {warning}"));
-            let note: String = unknown.into_iter().chain(warnings).collect();
-            let reason = match note.is_empty() {
-                true => reason!("journal.build", build = build.id),
-                false => reason!("journal.build_noted", build = build.id, note),
-            };
-            answer(Verdict::Built, reason)
+            let unknown = unknown.map(|why| reason!("journal.changes_unknown", why));
+            let notes = unknown.into_iter().chain(build.warnings.iter().cloned());
+            let built = reason!("journal.build", build = build.id);
+            answer(Verdict::Built, notes.fold(built, |answer, note| reason!("journal.noted", answer, note)))
         };
         self.rule_answered(id, rule, answer);
     }
@@ -337,8 +334,9 @@ impl Core {
         wait.retry = Some(retry);
         let reason = reason!("journal.waiting", why = error.reason, at = retry.at());
         push.answer(Answer { rule: rule.to_owned(), verdict: Verdict::Waiting, build: None, reason });
-        let text = format!("push {id} of {}: rule {rule:?} waits: {}", push.record.repository, error.reason);
-        self.set_problem(Topic::Push(id), Some(text));
+        let repository = &push.record.repository;
+        let problem = reason!("problem.rule_waits", push = id, repository, rule = quoted(rule), why = error.reason);
+        self.set_problem(Topic::Push(id), Some(problem));
         if pause >= WORTH_WRITING {
             self.write_push(id);
         }
@@ -442,7 +440,7 @@ impl PendingPush {
         histories.filter_map(|history| history.past(&self.record.reference).good).map(|(_, commit)| commit).collect()
     }
 
-    fn unknown(&self) -> Option<&String> {
+    fn unknown(&self) -> Option<&Reason> {
         match &self.stage {
             Stage::Rules { commit, .. } => commit.unknown.as_ref(),
             _ => None,

@@ -14,6 +14,7 @@ use crate::domain::failure::Failure;
 use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
 use crate::domain::outbox::{Attempt, Message};
+use crate::domain::problem::Topic;
 use crate::domain::push::{CommitId, Push, Ref};
 use crate::domain::reason::Reason;
 use crate::domain::repository::Source;
@@ -83,7 +84,7 @@ pub enum Event {
     /// start.
     PushesLeft {
         /// The refs of the sources as they were last seen, or why nothing may be watched.
-        watched: Result<Watched, String>,
+        watched: Result<Watched, Reason>,
         /// The pushes, the oldest first.
         pushes: Vec<FoundPush>,
     },
@@ -129,7 +130,7 @@ pub enum Event {
         /// The push.
         push: PushId,
         /// The commit.
-        commit: Result<Commit, String>,
+        commit: Result<Commit, Reason>,
     },
     /// The runner of a build works.
     Launched {
@@ -138,7 +139,7 @@ pub enum Event {
         /// The runner.
         runner: ProcessId,
         /// What people should know.
-        warnings: Vec<String>,
+        warnings: Vec<Reason>,
     },
     /// The runner of a build could not be started; nothing of the attempt is left.
     NotLaunched {
@@ -190,7 +191,7 @@ pub enum Event {
         /// Where it was asked.
         address: String,
         /// The answer.
-        result: Result<Workers, String>,
+        result: Result<Workers, Reason>,
     },
     /// How much a builder's cache takes.
     CacheWeighed {
@@ -206,14 +207,14 @@ pub enum Event {
         /// How.
         attempt: Attempt,
         /// Why it was not delivered; none where its receiver is not configured any more.
-        why: Option<String>,
+        why: Option<Reason>,
     },
     /// Something that people should see to, or that it is well again.
     Problem {
         /// The thing.
         topic: Topic,
         /// One sentence; none: it is well.
-        problem: Option<String>,
+        problem: Option<Reason>,
     },
     /// Where webhooks are taken now; none: nowhere.
     WebhooksListen(Option<String>),
@@ -229,7 +230,7 @@ pub enum Event {
         /// The HTTP status of the answer.
         status: u16,
         /// The answer's text.
-        reason: String,
+        reason: Reason,
         /// The sender has the secret, or slipway could not get it.
         needs_people: bool,
     },
@@ -292,7 +293,7 @@ pub enum RunnerEnd {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ManagedEvent {
     /// What the settings ask for now, or what is missing for it.
-    Wanted(Result<Box<Spec>, String>),
+    Wanted(Result<Box<Spec>, Reason>),
     /// It is supervised from now on.
     Supervised,
     /// A new daemon answers.
@@ -312,14 +313,14 @@ pub enum ManagedEvent {
     /// It ended, or is to be started again.
     Gone,
     /// It can't be started.
-    Failed(String),
+    Failed(Reason),
 }
 
 /// Files that can't be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriteFailure {
     /// Why, with the file's name.
-    pub why: String,
+    pub why: Reason,
     /// The disk is full.
     pub disk_full: bool,
 }
@@ -328,43 +329,18 @@ pub struct WriteFailure {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TagCheckFailure {
     /// The namespace may not use the registry's credential.
-    Denied(String),
+    Denied(Reason),
     /// The registry says 401 or 403, as some do of what is not there yet.
     Forbidden {
         /// In its words.
-        why: String,
+        why: Reason,
         /// A build of the repository has published before.
         published: bool,
     },
     /// Asking again changes nothing: a password that is not there, a certificate, a setting.
-    Lasting(String),
+    Lasting(Reason),
     /// The registry can't be reached or is out of order.
-    Passing(String),
-}
-
-/// A thing that can be out of order, of which clients see the last problem.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Topic {
-    /// The refs of a repository's source.
-    Source(RepositoryPath),
-    /// The name of a repository's source.
-    SourceName(RepositoryPath),
-    /// `watch.toml`, which says what was seen of the sources.
-    RefsSeen,
-    /// The listener for webhooks.
-    Webhooks,
-    /// The schedule of a rule.
-    Schedule(RepositoryPath, String),
-    /// A base image.
-    BaseImage(String),
-    /// The audit log.
-    AuditLog,
-    /// The record of a build.
-    Build(BuildId),
-    /// A push, of which a rule's build can't be queued.
-    Push(PushId),
-    /// The journal's file of a push.
-    Journal(PushId),
+    Passing(Reason),
 }
 
 /// What is asked of the core.
@@ -445,7 +421,7 @@ pub struct Due {
     /// Why.
     pub trigger: Trigger,
     /// What people should know of why it is built.
-    pub note: Option<String>,
+    pub note: Option<Reason>,
 }
 
 /// What is to be built.

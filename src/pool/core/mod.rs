@@ -43,7 +43,7 @@ pub use builders::Workers;
 pub use command::{ChosenBuilder, Command, File, LogLevel, LogLine, Response};
 pub use event::{
     Announcement, Ask, BuilderKey, Due, Event, Found, FoundBuild, FoundPush, ManagedEvent, PastOfBuild, RequestId,
-    RunnerEnd, SubmissionId, TagCheckFailure, Target, Topic, WriteFailure, WriteId,
+    RunnerEnd, SubmissionId, TagCheckFailure, Target, WriteFailure, WriteId,
 };
 pub use snapshot::{Recent, RemoteIds, Snapshot};
 

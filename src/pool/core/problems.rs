@@ -6,10 +6,11 @@ use chrono::{DateTime, Utc};
 
 use super::Core;
 use super::command::LogLevel;
-use super::event::Topic;
 use crate::domain::grants::Grants;
 use crate::domain::name::RepositoryPath;
 use crate::domain::outbox::Receiver;
+use crate::domain::problem::{Problem, Topic};
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::repository::Source;
 use crate::domain::rule_history::RuleHistory;
 use crate::domain::source_platform::SourcePlatform;
@@ -19,15 +20,13 @@ use crate::store::settings::Settings;
 /// What is out of order.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
-    by_topic: BTreeMap<Topic, String>,
-    /// Who can't be told of builds, of which repository ("": of all), and why.
-    undelivered: BTreeMap<(Receiver, String), String>,
+    by_topic: BTreeMap<Topic, Reason>,
     /// Where webhooks are taken.
     pub webhooks: Option<String>,
     /// What the webhooks of platforms were last refused for, until one is taken.
     webhook_refusals: BTreeMap<String, WebhookRefusal>,
     /// Rules whose builds are refused, as a file that was edited by hand may have them.
-    refused_rules: Vec<String>,
+    refused_rules: Vec<Problem>,
     /// Rules that failed too often to be built by themselves.
     paused: Vec<PausedRule>,
     /// The paused rules may be others by now.
@@ -35,28 +34,13 @@ pub(super) struct Problems {
 }
 
 impl Problems {
-    /// Keeps a problem, or forgets it. The text where it is new.
-    fn set(&mut self, topic: Topic, problem: Option<String>) -> Option<String> {
+    /// Keeps a problem, or forgets it. The reason where it is new.
+    fn set(&mut self, topic: Topic, problem: Option<Reason>) -> Option<Reason> {
         let Some(problem) = problem else {
             self.by_topic.remove(&topic);
             return None;
         };
         let is_new = self.by_topic.insert(topic, problem.clone()).as_ref() != Some(&problem);
-        is_new.then_some(problem)
-    }
-
-    pub(super) fn set_undelivered(
-        &mut self,
-        receiver: Receiver,
-        repository: String,
-        problem: Option<String>,
-    ) -> Option<String> {
-        let key = (receiver, repository);
-        let Some(problem) = problem else {
-            self.undelivered.remove(&key);
-            return None;
-        };
-        let is_new = self.undelivered.insert(key, problem.clone()).as_ref() != Some(&problem);
         is_new.then_some(problem)
     }
 
@@ -69,7 +53,7 @@ impl Problems {
         &mut self,
         platform: String,
         status: u16,
-        reason: String,
+        reason: Reason,
         needs_people: bool,
         at: DateTime<Utc>,
     ) {
@@ -78,9 +62,7 @@ impl Problems {
         // What people must see to is not hidden by the next stranger.
         let refusal = match known.filter(|known| known.needs_people && !needs_people) {
             Some(known) => WebhookRefusal { count, ..known },
-            None => {
-                WebhookRefusal { platform: platform.clone(), at, status, reason: reason.into(), count, needs_people }
-            }
+            None => WebhookRefusal { platform: platform.clone(), at, status, reason, count, needs_people },
         };
         self.webhook_refusals.insert(platform, refusal);
     }
@@ -88,7 +70,6 @@ impl Problems {
     /// Forgets what is no longer configured. What was said of a source is not true of another one.
     pub(super) fn follow(&mut self, before: &Settings, settings: &Settings) {
         self.stale = true;
-        self.undelivered.retain(|key, _| is_configured(settings, key));
         self.webhook_refusals.retain(|platform, _| settings.platforms.contains_key(platform));
         fn source<'a>(settings: &'a Settings, path: &RepositoryPath) -> Option<&'a Source> {
             settings.repositories.get(path).and_then(|repository| repository.source.as_ref())
@@ -106,13 +87,14 @@ impl Problems {
                 let rule = settings.repositories.get(path).and_then(|repository| repository.rule(rule));
                 rule.is_some_and(|rule| rule.schedule.is_some())
             }
+            Topic::Deliveries(receiver, repository) => is_configured(settings, receiver, repository),
             _ => true,
         });
         self.refused_rules = refused_rules(settings);
     }
 }
 
-fn is_configured(settings: &Settings, (receiver, repository): &(Receiver, String)) -> bool {
+fn is_configured(settings: &Settings, receiver: &Receiver, repository: &str) -> bool {
     let receiver = match receiver {
         Receiver::Notification(name) => settings.config.notify.iter().any(|notify| notify.name == *name),
         Receiver::Platform(name) => settings.platforms.get(name).is_some_and(SourcePlatform::takes_statuses),
@@ -121,13 +103,14 @@ fn is_configured(settings: &Settings, (receiver, repository): &(Receiver, String
     receiver && (repository.is_empty() || repository.parse().is_ok_and(is_there))
 }
 
-fn refused_rules(settings: &Settings) -> Vec<String> {
+fn refused_rules(settings: &Settings) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (path, repository) in &settings.repositories {
         let Some(namespace) = settings.namespaces.get(&path.namespace) else { continue };
         problems.extend(repository.rules.iter().filter_map(|rule| {
             let error = Grants::network_mode(&path.namespace, namespace, rule).err()?;
-            Some(format!("builds of rule {:?} of {path} are refused: {error}", rule.name))
+            let reason = reason!("problem.rule_refused", rule = quoted(&rule.name), path, error);
+            Some(Problem { topic: Topic::Rule(path.clone(), rule.name.clone()), reason })
         }));
     }
     problems
@@ -135,9 +118,9 @@ fn refused_rules(settings: &Settings) -> Vec<String> {
 
 impl Core {
     /// Keeps what people should see to, or that it is well again; in the log once, until it is another.
-    pub(super) fn set_problem(&mut self, topic: Topic, problem: Option<String>) {
-        if let Some(text) = self.problems.set(topic, problem) {
-            self.log(LogLevel::Warn, text);
+    pub(super) fn set_problem(&mut self, topic: Topic, problem: Option<Reason>) {
+        if let Some(reason) = self.problems.set(topic, problem) {
+            self.log(LogLevel::Warn, reason.to_string());
         }
     }
 
@@ -164,9 +147,13 @@ impl Core {
         let load =
             |name: &str| views.iter().find(|view| view.name == name).map_or((0, 0), |view| (view.slots, view.busy));
         let refusals: Vec<WebhookRefusal> = problems.webhook_refusals.values().cloned().collect();
-        let texts = self.settings.problems.values().chain(problems.by_topic.values());
-        let texts = texts.chain(problems.undelivered.values()).chain(&problems.refused_rules).cloned();
-        let needing_people = refusals.iter().filter(|refusal| refusal.needs_people).map(ToString::to_string);
+        let problem = |topic: Topic, reason: &Reason| Problem { topic, reason: reason.clone() };
+        let of_files = self.settings.problems.iter().map(|(file, reason)| problem(Topic::File(file.clone()), reason));
+        let of_topics = problems.by_topic.iter().map(|(topic, reason)| problem(topic.clone(), reason));
+        let needing_people = refusals.iter().filter(|refusal| refusal.needs_people);
+        let needing_people =
+            needing_people.map(|refusal| problem(Topic::PlatformWebhooks(refusal.platform.clone()), &refusal.into()));
+        let shown = of_files.chain(of_topics).chain(problems.refused_rules.iter().cloned()).chain(needing_people);
         PoolStatus {
             pid: self.machine.pid,
             version: env!("CARGO_PKG_VERSION").into(),
@@ -176,7 +163,7 @@ impl Core {
             limit: self.limit(),
             builders: self.builders.statuses(|name, _| load(name)),
             webhooks: problems.webhooks.clone(),
-            problems: texts.chain(needing_people).collect(),
+            problems: shown.collect(),
             webhook_refusals: refusals,
             paused: problems.paused.clone(),
         }

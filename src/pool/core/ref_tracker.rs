@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::command::{Command, File};
-use super::event::{Announcement, Ask, Event, RequestId, Topic};
+use super::event::{Announcement, Ask, Event, RequestId};
 use super::snapshot::RemoteIds;
 use super::writes::AfterWrite;
 use super::{Core, Response};
@@ -15,7 +15,9 @@ use crate::domain::backoff::Deadline;
 use crate::domain::commit_message::subject;
 use crate::domain::journal::{Moved, Origin, PushId, PushRecord, SERVER_LAG, caught_up, follows, moved};
 use crate::domain::name::RepositoryPath;
+use crate::domain::problem::Topic;
 use crate::domain::push::{CommitId, Ref};
+use crate::domain::reason::{Reason, reason};
 use crate::domain::repository::Source;
 use crate::protocol::{Error, ErrorKind};
 use crate::source::refs::Refs;
@@ -229,10 +231,8 @@ impl Core {
         let seen = self.refs.refs(path, &source.url).len();
         let is_empty = seen > 0 && refs.refs.is_empty();
         let problem = match &refs.moved_to {
-            _ if is_empty => Some(format!(
-                "the source of {path} lists no branch and no tag, and had {seen}: they are kept as seen; if they were deleted, this ends with the next push"
-            )),
-            Some(to) => Some(format!("{path}: its source {} was moved to {to}; name that address", source.url)),
+            _ if is_empty => Some(reason!("problem.source_empty", path, seen)),
+            Some(to) => Some(reason!("problem.source_moved", path, url = &source.url, to)),
             None => None,
         };
         self.set_problem(Topic::Source(path.clone()), problem);
@@ -248,8 +248,8 @@ impl Core {
         let is_ready = matches!(self.refs.state, TrackerState::Ready);
         let source = self.watched_source(&path).cloned();
         let Some(source) = source.filter(|_| is_ready && !self.stopping) else {
-            let text = "sources are not watched; `slipway pool status` says why";
-            return self.respond(request, Response::Error(Error::new(ErrorKind::Unreachable, text)));
+            let error = Error::new(ErrorKind::Unreachable, reason!("push.not_watched"));
+            return self.respond(request, Response::Error(error));
         };
         let Announcement { pushed, signed, at, remote_id } = announcement;
         if let Some(id) = remote_id {
@@ -389,8 +389,8 @@ impl Core {
     }
 
     /// The pushes of a webhook are not in the journal yet: the disk is full. Its platform is told to try again.
-    pub(super) fn announcement_waits(&mut self, request: RequestId, why: &str) {
-        let error = Error::new(ErrorKind::Unreachable, format!("the push can't be written down yet: {why}"));
+    pub(super) fn announcement_waits(&mut self, request: RequestId, why: &Reason) {
+        let error = Error::new(ErrorKind::Unreachable, reason!("push.not_recorded_yet", why));
         self.respond(request, Response::Error(error));
     }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::Core;
 use super::command::{Command, Response};
 use super::event::{Ask, Due, RequestId, Target};
-use super::schedule::{Readiness, Waiting, eligible};
+use super::schedule::{Waiting, eligible};
 use super::submit::{Purpose, RuleChoice, Submission};
 use crate::domain::build::{Build, BuildId, CancelRequest, RetryCause, Trigger};
-use crate::domain::builder::{BuilderKind, labels_asked};
+use crate::domain::builder::{BuilderKind, Readiness, labels_asked};
 use crate::domain::name::RepositoryPath;
-use crate::domain::reason::Reason;
+use crate::domain::reason::{Reason, reason};
 use crate::domain::requester::Requester;
 use crate::protocol::{Error, ErrorKind};
 
@@ -60,9 +60,7 @@ impl Core {
             Ask::MayDelete(path) => {
                 let response = match self.open_records().any(|build| build.path() == path) {
                     false => Response::Done,
-                    true => refuse(format!(
-                        "{path} has builds that are not finished; cancel them first, or wait for their end"
-                    )),
+                    true => refuse(reason!("repository.has_open_builds", path)),
                 };
                 self.respond(request, response);
             }
@@ -79,8 +77,7 @@ impl Core {
 
     /// A pool that ends takes nothing new.
     pub(super) fn ending_error(&self) -> Option<Error> {
-        self.stopping
-            .then(|| Error::new(ErrorKind::Unreachable, "the pool is ending; the next command starts a new one"))
+        self.stopping.then(|| Error::new(ErrorKind::Unreachable, reason!("pool.ending")))
     }
 
     fn stop(&mut self, request: RequestId) {
@@ -95,8 +92,8 @@ impl Core {
         }
         self.stopping = true;
         for Wait { request, id, .. } in std::mem::take(&mut self.waits) {
-            let text = format!("the pool ended while build {id} was waited for; the build goes on");
-            self.respond(request, Response::Error(Error::new(ErrorKind::Unreachable, text)));
+            let reason = reason!("pool.ended_while_waiting", id);
+            self.respond(request, Response::Error(Error::new(ErrorKind::Unreachable, reason)));
         }
         self.keep_refs_seen_now();
         let builds_go_on = self.builds.values().any(|open| open.is_underway());
@@ -133,8 +130,7 @@ impl Core {
     fn retry(&mut self, request: RequestId, earlier: Build, by: Requester) {
         let id = earlier.id;
         if self.builds.contains_key(&id) {
-            let text = format!("build {id} is not finished; cancel it first, or wait for its end");
-            return self.respond(request, refuse(text));
+            return self.respond(request, refuse(reason!("build.not_finished", id)));
         }
         let rule = RuleChoice::Named(earlier.rule.name.clone());
         let submission = Submission::new(Purpose::Request(request), earlier.path(), rule, None, Trigger::Retry);
@@ -155,11 +151,11 @@ impl Core {
             not_before: None,
             awaited: None,
         };
-        let unreachable = |text: String| Response::Error(Error::new(ErrorKind::Unreachable, text));
+        let unreachable = |reason: Reason| Response::Error(Error::new(ErrorKind::Unreachable, reason));
         let views = self.builder_views();
         let able = match eligible(&waiting, &views, &self.pool_view()) {
             Ok(able) => able,
-            Err(reason) => return unreachable(format!("no builder can read the Dockerfile: {reason}")),
+            Err(why) => return unreachable(reason!("outline.no_builder", why)),
         };
         let ready = able.into_iter().filter(|view| view.readiness == Readiness::Ready);
         let mut ready = ready.filter_map(|view| {
@@ -168,10 +164,10 @@ impl Core {
             let address = builder.address.clone().filter(|_| may_fetch)?;
             Some(Response::Builder { address, tls: builder.config.tls.clone() })
         });
-        ready.next().unwrap_or_else(|| unreachable("no builder is ready to read the Dockerfile".to_owned()))
+        ready.next().unwrap_or_else(|| unreachable(reason!("outline.no_builder_ready")))
     }
 }
 
-fn refuse(text: String) -> Response {
-    Response::Error(Error::new(ErrorKind::Refused, text))
+fn refuse(reason: Reason) -> Response {
+    Response::Error(Error::new(ErrorKind::Refused, reason))
 }

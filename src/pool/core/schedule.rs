@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::backoff::Deadline;
 use crate::domain::build::BuildId;
+use crate::domain::builder::Readiness;
 use crate::domain::platform::Platform;
 use crate::domain::push::CommitId;
 use crate::domain::reason::{AsReason, Reason, display_as_reason, joined, quoted, reason};
@@ -29,17 +30,6 @@ pub struct Waiting {
     pub not_before: Option<Deadline>,
     /// The commit that its source did not have when it was asked last.
     pub awaited: Option<CommitId>,
-}
-
-/// Whether a builder can take builds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Readiness {
-    /// Now.
-    Ready,
-    /// Soon.
-    Starting,
-    /// Not until what is said is mended.
-    Down(Reason),
 }
 
 /// A builder as the scheduler sees it.
@@ -71,7 +61,7 @@ pub struct PoolView {
     /// Why nothing may start now, such as a full disk.
     pub blocked: Option<Reason>,
     /// Files of builders that can't be read: what to say where no builder is left.
-    pub unusable_builders: Vec<String>,
+    pub unusable_builders: Vec<Reason>,
 }
 
 /// What becomes of a waiting build.
@@ -103,7 +93,7 @@ pub enum WaitReason {
     /// Nothing may start.
     Blocked(Reason),
     /// There is no builder, for these files can't be read.
-    UnusableBuilders(Vec<String>),
+    UnusableBuilders(Vec<Reason>),
     /// There is no builder.
     NoBuilder,
     /// The builder that the repository names does not exist.
@@ -140,7 +130,7 @@ impl AsReason for WaitReason {
             WaitReason::Retry { at } => reason!("wait.retry", at = *at),
             WaitReason::Commit { commit, at } => reason!("wait.commit", commit = commit.short(12), at = *at),
             WaitReason::Blocked(why) => why.clone(),
-            WaitReason::UnusableBuilders(files) => reason!("wait.unusable_builders", files = joined(files)),
+            WaitReason::UnusableBuilders(files) => reason!("wait.unusable_builders", files),
             WaitReason::NoBuilder => reason!("wait.no_builder"),
             WaitReason::UnknownBuilder(name) => reason!("wait.unknown_builder", name = quoted(name)),
             WaitReason::Labels(labels) => {

@@ -1,11 +1,13 @@
 //! The first event: what an earlier pool left on disk is carried on with.
 
 use super::command::{Command, LogLevel};
-use super::event::{Found, FoundBuild, FoundPush, Topic};
+use super::event::{Found, FoundBuild, FoundPush};
 use super::ref_tracker::RefTracker;
 use super::{AfterRefresh, Core};
 use crate::domain::build::StagedBuild;
 use crate::domain::journal::{PushRecord, Verdict};
+use crate::domain::problem::Topic;
+use crate::domain::reason::{Reason, reason};
 use crate::store::refs_seen::Watched;
 
 impl Core {
@@ -14,7 +16,7 @@ impl Core {
         self.settings = settings;
         self.last_build = last_build;
         self.problems.follow(&self.settings, &self.settings);
-        for text in self.settings.problems.values().cloned().collect::<Vec<_>>() {
+        for text in self.settings.problems.values().map(ToString::to_string).collect::<Vec<_>>() {
             self.log(LogLevel::Warn, text);
         }
         self.out.push(Command::FindFailingRules);
@@ -52,7 +54,7 @@ impl Core {
     }
 
     /// Takes over the refs that an earlier pool saw, and the pushes that it did not come to evaluate.
-    pub(super) fn pushes_left(&mut self, watched: Result<Watched, String>, pushes: Vec<FoundPush>) {
+    pub(super) fn pushes_left(&mut self, watched: Result<Watched, Reason>, pushes: Vec<FoundPush>) {
         let deferred = self.refs.take_deferred();
         match watched {
             Ok(watched) => {
@@ -63,8 +65,7 @@ impl Core {
             }
             Err(error) => {
                 // To begin anew would take every ref for seen: pushes that came meanwhile would be lost without a word.
-                let text = format!("sources are not watched: {error}; fix it, and start the pool again");
-                self.set_problem(Topic::RefsSeen, Some(text));
+                self.set_problem(Topic::RefsSeen, Some(reason!("problem.refs_seen", error)));
                 self.refs.break_off();
             }
         }

@@ -16,7 +16,7 @@ use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
 use crate::domain::publish;
 use crate::domain::push::{CommitId, Push};
-use crate::domain::reason::Reason;
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::repository::{Repository, Source};
 use crate::domain::requester::Requester;
 use crate::domain::rule::{Rule, Tags};
@@ -37,7 +37,7 @@ pub(super) struct Submission {
     target: Option<Target>,
     trigger: Trigger,
     by: Requester,
-    note: Option<String>,
+    note: Option<Reason>,
     /// What is known of the build so far.
     plan: Option<Plan>,
     /// The commit of a ref is being asked for, which is pushed at this time.
@@ -79,7 +79,7 @@ struct NewPlan {
     source: Source,
     push: Option<Push>,
     tags: Vec<Tag>,
-    warnings: Vec<String>,
+    warnings: Vec<Reason>,
     refusal: Option<Reason>,
 }
 
@@ -99,7 +99,7 @@ impl Submission {
         Submission { by, ..self }
     }
 
-    pub(super) fn because(self, note: Option<String>) -> Submission {
+    pub(super) fn because(self, note: Option<Reason>) -> Submission {
         Submission { note, ..self }
     }
 
@@ -111,8 +111,8 @@ impl Submission {
     }
 }
 
-fn refused(text: impl ToString) -> Error {
-    Error::new(ErrorKind::Refused, text.to_string())
+fn refused(reason: impl Into<Reason>) -> Error {
+    Error::new(ErrorKind::Refused, reason)
 }
 
 impl Core {
@@ -193,9 +193,7 @@ impl Core {
         if let (Trigger::Replay, Target::Now(reference, _)) = (submission.trigger, &target) {
             admission::check_match(path, rule, reference)?;
         }
-        let source = repository.source.clone().ok_or_else(|| {
-            refused(format!("repository {path} has no source; `slipway repo edit {path} --source URL` binds it to one"))
-        })?;
+        let source = repository.source.clone().ok_or_else(|| refused(reason!("repository.no_source", path)))?;
         let plan = NewPlan {
             registry: namespace.registry.clone(),
             rule: rule.clone(),
@@ -246,15 +244,16 @@ impl Core {
             Ok(Some(tags)) => tags,
             // Who asks has matched the ref, so this is a rule that changed in between.
             Ok(None) => {
-                let text = format!("rule {:?} of {path} does not match {}", plan.rule.name, push.reference);
-                return self.submission_failed(id, refused(text));
+                let rule = quoted(&plan.rule.name);
+                let reason = reason!("rule.does_not_match", rule, path, reference = push.reference);
+                return self.submission_failed(id, refused(reason));
             }
             Err(error) => {
                 plan.refusal = Some(error.into());
                 Tags { tags: Vec::new(), replaced: Vec::new() }
             }
         };
-        plan.warnings.extend(tags.replaced.iter().map(ToString::to_string));
+        plan.warnings.extend(tags.replaced.iter().map(Reason::from));
         let namespace = self.settings.namespaces.get(&path.namespace).cloned().unwrap_or_default();
         let forbidden = || grants::forbidden(&path.namespace, &namespace, &plan.rule).into_iter().next();
         let too_long =
@@ -300,20 +299,18 @@ impl Core {
                     Some(Plan::Again(build, _)) => admission::image_name(&build.registry, path),
                     None => path.to_string(),
                 };
-                let why = format!(
-                    "{image}:{tag} exists ({digest}) and {path} is immutable; push under another version, or `slipway tag delete {path}:{tag}`"
-                );
+                let why = reason!("tag.immutable", image, tag, digest, path);
                 self.refuse_or_fail(id, why);
             }
         }
     }
 
     /// A new build is refused, and recorded as that; one that is to be built again is not.
-    fn refuse_or_fail(&mut self, id: SubmissionId, why: String) {
+    fn refuse_or_fail(&mut self, id: SubmissionId, why: Reason) {
         let Some(submission) = self.submissions.get_mut(&id) else { return };
         match &mut submission.plan {
             Some(Plan::New(plan)) => {
-                plan.refusal = Some(why.into());
+                plan.refusal = Some(why);
                 self.admit(id);
             }
             _ => self.submission_failed(id, refused(why)),
@@ -347,7 +344,7 @@ impl Core {
             return self.join_twin(id, twin);
         }
         let open = self.builds.values().filter(|open| open.goes_on()).map(|open| open.record().as_ref());
-        let refusal = refusal.or_else(|| admission::tag_in_use(open, &build).map(Reason::from));
+        let refusal = refusal.or_else(|| admission::tag_in_use(open, &build));
         let new = self.take_id();
         match refusal {
             Some(reason) => self.record_refused(build, reason, Waiter::Submission(id)),
@@ -380,8 +377,8 @@ impl Core {
     }
 
     pub(super) fn submission_not_recorded(&mut self, id: SubmissionId, build: BuildId, failure: &WriteFailure) {
-        let text = format!("cannot record build {build}: {}; it is not queued", failure.why);
-        self.submission_failed(id, Error::new(ErrorKind::Failed, text));
+        let reason = reason!("build.not_recorded", build, why = failure.why);
+        self.submission_failed(id, Error::new(ErrorKind::Failed, reason));
     }
 
     fn submission_failed(&mut self, id: SubmissionId, error: Error) {

@@ -8,10 +8,12 @@ use chrono::{DateTime, Utc};
 use super::Core;
 use super::builds::Waiter;
 use super::command::{Command, File, LogLevel};
-use super::event::{RequestId, Topic, WriteFailure, WriteId};
+use super::event::{RequestId, WriteFailure, WriteId};
 use crate::domain::backoff::{Backoff, Deadline};
 use crate::domain::build::BuildId;
 use crate::domain::journal::PushId;
+use crate::domain::problem::Topic;
+use crate::domain::reason::reason;
 
 /// Writes that failed are tried again at these intervals.
 const WRITE_AGAIN: Backoff = Backoff::seconds(1, 5);
@@ -149,7 +151,7 @@ impl Core {
             }
             AfterWrite::Nothing => {
                 self.writes.remove(&write);
-                return self.log(LogLevel::Error, failure.why);
+                return self.log(LogLevel::Error, failure.why.to_string());
             }
             // On a full disk a build is stopped all the same: that may be what frees it.
             AfterWrite::Noted(id) => self.stop_if_cancelled(*id),
@@ -167,7 +169,7 @@ impl Core {
         pending.retry = Some(Deadline::after(now, WRITE_AGAIN.wait(pending.failures)));
         pending.failures += 1;
         if let Some(topic) = then.topic() {
-            self.set_problem(topic, Some(format!("{}; it is tried again until it works", failure.why)));
+            self.set_problem(topic, Some(reason!("problem.write_again", why = failure.why)));
         }
     }
 

@@ -7,6 +7,7 @@ use super::{RequestContext, blocking, failed};
 use crate::domain::build::{Build, BuildId};
 use crate::domain::build_query::{BuildQuery, MOST_OF_PAGE};
 use crate::domain::build_summary::BuildSummary;
+use crate::domain::reason::{output, reason};
 use crate::domain::step::StepsFile;
 use crate::protocol::builds::{BuildDetail, BuildPage};
 use crate::protocol::{Error, ErrorKind};
@@ -16,7 +17,7 @@ use crate::store::builds;
 pub(super) async fn page(context: Arc<RequestContext>, query: BuildQuery) -> Result<BuildPage, Error> {
     blocking(move || {
         let found = context.catalog.builds(&query, &context.open);
-        let found = found.map_err(|error| failed(format!("cannot list the builds: {error}")))?;
+        let found = found.map_err(|error| failed(reason!("request.builds", error = output(error))))?;
         let oldest = context.catalog.oldest_build();
         let older = found.more.zip(oldest).map_or(0, |(more, oldest)| more.0.saturating_sub(oldest.0));
         Ok(BuildPage {
@@ -87,5 +88,5 @@ fn steps_of(context: &RequestContext, id: BuildId) -> Result<Option<StepsFile>, 
 
 /// There is no such build.
 pub(super) fn no_build(id: BuildId) -> Error {
-    Error::new(ErrorKind::NotFound, format!("there is no build {id}; `slipway build list` shows them"))
+    Error::new(ErrorKind::NotFound, reason!("build.unknown", id))
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::{Answered, RequestContext, blocking, builds, failed};
 use crate::domain::build::BuildId;
+use crate::domain::reason::{output, quoted, reason};
 use crate::log::file::LogFile;
 use crate::log::follow::Changes;
 use crate::log::scan::{self, BLOCK, Counts, Search};
@@ -130,7 +131,7 @@ pub(super) async fn search(context: Arc<RequestContext>, log: LogName, search: L
         let wanted = Search::new(&search.pattern).map_err(|error| {
             let why = error.to_string();
             let why = why.lines().last().unwrap_or_default().to_owned();
-            Error::new(ErrorKind::Usage, format!("{:?} is no regular expression: {why}", search.pattern))
+            Error::new(ErrorKind::Usage, reason!("request.regex", pattern = quoted(&search.pattern), why = output(why)))
         })?;
         let Some(file) = open_if_there(&path)? else { return Ok(LogFound { lines: Vec::new(), next: None, size: 0 }) };
         let log = LogFile::of(file, None).map_err(cannot_read(&path))?;
@@ -201,7 +202,7 @@ fn open_if_there(path: &Path) -> Result<Option<File>, Error> {
 }
 
 fn cannot_read(path: &Path) -> impl Fn(io::Error) -> Error + use<'_> {
-    move |error| failed(format!("cannot read {}: {error}", path.display()))
+    move |error| failed(reason!("request.file", path, error))
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::domain::build::{Build, BuildId};
+use crate::domain::reason::{Reason, reason};
+use crate::pool::tasks::task_failed;
 use crate::protocol::{Error, ErrorKind, Reply, Request};
 use crate::store::settings::Settings;
 use crate::store::{Catalog, Home};
@@ -95,17 +97,17 @@ pub(in crate::pool) async fn answer(context: RequestContext, request: Request) -
         | Request::Examine { .. }
         | Request::DeleteTag { .. }
         | Request::TestNotification { .. }
-        | Request::Audit(_) => return Err(failed("this request is not answered here")),
+        | Request::Audit(_) => return Err(failed(reason!("request.unanswered"))),
     };
     Ok(reply.into())
 }
 
-fn failed(why: impl ToString) -> Error {
-    Error::new(ErrorKind::Failed, why.to_string())
+fn failed(why: impl Into<Reason>) -> Error {
+    Error::new(ErrorKind::Failed, why)
 }
 
 /// Runs file work off the threads of the runtime.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
     let ended = tokio::task::spawn_blocking(work).await;
-    ended.unwrap_or_else(|error| Err(failed(format!("an internal task failed: {error}"))))
+    ended.unwrap_or_else(|error| Err(failed(task_failed(&error))))
 }

@@ -3,6 +3,7 @@
 use super::RequestContext;
 use crate::domain::name::RepositoryPath;
 use crate::domain::platform_account::{Identity, RepositoryPage};
+use crate::domain::reason::reason;
 use crate::protocol::{Error, ErrorKind, Reply};
 use crate::services::platforms;
 
@@ -24,8 +25,7 @@ pub(super) async fn repositories(
 /// Makes the webhook of a repository's source on its platform.
 pub(super) async fn register_webhook(context: &RequestContext, path: &RepositoryPath) -> Result<Reply, Error> {
     let repository = super::settings::repository(&context.settings, path)?;
-    let missing =
-        || Error::new(ErrorKind::Usage, format!("{path} has no source on a platform to register a webhook at"));
+    let missing = || Error::new(ErrorKind::Usage, reason!("webhooks.no_source", path));
     let source = repository.source.as_ref().ok_or_else(missing)?;
     let url = platforms::webhook_url(&context.settings, source.platform.as_deref().ok_or_else(missing)?)?;
     let outcome = platforms::register_webhook(&context.home, &context.settings, source, &url).await?;

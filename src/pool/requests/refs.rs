@@ -7,6 +7,7 @@ use chrono::Utc;
 use super::RequestContext;
 use crate::domain::name::RepositoryPath;
 use crate::domain::preview::preview;
+use crate::domain::reason::{quoted, reason};
 use crate::domain::repository::{Repository, Source};
 use crate::protocol::platforms::{RulePreview, SourceRefs};
 use crate::protocol::{Error, ErrorKind};
@@ -33,10 +34,9 @@ pub(super) async fn preview_rule(
     rule: &str,
 ) -> Result<RulePreview, Error> {
     let (repository, source) = repository(context, path)?;
-    let rule = repository.rule(rule).ok_or_else(|| {
-        let text = format!("{path} has no rule {rule:?}; `slipway rule list {path}` shows them");
-        Error::new(ErrorKind::NotFound, text)
-    })?;
+    let rule = repository
+        .rule(rule)
+        .ok_or_else(|| Error::new(ErrorKind::NotFound, reason!("rule.unknown", path, rule = quoted(rule))))?;
     let found = of_source(context, source).await?;
     let existing = if repository.immutable {
         let (home, settings, path) = (context.home.clone(), context.settings.clone(), path.clone());
@@ -45,16 +45,16 @@ pub(super) async fn preview_rule(
         BTreeSet::new()
     };
     let rows = preview(rule, &found.refs, &existing, repository.immutable, Utc::now())
-        .map_err(|error| Error::new(ErrorKind::Refused, error.to_string()))?;
+        .map_err(|error| Error::new(ErrorKind::Refused, error))?;
     Ok(RulePreview { rows, refs: found.refs.len(), left_out: found.left_out, source: source.url.clone() })
 }
 
 /// A repository that has a source.
 fn repository<'a>(context: &'a RequestContext, path: &RepositoryPath) -> Result<(&'a Repository, &'a Source), Error> {
     let repository = super::settings::repository(&context.settings, path)?;
-    let source = repository.source.as_ref().ok_or_else(|| {
-        let text = format!("repository {path} has no source; `slipway repo edit {path} --source URL` binds it to one");
-        Error::new(ErrorKind::Failed, text)
-    })?;
+    let source = repository
+        .source
+        .as_ref()
+        .ok_or_else(|| Error::new(ErrorKind::Failed, reason!("repository.no_source", path)))?;
     Ok((repository, source))
 }

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use super::{RequestContext, blocking, failed};
 use crate::domain::name::RepositoryPath;
 use crate::domain::outbox::Receiver;
+use crate::domain::reason::reason;
 use crate::domain::repository::Repository;
 use crate::domain::rule::Rule;
 use crate::protocol::platforms::{NotificationState, SavePreview, SecretUse};
@@ -28,10 +29,8 @@ pub(super) fn snapshot(context: &RequestContext) -> Reply {
 /// The repository of that name.
 pub(super) fn repository<'a>(settings: &'a Settings, path: &RepositoryPath) -> Result<&'a Repository, Error> {
     settings.repositories.get(path).ok_or_else(|| match settings.wrong_file(&path.namespace, Some(&path.repository)) {
-        Some(file) => failed(format!("cannot use repository {path}: fix its file {}", file.display())),
-        None => {
-            Error::new(ErrorKind::NotFound, format!("there is no repository {path}; `slipway repo list` shows them"))
-        }
+        Some(file) => failed(reason!("repository.broken_file", path, file)),
+        None => Error::new(ErrorKind::NotFound, reason!("repository.unknown", path)),
     })
 }
 
@@ -100,7 +99,7 @@ pub(super) fn secrets(context: &RequestContext) -> Result<Vec<SecretUse>, Error>
 pub(super) async fn notifications(context: &RequestContext) -> Result<Vec<NotificationState>, Error> {
     let (home, settings) = (context.home.clone(), context.settings.clone());
     blocking(move || {
-        let (messages, _) = outbox::load(&home).map_err(|error| failed(format!("cannot list the outbox: {error}")))?;
+        let (messages, _) = outbox::load(&home).map_err(|error| failed(reason!("request.outbox", error)))?;
         let waiting = |name: &str| {
             let receiver = Receiver::Notification(name.to_owned());
             messages.iter().filter(|message| message.receiver() == receiver).count()

@@ -147,10 +147,7 @@ async fn converse(client: &Client, mut stream: UnixStream, by: &Requester, right
         // A newer client's request need not parse here: tell it why.
         _ => Err(Error::new(
             ErrorKind::Unreachable,
-            format!(
-                "the pool that runs is slipway {} and does not understand this client; `slipway pool stop` ends it (builds go on), and the next command starts a new one",
-                env!("CARGO_PKG_VERSION")
-            ),
+            reason!("request.other_version", version = env!("CARGO_PKG_VERSION")),
         )),
     };
     send(stream, answer).await
@@ -211,10 +208,10 @@ async fn answer(client: &Client, request: Request, by: &Requester) -> Result<Ans
             notifier::test(context, &name).await?
         }
         // Answered with more than one line: see `converse`.
-        Request::Watch => return Err(Error::new(ErrorKind::Usage, "watching is a conversation of its own")),
+        Request::Watch => return Err(Error::new(ErrorKind::Usage, reason!("request.unanswered"))),
         Request::Audit(query) => {
             let home = context.home.clone();
-            let cannot = |error: io::Error| failed(format!("cannot read the audit log: {error}"));
+            let cannot = |error: io::Error| failed(reason!("request.audit", error));
             let page = move || crate::store::audit::page(&home, &query).map_err(cannot);
             Reply::Audit(blocking(page).await?)
         }
@@ -276,7 +273,9 @@ fn replied(response: Response) -> Result<Reply, Error> {
         }
         Response::Build(build) => Ok(Reply::Build(Box::new(Arc::unwrap_or_clone(build)))),
         Response::Error(error) => Err(error),
-        Response::NotOpen | Response::Builder { .. } => Err(failed(format!("the pool answered {response}"))),
+        Response::NotOpen | Response::Builder { .. } => {
+            Err(failed(reason!("journal.unexpected", answer = response.to_string())))
+        }
     }
 }
 
@@ -294,8 +293,7 @@ async fn cancel(context: &TaskContext, id: BuildId, by: Requester) -> Result<Rep
     match context.ask(Ask::Cancel { id, by }).await {
         Response::NotOpen => {
             let build = finished(context, id)?;
-            let text = format!("build {id} is {} already; there is nothing to cancel", build.state);
-            Err(Error::new(ErrorKind::Refused, text))
+            Err(Error::new(ErrorKind::Refused, reason!("build.ended_already", id, state = build.state)))
         }
         response => replied(response),
     }
@@ -305,8 +303,7 @@ async fn cancel(context: &TaskContext, id: BuildId, by: Requester) -> Result<Rep
 fn finished(context: &TaskContext, id: BuildId) -> Result<Build, Error> {
     let file = context.home.build_dir(id.0).join(builds::RECORD);
     if !file.exists() {
-        let text = format!("there is no build {id}; `slipway build list` shows them");
-        return Err(Error::new(ErrorKind::NotFound, text));
+        return Err(Error::new(ErrorKind::NotFound, reason!("build.unknown", id)));
     }
-    builds::load(&context.home, id).map_err(|error| failed(error.to_string()))
+    builds::load(&context.home, id).map_err(failed)
 }

@@ -9,11 +9,12 @@ use std::future::Future;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::TaskContext;
+use super::{TaskContext, task_failed};
 use crate::domain::audit::{AuditEvent, FieldChange, Outcome, changes};
 use crate::domain::name::RepositoryPath;
+use crate::domain::problem::Topic;
+use crate::domain::reason::Reason;
 use crate::domain::requester::Requester;
-use crate::pool::core::Topic;
 use crate::protocol::{Change, ChangedObject, EntityName, Error, ErrorKind, Reply, Request};
 use crate::store::settings::Settings;
 use crate::store::{audit, builds};
@@ -156,8 +157,8 @@ fn differing(before: &Settings, after: &Settings) -> Vec<EntityName> {
 async fn record(context: &TaskContext, events: Vec<AuditEvent>) {
     let home = context.home.clone();
     let work = move || events.into_iter().try_for_each(|event| audit::append(&home, event).map(drop));
-    let written = tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string());
-    let problem = written.and_then(|written| written.map_err(|error| error.to_string())).err();
+    let written = tokio::task::spawn_blocking(work).await.map_err(|error| task_failed(&error));
+    let problem = written.and_then(|written| written.map_err(Reason::from)).err();
     context.problem(Topic::AuditLog, problem);
 }
 

@@ -8,6 +8,7 @@ use tokio::process::Command;
 use crate::buildkit::install;
 use crate::domain::builder::BuilderTls;
 use crate::domain::platform::Platform;
+use crate::domain::reason::{Reason, output, reason};
 use crate::pool::core::{BuilderKey, Event, Workers};
 use crate::pool::tasks::TaskContext;
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
@@ -63,8 +64,8 @@ async fn ask(
     address: &str,
     tls: Option<&BuilderTls>,
     question: &[&str],
-) -> Result<Vec<u8>, String> {
-    let tools = install::find(&context.home).tools().ok_or("buildctl is missing; run `slipway setup`")?;
+) -> Result<Vec<u8>, Reason> {
+    let tools = install::find(&context.home).tools().ok_or_else(|| reason!("builder.no_buildctl"))?;
     let mut command = Command::new(&tools.buildctl);
     command.arg("--addr").arg(address);
     if let Some(tls) = tls {
@@ -81,16 +82,18 @@ async fn ask(
     }
     command.args(question).args(["--format", "{{json .}}"]).listed_environment(Receiver::Buildctl);
     command.kill_on_drop(true).stdin(std::process::Stdio::null());
-    let output = tokio::time::timeout(ASK_LIMIT, command.output())
+    let ended = tokio::time::timeout(ASK_LIMIT, command.output())
         .await
-        .map_err(|_| format!("{address} did not answer within {} s", ASK_LIMIT.as_secs()))?
-        .map_err(|error| format!("cannot run {}: {error}", tools.buildctl.display()))?;
-    if !output.status.success() {
-        let text = String::from_utf8_lossy(&output.stderr);
-        let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it gave no reason");
-        return Err(format!("{address} cannot be reached: {}", line.trim_start_matches("error: ")));
+        .map_err(|_| reason!("builder.no_answer", address, limit = ASK_LIMIT))?
+        .map_err(|error| reason!("builder.buildctl_fails", program = tools.buildctl, error))?;
+    if !ended.status.success() {
+        let text = String::from_utf8_lossy(&ended.stderr);
+        return Err(match text.lines().rev().find(|line| !line.trim().is_empty()) {
+            None => reason!("builder.unreachable_silently", address),
+            Some(line) => reason!("builder.unreachable", address, said = output(line.trim_start_matches("error: "))),
+        });
     }
-    Ok(output.stdout)
+    Ok(ended.stdout)
 }
 
 /// The sum of the records of a cache; none are `null`.

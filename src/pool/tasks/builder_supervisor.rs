@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::{TaskContext, managed_builder};
+use super::{TaskContext, managed_builder, task_failed};
 use crate::buildkit::daemon::{Spec, supervise};
 use crate::pool::core::{BuilderKey, Event, ManagedEvent};
 
@@ -60,7 +60,7 @@ pub(in crate::pool) async fn specify(context: TaskContext, builder: BuilderKey) 
     let settings = context.settings();
     let home = context.home.clone();
     let spec = tokio::task::spawn_blocking(move || managed_builder::spec(&home, &settings)).await;
-    let spec = spec.unwrap_or_else(|error| Err(format!("an internal task failed: {error}")));
+    let spec = spec.unwrap_or_else(|error| Err(task_failed(&error)));
     let wanted = match spec {
         Ok(spec) => managed_builder::try_sandbox(&spec.tools).await.map(|()| Box::new(spec)),
         Err(reason) => Err(reason),

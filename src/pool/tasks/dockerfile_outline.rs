@@ -19,6 +19,7 @@ use crate::domain::failure::Failure;
 use crate::domain::name::RepositoryPath;
 use crate::domain::outline::Outline;
 use crate::domain::push::Ref;
+use crate::domain::reason::{Reason, reason};
 use crate::domain::rule::Rule;
 use crate::pool::core::{Ask, Response};
 use crate::protocol::{Error, ErrorKind};
@@ -43,10 +44,9 @@ pub(in crate::pool) async fn examine(
 ) -> Result<Outline, Error> {
     let (home, settings) = (&context.home, context.settings());
     let source = settings.repositories.get(path).and_then(|repository| repository.source.clone());
-    let source = source
-        .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("{path} has no source to read a Dockerfile of")))?;
+    let source = source.ok_or_else(|| Error::new(ErrorKind::NotFound, reason!("outline.no_source", path)))?;
     let commit = sources::resolve(home, &settings, &source, reference).await?;
-    let directory = scratch(home).map_err(|error| failed(error.to_string()))?;
+    let directory = scratch(home)?;
     let wish = ContextRequest { path, source: &source, rule: &rule, reference, commit: &commit };
     let abort = watch::Sender::new(false);
     // The slot is held until the last question is answered.
@@ -62,9 +62,9 @@ pub(in crate::pool) async fn examine(
     let (address, tls) = match context.ask(Ask::BuilderFor { path: path.clone(), fetches }).await {
         Response::Builder { address, tls } => (address, tls),
         Response::Error(error) => return Err(error),
-        other => return Err(failed(format!("the pool answered {other}"))),
+        other => return Err(failed(reason!("journal.unexpected", answer = other.to_string()))),
     };
-    let buildctl = install::find(home).tools().ok_or_else(|| failed("buildctl is missing; run `slipway setup`"))?;
+    let buildctl = install::find(home).tools().ok_or_else(|| failed(reason!("builder.no_buildctl")))?;
 
     let mut outline = Outline::default();
     for question in subrequest::ALL {
@@ -87,7 +87,7 @@ pub(in crate::pool) async fn examine(
 
 /// Runs a command to its end, which it must reach in time; what it printed and what it complained of.
 async fn ask(mut command: Command) -> Result<(ExitStatus, String, String), Error> {
-    let cannot = |error: std::io::Error| failed(format!("cannot run buildctl: {error}"));
+    let cannot = |error: std::io::Error| failed(reason!("outline.buildctl", error));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().map_err(cannot)?;
     let (printed, complaint) = (read(child.stdout.take()), read(child.stderr.take()));
@@ -97,7 +97,7 @@ async fn ask(mut command: Command) -> Result<(ExitStatus, String, String), Error
     };
     match tokio::time::timeout(LIMIT, work).await {
         Ok(ended) => ended.map_err(cannot),
-        Err(_) => Err(failed(format!("the builder did not answer within {} seconds", LIMIT.as_secs()))),
+        Err(_) => Err(failed(reason!("outline.no_answer", limit = LIMIT))),
     }
 }
 
@@ -111,10 +111,11 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>) -> std::io::Result<String> {
 }
 
 /// A directory in the home that goes with the question; what a pool that was killed left there, the next one removes.
-fn scratch(home: &Home) -> std::io::Result<TempDir> {
+fn scratch(home: &Home) -> Result<TempDir, Error> {
     let scratch = home.scratch_dir();
-    atomic::create_dir_all(&scratch).map_err(std::io::Error::other)?;
-    tempfile::Builder::new().prefix("examine-").tempdir_in(scratch)
+    atomic::create_dir_all(&scratch).map_err(failed)?;
+    let made = tempfile::Builder::new().prefix("examine-").tempdir_in(&scratch);
+    made.map_err(|error| failed(reason!("outline.scratch", directory = scratch, error)))
 }
 
 /// The directory with the Dockerfile, once the frontend that it names may run; none where the builder has the source to
@@ -127,8 +128,9 @@ fn check(settings: &Settings, rule: &Rule, context: &Context, scratch: &Path) ->
 }
 
 /// The line of `buildctl`'s that says why.
-fn last_words(stderr: &str) -> String {
-    let line = stderr.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("buildctl failed");
+fn last_words(stderr: &str) -> Reason {
+    let line = stderr.lines().rev().map(str::trim).find(|line| !line.is_empty());
+    let Some(line) = line else { return reason!("outline.failed") };
     let line = line.strip_prefix("error: ").unwrap_or(line);
-    line.strip_prefix("failed to solve: ").unwrap_or(line).to_owned()
+    Reason::verbatim(line.strip_prefix("failed to solve: ").unwrap_or(line))
 }

@@ -145,8 +145,9 @@ pub(in crate::pool) fn check_dockerfile(
     frontends: &Frontends,
     into: &Path,
 ) -> Result<Checked, Failure> {
-    let disk =
-        |error: std::io::Error| Failure::new(FailureKind::Disk, format!("cannot write {}: {error}", into.display()));
+    let disk = |error: std::io::Error| {
+        Failure::caused_by(&error, FailureKind::Disk, reason!("write.file", path = into, error))
+    };
     let mut checked = Checked { directory: into.to_path_buf(), mounts: Mounts::default(), frontend: None };
     fs::create_dir_all(into).map_err(disk)?;
     let mut names = vec![dockerfile.to_owned()];
@@ -159,7 +160,7 @@ pub(in crate::pool) fn check_dockerfile(
         let named = frontends.check(&text).map_err(|error| Failure {
             file: Some(name.clone()),
             line: Some(error.line()),
-            ..Failure::new(FailureKind::Dockerfile, format!("{name}:{}: {error}", error.line()))
+            ..Failure::new(FailureKind::Dockerfile, reason!("build.dockerfile_line", name, line = error.line(), error))
         })?;
         checked.frontend = named.map(|syntax| syntax.reference);
         checked.mounts = dockerfile::mounts(&String::from_utf8_lossy(&text));
@@ -174,12 +175,12 @@ pub(in crate::pool) fn check_dockerfile(
 }
 
 fn read(context: &Path, name: &str) -> Result<Option<Vec<u8>>, Failure> {
-    let failure = |reason: String| Failure { file: Some(name.to_owned()), ..Failure::new(FailureKind::Source, reason) };
-    let path = TreePath::parse(name).map_err(|error| failure(error.to_string()))?;
+    let failure = |reason: Reason| Failure { file: Some(name.to_owned()), ..Failure::new(FailureKind::Source, reason) };
+    let path = TreePath::parse(name).map_err(|error| failure(error.into()))?;
     let file = match resolve_inside(context, &path) {
         Ok(file) => file,
         Err(InsideError::Missing { .. }) => return Ok(None),
-        Err(error) => return Err(failure(error.to_string())),
+        Err(error) => return Err(failure(error.into())),
     };
     // Anything else than a file, BuildKit refuses in its own words.
     if !file.is_file() {
@@ -187,12 +188,9 @@ fn read(context: &Path, name: &str) -> Result<Option<Vec<u8>>, Failure> {
     }
     let mut text = Vec::new();
     let read = fs::File::open(&file).and_then(|file| file.take(LONGEST_DOCKERFILE + 1).read_to_end(&mut text));
-    read.map_err(|error| failure(format!("cannot read {name}: {error}")))?;
+    read.map_err(|error| failure(reason!("read.named", name, error)))?;
     if text.len() as u64 > LONGEST_DOCKERFILE {
-        return Err(failure(format!(
-            "{name} is longer than {} MiB, which BuildKit does not read",
-            LONGEST_DOCKERFILE >> 20
-        )));
+        return Err(failure(reason!("build.dockerfile_too_long", name, most = LONGEST_DOCKERFILE >> 20)));
     }
     Ok(Some(text))
 }
@@ -204,27 +202,19 @@ fn write(into: &Path, name: &str, text: &[u8]) -> std::io::Result<()> {
 }
 
 /// What a Dockerfile asks for that its rule does not grant, each with the way to grant it.
-pub(in crate::pool) fn missing(build: &Build, grants: &JobGrants, mounts: &Mounts) -> Vec<String> {
+pub(in crate::pool) fn missing(build: &Build, grants: &JobGrants, mounts: &Mounts) -> Vec<Reason> {
     let (path, rule) = (build.path(), &build.rule.name);
     let secrets = mounts.secrets.iter().filter(|id| !grants.secrets.contains(id));
-    let secrets = secrets.map(|id| {
-        format!(
-            "the Dockerfile asks for the secret {id:?}, which rule {rule:?} does not grant; `slipway secret set NAME` stores one, and \
-             `slipway rule edit {path} {rule} --secret {id}=file:NAME` grants it"
-        )
-    });
-    let agent = (mounts.ssh && grants.ssh.is_empty()).then(|| {
-        format!(
-            "the Dockerfile asks for an ssh agent, which rule {rule:?} does not grant; `slipway secret set NAME < KEYFILE` stores a key, and \
-             `slipway rule edit {path} {rule} --ssh NAME` grants it"
-        )
-    });
+    let secrets = secrets
+        .map(|id| reason!("grant.secret_missing", quoted_id = quoted(id), quoted_rule = quoted(rule), path, rule, id));
+    let agent = (mounts.ssh && grants.ssh.is_empty())
+        .then(|| reason!("grant.agent_missing", quoted = quoted(rule), path, rule));
     secrets.chain(agent).collect()
 }
 
 /// The path of a rule's Dockerfile in its context.
 pub(in crate::pool) fn dockerfile_of(rule: &Rule) -> Result<String, Failure> {
-    let paths = rule.build_paths().map_err(|error| Failure::new(FailureKind::Source, error.to_string()))?;
+    let paths = rule.build_paths().map_err(|error| Failure::new(FailureKind::Source, error))?;
     Ok(paths.dockerfile)
 }
 

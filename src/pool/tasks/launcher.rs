@@ -112,7 +112,7 @@ async fn start(
     build: &Build,
     builders: Vec<ChosenBuilder>,
     abort: &watch::Sender<bool>,
-) -> Result<(ProcessId, Vec<String>), Failure> {
+) -> Result<(ProcessId, Vec<Reason>), Failure> {
     let id = build.id;
     let several = builders.len() > 1;
     let uses_managed = builders.iter().any(|builder| builder.config.kind == BuilderKind::Managed);
@@ -148,7 +148,7 @@ async fn start(
     let missing = registries::write_docker_config(&home, settings, &scope, &docker_config)
         .await
         .map_err(|error| Failure::new(kind_of_credentials(&error), error.to_string()))?;
-    let warnings: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    let warnings: Vec<Reason> = missing.iter().map(Reason::from).collect();
     // What people should know stands in the record that the runner reads, too.
     let mut build = build.clone();
     build.warnings.extend(warnings.iter().cloned());

@@ -11,6 +11,7 @@ use crate::buildkit::install::{self, Machine};
 use crate::buildkit::sandbox::{self, HostNetwork};
 use crate::domain::config::BuildNetwork;
 use crate::domain::frontend::Frontends;
+use crate::domain::reason::{Reason, reason};
 use crate::store::Home;
 use crate::store::settings::Settings;
 
@@ -18,7 +19,7 @@ use crate::store::settings::Settings;
 ///
 /// # Errors
 /// What is missing and the command that fixes it.
-pub(in crate::pool) fn spec(home: &Home, settings: &Settings) -> Result<Spec, String> {
+pub(in crate::pool) fn spec(home: &Home, settings: &Settings) -> Result<Spec, Reason> {
     let dir = home.buildkit_dir();
     Ok(Spec::new(&dir, &home.runtime_dir().join("bk"), tools(home, settings)?, &daemon_config(settings)))
 }
@@ -27,17 +28,17 @@ pub(in crate::pool) fn spec(home: &Home, settings: &Settings) -> Result<Spec, St
 ///
 /// # Errors
 /// What is missing and the command that fixes it.
-pub(in crate::pool) fn tools(home: &Home, settings: &Settings) -> Result<Tools, String> {
+pub(in crate::pool) fn tools(home: &Home, settings: &Settings) -> Result<Tools, Reason> {
     let found = install::find(home);
     let rootless = is_rootless(settings);
     let missing = found.missing();
     let Some(tools) = found.tools().filter(|_| missing.is_empty()) else {
-        let missing: Vec<String> =
-            missing.iter().map(|missing| format!("{} is missing ({})", missing.name, missing.fix)).collect();
-        return Err(missing.join("; "));
+        let missing: Vec<Reason> =
+            missing.iter().map(|one| reason!("install.missing", name = one.name, fix = one.fix)).collect();
+        return Err(reason!("install.all_missing", missing));
     };
     let (Some(buildkitd), Some(runtime)) = (tools.buildkitd, tools.runtime) else {
-        return Err("BuildKit is not complete; run `slipway setup`".into());
+        return Err(reason!("install.incomplete"));
     };
     let sandbox = host_network(settings).is_none();
     Ok(Tools { buildkitd, runtime, rootlesskit: tools.rootlesskit.filter(|_| rootless), sandbox })
@@ -50,7 +51,7 @@ pub(in crate::pool) fn host_network(settings: &Settings) -> Option<HostNetwork> 
     }
     let machine = Machine::this();
     let problems = sandbox::problems(|program| machine.which(program));
-    let lacking: Vec<String> = problems.into_iter().map(|problem| problem.what).collect();
+    let lacking: Vec<Reason> = problems.into_iter().map(|problem| problem.what.into()).collect();
     (!lacking.is_empty()).then_some(HostNetwork::Unavailable(lacking))
 }
 
@@ -59,7 +60,7 @@ pub(in crate::pool) fn host_network(settings: &Settings) -> Option<HostNetwork> 
 ///
 /// # Errors
 /// What kept it from working, and what to do.
-pub(in crate::pool) async fn try_sandbox(tools: &Tools) -> Result<(), String> {
+pub(in crate::pool) async fn try_sandbox(tools: &Tools) -> Result<(), Reason> {
     /// With root's rights, and by rootlesskit.
     static WORKS: [OnceCell<()>; 2] = [const { OnceCell::const_new() }; 2];
     if !tools.sandbox {
@@ -67,7 +68,7 @@ pub(in crate::pool) async fn try_sandbox(tools: &Tools) -> Result<(), String> {
     }
     let kit = tools.rootlesskit.as_deref();
     let tried = WORKS[usize::from(kit.is_some())].get_or_try_init(|| sandbox::attempt(kit)).await;
-    tried.map(drop).map_err(|problem| format!("{}; {}", problem.what, problem.fix))
+    tried.map(drop).map_err(|problem| reason!("sandbox.problem", what = problem.what, fix = problem.fix))
 }
 
 /// Whether managed daemons run without root.

@@ -21,8 +21,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::core::{Ask, Event, Machine, RequestId, Response, Snapshot, Topic};
-use crate::domain::reason::Reason;
+use super::core::{Ask, Event, Machine, RequestId, Response, Snapshot};
+use crate::domain::problem::Topic;
+use crate::domain::reason::{Reason, output, reason};
 use crate::protocol::{Error, ErrorKind};
 use crate::store::settings::Settings;
 use crate::store::{Catalog, Home};
@@ -91,7 +92,7 @@ impl TaskContext {
     }
 
     /// Reports that something is out of order, or well again.
-    pub(in crate::pool) fn problem(&self, topic: Topic, problem: Option<String>) {
+    pub(in crate::pool) fn problem(&self, topic: Topic, problem: Option<Reason>) {
         self.report(Event::Problem { topic, problem });
     }
 
@@ -106,10 +107,7 @@ impl TaskContext {
             Err(_) => None,
         };
         asking.answered = true;
-        response.unwrap_or_else(|| {
-            let text = "the pool is ending; the next command starts a new one";
-            Response::Error(Error::new(ErrorKind::Unreachable, text))
-        })
+        response.unwrap_or_else(|| Response::Error(Error::new(ErrorKind::Unreachable, reason!("pool.ending"))))
     }
 
     /// The settings in force.
@@ -149,6 +147,11 @@ impl TaskContext {
     }
 }
 
+/// Why a task of the pool itself ended without an answer: it panicked.
+pub(in crate::pool) fn task_failed(error: &tokio::task::JoinError) -> Reason {
+    reason!("internal.task_failed", error = output(error))
+}
+
 pub(in crate::pool) fn failed(error: impl Into<Reason>) -> Error {
     Error::new(ErrorKind::Failed, error)
 }
@@ -157,7 +160,5 @@ pub(in crate::pool) fn failed(error: impl Into<Reason>) -> Error {
 pub(in crate::pool) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| Err(failed(format!("an internal task failed: {error}"))))
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(failed(task_failed(&error))))
 }

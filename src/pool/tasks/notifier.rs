@@ -16,6 +16,7 @@ use crate::domain::build_query::{BuildQuery, MOST_OF_PAGE};
 use crate::domain::config::{NotifyConfig, NotifyUrl, is_notify_url};
 use crate::domain::notification::{Body, is_refusal};
 use crate::domain::outbox::{Attempt, Content, Message};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, output, quoted, reason};
 use crate::domain::repository::Source;
 use crate::domain::source_platform::SourcePlatform;
 use crate::log::sanitize::printable;
@@ -27,7 +28,7 @@ use crate::source::platform::{self, causes};
 use crate::source::webhook::sign;
 use crate::store::Catalog;
 use crate::store::secrets::{Secret, SecretError, Secrets};
-use crate::sys::shell::{Shell, ShellError, said};
+use crate::sys::shell::{Shell, ShellError};
 use crate::tls;
 
 /// A receiver that does not answer within this time is asked again later.
@@ -43,22 +44,17 @@ const ANSWER_SHOWN: usize = 300;
 #[derive(Debug, thiserror::Error)]
 enum SendError {
     /// It was taken out of the settings meanwhile.
-    #[error("there is no such receiver any more")]
     NotConfigured,
     /// The secret for its signature.
-    #[error("its secret cannot be had: {0}")]
     Secret(#[from] SecretError),
     /// The secret that holds the address holds something else.
-    #[error("the secret of its url holds no address; write it as https://HOST/PATH or http://HOST/PATH")]
     NoUrl,
     /// No client for HTTP can be made.
-    #[error("no HTTP client can be made: {why}")]
     Client {
         /// Why.
         why: String,
     },
     /// It can't be reached, or does not answer in time.
-    #[error("cannot reach {host}: {why}")]
     Unreachable {
         /// The host.
         host: String,
@@ -66,34 +62,57 @@ enum SendError {
         why: String,
     },
     /// It answered, and did not take it.
-    #[error("{host} answered {status}{answer}")]
     Status {
         /// The host.
         host: String,
         /// The status.
         status: StatusCode,
-        /// What it said, in brackets.
+        /// What it said, on one line; "": nothing.
         answer: String,
         /// How long it asks to be left alone.
         wait: Option<TimeDelta>,
     },
     /// The command can't be run, or took too long.
-    #[error("the command failed: {0}")]
     Shell(#[from] ShellError),
     /// The command failed.
-    #[error("the command failed: {how}{}", said(.stderr))]
     Command {
         /// How it ended.
-        how: String,
+        how: Reason,
         /// The end of what it wrote to stderr.
         stderr: String,
     },
     /// The platform did not take a status.
-    #[error("{0}")]
     Platform(protocol::Error),
     /// What it printed can't be read.
-    #[error("the command's output cannot be read: {0}")]
     Output(io::Error),
+}
+
+display_as_reason!(SendError);
+
+impl AsReason for SendError {
+    fn reason(&self) -> Reason {
+        match self {
+            SendError::NotConfigured => reason!("delivery.no_receiver"),
+            SendError::Secret(error) => reason!("delivery.no_secret", error),
+            SendError::NoUrl => reason!("delivery.no_url"),
+            SendError::Client { why } => reason!("delivery.no_client", why = output(why)),
+            SendError::Unreachable { host, why } => reason!("delivery.unreachable", host, why = output(why)),
+            SendError::Status { host, status, answer, .. } => answered(host, *status, answer),
+            SendError::Shell(error) => reason!("delivery.command", why = error),
+            SendError::Command { how, stderr } if stderr.is_empty() => reason!("delivery.command", why = how),
+            SendError::Command { how, stderr } => reason!("delivery.command_said", how, said = output(stderr)),
+            SendError::Platform(error) => error.reason.clone(),
+            SendError::Output(error) => reason!("delivery.output", error),
+        }
+    }
+}
+
+/// What a host answered; `said` is "" where it said nothing.
+fn answered(host: &str, status: StatusCode, said: &str) -> Reason {
+    match said {
+        "" => reason!("delivery.answered", host, status = output(status)),
+        said => reason!("delivery.answered_with", host, status = output(status), said = output(said)),
+    }
 }
 
 impl SendError {
@@ -143,7 +162,7 @@ pub(in crate::pool) async fn deliver(context: TaskContext, notifier: Notifier, m
     let (attempt, why) = match sent {
         Ok(()) => (Attempt::Delivered, None),
         Err(SendError::NotConfigured) => (Attempt::Refused, None),
-        Err(error) => (error.attempt(), Some(error.to_string())),
+        Err(error) => (error.attempt(), Some(error.reason())),
     };
     context.report(Event::Sent { message: message.id, attempt, why });
 }
@@ -152,10 +171,8 @@ pub(in crate::pool) async fn deliver(context: TaskContext, notifier: Notifier, m
 pub(in crate::pool) async fn test(context: &TaskContext, name: &str) -> Result<Reply, Error> {
     let settings = context.settings();
     let notify = settings.config.notify.iter().find(|notify| notify.name == name).cloned();
-    let notify = notify.ok_or_else(|| {
-        let text = format!("there is no notification {name:?} in config.toml; `slipway notify list` shows them");
-        Error::new(ErrorKind::NotFound, text)
-    })?;
+    let notify =
+        notify.ok_or_else(|| Error::new(ErrorKind::NotFound, reason!("notification.unknown", name = quoted(name))))?;
     let (catalog, wanted) = (context.catalog.clone(), notify.clone());
     let build = blocking(move || Ok(last_build(&catalog, &wanted))).await?;
     let now = Utc::now();
@@ -168,8 +185,7 @@ pub(in crate::pool) async fn test(context: &TaskContext, name: &str) -> Result<R
         repository: &build.as_ref().map_or_else(String::new, |build| build.path().to_string()),
         body: &body,
     };
-    let answer =
-        self::notify(context, &Notifier::default(), &notify, event).await.map_err(|error| failed(error.to_string()))?;
+    let answer = self::notify(context, &Notifier::default(), &notify, event).await.map_err(failed)?;
     Ok(Reply::Notified { answer })
 }
 
@@ -212,7 +228,7 @@ async fn notify(
     notifier: &Notifier,
     notify: &NotifyConfig,
     event: Delivery<'_>,
-) -> Result<String, SendError> {
+) -> Result<Reason, SendError> {
     match (&notify.url, &notify.command) {
         (Some(url), _) => post(context, notifier, notify, url, event).await,
         (None, Some(command)) => run(command, event).await,
@@ -226,7 +242,7 @@ async fn post(
     notify: &NotifyConfig,
     url: &NotifyUrl,
     event: Delivery<'_>,
-) -> Result<String, SendError> {
+) -> Result<Reason, SendError> {
     let url = match url {
         NotifyUrl::Plain(url) => Secret::new(url.as_str()),
         NotifyUrl::Secret(reference) => Secrets::at(context.home.secrets_dir()).resolve(reference).await?,
@@ -254,12 +270,12 @@ async fn post(
     let (status, wait) = (response.status(), retry_after(response.headers(), Utc::now()));
     let text = beginning_of(response).await;
     if status.is_success() {
-        return Ok(format!("{host} answered {status}{text}"));
+        return Ok(answered(&host, status, &text));
     }
     Err(SendError::Status { host, status, answer: text, wait })
 }
 
-async fn run(command: &str, event: Delivery<'_>) -> Result<String, SendError> {
+async fn run(command: &str, event: Delivery<'_>) -> Result<Reason, SendError> {
     let build = event.build.map_or_else(String::new, |build| build.0.to_string());
     let shell = Shell {
         command,
@@ -277,7 +293,10 @@ async fn run(command: &str, event: Delivery<'_>) -> Result<String, SendError> {
         return Err(SendError::Command { how: ended.how(), stderr: ended.stderr() });
     }
     let printed = ended.stdout(ANSWER_BYTES as u64).map_err(SendError::Output)?;
-    Ok(format!("the command succeeded{}", in_brackets(&printed)))
+    Ok(match one_line(&printed) {
+        said if said.is_empty() => reason!("delivery.command_done"),
+        said => reason!("delivery.command_done_saying", said = output(said)),
+    })
 }
 
 /// The client for all URLs. It keeps no connection open, and follows no redirect: a body is posted where people said.
@@ -294,16 +313,15 @@ fn client(notifier: &Notifier) -> Result<&Client, SendError> {
     Ok(notifier.client.get_or_init(|| made))
 }
 
-/// The beginning of an answer's text, in brackets; one that breaks off is as good as it came.
+/// The beginning of an answer's text, on one line; one that breaks off is as good as it came.
 async fn beginning_of(mut response: Response) -> String {
-    in_brackets(&String::from_utf8_lossy(&bounded::beginning(&mut response, ANSWER_BYTES).await))
+    one_line(&String::from_utf8_lossy(&bounded::beginning(&mut response, ANSWER_BYTES).await))
 }
 
 /// What others said, on one line; "" where they said nothing.
-fn in_brackets(text: &str) -> String {
+fn one_line(text: &str) -> String {
     let line = printable(text).split_whitespace().collect::<Vec<_>>().join(" ");
-    let line: String = line.chars().take(ANSWER_SHOWN).collect();
-    if line.is_empty() { line } else { format!(" ({line})") }
+    line.chars().take(ANSWER_SHOWN).collect()
 }
 
 /// How long a receiver asks to be left alone.
@@ -329,9 +347,9 @@ mod tests {
 
     #[test]
     fn what_others_say_stays_on_its_line_and_is_harmless() {
-        assert_eq!(in_brackets(" bad\r\n\x1b[2Jrequest \n"), " (bad request)");
-        assert_eq!(in_brackets(" \n"), "");
-        assert_eq!(in_brackets(&"x".repeat(9999)).len(), ANSWER_SHOWN + 3);
+        assert_eq!(one_line(" bad\r\n\x1b[2Jrequest \n"), "bad request");
+        assert_eq!(one_line(" \n"), "");
+        assert_eq!(one_line(&"x".repeat(9999)).len(), ANSWER_SHOWN);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::TaskContext;
+use super::{TaskContext, task_failed};
 use crate::domain::build::Build;
 use crate::domain::build_query::BuildQuery;
 use crate::domain::journal::PushId;
@@ -120,7 +120,7 @@ pub(in crate::pool) async fn find_pushes(context: TaskContext) {
     context.catalog.completed().await;
     let home = context.home.clone();
     let watched = tokio::task::spawn_blocking(move || refs_seen::load_all(&home)).await;
-    let watched = watched.unwrap_or_else(|error| Err(format!("an internal task failed: {error}")));
+    let watched = watched.unwrap_or_else(|error| Err(task_failed(&error)));
     let pushes = ask(&context, move |catalog| {
         let found = |push: crate::domain::journal::PushRecord| {
             let builds = catalog.builds_of_push(push.id, push.pushed_at);

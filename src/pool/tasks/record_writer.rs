@@ -5,6 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::domain::name::RepositoryPath;
+use crate::domain::reason::reason;
 use crate::pool::core::{Event, File, WriteFailure, WriteId};
 use crate::pool::tasks::TaskContext;
 use crate::store::catalog::CreateError;
@@ -59,7 +60,7 @@ fn write_one(context: &TaskContext, file: &File) -> Result<(), WriteFailure> {
                 CreateError::Directory(error) => is_disk_full(error),
                 CreateError::Record(error) => matches!(error, WriteError::DiskFull { .. }),
             };
-            WriteFailure { why: error.to_string(), disk_full }
+            WriteFailure { why: error.into(), disk_full }
         }),
         File::Build(build) => {
             let directory = home.build_dir(build.id.0);
@@ -71,8 +72,8 @@ fn write_one(context: &TaskContext, file: &File) -> Result<(), WriteFailure> {
             catalog.save(build).map_err(failure)
         }
         File::CloseBuild(id) => catalog.close(*id).map_err(|error| {
-            let why = format!("cannot mark build {id} as final: {error}");
-            WriteFailure { why, disk_full: is_disk_full(&error) }
+            let disk_full = is_disk_full(&error);
+            WriteFailure { why: reason!("build.not_closed", id, error), disk_full }
         }),
         File::Push(push) => catalog.record_push(push).map_err(failure),
         File::RefsSeen { path, seen } => refs_seen::keep(home, path, seen.as_deref()).map_err(failure),
@@ -80,7 +81,8 @@ fn write_one(context: &TaskContext, file: &File) -> Result<(), WriteFailure> {
 }
 
 fn failure(error: WriteError) -> WriteFailure {
-    WriteFailure { why: error.to_string(), disk_full: matches!(error, WriteError::DiskFull { .. }) }
+    let disk_full = matches!(error, WriteError::DiskFull { .. });
+    WriteFailure { why: error.into(), disk_full }
 }
 
 fn is_disk_full(error: &io::Error) -> bool {

@@ -11,12 +11,13 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{TaskContext, audit, blocking, failed};
-use crate::domain::builder::{Builder, BuilderKind, MANAGED};
+use crate::domain::builder::{Builder, BuilderKind, MANAGED, Readiness};
 use crate::domain::name::{self, NameKind, RepositoryPath};
 use crate::domain::namespace::Namespace;
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::repository::Repository;
 use crate::domain::requester::Requester;
-use crate::domain::rule::{Rule, RuleError};
+use crate::domain::rule::Rule;
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::{grant_keys, grants, source_platform};
 use crate::pool::core::{Ask, Event, Response};
@@ -31,12 +32,16 @@ use crate::store::watch::{self, Change};
 use crate::store::{Home, edit};
 use crate::sys::{atomic, environment};
 
-fn usage(problems: &[String]) -> Result<(), Error> {
-    if problems.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::Usage, problems.join("\n"))) }
+fn usage(problems: impl IntoIterator<Item = impl Into<Reason>>) -> Result<(), Error> {
+    let problems = problems.into_iter().map(Into::into);
+    match problems.reduce(|first, next| reason!("reasons.lines", first, next)) {
+        None => Ok(()),
+        Some(problems) => Err(wrong(problems)),
+    }
 }
 
-fn wrong(error: impl ToString) -> Error {
-    Error::new(ErrorKind::Usage, error.to_string())
+fn wrong(error: impl Into<Reason>) -> Error {
+    Error::new(ErrorKind::Usage, error)
 }
 
 /// The way to the service: edits are made one after the other, each to what the one before left.
@@ -215,7 +220,7 @@ impl Worker {
         match entity {
             Entity::Namespace { name, value } => {
                 Namespace::check_name(&name).map_err(wrong)?;
-                usage(&value.problems())?;
+                usage(value.problems())?;
                 // The repositories that come of it have names that no host has.
                 let of_one = value.new_repository("x").source;
                 if let Some(source) = of_one {
@@ -225,7 +230,7 @@ impl Worker {
             }
             Entity::Repository { path, value } => write_repository(context, &path, value).await?,
             Entity::Rule { path, value } => {
-                usage(&value.problems().iter().map(RuleError::to_string).collect::<Vec<_>>())?;
+                usage(value.problems())?;
                 check_grants(context, &path.namespace, std::slice::from_ref(&value))?;
                 let mut repository = repository(context, &path)?;
                 match repository.rules.iter_mut().find(|rule| rule.name == value.name) {
@@ -237,7 +242,7 @@ impl Worker {
             }
             Entity::Builder { name, value } => {
                 name::check(NameKind::Builder, &name).map_err(wrong)?;
-                usage(&value.problems_to_save())?;
+                usage(value.problems_to_save())?;
                 check_one_managed(context, &name, value.kind)?;
                 write(move || edit::save(&home.builders_dir().join(format!("{name}.toml")), &value)).await?;
             }
@@ -246,7 +251,7 @@ impl Worker {
                 if password.is_some() {
                     value.password = Some(SecretRef::File(secret_name(&host)));
                 }
-                usage(&value.problems())?;
+                usage(value.problems())?;
                 if let Some(password) = password {
                     let (secrets, name) = (Secrets::at(home.secrets_dir()), secret_name(&host));
                     blocking(move || secrets.put(&name, &Secret::new(password)).map_err(failed)).await?;
@@ -262,7 +267,7 @@ impl Worker {
                 if webhook_secret.is_some() {
                     value.webhook_secret = Some(SecretRef::File(hook_file.clone()));
                 }
-                usage(&value.problems())?;
+                usage(value.problems())?;
                 if let Some(key) = &value.ssh_key {
                     Key::read(&expanded(key)).map_err(wrong)?;
                 }
@@ -285,7 +290,7 @@ impl Worker {
     /// A first builder takes no builds away from the managed one that works: it is kept, in a file of its own.
     async fn keep_managed(&mut self, first: &Builder) -> Result<(), Error> {
         let snapshot = self.context.snapshot();
-        let works = |builder: &BuilderStatus| builder.name == MANAGED && builder.state == "ready";
+        let works = |builder: &BuilderStatus| builder.name == MANAGED && builder.readiness == Readiness::Ready;
         let is_first = snapshot.settings.builders.is_empty() && self.context.machine.buildkit_host.is_none();
         if !is_first || first.kind == BuilderKind::Managed || !snapshot.status.builders.iter().any(works) {
             return Ok(());
@@ -312,7 +317,7 @@ impl Worker {
                 if !repositories.is_empty() {
                     return Err(Error::new(
                         ErrorKind::Refused,
-                        format!("namespace {name:?} has {}; delete them first", repositories.join(", ")),
+                        reason!("namespace.has_repositories", name = quoted(&name), repositories),
                     ));
                 }
                 // First what may refuse: a file in it that could not be read is not in the settings.
@@ -351,11 +356,11 @@ impl Worker {
                 }
             }
             EntityName::Secret(name) => {
-                grant_keys::check_file(&name).map_err(|error| Error::new(ErrorKind::Refused, error.to_string()))?;
+                grant_keys::check_file(&name).map_err(|error| Error::new(ErrorKind::Refused, error))?;
                 let uses = uses_of(&context.settings(), &name);
                 if !uses.is_empty() {
-                    let text = format!("secret {name:?} is used by {}; take it out there first", uses.join(", "));
-                    return Err(Error::new(ErrorKind::Refused, text));
+                    let reason = reason!("secret.in_use", name = quoted(&name), uses);
+                    return Err(Error::new(ErrorKind::Refused, reason));
                 }
                 let secrets = Secrets::at(context.home.secrets_dir());
                 blocking(move || secrets.remove(&name).map_err(failed)).await?;
@@ -365,10 +370,10 @@ impl Worker {
                 let uses = settings.repositories.iter().filter(|(_, repository)| {
                     repository.source.as_ref().is_some_and(|source| source.platform.as_ref() == Some(&name))
                 });
-                let uses: Vec<String> = uses.map(|(path, _)| path.to_string()).collect();
+                let uses: Vec<&RepositoryPath> = uses.map(|(path, _)| path).collect();
                 if !uses.is_empty() {
-                    let text = format!("platform {name:?} is named by {}; change their sources first", uses.join(", "));
-                    return Err(Error::new(ErrorKind::Refused, text));
+                    let reason = reason!("platform.in_use", name = quoted(&name), uses);
+                    return Err(Error::new(ErrorKind::Refused, reason));
                 }
                 let file = home.platforms_dir().join(format!("{name}.toml"));
                 remove(move || atomic::remove(&file)).await?;
@@ -409,7 +414,7 @@ pub(in crate::pool) fn secret_files(entity: &Entity) -> Vec<String> {
 fn check_grants(context: &TaskContext, name: &str, rules: &[Rule]) -> Result<(), Error> {
     let namespace = context.settings().namespaces.get(name).cloned().unwrap_or_default();
     let forbidden = rules.iter().flat_map(|rule| grants::forbidden(name, &namespace, rule));
-    usage(&forbidden.map(|problem| problem.to_string()).collect::<Vec<_>>())
+    usage(forbidden)
 }
 
 /// The file under `secrets/` that a registry's password is kept in.
@@ -437,13 +442,10 @@ async fn write_repository(context: &TaskContext, path: &RepositoryPath, mut valu
     if !context.settings().namespaces.contains_key(&path.namespace) {
         return Err(Error::new(
             ErrorKind::NotFound,
-            format!(
-                "there is no namespace {:?}; `slipway namespace create {}` makes it",
-                path.namespace, path.namespace
-            ),
+            reason!("namespace.create_it", quoted = quoted(&path.namespace), name = path.namespace),
         ));
     }
-    usage(&value.problems())?;
+    usage(value.problems())?;
     let settings = context.settings();
     if let Some(source) = &mut value.source {
         source.url = sources::checked(&settings, source)?;
@@ -458,7 +460,7 @@ pub(in crate::pool) async fn delete_tag(context: &TaskContext, path: &Repository
     let settings = context.settings();
     let namespace = settings.namespaces.get(&path.namespace).cloned();
     let namespace = namespace
-        .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no namespace {:?}", path.namespace)))?;
+        .ok_or_else(|| Error::new(ErrorKind::NotFound, reason!("namespace.unknown", name = quoted(&path.namespace))))?;
     match registries::open(&context.home, &settings, &namespace.registry, path).await.map_err(failed)? {
         Target::Local(layout) => {
             let tag = tag.to_owned();
@@ -474,7 +476,7 @@ pub(in crate::pool) async fn delete_tag(context: &TaskContext, path: &Repository
             match registries::on_own_thread(async move || client.delete_tag(&tag).await).await {
                 Ok(_) => Ok(()),
                 Err(error) if error.kind == crate::registry::Kind::NotFound => {
-                    Err(Error::new(ErrorKind::NotFound, error.to_string()))
+                    Err(Error::new(ErrorKind::NotFound, error))
                 }
                 Err(error) => Err(failed(error)),
             }
@@ -484,7 +486,7 @@ pub(in crate::pool) async fn delete_tag(context: &TaskContext, path: &Repository
 
 fn not_found_or_failed(error: crate::registry::LayoutError) -> Error {
     match error {
-        crate::registry::LayoutError::NoTag { .. } => Error::new(ErrorKind::NotFound, error.to_string()),
+        crate::registry::LayoutError::NoTag { .. } => Error::new(ErrorKind::NotFound, error),
         error => failed(error),
     }
 }
@@ -506,10 +508,8 @@ fn repository(context: &TaskContext, path: &RepositoryPath) -> Result<Repository
 
 fn no_repository(settings: &Settings, path: &RepositoryPath) -> Error {
     match settings.wrong_file(&path.namespace, Some(&path.repository)) {
-        Some(file) => failed(format!("cannot use repository {path}: fix its file {}", file.display())),
-        None => {
-            Error::new(ErrorKind::NotFound, format!("there is no repository {path}; `slipway repo list` shows them"))
-        }
+        Some(file) => failed(reason!("repository.broken_file", path, file)),
+        None => Error::new(ErrorKind::NotFound, reason!("repository.unknown", path)),
     }
 }
 
@@ -535,20 +535,18 @@ fn check_presence(context: &TaskContext, name: &EntityName, mode: SaveMode) -> R
         }
     };
     match (mode, there) {
-        (SaveMode::Create, true) => {
-            Err(Error::new(ErrorKind::Refused, format!("{name} exists; edit it instead, or choose another name")))
-        }
-        (SaveMode::Edit, false) => Err(Error::new(ErrorKind::NotFound, format!("there is no {name}"))),
+        (SaveMode::Create, true) => Err(Error::new(ErrorKind::Refused, reason!("entity.exists", name))),
+        (SaveMode::Edit, false) => Err(Error::new(ErrorKind::NotFound, reason!("entity.unknown", name))),
         _ => Ok(()),
     }
 }
 
-async fn write<E: std::fmt::Display>(work: impl FnOnce() -> Result<(), E> + Send + 'static) -> Result<(), Error> {
-    blocking(move || work().map_err(|error| failed(error.to_string()))).await
+async fn write<E: Into<Reason>>(work: impl FnOnce() -> Result<(), E> + Send + 'static) -> Result<(), Error> {
+    blocking(move || work().map_err(failed)).await
 }
 
 async fn remove(work: impl FnOnce() -> Result<(), atomic::WriteError> + Send + 'static) -> Result<(), Error> {
-    blocking(move || work().map_err(|error| failed(format!("not everything was deleted: {error}")))).await
+    blocking(move || work().map_err(|error| failed(reason!("entity.not_deleted", error)))).await
 }
 
 /// Removes a directory and all that is in it; one that is not there is as good.

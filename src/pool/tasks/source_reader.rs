@@ -56,6 +56,6 @@ pub(in crate::pool) async fn read_commit(
 ) {
     let settings = context.settings();
     let wanted = Wanted { store: context.home.git_dir(&path), reference, commit, since };
-    let commit = sources::look(&context.home, &settings, &source, wanted).await.map_err(|error| error.to_string());
+    let commit = sources::look(&context.home, &settings, &source, wanted).await.map_err(|error| error.reason);
     context.report(Event::CommitRead { push, commit });
 }

@@ -2,6 +2,7 @@
 //! overwritten.
 
 use crate::domain::name::RepositoryPath;
+use crate::domain::reason::Reason;
 use crate::pool::core::{Event, SubmissionId, TagCheckFailure};
 use crate::pool::tasks::{TaskContext, record_reader};
 use crate::registry::Kind;
@@ -37,7 +38,7 @@ async fn look(
 }
 
 fn of_registries(error: RegistriesError) -> TagCheckFailure {
-    let why = error.to_string();
+    let why = Reason::from(&error);
     match error {
         RegistriesError::Denied(_) => TagCheckFailure::Denied(why),
         RegistriesError::Registry(error) => of_kind(&error.kind, why),
@@ -49,7 +50,7 @@ fn of_registries(error: RegistriesError) -> TagCheckFailure {
 }
 
 fn of_publish(error: PublishError) -> TagCheckFailure {
-    let why = error.to_string();
+    let why = Reason::from(&error);
     match error {
         PublishError::Registry(error) => of_kind(&error.kind, why),
         // A directory of this machine that can't be read: the disk comes back.
@@ -57,7 +58,7 @@ fn of_publish(error: PublishError) -> TagCheckFailure {
     }
 }
 
-fn of_kind(kind: &Kind, why: String) -> TagCheckFailure {
+fn of_kind(kind: &Kind, why: Reason) -> TagCheckFailure {
     match kind {
         Kind::Credentials { .. } => TagCheckFailure::Forbidden { why, published: true },
         // A certificate that is not trusted, or TLS spoken to plain http, stays so.
@@ -75,7 +76,7 @@ mod tests {
 
     #[test]
     fn what_will_not_pass_is_an_answer_and_what_will_is_waited_for() {
-        let of = |kind: Kind| of_kind(&kind, String::new());
+        let of = |kind: Kind| of_kind(&kind, Reason::default());
         let refused = |status| Kind::Refused { status: Some(status), message: String::new() };
         let forbidden = Kind::Credentials { user: None, message: String::new() };
         assert!(matches!(of(forbidden), TagCheckFailure::Forbidden { .. }));

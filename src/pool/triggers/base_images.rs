@@ -11,10 +11,12 @@ use super::{Trigger, TriggerContext};
 use crate::domain::base_image::{BaseImage, base_images};
 use crate::domain::build::{Build, BuildId, Trigger as BuildTrigger};
 use crate::domain::name::RepositoryPath;
+use crate::domain::problem::Topic;
 use crate::domain::push::{Push, Ref};
+use crate::domain::reason::{Reason, reason};
 use crate::domain::rule::Rule;
 use crate::domain::step::StepsFile;
-use crate::pool::core::{Due, Target, Topic};
+use crate::pool::core::{Due, Target};
 use crate::pool::tasks::record_reader;
 use crate::services::credential_scope::CredentialScope;
 use crate::services::registries;
@@ -123,17 +125,16 @@ async fn look(context: &TriggerContext, asked: &mut BTreeMap<(RepositoryPath, St
             tokio::time::timeout(LOOK, asking).await
         })
         .await;
-        let why = match digest {
+        let why: Reason = match digest {
             Ok(Ok(digest)) => {
                 context.problem(topic, None);
                 now.extend(digest.map(|digest| (key, digest)));
                 continue;
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {} s", LOOK.as_secs()),
+            Ok(Err(error)) => error.into(),
+            Err(_) => reason!("base_image.no_answer", limit = LOOK),
         };
-        let text = format!("the base image {image} can't be followed: {why}; it is tried again");
-        context.problem(topic, Some(text));
+        context.problem(topic, Some(reason!("problem.base_image", image, why)));
     }
     for one in followed {
         let of = |image: &BaseImage| now.get(&(one.path.namespace.clone(), image.to_string()));
@@ -145,7 +146,7 @@ async fn look(context: &TriggerContext, asked: &mut BTreeMap<(RepositoryPath, St
         if asked.get(&key) == Some(digest) {
             continue;
         }
-        let note = format!("the base image {image} is {digest} now, and was {}", image.digest);
+        let note = reason!("base_image.moved", image, digest, before = image.digest);
         tracing::info!("{} rule {:?}: {note}", one.path, one.rule.name);
         // The tags stay those of the push.
         let push = Push { reference: one.good.reference, commit: one.good.commit, at: one.good.pushed_at };

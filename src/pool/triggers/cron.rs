@@ -12,9 +12,11 @@ use super::{Trigger, TriggerContext};
 use crate::domain::backoff::Backoff;
 use crate::domain::build::Trigger as BuildTrigger;
 use crate::domain::name::RepositoryPath;
+use crate::domain::problem::Topic;
+use crate::domain::reason::{quoted, reason};
 use crate::domain::rule::Rule;
 use crate::domain::schedule::Schedule;
-use crate::pool::core::{Due, Target, Topic};
+use crate::pool::core::{Due, Target};
 use crate::protocol::{Error, ErrorKind};
 use crate::store::settings::Settings;
 
@@ -142,9 +144,12 @@ async fn build(context: TriggerContext, path: RepositoryPath, name: String, time
         let lasts = matches!(error.kind, ErrorKind::Failed | ErrorKind::Unreachable);
         let next = rule.schedule.as_ref().and_then(|schedule| schedule.next(time).ok());
         let goes_on = lasts && next.is_none_or(|next| again < next);
-        let then = if goes_on { "it is tried again" } else { "it is not built this time" };
-        let text = format!("the schedule of rule {name:?} of {path}: {error}; {then}");
-        context.problem(topic.clone(), Some(text));
+        let rule = quoted(&name);
+        let problem = match goes_on {
+            true => reason!("problem.schedule_again", rule, path, error),
+            false => reason!("problem.schedule_skipped", rule, path, error),
+        };
+        context.problem(topic.clone(), Some(problem));
         if !goes_on {
             return;
         }
@@ -162,7 +167,7 @@ fn find<'a>(settings: &'a Settings, path: &RepositoryPath, rule: &str) -> Option
 }
 
 async fn queue(context: &TriggerContext, path: &RepositoryPath, rule: &Rule, time: DateTime<Utc>) -> Result<(), Error> {
-    let reference = rule.literal_ref().map_err(|error| Error::new(ErrorKind::Refused, error.to_string()))?;
+    let reference = rule.literal_ref().map_err(|error| Error::new(ErrorKind::Refused, error))?;
     let target = Target::Now(reference, Some(time));
     let (path, rule) = (path.clone(), rule.name.clone());
     context.due(Due { path, rule, target, trigger: BuildTrigger::Schedule, note: None }).await

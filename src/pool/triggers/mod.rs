@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 use super::core::{Announcement, Ask, Due, Response};
 use super::tasks::{TaskContext, record_reader};
 use crate::domain::name::RepositoryPath;
+use crate::domain::reason::reason;
 use crate::domain::rule_history::RuleHistory;
 use crate::protocol::{Error, ErrorKind};
 
@@ -121,6 +122,6 @@ fn done(response: Response) -> Result<(), Error> {
     match response {
         Response::Done | Response::Queued { .. } => Ok(()),
         Response::Error(error) => Err(error),
-        other => Err(Error::new(ErrorKind::Failed, format!("the pool answered {other}"))),
+        other => Err(Error::new(ErrorKind::Failed, reason!("journal.unexpected", answer = other.to_string()))),
     }
 }

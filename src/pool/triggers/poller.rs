@@ -17,8 +17,10 @@ use super::{PollRequest, Trigger, TriggerContext};
 use crate::domain::backoff::Backoff;
 use crate::domain::journal::SERVER_LAG;
 use crate::domain::name::RepositoryPath;
+use crate::domain::problem::Topic;
+use crate::domain::reason::reason;
 use crate::domain::repository::Source;
-use crate::pool::core::{Event, Topic};
+use crate::pool::core::Event;
 use crate::protocol::Error;
 use crate::source::refs::Refs;
 use crate::store::settings::Settings;
@@ -221,9 +223,9 @@ fn take(
             let wait = backoff(interval, turn.failures);
             turn.failures += 1;
             turn.due = Instant::now() + wait;
-            let seconds = wait.as_secs_f64().ceil();
-            let text = format!("{path} is not watched: {}; it is asked again in {seconds} s", error.reason);
-            context.problem(Topic::Source(path), Some(text));
+            let wait = Duration::from_secs(wait.as_secs_f64().ceil() as u64);
+            let problem = reason!("problem.source_unread", path, why = error.reason, wait);
+            context.problem(Topic::Source(path), Some(problem));
         }
     }
 }

@@ -15,6 +15,7 @@ use super::{Catalog, Writer, changed_at, keep_stamp};
 use crate::domain::build::{Build, BuildId, BuildState};
 use crate::domain::build_query::{BuildPage, BuildQuery};
 use crate::domain::journal::PushId;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::store::builds::{self, RECORD};
 use crate::sys::atomic::WriteError;
 
@@ -22,11 +23,20 @@ use crate::sys::atomic::WriteError;
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
     /// Its directory can't be made.
-    #[error(transparent)]
     Directory(#[from] io::Error),
     /// Its record can't be written.
-    #[error(transparent)]
     Record(#[from] WriteError),
+}
+
+display_as_reason!(CreateError);
+
+impl AsReason for CreateError {
+    fn reason(&self) -> Reason {
+        match self {
+            CreateError::Directory(error) => reason!("build.no_directory", error),
+            CreateError::Record(error) => error.reason(),
+        }
+    }
 }
 
 /// So many builds are deleted between two transactions.
@@ -174,7 +184,7 @@ impl Catalog {
                 Ok(build) if query.matches(&build) => Loaded::Match(build),
                 Ok(_) => Loaded::Other,
                 Err(error) if error.missing => Loaded::Gone,
-                Err(error) if shows_unreadable => Loaded::Unreadable(error.to_string()),
+                Err(error) if shows_unreadable => Loaded::Unreadable(error.into()),
                 Err(_) => Loaded::Other,
             },
         })?;

@@ -1,5 +1,6 @@
 //! Collecting a page: candidates of the catalog first, then, where the catalog has no rows yet, the directory.
 
+use crate::domain::reason::Reason;
 use std::collections::BTreeSet;
 use std::io;
 
@@ -13,7 +14,7 @@ pub(super) enum Loaded<T> {
     /// It does not match the query.
     Other,
     /// Its record can't be read, for this reason.
-    Unreadable(String),
+    Unreadable(Reason),
     /// It was deleted.
     Gone,
 }
@@ -21,7 +22,7 @@ pub(super) enum Loaded<T> {
 /// What a page is made of, the newest first.
 pub(super) struct Collected<T> {
     pub records: Vec<T>,
-    pub unreadable: Vec<(u64, String)>,
+    pub unreadable: Vec<(u64, Reason)>,
     pub more: Option<u64>,
     /// Candidates that are not there any more.
     pub gone: Vec<u64>,
@@ -80,7 +81,7 @@ pub(super) fn collect<T>(
 }
 
 struct Page<T> {
-    found: Vec<(u64, Result<T, String>)>,
+    found: Vec<(u64, Result<T, Reason>)>,
     gone: Vec<u64>,
     limit: usize,
 }

@@ -345,7 +345,7 @@ fn a_record_that_cannot_be_read_is_told_until_somebody_fixes_it() {
     world.kill(|files| files.iter_mut().for_each(Vec::clear));
     let page = world.catalog.builds(&BuildQuery::default(), &BTreeMap::new()).unwrap();
     assert_eq!((page.records.len(), page.unreadable.len()), (1, 1));
-    assert!(page.unreadable[0].1.contains("build.toml:1"), "{}", page.unreadable[0].1);
+    assert!(page.unreadable[0].1.to_string().contains("build.toml:1"), "{}", page.unreadable[0].1);
     fs::write(&record, good).unwrap();
     world.kill(|_| ());
     world.check();

@@ -7,23 +7,25 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use crate::domain::builder::{Builder, BuilderKind};
+use crate::domain::name::NameError;
 use crate::domain::namespace::Namespace;
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::store::{Home, last_good, read, trust};
 
 /// The problem with a managed builder where there is another.
-pub fn second_managed(other: &str) -> String {
-    format!("kind: the builder {other:?} is managed already, and there is one at most; make this one fresh or existing")
+pub fn second_managed(other: &str) -> Reason {
+    reason!("settings.second_managed", other = quoted(other))
 }
 
 /// The first of the problems with a name and with what has it.
-pub(super) fn first(name_problem: Option<String>, problems: Vec<String>) -> Option<String> {
-    name_problem.or_else(|| problems.into_iter().next())
+pub(super) fn first(name_problem: Option<NameError>, problems: Vec<impl Into<Reason>>) -> Option<Reason> {
+    name_problem.map(Reason::from).or_else(|| problems.into_iter().next().map(Into::into))
 }
 
 /// Reads settings files one by one.
 pub(super) struct Loader<'a> {
     home: &'a Home,
-    pub(super) problems: BTreeMap<PathBuf, String>,
+    pub(super) problems: BTreeMap<PathBuf, Reason>,
     /// Files with problems that are not there.
     pub(super) missing: BTreeSet<PathBuf>,
     /// Files that are not as they were, with their texts: what copies are kept of.
@@ -41,11 +43,11 @@ impl<'a> Loader<'a> {
         &mut self,
         file: &Path,
         last: Option<&T>,
-        check: impl Fn(&T) -> Option<String>,
+        check: impl Fn(&T) -> Option<Reason>,
     ) -> Option<T> {
         // What another user may write is not believed, were it written a moment ago.
         if let Err(untrusted) = trust::check_settings(file) {
-            self.problems.insert(file.to_path_buf(), untrusted.to_string());
+            self.problems.insert(file.to_path_buf(), untrusted.into());
             return last.cloned();
         }
         match read_checked(file, &check) {
@@ -72,8 +74,7 @@ impl<'a> Loader<'a> {
             let file = home.namespace_file(name);
             let empty = fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_none());
             if !namespaces.contains_key(name) && !file.exists() && !empty {
-                let shown = file.display();
-                let problem = format!("{shown} is not there, and {name}/ holds repositories; make it, it may be empty");
+                let problem = reason!("settings.orphans", file, name);
                 self.missing.insert(file.clone());
                 self.problems.insert(file, problem);
             }
@@ -94,7 +95,7 @@ impl<'a> Loader<'a> {
         for name in managed.iter().filter(|name| *name != kept) {
             builders.remove(name);
             let file = self.home.builders_dir().join(format!("{name}.toml"));
-            let problem = format!("{}: {}", file.display(), second_managed(kept));
+            let problem = reason!("read.file", path = file, reason = second_managed(kept));
             self.problems.insert(file, problem);
         }
     }
@@ -111,18 +112,18 @@ impl<'a> Loader<'a> {
         &mut self,
         directory: &Path,
         last: &BTreeMap<String, T>,
-        check: impl Fn(&str, &T) -> Option<String>,
+        check: impl Fn(&str, &T) -> Option<Reason>,
     ) -> BTreeMap<String, T> {
         let mut found = BTreeMap::new();
         if let Err(untrusted) = trust::check_settings(directory) {
-            self.problems.insert(directory.to_path_buf(), untrusted.to_string());
+            self.problems.insert(directory.to_path_buf(), untrusted.into());
             return last.clone();
         }
         let entries = match fs::read_dir(directory) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return found,
             Err(error) => {
-                self.problems.insert(directory.to_path_buf(), format!("cannot list {}: {error}", directory.display()));
+                self.problems.insert(directory.to_path_buf(), reason!("settings.unlisted", directory, error));
                 return last.clone();
             }
         };
@@ -146,11 +147,11 @@ impl<'a> Loader<'a> {
 }
 
 /// What a file says, with its text; or what is wrong with it.
-fn read_checked<T: DeserializeOwned>(file: &Path, check: impl Fn(&T) -> Option<String>) -> Result<(T, String), String> {
-    let text = read::text(file).map_err(|error| error.to_string())?;
-    let value = read::parse(file, &text).map_err(|error| error.to_string())?;
+fn read_checked<T: DeserializeOwned>(file: &Path, check: impl Fn(&T) -> Option<Reason>) -> Result<(T, String), Reason> {
+    let text = read::text(file)?;
+    let value = read::parse(file, &text)?;
     match check(&value) {
         None => Ok((value, text)),
-        Some(problem) => Err(format!("{}: {problem}", file.display())),
+        Some(problem) => Err(reason!("read.file", path = file, reason = problem)),
     }
 }

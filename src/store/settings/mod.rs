@@ -16,6 +16,7 @@ use crate::domain::builder::Builder;
 use crate::domain::config::{Config, RegistrySettings};
 use crate::domain::name::{self, NameKind, RepositoryPath};
 use crate::domain::namespace::Namespace;
+use crate::domain::reason::Reason;
 use crate::domain::repository::Repository;
 pub use crate::domain::settings::Settings;
 use crate::domain::source_platform::SourcePlatform;
@@ -30,7 +31,7 @@ impl Settings {
     pub fn take_over(home: &Home, last: &Settings) -> Settings {
         let of_directories = directories(home).into_iter().flat_map(|directory| toml_files(&directory));
         let files: Vec<PathBuf> = of_directories.chain([home.config_file()]).collect();
-        let failed: Vec<(PathBuf, String)> =
+        let failed: Vec<(PathBuf, Reason)> =
             in_parallel(&files, |files| files.iter().filter_map(|file| upgrade(file)).collect::<Vec<_>>())
                 .into_iter()
                 .flatten()
@@ -63,7 +64,7 @@ impl Settings {
             settings.config = config.unwrap_or_default();
         }
         settings.builders = loader.directory(&home.builders_dir(), &last.builders, |name, builder: &Builder| {
-            first(name::check(NameKind::Builder, name).err().map(|e| e.to_string()), builder.problems())
+            first(name::check(NameKind::Builder, name).err(), builder.problems())
         });
         loader.keep_one_managed(&mut settings.builders, &last.builders);
         settings.registries =
@@ -72,11 +73,11 @@ impl Settings {
             });
         settings.platforms =
             loader.directory(&home.platforms_dir(), &last.platforms, |name, platform: &SourcePlatform| {
-                first(name::check(NameKind::Platform, name).err().map(|e| e.to_string()), platform.problems())
+                first(name::check(NameKind::Platform, name).err(), platform.problems())
             });
         settings.namespaces =
             loader.directory(&home.namespaces_dir(), &last.namespaces, |name, namespace: &Namespace| {
-                first(Namespace::check_name(name).err().map(|e| e.to_string()), namespace.problems())
+                first(Namespace::check_name(name).err(), namespace.problems())
             });
         loader.tell_of_orphans(&settings.namespaces);
         let namespaces: Vec<&String> = settings.namespaces.keys().collect();
@@ -102,7 +103,7 @@ fn in_parallel<T: Sync, R: Send>(list: &[T], work: impl Fn(&[T]) -> R + Sync) ->
 }
 
 /// Brings a file to the current form, with a backup; the file with the reason where that fails.
-fn upgrade(file: &Path) -> Option<(PathBuf, String)> {
+fn upgrade(file: &Path) -> Option<(PathBuf, Reason)> {
     match schema::upgrade(file, schema::MIGRATIONS) {
         Ok(None) => None,
         Ok(Some(migrated)) => {
@@ -110,7 +111,7 @@ fn upgrade(file: &Path) -> Option<(PathBuf, String)> {
             tracing::info!("{} is migrated from schema {}; as it was it is {backup}", file.display(), migrated.from);
             None
         }
-        Err(error) => Some((file.to_path_buf(), error.to_string())),
+        Err(error) => Some((file.to_path_buf(), error.into())),
     }
 }
 
@@ -131,7 +132,7 @@ fn repositories<'a>(
             .collect();
         let directory = home.namespaces_dir().join(namespace);
         let found = loader.directory(&directory, &last, |name, repository: &Repository| {
-            first(name::check(NameKind::Repository, name).err().map(|e| e.to_string()), repository.problems())
+            first(name::check(NameKind::Repository, name).err(), repository.problems())
         });
         repositories.extend(found.into_iter().map(|(repository, value)| (path(repository), value)));
     }

@@ -19,7 +19,11 @@ fn one_managed_builder_is_kept_the_one_that_was_in_force_first() {
     fs::write(home.builders_dir().join("a.toml"), managed).unwrap();
     let now = Settings::load(&home, &before);
     assert_eq!(now.builders.keys().collect::<Vec<_>>(), ["b"]);
-    assert!(now.problems.values().any(|problem| problem.contains("a.toml") && problem.contains("\"b\"")));
+    assert!(
+        now.problems
+            .values()
+            .any(|problem| problem.to_string().contains("a.toml") && problem.to_string().contains("\"b\""))
+    );
     let fresh = Settings::load(&home, &Settings::default());
     assert_eq!(fresh.builders.keys().collect::<Vec<_>>(), ["a"]);
 }
@@ -91,7 +95,7 @@ fn repositories_without_their_namespaces_file_are_told() {
     let settings = Settings::load(&home, &Settings::default());
     assert!(settings.repositories.is_empty());
     let problem = settings.problems.values().next().unwrap();
-    assert!(problem.contains("acme.toml"), "{problem}");
+    assert!(problem.to_string().contains("acme.toml"), "{problem}");
 }
 
 #[test]
@@ -100,7 +104,7 @@ fn a_file_of_an_unknown_older_form_is_told_and_kept() {
         home_with(&[("builders/a.toml", "schema = 0\nkind = \"fresh\"\n"), ("builders/b.toml", "kind = \"fresh\"\n")]);
     let settings = Settings::take_over(&home, &Settings::default());
     assert_eq!(settings.builders.keys().collect::<Vec<_>>(), ["b"]);
-    assert!(settings.problems.values().next().unwrap().contains("knows no way"));
+    assert!(settings.problems.values().next().unwrap().to_string().contains("knows no way"));
 }
 
 #[test]

@@ -273,7 +273,7 @@ fn tag(app: &App, look: &Look) -> Vec<Line<'static>> {
     fields.add("name", &tag.name);
     fields.add("digest", &tag.digest);
     if let Some(problem) = &tag.problem {
-        fields.add("problem", problem);
+        fields.add("problem", look.say(problem));
         return fields.lines();
     }
     fields.add("platforms", tag.platforms.join(", "));
@@ -293,9 +293,9 @@ fn builder(app: &App, look: &Look) -> Vec<Line<'static>> {
     let Some(builder) = builders.into_iter().find(|builder| builder.name == name) else { return nothing(look) };
     let mut fields = Fields::new(look);
     fields.add("name", &builder.name);
-    fields.add("kind", &builder.kind);
-    fields.add("state", look.text(&format!("builder_state.{}", builder.state)).into_owned());
-    fields.add("reason", look.say(&builder.reason));
+    fields.add("kind", builder.kind.word());
+    fields.add("state", look.text(&format!("builder_state.{}", builder.readiness.word())).into_owned());
+    fields.add("reason", builder.readiness.reason().map_or_else(String::new, |reason| look.say(reason)));
     fields.add("address", builder.address.as_deref().unwrap_or_default());
     fields.add("slots", format!("{}/{}", builder.busy, builder.slots));
     fields.add("cache_use", builder.cache_bytes.map(bytes).unwrap_or_default());

@@ -12,6 +12,7 @@ use crate::domain::name::{self, NameKind, RepositoryPath};
 use crate::domain::namespace::Namespace;
 use crate::domain::platform::Platform;
 use crate::domain::repository::{Fetch, HumanDuration, Repository, Source, Visibility};
+use crate::domain::setting_problem::SettingProblem;
 use crate::domain::settings::Settings;
 use crate::protocol::Entity;
 
@@ -187,12 +188,12 @@ impl<'a> Reader<'a> {
         list
     }
 
-    /// What the domain says is wrong: `key: why`.
-    pub(super) fn take_problems(&mut self, problems: Vec<String>) {
+    /// What the domain says is wrong, at the fields of its keys.
+    pub(super) fn take_problems(&mut self, problems: Vec<SettingProblem>) {
         for problem in problems {
-            match problem.split_once(": ") {
-                Some(("secrets", why)) => self.wrong(grants::SECRET, 0, why),
-                Some((key, why)) if self.field(key, 0).is_some() => self.wrong(key, 0, why),
+            match problem.keys.as_slice() {
+                ["secrets"] => self.wrong(grants::SECRET, 0, problem.reason),
+                [key] if self.field(key, 0).is_some() => self.wrong(key, 0, problem.reason),
                 _ => self.wrong("", 0, problem),
             }
         }

@@ -5,6 +5,7 @@ use super::content::{ANY, Reader, words};
 use super::field::Field;
 use crate::domain::name::{self, NameKind};
 use crate::domain::secret_ref::{SecretRef, is_variable_name};
+use crate::domain::setting_problem::SettingProblem;
 use crate::domain::source_platform::{PlatformKind, SourcePlatform, token_file, webhook_secret_file};
 use crate::protocol::Entity;
 
@@ -102,9 +103,9 @@ pub(super) fn platform(reader: &mut Reader, name: Option<&str>, base: &SourcePla
         oauth_client_id: reader.optional("oauth_client_id"),
         webhook_secret: hook,
     };
-    let problems = value.problems().into_iter().map(|problem| match problem.strip_prefix("url: ") {
-        Some(why) => format!("platform_url: {why}"),
-        None => problem,
+    let problems = value.problems().into_iter().map(|problem| match problem.keys.as_slice() {
+        ["url"] => SettingProblem::of("platform_url", problem.reason),
+        _ => problem,
     });
     reader.take_problems(problems.collect());
     let typed = is_token_typed(reader.pages).then(|| reader.text("token")).filter(|token| !token.is_empty());

@@ -7,6 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Widget};
 
 use super::Outcome;
+use crate::domain::problem::Problem;
 use crate::tui::look::Look;
 use crate::tui::notice::{Level, Notice};
 use crate::tui::theme::Role;
@@ -37,7 +38,7 @@ impl Messages {
     }
 
     /// Draws it; `problems` are what is wrong now and stays until it is mended.
-    pub fn render(&mut self, screen: Rect, buf: &mut Buffer, look: &Look, notices: &[Notice], problems: &[String]) {
+    pub fn render(&mut self, screen: Rect, buf: &mut Buffer, look: &Look, notices: &[Notice], problems: &[Problem]) {
         let inner = super::frame(screen, (100, screen.height), &look.text("messages.title"), buf, look);
         let mut lines: Vec<Line> = Vec::new();
         for problem in problems {

@@ -8,6 +8,7 @@ use crate::domain::push::{CommitId, Ref};
 use crate::domain::reason::Reason;
 use crate::domain::repository::Source;
 use crate::domain::rule::Rule;
+use crate::lang::{Lang, render};
 use crate::protocol::{Entity, EntityName, Request, SaveMode};
 use crate::tui::app::App;
 use crate::tui::data::Tags;
@@ -239,6 +240,7 @@ impl App {
         match &mut self.modal {
             Some(Modal::Form(form)) => form.take_refs(source, result, now),
             Some(Modal::Replay(replay)) if replay.source == *source => {
+                let lang = self.manners.lang;
                 let repository = self.data.settings.repositories.get(&replay.path);
                 let rule = repository.and_then(|repository| repository.rule(&replay.rule));
                 let immutable = repository.is_some_and(|repository| repository.immutable);
@@ -246,7 +248,8 @@ impl App {
                     Some(Tags::There(tags)) => tags.iter().map(|tag| tag.tag.clone()).collect(),
                     _ => BTreeSet::new(),
                 };
-                replay.refs = Some(result.map(|refs| Palette::new(candidates(rule, &refs, &tags, immutable, now))));
+                replay.refs =
+                    Some(result.map(|refs| Palette::new(candidates(rule, &refs, &tags, immutable, now, lang))));
             }
             _ => {}
         }
@@ -269,6 +272,7 @@ fn candidates(
     tags: &BTreeSet<String>,
     immutable: bool,
     now: chrono::DateTime<chrono::Utc>,
+    lang: Lang,
 ) -> Vec<Candidate<Ref>> {
     let Some(rule) = rule else { return Vec::new() };
     // A rule whose pattern does not compile can't be saved.
@@ -277,7 +281,11 @@ fn candidates(
     matching
         .map(|row| Candidate {
             text: row.reference.name.clone(),
-            detail: format!("{} {}", row.tags.join(" "), row.notes.join("; ")),
+            detail: format!(
+                "{} {}",
+                row.tags.join(" "),
+                row.notes.iter().map(|note| render(note, lang)).collect::<Vec<_>>().join("; ")
+            ),
             target: row.reference,
         })
         .collect()

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use rust_i18n::t;
 
 use crate::domain::build::BuildState;
-use crate::domain::reason::{quoted, reason};
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::protocol::{Error, News, Reply};
 use crate::tui::app::App;
 use crate::tui::data::{Link, Tags};
@@ -88,9 +88,9 @@ impl App {
     }
 
     /// Tells what is wrong since, and takes down what is no more.
-    pub(in crate::tui) fn tell_changes(&mut self, before: &[String], now: &[String]) {
+    pub(in crate::tui) fn tell_changes<R: Clone + PartialEq + Into<Reason>>(&mut self, before: &[R], now: &[R]) {
         for mended in before.iter().filter(|problem| !now.contains(problem)) {
-            self.notices.settle(&self.translated(mended));
+            self.notices.settle(&self.translated(mended.clone()));
         }
         for new in now.iter().filter(|problem| !before.contains(problem)) {
             self.complain(new.clone());
@@ -183,8 +183,8 @@ impl App {
 }
 
 /// The builders that are down, and why.
-fn down(data: &crate::tui::data::Data) -> Vec<String> {
+fn down(data: &crate::tui::data::Data) -> Vec<Reason> {
     let builders = data.status.iter().flat_map(|status| &status.builders);
-    let down = builders.filter(|builder| builder.state == "down");
-    down.map(|builder| format!("{}: {}", builder.name, builder.reason)).collect()
+    let down = builders.filter_map(|builder| Some((&builder.name, builder.readiness.reason()?)));
+    down.map(|(name, why)| reason!("wait.builder_down", name, why)).collect()
 }

@@ -6,6 +6,8 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::domain::build::{Build, BuildId, BuildState, sample};
 use crate::domain::name::RepositoryPath;
+use crate::domain::problem::{Problem, Topic};
+use crate::domain::reason::Reason;
 use crate::domain::rule::Rule;
 use crate::protocol::platforms::SavePreview;
 use crate::protocol::{Entity, Error, ErrorKind, Reply, Request, SaveMode};
@@ -217,7 +219,10 @@ fn a_pool_that_was_told_to_stop_is_started_again_only_when_somebody_asks() {
 fn what_is_wrong_with_a_file_is_up_until_the_file_is_mended() {
     let mut app = with_builds();
     let mut broken = news(Vec::new(), Vec::new());
-    broken.status.problems = vec!["namespaces/acme.toml:1:1: not TOML".into()];
+    broken.status.problems = vec![Problem {
+        topic: Topic::File("namespaces/acme.toml".into()),
+        reason: Reason::verbatim("namespaces/acme.toml:1:1: not TOML"),
+    }];
     app.update(Event::News(Box::new(broken)), now());
     assert!(app.notices.up(now())[0].text.contains("not TOML"));
     app.update(Event::News(Box::new(news(Vec::new(), Vec::new()))), now());

@@ -4,6 +4,7 @@ use ratatui::text::Span;
 use rust_i18n::t;
 
 use crate::domain::build::BuildState;
+use crate::domain::builder::Readiness;
 use crate::domain::journal::{Answer, PushRecord, Verdict};
 use crate::tui::app::App;
 use crate::tui::data::{BuildSummary, Tags};
@@ -89,7 +90,7 @@ pub(super) fn tag_cells(app: &App, name: &str, look: &Look) -> Vec<Span<'static>
         Span::raw(if tag.problem.is_none() { bytes(tag.size) } else { String::new() }),
         muted(tag.created.map_or_else(String::new, |at| look.age(at))),
         Span::raw(tag.origin.as_ref().map_or_else(String::new, |origin| format!("#{}", origin.build))),
-        muted(tag.problem.clone().unwrap_or_else(|| tag.platforms.join(" "))),
+        muted(tag.problem.as_ref().map_or_else(|| tag.platforms.join(" "), |problem| look.say(problem))),
         muted(tag.digest.clone()),
     ]
 }
@@ -97,15 +98,15 @@ pub(super) fn tag_cells(app: &App, name: &str, look: &Look) -> Vec<Span<'static>
 pub(super) fn builder_cells(app: &App, name: &str, look: &Look) -> Vec<Span<'static>> {
     let status = app.data.status.iter().flat_map(|status| &status.builders).find(|builder| builder.name == name);
     let Some(builder) = status else { return vec![Span::raw(name.to_owned())] };
-    let role = match builder.state.as_str() {
-        "ready" => Role::StatusOk,
-        "starting" => Role::StatusWait,
-        _ => Role::StatusFail,
+    let role = match builder.readiness {
+        Readiness::Ready => Role::StatusOk,
+        Readiness::Starting => Role::StatusWait,
+        Readiness::Down(_) => Role::StatusFail,
     };
     let labels: Vec<String> = builder.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     vec![
         Span::raw(builder.name.clone()),
-        Span::styled(look.text(&format!("builder_state.{}", builder.state)).into_owned(), look.style(role)),
+        Span::styled(look.text(&format!("builder_state.{}", builder.readiness.word())).into_owned(), look.style(role)),
         Span::raw(format!("{}/{}", builder.busy, builder.slots)),
         Span::raw(builder.cache_bytes.map_or_else(String::new, bytes)),
         Span::styled(labels.join(" "), look.style(Role::Muted)),

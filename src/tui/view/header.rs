@@ -7,6 +7,7 @@ use ratatui::widgets::Widget;
 use rust_i18n::t;
 
 use crate::domain::build::BuildState;
+use crate::domain::builder::Readiness;
 use crate::tui::app::App;
 use crate::tui::data::Link;
 use crate::tui::keymap::Action;
@@ -82,12 +83,12 @@ fn pool(app: &App, columns: u16) -> Line<'static> {
                 let text = t!("header.problems", locale = lang, n = n, key = key).into_owned();
                 add(text, Role::StatusFail);
             }
-            let down = status.builders.iter().find(|builder| builder.state != "ready");
+            let down = status.builders.iter().find(|builder| builder.readiness != Readiness::Ready);
             if let Some(builder) = down.or_else(|| status.builders.first().filter(|_| columns >= 80)) {
-                let (key, role) = match builder.state.as_str() {
-                    "ready" => ("header.builder_ready", Role::StatusOk),
-                    "starting" => ("header.builder_starting", Role::StatusWait),
-                    _ => ("header.builder_down", Role::StatusFail),
+                let (key, role) = match builder.readiness {
+                    Readiness::Ready => ("header.builder_ready", Role::StatusOk),
+                    Readiness::Starting => ("header.builder_starting", Role::StatusWait),
+                    Readiness::Down(_) => ("header.builder_down", Role::StatusFail),
                 };
                 add(t!(key, locale = lang, name = builder.name).into_owned(), role);
             }

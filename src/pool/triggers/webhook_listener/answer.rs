@@ -17,8 +17,10 @@ use super::body::{self, BodyError, Rooms, Verified};
 use super::connections::{Connection, Phase};
 use super::matching::{Matched, built_from};
 use super::secret_cache::SecretCache;
+use crate::domain::problem::Topic;
+use crate::domain::reason::{Reason, joined, quoted, reason};
 use crate::domain::source_platform::SourcePlatform;
-use crate::pool::core::{Announcement, Event, Topic};
+use crate::pool::core::{Announcement, Event};
 use crate::pool::triggers::TriggerContext;
 use crate::source::webhook::{Claim, Headers, Hook, HookError, Pushed, RemoteRepository, Trust, event, read};
 use crate::store::secrets::Secrets;
@@ -53,26 +55,26 @@ pub(super) struct Desk {
 /// Why a webhook of a platform is not taken.
 struct Refusal {
     status: StatusCode,
-    reason: String,
+    reason: Reason,
     /// The sender has the secret, or slipway itself is at fault: people must do something.
     needs_people: bool,
 }
 
 impl Refusal {
     /// Of a sender that has not shown that it has the secret.
-    fn of_anyone(status: StatusCode, reason: impl Into<String>) -> Refusal {
+    fn of_anyone(status: StatusCode, reason: impl Into<Reason>) -> Refusal {
         Refusal { status, reason: reason.into(), needs_people: false }
     }
 
     /// Of the platform itself.
-    fn of_platform(status: StatusCode, reason: impl Into<String>) -> Refusal {
+    fn of_platform(status: StatusCode, reason: impl Into<Reason>) -> Refusal {
         Refusal { status, reason: reason.into(), needs_people: true }
     }
 }
 
 impl From<HookError> for Refusal {
     fn from(error: HookError) -> Refusal {
-        let reason = error.to_string();
+        let reason = Reason::from(&error);
         match error {
             HookError::Unsigned { .. }
             | HookError::IllFormed { .. }
@@ -137,20 +139,18 @@ impl Desk {
     }
 
     /// The platform that a request is for.
-    fn platform(&self, head: &Parts) -> Result<(String, SourcePlatform), (StatusCode, String)> {
+    fn platform(&self, head: &Parts) -> Result<(String, SourcePlatform), (StatusCode, Reason)> {
         let path = head.uri.path().trim_matches('/');
         if path.is_empty() {
-            let text = "slipway takes webhooks here: send them to /PLATFORM, the name of a platform, such as /github";
-            return Err((StatusCode::NOT_FOUND, text.into()));
+            return Err((StatusCode::NOT_FOUND, reason!("webhooks.no_path")));
         }
         let name: String = path.chars().take(LONGEST_NAME).collect();
         let platform = self.context.settings().platforms.get(path).cloned();
         let Some(platform) = platform.filter(|_| path.len() <= LONGEST_NAME) else {
-            return Err((StatusCode::NOT_FOUND, format!("there is no platform {name:?}")));
+            return Err((StatusCode::NOT_FOUND, reason!("webhooks.no_such_platform", name = quoted(&name))));
         };
         if head.method != Method::POST {
-            let text = format!("webhooks are sent with POST: give the platform this address, /{name}, for its pushes");
-            return Err((StatusCode::METHOD_NOT_ALLOWED, text));
+            return Err((StatusCode::METHOD_NOT_ALLOWED, reason!("webhooks.no_post", name)));
         }
         Ok((name, platform))
     }
@@ -163,10 +163,10 @@ impl Desk {
         head: Parts,
         body: Incoming,
         connection: &Connection,
-    ) -> Result<(StatusCode, String), Refusal> {
+    ) -> Result<(StatusCode, Reason), Refusal> {
         let Some(secret) = &platform.webhook_secret else {
-            let text = format!("the platform {name:?} has no webhook_secret, so its webhooks are not taken");
-            return Err(Refusal::of_anyone(StatusCode::NOT_FOUND, text));
+            let reason = reason!("webhooks.no_secret", name = quoted(name));
+            return Err(Refusal::of_anyone(StatusCode::NOT_FOUND, reason));
         };
         let now = Utc::now();
         event(platform.kind, &head.headers)?;
@@ -177,18 +177,18 @@ impl Desk {
         connection.enter(Phase::Work);
         let secret = self.secrets.of(name, secret, &Secrets::at(self.context.home.secrets_dir())).await;
         let secret = secret.map_err(|error| {
-            let text = format!("cannot have the secret of the webhooks of {name:?}: {error}");
-            Refusal::of_platform(StatusCode::SERVICE_UNAVAILABLE, text)
+            let reason = reason!("webhooks.secret_unavailable", name = quoted(name), error);
+            Refusal::of_platform(StatusCode::SERVICE_UNAVAILABLE, reason)
         })?;
         let verifier = claim.begin(secret.expose())?;
         connection.enter(Phase::Body);
         let body = body::take(body, verifier, &self.rooms, connection.peer).await.map_err(refusal_of_body)?;
         connection.enter(Phase::Work);
         match read(platform.kind, &head.headers, &body.bytes)? {
-            Hook::Ping => Ok((StatusCode::OK, "slipway listens".into())),
-            Hook::Other(what) => Ok((StatusCode::OK, format!("{what} is no push of a branch or tag; ignored"))),
+            Hook::Ping => Ok((StatusCode::OK, reason!("webhooks.ping"))),
+            Hook::Other(what) => Ok((StatusCode::OK, reason!("webhooks.no_push", what))),
             Hook::Pushed { pushed, .. } if pushed.is_empty() => {
-                Ok((StatusCode::OK, "nothing was pushed that can be built; ignored".into()))
+                Ok((StatusCode::OK, reason!("webhooks.nothing_to_build")))
             }
             Hook::Pushed { repository, pushed } => self.pushed(name, &body, repository, pushed, now).await,
         }
@@ -202,37 +202,36 @@ impl Desk {
         remote: RemoteRepository,
         pushed: Vec<Pushed>,
         now: DateTime<Utc>,
-    ) -> Result<(StatusCode, String), Refusal> {
+    ) -> Result<(StatusCode, Reason), Refusal> {
         let matched = {
             let snapshot = self.context.snapshot();
             built_from(&snapshot.settings, name, &remote, &snapshot.remote_ids)
         };
         if matched.is_empty() {
             let called = remote.urls.iter().chain(&remote.paths).take(LISTED).map(|name| repeated(name));
-            let called: Vec<String> = called.collect();
-            let text = format!(
-                "no repository that builds by itself has the platform {name:?} and the source {}",
-                called.join(" or ")
-            );
-            return Err(Refusal::of_platform(StatusCode::NOT_FOUND, text));
+            let reason = reason!("webhooks.no_repository", name = quoted(name), sources = joined(called));
+            return Err(Refusal::of_platform(StatusCode::NOT_FOUND, reason));
         }
         self.tell_of_new_names(&matched, &remote);
         let signed = body.trust == Trust::Body && self.is_news(&body.bytes, &pushed, now).await;
         let refs: Vec<String> = pushed.iter().take(LISTED).map(|pushed| pushed.reference.to_string()).collect();
         let more = pushed.len().saturating_sub(LISTED);
         let announcement = Announcement { pushed, signed, at: now, remote_id: remote.id };
-        let unavailable = |why: String| Refusal::of_platform(StatusCode::SERVICE_UNAVAILABLE, why);
+        let unavailable = |why: Reason| Refusal::of_platform(StatusCode::SERVICE_UNAVAILABLE, why);
         let Ok(_room) = self.waiting.try_acquire() else {
-            return Err(unavailable("too much is pushed at once; the next poll sees it".to_owned()));
+            return Err(unavailable(reason!("webhooks.too_many_waiting")));
         };
         for Matched { path, .. } in &matched {
             // In the journal, or about to be asked of the source, before the platform hears that it was taken.
             let announced = self.context.announce(path.clone(), announcement.clone()).await;
-            announced.map_err(|error| unavailable(error.reason.to_string()))?;
+            announced.map_err(|error| unavailable(error.reason))?;
         }
-        let refs = refs.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() };
-        let paths: Vec<String> = matched.iter().map(|matched| matched.path.to_string()).collect();
-        Ok((StatusCode::ACCEPTED, format!("{refs} of {}", paths.join(", "))))
+        let (refs, paths) = (joined(refs), joined(matched.iter().map(|matched| &matched.path)));
+        let answer = match more {
+            0 => reason!("webhooks.accepted", refs, paths),
+            more => reason!("webhooks.accepted_many", refs, more, paths),
+        };
+        Ok((StatusCode::ACCEPTED, answer))
     }
 
     /// Whether a body comes for the first time and tells of a push of these days. What is played again is a hint at
@@ -266,12 +265,7 @@ impl Desk {
     fn tell_of_new_names(&self, matched: &[Matched], remote: &RemoteRepository) {
         for Matched { path, renamed } in matched {
             let called = remote.urls.first().or(remote.paths.first()).filter(|_| *renamed);
-            let problem = called.map(|called| {
-                let called = repeated(called);
-                format!(
-                    "the source of {path} is called {called} on its platform now; name it so: `slipway repo edit {path} --source URL`"
-                )
-            });
+            let problem = called.map(|called| reason!("problem.source_renamed", path, called = repeated(called)));
             self.context.problem(Topic::SourceName(path.clone()), problem);
         }
     }
@@ -303,17 +297,14 @@ impl Desk {
 }
 
 fn too_large() -> Refusal {
-    let text = format!("the request has more than {} bytes; slipway reads the source at the next poll", body::LARGEST);
-    Refusal::of_anyone(StatusCode::PAYLOAD_TOO_LARGE, text)
+    Refusal::of_anyone(StatusCode::PAYLOAD_TOO_LARGE, reason!("webhooks.too_large", limit = body::LARGEST))
 }
 
 fn refusal_of_body(error: BodyError) -> Refusal {
     match error {
         BodyError::TooLarge => too_large(),
-        BodyError::NoRoom => {
-            Refusal::of_anyone(StatusCode::SERVICE_UNAVAILABLE, "other large webhooks arrive now; send it again")
-        }
-        BodyError::CutShort => Refusal::of_anyone(StatusCode::BAD_REQUEST, "the request is cut short"),
+        BodyError::NoRoom => Refusal::of_anyone(StatusCode::SERVICE_UNAVAILABLE, reason!("webhooks.no_room")),
+        BodyError::CutShort => Refusal::of_anyone(StatusCode::BAD_REQUEST, reason!("webhooks.cut_short")),
         BodyError::Hook(error) => error.into(),
     }
 }
@@ -323,7 +314,7 @@ fn repeated(name: &str) -> String {
     format!("{:?}", name.chars().take(REPEATED).collect::<String>())
 }
 
-fn response(status: StatusCode, text: String) -> Response<Full<Bytes>> {
+fn response(status: StatusCode, text: Reason) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(format!("{text}\n")));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

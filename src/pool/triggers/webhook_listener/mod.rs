@@ -39,9 +39,11 @@ use self::answer::Desk;
 use self::connections::{Connection, Connections, Peer, Phase};
 use super::{Trigger, TriggerContext};
 use crate::domain::config::WebhookConfig;
-use crate::pool::core::{Event, Topic};
+use crate::domain::problem::Topic;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
+use crate::pool::core::Event;
 use crate::store::deliveries::Deliveries;
-use crate::tls;
+use crate::tls::{self, TlsError};
 
 /// An address that can't be listened on is tried again after this time.
 const LISTEN_AGAIN: Duration = Duration::from_secs(10);
@@ -60,6 +62,29 @@ impl Trigger for WebhookListener {
 
     fn run(self: Box<Self>, context: TriggerContext) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(listen(context))
+    }
+}
+
+/// Why the listener can't begin.
+#[derive(Debug, thiserror::Error)]
+enum ListenError {
+    /// The address can't be bound, or the deliveries can't be read.
+    Io(#[from] io::Error),
+    /// The certificate or its key can't be used.
+    Tls(#[from] TlsError),
+    /// One of `webhook.certificate` and `webhook.key` is missing.
+    HalfOfTls,
+}
+
+display_as_reason!(ListenError);
+
+impl AsReason for ListenError {
+    fn reason(&self) -> Reason {
+        match self {
+            ListenError::Io(error) => Reason::verbatim(error.to_string()),
+            ListenError::Tls(error) => error.into(),
+            ListenError::HalfOfTls => reason!("webhooks.half_of_tls"),
+        }
     }
 }
 
@@ -84,14 +109,12 @@ async fn listen(context: TriggerContext) {
                     std::future::pending().await
                 }
                 (Some(_), Some(why)) => {
-                    problem(Some(format!("no webhooks are taken: {why}")));
+                    problem(Some(reason!("problem.webhooks", why)));
                     std::future::pending().await
                 }
                 (Some(address), None) => loop {
                     let Err(error) = serve(&desk, address, &config).await;
-                    problem(Some(format!(
-                        "no webhooks are taken: cannot listen on {address}: {error}; it is tried again"
-                    )));
+                    problem(Some(reason!("problem.webhooks_address", address, error)));
                     tokio::time::sleep(LISTEN_AGAIN).await;
                 },
             }
@@ -106,7 +129,7 @@ async fn listen(context: TriggerContext) {
 }
 
 /// Takes connections for ever. An error: it can't begin.
-async fn serve(desk: &Arc<Desk>, address: SocketAddr, config: &WebhookConfig) -> io::Result<Infallible> {
+async fn serve(desk: &Arc<Desk>, address: SocketAddr, config: &WebhookConfig) -> Result<Infallible, ListenError> {
     let (mut tls, mut files) = (acceptor(config)?, changed_at(config));
     desk.know_deliveries()?;
     let listener = TcpListener::bind(address).await?;
@@ -192,12 +215,12 @@ fn changed_at(config: &WebhookConfig) -> [Option<SystemTime>; 2] {
 }
 
 /// What speaks TLS; none where plain http is spoken.
-fn acceptor(config: &WebhookConfig) -> io::Result<Option<TlsAcceptor>> {
+fn acceptor(config: &WebhookConfig) -> Result<Option<TlsAcceptor>, ListenError> {
     let (certificate, key) = match (&config.certificate, &config.key) {
         (None, None) => return Ok(None),
         (Some(certificate), Some(key)) => (certificate, key),
-        _ => return Err(io::Error::other("webhook.certificate and webhook.key need each other; give both or neither")),
+        _ => return Err(ListenError::HalfOfTls),
     };
-    let config = tls::server(certificate, key).map_err(io::Error::other)?;
+    let config = tls::server(certificate, key)?;
     Ok(Some(TlsAcceptor::from(Arc::new(config))))
 }
