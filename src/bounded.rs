@@ -5,6 +5,8 @@
 use reqwest::Response;
 use serde::de::DeserializeOwned;
 
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
+
 /// Arrays, objects and their elements in one JSON document. Each takes some hundred bytes of memory, and as few as 2 of
 /// the wire.
 const ELEMENTS: usize = 200_000;
@@ -13,28 +15,46 @@ const ELEMENTS: usize = 200_000;
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// The body is larger than the caller takes.
-    #[error("the answer has more than {limit} bytes; it was not read")]
     TooLarge {
         /// Bytes that the caller takes.
         limit: usize,
     },
     /// The connection broke, or was too slow.
-    #[error(transparent)]
     Cut(#[from] reqwest::Error),
+}
+
+display_as_reason!(BodyError);
+
+impl AsReason for BodyError {
+    fn reason(&self) -> Reason {
+        match self {
+            BodyError::TooLarge { limit } => reason!("body.too_large", limit),
+            BodyError::Cut(error) => Reason::verbatim(error.to_string()),
+        }
+    }
 }
 
 /// A JSON document that was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum JsonError {
     /// The document would take too much memory.
-    #[error("it has {count} elements, and at most {ELEMENTS} are read")]
     TooMany {
         /// Elements that it has, about.
         count: usize,
     },
     /// The document is no JSON, or not of the expected shape.
-    #[error(transparent)]
     Invalid(#[from] serde_json::Error),
+}
+
+display_as_reason!(JsonError);
+
+impl AsReason for JsonError {
+    fn reason(&self) -> Reason {
+        match self {
+            JsonError::TooMany { count } => reason!("json.too_many", count, limit = ELEMENTS),
+            JsonError::Invalid(error) => Reason::verbatim(error.to_string()),
+        }
+    }
 }
 
 /// The whole body of an answer.

@@ -17,6 +17,7 @@ use crate::domain::namespace::Namespace;
 use crate::domain::outline::Outline;
 use crate::domain::platform::Platform;
 use crate::domain::push::Ref;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
 use crate::domain::repository::Repository;
 use crate::domain::rule::Rule;
 use crate::domain::source_platform::SourcePlatform;
@@ -86,7 +87,7 @@ pub enum Request {
         /// The build.
         id: BuildId,
         /// The reason that is known; none: only the final state is of interest.
-        known: Option<String>,
+        known: Option<Reason>,
     },
     /// Hear of everything that changes, until one side leaves: a [`Reply::News`] at once, and one after each change.
     Watch,
@@ -409,12 +410,12 @@ pub struct News {
 
 /// Why something was not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-#[error("{message}")]
 pub struct Error {
     /// Which of the exit statuses of the command line it is.
     pub kind: ErrorKind,
     /// The thing, why, and what to do.
-    pub message: String,
+    #[serde(alias = "message")]
+    pub reason: Reason,
     /// When the same may work, where whoever refused it says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<DateTime<Utc>>,
@@ -436,10 +437,18 @@ pub enum ErrorKind {
     Unreachable,
 }
 
+display_as_reason!(Error);
+
+impl AsReason for Error {
+    fn reason(&self) -> Reason {
+        self.reason.clone()
+    }
+}
+
 impl Error {
     /// An error of that kind.
-    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into(), retry_at: None }
+    pub fn new(kind: ErrorKind, reason: impl Into<Reason>) -> Error {
+        Error { kind, reason: reason.into(), retry_at: None }
     }
 }
 
@@ -483,7 +492,7 @@ pub struct WebhookRefusal {
     /// The HTTP status of the answer.
     pub status: u16,
     /// The answer's text.
-    pub reason: String,
+    pub reason: Reason,
     /// How many were refused since the last one that was taken.
     pub count: u64,
     /// The sender has the secret, or slipway could not get it: people must do something. Otherwise it may have been a
@@ -491,14 +500,12 @@ pub struct WebhookRefusal {
     pub needs_people: bool,
 }
 
-impl std::fmt::Display for WebhookRefusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+display_as_reason!(WebhookRefusal);
+
+impl AsReason for WebhookRefusal {
+    fn reason(&self) -> Reason {
         let WebhookRefusal { platform, at, status, reason, count, .. } = self;
-        let at = at.format("%Y-%m-%d %H:%M:%SZ");
-        write!(
-            f,
-            "the last webhook of {platform:?} was refused at {at} with {status} ({count} since one was taken): {reason}"
-        )
+        reason!("webhook.last_refused", platform = quoted(platform), at, status, count, reason)
     }
 }
 
@@ -513,13 +520,12 @@ pub struct PausedRule {
     pub failures: u32,
 }
 
-impl std::fmt::Display for PausedRule {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+display_as_reason!(PausedRule);
+
+impl AsReason for PausedRule {
+    fn reason(&self) -> Reason {
         let PausedRule { repository, rule, failures } = self;
-        write!(
-            f,
-            "rule {rule:?} of {repository} failed {failures} times in a row, so it is paused; change it, or build it by hand until it succeeds"
-        )
+        reason!("journal.paused", repository, rule = quoted(rule), failures)
     }
 }
 

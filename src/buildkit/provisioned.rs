@@ -6,6 +6,7 @@
 use std::io;
 use std::time::Duration;
 
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
 use crate::sys::shell::{Shell, ShellError, said};
 
 /// An address takes far less; what a command prints beyond it is not read.
@@ -16,20 +17,35 @@ const ADDRESS_BYTES: u64 = 4_096;
 #[expect(missing_docs, reason = "the fields are named in the messages")]
 pub enum ProvisionError {
     /// `sh` cannot be run, or its output cannot be kept.
-    #[error("cannot run the {role} command `{command}`: {source}")]
     Run { role: &'static str, command: String, source: io::Error },
 
     /// It exited with an error.
-    #[error("the {role} command `{command}` failed ({status}){}", said(.stderr))]
     Failed { role: &'static str, command: String, status: String, stderr: String },
 
     /// It took too long and was ended.
-    #[error("the {role} command `{command}` had not ended after {} s and was killed{}", .after.as_secs(), said(.stderr))]
     TimedOut { role: &'static str, command: String, after: Duration, stderr: String },
 
     /// It printed something else.
-    #[error("the {role} command `{command}` printed {line:?} as its first line, which is not a builder's address; it must print one like tcp://10.0.0.7:1234, kube-pod://NAME or unix:///PATH{}", said(.stderr))]
     NoAddress { role: &'static str, command: String, line: String, stderr: String },
+}
+
+display_as_reason!(ProvisionError);
+
+impl AsReason for ProvisionError {
+    fn reason(&self) -> Reason {
+        match self {
+            ProvisionError::Run { role, command, source } => reason!("provision.run", role, command, source),
+            ProvisionError::Failed { role, command, status, stderr } => {
+                reason!("provision.failed", role, command, status, stderr = said(stderr))
+            }
+            ProvisionError::TimedOut { role, command, after, stderr } => {
+                reason!("provision.timed_out", role, command, after = after.as_secs(), stderr = said(stderr))
+            }
+            ProvisionError::NoAddress { role, command, line, stderr } => {
+                reason!("provision.no_address", role, command, line = quoted(line), stderr = said(stderr))
+            }
+        }
+    }
 }
 
 /// Runs `command` and gives the address that it prints.

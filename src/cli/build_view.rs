@@ -7,7 +7,8 @@ use super::CliError;
 use super::output::{Table, fields, told};
 use crate::buildctl::job::StepsFile;
 use crate::domain::build::{Build, BuildId, BuildState, Image};
-use crate::domain::failure::Failure;
+use crate::domain::failure::FailureView;
+use crate::domain::reason::Reason;
 use crate::domain::step::{Step, progress};
 use crate::store::{Home, builds};
 
@@ -26,6 +27,9 @@ pub(super) struct BuildView {
     pub asked_by_uid: Option<u32>,
     pub state: BuildState,
     pub reason: String,
+    pub reason_id: String,
+    #[serde(skip)]
+    pub(super) why: Reason,
     pub queued_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
@@ -34,7 +38,7 @@ pub(super) struct BuildView {
     pub images: Vec<Image>,
     pub builder: Option<String>,
     pub error: Option<String>,
-    pub failure: Option<Failure>,
+    pub failure: Option<FailureView>,
     pub steps: Vec<Step>,
     pub warnings: Vec<String>,
     pub attempt: u32,
@@ -84,9 +88,11 @@ fn view(home: &Home, build: Build, file: StepsFile) -> BuildView {
         error: build
             .failure
             .as_ref()
-            .map(|failure| failure.message.clone())
-            .or_else(|| failed.then(|| build.reason.clone())),
-        reason: build.reason,
+            .map(|failure| failure.reason.to_string())
+            .or_else(|| failed.then(|| build.reason.to_string())),
+        reason: build.reason.to_string(),
+        reason_id: build.reason.id().to_owned(),
+        why: build.reason,
         queued_at: build.queued_at,
         started_at: build.started_at,
         finished_at: build.finished_at,
@@ -94,7 +100,7 @@ fn view(home: &Home, build: Build, file: StepsFile) -> BuildView {
         tags: build.tags.iter().map(ToString::to_string).collect(),
         images: build.images,
         builder: Some(build.builders.join(", ")).filter(|names| !names.is_empty()),
-        failure: build.failure,
+        failure: build.failure.as_ref().map(FailureView::from),
         steps: file.steps,
         warnings,
         attempt: build.attempt,
@@ -114,7 +120,7 @@ impl BuildView {
         };
         let (done, total) = progress(&self.steps);
         let cached = self.steps.iter().filter(|step| step.cached && !step.internal).count();
-        let steps = if total == 0 { String::new() } else { told(&format!("{done}/{total}, {cached} cached")) };
+        let steps = if total == 0 { String::new() } else { told(format!("{done}/{total}, {cached} cached")) };
         let images: Vec<String> = self.images.iter().map(|image| format!("{} {}", image.name, image.digest)).collect();
         let seconds = match (self.started_at, self.finished_at) {
             (Some(start), Some(end)) => format!("{:.1} s", (end - start).as_seconds_f64()),
@@ -130,7 +136,7 @@ impl BuildView {
             ("trigger", told(self.trigger)),
             ("asked by", self.asked_by.clone()),
             ("state", told(self.state.word())),
-            ("reason", told(&self.reason)),
+            ("reason", told(&self.why)),
             ("pushed", time(Some(self.pushed_at))),
             ("queued", time(Some(self.queued_at))),
             ("started", time(self.started_at)),
@@ -182,7 +188,7 @@ pub(super) fn table(builds: &[BuildView], now: DateTime<Utc>) -> String {
             build.tags.join(", "),
             if total == 0 { String::new() } else { format!("{done}/{total}") },
             took,
-            told(&build.reason),
+            told(&build.why),
         ]);
     }
     table.text()

@@ -175,7 +175,7 @@ impl Verb {
                         ("state", told(&status.state)),
                         ("reason", told(&status.reason)),
                         ("address", status.address.clone().unwrap_or_default()),
-                        ("slots", told(&format!("{} of {} busy", status.busy, status.slots))),
+                        ("slots", told(format!("{} of {} busy", status.busy, status.slots))),
                         ("cache takes", cache_text(status)),
                         ("platforms", status.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
                         ("labels", labels_text(status)),

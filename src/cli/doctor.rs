@@ -79,7 +79,7 @@ pub(super) async fn run(home: &Home, format: Format) -> Result<ExitCode, CliErro
             let mend = if check.mend.is_empty() {
                 String::new()
             } else {
-                format!("\n      {}", told(&format!("mend: {}", check.mend)))
+                format!("\n      {}", told(format!("mend: {}", check.mend)))
             };
             format!("{word}  {}: {}{mend}\n", told(&check.name), told(&check.says))
         };
@@ -250,7 +250,7 @@ fn source_checks(settings: &Settings) -> Vec<Check> {
             match sources::checked(settings, source) {
                 Err(error) => Some(Check::bad(
                     name,
-                    error.message,
+                    error.reason.to_string(),
                     format!("slipway repo edit {path} --source URL --platform PLATFORM"),
                 )),
                 Ok(_) if !source.fetch.is_by_slipway() => Some(Check::good(name, BUILDER_FETCHES)),

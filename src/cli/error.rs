@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::domain::reason::Reason;
 use crate::protocol::{Error, ErrorKind};
 
 /// Why a command did not do what it was asked.
@@ -25,18 +26,18 @@ pub enum CliError {
 
 impl CliError {
     /// It was tried and failed.
-    pub fn failed(message: impl Into<String>) -> CliError {
-        Error::new(ErrorKind::Failed, message).into()
+    pub fn failed(reason: impl Into<Reason>) -> CliError {
+        Error::new(ErrorKind::Failed, reason).into()
     }
 
     /// What was asked makes no sense.
-    pub fn usage(message: impl Into<String>) -> CliError {
-        Error::new(ErrorKind::Usage, message).into()
+    pub fn usage(reason: impl Into<Reason>) -> CliError {
+        Error::new(ErrorKind::Usage, reason).into()
     }
 
     /// There is no such thing.
-    pub fn not_found(message: impl Into<String>) -> CliError {
-        Error::new(ErrorKind::NotFound, message).into()
+    pub fn not_found(reason: impl Into<Reason>) -> CliError {
+        Error::new(ErrorKind::NotFound, reason).into()
     }
 
     /// A wrapper for errors of the system, for `map_err`.

@@ -222,7 +222,7 @@ fn show_text(view: &View) -> String {
 
 /// `npm, in secrets/npm`: an id and where its value is, a line each.
 pub(super) fn secrets_text(secrets: &SecretRefs) -> String {
-    let line = |(id, reference): (&String, &SecretRef)| format!("{id}: {}", told(&where_from(reference)));
+    let line = |(id, reference): (&String, &SecretRef)| format!("{id}: {}", told(where_from(reference)));
     secrets.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 

@@ -12,6 +12,7 @@ use unicode_width::UnicodeWidthStr;
 use super::terminal::{Door, To};
 use super::{CliError, help};
 use crate::domain::config::Config;
+use crate::domain::reason::Reason;
 use crate::lang::{self, Lang, translate};
 use crate::log::sanitize::{printable, printable_lines};
 use crate::store::{Home, read};
@@ -93,8 +94,8 @@ pub(super) fn translated(text: &str) -> Cow<'_, str> {
 }
 
 /// A word or a reason in a cell, in the language of the person.
-pub(super) fn told(text: &str) -> String {
-    translated(text).into_owned()
+pub(super) fn told(reason: impl Into<Reason>) -> String {
+    lang::render(&reason.into(), *LANGUAGE)
 }
 
 /// The language of the person.

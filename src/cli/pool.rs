@@ -100,7 +100,7 @@ fn show(status: &PoolStatus, format: Format) -> Result<(), CliError> {
         }
         // The others are among the problems.
         let by_strangers = status.webhook_refusals.iter().filter(|refusal| !refusal.needs_people);
-        let by_strangers: Vec<String> = by_strangers.map(|refusal| told(&refusal.to_string())).collect();
+        let by_strangers: Vec<String> = by_strangers.map(told).collect();
         let head = fields(&[
             ("pid", status.pid.to_string()),
             ("version", status.version.clone()),
@@ -108,8 +108,8 @@ fn show(status: &PoolStatus, format: Format) -> Result<(), CliError> {
             ("queued", status.queued.to_string()),
             ("webhooks", status.webhooks.as_ref().map_or_else(String::new, |url| format!("{url}/PLATFORM"))),
             ("refused webhooks", by_strangers.join("\n")),
-            ("paused", status.paused.iter().map(|paused| told(&paused.to_string())).collect::<Vec<_>>().join("\n")),
-            ("problems", status.problems.iter().map(|problem| told(problem)).collect::<Vec<_>>().join("\n")),
+            ("paused", status.paused.iter().map(told).collect::<Vec<_>>().join("\n")),
+            ("problems", status.problems.iter().map(told).collect::<Vec<_>>().join("\n")),
         ]);
         format!("{head}\n{}", builders.text())
     })

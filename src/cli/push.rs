@@ -7,6 +7,7 @@ use super::output::{Table, fields, print, say, told};
 use super::{CliError, Format, source};
 use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
+use crate::domain::reason::Reason;
 use crate::store::{Home, pushes};
 
 #[derive(Debug, Subcommand)]
@@ -47,6 +48,9 @@ struct AnswerView {
     verdict: &'static str,
     build: Option<u64>,
     reason: String,
+    reason_id: String,
+    #[serde(skip)]
+    why: Reason,
 }
 
 impl From<PushRecord> for View {
@@ -55,7 +59,9 @@ impl From<PushRecord> for View {
             rule: answer.rule,
             verdict: answer.verdict.word(),
             build: answer.build.map(|id| id.0),
-            reason: answer.reason,
+            reason: answer.reason.to_string(),
+            reason_id: answer.reason.id().to_owned(),
+            why: answer.reason,
         });
         View {
             id: push.id.0,
@@ -157,7 +163,7 @@ fn show(home: &Home, id: PushId, format: Format) -> Result<(), CliError> {
         let mut table = Table::new(["RULE", "VERDICT", "BUILD", "REASON"]);
         for answer in &view.answers {
             let build = answer.build.map_or_else(String::new, |id| format!("#{id}"));
-            table.row([answer.rule.clone(), told(answer.verdict), build, told(&answer.reason)]);
+            table.row([answer.rule.clone(), told(answer.verdict), build, told(&answer.why)]);
         }
         text.push_str("\n\n");
         text.push_str(&table.text());

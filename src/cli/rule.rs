@@ -219,7 +219,7 @@ async fn show_preview(
                 row.commit.short(8).into(),
                 told(answer),
                 row.tags.join(", "),
-                row.notes.iter().map(|note| told(note)).collect::<Vec<_>>().join("; "),
+                row.notes.iter().map(told).collect::<Vec<_>>().join("; "),
             ]);
         }
         table.text()
@@ -263,14 +263,14 @@ fn platforms_text(rule: &Rule) -> String {
 
 /// A line for each thing that a rule has, and for each that it has from its namespace.
 fn with_inherited(own: String, inherited: &str) -> String {
-    let inherited = inherited.lines().map(|line| told(&format!("{line} (from the namespace)")));
+    let inherited = inherited.lines().map(|line| told(format!("{line} (from the namespace)")));
     own.lines().map(str::to_owned).chain(inherited).collect::<Vec<_>>().join("\n")
 }
 
 fn show_text(view: &View) -> String {
     let View { rule, from_namespace } = view;
     let secrets = super::namespace::secrets_text;
-    let pause = |failures: u32| told(&format!("failures in a row: {failures}"));
+    let pause = |failures: u32| told(format!("failures in a row: {failures}"));
     let args: Vec<String> = rule.args.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let versions: Vec<String> = rule.versions.iter().map(version_text).collect();
     fields(&[
@@ -297,10 +297,7 @@ fn show_text(view: &View) -> String {
         ("next", rule.schedule.as_ref().map_or_else(String::new, next_text)),
         ("base images", if rule.follow_base_images { told("followed") } else { String::new() }),
         ("pause after", rule.pause_after.map_or_else(String::new, pause)),
-        (
-            "build now",
-            rule.build_now_ref().map_or_else(|error| told(&format!("no: {}", error.reason)), |_| told("yes")),
-        ),
+        ("build now", rule.build_now_ref().map_or_else(|error| told(format!("no: {}", error.reason)), |_| told("yes"))),
     ])
 }
 

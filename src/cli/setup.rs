@@ -14,6 +14,7 @@ use super::Format;
 use super::output::{self, told};
 use super::terminal::{Door, To, columns_of_stderr, is_interactive};
 use crate::buildkit::install::{self, Ask, Found, InstallError, Machine, Options, Place, Progress, Tool, Version};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::source::git::GitProgram;
 use crate::store::home::Home;
 
@@ -40,16 +41,26 @@ pub struct Setup {
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// The installation failed.
-    #[error(transparent)]
     Install(#[from] InstallError),
     /// Signals cannot be waited for, or the report cannot be written.
-    #[error("slipway setup cannot {doing}: {why}")]
     Io {
         /// What it cannot do.
         doing: &'static str,
         /// What the system said.
+        #[source]
         why: io::Error,
     },
+}
+
+display_as_reason!(SetupError);
+
+impl AsReason for SetupError {
+    fn reason(&self) -> Reason {
+        match self {
+            SetupError::Install(error) => error.reason(),
+            SetupError::Io { doing, why } => reason!("setup.io", doing, why),
+        }
+    }
 }
 
 impl Setup {
@@ -140,7 +151,7 @@ impl Printer {
 
     /// Shows one event. A stderr that is gone is no reason to stop.
     pub fn show(&mut self, event: &Progress) {
-        let line = told(&event.to_string());
+        let line = told(event.to_string());
         let _nobody_reads = match self.columns {
             Some(columns) if event.is_transient() => {
                 let line: String = line.chars().take(columns().saturating_sub(1)).collect();
@@ -211,10 +222,10 @@ fn as_text(found: &Found) -> String {
     }
     match GitProgram::find() {
         Ok(git) => text += &format!("{:<12} {:<12} {}\n", "git", git.version().to_string(), git.path().display()),
-        Err(error) => text += &format!("{}\n", told(&error.to_string())),
+        Err(error) => text += &format!("{}\n", told(&error)),
     }
     for problem in &found.sandbox_problems {
-        text += &format!("{}\n", told(&format!("RUN steps will be in the host's network: {}", problem.what)));
+        text += &format!("{}\n", told(format!("RUN steps will be in the host's network: {}", problem.what)));
     }
     let missing = found.missing();
     if missing.is_empty() {
@@ -222,7 +233,7 @@ fn as_text(found: &Found) -> String {
     } else {
         text += &format!("{}\n", told("missing:"));
         for part in missing {
-            text += &format!("  {}\n", told(&part.to_string()));
+            text += &format!("  {}\n", told(part.to_string()));
         }
     }
     text

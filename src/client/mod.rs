@@ -9,6 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
 use crate::domain::build::{Build, BuildId};
+use crate::domain::reason::Reason;
 use crate::protocol::{Answer, Call, Error, ErrorKind, News, Reply, Request, VERSION};
 use crate::services::agent;
 use crate::store::Home;
@@ -109,7 +110,7 @@ pub async fn watch(home: &Home, if_absent: IfAbsent, mut heard: impl FnMut(News)
 pub async fn wait_for(home: &Home, id: BuildId, mut news: impl FnMut(&Build)) -> Result<Build, Error> {
     // A pool that ends while it is waited on is started again, which adopts the build; not for ever.
     let mut tries = 0;
-    let mut known = String::new();
+    let mut known = Reason::default();
     loop {
         match ask(home, Request::Wait { id, known: Some(known.clone()) }).await {
             Ok(Reply::Build(build)) if build.state.is_final() => return Ok(*build),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::platform::Platform;
 use super::repository::BuildSettings;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 
 /// The builder that slipway runs itself when none is configured.
 pub const MANAGED: &str = "managed";
@@ -166,11 +167,16 @@ impl Builder {
 
 /// A builder on another machine without TLS.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0} would be reached without TLS: everybody on the way reads the passwords and secrets of builds, and can change images; \
-     give the builder tls, or plain = true (--plain) where the network is trusted"
-)]
 pub struct PlainTcp(String);
+
+display_as_reason!(PlainTcp);
+
+impl AsReason for PlainTcp {
+    fn reason(&self) -> Reason {
+        let PlainTcp(text) = self;
+        reason!("builder.plain_tcp", text)
+    }
+}
 
 /// Refuses a `tcp://` address of another machine that has neither TLS nor the word that it may go without.
 pub fn refuse_plain_tcp(address: &str, has_tls: bool, plain: bool) -> Option<PlainTcp> {

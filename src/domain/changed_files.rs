@@ -2,6 +2,8 @@
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
+
 /// The longest glob, in characters: how long one takes to compile grows with its square.
 const LONGEST: usize = 1000;
 /// How many globs one list has.
@@ -11,12 +13,20 @@ const LONGEST_LIST: usize = 10_000;
 
 /// A glob that can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{glob:?} is no glob: {reason}; write it as svc/api/** or *.md")]
 pub struct GlobError {
     /// What was given.
     pub glob: String,
     /// What is wrong with it.
     pub reason: String,
+}
+
+display_as_reason!(GlobError);
+
+impl AsReason for GlobError {
+    fn reason(&self) -> Reason {
+        let GlobError { glob, reason } = self;
+        reason!("changed_files.glob", glob = quoted(glob), reason)
+    }
 }
 
 /// Reads globs over paths from the root of the tree. `*` stays in its directory, `**` does not; one without a slash is

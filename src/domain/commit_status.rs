@@ -88,7 +88,7 @@ fn failed(build: &Build) -> (CommitState, String) {
         | FailureKind::Cancelled => CommitState::Error,
     };
     // What the machinery says names hosts, commands and people that are nobody else's business.
-    let why = if state == CommitState::Error { failure.kind.to_string() } else { failure.message.clone() };
+    let why = if state == CommitState::Error { failure.kind.to_string() } else { failure.reason.to_string() };
     (state, format!("failed: {why}"))
 }
 

@@ -9,6 +9,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
+
 /// The frontend that a Dockerfile names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Syntax {
@@ -20,10 +22,15 @@ pub struct Syntax {
 
 /// A Dockerfile in JSON that this slipway can't read with certainty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the Dockerfile begins with {{ and is no JSON that can be read, so its frontend is not known; write `# syntax=IMAGE` as its first line"
-)]
 pub struct UnreadableSyntax;
+
+display_as_reason!(UnreadableSyntax);
+
+impl AsReason for UnreadableSyntax {
+    fn reason(&self) -> Reason {
+        reason!("dockerfile.unreadable_syntax")
+    }
+}
 
 /// The directives that may stand before and after `syntax`.
 const DIRECTIVES: [&str; 3] = ["syntax", "escape", "check"];

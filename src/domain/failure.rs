@@ -3,13 +3,18 @@
 //! Pure. The words to look for are a table in `causes`.
 
 mod causes;
+mod hint;
+mod io_error;
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
+use super::reason::{AsReason, Reason, display_as_reason, output, reason};
 use super::step::{Step, StepState};
+
+pub use hint::Hint;
 
 /// Whose fault a failure is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -33,7 +38,7 @@ pub enum FailureKind {
     Network,
     /// The registry had an error of its own, or refuses for now.
     Registry,
-    /// A disk is full.
+    /// A disk is full or read-only.
     Disk,
     /// This machine itself failed: a process, a file, its memory.
     Host,
@@ -59,26 +64,28 @@ impl FailureKind {
     }
 }
 
-impl std::fmt::Display for FailureKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            FailureKind::Dockerfile => "the Dockerfile failed",
-            FailureKind::Source => "the source cannot be had",
-            FailureKind::NoCommit => "the source does not have the commit",
-            FailureKind::Credentials => "the credentials were refused",
-            FailureKind::Settings => "a setting is wrong",
-            FailureKind::Certificate => "the certificate is not trusted",
-            FailureKind::Platform => "the builder lacks the platform",
-            FailureKind::Network => "the network failed",
-            FailureKind::Registry => "the registry failed",
-            FailureKind::Disk => "the disk is full",
-            FailureKind::Host => "this machine failed",
-            FailureKind::Daemon => "the builder failed",
-            FailureKind::Timeout => "it took too long",
-            FailureKind::LogLimit => "its output is too long",
-            FailureKind::Cancelled => "it was stopped",
-            FailureKind::Unknown => "it failed",
-        })
+display_as_reason!(FailureKind);
+
+impl AsReason for FailureKind {
+    fn reason(&self) -> Reason {
+        match self {
+            FailureKind::Dockerfile => reason!("failure_kind.dockerfile"),
+            FailureKind::Source => reason!("failure_kind.source"),
+            FailureKind::NoCommit => reason!("failure_kind.no_commit"),
+            FailureKind::Credentials => reason!("failure_kind.credentials"),
+            FailureKind::Settings => reason!("failure_kind.settings"),
+            FailureKind::Certificate => reason!("failure_kind.certificate"),
+            FailureKind::Platform => reason!("failure_kind.platform"),
+            FailureKind::Network => reason!("failure_kind.network"),
+            FailureKind::Registry => reason!("failure_kind.registry"),
+            FailureKind::Disk => reason!("failure_kind.disk"),
+            FailureKind::Host => reason!("failure_kind.host"),
+            FailureKind::Daemon => reason!("failure_kind.daemon"),
+            FailureKind::Timeout => reason!("failure_kind.timeout"),
+            FailureKind::LogLimit => reason!("failure_kind.log_limit"),
+            FailureKind::Cancelled => reason!("failure_kind.cancelled"),
+            FailureKind::Unknown => reason!("failure_kind.unknown"),
+        }
     }
 }
 
@@ -97,10 +104,11 @@ pub struct Failure {
     /// Whose fault it is.
     pub kind: FailureKind,
     /// What happened, in one line.
-    pub message: String,
+    #[serde(alias = "message")]
+    pub reason: Reason,
     /// What can be done, where that is not plain from the message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
+    pub hint: Option<Reason>,
     /// The file that is at fault: `Dockerfile`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
@@ -119,17 +127,65 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// A failure of slipway's own part: an error that keeps its causes. Where a file system or connection refused
+    /// below it, that decides whose fault it is, whatever was attempted; otherwise `kind` does.
+    pub fn of_error<E>(error: &E, kind: FailureKind) -> Failure
+    where
+        E: std::error::Error + 'static,
+        for<'a> Reason: From<&'a E>,
+    {
+        Failure::new(FailureKind::of_cause(error).unwrap_or(kind), Reason::from(error))
+    }
+
     /// A failure that buildctl did not tell of.
-    pub fn new(kind: FailureKind, message: impl Into<String>) -> Failure {
+    pub fn new(kind: FailureKind, reason: impl Into<Reason>) -> Failure {
         Failure {
             kind,
-            message: message.into(),
+            reason: reason.into(),
             hint: None,
             file: None,
             line: None,
             step: None,
             exit_code: None,
             signal: None,
+        }
+    }
+}
+
+/// A failure as programs get it, in JSON: texts in English, and the ids of their reasons.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FailureView {
+    kind: FailureKind,
+    message: String,
+    message_id: String,
+    hint: Option<String>,
+    hint_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal: Option<i32>,
+}
+
+impl From<&Failure> for FailureView {
+    fn from(failure: &Failure) -> FailureView {
+        let Failure { kind, reason, hint, file, line, step, exit_code, signal } = failure.clone();
+        FailureView {
+            kind,
+            message: reason.to_string(),
+            message_id: reason.id().to_owned(),
+            hint_id: hint.as_ref().map(|hint| hint.id().to_owned()),
+            hint: hint.map(|hint| hint.to_string()),
+            file,
+            line,
+            step,
+            exit_code,
+            signal,
         }
     }
 }
@@ -148,7 +204,7 @@ pub fn classify(error_text: &str, steps: &[Step], exit: Exit) -> Failure {
         file,
         line,
         step: step.map(|step| step.number).filter(|&number| number > 0),
-        ..Failure::new(FailureKind::Unknown, shorten(&error, LONGEST_MESSAGE))
+        ..Failure::new(FailureKind::Unknown, Reason::verbatim(shorten(&error, LONGEST_MESSAGE)))
     };
     if let Some(code) = exit_code(&error) {
         explain_command(&mut failure, &error, step, code);
@@ -156,27 +212,19 @@ pub fn classify(error_text: &str, steps: &[Step], exit: Exit) -> Failure {
         explain_silence(&mut failure, exit);
     } else if let Some(cause) = causes::find(&error) {
         failure.kind = cause.kind;
-        failure.hint = cause.hint.map(str::to_owned);
+        failure.hint = cause.hint.as_ref().map(Reason::from);
     } else if let Some(id) = missing_secret(&error) {
         failure.kind = FailureKind::Dockerfile;
-        failure.hint = Some(format!(
-            "{NOT_GRANTED} secret {id}: store it with `slipway secret set NAME`, and name it in the rule's secrets"
-        ));
+        failure.hint = Some(Hint::NoSecret { id: id.to_owned() }.into());
     } else if failure.file.is_some() || step.is_some_and(|step| !step.internal) {
         // BuildKit shows an excerpt where the file is to be changed.
         failure.kind = FailureKind::Dockerfile;
     }
     if failure.kind == FailureKind::Dockerfile && names_missing_frontend(error_text) {
-        failure.hint = Some(FRONTEND_MISSING.to_owned());
+        failure.hint = Some(Hint::FrontendMissing.into());
     }
     failure
 }
-
-/// How the hints on a secret or key begin that the rule does not grant.
-pub const NOT_GRANTED: &str = "the rule grants no";
-
-/// What to do where the image that `# syntax=` names is not there.
-const FRONTEND_MISSING: &str = "the frontend that # syntax= names does not exist: check its name and tag";
 
 /// The id of a secret that a command requires and the build has not.
 fn missing_secret(error: &str) -> Option<&str> {
@@ -195,15 +243,16 @@ fn explain_command(failure: &mut Failure, error: &str, step: Option<&Step>, code
     let said = step.and_then(|step| step.last_line.as_deref()).unwrap_or_default();
     let instruction = step.map_or("a command", |step| step.instruction());
     let signal = (129..=159).contains(&code).then_some(code - 128);
-    let how = match signal {
-        Some(signal) => format!("was killed by signal {signal} (exit code: {code})"),
-        None => format!("ended with exit code: {code}"),
-    };
-    let said_what = if said.is_empty() { String::new() } else { format!(": {said}") };
-    let message = format!("{} {how}{said_what}", shorten(instruction, LONGEST_INSTRUCTION));
+    let (instruction, said) = (one_line(&shorten(instruction, LONGEST_INSTRUCTION)), one_line(said));
+    let said_short = || output(shorten(&said, LONGEST_MESSAGE - LONGEST_INSTRUCTION));
     failure.kind = FailureKind::Dockerfile;
-    failure.message = shorten(&one_line(&message), LONGEST_MESSAGE);
-    failure.hint = causes::hint_for_command(said, error, code).map(str::to_owned);
+    failure.reason = match signal {
+        Some(signal) if said.is_empty() => reason!("command.killed", instruction, signal, code),
+        Some(signal) => reason!("command.killed_saying", instruction, signal, code, said = said_short()),
+        None if said.is_empty() => reason!("command.exited", instruction, code),
+        None => reason!("command.exited_saying", instruction, code, said = said_short()),
+    };
+    failure.hint = causes::hint_for_command(&said, error, code).map(Reason::from);
     failure.exit_code = Some(code);
     failure.signal = signal;
 }
@@ -213,11 +262,11 @@ fn explain_silence(failure: &mut Failure, exit: Exit) {
     failure.kind = FailureKind::Daemon;
     match exit {
         Exit::Signal(signal) => {
-            failure.message = format!("buildctl was killed by signal {signal}");
+            failure.reason = reason!("buildctl.killed", signal);
             failure.signal = Some(signal);
-            failure.hint = (signal == 9).then(|| "the host may have run out of memory: see dmesg".to_owned());
+            failure.hint = (signal == 9).then(|| Hint::HostMemory.into());
         }
-        Exit::Code(code) => failure.message = format!("buildctl ended with status {code} and did not say why"),
+        Exit::Code(code) => failure.reason = reason!("buildctl.silent", code),
     }
 }
 

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::dockerfile::{self, Syntax, UnreadableSyntax};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
 
 /// Docker Hub's name in references.
 const HUB: &str = "docker.io";
@@ -23,9 +24,6 @@ const NEWEST: [&str; 4] = ["latest", "labs", "master", "master-labs"];
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FrontendError {
     /// It is not in the list.
-    #[error(
-        "the frontend {reference} (# syntax=) is not allowed; the operator allows it with frontends = [{repository:?}] under [buildkit] in config.toml"
-    )]
     NotAllowed {
         /// The image, as the Dockerfile has it.
         reference: String,
@@ -35,9 +33,6 @@ pub enum FrontendError {
         line: u32,
     },
     /// Its repository is in the list, and it is a version that ignores the cache namespace, or may be one.
-    #[error(
-        "the frontend {reference} (# syntax=) is not allowed: before version 1.2 the caches of repositories are not kept apart, and only a tag such as 1 or 1.7 tells the version; the operator allows this one with frontends = [{reference:?}] under [buildkit] in config.toml"
-    )]
     Version {
         /// The image, as the Dockerfile has it.
         reference: String,
@@ -45,8 +40,23 @@ pub enum FrontendError {
         line: u32,
     },
     /// It can't be told.
-    #[error(transparent)]
     Unreadable(#[from] UnreadableSyntax),
+}
+
+display_as_reason!(FrontendError);
+
+impl AsReason for FrontendError {
+    fn reason(&self) -> Reason {
+        match self {
+            FrontendError::NotAllowed { reference, repository, .. } => {
+                reason!("frontend.not_allowed", reference, repository = quoted(repository))
+            }
+            FrontendError::Version { reference, .. } => {
+                reason!("frontend.version", reference, reference_2 = quoted(reference))
+            }
+            FrontendError::Unreadable(error) => error.reason(),
+        }
+    }
 }
 
 impl FrontendError {

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::secret_ref::{self, SecretRef};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
 
 /// Secrets of a rule or a namespace, by the id that a Dockerfile asks for.
 pub type SecretRefs = BTreeMap<String, SecretRef>;
@@ -68,45 +69,31 @@ impl fmt::Display for NetworkMode {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GrantKeyError {
     /// More secrets than a rule may name.
-    #[error("{count} secrets; at most {MOST_SECRETS} are allowed")]
     TooManySecrets {
         /// Their number.
         count: usize,
     },
     /// An id that no secret can have.
-    #[error(
-        "{id:?} is no id for a secret; use 1 to {LONGEST_ID} of A-Z a-z 0-9 _ . - : and begin with a letter, a digit or _"
-    )]
     SecretId {
         /// The id.
         id: String,
     },
     /// A file's name that no secret can have.
-    #[error("{name:?} is no name for a secret; use 1 to 80 of A-Z a-z 0-9 . _ - that do not begin with a dot")]
     SecretFile {
         /// The name.
         name: String,
     },
     /// A file that slipway keeps for a platform or a registry.
-    #[error(
-        "secrets/{name} is slipway's own, for a platform or a registry, and no build gets it; `slipway secret set NAME` keeps one for builds"
-    )]
     OwnFile {
         /// The file's name.
         name: String,
     },
     /// A variable or command that is empty.
-    #[error(
-        "the secret {id:?} names an empty variable or command; write ID=file:NAME, ID=env:VARIABLE or ID=command:COMMAND"
-    )]
     EmptySecret {
         /// The id.
         id: String,
     },
     /// A variable that no environment has.
-    #[error(
-        "the secret {id:?} names {name:?}, which is no variable's name; use letters, digits and _, and begin with no digit"
-    )]
     Variable {
         /// The id.
         id: String,
@@ -114,29 +101,44 @@ pub enum GrantKeyError {
         name: String,
     },
     /// More keys than a rule may name.
-    #[error("{count} ssh keys; at most {MOST_SSH_KEYS} are allowed")]
     TooManyKeys {
         /// Their number.
         count: usize,
     },
     /// A key that stands twice.
-    #[error("{name:?} stands twice; leave one of them out")]
     Twice {
         /// What stands twice.
         name: String,
     },
     /// An entry that is no host with a path.
-    #[error("{entry:?} is no place to pull from; write HOST[:PORT][/PATH], such as registry.example.com/base")]
     PullFrom {
         /// The entry.
         entry: String,
     },
     /// More places than a namespace may name.
-    #[error("{count} places to pull from; at most {MOST_PULL_FROM} are allowed")]
     TooManyPullFrom {
         /// Their number.
         count: usize,
     },
+}
+
+display_as_reason!(GrantKeyError);
+
+impl AsReason for GrantKeyError {
+    fn reason(&self) -> Reason {
+        match self {
+            GrantKeyError::TooManySecrets { count } => reason!("grant_key.too_many_secrets", count, MOST_SECRETS),
+            GrantKeyError::SecretId { id } => reason!("grant_key.secret_id", id = quoted(id), LONGEST_ID),
+            GrantKeyError::SecretFile { name } => reason!("grant_key.secret_file", name = quoted(name)),
+            GrantKeyError::OwnFile { name } => reason!("grant_key.own_file", name),
+            GrantKeyError::EmptySecret { id } => reason!("grant_key.empty_secret", id = quoted(id)),
+            GrantKeyError::Variable { id, name } => reason!("grant_key.variable", id = quoted(id), name = quoted(name)),
+            GrantKeyError::TooManyKeys { count } => reason!("grant_key.too_many_keys", count, MOST_SSH_KEYS),
+            GrantKeyError::Twice { name } => reason!("grant_key.twice", name = quoted(name)),
+            GrantKeyError::PullFrom { entry } => reason!("grant_key.pull_from", entry = quoted(entry)),
+            GrantKeyError::TooManyPullFrom { count } => reason!("grant_key.too_many_pull_from", count, MOST_PULL_FROM),
+        }
+    }
 }
 
 /// Checks the secrets of a rule or a namespace.

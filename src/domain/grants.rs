@@ -5,18 +5,28 @@ use super::grant_keys::{NetworkMode, SecretRefs};
 use super::namespace::Namespace;
 use super::rule::{Rule, RuleError};
 use super::secret_arg;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
 
 /// A grant that the namespace does not allow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
     /// The namespace does not allow the host's network.
-    #[error(
-        "network_mode \"host\" needs allow_host_network = true in namespace {namespace:?}: slipway namespace edit {namespace} --allow-host-network true"
-    )]
     HostNetwork {
         /// The namespace.
         namespace: String,
     },
+}
+
+display_as_reason!(GrantError);
+
+impl AsReason for GrantError {
+    fn reason(&self) -> Reason {
+        match self {
+            GrantError::HostNetwork { namespace } => {
+                reason!("grant.host_network", namespace = quoted(namespace), namespace_2 = namespace)
+            }
+        }
+    }
 }
 
 /// What one build may have: its rule's grants over its namespace's.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::build::{Build, BuildId, BuildState};
 use super::name::RepositoryPath;
 use super::push::{CommitId, Ref, RefKind};
+use super::reason::{Reason, quoted, reason};
 use super::repository::Repository;
 use super::rule::Supersede;
 
@@ -99,8 +100,8 @@ pub struct Answer {
     /// The build that was started, or that was there already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<BuildId>,
-    /// Why, in a sentence.
-    pub reason: String,
+    /// Why.
+    pub reason: Reason,
 }
 
 /// What a rule answers to a push.
@@ -227,26 +228,27 @@ pub fn superseded<'a>(open: impl Iterator<Item = &'a Build>, newer: &Build) -> V
 }
 
 /// What a rule says of a ref before any build is thought of; none: it is to be built.
-pub fn refusal(repository: &Repository, rule: &super::rule::Rule, reference: &Ref) -> Option<(Verdict, String)> {
+pub fn refusal(repository: &Repository, rule: &super::rule::Rule, reference: &Ref) -> Option<(Verdict, Reason)> {
     match rule.matcher() {
-        Err(error) => return Some((Verdict::Failed, error.to_string())),
+        Err(error) => return Some((Verdict::Failed, error.into())),
         Ok((kind, _)) if kind != reference.kind => {
-            return Some((
-                Verdict::NoMatch,
-                format!("it builds from a {}, this is a {}", kind.word(), reference.kind.word()),
-            ));
+            return Some((Verdict::NoMatch, reason!("rule.no_match_kind", rule_kind = kind, kind = reference.kind)));
         }
         Ok((_, matcher)) if matcher.captures(&reference.name).is_none() => {
-            let near = matcher.near_miss(&reference.name).map_or_else(String::new, |near| format!("; {near}"));
-            return Some((Verdict::NoMatch, format!("{:?} does not match{near}", reference.name)));
+            let name = quoted(&reference.name);
+            let reason = match matcher.near_miss(&reference.name) {
+                Some(near) => reason!("rule.no_match_near", name, near),
+                None => reason!("rule.no_match", name),
+            };
+            return Some((Verdict::NoMatch, reason));
         }
         Ok(_) => {}
     }
     if !repository.build.auto {
-        return Some((Verdict::AutoOff, "build.auto of the repository is off".to_owned()));
+        return Some((Verdict::AutoOff, reason!("rule.repository_auto_off")));
     }
     if !rule.auto {
-        return Some((Verdict::AutoOff, "auto of the rule is off".to_owned()));
+        return Some((Verdict::AutoOff, reason!("rule.auto_off")));
     }
     None
 }
@@ -268,7 +270,7 @@ pub(crate) fn sample() -> PushRecord {
             rule: build.rule.name.clone(),
             verdict: Verdict::Built,
             build: Some(build.id),
-            reason: format!("build {}", build.id),
+            reason: reason!("journal.build", build = build.id),
         }],
         settled: true,
     }

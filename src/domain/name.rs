@@ -8,6 +8,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
+
 /// What a name is for; it decides the allowed length and characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameKind {
@@ -39,16 +41,18 @@ impl NameKind {
     }
 }
 
-impl fmt::Display for NameKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            NameKind::Namespace => "namespace",
-            NameKind::Repository => "repository",
-            NameKind::Rule => "rule",
-            NameKind::Builder => "builder",
-            NameKind::Platform => "platform",
-            NameKind::Notification => "notification",
-        })
+display_as_reason!(NameKind);
+
+impl AsReason for NameKind {
+    fn reason(&self) -> Reason {
+        match self {
+            NameKind::Namespace => reason!("name_kind.namespace"),
+            NameKind::Repository => reason!("name_kind.repository"),
+            NameKind::Rule => reason!("name_kind.rule"),
+            NameKind::Builder => reason!("name_kind.builder"),
+            NameKind::Platform => reason!("name_kind.platform"),
+            NameKind::Notification => reason!("name_kind.notification"),
+        }
     }
 }
 
@@ -56,7 +60,6 @@ impl fmt::Display for NameKind {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Too short or too long.
-    #[error("{kind} name {name:?} has a length of {length}; it needs {min} to {max} characters")]
     Length {
         /// What the name is for.
         kind: NameKind,
@@ -70,7 +73,6 @@ pub enum NameError {
         max: usize,
     },
     /// A character that is not allowed.
-    #[error("{kind} name {name:?} has {character:?} at position {position}; allowed are {allowed}")]
     Character {
         /// What the name is for.
         kind: NameKind,
@@ -84,7 +86,6 @@ pub enum NameError {
         allowed: &'static str,
     },
     /// `.`, `_` or `-` at an end.
-    #[error("{kind} name {name:?} begins or ends with a separator (. _ -); begin and end it with a letter or a digit")]
     Separator {
         /// What the name is for.
         kind: NameKind,
@@ -92,7 +93,6 @@ pub enum NameError {
         name: String,
     },
     /// A run of separators that no OCI registry accepts in a repository's name.
-    #[error("{kind} name {name:?} has {run:?}; registries refuse separators in a row, but for __ and dashes")]
     SeparatorRun {
         /// What the name is for.
         kind: NameKind,
@@ -102,11 +102,30 @@ pub enum NameError {
         run: String,
     },
     /// `namespace/repository` was expected.
-    #[error("{text:?} is not a repository; write it as NAMESPACE/REPOSITORY")]
     NotAPath {
         /// What was given.
         text: String,
     },
+}
+
+display_as_reason!(NameError);
+
+impl AsReason for NameError {
+    fn reason(&self) -> Reason {
+        match self {
+            NameError::Length { kind, name, length, min, max } => {
+                reason!("name.length", kind, name = quoted(name), length, min, max)
+            }
+            NameError::Character { kind, name, character, position, allowed } => {
+                reason!("name.character", kind, name = quoted(name), character = quoted(character), position, allowed)
+            }
+            NameError::Separator { kind, name } => reason!("name.separator", kind, name = quoted(name)),
+            NameError::SeparatorRun { kind, name, run } => {
+                reason!("name.separator_run", kind, name = quoted(name), run = quoted(run))
+            }
+            NameError::NotAPath { text } => reason!("name.not_apath", text = quoted(text)),
+        }
+    }
 }
 
 /// Checks a name.

@@ -1,11 +1,13 @@
 //! Notifications: which events a build's change means, who wants to hear of them, and in what words. Pure.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::build::{Build, BuildId, BuildState, Image};
+use super::build::{Build, BuildId, BuildState, Image, RetryCause};
 use super::config::NotifyConfig;
-use super::failure::Failure;
+use super::failure::FailureView;
 
 /// What can be told of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -68,6 +70,24 @@ fn outcome(build: &Build) -> Option<bool> {
         BuildState::Failed | BuildState::TimedOut | BuildState::Interrupted => Some(false),
         _ => None,
     }
+}
+
+/// Whether the last build before this one of the same rule and ref failed; `earlier` are the builds before it, the
+/// newest first.
+pub fn failed_before(build: &Build, earlier: impl Iterator<Item = Build>) -> bool {
+    let same = |other: &Build| {
+        other.path() == build.path() && other.rule.name == build.rule.name && other.reference == build.reference
+    };
+    // What was tried again by itself was never told as a failure; what a person tried again was.
+    let by_itself = |build: &Build| build.retry_of.filter(|_| build.retry_cause != Some(RetryCause::Person));
+    let mut tried_again = BTreeSet::from_iter(by_itself(build));
+    for other in earlier.filter(same) {
+        tried_again.extend(by_itself(&other));
+        if let Some(good) = outcome(&other).filter(|_| !tried_again.contains(&other.id)) {
+            return !good;
+        }
+    }
+    false
 }
 
 /// Whether a build failed, and no other tries it again by itself.
@@ -152,7 +172,7 @@ pub struct BuildBody {
     started_at: Option<DateTime<Utc>>,
     finished_at: Option<DateTime<Utc>>,
     images: Vec<Image>,
-    failure: Option<Failure>,
+    failure: Option<FailureView>,
     retry_of: Option<BuildId>,
 }
 
@@ -166,7 +186,7 @@ impl From<&Build> for BuildBody {
             commit: build.commit.to_string(),
             tags: build.tags.iter().map(ToString::to_string).collect(),
             state: build.state,
-            reason: build.reason.clone(),
+            reason: build.reason.to_string(),
             trigger: build.trigger.word(),
             asked_by: build.asked_by.to_string(),
             pushed_at: build.pushed_at,
@@ -174,7 +194,7 @@ impl From<&Build> for BuildBody {
             started_at: build.started_at,
             finished_at: build.finished_at,
             images: build.images.clone(),
-            failure: build.failure.clone(),
+            failure: build.failure.as_ref().map(FailureView::from),
             retry_of: build.retry_of,
         }
     }
@@ -260,6 +280,36 @@ mod tests {
             assert_eq!(event_for(&notify(&Event::ALL), &again, true, || false), None);
             assert_eq!(event_for(&notify(&Event::ALL), &build(7, state), false, || false), Some(Event::Failed));
         }
+    }
+
+    #[test]
+    fn only_the_build_before_of_the_same_rule_and_ref_counts() {
+        let now = build(9, BuildState::Succeeded);
+        let passed_over = [
+            Build { reference: Ref::branch("dev"), ..build(8, BuildState::Failed) },
+            Build { rule: Rule { name: "dev".into(), ..now.rule.clone() }, ..build(7, BuildState::Failed) },
+            build(5, BuildState::Cancelled),
+        ];
+        let earlier =
+            |last: BuildState| passed_over.iter().cloned().chain([build(4, last), build(3, BuildState::Failed)]);
+        assert!(failed_before(&now, earlier(BuildState::TimedOut)));
+        assert!(!failed_before(&now, earlier(BuildState::Succeeded)));
+        assert!(!failed_before(&now, std::iter::empty()));
+    }
+
+    #[test]
+    fn a_failure_that_was_tried_again_by_itself_is_none_and_one_that_a_person_tried_again_is() {
+        let failed = |id, of: Option<u64>, cause| Build {
+            retry_of: of.map(BuildId),
+            retry_cause: of.map(|_| cause),
+            retried_as: Some(BuildId(id + 1)),
+            ..build(id, BuildState::Failed)
+        };
+        let again = |cause| Build { state: BuildState::Succeeded, ..failed(9, Some(8), cause) };
+        let earlier = || [failed(8, Some(7), RetryCause::Machinery), failed(7, None, RetryCause::Person)].into_iter();
+        assert!(failed_before(&again(RetryCause::Person), earlier()));
+        assert!(!failed_before(&again(RetryCause::Machinery), earlier()));
+        assert!(failed_before(&again(RetryCause::Machinery), earlier().chain([build(6, BuildState::Failed)])));
     }
 
     #[test]

@@ -8,6 +8,8 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
+
 /// What a rule's `branch` or `tag` says: a literal name, or `{ regex = "…" }`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pattern {
@@ -21,10 +23,8 @@ pub enum Pattern {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
     /// Nothing to match.
-    #[error("the pattern is empty; write a name, or {{ regex = \"…\" }}")]
     Empty,
     /// Not a regular expression.
-    #[error("the regex \"{text}\" is wrong at column {column}: {reason}")]
     Syntax {
         /// The regular expression.
         text: String,
@@ -34,13 +34,11 @@ pub enum PatternError {
         reason: String,
     },
     /// It compiles, but not once it is anchored.
-    #[error("the regex {text:?} can't be anchored to the whole ref name; leave out the comment of its (?x) mode")]
     NotAnchorable {
         /// The regular expression.
         text: String,
     },
     /// Too large once compiled.
-    #[error("the regex {text:?} is too large: {reason}")]
     TooLarge {
         /// The regular expression.
         text: String,
@@ -48,11 +46,24 @@ pub enum PatternError {
         reason: String,
     },
     /// A capture whose name can't be written as `${name}`.
-    #[error("the capture {name:?} can't be used in a version; name it with letters, digits and _, a letter first")]
     CaptureName {
         /// The capture's name.
         name: String,
     },
+}
+
+display_as_reason!(PatternError);
+
+impl AsReason for PatternError {
+    fn reason(&self) -> Reason {
+        match self {
+            PatternError::Empty => reason!("pattern.empty"),
+            PatternError::Syntax { text, column, reason } => reason!("pattern.syntax", text, column, reason),
+            PatternError::NotAnchorable { text } => reason!("pattern.not_anchorable", text = quoted(text)),
+            PatternError::TooLarge { text, reason } => reason!("pattern.too_large", text = quoted(text), reason),
+            PatternError::CaptureName { name } => reason!("pattern.capture_name", name = quoted(name)),
+        }
+    }
 }
 
 /// A pattern that is ready to match.
@@ -198,12 +209,14 @@ pub enum NearMiss {
     Part(String),
 }
 
-impl fmt::Display for NearMiss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+display_as_reason!(NearMiss);
+
+impl AsReason for NearMiss {
+    fn reason(&self) -> Reason {
         match self {
-            NearMiss::Case => f.write_str("differs in upper and lower case"),
-            NearMiss::OneCharacter => f.write_str("differs in one character"),
-            NearMiss::Part(part) => write!(f, "only its part {part:?} matches; the whole name must"),
+            NearMiss::Case => reason!("near_miss.case"),
+            NearMiss::OneCharacter => reason!("near_miss.one_character"),
+            NearMiss::Part(part) => reason!("near_miss.part", part = quoted(part)),
         }
     }
 }

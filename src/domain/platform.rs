@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
+
 /// A platform that images can be built for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -12,10 +14,18 @@ pub struct Platform(String);
 
 /// A text that is no platform slipway can build for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a platform; known are {}", KNOWN.join(", "))]
 pub struct PlatformError {
     /// What was given.
     pub text: String,
+}
+
+display_as_reason!(PlatformError);
+
+impl AsReason for PlatformError {
+    fn reason(&self) -> Reason {
+        let PlatformError { text } = self;
+        reason!("platform.platform", text = quoted(text), join = KNOWN.join(", "))
+    }
 }
 
 /// What BuildKit's workers build for (its `util/archutil`), in the spelling that they report.

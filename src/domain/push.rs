@@ -6,6 +6,8 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason, use_as_reason};
+
 /// A branch or a tag of a source.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -42,21 +44,41 @@ impl RefKind {
     }
 }
 
+use_as_reason!(RefKind);
+
+impl AsReason for RefKind {
+    fn reason(&self) -> Reason {
+        match self {
+            RefKind::Branch => reason!("ref_kind.branch"),
+            RefKind::Tag => reason!("ref_kind.tag"),
+        }
+    }
+}
+
 /// A text that names neither a branch nor a tag, or a commit that is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PushError {
     /// Not `refs/heads/…` or `refs/tags/…`.
-    #[error("{text:?} is not a ref; write refs/heads/BRANCH or refs/tags/TAG")]
     Ref {
         /// What was given.
         text: String,
     },
     /// Not a full hexadecimal object id.
-    #[error("{text:?} is not a commit id; give all of its 40 (SHA-1) or 64 (SHA-256) hexadecimal digits")]
     Commit {
         /// What was given.
         text: String,
     },
+}
+
+display_as_reason!(PushError);
+
+impl AsReason for PushError {
+    fn reason(&self) -> Reason {
+        match self {
+            PushError::Ref { text } => reason!("push.ref", text = quoted(text)),
+            PushError::Commit { text } => reason!("push.commit", text = quoted(text)),
+        }
+    }
 }
 
 impl Ref {

@@ -7,9 +7,10 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
+
 /// A registry's or an image's name that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what} {value:?}: {why}")]
 pub struct ReferenceError {
     /// Which part is wrong: `registry host`, `namespace`, …
     pub what: &'static str,
@@ -17,6 +18,15 @@ pub struct ReferenceError {
     pub value: String,
     /// What is wrong with it, and what to write instead.
     pub why: String,
+}
+
+display_as_reason!(ReferenceError);
+
+impl AsReason for ReferenceError {
+    fn reason(&self) -> Reason {
+        let ReferenceError { what, value, why } = self;
+        reason!("reference.reference", what, value = quoted(value), why)
+    }
 }
 
 /// The longest repository name that the distribution specification's implementations take, in bytes, host included.

@@ -17,6 +17,7 @@ use super::secret_arg;
 use super::tag::Tag;
 use super::tree_path::TreePath;
 use super::version::{MOST_VERSIONS, Replacement, Version, VersionError};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
 
 /// The seed's limit on build arguments.
 pub const MOST_ARGS: usize = 20;
@@ -153,7 +154,6 @@ impl Dockerfile {
 
 /// What is wrong with a rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("rule {rule:?}: {field}: {reason}")]
 pub struct RuleError {
     /// The rule's name.
     pub rule: String,
@@ -161,6 +161,15 @@ pub struct RuleError {
     pub field: &'static str,
     /// What is wrong with it and what to do.
     pub reason: String,
+}
+
+display_as_reason!(RuleError);
+
+impl AsReason for RuleError {
+    fn reason(&self) -> Reason {
+        let RuleError { rule, field, reason } = self;
+        reason!("rule.rule", rule = quoted(rule), field, reason)
+    }
 }
 
 /// The tags of one push, and what people should know of them.

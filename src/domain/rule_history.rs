@@ -5,27 +5,47 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::build::{Build, BuildId, BuildState, RetryCause, Trigger};
+use super::build::{Build, BuildId, BuildState, Trigger};
 use super::failure::FailureKind;
-use super::name::RepositoryPath;
 use super::push::{CommitId, Ref};
 use super::rule::Rule;
-
-/// The past of all rules.
-#[derive(Debug, Clone, Default)]
-pub struct Histories {
-    rules: BTreeMap<(RepositoryPath, String), RuleHistory>,
-}
 
 /// The past of a rule.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RuleHistory {
     /// The rule as it was when it last failed: what a rule was before it was changed is not held against it.
-    failed_as: Option<Rule>,
-    failed: BTreeSet<BuildId>,
-    succeeded: Option<BuildId>,
-    refs: BTreeMap<Ref, Past>,
-    scheduled: Option<DateTime<Utc>>,
+    pub failed_as: Option<Rule>,
+    /// The failures of that rule in a row.
+    pub failed: BTreeSet<BuildId>,
+    /// The last good build.
+    pub succeeded: Option<BuildId>,
+    /// The pasts of the refs that were asked for.
+    pub refs: BTreeMap<Ref, Past>,
+    /// When the rule's schedule last started a build.
+    pub scheduled: Option<DateTime<Utc>>,
+}
+
+/// What a build that ran to its own end says of its rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The rule builds.
+    Good,
+    /// The rule fails.
+    Bad,
+}
+
+/// What a build says of its rule; none: nothing, such as a failure of the machinery, or of a commit that is gone.
+pub fn ending(build: &Build) -> Option<Ending> {
+    match build.state {
+        BuildState::Succeeded => Some(Ending::Good),
+        BuildState::TimedOut => Some(Ending::Bad),
+        BuildState::Failed => {
+            let kind = build.failure.as_ref().map_or(FailureKind::Unknown, |failure| failure.kind);
+            let is_of_rule = !kind.is_machinery() && !matches!(kind, FailureKind::Cancelled | FailureKind::NoCommit);
+            is_of_rule.then_some(Ending::Bad)
+        }
+        _ => None,
+    }
 }
 
 /// The past of a rule's ref.
@@ -35,71 +55,18 @@ pub struct Past {
     pub good: Option<(BuildId, CommitId)>,
     /// The last build that ran to its own end, good or bad.
     pub ended: Option<BuildId>,
-    /// Whether the last builds ended well, failures of the machinery included, the newest last. Those that were tried
-    /// again by themselves say nothing.
-    outcomes: BTreeMap<BuildId, Outcome>,
-}
-
-/// How a build counts for whether the next one mends its rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    Good,
-    Bad,
-    /// It was tried again by itself.
-    TriedAgain,
-}
-
-/// So many outcomes of a ref are kept: builds end in nearly the order of their numbers.
-const OUTCOMES: usize = 16;
-
-impl Histories {
-    /// Takes a build into account.
-    pub fn learn(&mut self, build: &Build) {
-        self.rules.entry((build.path(), build.rule.name.clone())).or_default().learn(build);
-    }
-
-    /// Those that failed last, with their repositories' and their own names.
-    pub fn failing(&self) -> impl Iterator<Item = ((&RepositoryPath, &str), &RuleHistory)> {
-        let failing = self.rules.iter().filter(|(_, history)| !history.failed.is_empty());
-        failing.map(|((path, rule), history)| ((path, rule.as_str()), history))
-    }
-
-    /// Whether any build of a repository succeeded.
-    pub fn has_published(&self, path: &RepositoryPath) -> bool {
-        let first = (path.clone(), String::new());
-        let of_path = self.rules.range(first..).take_while(|((other, _), _)| other == path);
-        of_path.into_iter().any(|(_, history)| history.succeeded.is_some())
-    }
-
-    /// The past of a rule; an empty one where it has none.
-    pub fn of(&self, path: &RepositoryPath, rule: &str) -> RuleHistory {
-        self.rules.get(&(path.clone(), rule.to_owned())).cloned().unwrap_or_default()
-    }
 }
 
 impl RuleHistory {
     /// Takes a build of the rule into account.
     pub fn learn(&mut self, build: &Build) {
-        self.learn_outcome(build);
         if build.trigger == Trigger::Schedule {
             self.scheduled = self.scheduled.max(Some(build.queued_at));
         }
-        let failed = match build.state {
-            BuildState::Succeeded => false,
-            BuildState::TimedOut => true,
-            // The machinery's failures, and commits that are gone, say nothing of the rule.
-            BuildState::Failed => {
-                let kind = build.failure.as_ref().map_or(FailureKind::Unknown, |failure| failure.kind);
-                if kind.is_machinery() || matches!(kind, FailureKind::Cancelled | FailureKind::NoCommit) {
-                    return;
-                }
-                true
-            }
-            _ => return,
-        };
+        let Some(ending) = ending(build) else { return };
         let past = self.refs.entry(build.reference.clone()).or_default();
         past.ended = past.ended.max(Some(build.id));
-        if !failed {
+        if ending == Ending::Good {
             self.succeeded = self.succeeded.max(Some(build.id));
             if past.good.as_ref().is_none_or(|(id, _)| *id < build.id) {
                 past.good = Some((build.id, build.commit.clone()));
@@ -117,33 +84,6 @@ impl RuleHistory {
         }
     }
 
-    fn learn_outcome(&mut self, build: &Build) {
-        let outcome = match build.state {
-            BuildState::Succeeded => Outcome::Good,
-            BuildState::Failed | BuildState::TimedOut | BuildState::Interrupted => Outcome::Bad,
-            _ => return,
-        };
-        let outcomes = &mut self.refs.entry(build.reference.clone()).or_default().outcomes;
-        outcomes.entry(build.id).or_insert(outcome);
-        if let Some(earlier) = retried_by_itself(build) {
-            outcomes.insert(earlier, Outcome::TriedAgain);
-        }
-        while outcomes.len() > OUTCOMES {
-            outcomes.pop_first();
-        }
-    }
-
-    /// Whether the last build before this one of the same ref failed. What was tried again by itself was never told as a
-    /// failure; what a person tried again was.
-    pub fn failed_before(&self, build: &Build) -> bool {
-        let tried_again = retried_by_itself(build);
-        let outcomes = self.refs.get(&build.reference).map(|past| &past.outcomes);
-        let before = outcomes.into_iter().flat_map(|outcomes| outcomes.range(..build.id).rev());
-        let counts =
-            |(id, outcome): &(&BuildId, &Outcome)| **outcome != Outcome::TriedAgain && Some(**id) != tried_again;
-        before.filter(counts).map(|(_, outcome)| *outcome == Outcome::Bad).next().unwrap_or(false)
-    }
-
     /// How often the rule, as it is now, failed in a row.
     pub fn failures(&self, rule: &Rule) -> u32 {
         if self.failed_as.as_ref() != Some(rule) {
@@ -158,34 +98,19 @@ impl RuleHistory {
         Some(self.failures(rule)).filter(|failures| limit > 0 && *failures >= limit)
     }
 
-    /// Whether a build that just ended is what makes it so.
+    /// Whether a build that just ended is what makes it so, known here already or not.
     pub fn is_paused_by(&self, build: &Build, rule: &Rule, usual_limit: u32) -> bool {
-        let mut after = self.clone();
+        let mut before = self.clone();
+        before.failed.remove(&build.id);
+        let mut after = before.clone();
         after.learn(build);
-        self.paused(rule, usual_limit).is_none() && after.paused(rule, usual_limit).is_some()
+        before.paused(rule, usual_limit).is_none() && after.paused(rule, usual_limit).is_some()
     }
 
     /// The past of one of its refs.
     pub fn past(&self, reference: &Ref) -> Past {
         self.refs.get(reference).cloned().unwrap_or_default()
     }
-
-    /// The refs that were built, those that were built last first.
-    pub fn refs(&self) -> Vec<(&Ref, &Past)> {
-        let mut refs: Vec<_> = self.refs.iter().filter(|(_, past)| past.ended.is_some()).collect();
-        refs.sort_by_key(|(_, past)| std::cmp::Reverse(past.ended));
-        refs
-    }
-
-    /// When its schedule last started a build.
-    pub fn scheduled(&self) -> Option<DateTime<Utc>> {
-        self.scheduled
-    }
-}
-
-/// The build that a build tries again because nobody's fault ended it.
-fn retried_by_itself(build: &Build) -> Option<BuildId> {
-    build.retry_of.filter(|_| build.retry_cause != Some(RetryCause::Person))
 }
 
 #[cfg(test)]
@@ -202,9 +127,9 @@ mod tests {
     }
 
     fn history(builds: &[Build]) -> RuleHistory {
-        let mut histories = Histories::default();
-        builds.iter().for_each(|build| histories.learn(build));
-        histories.of(&sample().path(), &sample().rule.name)
+        let mut history = RuleHistory::default();
+        builds.iter().for_each(|build| history.learn(build));
+        history
     }
 
     #[test]
@@ -238,8 +163,6 @@ mod tests {
         let past = history(&[build(1, BuildState::Succeeded), build(2, BuildState::Failed), other]);
         let main = past.past(&sample().reference);
         assert_eq!((main.good, main.ended), (Some((BuildId(1), sample().commit)), Some(BuildId(2))));
-        let refs: Vec<&str> = past.refs().iter().map(|(reference, _)| reference.name.as_str()).collect();
-        assert_eq!(refs, ["other", "main"]);
         assert_eq!(past.past(&Ref::tag("v1")), Past::default());
     }
 
@@ -247,36 +170,7 @@ mod tests {
     fn a_build_that_a_schedule_started_counts_from_when_it_was_queued() {
         let queued = Build { trigger: Trigger::Schedule, ..build(1, BuildState::Queued) };
         let past = history(std::slice::from_ref(&queued));
-        assert_eq!((past.scheduled(), past.refs().len()), (Some(queued.queued_at), 0));
-    }
-
-    #[test]
-    fn only_the_build_before_of_the_same_ref_says_whether_a_rule_is_mended() {
-        let now = build(9, BuildState::Succeeded);
-        let passed_over =
-            [Build { reference: Ref::branch("dev"), ..build(8, BuildState::Failed) }, build(5, BuildState::Cancelled)];
-        let mended = |last: BuildState| {
-            let earlier = [build(3, BuildState::Failed), build(4, last)].into_iter().chain(passed_over.clone());
-            history(&earlier.collect::<Vec<_>>()).failed_before(&now)
-        };
-        assert!(mended(BuildState::TimedOut) && !mended(BuildState::Succeeded));
-        assert!(!history(&[]).failed_before(&now));
-    }
-
-    #[test]
-    fn a_failure_that_was_tried_again_by_itself_is_none_and_one_that_a_person_tried_again_is() {
-        let failed = |id, of: Option<u64>, cause| Build {
-            retry_of: of.map(BuildId),
-            retry_cause: of.map(|_| cause),
-            retried_as: Some(BuildId(id + 1)),
-            ..build(id, BuildState::Failed)
-        };
-        let again = |cause| Build { state: BuildState::Succeeded, ..failed(9, Some(8), cause) };
-        let earlier = [failed(7, None, RetryCause::Person), failed(8, Some(7), RetryCause::Machinery)];
-        assert!(history(&earlier).failed_before(&again(RetryCause::Person)));
-        assert!(!history(&earlier).failed_before(&again(RetryCause::Machinery)));
-        let before = [build(6, BuildState::Failed), earlier[0].clone(), earlier[1].clone()];
-        assert!(history(&before).failed_before(&again(RetryCause::Machinery)));
+        assert_eq!((past.scheduled, past.refs.len()), (Some(queued.queued_at), 0));
     }
 
     proptest! {

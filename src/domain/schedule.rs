@@ -8,6 +8,8 @@ use chrono_tz::Tz;
 use croner::Cron;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
+
 /// `schedule = { cron = "0 3 * * *", time_zone = "Asia/Shanghai" }` of a rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,7 +39,6 @@ fn is_utc(zone: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScheduleError {
     /// It is no cron expression of five fields.
-    #[error("cron {cron:?}: {reason}; it has five fields: minute, hour, day, month, weekday, such as \"0 3 * * 1-5\"")]
     Cron {
         /// What was given.
         cron: String,
@@ -45,17 +46,27 @@ pub enum ScheduleError {
         reason: String,
     },
     /// There is no such time zone.
-    #[error("time_zone {zone:?} is not in the IANA database; write it as Asia/Shanghai, Europe/Berlin or UTC")]
     Zone {
         /// What was given.
         zone: String,
     },
     /// No time ever fits it, such as the 30th of February.
-    #[error("cron {cron:?} fits no time at all")]
     Never {
         /// What was given.
         cron: String,
     },
+}
+
+display_as_reason!(ScheduleError);
+
+impl AsReason for ScheduleError {
+    fn reason(&self) -> Reason {
+        match self {
+            ScheduleError::Cron { cron, reason } => reason!("schedule.cron", cron = quoted(cron), reason),
+            ScheduleError::Zone { zone } => reason!("schedule.zone", zone = quoted(zone)),
+            ScheduleError::Never { cron } => reason!("schedule.never", cron = quoted(cron)),
+        }
+    }
 }
 
 impl Schedule {

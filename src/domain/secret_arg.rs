@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
+
 /// Why a rule's build argument is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ArgError {
     /// A build argument that would change what BuildKit keeps apart.
-    #[error("the build argument {name} is slipway's to set: {why}")]
     ReservedArg {
         /// The argument's name.
         name: String,
@@ -15,26 +16,33 @@ pub enum ArgError {
         why: &'static str,
     },
     /// A build argument whose value looks like a secret.
-    #[error(
-        "the build argument {name} looks like a secret, and arguments end in the image's history, process lists and logs; use a secret \
-         (slipway secret set NAME, then --secret {name}=file:NAME and RUN --mount=type=secret,id={name}), or force it with plain_args = [{name:?}]"
-    )]
     SecretArg {
         /// The argument's name.
         name: String,
     },
     /// `plain_args` names one argument twice.
-    #[error("{name:?} stands twice; leave one of them out")]
     Twice {
         /// The name.
         name: String,
     },
     /// `plain_args` names an argument that the rule has not.
-    #[error("{name:?} is none of the rule's build arguments; leave it out")]
     UnknownPlainArg {
         /// The name.
         name: String,
     },
+}
+
+display_as_reason!(ArgError);
+
+impl AsReason for ArgError {
+    fn reason(&self) -> Reason {
+        match self {
+            ArgError::ReservedArg { name, why } => reason!("arg.reserved_arg", name, why),
+            ArgError::SecretArg { name } => reason!("arg.secret_arg", name, name_2 = quoted(name)),
+            ArgError::Twice { name } => reason!("arg.twice", name = quoted(name)),
+            ArgError::UnknownPlainArg { name } => reason!("arg.unknown_plain_arg", name = quoted(name)),
+        }
+    }
 }
 
 /// Arguments of BuildKit's own that change which caches, frontends or trees a build can reach, and what is there in

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
+
 /// The longest tag: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}` (OCI distribution specification).
 pub const LONGEST_TAG: usize = 128;
 
@@ -22,10 +24,8 @@ pub struct Tag(String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TagError {
     /// Nothing is left of it.
-    #[error("the tag is empty; give the version a name that is never empty")]
     Empty,
     /// Over 128 characters.
-    #[error("the tag {tag:?} has {length} characters; a tag holds at most {LONGEST_TAG}")]
     TooLong {
         /// The text.
         tag: String,
@@ -33,7 +33,6 @@ pub enum TagError {
         length: usize,
     },
     /// Begins with `-` or `.`.
-    #[error("the tag {tag:?} begins with {character:?}; a tag begins with a letter, a digit or _")]
     Start {
         /// The text.
         tag: String,
@@ -41,17 +40,11 @@ pub enum TagError {
         character: char,
     },
     /// Begins as the tags of build caches do.
-    #[error(
-        "the tag {tag:?} begins with {CACHE_PREFIX}, as slipway's own tags of build caches do; choose another name"
-    )]
     Reserved {
         /// The text.
         tag: String,
     },
     /// With the suffix of the lazily loadable image it is over 128 characters.
-    #[error(
-        "the tag {tag:?} has {length} characters with {ACCELERATED_SUFFIX}; a tag holds at most {LONGEST_TAG}: shorten the version, or set accelerate = false"
-    )]
     TooLongAccelerated {
         /// The text.
         tag: String,
@@ -59,13 +52,33 @@ pub enum TagError {
         length: usize,
     },
     /// A character that no tag holds.
-    #[error("the tag {tag:?} has {character:?}; a tag holds letters, digits, _ . and -")]
     Character {
         /// The text.
         tag: String,
         /// The first bad character.
         character: char,
     },
+}
+
+display_as_reason!(TagError);
+
+impl AsReason for TagError {
+    fn reason(&self) -> Reason {
+        match self {
+            TagError::Empty => reason!("tag.empty"),
+            TagError::TooLong { tag, length } => reason!("tag.too_long", tag = quoted(tag), length, LONGEST_TAG),
+            TagError::Start { tag, character } => {
+                reason!("tag.start", tag = quoted(tag), character = quoted(character))
+            }
+            TagError::Reserved { tag } => reason!("tag.reserved", tag = quoted(tag), CACHE_PREFIX),
+            TagError::TooLongAccelerated { tag, length } => {
+                reason!("tag.too_long_accelerated", tag = quoted(tag), length, ACCELERATED_SUFFIX, LONGEST_TAG)
+            }
+            TagError::Character { tag, character } => {
+                reason!("tag.character", tag = quoted(tag), character = quoted(character))
+            }
+        }
+    }
 }
 
 /// Whether a tag may hold `c` anywhere but at its start.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
+
 /// A directory relative to the root of a tree, normalised: `/`, `svc/api`, `/svc/api/` and `./svc/api` are two of them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TreePath(String);
@@ -10,19 +12,30 @@ pub struct TreePath(String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TreePathError {
     /// `..`
-    #[error("{path:?} has a `..`; name the directory from the root of the source, such as /svc/api")]
     Parent {
         /// What was given.
         path: String,
     },
     /// A control character, or one that BuildKit would read as the end of the path.
-    #[error("{path:?} has {character:?}, which a directory of a build can't have")]
     Character {
         /// What was given.
         path: String,
         /// The character.
         character: char,
     },
+}
+
+display_as_reason!(TreePathError);
+
+impl AsReason for TreePathError {
+    fn reason(&self) -> Reason {
+        match self {
+            TreePathError::Parent { path } => reason!("tree_path.parent", path = quoted(path)),
+            TreePathError::Character { path, character } => {
+                reason!("tree_path.character", path = quoted(path), character = quoted(character))
+            }
+        }
+    }
 }
 
 impl TreePath {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::pattern::{Captures, is_capture_name};
 use super::push::Push;
 use super::tag::{self, Tag, TagError};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
 
 /// A rule has one to three versions: one build, up to three names.
 pub const MOST_VERSIONS: usize = 3;
@@ -125,16 +126,13 @@ impl<'de> Deserialize<'de> for CommitDigits {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VersionError {
     /// Nothing is written.
-    #[error("a version needs a name, such as latest or ${{capture}}")]
     Empty,
     /// `${` without `}`.
-    #[error("the version {name:?} opens ${{ and never closes it")]
     Unclosed {
         /// The version's name.
         name: String,
     },
     /// A capture that the regex does not define.
-    #[error("the version {name:?} uses ${{{capture}}}, which {known}")]
     UnknownCapture {
         /// The version's name.
         name: String,
@@ -144,7 +142,6 @@ pub enum VersionError {
         known: String,
     },
     /// A character that no tag holds.
-    #[error("the version {name:?} has {character:?}; a tag holds letters, digits, _ . and -")]
     Character {
         /// The version's name.
         name: String,
@@ -152,8 +149,25 @@ pub enum VersionError {
         character: char,
     },
     /// The tag is bad whatever the push.
-    #[error(transparent)]
     Tag(#[from] TagError),
+}
+
+display_as_reason!(VersionError);
+
+impl AsReason for VersionError {
+    fn reason(&self) -> Reason {
+        match self {
+            VersionError::Empty => reason!("version.empty"),
+            VersionError::Unclosed { name } => reason!("version.unclosed", name = quoted(name)),
+            VersionError::UnknownCapture { name, capture, known } => {
+                reason!("version.unknown_capture", name = quoted(name), capture, known)
+            }
+            VersionError::Character { name, character } => {
+                reason!("version.character", name = quoted(name), character = quoted(character))
+            }
+            VersionError::Tag(error) => error.reason(),
+        }
+    }
 }
 
 /// A piece of a version's name.

@@ -9,7 +9,15 @@ pub(crate) use command_line::all_help;
 pub use command_line::{help, label};
 pub use translate::translate;
 
+use crate::domain::reason::Reason;
+
 use crate::domain::config::Language;
+
+/// A reason in that language; one that is English text still, as the patterns have it.
+pub fn render(reason: &Reason, lang: Lang) -> String {
+    let text = reason.render(lang.code());
+    if reason.id().is_empty() { translate(&text, lang).into_owned() } else { text }
+}
 
 /// A language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -88,7 +96,7 @@ pub(crate) mod tests {
         texts
     }
 
-    fn collect(above: &str, table: &toml::Table, texts: &mut BTreeMap<String, BTreeMap<String, String>>) {
+    pub(crate) fn collect(above: &str, table: &toml::Table, texts: &mut BTreeMap<String, BTreeMap<String, String>>) {
         for (name, value) in table {
             match value {
                 toml::Value::Table(inner) => collect(&format!("{above}{name}."), inner, texts),

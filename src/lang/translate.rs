@@ -254,41 +254,4 @@ mod tests {
         let missing: BTreeSet<_> = texts.filter(is_text).filter(|text| translate(text, Lang::ZhCn) == *text).collect();
         assert_eq!(missing, BTreeSet::new(), "not in zh-CN.toml");
     }
-
-    #[test]
-    fn every_hint_on_a_failure_has_a_translation_by_itself_and_after_a_message() {
-        let source = include_str!("../domain/failure/causes.rs");
-        let hint = Regex::new(r#"(?:Some\(|: &str = )"((?:[^"\\]|\\\n)*)""#).unwrap();
-        let line_end = Regex::new(r"\\\n\s*").unwrap();
-        let hints: Vec<String> =
-            hint.captures_iter(source).map(|hint| line_end.replace_all(&hint[1], "").into_owned()).collect();
-        assert!(hints.len() > 15, "{hints:?}");
-        let texts = hints.iter().flat_map(|hint| [hint.clone(), format!("X ({hint})")]);
-        let missing: Vec<_> = texts.filter(|text| translate(text, Lang::ZhCn) == *text).collect();
-        assert_eq!(missing, Vec::<String>::new(), "not in zh-CN.toml");
-    }
-
-    #[test]
-    fn every_error_of_slipway_has_a_translation() {
-        let attribute = Regex::new(r##"#\[error\(\s*"((?:[^"\\]|\\.)*)""##).unwrap();
-        let texts = found("src", &attribute);
-        assert!(texts.len() > 100);
-        let argument = Regex::new(r"\{[^{}]*\}").unwrap();
-        // Printed as Rust's own quoted text.
-        let quoted = Regex::new(r"\{[^{}]*:\?\}").unwrap();
-        let mut missing = Vec::new();
-        for (file, text) in texts {
-            // As it is printed, with a word for each argument.
-            let text = text.replace("\\\"", "\"").replace("\\\\", "\\").replace("\\n", "\n");
-            let text = text.replace("{{", "\u{1}").replace("}}", "\u{2}");
-            let says = argument.replace_all(&text, "").chars().filter(char::is_ascii_lowercase).count();
-            let printed = quoted.replace_all(&text, "\"X\"");
-            let printed = argument.replace_all(&printed, "X").replace('\u{1}', "{").replace('\u{2}', "}");
-            // Errors that only pass another one on say nothing themselves.
-            if says >= 5 && translate(&printed, Lang::ZhCn) == printed {
-                missing.push(format!("{file}: {printed:?}"));
-            }
-        }
-        assert_eq!(missing, Vec::<String>::new(), "not in zh-CN.toml");
-    }
 }

@@ -1,6 +1,6 @@
 //! The main loop: the only caller of the core. Events come in, commands go out to tasks, snapshots to readers.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,12 +18,12 @@ use super::tasks::notifier::{self, LAST_DELIVERIES, Notifier};
 use super::tasks::record_writer::RecordWriter;
 use super::tasks::settings_service::SettingsService;
 use super::tasks::{Input, TaskContext};
-use super::tasks::{build_task, builder_probe, history_reader, launcher, retention, source_reader, tag_check};
+use super::tasks::{build_task, builder_probe, launcher, record_reader, retention, source_reader, tag_check};
 use super::triggers::{self, PollRequest};
 use crate::buildkit::daemon::in_use;
 use crate::domain::build::BuildId;
 use crate::store::settings::{Settings, Stamps};
-use crate::store::{Home, builds};
+use crate::store::{Catalog, Home};
 use crate::sys::environment;
 
 /// So many inputs are taken before readers get a new snapshot.
@@ -39,7 +39,8 @@ const LAST_WRITES: Duration = Duration::from_secs(5);
 /// When another one runs, or the home can't be used.
 pub async fn run(home: Home) -> Result<(), PoolError> {
     let lock = startup::prepare(&home)?;
-    let listing = builds::list(&home).map_err(|source| PoolError::Home { path: home.builds_dir(), source })?;
+    let opened = Catalog::open(&home).map_err(|source| PoolError::Home { path: home.builds_dir(), source })?;
+    let (catalog, start) = (Arc::new(opened.0), opened.1);
     let listener = startup::listen(&home).map_err(|source| PoolError::Home { path: home.pool_socket(), source })?;
     // Before the files are read: an edit in between would never be noticed.
     let edits = startup::watch_edits(&home);
@@ -50,7 +51,7 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
     if let Err(error) = in_use::withdraw_stop_request(&home.buildkit_dir()) {
         tracing::warn!("{error}");
     }
-    let found = startup::find(&home, &listing, settings);
+    let found = startup::find(&home, &catalog, &start, settings);
 
     let machine = machine(&home);
     let mut core = Core::new(machine.clone(), Utc::now());
@@ -58,11 +59,11 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
     let (inputs_sender, inputs) = mpsc::unbounded_channel();
     let (snapshots, snapshots_seen) = watch::channel(Arc::new(core.snapshot()));
     let (stopping, is_stopping) = watch::channel(false);
-    let context = TaskContext::new(home.clone(), machine, inputs_sender, snapshots_seen, is_stopping);
+    let context = TaskContext::new(home.clone(), catalog, machine, inputs_sender, snapshots_seen, is_stopping);
     let service = SettingsService::start(context.clone(), edits, stamps);
     let (polls, poll_requests) = mpsc::unbounded_channel();
-    let finished = listing.ids.difference(&listing.open).copied().collect();
-    let hands = Hands::new(context.clone(), service.clone(), polls, finished);
+    let tender = tokio::spawn(record_reader::tend(context.clone()));
+    let hands = Hands::new(context.clone(), service.clone(), polls);
     let mut main_loop = MainLoop { core, inputs, snapshots, stopping, hands, builds_go_on: false };
     main_loop.hands.carry_out(commands);
     let triggers = triggers::begin(&context, poll_requests);
@@ -76,6 +77,7 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
         let _ = tokio::time::timeout(LAST_DELIVERIES, delivered).await;
         // Those that wait were told, and clients that ask from here on start a new pool.
         let _ = server.await;
+        let _ = tender.await;
     };
     main_loop.run_until(last).await;
     main_loop.finish_writes().await;
@@ -212,8 +214,6 @@ struct Hands {
     notifier: Notifier,
     supervisions: Supervisions,
     polls: mpsc::UnboundedSender<PollRequest>,
-    /// The builds that were finished when the pool began.
-    finished: BTreeSet<BuildId>,
     /// Those who asked.
     waiting: HashMap<RequestId, oneshot::Sender<Response>>,
     /// The launches under way.
@@ -222,12 +222,7 @@ struct Hands {
 }
 
 impl Hands {
-    fn new(
-        context: TaskContext,
-        service: SettingsService,
-        polls: mpsc::UnboundedSender<PollRequest>,
-        finished: BTreeSet<BuildId>,
-    ) -> Hands {
+    fn new(context: TaskContext, service: SettingsService, polls: mpsc::UnboundedSender<PollRequest>) -> Hands {
         Hands {
             context,
             service,
@@ -235,7 +230,6 @@ impl Hands {
             notifier: Notifier::default(),
             supervisions: Supervisions::default(),
             polls,
-            finished,
             waiting: HashMap::new(),
             launches: HashMap::new(),
             deliveries: JoinSet::new(),
@@ -259,7 +253,18 @@ impl Hands {
                 }
             }
             Command::RefreshSettings => self.service.refresh_for_core(),
-            Command::ReadHistory => history_reader::read(&context, std::mem::take(&mut self.finished)),
+            Command::FindPushes { kept } => {
+                tokio::spawn(record_reader::find_pushes(context, kept));
+            }
+            Command::FindFailingRules => {
+                tokio::spawn(record_reader::find_failing_rules(context));
+            }
+            Command::ReadPushHistory { push, path, reference, rules } => {
+                tokio::spawn(record_reader::read_push_history(context, push, path, reference, rules));
+            }
+            Command::ReadBuildHistory(build) => {
+                tokio::spawn(record_reader::read_build_history(context, build));
+            }
             Command::ResolveRef { submission, source, reference } => {
                 tokio::spawn(source_reader::resolve(context, submission, source, reference));
             }
@@ -309,8 +314,9 @@ impl Hands {
                 while self.deliveries.try_join_next().is_some() {}
                 self.deliveries.spawn(notifier::deliver(context, self.notifier.clone(), *message));
             }
-            Command::ListFinished => retention::list_finished(&context),
-            Command::DeleteBuilds(builds) => retention::delete(&context, builds),
+            Command::DeleteFinished { keep, oldest } => {
+                tokio::spawn(retention::delete_finished(context, keep, oldest));
+            }
             Command::TidySources => retention::tidy_sources(&context),
             Command::Log(line) => log(&line),
             // The main loop ends.

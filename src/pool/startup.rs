@@ -1,6 +1,5 @@
 //! The start of a pool: its lock, its socket, and what an earlier pool left.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,18 +7,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use tokio::net::UnixListener;
 
-use super::core::{Found, FoundBuild, FoundPush};
+use super::core::{Found, FoundBuild};
 use crate::buildctl::job::Job;
-use crate::domain::build::{Build, BuildId};
-use crate::domain::journal::PushRecord;
+use crate::domain::build::BuildId;
 use crate::protocol::ALREADY_RUNS;
-use crate::store::builds::Listing;
+use crate::store::catalog::Start;
 use crate::store::settings::{self, Settings};
 use crate::store::trust::Untrusted;
-use crate::store::{Home, builds, outbox, pushes, watch};
+use crate::store::{Catalog, Home, builds, outbox, pushes, watch};
 use crate::sys::process::ProcessId;
 use crate::sys::{atomic, lock};
 
@@ -28,8 +25,6 @@ const LOOKS_FOR_NUMBER: u32 = 20;
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// How long a runner that an earlier pool has just started may take to begin, or to leave.
 const BEGINS_WITHIN: Duration = Duration::from_secs(2);
-/// The builds of a push are queued within this time after it, whatever the clocks did.
-const QUEUED_WITHIN: TimeDelta = TimeDelta::days(2);
 
 /// Why a pool does not run.
 #[derive(Debug, thiserror::Error)]
@@ -156,14 +151,12 @@ pub(super) fn watch_edits(home: &Home) -> watch::Watcher {
 }
 
 /// What an earlier pool left on disk.
-pub(super) fn find(home: &Home, listing: &Listing, settings: Arc<Settings>) -> Found {
+pub(super) fn find(home: &Home, catalog: &Catalog, start: &Start, settings: Arc<Settings>) -> Found {
+    let last_push = catalog.last_push();
     let watched = pushes::watched(home).map_err(|error| error.to_string());
-    let push_ids = pushes::ids(home);
-    let last_push = push_ids.as_ref().ok().and_then(|ids| ids.last()).map_or(0, |id| id.0);
-    let kept = watched.as_ref().ok().and_then(|watched| watched.last_push);
-    let left = pushes::left(home, kept).unwrap_or_else(|error| {
-        tracing::error!("what is left to be evaluated is not known: {error}");
-        Vec::new()
+    let watched = watched.and_then(|watched| match &last_push {
+        Ok(_) => Ok(watched),
+        Err(error) => Err(format!("pushes/: {error}")),
     });
     let (messages, problems) = outbox::load(home).unwrap_or_else(|error| {
         tracing::error!("cannot list {}: {error}", outbox::directory(home).display());
@@ -172,25 +165,23 @@ pub(super) fn find(home: &Home, listing: &Listing, settings: Arc<Settings>) -> F
     problems.iter().for_each(|problem| tracing::warn!("{problem}"));
     Found {
         settings,
-        last_build: listing.ids.last().map_or(0, |id| id.0),
-        builds: listing.open.iter().filter_map(|id| find_build(home, *id)).collect(),
-        pushes: find_builds_of(home, &listing.ids, left),
-        watched: watched.and_then(|watched| match push_ids {
-            Ok(_) => Ok(watched),
-            Err(error) => Err(format!("pushes/: {error}")),
-        }),
-        last_push,
+        last_build: start.last_build,
+        builds: start.open.iter().filter_map(|id| find_build(home, catalog, *id)).collect(),
+        watched,
+        last_push: last_push.map_or(0, |id| id.0),
         messages,
     }
 }
 
 /// An open build of an earlier pool.
-fn find_build(home: &Home, id: BuildId) -> Option<FoundBuild> {
+fn find_build(home: &Home, catalog: &Catalog, id: BuildId) -> Option<FoundBuild> {
     let directory = home.build_dir(id.0);
     if !directory.join(builds::RECORD).exists() {
         // Its client was never told that it is queued.
         tracing::warn!("build {id} was never recorded; its directory is removed");
-        let _ = fs::remove_dir_all(&directory);
+        if let Err(error) = catalog.delete(&[id]) {
+            tracing::warn!("cannot remove {}: {error}", directory.display());
+        }
         return None;
     }
     if let Err(error) = atomic::clean(&directory) {
@@ -219,20 +210,4 @@ fn has_begun(directory: &std::path::Path, runner: ProcessId) -> bool {
         std::thread::sleep(LOOK_AGAIN);
     }
     begun() || runner.is_alive()
-}
-
-/// The builds that an earlier pool started for pushes before it could write that down, by their rules.
-fn find_builds_of(home: &Home, ids: &BTreeSet<BuildId>, pushes: Vec<PushRecord>) -> Vec<FoundPush> {
-    let unsettled = || pushes.iter().filter(|push| !push.settled);
-    let mut built: BTreeMap<_, BTreeMap<String, BuildId>> = BTreeMap::new();
-    if let Some(oldest) = unsettled().map(|push| push.pushed_at).min() {
-        let builds = ids.iter().rev().filter_map(|id| builds::load(home, *id).ok());
-        for build in builds.take_while(|build: &Build| build.queued_at >= oldest - QUEUED_WITHIN) {
-            // One that tries another one again is not what the push started.
-            if let Some(push) = build.push.filter(|_| build.retry_of.is_none()) {
-                built.entry(push).or_default().insert(build.rule.name.clone(), build.id);
-            }
-        }
-    }
-    pushes.into_iter().map(|push| FoundPush { built: built.remove(&push.id).unwrap_or_default(), push }).collect()
 }

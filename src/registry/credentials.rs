@@ -13,6 +13,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
 use super::docker_config;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::sys::atomic;
 
 /// A password or token. It shows as `***`; [`Password::reveal`] is the only way to it.
@@ -65,7 +66,6 @@ impl Credential {
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
     /// Docker's configuration cannot be used.
-    #[error("cannot use docker's configuration {path}: {why}; fix the file, or `docker login` again", path = path.display())]
     Docker {
         /// The file.
         path: PathBuf,
@@ -73,9 +73,6 @@ pub enum CredentialsError {
         why: String,
     },
     /// A credential helper that docker's configuration names failed.
-    #[error(
-        "cannot have the credential of {host} from {helper}: {why}; fix the helper, or give slipway the password: `slipway registry create {host}`"
-    )]
     Helper {
         /// The registry.
         host: String,
@@ -85,10 +82,8 @@ pub enum CredentialsError {
         why: String,
     },
     /// The private configuration can't be written.
-    #[error(transparent)]
     Write(#[from] atomic::WriteError),
     /// The file system refused.
-    #[error("cannot {attempted} {path}: {source}", path = path.display())]
     Io {
         /// What was attempted.
         attempted: &'static str,
@@ -97,6 +92,19 @@ pub enum CredentialsError {
         /// What the system says.
         source: io::Error,
     },
+}
+
+display_as_reason!(CredentialsError);
+
+impl AsReason for CredentialsError {
+    fn reason(&self) -> Reason {
+        match self {
+            CredentialsError::Docker { path, why } => reason!("credentials.docker", path, why),
+            CredentialsError::Helper { host, helper, why } => reason!("credentials.helper", host, helper, why),
+            CredentialsError::Write(error) => error.reason(),
+            CredentialsError::Io { attempted, path, source } => reason!("credentials.io", attempted, path, source),
+        }
+    }
 }
 
 /// Writes `config.json` into the private directory `dir` (mode 0700, the file 0600): the credentials of `hosts`, and no

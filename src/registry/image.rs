@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
+
 /// The media type of an OCI index.
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The media type of an OCI manifest.
@@ -223,15 +225,11 @@ pub fn sha256(content: &[u8]) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ComposeError {
     /// A builder's result is a single manifest.
-    #[error(
-        "{digest} is a single manifest and not an index; build with provenance on, so that every builder makes one"
-    )]
     NotAnIndex {
         /// That result.
         digest: String,
     },
     /// Two builders made the same platform differently.
-    #[error("two builders both made {platform}: {first} and {second}; give each platform to one builder")]
     SamePlatform {
         /// The platform.
         platform: String,
@@ -240,6 +238,19 @@ pub enum ComposeError {
         /// The other.
         second: String,
     },
+}
+
+display_as_reason!(ComposeError);
+
+impl AsReason for ComposeError {
+    fn reason(&self) -> Reason {
+        match self {
+            ComposeError::NotAnIndex { digest } => reason!("compose.not_an_index", digest),
+            ComposeError::SamePlatform { platform, first, second } => {
+                reason!("compose.same_platform", platform, first, second)
+            }
+        }
+    }
 }
 
 /// One index of everything in the indexes of several builders, in their order: platform manifests and the attestations

@@ -4,12 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::reference::ReferenceError;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
 
 /// Why a layout could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
     /// The file system refused.
-    #[error("cannot {attempted} {path}: {source}", path = path.display())]
     Io {
         /// What was attempted: `write`.
         attempted: &'static str,
@@ -19,10 +19,8 @@ pub enum LayoutError {
         source: io::Error,
     },
     /// A file can't be written.
-    #[error(transparent)]
     Write(#[from] crate::sys::atomic::WriteError),
     /// A file is there, but it is not what it should be.
-    #[error("{path} is damaged: {why}; restore it from a backup, or move the directory away and build again", path = path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -30,7 +28,6 @@ pub enum LayoutError {
         why: String,
     },
     /// Content that a tag or an image names is not in the layout.
-    #[error("{path} is missing, which {needed_by} names; build again, or delete the tags that name it", path = path.display())]
     Missing {
         /// The blob.
         path: PathBuf,
@@ -38,7 +35,6 @@ pub enum LayoutError {
         needed_by: String,
     },
     /// There is no such tag.
-    #[error("there is no tag {tag:?} in {dir}; `slipway tag list` shows those that there are", dir = dir.display())]
     NoTag {
         /// The layout.
         dir: PathBuf,
@@ -46,14 +42,28 @@ pub enum LayoutError {
         tag: String,
     },
     /// Another process exports into a stage of that name.
-    #[error("{path} is in use by another export; wait until it ends, or take another name", path = path.display())]
     StageInUse {
         /// The stage.
         path: PathBuf,
     },
     /// A tag, a digest or a stage's name can't be.
-    #[error(transparent)]
     Name(#[from] ReferenceError),
+}
+
+display_as_reason!(LayoutError);
+
+impl AsReason for LayoutError {
+    fn reason(&self) -> Reason {
+        match self {
+            LayoutError::Io { attempted, path, source } => reason!("layout.io", attempted, path, source),
+            LayoutError::Write(error) => error.reason(),
+            LayoutError::Damaged { path, why } => reason!("layout.damaged", path, why),
+            LayoutError::Missing { path, needed_by } => reason!("layout.missing", path, needed_by),
+            LayoutError::NoTag { dir, tag } => reason!("layout.no_tag", tag = quoted(tag), dir),
+            LayoutError::StageInUse { path } => reason!("layout.stage_in_use", path),
+            LayoutError::Name(error) => error.reason(),
+        }
+    }
 }
 
 /// Makes an [`io::Error`] a [`LayoutError::Io`].

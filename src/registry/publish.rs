@@ -7,6 +7,7 @@ use super::client::{Client, Raw};
 use super::image::{self, ComposeError, Document, ImageInfo};
 use super::layout::{Layout, LayoutError};
 use crate::domain::publish::{self, Decision, Existing, New, Origin};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 
 /// Where a repository's images are.
 #[derive(Debug)]
@@ -61,9 +62,6 @@ pub struct Taken {
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// A tag of an immutable repository names another image.
-    #[error(
-        "{image}:{tag} exists and is immutable: it names {existing}; no tag was moved. Choose another tag, or delete that one"
-    )]
     Immutable {
         /// The image's name.
         image: String,
@@ -73,10 +71,6 @@ pub enum PublishError {
         existing: String,
     },
     /// A tag names an image of a later push.
-    #[error(
-        "{image}:{tag} names commit {commit} of {reference}, pushed later ({pushed_at}, build #{build}); no tag was moved. To go back, start this build yourself",
-        commit = existing.commit, reference = existing.reference, pushed_at = existing.pushed_at.to_rfc3339(), build = existing.build
-    )]
     Backwards {
         /// The image's name.
         image: String,
@@ -86,7 +80,6 @@ pub enum PublishError {
         existing: Box<Origin>,
     },
     /// Some tags were moved, and then the registry failed.
-    #[error("{source}; moved before that: {}", names(moved))]
     Halfway {
         /// The tags that name the image already.
         moved: Vec<Published>,
@@ -94,7 +87,6 @@ pub enum PublishError {
         source: Box<RegistryError>,
     },
     /// The builders' results make no common image.
-    #[error("cannot publish {image}: {source}")]
     Compose {
         /// The image's name.
         image: String,
@@ -102,17 +94,38 @@ pub enum PublishError {
         source: ComposeError,
     },
     /// No builder made anything.
-    #[error("cannot publish {image}: no builder brought a result; build again")]
     Nothing {
         /// The image's name.
         image: String,
     },
     /// The registry failed; no tag was moved.
-    #[error(transparent)]
-    Registry(Box<RegistryError>),
+    Registry(#[source] Box<RegistryError>),
     /// The layout failed; no tag was moved.
-    #[error(transparent)]
     Layout(#[from] LayoutError),
+}
+
+display_as_reason!(PublishError);
+
+impl AsReason for PublishError {
+    fn reason(&self) -> Reason {
+        match self {
+            PublishError::Immutable { image, tag, existing } => reason!("publish.immutable", image, tag, existing),
+            PublishError::Backwards { image, tag, existing } => reason!(
+                "publish.backwards",
+                image,
+                tag,
+                commit = existing.commit,
+                reference = existing.reference,
+                pushed_at = existing.pushed_at.to_rfc3339(),
+                build = existing.build
+            ),
+            PublishError::Halfway { moved, source } => reason!("publish.halfway", source, moved = names(moved)),
+            PublishError::Compose { image, source } => reason!("publish.compose", image, source),
+            PublishError::Nothing { image } => reason!("publish.nothing", image),
+            PublishError::Registry(error) => error.reason(),
+            PublishError::Layout(error) => error.reason(),
+        }
+    }
 }
 
 impl From<RegistryError> for PublishError {

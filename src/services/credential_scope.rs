@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::domain::config::RegistrySettings;
 use crate::domain::namespace::LOCAL_REGISTRY;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::registry::docker_config::{DockerConfig, canonical_host};
 use crate::store::settings::Settings;
 
@@ -15,10 +16,6 @@ use crate::store::settings::Settings;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Denial {
     /// The host is neither the destination, nor a mirror, nor listed.
-    #[error(
-        "builds of the namespace {namespace} may not use the credential of {host}: its pull_from does not name {host}; `slipway namespace edit {namespace}{}` allows it",
-        .pull_from.iter().map(|place| format!(" --pull-from {place}")).collect::<String>()
-    )]
     NotListed {
         /// The registry.
         host: String,
@@ -28,10 +25,6 @@ pub enum Denial {
         pull_from: Vec<String>,
     },
     /// The registry's file names other namespaces.
-    #[error(
-        "the credential of {host} is not for the namespace {namespace}: `namespaces` of registries/{host}.toml names {} alone",
-        .named.join(", ")
-    )]
     OtherNamespaces {
         /// The registry.
         host: String,
@@ -40,6 +33,24 @@ pub enum Denial {
         /// The namespaces that may use it.
         named: Vec<String>,
     },
+}
+
+display_as_reason!(Denial);
+
+impl AsReason for Denial {
+    fn reason(&self) -> Reason {
+        match self {
+            Denial::NotListed { host, namespace, pull_from } => reason!(
+                "denial.not_listed",
+                namespace,
+                host,
+                pull_from = pull_from.iter().map(|place| format!(" --pull-from {place}")).collect::<String>()
+            ),
+            Denial::OtherNamespaces { host, namespace, named } => {
+                reason!("denial.other_namespaces", host, namespace, named = named.join(", "))
+            }
+        }
+    }
 }
 
 /// The registries whose credentials the builds of one namespace may use.

@@ -74,7 +74,7 @@ pub async fn tags(home: &Home, settings: &Settings, path: &RepositoryPath) -> Re
             Err(error) => match error_of(&error) {
                 // It went since it was listed.
                 error if error.kind == ErrorKind::NotFound => {}
-                error => tags.push(TagInfo::unread(&target, &name, error.message)),
+                error => tags.push(TagInfo::unread(&target, &name, error.reason.to_string())),
             },
         }
     }

@@ -7,7 +7,7 @@ use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Error, ErrorKind};
 use crate::source::platform::device::{DeviceFlow, Invitation, Tokens};
-use crate::source::platform::{Api, ApiError, Connector, Identity, Page, Reason, Registered};
+use crate::source::platform::{Api, ApiError, ApiProblem, Connector, Identity, Page, Registered};
 use crate::store::Home;
 use crate::store::secrets::Secrets;
 use crate::store::settings::Settings;
@@ -165,13 +165,13 @@ async fn api(home: &Home, name: &str, platform: &SourcePlatform) -> Result<(Api,
 pub(crate) fn error_of(error: &ApiError) -> Error {
     let kind = match &error.reason {
         reason if reason.is_transient() => ErrorKind::Unreachable,
-        Reason::NotFound { .. } => ErrorKind::NotFound,
-        Reason::NoApi { .. } | Reason::Unsupported { .. } | Reason::PlainHttp => ErrorKind::Refused,
-        Reason::Setting(_) | Reason::NoRepository { .. } => ErrorKind::Usage,
+        ApiProblem::NotFound { .. } => ErrorKind::NotFound,
+        ApiProblem::NoApi { .. } | ApiProblem::Unsupported { .. } | ApiProblem::PlainHttp => ErrorKind::Refused,
+        ApiProblem::Setting(_) | ApiProblem::NoRepository { .. } => ErrorKind::Usage,
         _ => ErrorKind::Failed,
     };
     let retry_at = match error.reason {
-        Reason::Limited { until } => until,
+        ApiProblem::Limited { until } => until,
         _ => None,
     };
     Error { retry_at, ..Error::new(kind, error.to_string()) }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::credential_scope::{CredentialScope, Denial};
 use crate::domain::name::RepositoryPath;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::registry::client::Settings as ClientSettings;
 use crate::registry::credentials::{self, Credential, CredentialsError, Password};
 use crate::registry::docker_config::{DockerConfig, canonical_host};
@@ -17,16 +18,12 @@ use crate::store::settings::Settings;
 #[derive(Debug, thiserror::Error)]
 pub enum RegistriesError {
     /// Its name is none.
-    #[error(transparent)]
     Reference(#[from] crate::registry::ReferenceError),
     /// No client can be made for it.
-    #[error(transparent)]
     Registry(#[from] crate::registry::RegistryError),
     /// A helper gives no credential, or the build's own configuration can't be written.
-    #[error(transparent)]
     Credentials(#[from] CredentialsError),
     /// Docker's configuration can't be read.
-    #[error("cannot look for the credential of {host}: {why}")]
     Docker {
         /// The registry.
         host: String,
@@ -34,16 +31,29 @@ pub enum RegistriesError {
         why: String,
     },
     /// The credential is not for the namespace.
-    #[error(transparent)]
     Denied(#[from] Denial),
     /// The password that its settings name.
-    #[error("cannot have the password of registry {host}: {why}")]
     Password {
         /// The registry.
         host: String,
         /// Why.
         why: String,
     },
+}
+
+display_as_reason!(RegistriesError);
+
+impl AsReason for RegistriesError {
+    fn reason(&self) -> Reason {
+        match self {
+            RegistriesError::Reference(error) => error.reason(),
+            RegistriesError::Registry(error) => error.reason(),
+            RegistriesError::Credentials(error) => error.reason(),
+            RegistriesError::Docker { host, why } => reason!("registries.docker", host, why),
+            RegistriesError::Denied(error) => error.reason(),
+            RegistriesError::Password { host, why } => reason!("registries.password", host, why),
+        }
+    }
 }
 
 /// Where the images of a repository are: a directory of this home, or a repository of a registry.

@@ -66,7 +66,7 @@ fn orphans(settings: &Settings, name: &str, platform: &SourcePlatform) -> Vec<St
     let bound = settings.repositories.iter().filter_map(|(path, value)| Some((path, value.source.as_ref()?)));
     bound
         .filter(|(_, source)| source.platform.as_deref() == Some(name))
-        .filter_map(|(path, source)| Some(orphan(path, &sources::checked(&settings, source).err()?.message)))
+        .filter_map(|(path, source)| Some(orphan(path, &sources::checked(&settings, source).err()?.reason.to_string())))
         .collect()
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::git::program::NoGit;
 use super::url::{SourceUrl, Transport};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 
 /// What kind of trouble it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,102 +59,99 @@ impl Kind {
 
 /// A source that can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-#[error("cannot read the source {url}: {reason}; {advice}")]
 pub struct SourceError {
     /// What kind of trouble it is.
     pub kind: Kind,
     /// The source.
     pub url: String,
     /// What happened.
-    pub reason: String,
+    pub reason: Reason,
     /// What to do.
-    pub advice: String,
+    pub advice: Reason,
+}
+
+display_as_reason!(SourceError);
+
+impl AsReason for SourceError {
+    fn reason(&self) -> Reason {
+        let SourceError { url, reason, advice, .. } = self;
+        reason!("source.unreadable", url, reason, advice)
+    }
 }
 
 impl SourceError {
-    pub(super) fn new(kind: Kind, url: &SourceUrl, reason: impl AsRef<str>) -> SourceError {
+    pub(super) fn new(kind: Kind, url: &SourceUrl, reason: impl Into<Reason>) -> SourceError {
+        let mut reason = reason.into();
+        reason.for_each_text(&mut |text| *text = one_line(text));
         let advice = advice(kind, url);
-        SourceError { kind, url: url.to_string(), reason: one_line(reason.as_ref()), advice }
+        SourceError { kind, url: url.to_string(), reason, advice }
     }
 
     /// With another advice than that of its kind.
-    pub(super) fn advising(mut self, advice: impl Into<String>) -> SourceError {
+    pub(super) fn advising(mut self, advice: impl Into<Reason>) -> SourceError {
         self.advice = advice.into();
         self
     }
 
     /// Of a step on this machine.
-    pub(crate) fn local(url: &SourceUrl, reason: impl AsRef<str>) -> SourceError {
+    pub(crate) fn local(url: &SourceUrl, reason: impl Into<Reason>) -> SourceError {
         SourceError::new(Kind::Local, url, reason)
     }
 
     /// Whether this machine's disk is full.
     pub(crate) fn is_disk_full(&self) -> bool {
-        let reason = self.reason.to_ascii_lowercase();
+        let reason = self.reason.to_string().to_ascii_lowercase();
         self.kind == Kind::Local
             && ["no space left", "quota exceeded", "disk full"].iter().any(|word| reason.contains(word))
     }
 
     /// Where git can't be used.
     pub(crate) fn no_git(url: &SourceUrl, error: &NoGit) -> SourceError {
-        let text = error.to_string();
-        let (reason, advice) = text.split_once("; ").unwrap_or((&text, "install git"));
-        SourceError::new(Kind::Program, url, reason).advising(advice)
+        SourceError::new(Kind::Program, url, error.problem()).advising(error.advice())
     }
 
     /// Of a local repository that does not open.
     pub(super) fn from_local(url: &SourceUrl, path: &Path, error: &git2::Error) -> SourceError {
         let (kind, reason) = match error.code() {
-            ErrorCode::Owner => (Kind::Owner, "it belongs to another user".to_owned()),
-            ErrorCode::NotFound if !path.exists() => (Kind::NotFound, "there is no such directory".to_owned()),
-            ErrorCode::NotFound => (Kind::NotARepository, "it is no git repository".to_owned()),
-            _ => (Kind::NotARepository, error.message().to_owned()),
+            ErrorCode::Owner => (Kind::Owner, reason!("source.owner")),
+            ErrorCode::NotFound if !path.exists() => (Kind::NotFound, reason!("source.no_directory")),
+            ErrorCode::NotFound => (Kind::NotARepository, reason!("source.no_repository")),
+            _ => (Kind::NotARepository, Reason::verbatim(error.message())),
         };
         SourceError::new(kind, url, reason)
     }
 }
 
-fn advice(kind: Kind, url: &SourceUrl) -> String {
+fn advice(kind: Kind, url: &SourceUrl) -> Reason {
     let host = url.host().unwrap_or_default();
     let ssh = url.transport() == Transport::Ssh;
     match kind {
-        Kind::NotFound if url.transport() == Transport::Local => "name a git repository on this machine".into(),
-        Kind::NotFound => "check its name; a private one also looks like this without the right credentials".into(),
-        Kind::NoRef => "build a branch or tag that it has".into(),
-        Kind::NoCommit => "build its branch or tag again".into(),
-        Kind::Credentials if ssh => {
-            "name a key that the server knows in the platform (ssh_key = \"/path/to/key\"), or add it to the ssh agent".into()
-        }
+        Kind::NotFound if url.transport() == Transport::Local => reason!("advice.name_local"),
+        Kind::NotFound => reason!("advice.check_name"),
+        Kind::NoRef => reason!("advice.existing_ref"),
+        Kind::NoCommit => reason!("advice.build_again"),
+        Kind::Credentials if ssh => reason!("advice.name_key"),
         Kind::Credentials => {
             let server = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-            format!(
-                "name a platform with a token that may read it: slipway platform create NAME --kind git --host {server} --username USER \
-                 --token-stdin, then slipway repo edit NAMESPACE/REPOSITORY --platform NAME"
-            )
+            reason!("advice.name_token", server)
         }
         // Those who know the host's name as ssh has it say more.
-        Kind::HostKeyUnknown => "add the host's key to ~/.ssh/known_hosts once it is checked".into(),
-        Kind::HostKeyChanged => {
-            "either its owner changed the key, or somebody else answers in its place: ask the owner for the new key's fingerprint; \
-             only then replace the old line in known_hosts"
-                .into()
-        }
-        Kind::HostKeyRevoked => "somebody else may answer in its place: ask its owner".into(),
-        Kind::Network | Kind::Timeout => {
-            format!("check that {host} can be reached from this machine, and its proxy settings")
-        }
-        Kind::Tls => "a server with a private CA needs ca = \"/path/to/ca.pem\" in its platform".into(),
-        Kind::NotARepository => "name the repository itself, as git clone takes it".into(),
-        Kind::TooBig => "raise git.fetch_limit in config.toml if it is meant to be that large".into(),
-        Kind::TooManyRefs => "delete branches and tags that nobody needs".into(),
+        Kind::HostKeyUnknown => reason!("advice.add_host_key"),
+        Kind::HostKeyChanged => reason!("advice.host_key_changed"),
+        Kind::HostKeyRevoked => reason!("advice.host_key_revoked"),
+        Kind::Network | Kind::Timeout => reason!("advice.check_network", host),
+        Kind::Tls => reason!("advice.name_ca"),
+        Kind::NotARepository => reason!("advice.name_repository"),
+        Kind::TooBig => reason!("advice.raise_fetch_limit"),
+        Kind::TooManyRefs => reason!("advice.delete_refs"),
         Kind::Owner => {
-            let path = url.local_path().unwrap_or(Path::new("")).display();
-            format!("if you trust it, run: git config --global --add safe.directory {path}")
+            let path = url.local_path().unwrap_or(Path::new(""));
+            reason!("advice.trust_directory", path)
         }
-        Kind::Program => "install git".into(),
-        Kind::Configuration => "fix the configuration of the user that runs slipway".into(),
-        Kind::Local => "free some of what the machine lacks, and try again".into(),
-        Kind::Damaged => "try again: the clone is made anew".into(),
+        Kind::Program => reason!("advice.install_git"),
+        Kind::Configuration => reason!("advice.fix_configuration"),
+        Kind::Local => reason!("advice.free_resources"),
+        Kind::Damaged => reason!("advice.clone_again"),
     }
 }
 

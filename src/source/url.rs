@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use reqwest::Url;
 
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
 use crate::domain::source_platform::Server;
 use crate::domain::tree_path::TreePath;
 
@@ -49,28 +50,18 @@ pub struct SourceUrl {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// Nothing was given.
-    #[error("the source is empty; name a git repository, such as https://github.com/acme/api.git")]
     Empty,
     /// A path that depends on where one stands.
-    #[error(
-        "the source {text:?} is neither a URL nor an absolute path; name it from the root, such as /srv/git/api.git"
-    )]
     Relative {
         /// What was given.
         text: String,
     },
     /// Credentials stand in the URL. They are not repeated here.
-    #[error(
-        "the source {without} has credentials inside its URL, where everyone would see them; take them out and store them: \
-         a file under secrets/ (mode 0600), named by `token = {{ file = \"NAME\" }}` in platforms/PLATFORM.toml, and \
-         `platform = \"PLATFORM\"` in the source"
-    )]
     Credentials {
         /// The URL without them.
         without: String,
     },
     /// A scheme that git or BuildKit does not speak.
-    #[error("the source {text:?} begins with {scheme}://; known are https, http, ssh, git and file")]
     Scheme {
         /// The scheme.
         scheme: String,
@@ -78,13 +69,26 @@ pub enum UrlError {
         text: String,
     },
     /// A part that would mean something else to BuildKit, or that is missing.
-    #[error("the source {text:?} {what}")]
     Form {
         /// What was given.
         text: String,
         /// What is wrong with it.
         what: String,
     },
+}
+
+display_as_reason!(UrlError);
+
+impl AsReason for UrlError {
+    fn reason(&self) -> Reason {
+        match self {
+            UrlError::Empty => reason!("url.empty"),
+            UrlError::Relative { text } => reason!("url.relative", text = quoted(text)),
+            UrlError::Credentials { without } => reason!("url.credentials", without),
+            UrlError::Scheme { scheme, text } => reason!("url.scheme", text = quoted(text), scheme),
+            UrlError::Form { text, what } => reason!("url.form", text = quoted(text), what),
+        }
+    }
 }
 
 impl SourceUrl {

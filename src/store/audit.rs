@@ -14,6 +14,7 @@ use chrono::Utc;
 
 use super::Home;
 use crate::domain::audit::{AuditEntry, AuditEvent, AuditPage, AuditQuery};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::log::sanitize::is_hidden;
 use crate::sys::atomic;
 use crate::sys::lock;
@@ -29,10 +30,18 @@ const LONGEST_PAGE: usize = 2 << 20;
 
 /// An entry that could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write the audit log {path}: {source}; changes go on and are not recorded", path = path.display())]
 pub struct AuditError {
     path: PathBuf,
     source: io::Error,
+}
+
+display_as_reason!(AuditError);
+
+impl AsReason for AuditError {
+    fn reason(&self) -> Reason {
+        let AuditError { path, source } = self;
+        reason!("audit.audit", path, source)
+    }
 }
 
 /// Appends an entry and brings it to the disk; its number.

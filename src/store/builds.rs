@@ -70,6 +70,11 @@ pub fn ids(home: &Home) -> io::Result<Vec<BuildId>> {
     Ok(ids)
 }
 
+/// Whether a build is marked as open.
+pub fn is_open(home: &Home, id: BuildId) -> bool {
+    home.build_dir(id.0).join(OPEN).exists()
+}
+
 /// Makes a build's directory, marked as open.
 ///
 /// # Errors

@@ -8,16 +8,15 @@ use toml_edit::{DocumentMut, InlineTable, Value};
 
 use super::read::{self, ReadError};
 use super::{layout, merge, schema};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::sys::atomic::{self, WriteError};
 
 /// A file that could not be saved. It is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {
     /// The file that is there can't be read, so that saving might lose what it says.
-    #[error("{0}; it is kept as it is: fix it first")]
     Unreadable(#[from] ReadError),
     /// The value has no form in TOML.
-    #[error("cannot save {path}: {reason}", path = path.display())]
     Unwritable {
         /// The file.
         path: PathBuf,
@@ -25,8 +24,19 @@ pub enum SaveError {
         reason: String,
     },
     /// The file can't be written.
-    #[error(transparent)]
     Write(#[from] WriteError),
+}
+
+display_as_reason!(SaveError);
+
+impl AsReason for SaveError {
+    fn reason(&self) -> Reason {
+        match self {
+            SaveError::Unreadable(error) => reason!("save.unreadable", error),
+            SaveError::Unwritable { path, reason } => reason!("save.unwritable", path, reason),
+            SaveError::Write(error) => error.reason(),
+        }
+    }
 }
 
 /// Saves `value` as the file `path`, making its directory where there is none. Where a file is there, its comments and

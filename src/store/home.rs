@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::domain::name::RepositoryPath;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 
 use rustix::process::geteuid;
 use sha2::{Digest, Sha256};
@@ -24,10 +25,15 @@ pub struct Home {
 
 /// Neither `SLIPWAY_HOME`, `XDG_STATE_HOME` nor `HOME` says where state belongs.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot tell where slipway keeps its state: of SLIPWAY_HOME, XDG_STATE_HOME and HOME, none is set to an absolute path; set SLIPWAY_HOME to a directory"
-)]
 pub struct NoHome;
+
+display_as_reason!(NoHome);
+
+impl AsReason for NoHome {
+    fn reason(&self) -> Reason {
+        reason!("home.no_home")
+    }
+}
 
 /// A unix socket's path holds at most 107 bytes (`sun_path` in unix(7)); room is left for the longest name we add.
 const LONGEST_SOCKET_DIR: usize = 80;
@@ -180,6 +186,16 @@ impl Home {
     /// All builds.
     pub fn builds_dir(&self) -> PathBuf {
         self.state.join("builds")
+    }
+
+    /// The journal of pushes, one file each.
+    pub fn pushes_dir(&self) -> PathBuf {
+        self.state.join("pushes")
+    }
+
+    /// The catalog of builds and pushes: see [`super::catalog`].
+    pub fn catalog_file(&self) -> PathBuf {
+        self.state.join("catalog.db")
     }
 
     /// One build's directory: record, log, steps.

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod builds;
+pub mod catalog;
 pub mod deliveries;
 pub mod edit;
 pub mod home;
@@ -18,4 +19,5 @@ pub mod settings;
 pub mod trust;
 pub mod watch;
 
+pub use catalog::Catalog;
 pub use home::Home;

@@ -72,13 +72,9 @@ fn watch_file(home: &Home) -> PathBuf {
     home.state_dir().join("watch.toml")
 }
 
-/// Where the journal is.
-pub fn directory(home: &Home) -> PathBuf {
-    home.state_dir().join("pushes")
-}
-
-fn file(home: &Home, id: PushId) -> PathBuf {
-    directory(home).join(format!("{id}.toml"))
+/// A push's file.
+pub(super) fn file(home: &Home, id: PushId) -> PathBuf {
+    home.pushes_dir().join(format!("{id}.toml"))
 }
 
 /// Reads what was seen; nothing where nothing was.
@@ -102,7 +98,7 @@ pub fn save_watched(home: &Home, watched: &Watched) -> Result<(), WriteError> {
 /// # Errors
 /// When the directory can't be listed.
 pub fn ids(home: &Home) -> io::Result<Vec<PushId>> {
-    let entries = match fs::read_dir(directory(home)) {
+    let entries = match fs::read_dir(home.pushes_dir()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
@@ -114,20 +110,6 @@ pub fn ids(home: &Home) -> io::Result<Vec<PushId>> {
     }
     ids.sort_unstable();
     Ok(ids)
-}
-
-/// The pushes that are still to be settled, and those that are newer than what was seen as it was kept last, the oldest
-/// first. What does not parse is left for whoever mends it.
-///
-/// # Errors
-/// When the directory can't be listed.
-pub fn left(home: &Home, kept: Option<PushId>) -> io::Result<Vec<PushRecord>> {
-    // Ten thousand are looked at in a moment where they need not be parsed.
-    let is_settled = |id: PushId| {
-        fs::read(file(home, id)).is_ok_and(|text| memchr::memmem::find(&text, b"\nsettled = true\n").is_some())
-    };
-    let left = ids(home)?.into_iter().filter(|id| Some(*id) > kept || !is_settled(*id));
-    Ok(left.filter_map(|id| load(home, id).ok()).filter(|push| Some(push.id) > kept || !push.settled).collect())
 }
 
 /// Reads a push of the journal.
@@ -148,7 +130,7 @@ pub fn is_there(home: &Home, id: PushId) -> bool {
 /// # Errors
 /// When it can't be written whole.
 pub fn record(home: &Home, push: &PushRecord) -> Result<(), WriteError> {
-    atomic::create_dir_all(&directory(home))?;
+    atomic::create_dir_all(&home.pushes_dir())?;
     save(&file(home, push.id), push)
 }
 
@@ -164,18 +146,6 @@ pub fn remove(home: &Home, id: PushId) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::domain::journal::sample;
-
-    #[test]
-    fn what_is_still_to_be_settled_is_found_however_old_it_is() {
-        let dir = tempfile::tempdir().unwrap();
-        let home = Home::at(dir.path());
-        for id in 1..200 {
-            record(&home, &PushRecord { id: PushId(id), settled: id != 3, ..sample() }).unwrap();
-        }
-        fs::write(file(&home, PushId(9)), "no toml").unwrap();
-        let left: Vec<u64> = left(&home, Some(PushId(197))).unwrap().iter().map(|push| push.id.0).collect();
-        assert_eq!(left, [3, 198, 199]);
-    }
 
     #[test]
     fn pushes_whose_refs_were_not_kept_as_seen_are_not_seen_again() {

@@ -2,7 +2,7 @@
 //!
 //! The `schema` key is looked at and taken out before a type sees the file, so that no type has to know it.
 
-use std::fmt::{self, Write};
+use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::ops::Range;
@@ -13,6 +13,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::schema;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::log::sanitize::is_hidden;
 
 /// A file that could not be read. It stays as it is.
@@ -25,7 +26,7 @@ pub struct ReadError {
     /// Where in it; none where the file as a whole can't be read.
     pub place: Option<Place>,
     /// What is wrong, one sentence.
-    pub reason: String,
+    pub reason: Reason,
     /// The file does not exist.
     pub missing: bool,
 }
@@ -45,13 +46,15 @@ pub struct Place {
 
 impl std::error::Error for ReadError {}
 
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.path.display())?;
-        if let Some(place) = &self.place {
-            write!(f, ":{}:{}", place.line, place.column)?;
+display_as_reason!(ReadError);
+
+impl AsReason for ReadError {
+    fn reason(&self) -> Reason {
+        let ReadError { path, reason, .. } = self;
+        match &self.place {
+            Some(Place { line, column, .. }) => reason!("read.at_place", path, line, column, reason),
+            None => reason!("read.file", path, reason),
         }
-        write!(f, ": {}", self.reason)
     }
 }
 
@@ -90,18 +93,16 @@ impl ReadError {
 
     fn io(path: &Path, error: &io::Error) -> ReadError {
         let reason = match error.kind() {
-            io::ErrorKind::NotFound => "there is no such file".to_owned(),
-            io::ErrorKind::PermissionDenied => {
-                "cannot read it: permission denied for the user that runs slipway".into()
-            }
-            _ => format!("cannot read it: {error}"),
+            io::ErrorKind::NotFound => reason!("read.no_such_file"),
+            io::ErrorKind::PermissionDenied => reason!("read.permission_denied"),
+            _ => reason!("read.failed", error),
         };
         ReadError { path: path.to_owned(), place: None, reason, missing: error.kind() == io::ErrorKind::NotFound }
     }
 
-    fn at(path: &Path, text: &str, span: Option<Range<usize>>, reason: String) -> ReadError {
+    fn at(path: &Path, text: &str, span: Option<Range<usize>>, reason: impl Into<Reason>) -> ReadError {
         let place = span.map(|span| Place::of(text, span));
-        ReadError { path: path.to_owned(), place, reason, missing: false }
+        ReadError { path: path.to_owned(), place, reason: reason.into(), missing: false }
     }
 }
 
@@ -162,7 +163,7 @@ pub fn text(path: &Path) -> Result<String, ReadError> {
         let at = error.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
         // Up to there the lossy text is the same, byte for byte.
-        ReadError::at(path, &text, Some(at..at), "the file is not UTF-8 text; save it as UTF-8".into())
+        ReadError::at(path, &text, Some(at..at), reason!("read.not_utf8"))
     })
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::DocumentMut;
 
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::sys::atomic::{self, WriteError};
 
 /// The version that this slipway writes.
@@ -40,15 +41,14 @@ pub struct Migrated {
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
     /// The file can't be read.
-    #[error("cannot read {path}: {cause}", path = path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// What the system says.
+        #[source]
         cause: io::Error,
     },
     /// Written by a newer slipway.
-    #[error("{path}: {}", newer(*found, *known), path = path.display())]
     Newer {
         /// The file.
         path: PathBuf,
@@ -58,7 +58,6 @@ pub enum SchemaError {
         known: i64,
     },
     /// There is no way from its version, or a step refused.
-    #[error("{path}: cannot migrate it from schema {from}: {reason}; mend or remove the file", path = path.display())]
     Failed {
         /// The file.
         path: PathBuf,
@@ -68,8 +67,20 @@ pub enum SchemaError {
         reason: String,
     },
     /// The backup or the new file can't be written.
-    #[error(transparent)]
     Write(#[from] WriteError),
+}
+
+display_as_reason!(SchemaError);
+
+impl AsReason for SchemaError {
+    fn reason(&self) -> Reason {
+        match self {
+            SchemaError::Read { path, cause } => reason!("schema.read", path, cause),
+            SchemaError::Newer { path, found, known } => reason!("schema.newer", path, known = newer(*found, *known)),
+            SchemaError::Failed { path, from, reason } => reason!("schema.failed", path, from, reason),
+            SchemaError::Write(error) => error.reason(),
+        }
+    }
 }
 
 /// The sentence for a file of a newer version.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::AsyncReadExt;
 
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
 use crate::log::sanitize::printable;
 use crate::sys::atomic::{self, WriteError};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
@@ -67,13 +68,11 @@ impl fmt::Debug for Secret {
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// A name that no secret can have.
-    #[error("{name:?} is no name for a secret; use 1 to 80 of A-Z a-z 0-9 . _ - that do not begin with a dot")]
     Name {
         /// What was given.
         name: String,
     },
     /// There is no such file.
-    #[error("there is no secret {name:?}; put it into {path} (mode 0600)", path = path.display())]
     Missing {
         /// The secret's name.
         name: String,
@@ -81,7 +80,6 @@ pub enum SecretError {
         path: PathBuf,
     },
     /// Others may read the file.
-    #[error("others may read the secret {path} (mode {mode:04o}); run: chmod 600 {quoted}", path = path.display(), quoted = shell_quoted(path))]
     Exposed {
         /// The file.
         path: PathBuf,
@@ -89,23 +87,19 @@ pub enum SecretError {
         mode: u32,
     },
     /// The file can't be read.
-    #[error("cannot read the secret {path}: {cause}", path = path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// What the system says.
+        #[source]
         cause: io::Error,
     },
     /// An environment variable that is not set.
-    #[error(
-        "the environment variable {name} is not set; a pool keeps the environment that it was started with: run `slipway pool stop`, then try again from a shell that has {name}"
-    )]
     Env {
         /// The variable.
         name: String,
     },
     /// Empty, not UTF-8, or too long.
-    #[error("the secret from {from} {what}")]
     Unusable {
         /// Where it came from.
         from: String,
@@ -113,7 +107,6 @@ pub enum SecretError {
         what: &'static str,
     },
     /// A command that failed.
-    #[error("the command {command:?} for a secret {what}")]
     Command {
         /// The command.
         command: String,
@@ -121,8 +114,26 @@ pub enum SecretError {
         what: String,
     },
     /// The file can't be written.
-    #[error(transparent)]
     Write(#[from] WriteError),
+}
+
+display_as_reason!(SecretError);
+
+impl AsReason for SecretError {
+    fn reason(&self) -> Reason {
+        match self {
+            SecretError::Name { name } => reason!("secret.name", name = quoted(name)),
+            SecretError::Missing { name, path } => reason!("secret.missing", name = quoted(name), path),
+            SecretError::Exposed { path, mode } => {
+                reason!("secret.exposed", path, mode = format!("{:04o}", mode), quoted = shell_quoted(path))
+            }
+            SecretError::Read { path, cause } => reason!("secret.read", path, cause),
+            SecretError::Env { name } => reason!("secret.env", name),
+            SecretError::Unusable { from, what } => reason!("secret.unusable", from, what),
+            SecretError::Command { command, what } => reason!("secret.command", command = quoted(command), what),
+            SecretError::Write(error) => error.reason(),
+        }
+    }
 }
 
 /// The secrets of one home.

@@ -14,6 +14,7 @@ use rustix::process::geteuid;
 
 use super::Home;
 use super::secrets::shell_quoted;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::sys::users;
 
 const WRITABLE_BY_GROUP: u32 = 0o020;
@@ -24,10 +25,6 @@ const STICKY: u32 = 0o1000;
 #[derive(Debug, thiserror::Error)]
 pub enum Untrusted {
     /// Another user owns it.
-    #[error(
-        "{path} belongs to {owner}, and slipway runs as {us}: what is in it could run commands as {us}; run slipway as its owner (after `sudo -E`, use `sudo -H`), set SLIPWAY_HOME to another directory, or take it over: {}",
-        self.fix(), path = path.display()
-    )]
     Owner {
         /// The file or directory.
         path: PathBuf,
@@ -39,10 +36,6 @@ pub enum Untrusted {
         us_uid: u32,
     },
     /// Other users may write it.
-    #[error(
-        "other users may write {path} (mode {mode:04o}, owner {owner}): what is in it could run commands as {us}; run: {}",
-        self.fix(), path = path.display()
-    )]
     Writable {
         /// The file or directory.
         path: PathBuf,
@@ -54,13 +47,26 @@ pub enum Untrusted {
         us: String,
     },
     /// It can't be looked at.
-    #[error("cannot look at {path}: {source}", path = path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
         /// What the system says.
         source: io::Error,
     },
+}
+
+display_as_reason!(Untrusted);
+
+impl AsReason for Untrusted {
+    fn reason(&self) -> Reason {
+        match self {
+            Untrusted::Owner { path, owner, us, .. } => reason!("untrusted.owner", path, owner, us, fix = self.fix()),
+            Untrusted::Writable { path, mode, owner, us } => {
+                reason!("untrusted.writable", path, mode = format!("{:04o}", mode), owner, us, fix = self.fix())
+            }
+            Untrusted::Io { path, source } => reason!("untrusted.io", path, source),
+        }
+    }
 }
 
 impl Untrusted {

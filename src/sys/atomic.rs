@@ -10,6 +10,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
+
 /// The mode of files that anyone who reaches the home may read.
 pub const PUBLIC: u32 = 0o644;
 /// The mode of files that only their owner may read.
@@ -22,7 +24,6 @@ const TEMP_END: &str = ".tmp";
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// No space, or the quota is used up.
-    #[error("cannot write {path}: disk full: free space on the file system that holds {directory}", path = path.display(), directory = directory.display())]
     DiskFull {
         /// The file.
         path: PathBuf,
@@ -30,23 +31,35 @@ pub enum WriteError {
         directory: PathBuf,
     },
     /// The permissions, or a file system that is mounted read-only.
-    #[error("cannot write {path}: {cause}; it must be writable by the user that runs slipway", path = path.display())]
     Denied {
         /// The file.
         path: PathBuf,
         /// What the system says.
+        #[source]
         cause: io::Error,
     },
     /// Anything else.
-    #[error("cannot write {path}: cannot {action}: {cause}", path = path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// The step that failed.
         action: &'static str,
         /// What the system says.
+        #[source]
         cause: io::Error,
     },
+}
+
+display_as_reason!(WriteError);
+
+impl AsReason for WriteError {
+    fn reason(&self) -> Reason {
+        match self {
+            WriteError::DiskFull { path, directory } => reason!("write.disk_full", path, directory),
+            WriteError::Denied { path, cause } => reason!("write.denied", path, cause),
+            WriteError::Io { path, action, cause } => reason!("write.io", path, action, cause),
+        }
+    }
 }
 
 impl WriteError {

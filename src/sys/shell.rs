@@ -11,6 +11,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::environment::{ListedEnvironment as _, Receiver};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 
 /// How much of a command's stderr is shown: about a screenful.
 const TAIL_BYTES: u64 = 2_000;
@@ -43,16 +44,27 @@ pub struct Ended {
 #[derive(Debug, thiserror::Error)]
 pub enum ShellError {
     /// `sh` can't be run, or its output can't be kept.
-    #[error("it cannot be run: {0}")]
     Run(#[from] io::Error),
     /// It took too long and was killed.
-    #[error("it had not ended after {} s and was killed{}", .after.as_secs(), said(.stderr))]
     TimedOut {
         /// The limit.
         after: Duration,
         /// The end of what it wrote to stderr.
         stderr: String,
     },
+}
+
+display_as_reason!(ShellError);
+
+impl AsReason for ShellError {
+    fn reason(&self) -> Reason {
+        match self {
+            ShellError::Run(error) => reason!("shell.run", error),
+            ShellError::TimedOut { after, stderr } => {
+                reason!("shell.timed_out", after = after.as_secs(), stderr = said(stderr))
+            }
+        }
+    }
 }
 
 /// The end of what a command wrote to stderr, as a part of an error's text.

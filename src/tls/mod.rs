@@ -16,6 +16,8 @@ use rustls::{ClientConfig, ServerConfig};
 
 use verifier::{Trust, Verifier};
 
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
+
 /// Age at which the system's store is read again, so that a long-lived pool trusts what the system trusts now.
 const SYSTEM_STORE_AGE: Duration = Duration::from_secs(600);
 
@@ -23,7 +25,6 @@ const SYSTEM_STORE_AGE: Duration = Duration::from_secs(600);
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The file of certificates can't be read.
-    #[error("cannot read the certificates in {path}: {source}", path = path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -31,13 +32,11 @@ pub enum TlsError {
         source: std::io::Error,
     },
     /// The file has no certificate in PEM.
-    #[error("{path} holds no certificate in PEM", path = path.display())]
     NoCertificate {
         /// The file.
         path: PathBuf,
     },
     /// A certificate in the file can't be parsed.
-    #[error("{path} holds a damaged certificate: {why}", path = path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -45,22 +44,16 @@ pub enum TlsError {
         why: String,
     },
     /// The file has no private key in PEM.
-    #[error("{path} holds no private key in PEM (PKCS#8, PKCS#1 or SEC1)", path = path.display())]
     NoKey {
         /// The file.
         path: PathBuf,
     },
     /// The key asks for a passphrase.
-    #[error(
-        "the private key in {path} is encrypted; decrypt it with `openssl pkey -in {path} -out KEY`, and name that file",
-        path = path.display()
-    )]
     Encrypted {
         /// The file.
         path: PathBuf,
     },
     /// The key is of a kind that ring can't use, or of another certificate.
-    #[error("the key {key} cannot serve the certificate {certificate}: {source}", key = key.display(), certificate = certificate.display())]
     Pair {
         /// The certificate's file.
         certificate: PathBuf,
@@ -69,6 +62,21 @@ pub enum TlsError {
         /// The reason.
         source: rustls::Error,
     },
+}
+
+display_as_reason!(TlsError);
+
+impl AsReason for TlsError {
+    fn reason(&self) -> Reason {
+        match self {
+            TlsError::Read { path, source } => reason!("tls.read", path, source),
+            TlsError::NoCertificate { path } => reason!("tls.no_certificate", path),
+            TlsError::Damaged { path, why } => reason!("tls.damaged", path, why),
+            TlsError::NoKey { path } => reason!("tls.no_key", path),
+            TlsError::Encrypted { path } => reason!("tls.encrypted", path),
+            TlsError::Pair { certificate, key, source } => reason!("tls.pair", key, certificate, source),
+        }
+    }
 }
 
 /// A certificate that a setting names: an authority's, or the very one of a server.

@@ -20,9 +20,10 @@ use super::view::Areas;
 use crate::domain::build::{BuildId, BuildState};
 use crate::domain::journal::PushRecord;
 use crate::domain::name::RepositoryPath;
+use crate::domain::reason::Reason;
 use crate::domain::repository::Repository;
 use crate::domain::rule::Rule;
-use crate::lang::{Lang, translate};
+use crate::lang::{Lang, render};
 use crate::protocol::Entity;
 use crate::store::Home;
 
@@ -186,20 +187,20 @@ impl App {
     }
 
     /// Brings a message up that something went wrong.
-    pub fn complain(&mut self, text: impl Into<String>) {
-        let text = self.translated(&text.into());
+    pub fn complain(&mut self, reason: impl Into<Reason>) {
+        let text = self.translated(reason);
         self.notices.push(Level::Error, text, self.now);
     }
 
     /// Brings a message up that what somebody asked for is not done.
-    pub fn refuse(&mut self, text: impl Into<String>) {
-        let text = self.translated(&text.into());
+    pub fn refuse(&mut self, reason: impl Into<Reason>) {
+        let text = self.translated(reason);
         self.notices.push(Level::Refusal, text, self.now);
     }
 
-    /// An error or a reason, which are made in English, in the language of the dashboard.
-    pub fn translated(&self, text: &str) -> String {
-        translate(text, self.manners.lang).into_owned()
+    /// An error or a reason in the language of the dashboard.
+    pub fn translated(&self, reason: impl Into<Reason>) -> String {
+        render(&reason.into(), self.manners.lang)
     }
 
     /// What is said to somebody who leaves while there are builds that are not finished.

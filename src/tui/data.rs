@@ -8,6 +8,7 @@ use crate::domain::build::{Build, BuildId, BuildState, Image, Trigger};
 use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::{CommitId, Ref};
+use crate::domain::reason::Reason;
 use crate::domain::repository::Repository;
 use crate::domain::step::{Step, StepState, progress};
 use crate::protocol::{News, PausedRule, PoolStatus};
@@ -27,7 +28,7 @@ pub struct BuildRow {
     /// Where it stands.
     pub state: BuildState,
     /// One sentence: why it stands there, and what can be done.
-    pub reason: String,
+    pub reason: Reason,
     /// The ref that is built.
     pub reference: Ref,
     /// Its commit.
@@ -107,7 +108,7 @@ pub enum Tags {
     /// These are there.
     There(Vec<TagInfo>),
     /// Why they can't be told.
-    Failed(String),
+    Failed(Reason),
 }
 
 /// Tells a question to a platform from those before it: its token may have become another one meanwhile.
@@ -122,7 +123,7 @@ pub enum Check {
     /// This is who the token is.
     Known(Identity),
     /// Why it does not say.
-    Failed(String),
+    Failed(Reason),
 }
 
 /// The way to the pool.

@@ -10,6 +10,7 @@ use crate::domain::build::BuildId;
 use crate::domain::journal::PushRecord;
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::{CommitId, Ref};
+use crate::domain::reason::Reason;
 use crate::domain::repository::Source;
 use crate::domain::rule::Rule;
 use crate::protocol::{Error, News, Reply};
@@ -78,18 +79,18 @@ pub enum Event {
     /// How far builds are.
     Steps(Vec<(BuildId, Progress)>),
     /// The tags of a repository.
-    Tags(RepositoryPath, Result<Vec<TagInfo>, String>),
+    Tags(RepositoryPath, Result<Vec<TagInfo>, Reason>),
     /// The refs of a source.
-    Refs(Source, Result<Vec<(Ref, CommitId)>, String>),
+    Refs(Source, Result<Vec<(Ref, CommitId)>, Reason>),
     /// What saving would change in a file.
     Preview {
         /// The form that asked.
         form: FormId,
         /// It, or why it can't be told.
-        result: Result<Preview, String>,
+        result: Result<Preview, Reason>,
     },
     /// Some of the repositories of a platform.
-    Repositories(RepositoryQuery, Result<Page, String>),
+    Repositories(RepositoryQuery, Result<Page, Reason>),
     /// What a platform says of its token.
     Checked {
         /// The platform.
@@ -97,7 +98,7 @@ pub enum Event {
         /// The question that it answers.
         id: CheckId,
         /// What it says, or why it does not.
-        result: Result<Identity, String>,
+        result: Result<Identity, Reason>,
     },
     /// A platform was saved with a secret for its webhooks that was made for it, or was not.
     SavedWithSecret {
@@ -108,14 +109,14 @@ pub enum Event {
         /// The secret: it is shown once.
         secret: Secret,
         /// Why it was not saved.
-        result: Result<(), String>,
+        result: Result<(), Reason>,
     },
     /// A log has something new to show.
     LogWoken,
     /// A file of the user's themes changed.
     ThemeFiles,
     /// A log was written to this file.
-    Exported(Result<PathBuf, String>),
+    Exported(Result<PathBuf, Reason>),
     /// An editor or a pager came back.
     ProgramEnded {
         /// What it had open.

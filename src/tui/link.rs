@@ -35,7 +35,7 @@ pub(super) async fn keep(home: Home, sender: UnboundedSender<Event>, wanted: Arc
                 let _ = wanted.notified().now_or_never();
                 Some(Event::PoolStopped)
             }
-            Err(error) => Some(Event::PoolLost(error.message)),
+            Err(error) => Some(Event::PoolLost(error.reason.to_string())),
         };
         if sender.is_closed() || event.is_some_and(|event| sender.send(event).is_err()) {
             return;

@@ -10,8 +10,9 @@ use super::glyphs::Glyphs;
 use super::keymap::Keymap;
 use super::theme::{Role, Theme};
 use super::widget::text::{age, age_changes};
+use crate::domain::reason::Reason;
 use crate::domain::schedule::{Schedule, ScheduleError};
-use crate::lang::{Lang, translate};
+use crate::lang::{Lang, render};
 
 /// What a view needs to draw anything at all.
 #[derive(Debug, Clone, Copy)]
@@ -59,9 +60,9 @@ impl Look<'_> {
         self.changes_at.set(Some(self.changes_at.get().map_or(changes, |at| at.min(changes))));
     }
 
-    /// An error or a reason, which are made in English.
-    pub fn say(&self, text: &str) -> String {
-        translate(text, self.lang).into_owned()
+    /// An error or a reason.
+    pub fn say(&self, reason: impl Into<Reason>) -> String {
+        render(&reason.into(), self.lang)
     }
 
     /// When a schedule runs next: `Fri 2026-11-27 03:00`, several with commas between, in the schedule's zone, which is named.

@@ -8,6 +8,7 @@ use super::popup::{Help, Messages, Palette};
 use crate::domain::build::BuildId;
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::Ref;
+use crate::domain::reason::Reason;
 use crate::domain::repository::Source;
 use crate::lang::Lang;
 use crate::protocol::Request;
@@ -45,7 +46,7 @@ pub struct Replay {
     /// The repository's source, which the refs are asked of.
     pub source: Source,
     /// The refs to choose from, or why there are none; none: they are asked for.
-    pub refs: Option<Result<Palette<Ref>, String>>,
+    pub refs: Option<Result<Palette<Ref>, Reason>>,
 }
 
 /// A rule is to be chosen, and replayed for the ref of a push.

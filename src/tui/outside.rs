@@ -16,6 +16,7 @@ use super::place::Place;
 use super::{read, run};
 use crate::client;
 use crate::domain::build::{BuildId, BuildState};
+use crate::domain::reason::Reason;
 use crate::domain::rule::Rule;
 use crate::protocol::{Entity, Error, ErrorKind, Request};
 use crate::services::{images, platforms, registries, save_warnings, sources};
@@ -70,7 +71,7 @@ impl Outside {
                 let settings = app.data.settings.clone();
                 self.task(registries::on_own_thread(async move || {
                     let tags = images::tags(&home, &settings, &path).await;
-                    Event::Tags(path, tags.map_err(|error| error.message))
+                    Event::Tags(path, tags.map_err(|error| error.reason))
                 }));
             }
             Effect::ListRefs(source) => {
@@ -81,7 +82,7 @@ impl Outside {
                         let both = |found: &RemoteRef| Some((found.name.parse().ok()?, found.commit.parse().ok()?));
                         refs.refs.iter().filter_map(both).collect()
                     };
-                    Event::Refs(source, refs.map(parsed).map_err(|error| error.message))
+                    Event::Refs(source, refs.map(parsed).map_err(|error| error.reason))
                 });
             }
             Effect::PreviewToml { form, entity } => {
@@ -94,7 +95,7 @@ impl Outside {
                     }
                     let warnings = save_warnings::of(&home, &settings, &entity);
                     let preview = |diff| Preview { diff, starter: starter.map(Box::new), warnings };
-                    Event::Preview { form, result: change(&home, &settings, entity).map(preview) }
+                    Event::Preview { form, result: change(&home, &settings, entity).map(preview).map_err(Reason::from) }
                 });
             }
             Effect::SaveWithSecret { form, name, value, token, mode } => self.task(async move {
@@ -104,7 +105,7 @@ impl Outside {
                         let webhook_secret = Some(secret.expose().to_owned());
                         let entity = Entity::Platform { name: name.clone(), value: *value, token, webhook_secret };
                         let result = client::ask(&home, Request::Save { entity: Box::new(entity), mode }).await;
-                        let result = result.map(|_| ()).map_err(|error| error.message);
+                        let result = result.map(|_| ()).map_err(|error| error.reason);
                         Event::SavedWithSecret { form, name, secret, result }
                     }
                     Err(error) => {
@@ -118,17 +119,17 @@ impl Outside {
                 self.task(async move {
                     let RepositoryQuery { platform, filter, page } = &query;
                     let found = platforms::repositories(&home, &settings, platform, filter, page.as_deref()).await;
-                    Event::Repositories(query, found.map_err(|error| error.message))
+                    Event::Repositories(query, found.map_err(|error| error.reason))
                 });
             }
             Effect::Check { name, id } => {
                 let settings = app.data.settings.clone();
                 self.task(async move {
                     let identity = platforms::check(&home, &settings, &name).await;
-                    Event::Checked { name, id, result: identity.map_err(|error| error.message) }
+                    Event::Checked { name, id, result: identity.map_err(|error| error.reason) }
                 });
             }
-            Effect::Export(id) => self.work(move || Event::Exported(export(&home, id))),
+            Effect::Export(id) => self.work(move || Event::Exported(export(&home, id).map_err(Reason::from))),
             Effect::Remember(place) => self.remember(&place),
             Effect::NextTheme | Effect::Theme(_) => {}
             // These need the terminal: `run` does them.

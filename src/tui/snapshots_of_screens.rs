@@ -14,6 +14,7 @@ use super::view;
 use crate::domain::build::{Build, BuildId, BuildState, sample};
 use crate::domain::journal::{self, Answer, Origin, PushId, PushRecord, Verdict};
 use crate::domain::push::{CommitId, Ref};
+use crate::domain::reason::{Reason, reason};
 use crate::domain::repository::{Repository, Source};
 use crate::domain::rule::Rule;
 use crate::domain::schedule::Schedule;
@@ -77,7 +78,7 @@ fn full(lang: Lang) -> App {
         Build {
             id,
             state,
-            reason: format!("a reason for {state}: 因为这样"),
+            reason: format!("a reason for {state}: 因为这样").into(),
             queued_at: started,
             started_at: (state != BuildState::Queued).then_some(started),
             finished_at: state.is_final().then(|| started + chrono::TimeDelta::seconds(42)),
@@ -120,20 +121,18 @@ fn platform(kind: PlatformKind) -> SourcePlatform {
 
 /// A journal with something of everything.
 fn pushes() -> Vec<PushRecord> {
-    let answer = |rule: &str, verdict, build: Option<u64>, reason: &str| Answer {
-        rule: rule.into(),
-        verdict,
-        build: build.map(BuildId),
-        reason: reason.into(),
-    };
+    fn answer(rule: &str, verdict: Verdict, build: Option<u64>, reason: impl Into<Reason>) -> Answer {
+        Answer { rule: rule.into(), verdict, build: build.map(BuildId), reason: reason.into() }
+    }
+    let built = |id| reason!("journal.build", build = BuildId(id));
     let no_match = || answer("release", Verdict::NoMatch, None, "\"main\" does not match");
     let answers = [
         vec![no_match()],
         vec![no_match(), answer("main", Verdict::Skipped, None, "the subject says [skip ci]: 只改文档")],
-        vec![answer("main", Verdict::Built, Some(97), "build #97"), no_match()],
+        vec![answer("main", Verdict::Built, Some(97), built(97)), no_match()],
         vec![
             answer("main", Verdict::AutoOff, None, "auto of the rule is off"),
-            answer("release", Verdict::Built, Some(98), "build #98"),
+            answer("release", Verdict::Built, Some(98), built(98)),
             answer("发布", Verdict::Duplicate, Some(96), "build #96 of the same commit is failed"),
         ],
         Vec::new(),

@@ -233,7 +233,7 @@ fn read_progress(stream: &[u8], random: &mut Random) {
     let text = format!("{} {steps:?} {:?} {}", String::from_utf8_lossy(&log.0), whole.warnings(), whole.text_after());
     assert!(!text.contains(SECRET));
     let failure = classify(whole.text_after(), &steps, Exit::Code(1));
-    assert!(failure.message.chars().count() < 1_000);
+    assert!(failure.reason.to_string().chars().count() < 1_000);
 }
 
 /// A record that can be read can be written and read again; what is wrong with another is told without controls.
@@ -347,6 +347,6 @@ fn read_answer(bytes: &[u8], _: &mut Random) {
         question.read(&text, &mut outline);
     }
     for exit in [Exit::Code(1), Exit::Code(137), Exit::Signal(9)] {
-        assert!(classify(&text, &[], exit).message.chars().count() < 1_000);
+        assert!(classify(&text, &[], exit).reason.to_string().chars().count() < 1_000);
     }
 }

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use slipway::domain::commit_status::CommitState;
 use slipway::domain::source_platform::{PlatformKind, SourcePlatform};
 use slipway::source::SourceUrl;
-use slipway::source::platform::{Api, ApiError, Connector, Reason};
+use slipway::source::platform::{Api, ApiError, ApiProblem, Connector};
 use slipway::store::secrets::Secret;
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -24,20 +24,20 @@ async fn said(kind: PlatformKind, answer: ResponseTemplate) -> ApiError {
 async fn each_refusal_is_told_apart_and_says_what_to_do() {
     let github = PlatformKind::Github;
     let error = said(github, json(401, r#"{"message":"Bad credentials","status":"401"}"#)).await;
-    assert_eq!(error.reason, Reason::Unknown { said: "Bad credentials".into() });
+    assert_eq!(error.reason, ApiProblem::Unknown { said: "Bad credentials".into() });
     let text = error.to_string();
     assert!(text.starts_with("cannot set the status of a commit on 127.0.0.1:"), "{text}");
     assert!(text.contains("platform edit") && !text.contains(TOKEN), "{text}");
     let error = said(github, json(403, r#"{"message":"Resource not accessible by personal access token"}"#)).await;
-    assert_eq!(error.reason, Reason::Forbidden { said: "Resource not accessible by personal access token".into() });
+    assert_eq!(error.reason, ApiProblem::Forbidden { said: "Resource not accessible by personal access token".into() });
     let error = said(PlatformKind::Gitlab, json(404, r#"{"message":"404 Project Not Found"}"#)).await;
-    assert_eq!(error.reason, Reason::NotFound { said: "404 Project Not Found".into() });
+    assert_eq!(error.reason, ApiProblem::NotFound { said: "404 Project Not Found".into() });
     let invalid = r#"{"message":"Validation Failed","errors":[{"resource":"Status","code":"custom","message":"description is too long (maximum is 140 characters)"}],"status":"422"}"#;
     let error = said(github, json(422, invalid)).await;
     assert!(error.to_string().contains("422: Validation Failed; description is too long"), "{error}");
     let page = ResponseTemplate::new(502).set_body_raw("<html>Bad Gateway</html>", "text/html");
     let error = said(PlatformKind::Bitbucket, page).await;
-    assert_eq!(error.reason, Reason::OutOfOrder { status: 502, said: "a web page".into() });
+    assert_eq!(error.reason, ApiProblem::OutOfOrder { status: 502, said: "a web page".into() });
     assert!(error.reason.is_transient());
 }
 
@@ -48,10 +48,10 @@ async fn too_many_questions_are_told_with_the_time_when_more_may_be_asked() {
         .insert_header("x-ratelimit-remaining", "0")
         .insert_header("x-ratelimit-reset", reset.to_string().as_str());
     let error = said(PlatformKind::Github, limited).await;
-    assert_eq!(error.reason, Reason::Limited { until: chrono::DateTime::from_timestamp(reset, 0) });
+    assert_eq!(error.reason, ApiProblem::Limited { until: chrono::DateTime::from_timestamp(reset, 0) });
     assert!(error.reason.is_transient());
     let error = said(PlatformKind::Gitlab, ResponseTemplate::new(429).insert_header("retry-after", "60")).await;
-    let Reason::Limited { until: Some(until) } = error.reason else { panic!("{error}") };
+    let ApiProblem::Limited { until: Some(until) } = error.reason else { panic!("{error}") };
     assert!((50..=60).contains(&(until - chrono::Utc::now()).num_seconds()), "{until}");
 }
 
@@ -75,11 +75,11 @@ async fn a_page_in_place_of_an_answer_is_called_that() {
     let page = ResponseTemplate::new(200).set_body_raw("<!DOCTYPE html><title>Sign in</title>", "text/html");
     Mock::given(any()).respond_with(page).mount(&server).await;
     let error = api(PlatformKind::Gitlab, &server).identity().await.unwrap_err();
-    assert_eq!(error.reason, Reason::Unreadable("it is a web page (text/html)".into()));
+    assert_eq!(error.reason, ApiProblem::Unreadable("it is a web page (text/html)".into()));
     let server = MockServer::start().await;
     Mock::given(any()).respond_with(json(200, r#"{"login":"#)).mount(&server).await;
     let error = api(PlatformKind::Github, &server).identity().await.unwrap_err();
-    assert!(matches!(error.reason, Reason::Unreadable(_)), "{error}");
+    assert!(matches!(error.reason, ApiProblem::Unreadable(_)), "{error}");
 }
 
 #[tokio::test]
@@ -104,11 +104,11 @@ async fn an_answer_that_is_cut_or_endless_is_no_answer() {
     };
     let cut = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"login\":".to_vec();
     let error = ask(serve(cut)).await;
-    assert!(matches!(&error.reason, Reason::Network(why) if why.contains("cut")), "{error}");
+    assert!(matches!(&error.reason, ApiProblem::Network(why) if why.contains("cut")), "{error}");
     let mut endless = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n".to_vec();
     endless.resize(9 * 1024 * 1024, b' ');
     let error = ask(serve(endless)).await;
-    assert!(matches!(&error.reason, Reason::Unreadable(why) if why.contains("more than")), "{error}");
+    assert!(matches!(&error.reason, ApiProblem::Unreadable(why) if why.contains("more than")), "{error}");
 }
 
 #[tokio::test]
@@ -120,7 +120,7 @@ async fn nobody_listening_is_told_with_the_address() {
     let api = Api::new(&Connector::new(&platform).unwrap(), &platform, None).unwrap();
     let error = api.identity().await.unwrap_err();
     assert_eq!(error.place, free.to_string());
-    assert!(matches!(&error.reason, Reason::Network(why) if why.contains("refused")), "{error}");
+    assert!(matches!(&error.reason, ApiProblem::Network(why) if why.contains("refused")), "{error}");
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn a_token_goes_over_plain_http_only_where_that_is_allowed() {
     platform.url = Some("http://gitlab.example.com".into());
     let connector = Connector::new(&platform).unwrap();
     let error = Api::new(&connector, &platform, Some(Secret::new(TOKEN))).unwrap_err();
-    assert_eq!(error.reason, Reason::PlainHttp);
+    assert_eq!(error.reason, ApiProblem::PlainHttp);
     assert!(Api::new(&connector, &platform, None).is_ok(), "there is nothing to hide");
     platform.plain_http = true;
     assert!(Api::new(&connector, &platform, Some(Secret::new(TOKEN))).is_ok());
@@ -140,12 +140,12 @@ async fn what_has_no_api_says_so_and_what_is_no_repository_too() {
     for kind in [PlatformKind::Git, PlatformKind::AliyunCode] {
         let platform = SourcePlatform::new(kind);
         let error = Api::new(&Connector::new(&platform).unwrap(), &platform, None).unwrap_err();
-        assert_eq!(error.reason, Reason::NoApi { platform: kind.title() });
+        assert_eq!(error.reason, ApiProblem::NoApi { platform: kind.title() });
     }
     let server = MockServer::start().await;
     let here = SourceUrl::parse("/srv/git/acme/api.git").unwrap();
     let told = api(PlatformKind::Github, &server).set_status(&here, &commit(), &status(CommitState::Success)).await;
-    assert!(matches!(told.unwrap_err().reason, Reason::NoRepository { .. }));
+    assert!(matches!(told.unwrap_err().reason, ApiProblem::NoRepository { .. }));
     let mut platform = platform(PlatformKind::Bitbucket, &server);
     platform.organization = None;
     let api = Api::new(&Connector::new(&platform).unwrap(), &platform, None).unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use slipway::domain::source_platform::{PlatformKind, SourcePlatform};
 use slipway::source::platform::device::{DeviceFlow, Tokens};
-use slipway::source::platform::{ApiError, Connector, Reason};
+use slipway::source::platform::{ApiError, ApiProblem, Connector};
 use wiremock::matchers::{body_string_contains, header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -112,13 +112,13 @@ async fn gitlab_gives_a_token_that_ends_and_one_that_renews_it() {
 #[tokio::test]
 async fn no_and_too_late_are_told_apart() {
     let reason = async |kind, answer| log_in(kind, vec![answer]).await.0.unwrap_err().reason;
-    assert_eq!(reason(PlatformKind::Github, github("access_denied")).await, Reason::Denied);
-    assert_eq!(reason(PlatformKind::Github, github("expired_token")).await, Reason::Expired);
+    assert_eq!(reason(PlatformKind::Github, github("access_denied")).await, ApiProblem::Denied);
+    assert_eq!(reason(PlatformKind::Github, github("expired_token")).await, ApiProblem::Expired);
     let gitlab = |error: &str| json(400, &format!(r#"{{"error":"{error}"}}"#));
-    assert_eq!(reason(PlatformKind::Gitlab, gitlab("access_denied")).await, Reason::Denied);
-    assert_eq!(reason(PlatformKind::Gitlab, gitlab("expired_token")).await, Reason::Expired);
+    assert_eq!(reason(PlatformKind::Gitlab, gitlab("access_denied")).await, ApiProblem::Denied);
+    assert_eq!(reason(PlatformKind::Gitlab, gitlab("expired_token")).await, ApiProblem::Expired);
     let other = reason(PlatformKind::Github, github("incorrect_device_code")).await;
-    assert_eq!(other, Reason::Refused { status: 400, said: "incorrect_device_code: The words.".into() });
+    assert_eq!(other, ApiProblem::Refused { status: 400, said: "incorrect_device_code: The words.".into() });
 }
 
 #[tokio::test]
@@ -139,7 +139,7 @@ async fn a_client_that_nobody_knows_is_told_in_the_platforms_words() {
     let page = ResponseTemplate::new(200).set_body_raw("<html>", "text/html");
     Mock::given(path("/login/device/code")).respond_with(page).mount(&server).await;
     let error = flow(PlatformKind::Github, &server).begin().await.unwrap_err();
-    assert!(matches!(&error.reason, Reason::Unreadable(why) if why.contains("text/html")), "{error}");
+    assert!(matches!(&error.reason, ApiProblem::Unreadable(why) if why.contains("text/html")), "{error}");
 }
 
 #[test]
@@ -151,5 +151,5 @@ fn who_has_no_device_flow_or_no_client_id_is_told_what_to_do() {
     assert!(error.to_string().contains("--oauth-client-id"), "{error}");
     let mut open = SourcePlatform::new(PlatformKind::Gitlab);
     (open.url, open.oauth_client_id) = (Some("http://gitlab.example.com".into()), Some("id".into()));
-    assert_eq!(new(&open).err().unwrap().reason, Reason::PlainHttp);
+    assert_eq!(new(&open).err().unwrap().reason, ApiProblem::PlainHttp);
 }

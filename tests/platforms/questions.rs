@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 use slipway::domain::commit_status::CommitState;
 use slipway::domain::source_platform::{PlatformKind, SourcePlatform};
-use slipway::source::platform::{Api, Connector, Found, Lack, Pushed, Reason};
+use slipway::source::platform::{Api, ApiProblem, Connector, Found, Lack, Pushed};
 use slipway::store::secrets::Secret;
 use wiremock::matchers::{body_json, header, method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -212,12 +212,12 @@ async fn the_token_follows_no_page_to_another_server() {
     let api = api(PlatformKind::Github, &server);
     let next = api.repositories("", None).await.unwrap().next.unwrap();
     let error = api.repositories("", Some(&next)).await.unwrap_err();
-    assert!(matches!(error.reason, Reason::Elsewhere(_)), "{error}");
+    assert!(matches!(error.reason, ApiProblem::Elsewhere(_)), "{error}");
     let moved =
         ResponseTemplate::new(301).insert_header("location", format!("{}/api/v3/user", elsewhere.uri()).as_str());
     answer(&server, "/api/v3/user", moved).await;
     let error = api.identity().await.unwrap_err();
-    assert!(matches!(error.reason, Reason::Elsewhere(_)), "{error}");
+    assert!(matches!(error.reason, ApiProblem::Elsewhere(_)), "{error}");
     assert_eq!(asked(&elsewhere).await, []);
 }
 
@@ -249,7 +249,7 @@ async fn what_changes_something_is_never_made_a_question_on_its_way() {
     let set = || async { api.set_status(&source(), &commit(), &status(CommitState::Success)).await };
     set().await.unwrap();
     let error = set().await.unwrap_err();
-    assert!(matches!(error.reason, Reason::Elsewhere(_)), "{error}");
+    assert!(matches!(error.reason, ApiProblem::Elsewhere(_)), "{error}");
     let methods: Vec<String> = asked(&server).await.into_iter().map(|(method, ..)| method).collect();
     assert_eq!(methods, ["POST", "POST", "POST"]);
 }
@@ -303,14 +303,14 @@ async fn statuses_are_set_in_each_platforms_words() {
     }
     let server = MockServer::start().await;
     let error = api(PlatformKind::Gitee, &server).set_status(&source(), &commit(), &status(CommitState::Success)).await;
-    assert!(matches!(error.unwrap_err().reason, Reason::Unsupported { platform: "Gitee", .. }));
+    assert!(matches!(error.unwrap_err().reason, ApiProblem::Unsupported { platform: "Gitee", .. }));
     assert_eq!(asked(&server).await, []);
 }
 
 #[tokio::test]
 async fn a_status_that_gitlab_has_already_is_no_error() {
     let server = MockServer::start().await;
-    let already = r#"{"message":"Cannot transition status via :enqueue from :pending (Reason(s): Status cannot transition via \"enqueue\")"}"#;
+    let already = r#"{"message":"Cannot transition status via :enqueue from :pending (ApiProblem(s): Status cannot transition via \"enqueue\")"}"#;
     Mock::given(method("POST")).respond_with(json(400, already)).mount(&server).await;
     api(PlatformKind::Gitlab, &server).set_status(&source(), &commit(), &status(CommitState::Pending)).await.unwrap();
 }
@@ -360,7 +360,7 @@ async fn a_private_ca_vouches_for_an_api_of_its_own() {
         api.identity().await
     };
     let error = ask(&platform).await.unwrap_err();
-    assert!(matches!(&error.reason, Reason::Network(why) if why.contains("certificate")), "{error}");
+    assert!(matches!(&error.reason, ApiProblem::Network(why) if why.contains("certificate")), "{error}");
     platform.ca = Some(file.path().display().to_string());
     assert_eq!(ask(&platform).await.unwrap().login.as_deref(), Some("kim"));
 }

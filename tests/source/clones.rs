@@ -86,16 +86,19 @@ async fn a_commit_that_vanished_says_what_became_of_its_ref() {
     let gone = "f".repeat(40);
     let forced = fetch(&clone, &address, Some("refs/heads/trunk"), &gone).await.unwrap_err();
     assert_eq!(forced.kind, Kind::NoCommit, "{forced}");
-    assert!(forced.reason.contains("refs/heads/trunk was pushed by force"), "{forced}");
+    assert!(forced.reason.to_string().contains("refs/heads/trunk was pushed by force"), "{forced}");
     let deleted = fetch(&clone, &address, Some("refs/heads/none"), &gone).await.unwrap_err();
-    assert!(deleted.kind == Kind::NoCommit && deleted.reason.contains("refs/heads/none is gone"), "{deleted}");
+    assert!(
+        deleted.kind == Kind::NoCommit && deleted.reason.to_string().contains("refs/heads/none is gone"),
+        "{deleted}"
+    );
     let unnamed = fetch(&clone, &address, None, &gone).await.unwrap_err();
-    assert!(unnamed.kind == Kind::NoCommit && unnamed.reason.contains("no branch of it"), "{unnamed}");
+    assert!(unnamed.kind == Kind::NoCommit && unnamed.reason.to_string().contains("no branch of it"), "{unnamed}");
     // A tag may name something else than a commit.
     let tree = git(&fixture.bare, &["rev-parse", &format!("{}^{{tree}}", fixture.first)]);
     git(&fixture.bare, &["tag", "a-tree", &tree]);
     let tree = fetch(&clone, &address, Some("refs/tags/a-tree"), &tree).await.unwrap_err();
-    assert!(tree.reason.contains("names a tree, and not a commit"), "{tree}");
+    assert!(tree.reason.to_string().contains("names a tree, and not a commit"), "{tree}");
 }
 
 #[tokio::test]
@@ -251,8 +254,8 @@ async fn a_source_that_is_larger_than_the_limit_is_not_kept() {
     let (clone, address) = (at(&fixture), format!("git://127.0.0.1:{}/api.git", daemon.port));
     let limits = FetchLimits { bytes: 1 << 20, ..LIMITS };
     let error = fetch_within(&clone, &address, Some("refs/heads/large"), &large, limits).await.unwrap_err();
-    assert!(error.kind == Kind::TooBig && error.reason.contains("git.fetch_limit (1MB)"), "{error}");
-    assert!(error.advice.contains("fetch_limit"), "{error}");
+    assert!(error.kind == Kind::TooBig && error.reason.to_string().contains("git.fetch_limit (1MB)"), "{error}");
+    assert!(error.advice.to_string().contains("fetch_limit"), "{error}");
     fetch(&clone, &address, Some("refs/heads/large"), &large).await.unwrap();
     // What is there from before does not count against a commit that does not need it.
     git(&work, &["checkout", "-q", "--orphan", "small"]);

@@ -34,7 +34,7 @@ pub(super) async fn publish(job: &Job, built: &[PlatformBuilt], notes: &mut Vec<
         Ok(more) => images.extend(more),
         // It never fails the build.
         Err(End::Failed(failure) | End::Refused(failure)) => {
-            notes.push(format!("the lazily loadable image was not published: {}", failure.message));
+            notes.push(format!("the lazily loadable image was not published: {}", failure.reason));
         }
         Err(End::Stopped(_)) => {}
     }

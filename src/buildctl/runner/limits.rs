@@ -66,11 +66,11 @@ mod tests {
     fn a_killed_command_ran_out_of_memory_only_where_the_limit_was_hit() {
         let killed = Failure { exit_code: Some(KILLED), ..Failure::new(FailureKind::Dockerfile, "killed") };
         let hits = |memory, processes| Hits { memory, processes };
-        assert!(hint(killed.clone(), hits(1, 0), hits(2, 0)).hint.unwrap().contains("memory"));
+        assert!(hint(killed.clone(), hits(1, 0), hits(2, 0)).hint.unwrap().to_string().contains("memory"));
         assert_eq!(hint(killed.clone(), hits(1, 0), hits(1, 0)).hint, None);
         let failed = Failure { exit_code: Some(1), ..killed };
         assert_eq!(hint(failed.clone(), hits(1, 0), hits(2, 0)).hint, None);
-        assert!(hint(failed, hits(1, 0), hits(1, 3)).hint.unwrap().contains("processes"));
+        assert!(hint(failed, hits(1, 0), hits(1, 3)).hint.unwrap().to_string().contains("processes"));
         let unreachable = Failure::new(FailureKind::Network, "no route to host");
         assert_eq!(hint(unreachable, hits(1, 0), hits(1, 3)).hint, None, "another build was at the limit");
     }

@@ -26,7 +26,8 @@ use super::handover::Handover;
 use super::job::{Cache, Destination, Job, Outcome, RunResult};
 use crate::buildkit::daemon::{DaemonError, in_use};
 use crate::domain::build::Image;
-use crate::domain::failure::{Failure, FailureKind, NOT_GRANTED};
+use crate::domain::failure::{Failure, FailureKind, Hint};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::log::mask::Mask;
 use crate::registry::{Layout, Stage};
 use crate::store::builds;
@@ -66,20 +67,29 @@ pub fn fresh_directories(directory: &Path) -> Vec<PathBuf> {
 #[derive(Debug, thiserror::Error)]
 pub enum RunnerError {
     /// The job is not there or does not parse.
-    #[error(transparent)]
     Job(#[from] crate::store::read::ReadError),
     /// The result could not be written; the pool will take the build for interrupted.
-    #[error(transparent)]
     Result(#[from] crate::sys::atomic::WriteError),
     /// Nobody knows of this runner: the pool ended before it was recorded, and starts the build anew.
-    #[error("the pool ended before the build could begin; the next one begins it")]
     Forsaken,
     /// The process could not be set up.
-    #[error("the runner cannot start: {0}")]
     Start(#[from] io::Error),
     /// The build is done, but the managed daemon that nobody needs any more could not be stopped.
-    #[error("cannot stop the managed builder: {0}")]
     Idle(#[source] DaemonError),
+}
+
+display_as_reason!(RunnerError);
+
+impl AsReason for RunnerError {
+    fn reason(&self) -> Reason {
+        match self {
+            RunnerError::Job(error) => error.reason(),
+            RunnerError::Result(error) => error.reason(),
+            RunnerError::Forsaken => reason!("runner.forsaken"),
+            RunnerError::Start(error) => reason!("runner.start", error),
+            RunnerError::Idle(error) => reason!("runner.idle", error),
+        }
+    }
 }
 
 /// Why everything is to stop.
@@ -145,7 +155,7 @@ async fn work(directory: &Path, job: &Job, handover: &Handover) -> RunResult {
     };
     let done = match in_use {
         Ok(_in_use) => build(directory, job, handover, &stop, &mask, &mut result.notes).await,
-        Err(error) => Err(End::Failed(Failure::new(FailureKind::Daemon, error.to_string()))),
+        Err(error) => Err(End::Failed(Failure::of_error(&error, FailureKind::Daemon))),
     };
     match done {
         Ok(images) => {
@@ -155,15 +165,15 @@ async fn work(directory: &Path, job: &Job, handover: &Handover) -> RunResult {
         Err(End::Stopped(Stop::Told)) => result.outcome = Outcome::Stopped,
         Err(End::Stopped(Stop::TimedOut)) => {
             result.outcome = Outcome::TimedOut;
-            let message = format!("it was still running after {} s", job.timeout_seconds);
-            result.failure = Some(Failure::new(FailureKind::Timeout, message));
+            let limit = Duration::from_secs(job.timeout_seconds);
+            result.failure = Some(Failure::new(FailureKind::Timeout, reason!("build.ran_too_long", limit)));
         }
         Err(End::Stopped(Stop::DiskFull)) => {
-            let message = format!("the log in {} cannot be written: the disk is full", directory.display());
-            result.failure = Some(Failure::new(FailureKind::Disk, message));
+            let reason = reason!("build.log_disk_full", directory);
+            result.failure = Some(Failure::new(FailureKind::Disk, reason));
         }
         Err(End::Stopped(Stop::LogFull)) => {
-            let hint = "print less, or raise pool.log_limit in config.toml".to_owned();
+            let hint = reason!("build.raise_log_limit");
             let failure = Failure::new(FailureKind::LogLimit, output::full(job.log_limit));
             result.failure = Some(Failure { hint: Some(hint), ..failure });
         }
@@ -171,10 +181,10 @@ async fn work(directory: &Path, job: &Job, handover: &Handover) -> RunResult {
             let may_be_why = match &failure.hint {
                 // A command that lacks an optional secret fails in words of its own.
                 None => failure.exit_code.is_some(),
-                Some(hint) => hint.starts_with(NOT_GRANTED),
+                Some(hint) => Hint::is_of_grants(hint),
             };
             if may_be_why && !job.grants.missing.is_empty() {
-                failure.hint = Some(job.grants.missing.join("; "));
+                failure.hint = Some(Reason::verbatim(job.grants.missing.join("; ")));
             }
             result.failure = Some(failure);
         }
@@ -190,7 +200,7 @@ async fn work(directory: &Path, job: &Job, handover: &Handover) -> RunResult {
 
 /// What others said of the build may hold secrets, and may be long.
 fn make_fit(result: &mut RunResult, mask: &Mask) {
-    let fit = |text: &mut String| {
+    let mut fit = |text: &mut String| {
         mask.apply(text);
         if text.len() > LONGEST_WORDS {
             text.truncate(text.floor_char_boundary(LONGEST_WORDS));
@@ -198,12 +208,14 @@ fn make_fit(result: &mut RunResult, mask: &Mask) {
         }
     };
     if let Some(failure) = &mut result.failure {
-        fit(&mut failure.message);
-        failure.hint.as_mut().map(fit);
-        failure.file.as_mut().map(fit);
+        failure.reason.for_each_text(&mut fit);
+        if let Some(hint) = &mut failure.hint {
+            hint.for_each_text(&mut fit);
+        }
+        failure.file.as_mut().map(&mut fit);
     }
     result.notes.truncate(MOST_NOTES);
-    result.notes.iter_mut().for_each(fit);
+    result.notes.iter_mut().for_each(&mut fit);
 }
 
 /// How a build ends other than well.

@@ -4,57 +4,68 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
+
 /// A managed buildkitd cannot be started, found, stopped or cleaned up after.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the fields are named in the messages")]
 pub enum DaemonError {
     /// A file or directory of ours refuses.
-    #[error("cannot {doing} {}: {source}", .path.display())]
     File { doing: &'static str, path: PathBuf, source: io::Error },
 
     /// A file of ours can't be written.
-    #[error(transparent)]
     Write(#[from] crate::sys::atomic::WriteError),
 
     /// The record is no record.
-    #[error("cannot read the record of the running daemon, {}: {reason}; delete the file, and slipway finds the daemon again by its command line", .path.display())]
     Record { path: PathBuf, reason: String },
 
     /// The path of a socket is too long for the kernel.
-    #[error("the socket {} has a path of {} bytes, and the kernel takes 107 at most; choose a shorter SLIPWAY_HOME", .0.display(), .0.as_os_str().len())]
     LongSocket(PathBuf),
 
     /// The program cannot be run at all.
-    #[error("cannot start {}: {source}; `slipway setup` finds or installs what is missing", .program.display())]
     Spawn { program: PathBuf, source: io::Error },
 
     /// It ended before it answered.
-    #[error("buildkitd ended before it was ready ({status}); the end of its log {} says:\n{tail}", .log.display())]
     Died { status: String, log: PathBuf, tail: String },
 
     /// It runs and does not answer.
-    #[error("buildkitd did not answer on its socket within {} s; the end of its log {} says:\n{tail}", .after.as_secs(), .log.display())]
     Silent { after: Duration, log: PathBuf, tail: String },
 
     /// Someone else's daemon works on the same root.
-    #[error("another buildkitd holds {}; stop it, or give this one another directory", .0.display())]
     RootInUse(PathBuf),
 
     /// A process cannot be waited for or signalled.
-    #[error("cannot {doing} process {pid}: {source}")]
     Process { doing: &'static str, pid: i32, source: io::Error },
 
     /// It is still there after SIGKILL.
-    #[error("process {pid} is still there {} s after SIGKILL; it is stuck in the kernel, most often on a disk or a network file system", .after.as_secs())]
     Survived { pid: i32, after: Duration },
 
     /// The OCI runtime or another helper program failed.
-    #[error("`{command}` failed ({status}): {stderr}")]
     Helper { command: String, status: String, stderr: String },
 
     /// Something is mounted under a root that is to be deleted.
-    #[error("{} is still mounted, so its directory is not deleted; unmount it with `umount {}`", .0.display(), .0.display())]
     Mounted(PathBuf),
+}
+
+display_as_reason!(DaemonError);
+
+impl AsReason for DaemonError {
+    fn reason(&self) -> Reason {
+        match self {
+            DaemonError::File { doing, path, source } => reason!("daemon.file", doing, path, source),
+            DaemonError::Write(error) => error.reason(),
+            DaemonError::Record { path, reason } => reason!("daemon.record", path, reason),
+            DaemonError::LongSocket(error) => reason!("daemon.long_socket", error, error_2 = error.as_os_str().len()),
+            DaemonError::Spawn { program, source } => reason!("daemon.spawn", program, source),
+            DaemonError::Died { status, log, tail } => reason!("daemon.died", status, log, tail),
+            DaemonError::Silent { after, log, tail } => reason!("daemon.silent", after = after.as_secs(), log, tail),
+            DaemonError::RootInUse(error) => reason!("daemon.root_in_use", error),
+            DaemonError::Process { doing, pid, source } => reason!("daemon.process", doing, pid, source),
+            DaemonError::Survived { pid, after } => reason!("daemon.survived", pid, after = after.as_secs()),
+            DaemonError::Helper { command, status, stderr } => reason!("daemon.helper", command, status, stderr),
+            DaemonError::Mounted(error) => reason!("daemon.mounted", error),
+        }
+    }
 }
 
 impl DaemonError {

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use super::find::Missing;
 use super::progress::Way;
 use super::{BUILDKIT_VERSION, go};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 
 /// Why BuildKit, or a part of it, could not be installed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// No answer from a server.
-    #[error("cannot reach {url}: {why}")]
     Unreachable {
         /// The address.
         url: String,
@@ -20,13 +20,11 @@ pub enum InstallError {
         why: String,
     },
     /// The server does not have it.
-    #[error("{url} does not exist (404 Not Found); check the address")]
     NotFound {
         /// The address.
         url: String,
     },
     /// An address that programs must not come from.
-    #[error("{url} is not taken: {why}; name an https:// address (http:// only on this machine's loopback)")]
     NotHttps {
         /// The address.
         url: String,
@@ -34,7 +32,6 @@ pub enum InstallError {
         why: String,
     },
     /// An answer without end.
-    #[error("{url} sent more than {most} bytes, far more than what was asked for takes; nothing was installed")]
     TooLarge {
         /// The address.
         url: String,
@@ -42,11 +39,6 @@ pub enum InstallError {
         most: u64,
     },
     /// Nothing but TLS vouches for the archive, and nobody said that this will do.
-    #[error(
-        "this slipway knows no digest of {archive}, so nothing but the TLS connection to {host} would vouch for what is \
-         then run; `slipway setup --trust-tls` takes it all the same, `slipway setup --from FILE` takes an archive that \
-         you checked"
-    )]
     NotVouchedFor {
         /// The archive.
         archive: String,
@@ -54,7 +46,6 @@ pub enum InstallError {
         host: String,
     },
     /// The server refuses or is broken.
-    #[error("{url} answered {status}{hint}")]
     Status {
         /// The address.
         url: String,
@@ -64,7 +55,6 @@ pub enum InstallError {
         hint: String,
     },
     /// The transfer ended before the file did.
-    #[error("the download of {url} was cut after {got} bytes{}: {why}; run it again", of(*.expected))]
     Cut {
         /// The address.
         url: String,
@@ -76,7 +66,6 @@ pub enum InstallError {
         why: String,
     },
     /// The releases API answered with something else than a release.
-    #[error("{url} does not describe a release: {why}; SLIPWAY_RELEASES_URL must name a releases API like GitHub's")]
     BadAnswer {
         /// The address.
         url: String,
@@ -84,16 +73,11 @@ pub enum InstallError {
         why: String,
     },
     /// The release has no archive for this machine.
-    #[error("the release {BUILDKIT_VERSION} has no archive for this machine ({asset})")]
     NoAsset {
         /// The archive looked for.
         asset: String,
     },
     /// The releases API states no digest to check against.
-    #[error(
-        "{url} states no SHA-256 digest for {asset}, so the download could not be checked; to install an archive \
-         that you trust, use `slipway setup --from FILE`"
-    )]
     NoDigest {
         /// The address asked.
         url: String,
@@ -101,10 +85,6 @@ pub enum InstallError {
         asset: String,
     },
     /// What came is not what the release says.
-    #[error(
-        "{url} is not the file that the release describes: its SHA-256 is {actual}, not {expected}; nothing was \
-         installed. A proxy or mirror may have changed it: try again, or another network"
-    )]
     WrongDigest {
         /// Where it came from.
         url: String,
@@ -114,7 +94,6 @@ pub enum InstallError {
         actual: String,
     },
     /// The archive is cut short, damaged or not a .tar.gz.
-    #[error("{archive} is not a whole .tar.gz archive: {why}")]
     BrokenArchive {
         /// The archive.
         archive: String,
@@ -122,10 +101,6 @@ pub enum InstallError {
         why: String,
     },
     /// The archive holds something else.
-    #[error(
-        "{archive} does not hold {missing} under bin/; an official archive is called \
-         buildkit-{BUILDKIT_VERSION}.linux-ARCH.tar.gz"
-    )]
     NotBuildkit {
         /// The archive.
         archive: String,
@@ -133,7 +108,6 @@ pub enum InstallError {
         missing: &'static str,
     },
     /// A new binary does not run on this machine.
-    #[error("the new {name} does not run on this machine: {why}; nothing was installed")]
     DoesNotRun {
         /// The binary.
         name: String,
@@ -141,7 +115,6 @@ pub enum InstallError {
         why: String,
     },
     /// The disk is full.
-    #[error("no space left while {doing} {}; free some on that disk and run it again", .path.display())]
     NoSpace {
         /// What was being done.
         doing: &'static str,
@@ -149,33 +122,31 @@ pub enum InstallError {
         path: PathBuf,
     },
     /// The directory cannot be written.
-    #[error("{doing} {} is not permitted ({why}); give yourself the directory, or set SLIPWAY_HOME to another", .path.display())]
     Unwritable {
         /// What was being done.
         doing: &'static str,
         /// On which path.
         path: PathBuf,
         /// What the system said.
+        #[source]
         why: io::Error,
     },
     /// Another failure of a file.
-    #[error("{doing} {} failed: {why}", .path.display())]
     File {
         /// What was being done.
         doing: &'static str,
         /// On which path.
         path: PathBuf,
         /// What the system said.
+        #[source]
         why: io::Error,
     },
     /// There is no Go, or one that cannot fetch the version needed.
-    #[error("{why}; install Go {} or newer (https://go.dev/dl)", go::GO_VERSION)]
     NoGo {
         /// What was found.
         why: String,
     },
     /// A command failed.
-    #[error("`{command}` {how}{}", quoted(.said))]
     Command {
         /// The command, as one would type it.
         command: String,
@@ -185,13 +156,10 @@ pub enum InstallError {
         said: Vec<String>,
     },
     /// No package manager that slipway knows.
-    #[error("no package manager that slipway knows (apt-get, dnf, apk, pacman, zypper)")]
     NoPackageManager,
     /// It was told to stop.
-    #[error("interrupted; nothing was installed by halves, and `slipway setup` starts again")]
     Interrupted,
     /// No way worked.
-    #[error("{}", no_way(.attempts, .archive))]
     NoWay {
         /// What each way said.
         attempts: Vec<Attempt>,
@@ -199,8 +167,47 @@ pub enum InstallError {
         archive: String,
     },
     /// Something is missing that slipway could not or may not install.
-    #[error("{}", still_missing(.0))]
     StillMissing(Vec<Missing>),
+}
+
+display_as_reason!(InstallError);
+
+impl AsReason for InstallError {
+    fn reason(&self) -> Reason {
+        match self {
+            InstallError::Unreachable { url, why } => reason!("install.unreachable", url, why),
+            InstallError::NotFound { url } => reason!("install.not_found", url),
+            InstallError::NotHttps { url, why } => reason!("install.not_https", url, why),
+            InstallError::TooLarge { url, most } => reason!("install.too_large", url, most),
+            InstallError::NotVouchedFor { archive, host } => reason!("install.not_vouched_for", archive, host),
+            InstallError::Status { url, status, hint } => reason!("install.status", url, status, hint),
+            InstallError::Cut { url, got, expected, why } => {
+                reason!("install.cut", url, got, expected = of(*expected), why)
+            }
+            InstallError::BadAnswer { url, why } => reason!("install.bad_answer", url, why),
+            InstallError::NoAsset { asset } => reason!("install.no_asset", version = BUILDKIT_VERSION, asset),
+            InstallError::NoDigest { url, asset } => reason!("install.no_digest", url, asset),
+            InstallError::WrongDigest { url, expected, actual } => {
+                reason!("install.wrong_digest", url, actual, expected)
+            }
+            InstallError::BrokenArchive { archive, why } => reason!("install.broken_archive", archive, why),
+            InstallError::NotBuildkit { archive, missing } => {
+                reason!("install.not_buildkit", archive, missing, version = BUILDKIT_VERSION)
+            }
+            InstallError::DoesNotRun { name, why } => reason!("install.does_not_run", name, why),
+            InstallError::NoSpace { doing, path } => reason!("install.no_space", doing, path),
+            InstallError::Unwritable { doing, path, why } => reason!("install.unwritable", doing, path, why),
+            InstallError::File { doing, path, why } => reason!("install.file", doing, path, why),
+            InstallError::NoGo { why } => reason!("install.no_go", why, version = go::GO_VERSION),
+            InstallError::Command { command, how, said } => {
+                reason!("install.command", command, how, said = indented(said))
+            }
+            InstallError::NoPackageManager => reason!("install.no_package_manager"),
+            InstallError::Interrupted => reason!("install.interrupted"),
+            InstallError::NoWay { attempts, archive } => reason!("install.no_way", archive = no_way(attempts, archive)),
+            InstallError::StillMissing(error) => reason!("install.still_missing", error = still_missing(error)),
+        }
+    }
 }
 
 /// A way that was tried.
@@ -243,7 +250,7 @@ fn of(expected: Option<u64>) -> String {
     expected.map(|bytes| format!(" of {bytes}")).unwrap_or_default()
 }
 
-fn quoted(said: &[String]) -> String {
+fn indented(said: &[String]) -> String {
     if said.is_empty() { String::new() } else { format!(":\n    {}", said.join("\n    ")) }
 }
 

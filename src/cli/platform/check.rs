@@ -104,7 +104,7 @@ pub(super) async fn run(
     for (path, source) in bound {
         let (refs, error) = match sources::list_refs(home, settings, source).await {
             Ok(refs) => (refs.refs.len(), None),
-            Err(error) => (0, Some(error.message)),
+            Err(error) => (0, Some(error.reason.to_string())),
         };
         checked.push(Checked { repository: path.to_string(), source: source.url.clone(), refs, error });
     }

@@ -169,7 +169,7 @@ impl Verb {
                         ("oauth client id", platform.oauth_client_id.clone().unwrap_or_default()),
                         ("webhook secret", secret(&platform.webhook_secret)),
                         ("webhook", view.webhook.clone().unwrap_or_default()),
-                        ("refused", view.webhook_refusal.as_ref().map_or_else(String::new, |it| told(&it.to_string()))),
+                        ("refused", view.webhook_refusal.as_ref().map_or_else(String::new, told)),
                         ("repositories", view.repositories.join("\n")),
                     ])
                 })

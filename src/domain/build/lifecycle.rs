@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Build, BuildId, BuildState, CancelRequest, Image};
 use crate::domain::failure::Failure;
+use crate::domain::reason::{Reason, reason};
 
 /// A build that waits: `queued` or `held`.
 #[derive(Debug, PartialEq, Eq)]
@@ -67,7 +68,7 @@ pub enum EndOfRun {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ending {
     /// One sentence: why, and what can be done.
-    pub reason: String,
+    pub reason: Reason,
     /// Why it failed.
     pub failure: Option<Failure>,
     /// The build that tries it again.
@@ -137,16 +138,16 @@ impl WaitingBuild {
     }
 
     /// It waits for a slot.
-    pub fn queue(&mut self, reason: String) {
+    pub fn queue(&mut self, reason: Reason) {
         self.wait_as(BuildState::Queued, reason);
     }
 
     /// It waits for something else than a slot.
-    pub fn hold(&mut self, reason: String) {
+    pub fn hold(&mut self, reason: Reason) {
         self.wait_as(BuildState::Held, reason);
     }
 
-    fn wait_as(&mut self, state: BuildState, reason: String) {
+    fn wait_as(&mut self, state: BuildState, reason: Reason) {
         // A record that others hold is copied only when it changes.
         if self.0.state != state || self.0.reason != reason {
             let build = Arc::make_mut(&mut self.0);
@@ -174,7 +175,7 @@ impl WaitingBuild {
     pub fn start(mut self, builders: Vec<String>, at: DateTime<Utc>) -> RunningBuild {
         let build = Arc::make_mut(&mut self.0);
         build.state = BuildState::Running;
-        build.reason = format!("builds on {}", builders.join(", "));
+        build.reason = format!("builds on {}", builders.join(", ")).into();
         build.builders = builders;
         build.started_at = Some(at);
         // The one that it waited through.
@@ -198,14 +199,14 @@ impl RunningBuild {
     pub fn request_cancel(&mut self, request: CancelRequest) {
         let build = Arc::make_mut(&mut self.0);
         build.reason = match request.superseded_by {
-            Some(newer) => format!("build {newer} of a newer push makes it superfluous"),
-            None => format!("{} asked to cancel it", request.by),
+            Some(newer) => reason!("build.superfluous", newer),
+            None => reason!("build.cancel_requested", by = request.by),
         };
         build.cancel = Some(request);
     }
 
     /// What it runs on answers, or does not: where it is not being stopped, its reason says so.
-    pub fn explain(&mut self, reason: String) {
+    pub fn explain(&mut self, reason: Reason) {
         if self.0.cancel.is_none() && self.0.reason != reason {
             Arc::make_mut(&mut self.0).reason = reason;
         }
@@ -277,6 +278,9 @@ mod tests {
         waiting.queue("it is next".into());
         assert!(Arc::ptr_eq(&shown, waiting.record()));
         waiting.queue("1 ahead of it".into());
-        assert_eq!((shown.reason.as_str(), waiting.record().reason.as_str()), ("it is next", "1 ahead of it"));
+        assert_eq!(
+            (shown.reason.to_string(), waiting.record().reason.to_string()),
+            ("it is next".to_owned(), "1 ahead of it".to_owned())
+        );
     }
 }

@@ -16,6 +16,7 @@ use super::failure::{Failure, FailureKind};
 use super::journal::PushId;
 use super::name::RepositoryPath;
 use super::push::{CommitId, Push, Ref};
+use super::reason::{AsReason, Reason, display_as_reason, quoted, reason};
 use super::repository::{BuildSettings, Fetch};
 use super::requester::Requester;
 use super::rule::Rule;
@@ -34,10 +35,17 @@ impl fmt::Display for BuildId {
 
 /// A text that is no build's number.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a build's number; write it as 1042 or #1042")]
 pub struct BuildIdError {
     /// What was given.
     pub text: String,
+}
+
+display_as_reason!(BuildIdError);
+
+impl AsReason for BuildIdError {
+    fn reason(&self) -> Reason {
+        reason!("build.no_number", text = quoted(&self.text))
+    }
 }
 
 impl FromStr for BuildId {
@@ -128,14 +136,15 @@ impl CancelRequest {
     }
 
     /// How the build ends, and why; `before_start`: it never ran.
-    pub fn conclusion(&self, build: BuildId, before_start: bool) -> (BuildState, String) {
-        let when = if before_start { " before it started" } else { "" };
-        let retry = format!("`slipway build retry {}` builds it again", build.0);
+    pub fn conclusion(&self, build: BuildId, before_start: bool) -> (BuildState, Reason) {
+        let id = build.0;
         match self.superseded_by {
-            Some(newer) => {
-                (BuildState::Superseded, format!("superseded{when} by build {newer} of a newer push; {retry}"))
+            Some(newer) if before_start => {
+                (BuildState::Superseded, reason!("build.superseded_before_start", newer, id))
             }
-            None => (BuildState::Cancelled, format!("cancelled by {}{when}; {retry}", self.by)),
+            Some(newer) => (BuildState::Superseded, reason!("build.superseded", newer, id)),
+            None if before_start => (BuildState::Cancelled, reason!("build.cancelled_before_start", by = self.by, id)),
+            None => (BuildState::Cancelled, reason!("build.cancelled", by = self.by, id)),
         }
     }
 }
@@ -163,8 +172,9 @@ pub struct Build {
     pub asked_by: Requester,
     /// Where it stands.
     pub state: BuildState,
-    /// One sentence: why it stands there, and what can be done.
-    pub reason: String,
+    /// Why it stands there, and what can be done.
+    #[serde(default)]
+    pub reason: Reason,
     /// When it was asked for.
     pub queued_at: DateTime<Utc>,
     /// When its runner started.
@@ -259,7 +269,7 @@ impl Build {
             trigger: Trigger::Retry,
             asked_by: Requester::default(),
             state: BuildState::Queued,
-            reason: String::new(),
+            reason: Reason::default(),
             queued_at: at,
             started_at: None,
             finished_at: None,
@@ -295,7 +305,7 @@ pub(crate) fn sample() -> Build {
         trigger: Trigger::Manual,
         asked_by: Requester::default(),
         state: BuildState::Queued,
-        reason: String::new(),
+        reason: Reason::default(),
         queued_at: at("2020-10-15T08:25:01Z"),
         started_at: None,
         finished_at: None,

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::reason::{AsReason, Reason, reason, use_as_reason};
+
 /// The states of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -75,6 +77,25 @@ impl FromStr for BuildState {
         BuildState::ALL.into_iter().find(|state| state.word() == text).ok_or_else(|| {
             format!("{text:?} is not a state; the states are {}", BuildState::ALL.map(BuildState::word).join(", "))
         })
+    }
+}
+
+use_as_reason!(BuildState);
+
+impl AsReason for BuildState {
+    fn reason(&self) -> Reason {
+        match self {
+            BuildState::Queued => reason!("build_state.queued"),
+            BuildState::Held => reason!("build_state.held"),
+            BuildState::Running => reason!("build_state.running"),
+            BuildState::Succeeded => reason!("build_state.succeeded"),
+            BuildState::Failed => reason!("build_state.failed"),
+            BuildState::Cancelled => reason!("build_state.cancelled"),
+            BuildState::Superseded => reason!("build_state.superseded"),
+            BuildState::TimedOut => reason!("build_state.timed_out"),
+            BuildState::Interrupted => reason!("build_state.interrupted"),
+            BuildState::Refused => reason!("build_state.refused"),
+        }
     }
 }
 

@@ -2,13 +2,14 @@
 //! words stand before general ones. The texts are those of BuildKit, containerd, Go, git and ssh.
 
 use super::FailureKind::{self, *};
+use super::hint::Hint;
 
 /// One row.
 pub(super) struct Cause {
     pub(super) kind: FailureKind,
     /// It fits when all words of one of these groups are in the error, in lower case.
     groups: &'static [&'static [&'static str]],
-    pub(super) hint: Option<&'static str>,
+    pub(super) hint: Option<Hint>,
 }
 
 /// The row that fits an error.
@@ -18,23 +19,18 @@ pub(super) fn find(error: &str) -> Option<&'static Cause> {
     CAUSES.iter().find(|cause| cause.groups.iter().any(&fits))
 }
 
-const EMULATORS: &str = "the builder can't run programs of this platform: install emulators there (qemu-user-static with \
-                         binfmt-support), or use a builder of that architecture";
-const GIT_LOGIN: &str = "check the credentials of the source's platform";
-const REGISTRY_LOGIN: &str = "check the registry's credentials (docker login), and that they may use this repository";
-
 /// What to do about a command that failed; `said` is the last line that it printed.
-pub(super) fn hint_for_command(said: &str, error: &str, code: i32) -> Option<&'static str> {
+pub(super) fn hint_for_command(said: &str, error: &str, code: i32) -> Option<Hint> {
     let said = said.to_lowercase();
     let has = |word: &str| said.contains(word);
     if has("exec format error") {
-        Some(EMULATORS)
+        Some(Hint::Emulators)
     } else if has("no space left on device") {
-        Some("the builder's disk is full, or a quota is: free some space there")
+        Some(Hint::DiskFull)
     } else if code == 137 || error.contains("cannot allocate memory") {
-        Some("the builder may have run out of memory")
+        Some(Hint::OutOfMemory)
     } else if code == 127 {
-        Some("the command, or the shell, is not in the image")
+        Some(Hint::NoSuchCommand)
     } else {
         None
     }
@@ -49,7 +45,7 @@ const CAUSES: &[Cause] = &[
     Cause {
         kind: Disk,
         groups: &[&["no space left on device"], &["disk quota exceeded"]],
-        hint: Some("free some space on the builder, or lower its cache limits"),
+        hint: Some(Hint::FreeSpace),
     },
     Cause {
         kind: Daemon,
@@ -69,58 +65,34 @@ const CAUSES: &[Cause] = &[
             &["failed to find runc binary"],
             &["runtime error:"],
         ],
-        hint: Some("see the builder's own log"),
+        hint: Some(Hint::BuilderLog),
     },
-    Cause { kind: Platform, groups: &[&["exec format error"]], hint: Some(EMULATORS) },
+    Cause { kind: Platform, groups: &[&["exec format error"]], hint: Some(Hint::Emulators) },
     // Of what the rule grants.
-    Cause {
-        kind: Dockerfile,
-        groups: &[&["no ssh key", "forwarded from the client"]],
-        hint: Some(
-            "the rule grants no ssh key: store one with `slipway secret set NAME`, and name it in the rule's ssh",
-        ),
-    },
-    Cause {
-        kind: Dockerfile,
-        groups: &[&["network.host is not allowed"]],
-        hint: Some("RUN --network=host needs network_mode = \"host\" of the rule, which its namespace must allow"),
-    },
+    Cause { kind: Dockerfile, groups: &[&["no ssh key", "forwarded from the client"]], hint: Some(Hint::NoSshKey) },
+    Cause { kind: Dockerfile, groups: &[&["network.host is not allowed"]], hint: Some(Hint::HostNetwork) },
     Cause {
         kind: Settings,
         groups: &[&["granting entitlement", "is not allowed by build daemon configuration"]],
-        hint: Some(
-            "this builder does not allow the host's network: its buildkitd needs insecure-entitlements = [\"network.host\"]",
-        ),
+        hint: Some(Hint::BuilderHostNetwork),
     },
     Cause {
         kind: Dockerfile,
         groups: &[&["security.insecure is not allowed"], &["entitlement", "is not allowed"]],
-        hint: Some("no build may have this: take RUN --security=insecure and devices out of the Dockerfile"),
+        hint: Some(Hint::Insecure),
     },
-    Cause {
-        kind: Dockerfile,
-        groups: &[&["source denied by policy"]],
-        hint: Some(
-            "ADD reaches no address of the build host or of a metadata service; network_mode = \"host\" of the rule allows it",
-        ),
-    },
-    Cause {
-        kind: Dockerfile,
-        groups: &[&["is not an allowed gateway source"]],
-        hint: Some(
-            "the frontend that # syntax= names is not allowed; the operator allows it with frontends under [buildkit] in config.toml",
-        ),
-    },
+    Cause { kind: Dockerfile, groups: &[&["source denied by policy"]], hint: Some(Hint::AddAddress) },
+    Cause { kind: Dockerfile, groups: &[&["is not an allowed gateway source"]], hint: Some(Hint::FrontendNotAllowed) },
     // Of the Dockerfile.
     Cause {
         kind: Dockerfile,
         groups: &[&["failed to read dockerfile", "no such file or directory"]],
-        hint: Some("the rule's Dockerfile is not in the source at this commit: check its directory and file name"),
+        hint: Some(Hint::NoDockerfile),
     },
     Cause {
         kind: Dockerfile,
         groups: &[&["failed to calculate checksum of ref", ": not found"], &["lstat", "no such file or directory"]],
-        hint: Some("the file is not in the build context; mind .dockerignore"),
+        hint: Some(Hint::NotInContext),
     },
     Cause {
         kind: Dockerfile,
@@ -159,12 +131,12 @@ const CAUSES: &[Cause] = &[
             &["git stderr", "returned error: 401"],
             &["git stderr", "returned error: 403"],
         ],
-        hint: Some(GIT_LOGIN),
+        hint: Some(Hint::GitLogin),
     },
     Cause {
         kind: Credentials,
         groups: &[&["host key verification failed"], &["no configured known hosts forwarded"]],
-        hint: Some("the source's host key is not known: add it to known_hosts (ssh-keyscan), after checking it"),
+        hint: Some(Hint::HostKey),
     },
     Cause {
         kind: Network,
@@ -180,7 +152,7 @@ const CAUSES: &[Cause] = &[
             &["ssh: connect to host"],
             &["connection closed by remote host"],
         ],
-        hint: Some("the source's host can't be reached from the builder"),
+        hint: Some(Hint::SourceUnreachable),
     },
     Cause {
         kind: NoCommit,
@@ -190,7 +162,7 @@ const CAUSES: &[Cause] = &[
             &["unadvertised object"],
             &["reference is not a tree"],
         ],
-        hint: Some("its branch or tag was moved since: build that as it is now"),
+        hint: Some(Hint::RefMoved),
     },
     Cause {
         kind: Source,
@@ -207,29 +179,21 @@ const CAUSES: &[Cause] = &[
             &["invalid subdir"],
             &["git subpath"],
         ],
-        hint: Some("check the source's URL, and that the ref and the directory are still there"),
+        hint: Some(Hint::CheckSource),
     },
     Cause {
         kind: Certificate,
         groups: &[&["x509:"], &["tls: failed to verify"], &["ssl certificate problem"]],
-        hint: Some("the certificate is not trusted: name its CA in registries/<host>.toml"),
+        hint: Some(Hint::NameCa),
     },
-    Cause {
-        kind: Certificate,
-        groups: &[&["server gave http response to https client"]],
-        hint: Some("the registry speaks plain http: set plain_http = true in registries/<host>.toml"),
-    },
+    Cause { kind: Certificate, groups: &[&["server gave http response to https client"]], hint: Some(Hint::PlainHttp) },
     // Of registries.
     Cause {
         kind: Registry,
         groups: &[&["429 too many requests"], &["toomanyrequests"]],
-        hint: Some("the registry allows only so many requests: log in, or use a mirror"),
+        hint: Some(Hint::TooManyRequests),
     },
-    Cause {
-        kind: Dockerfile,
-        groups: &[&["no match for platform in manifest"]],
-        hint: Some("the base image does not exist for this platform"),
-    },
+    Cause { kind: Dockerfile, groups: &[&["no match for platform in manifest"]], hint: Some(Hint::NoBaseForPlatform) },
     Cause {
         kind: Credentials,
         groups: &[
@@ -247,7 +211,7 @@ const CAUSES: &[Cause] = &[
             &["invalid authorization"],
             &["incorrect username or password"],
         ],
-        hint: Some(REGISTRY_LOGIN),
+        hint: Some(Hint::RegistryLogin),
     },
     Cause {
         kind: Dockerfile,
@@ -255,7 +219,7 @@ const CAUSES: &[Cause] = &[
             &["failed to resolve source metadata", ": not found"],
             &["failed to resolve source metadata", "manifest unknown"],
         ],
-        hint: Some("the base image does not exist: check its name and tag"),
+        hint: Some(Hint::NoBase),
     },
     Cause {
         kind: Network,
@@ -279,7 +243,7 @@ const CAUSES: &[Cause] = &[
             &["http2: "],
             &["unexpected eof"],
         ],
-        hint: Some("the builder can't reach that host"),
+        hint: Some(Hint::HostUnreachable),
     },
     Cause {
         kind: Registry,

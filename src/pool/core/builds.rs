@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::command::{ChosenBuilder, Command, File, LogLevel};
-use super::event::{BuilderKey, RunnerEnd, SubmissionId, WriteFailure};
+use super::event::{BuilderKey, PastOfBuild, RunnerEnd, SubmissionId, WriteFailure};
 use super::outcome::{self, Circumstances, Conclusion};
 use super::schedule::{BuilderView, Decision, PoolView, WaitReason, Waiting, schedule};
 use super::writes::{AfterWrite, BuildWrites};
@@ -21,7 +21,8 @@ use crate::domain::config::ByteSize;
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::journal::SERVER_LAG;
 use crate::domain::platform::Platform;
-use crate::domain::rule_history::Histories;
+use crate::domain::reason::{Reason, reason};
+use crate::domain::rule_history::ending;
 use crate::sys::process::ProcessId;
 
 /// A runner that was told to stop and is still there is killed: final within 15 s, whatever `buildctl` does.
@@ -51,7 +52,7 @@ enum Stage {
     Starting { build: WaitingBuild, builders: Vec<String> },
     /// Its runner works. After a cancel it is killed at a time.
     Running { build: RunningBuild, runner: Option<ProcessId>, kill: Option<Deadline> },
-    /// How it ends is decided; its retry is being recorded, or the past is being read.
+    /// How it ends is decided; its retry is being recorded, or the builds before it are being read.
     Ending(Box<PendingEnd>),
     /// Its final record is being written; clients see it as it was before.
     Closing { build: FinalBuild, shown: Arc<Build> },
@@ -74,14 +75,25 @@ struct PendingEnd {
     end: End,
     ending: Ending,
     at: DateTime<Utc>,
-    /// Its retry, which is being recorded.
-    retry: Option<BuildId>,
+    past: PastState,
+}
+
+/// What the builds before one say of its end, which others are told by.
+#[derive(Debug)]
+enum PastState {
+    /// It is to be read where it matters.
+    Unknown,
+    /// It is being read.
+    Asked,
+    Known(PastOfBuild),
 }
 
 #[derive(Debug)]
 enum End {
     BeforeStart(WaitingBuild, EndBeforeStart),
     OfRun(RunningBuild, EndOfRun),
+    /// An earlier pool wrote its final record, and did not come to tell others.
+    Recorded(FinalBuild),
 }
 
 impl End {
@@ -89,6 +101,7 @@ impl End {
         match self {
             End::BeforeStart(build, _) => build.record(),
             End::OfRun(build, _) => build.record(),
+            End::Recorded(build) => build.record(),
         }
     }
 }
@@ -199,31 +212,29 @@ impl Core {
     pub(super) fn record_new(&mut self, build: Build, waiter: Waiter) {
         let (id, build) = (build.id, WaitingBuild::new(build));
         let record = build.record().clone();
-        let mut files = self.messages(&record);
+        let mut files = self.messages(&record, &PastOfBuild::default());
         files.push(File::NewBuild(record));
         self.builds.insert(id, OpenBuild::at(Stage::Recording { build, waiters: vec![waiter] }));
         self.write_build(id, files, AfterWrite::Recorded(id));
     }
 
     /// Records a build that a rule forbids.
-    pub(super) fn record_refused(&mut self, build: Build, reason: String, waiter: Waiter) {
+    pub(super) fn record_refused(&mut self, build: Build, reason: Reason, waiter: Waiter) {
         let id = build.id;
         let ending = Ending { reason, ..Ending::default() };
         let build = WaitingBuild::new(build).end(EndBeforeStart::Refused, ending, self.now);
         let record = build.record().clone();
         // The record first: its message tells of something that is there.
         let mut files = vec![File::NewBuild(record.clone())];
-        files.extend(self.messages(&record));
+        files.extend(self.messages(&record, &PastOfBuild::default()));
         files.push(File::CloseBuild(id));
         self.builds.insert(id, OpenBuild::at(Stage::Refusing { build, waiters: vec![waiter] }));
         self.write_build(id, files, AfterWrite::Recorded(id));
     }
 
     /// What a build's state means for others.
-    fn messages(&self, build: &Build) -> Vec<File> {
-        let empty = Histories::default();
-        let histories = self.history.as_ref().unwrap_or(&empty);
-        let messages = notifications::messages(&self.machine, &self.settings, histories, build);
+    fn messages(&self, build: &Build, past: &PastOfBuild) -> Vec<File> {
+        let messages = notifications::messages(&self.machine, &self.settings, past, build);
         messages.into_iter().map(|message| File::Message(Box::new(message))).collect()
     }
 
@@ -377,7 +388,7 @@ impl Core {
     ) {
         let build = build.start(builders, self.now);
         let record = build.record().clone();
-        let mut files = self.messages(&record);
+        let mut files = self.messages(&record, &PastOfBuild::default());
         files.push(File::Build(record.clone()));
         self.builds.insert(id, OpenBuild { stage: Stage::Running { build, runner, kill: None }, writes });
         self.write_build(id, files, AfterWrite::Noted(id));
@@ -404,13 +415,11 @@ impl Core {
 
     /// Closes a build that an earlier pool left final and open.
     pub(super) fn close_on(&mut self, build: FinalBuild) {
-        let record = build.record().clone();
-        let id = record.id;
-        let mut files = self.messages(&record);
-        files.push(File::CloseBuild(id));
-        self.learn(&record);
-        self.builds.insert(id, OpenBuild::at(Stage::Closing { build, shown: record }));
-        self.write_build(id, files, AfterWrite::Closed(id));
+        let (id, at) = (build.record().id, self.now);
+        let (end, ending) = (End::Recorded(build), Ending::default());
+        let pending = PendingEnd { end, ending, at, past: PastState::Unknown };
+        self.builds.insert(id, OpenBuild::at(Stage::Ending(Box::new(pending))));
+        self.close(id);
     }
 
     pub(super) fn not_launched(&mut self, id: BuildId, failure: Failure, announced: bool) {
@@ -421,7 +430,7 @@ impl Core {
             return;
         };
         if failure.kind == FailureKind::NoCommit && lags && build.record().cancel.is_none() {
-            let text = format!("build {id} waits: {}", failure.message);
+            let text = format!("build {id} waits: {}", failure.reason);
             build.await_commit(failure, now + ASK_FOR_COMMIT_AGAIN);
             self.builds.insert(id, OpenBuild { stage: Stage::Waiting(build), writes });
             self.reschedule = true;
@@ -463,7 +472,7 @@ impl Core {
         self.builders.build_ended(&builders, self.now);
         let Conclusion { state, reason, failure, retry } = conclusion;
         let ending = Ending { reason, failure, retried_as: None };
-        self.end(id, PendingEnd { end: End::OfRun(build, state), ending, at, retry: None }, retry, writes);
+        self.end(id, PendingEnd { end: End::OfRun(build, state), ending, at, past: PastState::Unknown }, retry, writes);
     }
 
     fn end_before_start(
@@ -475,7 +484,7 @@ impl Core {
     ) {
         let Conclusion { state, reason, failure, retry } = conclusion;
         let ending = Ending { reason, failure, retried_as: None };
-        let end = PendingEnd { end: End::BeforeStart(build, state), ending, at: self.now, retry: None };
+        let end = PendingEnd { end: End::BeforeStart(build, state), ending, at: self.now, past: PastState::Unknown };
         self.end(id, end, retry, writes);
     }
 
@@ -493,8 +502,7 @@ impl Core {
             // An earlier pool may have queued it, and died before it could say so.
             let queued = self.open_records().find(|other| other.retry_of == Some(id)).map(|other| other.id);
             let retry = queued.unwrap_or_else(|| self.take_id());
-            pending.retry = Some(retry);
-            pending.ending.reason.push_str(&format!(", as {retry}"));
+            pending.ending.reason = reason!("build.retried_as", reason = pending.ending.reason, id = retry);
             pending.ending.retried_as = Some(retry);
             if queued.is_none() {
                 let build = pending.end.record().again(retry, cause, self.now);
@@ -515,22 +523,36 @@ impl Core {
             self.builds.insert(id, OpenBuild { stage, writes });
             return;
         };
-        if self.history.is_none() && notifications::needs_history(&self.settings, &pending.as_ended()) {
-            // What others are told depends on builds that are still being read.
-            self.builds.insert(id, OpenBuild { stage: Stage::Ending(pending), writes });
-            return;
-        }
+        let past = match &pending.past {
+            PastState::Known(past) => past.clone(),
+            // What others are told, and whether the rule is paused, depends on the builds before.
+            PastState::Unknown if self.needs_past(&pending.as_ended()) => {
+                let (record, mut pending) = (Arc::new(pending.as_ended()), pending);
+                pending.past = PastState::Asked;
+                self.out.push(Command::ReadBuildHistory(record));
+                self.builds.insert(id, OpenBuild { stage: Stage::Ending(pending), writes });
+                return;
+            }
+            PastState::Unknown => PastOfBuild::default(),
+            PastState::Asked => {
+                self.builds.insert(id, OpenBuild { stage: Stage::Ending(pending), writes });
+                return;
+            }
+        };
         let shown = pending.end.record().clone();
         let PendingEnd { end, ending, at, .. } = *pending;
-        let build = match end {
-            End::BeforeStart(build, state) => build.end(state, ending, at),
-            End::OfRun(build, state) => build.end(state, ending, at),
+        let (build, is_recorded) = match end {
+            End::BeforeStart(build, state) => (build.end(state, ending, at), false),
+            End::OfRun(build, state) => (build.end(state, ending, at), false),
+            End::Recorded(build) => (build, true),
         };
         let record = build.record().clone();
-        let mut files = vec![File::Build(record.clone())];
-        files.extend(self.messages(&record));
+        let mut files = if is_recorded { Vec::new() } else { vec![File::Build(record.clone())] };
+        files.extend(self.messages(&record, &past));
         files.push(File::CloseBuild(id));
-        self.learn(&record);
+        if self.needs_past(&record) {
+            self.learn(&record, past.history);
+        }
         if record.state == BuildState::Succeeded {
             self.builders.became_warm(&record.path().to_string(), &record.builders);
         }
@@ -540,17 +562,18 @@ impl Core {
         self.builders.specify_managed(&mut self.out);
     }
 
-    /// Builds whose end was decided before the past was read, and whose retries are on record.
-    pub(super) fn end_what_waited_for_history(&mut self) {
-        let is_recorded = |retry: Option<BuildId>| {
-            retry.is_none_or(|retry| self.builds.get(&retry).is_none_or(|open| !open.is_recording()))
-        };
-        let waiting = self
-            .builds
-            .iter()
-            .filter(|(_, open)| matches!(&open.stage, Stage::Ending(pending) if is_recorded(pending.retry)));
-        let waiting: Vec<BuildId> = waiting.map(|(id, _)| *id).collect();
-        waiting.into_iter().for_each(|id| self.close(id));
+    /// Whether the builds before one matter for its end.
+    fn needs_past(&self, build: &Build) -> bool {
+        ending(build).is_some() || notifications::needs_history(&self.settings, build)
+    }
+
+    /// The past that the end of a build is told by is known.
+    pub(super) fn build_history(&mut self, id: BuildId, past: PastOfBuild) {
+        let Some(open) = self.builds.get_mut(&id) else { return };
+        if let Stage::Ending(pending) = &mut open.stage {
+            pending.past = PastState::Known(past);
+            self.close(id);
+        }
     }
 
     /// A build is final, on disk and told.
@@ -561,9 +584,6 @@ impl Core {
 
     fn out_of_table(&mut self, record: &Arc<Build>) {
         Arc::make_mut(&mut self.ended).add(record.id);
-        if record.state == BuildState::Refused && record.started_at.is_none() {
-            self.learn(record);
-        }
         let text = format!("build {} of {} {}: {}", record.id, record.path(), record.state, record.reason);
         self.log(LogLevel::Info, text);
         self.answer_ended(record);
@@ -629,11 +649,11 @@ impl Core {
         };
         let stage = match decision {
             Decision::Queue(reason) => {
-                build.queue(reason.to_string());
+                build.queue(reason.to_string().into());
                 Stage::Waiting(build)
             }
             Decision::Hold(reason) => {
-                build.hold(reason.to_string());
+                build.hold(reason.to_string().into());
                 Stage::Waiting(build)
             }
             Decision::Start(platform_builds) => {
@@ -693,7 +713,7 @@ impl Core {
                 if let Some(why) = &silent {
                     reason.push_str(&format!("; builder {} does not answer: {why}", builder.name));
                 }
-                build.explain(reason);
+                build.explain(reason.into());
             }
         }
     }
@@ -705,8 +725,10 @@ impl PendingEnd {
         let state = match &self.end {
             End::BeforeStart(_, state) => (*state).into(),
             End::OfRun(_, state) => (*state).into(),
+            End::Recorded(build) => return Build::clone(build.record()),
         };
-        Build { state, ..Build::clone(self.end.record()) }
+        let (failure, retried_as) = (self.ending.failure.clone(), self.ending.retried_as);
+        Build { state, failure, retried_as, ..Build::clone(self.end.record()) }
     }
 }
 

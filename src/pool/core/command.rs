@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use super::event::{BuilderKey, RequestId, SubmissionId, WriteId};
 use crate::buildkit::daemon::Spec;
 use crate::domain::build::{Build, BuildId};
@@ -13,7 +15,6 @@ use crate::domain::outbox::Message;
 use crate::domain::platform::Platform;
 use crate::domain::push::{CommitId, Ref};
 use crate::domain::repository::{Repository, Source};
-use crate::domain::rule_history::RuleHistory;
 use crate::protocol::Error;
 use crate::store::pushes::Watched;
 use crate::sys::process::ProcessId;
@@ -38,8 +39,26 @@ pub enum Command {
     },
     /// Takes over what people edited by hand; answered by [`super::Event::SettingsFresh`].
     RefreshSettings,
-    /// Reads the finished builds; answered by [`super::Event::HistoryRead`].
-    ReadHistory,
+    /// Finds the pushes that are still to be evaluated; answered by [`super::Event::PushesLeft`].
+    FindPushes {
+        /// The last push that is among the refs seen.
+        kept: Option<PushId>,
+    },
+    /// Finds the rules that failed last; answered by [`super::Event::RulesFailing`].
+    FindFailingRules,
+    /// Reads the pasts of rules; answered by [`super::Event::PushHistory`].
+    ReadPushHistory {
+        /// The push.
+        push: PushId,
+        /// The repository.
+        path: RepositoryPath,
+        /// The ref whose past is of interest.
+        reference: Ref,
+        /// The rules.
+        rules: Vec<String>,
+    },
+    /// Reads the past that the end of a build is told by; answered by [`super::Event::BuildHistory`].
+    ReadBuildHistory(Arc<Build>),
     /// Asks a source for the commit of a ref; answered by [`super::Event::RefResolved`].
     ResolveRef {
         /// The build that is asked for.
@@ -164,10 +183,13 @@ pub enum Command {
     },
     /// Delivers a notification or a commit status; answered by [`super::Event::Sent`].
     Send(Box<Message>),
-    /// Lists the finished builds for the retention; answered by [`super::Event::FinishedListed`].
-    ListFinished,
-    /// Removes finished builds, and the journal's pushes from before those that are kept.
-    DeleteBuilds(Vec<BuildId>),
+    /// Deletes finished builds, and the journal's pushes from before those that are kept. The newest build always stays.
+    DeleteFinished {
+        /// So many of the newest are kept; none: all.
+        keep: Option<usize>,
+        /// Those that finished before go.
+        oldest: Option<DateTime<Utc>>,
+    },
     /// Keeps the clones and trees of sources within their limit.
     TidySources,
     /// Writes a line into the pool's log.
@@ -227,8 +249,6 @@ pub enum Response {
     Build(Arc<Build>),
     /// No such build is open: its record on disk is final, where it has one.
     NotOpen,
-    /// The past of a rule.
-    History(Box<RuleHistory>),
     /// A builder to ask.
     Builder {
         /// Its address.
@@ -272,7 +292,12 @@ impl fmt::Display for Command {
             }
             Command::Respond { request, response } => write!(f, "respond {}: {response}", request.0),
             Command::RefreshSettings => f.write_str("refresh settings"),
-            Command::ReadHistory => f.write_str("read history"),
+            Command::FindPushes { .. } => f.write_str("find pushes"),
+            Command::FindFailingRules => f.write_str("find failing rules"),
+            Command::ReadPushHistory { push, rules, .. } => {
+                write!(f, "read history of {} for push {push}", rules.join(" "))
+            }
+            Command::ReadBuildHistory(build) => write!(f, "read history for build {}", build.id),
             Command::ResolveRef { source, reference, .. } => write!(f, "resolve {reference} of {}", source.url),
             Command::CreateRepository { path, .. } => write!(f, "create repository {path}"),
             Command::CheckTags { path, registry, tags, .. } => {
@@ -301,10 +326,10 @@ impl fmt::Display for Command {
             Command::ProbeBuilder { builder, address, .. } => write!(f, "probe builder {} at {address}", builder.name),
             Command::WeighCache { builder, .. } => write!(f, "weigh cache of builder {}", builder.name),
             Command::Send(message) => write!(f, "send {message}"),
-            Command::ListFinished => f.write_str("list finished builds"),
-            Command::DeleteBuilds(ids) => {
-                let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-                write!(f, "delete builds {}", ids.join(" "))
+            Command::DeleteFinished { keep, oldest } => {
+                f.write_str("delete finished builds")?;
+                keep.iter().try_for_each(|keep| write!(f, " but {keep}"))?;
+                oldest.iter().try_for_each(|oldest| write!(f, " before {oldest}"))
             }
             Command::TidySources => f.write_str("tidy sources"),
             Command::Log(line) => write!(f, "log {}", line.text),
@@ -347,7 +372,6 @@ impl fmt::Display for Response {
             Response::Queued { build, already: false } => write!(f, "build {} {}", build.id, build.state),
             Response::Build(build) => write!(f, "build {} {}", build.id, build.state),
             Response::NotOpen => f.write_str("not open"),
-            Response::History(_) => f.write_str("history"),
             Response::Builder { address, .. } => write!(f, "builder at {address}"),
             Response::Error(error) => write!(f, "{:?}: {error}", error.kind),
         }

@@ -18,9 +18,10 @@ use crate::domain::commit_message::{asks_for_no_build, subject};
 use crate::domain::journal::{Answer, PushId, PushRecord, Verdict, refusal};
 use crate::domain::pattern::Pattern;
 use crate::domain::push::{CommitId, Push};
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::repository::Repository;
 use crate::domain::rule::{Rule, Supersede};
-use crate::domain::rule_history::Past;
+use crate::domain::rule_history::{Past, RuleHistory};
 use crate::protocol::{Error, ErrorKind, PausedRule};
 use crate::source::Commit;
 
@@ -39,6 +40,8 @@ pub(super) struct PendingPush {
     missing: Vec<String>,
     /// The builds that an earlier pool started for it, by their rules.
     built: BTreeMap<String, BuildId>,
+    /// The pasts of the rules that match.
+    histories: BTreeMap<String, RuleHistory>,
     stage: Stage,
     /// Its record is being written with answers.
     writing: bool,
@@ -50,7 +53,7 @@ pub(super) struct PendingPush {
 enum Stage {
     /// Its record is being written, or the settings are being refreshed.
     Beginning,
-    /// The past is being read.
+    /// The pasts of the rules that match are being read.
     History,
     /// Its commit is to be read, or is being read.
     Commit { reading: bool },
@@ -79,7 +82,15 @@ struct RuleWait {
 
 impl PendingPush {
     pub(super) fn new(record: PushRecord, missing: Vec<String>, built: BTreeMap<String, BuildId>) -> PendingPush {
-        PendingPush { record, missing, built, stage: Stage::Beginning, writing: false, dirty: false }
+        PendingPush {
+            record,
+            missing,
+            built,
+            histories: BTreeMap::new(),
+            stage: Stage::Beginning,
+            writing: false,
+            dirty: false,
+        }
     }
 
     pub(super) fn next_due(&self) -> Option<DateTime<Utc>> {
@@ -123,30 +134,38 @@ impl Core {
         let Some(repository) = self.settings.repositories.get(&push.record.repository) else {
             return self.settle(id);
         };
-        let Some(histories) = &self.history else {
-            push.stage = Stage::History;
-            return;
-        };
         let matches = |rule: &&Rule| {
-            !push.built.contains_key(&rule.name) && refusal(repository, rule, &push.record.reference).is_none()
+            !push.built.contains_key(&rule.name)
+                && !push.has_answered(&rule.name)
+                && refusal(repository, rule, &push.record.reference).is_none()
         };
-        let matching: Vec<&Rule> = repository.rules.iter().filter(matches).collect();
-        let good = |rule: &Rule| histories.of(&push.record.repository, &rule.name).past(&push.record.reference).good;
-        let looking = matching.iter().filter(|rule| rule.looks_at_files());
-        let since: Vec<CommitId> = looking.filter_map(|rule| good(rule)).map(|(_, commit)| commit).collect();
-        let knows_all = push.record.subject.is_some() && since.is_empty();
-        if matching.is_empty() || knows_all || repository.source.is_none() {
-            push.stage = Stage::Rules { commit: CommitFacts::default(), waiting: BTreeMap::new() };
-            return self.ask_rules(id);
+        let rules: Vec<String> = repository.rules.iter().filter(matches).map(|rule| rule.name.clone()).collect();
+        if rules.is_empty() {
+            return self.know_commit(id, CommitFacts::default());
+        }
+        push.stage = Stage::History;
+        let (path, reference) = (push.record.repository.clone(), push.record.reference.clone());
+        self.out.push(Command::ReadPushHistory { push: id, path, reference, rules });
+    }
+
+    /// The pasts of the rules that match a push are known.
+    pub(super) fn push_history(&mut self, id: PushId, histories: BTreeMap<String, RuleHistory>) {
+        let Some(push) = self.pushes.get_mut(&id).filter(|push| matches!(push.stage, Stage::History)) else { return };
+        push.histories = histories;
+        let repository = self.settings.repositories.get(&push.record.repository);
+        let knows_all = push.record.subject.is_some() && push.since(repository).is_empty();
+        if knows_all || repository.is_none_or(|repository| repository.source.is_none()) {
+            return self.know_commit(id, CommitFacts::default());
         }
         push.stage = Stage::Commit { reading: false };
         self.read_commits();
     }
 
-    pub(super) fn evaluate_what_waited_for_history(&mut self) {
-        let waiting = self.pushes.iter().filter(|(_, push)| matches!(push.stage, Stage::History));
-        let waiting: Vec<PushId> = waiting.map(|(id, _)| *id).collect();
-        waiting.into_iter().for_each(|id| self.evaluate(id));
+    fn know_commit(&mut self, id: PushId, commit: CommitFacts) {
+        if let Some(push) = self.pushes.get_mut(&id) {
+            push.stage = Stage::Rules { commit, waiting: BTreeMap::new() };
+            self.ask_rules(id);
+        }
     }
 
     /// Has commits read, of each repository one at a time.
@@ -163,19 +182,14 @@ impl Core {
             let Some((repository, source)) = repository.and_then(|found| Some((found, found.source.clone()?))) else {
                 continue;
             };
-            let histories = self.history.as_ref();
-            let looking = repository.rules.iter().filter(|rule| rule.looks_at_files());
-            let since = looking.filter_map(|rule| {
-                let history = histories?.of(&path, &rule.name);
-                history.past(&push.record.reference).good.map(|(_, commit)| commit)
-            });
+            let since = push.since(Some(repository));
             push.stage = Stage::Commit { reading: true };
             self.out.push(Command::ReadCommit {
                 push: *id,
                 source,
                 reference: push.record.reference.clone(),
                 commit: push.record.commit.clone(),
-                since: since.collect(),
+                since,
                 path: path.clone(),
             });
             self.reading_commits.insert(path);
@@ -193,11 +207,10 @@ impl Core {
             Err(why) => CommitFacts { unknown: Some(why), ..CommitFacts::default() },
         };
         let unknown = facts.unknown.clone();
-        push.stage = Stage::Rules { commit: facts, waiting: BTreeMap::new() };
         if let Some(why) = unknown {
             self.log(LogLevel::Warn, format!("push {id}: what it changes is not known: {why}"));
         }
-        self.ask_rules(id);
+        self.know_commit(id, facts);
         self.read_commits();
     }
 
@@ -232,22 +245,24 @@ impl Core {
     fn against(&self, push: &PendingPush, repository: &Repository, rule: &Rule) -> Option<Answer> {
         let record = &push.record;
         let answer =
-            |(verdict, reason): (Verdict, String)| Answer { rule: rule.name.clone(), verdict, build: None, reason };
+            |(verdict, reason): (Verdict, Reason)| Answer { rule: rule.name.clone(), verdict, build: None, reason };
         if let Some(build) = push.built.get(&rule.name) {
-            return Some(Answer { build: Some(*build), ..answer((Verdict::Built, format!("build {build}"))) });
+            return Some(Answer {
+                build: Some(*build),
+                ..answer((Verdict::Built, reason!("journal.build", build = *build)))
+            });
         }
         if let Some((verdict, reason)) = refusal(repository, rule, &record.reference) {
-            return Some(answer((verdict, reason + &renamed_default(rule, record, &push.missing))));
+            return Some(answer((verdict, renamed_default(rule, record, &push.missing, reason))));
         }
-        let history = self.history.as_ref().map(|histories| histories.of(&record.repository, &rule.name));
-        let history = history.unwrap_or_default();
+        let history = push.histories.get(&rule.name).cloned().unwrap_or_default();
         let Stage::Rules { commit, .. } = &push.stage else { return None };
         let is_building = self.open_builds_of(record, rule).next().is_some();
         let of_commit = || not_of_interest(record, commit, rule, &history.past(&record.reference), is_building);
         let paused = || {
             let failures = history.paused(rule, self.settings.config.pool.pause_after)?;
             let paused = PausedRule { repository: record.repository.clone(), rule: rule.name.clone(), failures };
-            Some((Verdict::Paused, paused.to_string()))
+            Some((Verdict::Paused, paused.into()))
         };
         of_commit().or_else(paused).or_else(|| self.overtaken(record, rule)).map(answer)
     }
@@ -261,13 +276,13 @@ impl Core {
     }
 
     /// Where a build of a newer push of the same ref was queued meanwhile, and the rule wants the newest alone.
-    fn overtaken(&self, push: &PushRecord, rule: &Rule) -> Option<(Verdict, String)> {
+    fn overtaken(&self, push: &PushRecord, rule: &Rule) -> Option<(Verdict, Reason)> {
         if rule.supersede == Supersede::Never {
             return None;
         }
         let newer = self.open_builds_of(push, rule).filter_map(|build| build.push);
         let newer = newer.filter(|newer| *newer > push.id).max()?;
-        Some((Verdict::Superseded, format!("push {newer} of the same ref is newer")))
+        Some((Verdict::Superseded, reason!("journal.newer_push", newer)))
     }
 
     fn queue_rule(&mut self, id: PushId, rule: String, failures: u32) {
@@ -285,15 +300,18 @@ impl Core {
     pub(super) fn rule_queued(&mut self, id: PushId, rule: &str, build: &Build, already: bool) {
         let answer = |verdict, reason| Answer { rule: rule.to_owned(), verdict, build: Some(build.id), reason };
         let answer = if already {
-            answer(Verdict::Duplicate, format!("build {} of the same commit is {}", build.id, build.state))
+            answer(Verdict::Duplicate, reason!("journal.duplicate", build = build.id, state = build.state))
         } else if build.state.is_final() {
             answer(Verdict::Refused, build.reason.clone())
         } else {
-            let mut reason = format!("build {}", build.id);
-            if let Some(why) = self.pushes.get(&id).and_then(PendingPush::unknown) {
-                reason.push_str(&format!("; what it changes is not known: {why}"));
-            }
-            build.warnings.iter().for_each(|warning| reason.push_str(&format!("; {warning}")));
+            let unknown = self.pushes.get(&id).and_then(PendingPush::unknown);
+            let unknown = unknown.map(|why| format!("; what it changes is not known: {why}"));
+            let warnings = build.warnings.iter().map(|warning| format!("; {warning}"));
+            let note: String = unknown.into_iter().chain(warnings).collect();
+            let reason = match note.is_empty() {
+                true => reason!("journal.build", build = build.id),
+                false => reason!("journal.build_noted", build = build.id, note),
+            };
             answer(Verdict::Built, reason)
         };
         self.rule_answered(id, rule, answer);
@@ -307,7 +325,7 @@ impl Core {
         }
         if !may_pass {
             let verdict = if error.kind == ErrorKind::Refused { Verdict::Refused } else { Verdict::Failed };
-            let answer = Answer { rule: rule.to_owned(), verdict, build: None, reason: error.message };
+            let answer = Answer { rule: rule.to_owned(), verdict, build: None, reason: error.reason };
             return self.rule_answered(id, rule, answer);
         }
         let Some(push) = self.pushes.get_mut(&id) else { return };
@@ -317,9 +335,9 @@ impl Core {
         wait.failures += 1;
         let retry = Deadline::after(self.now, pause);
         wait.retry = Some(retry);
-        let reason = format!("{}; retrying at {}", error.message, retry.at().format("%H:%M:%SZ"));
+        let reason = reason!("journal.waiting", why = error.reason, at = retry.at());
         push.answer(Answer { rule: rule.to_owned(), verdict: Verdict::Waiting, build: None, reason });
-        let text = format!("push {id} of {}: rule {rule:?} waits: {}", push.record.repository, error.message);
+        let text = format!("push {id} of {}: rule {rule:?} waits: {}", push.record.repository, error.reason);
         self.set_problem(Topic::Push(id), Some(text));
         if pause >= WORTH_WRITING {
             self.write_push(id);
@@ -367,7 +385,7 @@ impl Core {
                 Some(None) => self.queue_rule(id, rule, failures),
                 Some(Some(answer)) => self.rule_answered(id, &rule, answer),
                 None => {
-                    let reason = "the rule was removed before its build was queued".to_owned();
+                    let reason = reason!("journal.rule_removed");
                     let answer = Answer { rule: rule.clone(), verdict: Verdict::Failed, build: None, reason };
                     self.rule_answered(id, &rule, answer);
                 }
@@ -416,6 +434,14 @@ impl Core {
 }
 
 impl PendingPush {
+    /// The commits of the last good builds, for the rules that look at what changed since.
+    fn since(&self, repository: Option<&Repository>) -> Vec<CommitId> {
+        let rules = repository.into_iter().flat_map(|repository| &repository.rules);
+        let looking = rules.filter(|rule| rule.looks_at_files());
+        let histories = looking.filter_map(|rule| self.histories.get(&rule.name));
+        histories.filter_map(|history| history.past(&self.record.reference).good).map(|(_, commit)| commit).collect()
+    }
+
     fn unknown(&self) -> Option<&String> {
         match &self.stage {
             Stage::Rules { commit, .. } => commit.unknown.as_ref(),
@@ -440,9 +466,9 @@ fn not_of_interest(
     rule: &Rule,
     past: &Past,
     is_building: bool,
-) -> Option<(Verdict, String)> {
+) -> Option<(Verdict, Reason)> {
     if let Some(words) = push.subject.as_deref().and_then(asks_for_no_build) {
-        return Some((Verdict::Skipped, format!("the commit's subject says {words}")));
+        return Some((Verdict::Skipped, reason!("journal.skip_words", words)));
     }
     // Where it is not known what changed, it is built: an image too many is better than one that is missing.
     let (id, good) = past.good.as_ref().filter(|_| rule.looks_at_files() && !is_building)?;
@@ -450,8 +476,7 @@ fn not_of_interest(
     match of_interest(&rule.paths, &rule.ignore_paths, changed) {
         Ok(None) => {
             let count = changed.len();
-            let reason = format!("none of the {count} files changed since build {id} is one that it looks at");
-            Some((Verdict::Paths, reason))
+            Some((Verdict::Paths, reason!("journal.no_path", count, id = *id)))
         }
         // A glob that does not compile can't have been saved.
         Ok(Some(_)) | Err(_) => None,
@@ -460,13 +485,13 @@ fn not_of_interest(
 
 /// What people should know of a rule for a branch that is not there, of a push to the default branch: that may have
 /// been renamed.
-fn renamed_default(rule: &Rule, push: &PushRecord, missing: &[String]) -> String {
+fn renamed_default(rule: &Rule, push: &PushRecord, missing: &[String], against: Reason) -> Reason {
     let literal = rule.branch.as_ref().filter(|pattern| !pattern.is_regex()).map(Pattern::text);
     match literal.filter(|name| missing.iter().any(|missing| missing == name)) {
-        Some(name) => format!(
-            "; the source has no branch {name:?}, and its default branch is {:?}: change the branch of the rule if it was renamed",
-            push.reference.name
-        ),
-        None => String::new(),
+        Some(name) => {
+            let default = quoted(&push.reference.name);
+            reason!("rule.renamed_default", against, name = quoted(name), default)
+        }
+        None => against,
     }
 }

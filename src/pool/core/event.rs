@@ -15,9 +15,10 @@ use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
 use crate::domain::outbox::{Attempt, Message};
 use crate::domain::push::{CommitId, Push, Ref};
+use crate::domain::reason::Reason;
 use crate::domain::repository::Source;
 use crate::domain::requester::Requester;
-use crate::domain::rule_history::Histories;
+use crate::domain::rule_history::RuleHistory;
 use crate::protocol::Error;
 use crate::registry::publish::Taken;
 use crate::source::Commit;
@@ -78,8 +79,25 @@ pub enum Event {
     SettingsChanged(Arc<Settings>),
     /// The answer to [`super::Command::RefreshSettings`]: what was on disk when it was asked is in force.
     SettingsFresh,
-    /// What all finished builds say of the next ones; read once after the start.
-    HistoryRead(Box<Histories>),
+    /// The pushes that an earlier pool did not come to evaluate, or that are newer than the refs seen; told once after the
+    /// start.
+    PushesLeft(Vec<FoundPush>),
+    /// The rules that failed last, with their pasts; told once after the start.
+    RulesFailing(BTreeMap<(RepositoryPath, String), RuleHistory>),
+    /// The pasts of the rules that match a push, with that of its ref.
+    PushHistory {
+        /// The push.
+        push: PushId,
+        /// By rule.
+        histories: BTreeMap<String, RuleHistory>,
+    },
+    /// The past that the end of a build is told by.
+    BuildHistory {
+        /// The build.
+        build: BuildId,
+        /// The past.
+        past: Box<PastOfBuild>,
+    },
     /// The commit that a ref names now.
     RefResolved {
         /// The build that is asked for.
@@ -210,8 +228,6 @@ pub enum Event {
         /// The sender has the secret, or slipway could not get it.
         needs_people: bool,
     },
-    /// The finished builds that are on disk, as [`super::Command::ListFinished`] asked.
-    FinishedListed(Vec<super::retention::FinishedRecord>),
 }
 
 /// What an earlier pool left on disk.
@@ -227,8 +243,6 @@ pub struct Found {
     pub watched: Result<Watched, String>,
     /// The highest number of a push; 0: there is none.
     pub last_push: u64,
-    /// The pushes that rules are still to be asked of, or that are newer than the refs seen.
-    pub pushes: Vec<FoundPush>,
     /// What was to be told and was not delivered, the oldest first.
     pub messages: Vec<Message>,
 }
@@ -241,10 +255,18 @@ impl Default for Found {
             builds: Vec::new(),
             watched: Ok(Watched::default()),
             last_push: 0,
-            pushes: Vec::new(),
             messages: Vec::new(),
         }
     }
+}
+
+/// What builds before one say of it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PastOfBuild {
+    /// The past of its rule.
+    pub history: RuleHistory,
+    /// The last build before it of the same rule and ref failed.
+    pub failed_before: bool,
 }
 
 /// An open build of an earlier pool.
@@ -318,7 +340,12 @@ pub enum TagCheckFailure {
     /// The namespace may not use the registry's credential.
     Denied(String),
     /// The registry says 401 or 403, as some do of what is not there yet.
-    Forbidden(String),
+    Forbidden {
+        /// In its words.
+        why: String,
+        /// A build of the repository has published before.
+        published: bool,
+    },
     /// Asking again changes nothing: a password that is not there, a certificate, a setting.
     Lasting(String),
     /// The registry can't be reached or is out of order.
@@ -392,7 +419,7 @@ pub enum Ask {
         /// The build.
         id: BuildId,
         /// The known reason.
-        known: Option<String>,
+        known: Option<Reason>,
     },
     /// A trigger wants a rule built.
     Due(Due),
@@ -402,13 +429,6 @@ pub enum Ask {
         path: RepositoryPath,
         /// What it tells.
         announcement: Announcement,
-    },
-    /// The past of a rule; answered once all finished builds are read.
-    History {
-        /// The repository.
-        path: RepositoryPath,
-        /// The rule.
-        rule: String,
     },
     /// Whether a repository may be removed: not while it has open builds.
     MayDelete(RepositoryPath),

@@ -10,7 +10,6 @@
 //! | `outcome` | what the end of a runner means |
 //! | `builders` | which builders take builds |
 //! | `notifications` | what others are told |
-//! | `retention` | which finished builds go |
 //! | `writes` | what must be on disk before something is done |
 //!
 //! What must be on disk before something is done is an order of commands: the core asks for a [`Command::Write`] and
@@ -29,7 +28,6 @@ mod outcome;
 mod problems;
 mod ref_tracker;
 mod requests;
-pub mod retention;
 pub mod schedule;
 mod snapshot;
 mod start;
@@ -44,8 +42,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub use builders::Workers;
 pub use command::{ChosenBuilder, Command, File, LogLevel, LogLine, Response};
 pub use event::{
-    Announcement, Ask, BuilderKey, Due, Event, Found, FoundBuild, FoundPush, ManagedEvent, RequestId, RunnerEnd,
-    SubmissionId, TagCheckFailure, Target, Topic, WriteFailure, WriteId,
+    Announcement, Ask, BuilderKey, Due, Event, Found, FoundBuild, FoundPush, ManagedEvent, PastOfBuild, RequestId,
+    RunnerEnd, SubmissionId, TagCheckFailure, Target, Topic, WriteFailure, WriteId,
 };
 pub use snapshot::{Recent, RemoteIds, Snapshot};
 
@@ -59,10 +57,11 @@ use self::submit::Submission;
 use self::writes::PendingWrite;
 use crate::domain::backoff::Deadline;
 use crate::domain::build::{Build, BuildId};
+use crate::domain::config::RetentionConfig;
 use crate::domain::journal::PushId;
 use crate::domain::name::RepositoryPath;
 use crate::domain::outbox::Outbox;
-use crate::domain::rule_history::Histories;
+use crate::domain::rule_history::RuleHistory;
 use crate::store::settings::Settings;
 
 /// Finished builds that are no longer kept are deleted this often.
@@ -103,10 +102,8 @@ pub struct Core {
     ended: Arc<Recent<BuildId>>,
     submissions: BTreeMap<SubmissionId, Submission>,
     last_submission: u64,
-    /// What past builds say; none until all of them are read.
-    history: Option<Histories>,
-    /// Builds of this pool that the history is to learn of when it is read.
-    unlearned: Vec<Arc<Build>>,
+    /// The rules that failed last, with their pasts.
+    failing: BTreeMap<(RepositoryPath, String), RuleHistory>,
     /// The pushes that rules are still to be asked of.
     pushes: BTreeMap<PushId, PendingPush>,
     written_pushes: Arc<Recent<PushId>>,
@@ -170,8 +167,7 @@ impl Core {
             ended: Arc::default(),
             submissions: BTreeMap::new(),
             last_submission: 0,
-            history: None,
-            unlearned: Vec::new(),
+            failing: BTreeMap::new(),
             pushes: BTreeMap::new(),
             written_pushes: Arc::default(),
             refs: RefTracker::default(),
@@ -211,7 +207,10 @@ impl Core {
             Event::Written { write, result } => self.written(write, result),
             Event::SettingsChanged(settings) => self.settings_changed(settings),
             Event::SettingsFresh => self.settings_fresh(),
-            Event::HistoryRead(histories) => self.history_read(*histories),
+            Event::PushesLeft(pushes) => self.pushes_left(pushes),
+            Event::RulesFailing(failing) => self.rules_failing(failing),
+            Event::PushHistory { push, histories } => self.push_history(push, histories),
+            Event::BuildHistory { build, past } => self.build_history(build, *past),
             Event::RefResolved { submission, commit } => self.ref_resolved(submission, commit),
             Event::RepositoryCreated { submission, result } => self.repository_created(submission, result),
             Event::TagsChecked { submission, result } => self.tags_checked(submission, result),
@@ -235,7 +234,6 @@ impl Core {
             Event::WebhookRefused { platform, status, reason, needs_people } => {
                 self.problems.webhook_refused(platform, status, reason, needs_people, self.now);
             }
-            Event::FinishedListed(finished) => self.finished_listed(&finished),
         }
     }
 
@@ -298,16 +296,13 @@ impl Core {
     /// Deletes what is no longer kept, and again in an hour.
     fn retain(&mut self) {
         self.retention = Some(Deadline::after(self.now, RETENTION_EVERY));
-        if self.settings.config.retention != crate::domain::config::RetentionConfig::default() {
-            self.out.push(Command::ListFinished);
+        let RetentionConfig { builds: keep, age } = self.settings.config.retention.clone();
+        if keep.is_some() || age.is_some() {
+            let age = age.and_then(|age| TimeDelta::from_std(age.0).ok());
+            let oldest = age.and_then(|age| self.now.checked_sub_signed(age));
+            self.out.push(Command::DeleteFinished { keep, oldest });
         }
         self.out.push(Command::TidySources);
-    }
-
-    fn finished_listed(&mut self, finished: &[retention::FinishedRecord]) {
-        let delete = retention::to_delete(finished, &self.settings.config.retention, self.now);
-        // The journal is kept as long as builds are, so it is looked at even where no build goes.
-        self.out.push(Command::DeleteBuilds(delete));
     }
 
     /// Goes on once what a person has just saved is in force.
@@ -346,24 +341,24 @@ impl Core {
         self.reschedule = true;
     }
 
-    fn history_read(&mut self, mut histories: Histories) {
-        for build in std::mem::take(&mut self.unlearned) {
-            histories.learn(&build);
+    /// The rules that failed before this pool began; what was learnt meanwhile is newer.
+    fn rules_failing(&mut self, failing: BTreeMap<(RepositoryPath, String), RuleHistory>) {
+        for (rule, history) in failing {
+            self.failing.entry(rule).or_insert(history);
         }
-        self.history = Some(histories);
         self.problems.stale = true;
-        self.answer_history();
-        self.end_what_waited_for_history();
-        self.evaluate_what_waited_for_history();
     }
 
-    /// A build is at its end, or was found as its schedule started it.
-    fn learn(&mut self, build: &Arc<Build>) {
-        self.problems.stale = true;
-        match &mut self.history {
-            Some(histories) => histories.learn(build),
-            None => self.unlearned.push(build.clone()),
+    /// A build is at its end, before which its rule's past was `history`.
+    fn learn(&mut self, build: &Build, mut history: RuleHistory) {
+        history.learn(build);
+        let rule = (build.path(), build.rule.name.clone());
+        if history.failed.is_empty() {
+            self.failing.remove(&rule);
+        } else {
+            self.failing.insert(rule, history);
         }
+        self.problems.stale = true;
     }
 
     fn log(&mut self, level: LogLevel, text: String) {

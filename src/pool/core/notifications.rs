@@ -4,12 +4,11 @@
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
-use super::Machine;
+use super::{Machine, PastOfBuild};
 use crate::domain::build::Build;
 use crate::domain::commit_status::CommitStatus;
 use crate::domain::notification::{self, Body, Event};
 use crate::domain::outbox::{Content, Message};
-use crate::domain::rule_history::Histories;
 use crate::domain::source_platform::SourcePlatform;
 use crate::store::settings::Settings;
 
@@ -21,8 +20,8 @@ pub(super) fn needs_history(settings: &Settings, build: &Build) -> bool {
         && settings.config.notify.iter().any(|notify| notify.is_for(&path) && notify.events.iter().any(decides))
 }
 
-/// The messages that the present state of a build means. `histories` know the builds before this one.
-pub(super) fn messages(machine: &Machine, settings: &Settings, histories: &Histories, build: &Build) -> Vec<Message> {
+/// The messages that the present state of a build means.
+pub(super) fn messages(machine: &Machine, settings: &Settings, past: &PastOfBuild, build: &Build) -> Vec<Message> {
     let path = build.path();
     let at = notification::changed_at(build);
     let message = |id: String, content| Message {
@@ -33,12 +32,11 @@ pub(super) fn messages(machine: &Machine, settings: &Settings, histories: &Histo
         state: build.state,
         content,
     };
-    let history = histories.of(&path, &build.rule.name);
     let rule = settings.repositories.get(&path).and_then(|repository| repository.rule(&build.rule.name));
     let pauses = notification::is_failure(build)
-        && rule.is_some_and(|rule| history.is_paused_by(build, rule, settings.config.pool.pause_after));
+        && rule.is_some_and(|rule| past.history.is_paused_by(build, rule, settings.config.pool.pause_after));
     let told = settings.config.notify.iter().filter_map(|notify| {
-        let event = notification::event_for(notify, build, pauses, || history.failed_before(build))?;
+        let event = notification::event_for(notify, build, pauses, || past.failed_before)?;
         let id = id_of(machine, build, &[event.word(), &notify.name]);
         let body = Body { id: &id, event: event.word(), at, host: &machine.host, build: Some(build.into()) }.json();
         Some(message(id, Content::Notification { to: notify.name.clone(), event, body }))
@@ -78,7 +76,6 @@ mod tests {
     use super::*;
     use crate::domain::build::{BuildId, BuildState, Image, sample};
     use crate::domain::config::NotifyConfig;
-    use crate::domain::failure::{Failure, FailureKind};
     use crate::domain::source_platform::PlatformKind;
 
     fn machine() -> Machine {
@@ -108,7 +105,7 @@ mod tests {
     #[test]
     fn the_same_change_is_the_same_message_and_another_is_another() {
         let settings = settings(&Event::ALL);
-        let all = |build: &Build| messages(&machine(), &settings, &Histories::default(), build);
+        let all = |build: &Build| messages(&machine(), &settings, &PastOfBuild::default(), build);
         let running = build(7, BuildState::Running);
         assert_eq!(all(&running), all(&running));
         let mut ids: Vec<String> = [running, build(7, BuildState::Queued), build(8, BuildState::Queued)]
@@ -123,17 +120,14 @@ mod tests {
 
     #[test]
     fn a_success_is_fixed_where_the_build_before_it_failed() {
-        let failure = Some(Failure::new(FailureKind::Dockerfile, "exit code: 1"));
-        let failed = Build { failure, ..build(6, BuildState::Failed) };
-        let mut histories = Histories::default();
-        histories.learn(&failed);
         let image = Image { name: "acme/api:latest".into(), digest: "sha256:d4ef".into(), platforms: Vec::new() };
-        let names = |id| {
-            let good = Build { platform: None, images: vec![image.clone()], ..build(id, BuildState::Succeeded) };
-            let told = messages(&machine(), &settings(&[Event::Fixed]), &histories, &good);
+        let good = Build { platform: None, images: vec![image], ..build(7, BuildState::Succeeded) };
+        let names = |failed_before| {
+            let past = PastOfBuild { failed_before, ..PastOfBuild::default() };
+            let told = messages(&machine(), &settings(&[Event::Fixed]), &past, &good);
             told.iter().map(Message::name).collect::<Vec<_>>()
         };
-        assert_eq!(names(7), ["7-fixed-chat"]);
-        assert_eq!(names(5), Vec::<String>::new(), "what failed later was not mended by it");
+        assert_eq!(names(true), ["7-fixed-chat"]);
+        assert_eq!(names(false), Vec::<String>::new());
     }
 }

@@ -9,6 +9,7 @@ use crate::domain::backoff::Backoff;
 use crate::domain::build::{Build, CancelRequest, EndBeforeStart, EndOfRun, RetryCause};
 use crate::domain::config::PoolConfig;
 use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::reason::{Reason, joined, reason};
 
 /// No wait before a retry is longer.
 const LONGEST_WAIT: TimeDelta = TimeDelta::days(1);
@@ -19,7 +20,7 @@ pub struct Conclusion<End> {
     /// Its final state.
     pub state: End,
     /// One sentence: why, and what can be done.
-    pub reason: String,
+    pub reason: Reason,
     /// Why it failed.
     pub failure: Option<Failure>,
     /// It is tried again, not before this.
@@ -70,18 +71,16 @@ fn of_result(build: &Build, result: &RunResult, around: Circumstances) -> Conclu
     match (result.outcome, &result.failure) {
         (Outcome::Succeeded, _) => {
             let names: Vec<&str> = result.images.iter().map(|image| image.name.as_str()).collect();
-            let reason = format!("published {}", names.join(", "));
+            let reason = reason!("build.published", images = joined(names));
             Conclusion { failure: None, ..conclusion(EndOfRun::Succeeded, reason) }
         }
         (Outcome::Refused, failure) => {
-            let why = failure.as_ref().map_or_else(String::new, |failure| failure.message.clone());
+            let why = failure.as_ref().map_or_else(Reason::default, |failure| failure.reason.clone());
             conclusion(EndOfRun::Refused, why)
         }
         (Outcome::TimedOut, _) => {
             let limit = build.settings.timeout.unwrap_or(around.config.timeout);
-            let reason = format!(
-                "it ran longer than {limit}; raise build.timeout of the repository or pool.timeout, or `slipway build retry {id}`"
-            );
+            let reason = reason!("build.timed_out", limit, id);
             conclusion(EndOfRun::TimedOut, reason)
         }
         (Outcome::Stopped, _) => stopped(build, around.now),
@@ -93,9 +92,7 @@ fn of_result(build: &Build, result: &RunResult, around: Circumstances) -> Conclu
             let (reason, retry) = failed(build, failure, around);
             Conclusion { retry, ..conclusion(EndOfRun::Failed, reason) }
         }
-        (Outcome::Failed, None) => {
-            conclusion(EndOfRun::Failed, format!("it failed; `slipway build logs {id}` shows its output"))
-        }
+        (Outcome::Failed, None) => conclusion(EndOfRun::Failed, reason!("build.failed", id)),
     }
 }
 
@@ -107,14 +104,7 @@ fn stopped(build: &Build, now: DateTime<Utc>) -> Conclusion<EndOfRun> {
         return Conclusion { state, reason, failure: None, retry: None };
     }
     let again = build.retry_cause != Some(RetryCause::Interrupted);
-    let reason = if again {
-        "its runner died before it was done; it is tried again once".to_owned()
-    } else {
-        format!(
-            "its runner died before it was done, for the second time; look for what kills it (memory, a reboot), then `slipway build retry {}`",
-            build.id.0
-        )
-    };
+    let reason = if again { reason!("build.runner_died") } else { reason!("build.runner_died_again", id = build.id.0) };
     let retry = again.then_some((RetryCause::Interrupted, now));
     Conclusion { state: EndOfRun::Interrupted, reason, failure: None, retry }
 }
@@ -124,7 +114,7 @@ fn is_machinery(failure: &Failure, around: Circumstances) -> bool {
 }
 
 /// The sentence of a failure, and the retry where one is due.
-fn failed(build: &Build, failure: &Failure, around: Circumstances) -> (String, Option<(RetryCause, DateTime<Utc>)>) {
+fn failed(build: &Build, failure: &Failure, around: Circumstances) -> (Reason, Option<(RetryCause, DateTime<Utc>)>) {
     let Circumstances { config, now, .. } = around;
     let id = build.id.0;
     let is_machinery = is_machinery(failure, around);
@@ -132,22 +122,20 @@ fn failed(build: &Build, failure: &Failure, around: Circumstances) -> (String, O
         let first = TimeDelta::from_std(config.retry_delay.0).unwrap_or(LONGEST_WAIT);
         (RetryCause::Machinery, now + Backoff { first, longest: LONGEST_WAIT }.wait(build.attempt))
     });
-    let next = match &retry {
-        Some((_, at)) => format!(
-            "it is tried again at {} (retry {} of {})",
-            at.format("%H:%M:%SZ"),
-            build.attempt + 1,
-            config.retries
-        ),
-        None if is_machinery => {
-            format!("it was tried {} times; fix it, then `slipway build retry {id}`", build.attempt + 1)
-        }
-        // No push changes what this machine's operator sets.
-        None if failure.kind == FailureKind::Settings => format!("fix it, then `slipway build retry {id}`"),
-        None => format!("fix it and push, or `slipway build retry {id}`"),
+    let why = match &failure.hint {
+        Some(hint) => reason!("build.failure_hinted", kind = failure.kind, reason = failure.reason, hint),
+        None => reason!("build.failure", kind = failure.kind, reason = failure.reason),
     };
-    let hint = failure.hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));
-    (format!("{}: {}{hint}; {next}", failure.kind, failure.message), retry)
+    let reason = match &retry {
+        Some((_, at)) => {
+            reason!("build.retried", why, at = *at, retry = build.attempt + 1, retries = config.retries)
+        }
+        None if is_machinery => reason!("build.given_up", why, attempts = build.attempt + 1, id),
+        // No push changes what this machine's operator sets.
+        None if failure.kind == FailureKind::Settings => reason!("build.fix_and_retry", why, id),
+        None => reason!("build.fix_and_push", why, id),
+    };
+    (reason, retry)
 }
 
 #[cfg(test)]

@@ -77,7 +77,9 @@ impl Problems {
         // What people must see to is not hidden by the next stranger.
         let refusal = match known.filter(|known| known.needs_people && !needs_people) {
             Some(known) => WebhookRefusal { count, ..known },
-            None => WebhookRefusal { platform: platform.clone(), at, status, reason, count, needs_people },
+            None => {
+                WebhookRefusal { platform: platform.clone(), at, status, reason: reason.into(), count, needs_people }
+            }
         };
         self.webhook_refusals.insert(platform, refusal);
     }
@@ -140,13 +142,12 @@ impl Core {
             return;
         }
         let settings = &self.settings;
-        let paused = |((path, name), history): ((&RepositoryPath, &str), &RuleHistory)| {
+        let paused = |((path, name), history): (&(RepositoryPath, String), &RuleHistory)| {
             let rule = settings.repositories.get(path)?.rule(name)?;
             let failures = history.paused(rule, settings.config.pool.pause_after)?;
-            Some(PausedRule { repository: path.clone(), rule: name.to_owned(), failures })
+            Some(PausedRule { repository: path.clone(), rule: name.clone(), failures })
         };
-        let histories = self.history.iter();
-        self.problems.paused = histories.flat_map(|histories| histories.failing().filter_map(paused)).collect();
+        self.problems.paused = self.failing.iter().filter_map(paused).collect();
     }
 
     /// The pool as clients see it.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::command::{Command, File};
-use super::event::{Announcement, RequestId, Topic};
+use super::event::{Announcement, Ask, Event, RequestId, Topic};
 use super::snapshot::RemoteIds;
 use super::writes::AfterWrite;
 use super::{Core, Response};
@@ -32,8 +32,7 @@ const KEEP_WITHIN: TimeDelta = TimeDelta::seconds(1);
 #[derive(Debug, Default)]
 pub(super) struct RefTracker {
     watched: Watched,
-    /// Nothing is watched: what was seen before can't be read.
-    broken: bool,
+    state: TrackerState,
     last_push: u64,
     told: BTreeMap<RepositoryPath, Told>,
     remote_ids: Arc<RemoteIds>,
@@ -41,6 +40,17 @@ pub(super) struct RefTracker {
     unkept: Option<Deadline>,
     /// The file is being written, and whether it changed since.
     keeping: bool,
+}
+
+/// Whether anything may be compared with what was seen.
+#[derive(Debug, Default)]
+enum TrackerState {
+    /// Nothing is watched: what was seen before can't be read.
+    #[default]
+    Broken,
+    /// The journal may have pushes that are not among the refs seen yet. What is reported until then waits.
+    Waiting(Vec<Event>),
+    Ready,
 }
 
 /// What webhooks told of a source lately.
@@ -83,14 +93,34 @@ impl Told {
 }
 
 impl RefTracker {
-    pub(super) fn new(watched: Watched, last_push: u64, broken: bool) -> RefTracker {
+    /// A tracker that watches nothing.
+    pub(super) fn broken(last_push: u64) -> RefTracker {
+        RefTracker { last_push, ..RefTracker::default() }
+    }
+
+    pub(super) fn new(watched: Watched, last_push: u64) -> RefTracker {
         let last_push = last_push.max(watched.last_push.map_or(0, |id| id.0));
         let known = watched
             .repositories
             .iter()
             .filter_map(|(path, seen)| Some((path.parse().ok()?, (seen.source.clone(), seen.remote_id.clone()?))));
         let remote_ids = Arc::new(known.collect());
-        RefTracker { watched, broken, last_push, remote_ids, ..RefTracker::default() }
+        let state = TrackerState::Waiting(Vec::new());
+        RefTracker { watched, state, last_push, remote_ids, ..RefTracker::default() }
+    }
+
+    /// Takes over pushes of the journal that an earlier pool did not keep as seen; whether there are any.
+    pub(super) fn catch_up(&mut self, pushes: &[PushRecord]) -> bool {
+        self.watched.catch_up(pushes);
+        !pushes.is_empty()
+    }
+
+    /// What was reported before the journal was known.
+    pub(super) fn take_deferred(&mut self) -> Vec<Event> {
+        match std::mem::replace(&mut self.state, TrackerState::Ready) {
+            TrackerState::Waiting(events) => events,
+            TrackerState::Broken | TrackerState::Ready => Vec::new(),
+        }
     }
 
     pub(super) fn remote_ids(&self) -> Arc<RemoteIds> {
@@ -154,7 +184,11 @@ impl Core {
     /// Takes over the refs of a source: what moved is a push. What webhooks told since it was asked is left for the next
     /// listing.
     pub(super) fn refs_listed(&mut self, path: RepositoryPath, source: Source, refs: &Refs, took: TimeDelta) {
-        if self.refs.broken || self.stopping || self.watched_source(&path) != Some(&source) {
+        if let TrackerState::Waiting(deferred) = &mut self.refs.state {
+            return deferred.push(Event::RefsListed { repository: path, source, refs: refs.clone(), took });
+        }
+        let is_ready = matches!(self.refs.state, TrackerState::Ready);
+        if !is_ready || self.stopping || self.watched_source(&path) != Some(&source) {
             return;
         }
         if self.tell_of_listing(&path, &source, refs) {
@@ -206,8 +240,13 @@ impl Core {
 
     /// Takes a webhook's word over where that is enough; otherwise the source is asked.
     pub(super) fn announced(&mut self, request: RequestId, path: RepositoryPath, announcement: Announcement) {
+        if let TrackerState::Waiting(deferred) = &mut self.refs.state {
+            let ask = Ask::Announce { path, announcement };
+            return deferred.push(Event::Asked { request, ask });
+        }
+        let is_ready = matches!(self.refs.state, TrackerState::Ready);
         let source = self.watched_source(&path).cloned();
-        let Some(source) = source.filter(|_| !self.refs.broken && !self.stopping) else {
+        let Some(source) = source.filter(|_| is_ready && !self.stopping) else {
             let text = "sources are not watched; `slipway pool status` says why";
             return self.respond(request, Response::Error(Error::new(ErrorKind::Unreachable, text)));
         };
@@ -360,7 +399,7 @@ impl Core {
     }
 
     pub(super) fn keep_refs_seen_now(&mut self) {
-        if self.refs.unkept.is_none() || self.refs.broken {
+        if self.refs.unkept.is_none() || matches!(self.refs.state, TrackerState::Broken) {
             return;
         }
         if self.refs.keeping {

@@ -10,22 +10,16 @@ use super::submit::{Purpose, RuleChoice, Submission};
 use crate::domain::build::{Build, BuildId, CancelRequest, RetryCause, Trigger};
 use crate::domain::builder::{BuilderKind, labels_asked};
 use crate::domain::name::RepositoryPath;
+use crate::domain::reason::Reason;
 use crate::domain::requester::Requester;
 use crate::protocol::{Error, ErrorKind};
 
-/// A request that waits for news of a build, or for the past.
+/// A request that waits for the end of a build, or for another reason than the known one.
 #[derive(Debug)]
 pub(super) struct Wait {
     pub request: RequestId,
-    what: Awaited,
-}
-
-#[derive(Debug)]
-enum Awaited {
-    /// The end of a build, or another reason than the known one.
-    Build { id: BuildId, known: Option<String> },
-    /// All finished builds are read.
-    History { path: RepositoryPath, rule: String },
+    id: BuildId,
+    known: Option<Reason>,
 }
 
 impl Core {
@@ -50,23 +44,19 @@ impl Core {
             Ask::Cancel { id, by } => {
                 let cancel = CancelRequest::of(by, self.now);
                 if self.cancel(id, cancel) {
-                    self.wait(request, Awaited::Build { id, known: None });
+                    self.waits.push(Wait { request, id, known: None });
                 } else {
                     self.respond(request, Response::NotOpen);
                 }
             }
             Ask::Wait { id, known } => {
                 if self.builds.contains_key(&id) {
-                    self.wait(request, Awaited::Build { id, known });
+                    self.waits.push(Wait { request, id, known });
                 } else {
                     self.respond(request, Response::NotOpen);
                 }
             }
             Ask::Announce { path, announcement } => self.announced(request, path, announcement),
-            Ask::History { path, rule } => {
-                self.wait(request, Awaited::History { path, rule });
-                self.answer_history();
-            }
             Ask::MayDelete(path) => {
                 let response = match self.open_records().any(|build| build.path() == path) {
                     false => Response::Done,
@@ -87,10 +77,6 @@ impl Core {
         self.out.push(Command::Respond { request, response });
     }
 
-    fn wait(&mut self, request: RequestId, what: Awaited) {
-        self.waits.push(Wait { request, what });
-    }
-
     /// A pool that ends takes nothing new.
     pub(super) fn ending_error(&self) -> Option<Error> {
         self.stopping
@@ -108,13 +94,8 @@ impl Core {
             return;
         }
         self.stopping = true;
-        for Wait { request, what } in std::mem::take(&mut self.waits) {
-            let text = match what {
-                Awaited::Build { id, .. } => {
-                    format!("the pool ended while build {id} was waited for; the build goes on")
-                }
-                Awaited::History { .. } => "the pool ended before all builds were read".to_owned(),
-            };
+        for Wait { request, id, .. } in std::mem::take(&mut self.waits) {
+            let text = format!("the pool ended while build {id} was waited for; the build goes on");
             self.respond(request, Response::Error(Error::new(ErrorKind::Unreachable, text)));
         }
         self.keep_refs_seen_now();
@@ -126,8 +107,8 @@ impl Core {
     pub(super) fn answer_waits(&mut self) {
         let (mut waits, mut answered) = (std::mem::take(&mut self.waits), Vec::new());
         waits.retain(|wait| {
-            let Awaited::Build { id, known: Some(known) } = &wait.what else { return true };
-            let shown = self.builds.get(id).and_then(|open| open.shown());
+            let Some(known) = &wait.known else { return true };
+            let shown = self.builds.get(&wait.id).and_then(|open| open.shown());
             let news = shown.filter(|build| build.reason != *known);
             answered.extend(news.map(|build| (wait.request, build.clone())));
             news.is_none()
@@ -140,24 +121,12 @@ impl Core {
 
     /// Answers those who wait for the end of a build.
     pub(super) fn answer_ended(&mut self, build: &Arc<Build>) {
-        let waits_for = |wait: &Wait| matches!(&wait.what, Awaited::Build { id, .. } if *id == build.id);
+        let waits_for = |wait: &Wait| wait.id == build.id;
         let (ended, others) = std::mem::take(&mut self.waits).into_iter().partition(waits_for);
         self.waits = others;
         for Wait { request, .. } in ended {
             self.respond(request, Response::Build(build.clone()));
         }
-    }
-
-    /// Answers those who wait for the past, once it is known.
-    pub(super) fn answer_history(&mut self) {
-        let Some(histories) = &self.history else { return };
-        let out = &mut self.out;
-        self.waits.retain(|wait| {
-            let Awaited::History { path, rule } = &wait.what else { return true };
-            let response = Response::History(Box::new(histories.of(path, rule)));
-            out.push(Command::Respond { request: wait.request, response });
-            false
-        });
     }
 
     /// A finished build again, as a person asks: the same commit, rule and push time.

@@ -16,6 +16,7 @@ use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
 use crate::domain::publish;
 use crate::domain::push::{CommitId, Push};
+use crate::domain::reason::Reason;
 use crate::domain::repository::{Repository, Source};
 use crate::domain::requester::Requester;
 use crate::domain::rule::{Rule, Tags};
@@ -79,7 +80,7 @@ struct NewPlan {
     push: Option<Push>,
     tags: Vec<Tag>,
     warnings: Vec<String>,
-    refusal: Option<String>,
+    refusal: Option<Reason>,
 }
 
 impl Submission {
@@ -249,7 +250,7 @@ impl Core {
                 return self.submission_failed(id, refused(text));
             }
             Err(error) => {
-                plan.refusal = Some(error.to_string());
+                plan.refusal = Some(error.into());
                 Tags { tags: Vec::new(), replaced: Vec::new() }
             }
         };
@@ -259,8 +260,7 @@ impl Core {
         let too_long =
             || tags.tags.iter().filter(|_| plan.repository.accelerate).find_map(|tag| tag.accelerated().err());
         if plan.refusal.is_none() {
-            plan.refusal =
-                forbidden().map(|error| error.to_string()).or_else(|| too_long().map(|error| error.to_string()));
+            plan.refusal = forbidden().map(Reason::from).or_else(|| too_long().map(Reason::from));
         }
         let seen = self.refs.refs(&path, &plan.source.url);
         plan.warnings.extend(admission::shared_tags(
@@ -287,9 +287,9 @@ impl Core {
         let taken = match result {
             Ok(taken) => taken,
             // Some registries say so of what the first push makes; the publication checks again.
-            Err(TagCheckFailure::Forbidden(_)) if !self.has_published(&submission.path) => Vec::new(),
+            Err(TagCheckFailure::Forbidden { published: false, .. }) => Vec::new(),
             Err(TagCheckFailure::Denied(why)) => return self.refuse_or_fail(id, why),
-            Err(TagCheckFailure::Forbidden(why) | TagCheckFailure::Lasting(why)) => {
+            Err(TagCheckFailure::Forbidden { why, .. } | TagCheckFailure::Lasting(why)) => {
                 return self.submission_failed_for_good(id, Error::new(ErrorKind::Failed, why));
             }
             Err(TagCheckFailure::Passing(why)) => {
@@ -318,16 +318,11 @@ impl Core {
         let Some(submission) = self.submissions.get_mut(&id) else { return };
         match &mut submission.plan {
             Some(Plan::New(plan)) => {
-                plan.refusal = Some(why);
+                plan.refusal = Some(why.into());
                 self.admit(id);
             }
             _ => self.submission_failed(id, refused(why)),
         }
-    }
-
-    /// Whether the history knows an image of a repository.
-    fn has_published(&self, path: &RepositoryPath) -> bool {
-        self.history.as_ref().is_some_and(|histories| histories.has_published(path))
     }
 
     /// Takes a build into the queue, unless the same is there.
@@ -357,7 +352,7 @@ impl Core {
             return self.join_twin(id, twin);
         }
         let open = self.builds.values().filter(|open| open.goes_on()).map(|open| open.record().as_ref());
-        let refusal = refusal.or_else(|| admission::tag_in_use(open, &build));
+        let refusal = refusal.or_else(|| admission::tag_in_use(open, &build).map(Reason::from));
         let new = self.take_id();
         match refusal {
             Some(reason) => self.record_refused(build, reason, Waiter::Submission(id)),
@@ -427,7 +422,7 @@ fn new_build(submission: &Submission, plan: NewPlan, id: BuildId, now: chrono::D
         trigger: submission.trigger,
         asked_by: submission.by.clone(),
         state: BuildState::Queued,
-        reason: String::new(),
+        reason: Reason::default(),
         queued_at: now,
         started_at: None,
         finished_at: None,

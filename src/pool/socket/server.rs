@@ -180,9 +180,7 @@ fn replied(response: Response) -> Result<Reply, Error> {
         }
         Response::Build(build) => Ok(Reply::Build(Box::new(Arc::unwrap_or_clone(build)))),
         Response::Error(error) => Err(error),
-        Response::NotOpen | Response::History(_) | Response::Builder { .. } => {
-            Err(failed(format!("the pool answered {response}")))
-        }
+        Response::NotOpen | Response::Builder { .. } => Err(failed(format!("the pool answered {response}"))),
     }
 }
 
@@ -214,5 +212,5 @@ fn finished(context: &TaskContext, id: BuildId) -> Result<Build, Error> {
         let text = format!("there is no build {id}; `slipway build list` shows them");
         return Err(Error::new(ErrorKind::NotFound, text));
     }
-    builds::load(&context.home, id).map_err(failed)
+    builds::load(&context.home, id).map_err(|error| failed(error.to_string()))
 }

@@ -221,7 +221,7 @@ fn ending(result: &Result<Reply, Error>) -> (Outcome, String) {
 
 fn of_error(error: &Error) -> (Outcome, String) {
     let refused = matches!(error.kind, ErrorKind::Refused | ErrorKind::Usage | ErrorKind::NotFound);
-    (if refused { Outcome::Refused } else { Outcome::Failed }, error.message.clone())
+    (if refused { Outcome::Refused } else { Outcome::Failed }, error.reason.to_string())
 }
 
 #[cfg(test)]

@@ -70,8 +70,8 @@ fn explain_refusal(context: &TaskContext, build: BuildId, end: &mut RunnerEnd) {
     let scope = CredentialScope::new(&settings, &record.namespace, &record.registry);
     // A configuration that can't be read gave no build a credential.
     let docker = DockerConfig::of_user().unwrap_or_default();
-    if let Some(denial) = scope.withheld(&failure.message, &docker) {
-        failure.hint = Some(denial.to_string());
+    if let Some(denial) = scope.withheld(&failure.reason.to_string(), &docker) {
+        failure.hint = Some(denial.into());
     }
 }
 

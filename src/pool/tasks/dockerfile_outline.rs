@@ -46,14 +46,14 @@ pub(in crate::pool) async fn examine(
     let source = source
         .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("{path} has no source to read a Dockerfile of")))?;
     let commit = sources::resolve(home, &settings, &source, reference).await?;
-    let directory = scratch(home).map_err(failed)?;
+    let directory = scratch(home).map_err(|error| failed(error.to_string()))?;
     let wish = ContextRequest { path, source: &source, rule: &rule, reference, commit: &commit };
     let abort = watch::Sender::new(false);
     // The slot is held until the last question is answered.
     let Prepared { context: source_context, secret, slot: _slot } =
-        launcher::prepare(home, &settings, wish, &abort).await.map_err(|failure| failed(failure.message))?;
+        launcher::prepare(home, &settings, wish, &abort).await.map_err(|failure| failed(failure.reason))?;
     let dockerfile =
-        check(&settings, &rule, &source_context, directory.path()).map_err(|failure| failed(failure.message))?;
+        check(&settings, &rule, &source_context, directory.path()).map_err(|failure| failed(failure.reason))?;
     // The frontend that `# syntax=` names, and base images, are pulled with the registries' credentials.
     let docker_config = directory.path().join("docker");
     let scope = CredentialScope::of(&settings, &path.namespace);

@@ -14,6 +14,7 @@ use crate::domain::dockerfile::{self, Mounts};
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::frontend::Frontends;
 use crate::domain::grants::{self, Grants};
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::rule::Rule;
 use crate::domain::tree_path::TreePath;
 use crate::source::tree::{InsideError, resolve_inside};
@@ -33,12 +34,12 @@ pub(in crate::pool) async fn resolve(
     build: &Build,
 ) -> Result<(JobGrants, BTreeMap<String, String>), Failure> {
     let namespace = settings.namespaces.get(&build.namespace).cloned().unwrap_or_default();
-    let refused = |reason: String| Failure::new(FailureKind::Settings, reason);
+    let refused = |reason: Reason| Failure::new(FailureKind::Settings, reason);
     if let Some(problem) = grants::forbidden(&build.namespace, &namespace, &build.rule).into_iter().next() {
-        return Err(refused(problem.to_string()));
+        return Err(refused(problem.into()));
     }
     let Grants { secrets, ssh, network_mode } =
-        Grants::of(&build.namespace, &namespace, &build.rule).map_err(|error| refused(error.to_string()))?;
+        Grants::of(&build.namespace, &namespace, &build.rule).map_err(|error| refused(error.into()))?;
     let store = Secrets::at(home.secrets_dir());
     let values = try_join_all(secrets.iter().map(|(id, reference)| value(&store, id, reference))).await?;
     let keys = try_join_all(ssh.iter().map(|name| key(home, &store, name))).await?;
@@ -50,10 +51,10 @@ async fn value(store: &Secrets, id: &str, reference: &SecretRef) -> Result<(Stri
     let resolved = store.resolve(reference).await;
     let secret = resolved.map_err(|error| Failure {
         hint: match reference {
-            SecretRef::File(name) => Some(format!("`slipway secret set {name}` stores it")),
+            SecretRef::File(name) => Some(reason!("hint.store_secret", name)),
             SecretRef::Env(_) | SecretRef::Command(_) => None,
         },
-        ..Failure::new(FailureKind::Settings, format!("cannot have the secret {id:?} of the build: {error}"))
+        ..Failure::new(FailureKind::Settings, reason!("build.secret_unavailable", id = quoted(id), error))
     })?;
     Ok((id.to_owned(), mounted(reference, secret.expose())))
 }
@@ -69,25 +70,25 @@ fn mounted(reference: &SecretRef, value: &str) -> String {
 
 /// The file of a private key, which `buildctl` reads itself.
 async fn key(home: &Home, store: &Secrets, name: &str) -> Result<PathBuf, Failure> {
-    let failure = |reason: String, hint: String| Failure {
+    let failure = |why: Reason, hint: Reason| Failure {
         hint: Some(hint),
-        ..Failure::new(FailureKind::Settings, format!("cannot have the ssh key {name:?} of the build: {reason}"))
+        ..Failure::new(FailureKind::Settings, reason!("build.ssh_key_unavailable", name = quoted(name), why))
     };
-    let stores = || format!("`slipway secret set {name} < KEYFILE` stores it");
+    let stores = || reason!("hint.store_key", name);
     let resolved = store.resolve(&SecretRef::File(name.to_owned())).await;
-    let secret = resolved.map_err(|error| failure(error.to_string(), stores()))?;
+    let secret = resolved.map_err(|error| failure(error.into(), stores()))?;
     match key_form(secret.expose()) {
         KeyForm::Plain => {}
         KeyForm::Encrypted => {
-            let hint = "store a copy without: ssh-keygen -p -N '' -f COPY".to_owned();
-            return Err(failure("it has a passphrase, which nobody can type while a build runs".into(), hint));
+            let hint = reason!("hint.key_without_passphrase");
+            return Err(failure(reason!("key.passphrase"), hint));
         }
-        KeyForm::None => return Err(failure("it is no private key in PEM or OpenSSH form".into(), stores())),
+        KeyForm::None => return Err(failure(reason!("key.none"), stores())),
     }
     let path = home.secrets_dir().join(name);
     if path.to_string_lossy().contains([',', '=']) {
-        let reason = format!("buildctl can't take a path with a comma or an equals sign: {}", path.display());
-        return Err(failure(reason, "choose another SLIPWAY_HOME".into()));
+        let reason = reason!("key.path", path);
+        return Err(failure(reason, reason!("hint.other_home")));
     }
     Ok(path)
 }

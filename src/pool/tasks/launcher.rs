@@ -25,6 +25,7 @@ use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::LOCAL_REGISTRY;
 use crate::domain::platform::Platform;
 use crate::domain::push::{CommitId, Ref};
+use crate::domain::reason::{Reason, reason};
 use crate::domain::repository::{Fetch, Source};
 use crate::domain::rule::{BuildPaths, Rule};
 use crate::domain::tag::CACHE_PREFIX;
@@ -215,7 +216,7 @@ fn builder_id() -> String {
     format!("slipway://{}", rustix::system::uname().nodename().to_string_lossy())
 }
 
-fn daemon_failure(message: impl Into<String>) -> Failure {
+fn daemon_failure(message: impl Into<Reason>) -> Failure {
     Failure::new(FailureKind::Daemon, message)
 }
 
@@ -315,8 +316,8 @@ async fn fetched_by_builder(home: &Home, settings: &Settings, wish: &ContextRequ
     };
     let ssh_key = credentials.ssh_key.filter(|_| url.transport() == Transport::Ssh);
     if url.transport() == Transport::Ssh && ssh_key.is_none() {
-        let message = format!("the builder is to fetch {url}, and nobody's ssh agent goes to a builder");
-        let hint = "name a key for its platform: slipway platform edit PLATFORM --ssh-key FILE".to_owned();
+        let message = reason!("source.no_agent_for_builder", url = url.to_string());
+        let hint = reason!("hint.platform_ssh_key");
         return Err(Failure { hint: Some(hint), ..Failure::new(FailureKind::Settings, message) });
     }
     let context = url

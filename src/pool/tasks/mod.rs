@@ -6,10 +6,10 @@ pub(in crate::pool) mod builder_probe;
 pub(in crate::pool) mod builder_supervisor;
 pub(in crate::pool) mod dockerfile_outline;
 pub(in crate::pool) mod grants;
-pub(in crate::pool) mod history_reader;
 pub(in crate::pool) mod launcher;
 pub(in crate::pool) mod managed_builder;
 pub(in crate::pool) mod notifier;
+pub(in crate::pool) mod record_reader;
 pub(in crate::pool) mod record_writer;
 pub(in crate::pool) mod retention;
 pub(in crate::pool) mod settings_service;
@@ -22,9 +22,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::core::{Ask, Event, Machine, RequestId, Response, Snapshot, Topic};
+use crate::domain::reason::Reason;
 use crate::protocol::{Error, ErrorKind};
-use crate::store::Home;
 use crate::store::settings::Settings;
+use crate::store::{Catalog, Home};
 
 /// What reaches the main loop.
 #[derive(Debug)]
@@ -43,9 +44,11 @@ pub(in crate::pool) enum Input {
 }
 
 /// What every task has: the home, the way to the core, and what it published last.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(in crate::pool) struct TaskContext {
     pub home: Home,
+    /// Builds and pushes on disk: records are written through it, and found again.
+    pub catalog: Arc<Catalog>,
     pub machine: Arc<Machine>,
     inputs: mpsc::UnboundedSender<Input>,
     requests: Arc<AtomicU64>,
@@ -71,13 +74,14 @@ impl Drop for Asking<'_> {
 impl TaskContext {
     pub(in crate::pool) fn new(
         home: Home,
+        catalog: Arc<Catalog>,
         machine: Machine,
         inputs: mpsc::UnboundedSender<Input>,
         snapshots: watch::Receiver<Arc<Snapshot>>,
         stopping: watch::Receiver<bool>,
     ) -> TaskContext {
         let machine = Arc::new(machine);
-        TaskContext { home, machine, inputs, requests: Arc::default(), snapshots, stopping }
+        TaskContext { home, catalog, machine, inputs, requests: Arc::default(), snapshots, stopping }
     }
 
     /// Reports a fact.
@@ -145,8 +149,8 @@ impl TaskContext {
     }
 }
 
-pub(in crate::pool) fn failed(error: impl ToString) -> Error {
-    Error::new(ErrorKind::Failed, error.to_string())
+pub(in crate::pool) fn failed(error: impl Into<Reason>) -> Error {
+    Error::new(ErrorKind::Failed, error)
 }
 
 /// Runs file work off the tasks' threads.

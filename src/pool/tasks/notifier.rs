@@ -1,5 +1,6 @@
 //! Attempts to deliver a notification or a commit status: a request to a URL, a command, the API of a platform.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use reqwest::{Client, Response, StatusCode, redirect};
 use super::{TaskContext, blocking, failed};
 use crate::bounded;
 use crate::domain::build::{Build, BuildId};
+use crate::domain::build_query::{BuildQuery, MOST_OF_PAGE};
 use crate::domain::config::{NotifyConfig, NotifyUrl, is_notify_url};
 use crate::domain::notification::{Body, is_refusal};
 use crate::domain::outbox::{Attempt, Content, Message};
@@ -23,8 +25,8 @@ use crate::protocol::{self, Error, ErrorKind, Reply};
 use crate::services::platforms;
 use crate::source::platform::{self, causes};
 use crate::source::webhook::sign;
+use crate::store::Catalog;
 use crate::store::secrets::{Secret, SecretError, Secrets};
-use crate::store::{Home, builds};
 use crate::sys::shell::{Shell, ShellError, said};
 use crate::tls;
 
@@ -34,8 +36,6 @@ const URL_LIMIT: Duration = Duration::from_secs(10);
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 /// So much of an answer is read, in bytes: enough to say what is wrong.
 const ANSWER_BYTES: usize = 2_000;
-/// So many builds are looked at for one to test a notification with.
-const LOOKED_BACK: usize = 1000;
 /// So much of it is shown, in characters.
 const ANSWER_SHOWN: usize = 300;
 
@@ -156,8 +156,8 @@ pub(in crate::pool) async fn test(context: &TaskContext, name: &str) -> Result<R
         let text = format!("there is no notification {name:?} in config.toml; `slipway notify list` shows them");
         Error::new(ErrorKind::NotFound, text)
     })?;
-    let (home, wanted) = (context.home.clone(), notify.clone());
-    let build = blocking(move || Ok(last_build(&home, &wanted))).await?;
+    let (catalog, wanted) = (context.catalog.clone(), notify.clone());
+    let build = blocking(move || Ok(last_build(&catalog, &wanted))).await?;
     let now = Utc::now();
     let (id, host) = (id_of_test(&context.machine, name, now), &context.machine.host);
     let body = Body { id: &id, event: "test", at: now, host, build: build.as_ref().map(Into::into) }.json();
@@ -168,17 +168,17 @@ pub(in crate::pool) async fn test(context: &TaskContext, name: &str) -> Result<R
         repository: &build.as_ref().map_or_else(String::new, |build| build.path().to_string()),
         body: &body,
     };
-    let answer = self::notify(context, &Notifier::default(), &notify, event).await.map_err(failed)?;
+    let answer =
+        self::notify(context, &Notifier::default(), &notify, event).await.map_err(|error| failed(error.to_string()))?;
     Ok(Reply::Notified { answer })
 }
 
 /// The newest build that a notification is for.
-fn last_build(home: &Home, notify: &NotifyConfig) -> Option<Build> {
+fn last_build(catalog: &Catalog, notify: &NotifyConfig) -> Option<Build> {
     // What can't be listed or read is as though it were not there: the test goes without a build.
-    let mut ids = builds::ids(home).unwrap_or_default();
-    ids.sort_unstable_by(|one, other| other.cmp(one));
-    let builds = ids.into_iter().take(LOOKED_BACK).filter_map(|id| builds::load(home, id).ok());
-    builds.into_iter().find(|build| notify.is_for(&build.path()))
+    let query = BuildQuery { limit: MOST_OF_PAGE, ..BuildQuery::default() };
+    let newest = catalog.builds(&query, &BTreeMap::new()).map(|page| page.records).unwrap_or_default();
+    newest.into_iter().find(|build| notify.is_for(&build.path()))
 }
 
 /// Sends a message, with the settings as they are now.

@@ -1,49 +1,40 @@
 //! Removes what is no longer kept: finished builds, pushes of the journal, clones and trees of sources.
 
-use std::fs;
+use chrono::{DateTime, Utc};
 
-use crate::domain::build::BuildId;
 use crate::domain::config::ByteSize;
 use crate::pool::core::Event;
-use crate::pool::core::retention::FinishedRecord;
 use crate::pool::tasks::TaskContext;
 use crate::services::trees;
-use crate::store::{Home, builds, pushes};
+use crate::store::builds;
 
-/// Lists the finished builds.
-pub(in crate::pool) fn list_finished(context: &TaskContext) {
-    let context = context.clone();
-    tokio::task::spawn_blocking(move || {
-        let listing = match builds::list(&context.home) {
-            Ok(listing) => listing,
-            Err(error) => return tracing::warn!("cannot list the finished builds: {error}"),
-        };
-        let finished = listing.ids.difference(&listing.open).filter_map(|id| {
-            let finished_at = builds::load(&context.home, *id).ok()?.finished_at?;
-            Some(FinishedRecord { id: *id, finished_at })
-        });
-        context.report(Event::FinishedListed(finished.collect()));
-    });
-}
+/// So many builds or pushes are deleted before the pool is looked at again.
+const AT_ONCE: usize = 1_000;
 
-/// Deletes finished builds, and the pushes that are older than all that are left.
-pub(in crate::pool) fn delete(context: &TaskContext, ids: Vec<BuildId>) {
-    let home = context.home.clone();
-    tokio::task::spawn_blocking(move || {
-        let work = || -> std::io::Result<usize> {
-            for id in &ids {
-                fs::remove_dir_all(home.build_dir(id.0))?;
+/// Deletes finished builds but the newest `keep` and those that finished since `oldest`, and the pushes that are older
+/// than all that are left.
+pub(in crate::pool) async fn delete_finished(context: TaskContext, keep: Option<usize>, oldest: Option<DateTime<Utc>>) {
+    context.catalog.completed().await;
+    let work = move || -> std::io::Result<usize> {
+        let mut count = 0;
+        while !context.is_stopping() {
+            let expired = context.catalog.expired(keep, oldest, AT_ONCE);
+            let deleted = if expired.is_empty() { 0 } else { context.catalog.delete(&expired)? };
+            count += deleted;
+            // Rows that could not be removed before are left for the catalog's repair.
+            if deleted == 0 {
+                break;
             }
-            let oldest = builds::ids(&home)?.into_iter().min();
-            forget_pushes(&home, oldest.as_ref())?;
-            Ok(ids.len())
-        };
-        match work() {
-            Ok(0) => {}
-            Ok(count) => tracing::info!("deleted {count} builds that are no longer kept"),
-            Err(error) => tracing::warn!("cannot delete builds that are no longer kept: {error}"),
         }
-    });
+        forget_pushes(&context)?;
+        Ok(count)
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(0)) => {}
+        Ok(Ok(count)) => tracing::info!("deleted {count} builds that are no longer kept"),
+        Ok(Err(error)) => tracing::warn!("cannot delete builds that are no longer kept: {error}"),
+        Err(error) => tracing::warn!("retention failed: {error}"),
+    }
 }
 
 /// Keeps the clones and trees of sources within their limit.
@@ -75,16 +66,16 @@ pub(in crate::pool) fn measure_disk(context: &TaskContext, missing: Option<u64>)
 }
 
 /// The journal is kept as long as builds are: pushes from before the oldest build go.
-fn forget_pushes(home: &Home, oldest: Option<&BuildId>) -> std::io::Result<()> {
-    let Some(since) = oldest.and_then(|id| builds::load(home, *id).ok()).map(|build| build.pushed_at) else {
-        return Ok(());
-    };
-    for id in pushes::ids(home)? {
-        match pushes::load(home, id) {
-            Ok(push) if push.settled && push.pushed_at < since => pushes::remove(home, id)?,
-            Ok(_) => break,
-            // What does not parse is kept for whoever mends it.
-            Err(_) => {}
+fn forget_pushes(context: &TaskContext) -> std::io::Result<()> {
+    let oldest = context.catalog.oldest_build().and_then(|id| builds::load(&context.home, id).ok());
+    let Some(since) = oldest.map(|build| build.pushed_at) else { return Ok(()) };
+    while !context.is_stopping() {
+        let old = context.catalog.pushes_before(since, AT_ONCE);
+        if old.is_empty() {
+            break;
+        }
+        for id in old {
+            context.catalog.remove_push(id)?;
         }
     }
     Ok(())

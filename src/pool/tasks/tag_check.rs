@@ -3,7 +3,7 @@
 
 use crate::domain::name::RepositoryPath;
 use crate::pool::core::{Event, SubmissionId, TagCheckFailure};
-use crate::pool::tasks::TaskContext;
+use crate::pool::tasks::{TaskContext, record_reader};
 use crate::registry::Kind;
 use crate::registry::publish::{self, PublishError, Taken};
 use crate::services::registries::{self, RegistriesError};
@@ -18,7 +18,10 @@ pub(in crate::pool) async fn check(
     tags: Vec<String>,
 ) {
     let settings = context.settings();
-    let result = look(&context, &settings, &path, &registry, tags).await;
+    let mut result = look(&context, &settings, &path, &registry, tags).await;
+    if let Err(TagCheckFailure::Forbidden { published, .. }) = &mut result {
+        *published = record_reader::has_published(&context, &path).await;
+    }
     context.report(Event::TagsChecked { submission, result });
 }
 
@@ -56,7 +59,7 @@ fn of_publish(error: PublishError) -> TagCheckFailure {
 
 fn of_kind(kind: &Kind, why: String) -> TagCheckFailure {
     match kind {
-        Kind::Credentials { .. } => TagCheckFailure::Forbidden(why),
+        Kind::Credentials { .. } => TagCheckFailure::Forbidden { why, published: true },
         // A certificate that is not trusted, or TLS spoken to plain http, stays so.
         Kind::Network(text) if text.contains("certificate") || text.contains("InvalidContentType") => {
             TagCheckFailure::Lasting(why)
@@ -75,7 +78,7 @@ mod tests {
         let of = |kind: Kind| of_kind(&kind, String::new());
         let refused = |status| Kind::Refused { status: Some(status), message: String::new() };
         let forbidden = Kind::Credentials { user: None, message: String::new() };
-        assert!(matches!(of(forbidden), TagCheckFailure::Forbidden(_)));
+        assert!(matches!(of(forbidden), TagCheckFailure::Forbidden { .. }));
         assert!(matches!(of(Kind::Network("connection refused".into())), TagCheckFailure::Passing(_)));
         assert!(matches!(of(refused(503)), TagCheckFailure::Passing(_)));
         assert!(matches!(of(refused(405)), TagCheckFailure::Lasting(_)));

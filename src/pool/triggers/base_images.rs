@@ -15,6 +15,7 @@ use crate::domain::name::RepositoryPath;
 use crate::domain::push::{Push, Ref};
 use crate::domain::rule::Rule;
 use crate::pool::core::{Due, Target, Topic};
+use crate::pool::tasks::record_reader;
 use crate::services::credential_scope::CredentialScope;
 use crate::services::registries;
 use crate::store::settings::Settings;
@@ -91,12 +92,9 @@ async fn look(context: &TriggerContext, asked: &mut BTreeMap<(RepositoryPath, St
             if history.paused(rule, settings.config.pool.pause_after).is_some() {
                 continue;
             }
-            let refs: Vec<(Ref, BuildId, BuildId)> = history
-                .refs()
-                .into_iter()
-                .filter_map(|(reference, past)| Some((reference.clone(), past.good.as_ref()?.0, past.ended?)))
-                .take(MOST_REFS)
-                .collect();
+            let refs = record_reader::refs_built(context, path, &rule.name, MOST_REFS).await.into_iter();
+            let refs: Vec<(Ref, BuildId, BuildId)> =
+                refs.filter_map(|(reference, past)| Some((reference, past.good?.0, past.ended?))).collect();
             let open: Vec<Ref> = context
                 .snapshot()
                 .builds

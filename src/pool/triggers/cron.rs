@@ -113,7 +113,7 @@ async fn take_over(
         let since = match awaited.remove(&name) {
             Some(known) if known.schedule == *schedule => known.since,
             Some(_) => Utc::now(),
-            None if is_first => context.history(&name.0, &name.1).await.scheduled().unwrap_or_else(Utc::now),
+            None if is_first => context.history(&name.0, &name.1).await.scheduled.unwrap_or_else(Utc::now),
             None => Utc::now(),
         };
         wanted.insert(name, Awaited { schedule: schedule.clone(), since });
@@ -180,7 +180,7 @@ mod tests {
 
     fn awaited(since: &str) -> Awaited {
         let rule: Rule = toml::from_str(
-            "name = \"nightly\"\nbranch = \"main\"\nversions = [{ name = \"latest\" }]\nschedule = \"0 * * * *\"\n",
+            "name = \"nightly\"\nbranch = \"main\"\nversions = [{ name = \"latest\" }]\nschedule = { cron = \"0 * * * *\" }\n",
         )
         .unwrap();
         Awaited { schedule: rule.schedule.unwrap(), since: at(since) }

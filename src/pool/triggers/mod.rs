@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::core::{Announcement, Ask, Due, Response};
-use super::tasks::TaskContext;
+use super::tasks::{TaskContext, record_reader};
 use crate::domain::name::RepositoryPath;
 use crate::domain::rule_history::RuleHistory;
 use crate::protocol::{Error, ErrorKind};
@@ -80,7 +80,7 @@ impl Triggers {
 }
 
 /// What every trigger reports through.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct TriggerContext(TaskContext);
 
 impl Deref for TriggerContext {
@@ -102,13 +102,9 @@ impl TriggerContext {
         done(self.ask(Ask::Announce { path, announcement }).await)
     }
 
-    /// The past of a rule, once all finished builds are read.
+    /// The past of a rule, once all finished builds are known.
     async fn history(&self, path: &RepositoryPath, rule: &str) -> RuleHistory {
-        match self.ask(Ask::History { path: path.clone(), rule: rule.to_owned() }).await {
-            Response::History(history) => *history,
-            // The pool ends.
-            _ => RuleHistory::default(),
-        }
+        record_reader::history(self, path, rule).await
     }
 
     /// Sleeps until a time, or until the clock was set or the pool ends.

@@ -222,7 +222,7 @@ fn take(
             turn.failures += 1;
             turn.due = Instant::now() + wait;
             let seconds = wait.as_secs_f64().ceil();
-            let text = format!("{path} is not watched: {}; it is asked again in {seconds} s", error.message);
+            let text = format!("{path} is not watched: {}; it is asked again in {seconds} s", error.reason);
             context.problem(Topic::Source(path), Some(text));
         }
     }

@@ -1,13 +1,13 @@
 //! What can go wrong with a registry, sorted by what a person has to do about it.
 
 use std::error::Error;
-use std::fmt;
 
 use serde::Deserialize;
 
+use crate::domain::reason::{Argument, AsReason, Reason, ToArgument, display_as_reason, output, quoted, reason};
+
 /// Something that was asked of a registry and did not work.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {attempted} {image}: {kind}")]
 pub struct RegistryError {
     /// What was attempted: `move tag v1 of`.
     pub attempted: String,
@@ -15,6 +15,15 @@ pub struct RegistryError {
     pub image: String,
     /// Why it did not work.
     pub kind: Kind,
+}
+
+display_as_reason!(RegistryError);
+
+impl AsReason for RegistryError {
+    fn reason(&self) -> Reason {
+        let RegistryError { attempted, image, kind } = self;
+        reason!("registry.cannot", attempted, image, kind)
+    }
 }
 
 /// Why a registry did not do what was asked.
@@ -72,42 +81,49 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+display_as_reason!(Kind);
+
+impl AsReason for Kind {
+    fn reason(&self) -> Reason {
         match self {
-            Kind::Credentials { user, message } => {
-                match user {
-                    Some(user) => write!(f, "the registry does not let user {user:?} do that")?,
-                    None => f.write_str("the registry wants credentials, and there are none for it")?,
-                }
-                if !message.is_empty() {
-                    write!(f, " ({message})")?;
-                }
-                f.write_str("; log in with `docker login`, or mend the registry's user and password in slipway")
+            Kind::Credentials { user: Some(user), message } if message.is_empty() => {
+                reason!("registry.user_refused", user = quoted(user))
             }
-            Kind::NotFound => f.write_str("the registry has nothing of that name; check namespace, repository and tag"),
-            Kind::Network(why) => write!(f, "{why}; {}", network_advice(why)),
+            Kind::Credentials { user: Some(user), message } => {
+                reason!("registry.user_refused_saying", user = quoted(user), said = output(message))
+            }
+            Kind::Credentials { user: None, message } if message.is_empty() => reason!("registry.no_credentials"),
+            Kind::Credentials { user: None, message } => {
+                reason!("registry.no_credentials_saying", said = output(message))
+            }
+            Kind::NotFound => reason!("registry.not_found"),
+            Kind::Network(why) => reason!("registry.network", why = output(why), advice = network_advice(why)),
             Kind::Refused { status, message } => {
-                f.write_str("the registry refused")?;
-                if let Some(status) = status {
-                    write!(f, " with status {status}")?;
+                let said = said(message);
+                match status {
+                    Some(status) => reason!("registry.refused_with", status, said),
+                    None => reason!("registry.refused", said),
                 }
-                let message = if message.is_empty() { "without a word" } else { message };
-                write!(f, ": {message}; the registry's own settings or its operator decide this")
             }
-            Kind::Unusable(why) => f.write_str(why),
+            Kind::Unusable(why) => Reason::verbatim(why),
         }
     }
 }
 
-fn network_advice(why: &str) -> &'static str {
-    if why.contains("certificate") {
-        "if the registry's certificate is of a CA of your own, name the CA's file in the registry's settings"
-    } else if ["wrong version number", "packet length", "record", "InvalidContentType"].iter().any(|w| why.contains(w))
-    {
-        "if the registry speaks plain http, say so in its settings"
+/// A registry's words, or that there were none.
+fn said(message: &str) -> Argument {
+    if message.is_empty() { reason!("registry.no_words").to_argument() } else { output(message) }
+}
+
+/// What to do, by the words of the TLS library and the resolver.
+fn network_advice(why: &str) -> Reason {
+    let has = |words: &[&str]| words.iter().any(|word| why.contains(word));
+    if has(&["certificate"]) {
+        reason!("registry.name_ca")
+    } else if has(&["wrong version number", "packet length", "record", "InvalidContentType"]) {
+        reason!("registry.plain_http")
     } else {
-        "check the registry's name and port, the network, and the proxy variables of the environment"
+        reason!("registry.check_network")
     }
 }
 

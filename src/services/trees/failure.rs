@@ -1,6 +1,7 @@
 //! Why a tree can't be made ready, and whose fault that is.
 
 use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::reason::{AsReason, Reason, display_as_reason};
 use crate::protocol::{Error, ErrorKind};
 use crate::source::tree::TreeError;
 use crate::source::{Kind, SourceError};
@@ -9,14 +10,23 @@ use crate::source::{Kind, SourceError};
 #[derive(Debug, thiserror::Error)]
 pub enum Unprepared {
     /// The source can't be reached, or does not have the commit.
-    #[error(transparent)]
     Source(#[from] SourceError),
     /// Its tree can't be made.
-    #[error(transparent)]
     Tree(#[from] TreeError),
     /// The settings do not say how it is reached.
-    #[error("{}", .0.message)]
     Settings(Error),
+}
+
+display_as_reason!(Unprepared);
+
+impl AsReason for Unprepared {
+    fn reason(&self) -> Reason {
+        match self {
+            Unprepared::Source(error) => error.reason(),
+            Unprepared::Tree(error) => error.reason(),
+            Unprepared::Settings(error) => error.reason.clone(),
+        }
+    }
 }
 
 impl From<Error> for Unprepared {

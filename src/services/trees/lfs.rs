@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{Origin, Unprepared, Work, is_temporary, program, unexpected};
 use crate::domain::config::ByteSize;
+use crate::domain::reason::reason;
 use crate::services::sources;
 use crate::source::git::program::Limits;
 use crate::source::git::{FetchLimits, GitProgram, Turn, clone};
@@ -145,8 +146,8 @@ impl Work<'_> {
                 let error = sources::git().explain(&origin.url, &origin.access, &stderr);
                 // Of an object that is not there git-lfs says this, and its server nothing else.
                 let is_missing = stderr.contains("object not found") || stderr.contains("Object does not exist");
-                let advice = if is_missing { "push it there with `git lfs push --all`" } else { &error.advice };
-                (format!("git-lfs says: {}; {advice}", error.reason), is_temporary(&error) && !is_missing)
+                let advice = if is_missing { reason!("lfs.push_all") } else { error.advice.clone() };
+                (reason!("lfs.said", said = error.reason, advice).to_string(), is_temporary(&error) && !is_missing)
             }
             Err(failed) => failed,
         };

@@ -17,6 +17,7 @@ use rustix::process::{Resource, Rlimit, prlimit};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, ChildStdout, Command};
 
+use crate::domain::reason::{Argument, AsReason, Reason, ToArgument, display_as_reason, reason};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 use crate::sys::process::ProcessId;
 use crate::sys::shell::Group;
@@ -86,12 +87,8 @@ impl fmt::Display for GitVersion {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoGit {
     /// There is none in `PATH`.
-    #[error(
-        "slipway needs git {OLDEST} or newer to fetch sources, and PATH has no git; install it (Debian, Ubuntu: apt-get install git; Fedora, RHEL: dnf install git; Alpine: apk add git)"
-    )]
     Missing,
     /// It is too old.
-    #[error("slipway needs git {OLDEST} or newer to fetch sources, and {path} is {found}; upgrade it", path = path.display())]
     TooOld {
         /// The program.
         path: PathBuf,
@@ -99,13 +96,46 @@ pub enum NoGit {
         found: GitVersion,
     },
     /// It does not run, or does not tell its version.
-    #[error("cannot run {path} to fetch sources: {reason}; check that it is git, or install git {OLDEST} or newer", path = path.display())]
     Broken {
         /// The program.
         path: PathBuf,
         /// What the system or the program says.
         reason: String,
     },
+}
+
+display_as_reason!(NoGit);
+
+impl AsReason for NoGit {
+    fn reason(&self) -> Reason {
+        reason!("no_git.reason", problem = self.problem(), advice = self.advice())
+    }
+}
+
+impl NoGit {
+    /// Why it can't be used.
+    pub(crate) fn problem(&self) -> Reason {
+        match self {
+            NoGit::Missing => reason!("no_git.missing", oldest = OLDEST),
+            NoGit::TooOld { path, found } => reason!("no_git.too_old", oldest = OLDEST, path, found),
+            NoGit::Broken { path, reason } => reason!("no_git.broken", path, reason),
+        }
+    }
+
+    /// What to do.
+    pub(crate) fn advice(&self) -> Reason {
+        match self {
+            NoGit::Missing => reason!("no_git.install"),
+            NoGit::TooOld { .. } => reason!("no_git.upgrade"),
+            NoGit::Broken { .. } => reason!("no_git.check", oldest = OLDEST),
+        }
+    }
+}
+
+impl ToArgument for GitVersion {
+    fn to_argument(&self) -> Argument {
+        Argument::Text(self.to_string())
+    }
 }
 
 /// The host's `git` program.
@@ -273,14 +303,23 @@ pub struct Ended {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// It can't be started, or its output can't be read.
-    #[error("cannot run git: {0}")]
     Io(#[from] io::Error),
     /// It took too long.
-    #[error("git had not ended after {} s", .0.as_secs())]
     TimedOut(Duration),
     /// It printed too much.
-    #[error("git printed more than {0} bytes")]
     TooMuch(usize),
+}
+
+display_as_reason!(RunError);
+
+impl AsReason for RunError {
+    fn reason(&self) -> Reason {
+        match self {
+            RunError::Io(error) => reason!("run.io", error),
+            RunError::TimedOut(error) => reason!("run.timed_out", error = error.as_secs()),
+            RunError::TooMuch(error) => reason!("run.too_much", error),
+        }
+    }
 }
 
 impl GitCommand {

@@ -14,6 +14,7 @@ use base64::Engine as _;
 
 use super::access::Access;
 use super::program::{Configuration, GitCommand, GitProgram, Limits};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::source::error::{Kind, SourceError};
 use crate::source::url::SourceUrl;
 use crate::store::read::open_regular;
@@ -117,25 +118,35 @@ pub enum Key {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// It is not there, or can't be read.
-    #[error("cannot read the ssh key {path}: {cause}; name a private key's file, such as ~/.ssh/id_ed25519", path = path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// What the system says.
+        #[source]
         cause: std::io::Error,
     },
     /// Something else is in it.
-    #[error("{path} is no private ssh key; name the file without .pub at its end", path = path.display())]
     NoKey {
         /// The file.
         path: PathBuf,
     },
     /// OpenSSH does not use it.
-    #[error("others may read the ssh key {path}, and ssh refuses such a key; run: chmod 600 {path}", path = path.display())]
     Open {
         /// The file.
         path: PathBuf,
     },
+}
+
+display_as_reason!(KeyError);
+
+impl AsReason for KeyError {
+    fn reason(&self) -> Reason {
+        match self {
+            KeyError::Read { path, cause } => reason!("key.read", path, cause),
+            KeyError::NoKey { path } => reason!("key.no_key", path),
+            KeyError::Open { path } => reason!("key.open", path),
+        }
+    }
 }
 
 impl Key {

@@ -5,6 +5,7 @@ use base64::Engine as _;
 use super::access::Access;
 use super::credential::TOKEN_USER;
 use super::ssh::Key;
+use crate::domain::reason::{Reason, reason};
 use crate::source::error::{Kind, SourceError};
 use crate::source::url::{SourceUrl, Transport};
 
@@ -200,40 +201,38 @@ fn changed_host(error: SourceError, stderr: &str) -> SourceError {
         .lines()
         .find_map(|line| line.trim().strip_prefix("Offending ")?.split_once(" key in ").map(|(_, at)| at));
     let at = at.map(|at| format!(", in {at}")).unwrap_or_default();
-    SourceError { reason: format!("the host shows another key{shown} than the one that is known{at}"), ..error }
+    SourceError { reason: reason!("ssh.host_key_changed", shown, at), ..error }
 }
 
 fn refused_key(url: &SourceUrl, access: &Access, error: SourceError) -> SourceError {
-    let user = url.user().unwrap_or("the user that ssh is configured for");
-    const NO_AGENT: &str =
-        "no ssh agent answers (neither where the pool was started, nor where a slipway command was run last)";
-    let agent = access.agent.as_ref().map(|socket| format!("the ssh agent at {}", socket.display()));
+    let user = match url.user() {
+        Some(user) => Reason::verbatim(user),
+        None => reason!("ssh.configured_user"),
+    };
+    let no_agent = || reason!("ssh.no_agent");
+    let agent = access.agent.as_ref().map(|socket| reason!("ssh.agent", socket));
     let Some(key) = &access.credentials.ssh_key else {
         let reason = match &agent {
-            Some(agent) => format!("the server refuses, for {user}, the keys of ~/.ssh and of {agent}"),
-            None => format!("the server refuses, for {user}, the keys of ~/.ssh, and {NO_AGENT}"),
+            Some(agent) => reason!("ssh.keys_refused", user, agent),
+            None => reason!("ssh.keys_refused_no_agent", user, no_agent = no_agent()),
         };
         let error = SourceError { reason, ..error };
         if url.user().is_some() {
             return error;
         }
-        let advice =
-            format!("{}; most servers want the user git: write it before the host, as in git@HOST", error.advice);
+        let advice = reason!("ssh.most_want_git", advice = error.advice);
         return error.advising(advice);
     };
-    let shown = key.display();
     match Key::read(key) {
         Ok(Key::Passphrase) => SourceError {
             reason: match &agent {
-                Some(agent) => {
-                    format!("the key {shown} has a passphrase, and {agent} has no key that the server takes for {user}")
-                }
-                None => format!("the key {shown} has a passphrase, and {NO_AGENT}"),
+                Some(agent) => reason!("ssh.passphrase", key, agent, user),
+                None => reason!("ssh.passphrase_no_agent", key, no_agent = no_agent()),
             },
             ..error
         }
-        .advising(format!("run: ssh-add {shown}; or name a key without a passphrase")),
-        _ => SourceError { reason: format!("the server refuses the key {shown} for {user}"), ..error },
+        .advising(reason!("ssh.add_key", key)),
+        _ => SourceError { reason: reason!("ssh.key_refused", key, user), ..error },
     }
 }
 
@@ -353,16 +352,20 @@ mod tests {
     fn an_unknown_host_is_told_how_to_become_known_and_a_changed_one_is_not() {
         let unknown =
             error(SSH, "No ED25519 host key is known for [alias.example]:2222 and you have requested strict checking.");
-        assert!(unknown.advice.ends_with("run: ssh-keyscan -p 2222 alias.example >> ~/.ssh/known_hosts"), "{unknown}");
+        assert!(
+            unknown.advice.to_string().ends_with("run: ssh-keyscan -p 2222 alias.example >> ~/.ssh/known_hosts"),
+            "{unknown}"
+        );
         let sly = error(SSH, "No X host key is known for $(reboot) and you have requested strict checking.");
-        assert!(!sly.advice.contains("reboot"), "{sly}");
+        assert!(!sly.advice.to_string().contains("reboot"), "{sly}");
         let changed = error(
             SSH,
             "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nThe fingerprint for the ED25519 key sent by the remote host is\nSHA256:abc.\n\
              Offending ED25519 key in /root/.ssh/known_hosts:3\nHost key verification failed.",
         );
         assert!(
-            changed.reason.contains("(SHA256:abc)") && changed.reason.ends_with("/root/.ssh/known_hosts:3"),
+            changed.reason.to_string().contains("(SHA256:abc)")
+                && changed.reason.to_string().ends_with("/root/.ssh/known_hosts:3"),
             "{changed}"
         );
         assert!(!changed.to_string().contains("ssh-keyscan"), "{changed}");
@@ -373,12 +376,12 @@ mod tests {
         let url = SourceUrl::parse(SSH).unwrap();
         let access = Access { agent: Some(PathBuf::from("/tmp/agent.7")), ..Access::default() };
         let refused = error_of(&url, &access, "git@host: Permission denied (publickey).");
-        assert!(refused.reason.contains("the ssh agent at /tmp/agent.7"), "{refused}");
+        assert!(refused.reason.to_string().contains("the ssh agent at /tmp/agent.7"), "{refused}");
         let refused = error_of(&url, &Access::default(), "git@host: Permission denied (publickey).");
-        assert!(refused.reason.contains("the keys of ~/.ssh, and no ssh agent answers ("), "{refused}");
+        assert!(refused.reason.to_string().contains("the keys of ~/.ssh, and no ssh agent answers ("), "{refused}");
         let credentials = Credentials { ssh_key: Some("/no/such/key".into()), ..Credentials::default() };
         let refused = error_of(&url, &Access { credentials, ..access }, "git@host: Permission denied (publickey).");
-        assert!(refused.reason.contains("refuses the key /no/such/key for git"), "{refused}");
+        assert!(refused.reason.to_string().contains("refuses the key /no/such/key for git"), "{refused}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::error::{ApiError, Reason};
+use super::error::{ApiError, ApiProblem};
 use super::http::{Http, Proof};
 use super::{Found, Identity, Need, Page, READ, Registered, STATUS, WEBHOOKS, Webhook, at_most, lacks};
 use crate::domain::commit_status::{CommitState, CommitStatus};
@@ -43,7 +43,7 @@ pub(super) async fn identity(http: &Http) -> Result<Identity, ApiError> {
     let (user, answer) = match asked {
         Ok(found) => found,
         // It knows the token, which is no account's: one of a repository or a workspace.
-        Err(ApiError { reason: Reason::Forbidden { .. }, .. }) => return Ok(Identity::default()),
+        Err(ApiError { reason: ApiProblem::Forbidden { .. }, .. }) => return Ok(Identity::default()),
         Err(error) => return Err(error),
     };
     let scopes = answer.scopes();
@@ -98,7 +98,7 @@ pub(super) async fn repositories(
     let first = || {
         let text = "its organization is not set, and Bitbucket lists the repositories of one workspace: give it with \
                     --organization WORKSPACE";
-        let workspace = workspace.ok_or_else(|| http.error(attempted, Reason::Setting(text.into())))?;
+        let workspace = workspace.ok_or_else(|| http.error(attempted, ApiProblem::Setting(text.into())))?;
         let mut query = vec![("pagelen", "100".to_owned()), ("sort", "full_name".to_owned())];
         if !filter.is_empty() {
             let quoted = filter.replace('\\', "\\\\").replace('"', "\\\"");

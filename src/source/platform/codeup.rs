@@ -5,7 +5,7 @@ use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::error::{ApiError, Reason};
+use super::error::{ApiError, ApiProblem};
 use super::http::Http;
 use super::{Found, Identity, Page, Registered, Webhook, at_most, github};
 use crate::domain::commit_status::CommitStatus;
@@ -45,7 +45,7 @@ fn below<'a>(
         None if http.place() == CENTRAL => {
             let text = "its organization is not set: give its id, which stands in the addresses of its repositories, with \
                         --organization ID";
-            return Err(http.error(attempted, Reason::Setting(text.into())));
+            return Err(http.error(attempted, ApiProblem::Setting(text.into())));
         }
         None => {}
     }

@@ -13,7 +13,7 @@ use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 
 use super::Connector;
-use super::error::{ApiError, Reason, words};
+use super::error::{ApiError, ApiProblem, words};
 use super::http::{Answer, exchange, open_secret};
 use super::place;
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
@@ -69,17 +69,17 @@ impl DeviceFlow {
             PlatformKind::Gitlab => ("oauth/authorize_device", "oauth/token", "api"),
             kind => {
                 let what = "it has no device flow; make a token on it, and give it with `slipway platform edit NAME --token-stdin`";
-                return Err(fail(Reason::Unsupported { platform: kind.title(), what }));
+                return Err(fail(ApiProblem::Unsupported { platform: kind.title(), what }));
             }
         };
         let Some(id) = &platform.oauth_client_id else {
             let text = "it has no OAuth application: register one on it with the device flow switched on, and give its client id \
                         with --oauth-client-id ID";
-            return Err(fail(Reason::Setting(text.into())));
+            return Err(fail(ApiProblem::Setting(text.into())));
         };
         let base = place::web(platform).map_err(fail)?;
         if open_secret(&base, platform.plain_http) {
-            return Err(fail(Reason::PlainHttp));
+            return Err(fail(ApiProblem::PlainHttp));
         }
         let at = |path: &str| {
             let mut url = base.clone();
@@ -126,8 +126,8 @@ impl DeviceFlow {
         let answer = request.request_async(&self.sender, sleep, Some(invitation.holds)).await;
         let answer = answer.map_err(|error| {
             let reason = reason(error, |said| match said.error() {
-                DeviceCodeErrorResponseType::AccessDenied => Reason::Denied,
-                DeviceCodeErrorResponseType::ExpiredToken => Reason::Expired,
+                DeviceCodeErrorResponseType::AccessDenied => ApiProblem::Denied,
+                DeviceCodeErrorResponseType::ExpiredToken => ApiProblem::Expired,
                 other => refused(other.as_ref(), said.error_description()),
             });
             self.error(reason)
@@ -145,7 +145,7 @@ impl DeviceFlow {
         Ok(tokens(&answer.map_err(|error| self.error(basic(error)))?))
     }
 
-    fn error(&self, reason: Reason) -> ApiError {
+    fn error(&self, reason: ApiProblem) -> ApiError {
         ApiError { attempted: LOG_IN.into(), place: self.place.clone(), reason }
     }
 }
@@ -156,13 +156,13 @@ const LOG_IN: &str = "log in";
 struct Sender(reqwest::Client);
 
 impl<'c> AsyncHttpClient<'c> for Sender {
-    type Error = Reason;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, Reason>> + Send + 'c>>;
+    type Error = ApiProblem;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, ApiProblem>> + Send + 'c>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async move {
             let (head, body) = request.into_parts();
-            let url = Url::parse(&head.uri.to_string()).map_err(|error| Reason::Setting(error.to_string()))?;
+            let url = Url::parse(&head.uri.to_string()).map_err(|error| ApiProblem::Setting(error.to_string()))?;
             let request = self.0.request(head.method, url).headers(head.headers).body(body);
             let answer = exchange(request).await?;
             let mut response = HttpResponse::new(Vec::new());
@@ -176,14 +176,14 @@ impl<'c> AsyncHttpClient<'c> for Sender {
 
 /// The status that RFC 6749 wants for such an answer: GitHub says 200 where the body is an error. What comes from something that
 /// is out of order is none of the flow's answers: it is asked again.
-fn status(answer: &Answer) -> Result<StatusCode, Reason> {
+fn status(answer: &Answer) -> Result<StatusCode, ApiProblem> {
     #[derive(Deserialize)]
     struct Refused {
         #[serde(rename = "error")]
         _error: String,
     }
     if answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS {
-        return Err(Reason::OutOfOrder { status: answer.status.as_u16(), said: words(&answer.body) });
+        return Err(ApiProblem::OutOfOrder { status: answer.status.as_u16(), said: words(&answer.body) });
     }
     let refused = serde_json::from_slice::<Refused>(&answer.body).is_ok();
     Ok(match answer.status {
@@ -202,22 +202,25 @@ fn tokens(answer: &BasicTokenResponse) -> Tokens {
     }
 }
 
-fn basic(error: RequestTokenError<Reason, BasicErrorResponse>) -> Reason {
+fn basic(error: RequestTokenError<ApiProblem, BasicErrorResponse>) -> ApiProblem {
     reason(error, |said| refused(said.error().as_ref(), said.error_description()))
 }
 
 /// An error of the flow; `said` is what its own errors mean.
-fn reason<E: ErrorResponse>(error: RequestTokenError<Reason, E>, said: impl FnOnce(&E) -> Reason) -> Reason {
+fn reason<E: ErrorResponse>(
+    error: RequestTokenError<ApiProblem, E>,
+    said: impl FnOnce(&E) -> ApiProblem,
+) -> ApiProblem {
     match error {
         RequestTokenError::ServerResponse(error) => said(&error),
         RequestTokenError::Request(reason) => reason,
         // The answer itself may have a token in it.
-        RequestTokenError::Parse(error, _) => Reason::Unreadable(error.inner().to_string()),
-        RequestTokenError::Other(text) => Reason::Unreadable(text),
+        RequestTokenError::Parse(error, _) => ApiProblem::Unreadable(error.inner().to_string()),
+        RequestTokenError::Other(text) => ApiProblem::Unreadable(text),
     }
 }
 
-fn refused(error: &str, description: Option<&String>) -> Reason {
+fn refused(error: &str, description: Option<&String>) -> ApiProblem {
     let said = description.map_or_else(|| error.to_owned(), |description| format!("{error}: {description}"));
-    Reason::Refused { status: StatusCode::BAD_REQUEST.as_u16(), said }
+    ApiProblem::Refused { status: StatusCode::BAD_REQUEST.as_u16(), said }
 }

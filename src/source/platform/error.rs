@@ -5,31 +5,38 @@ use std::error::Error;
 use chrono::{DateTime, Utc};
 
 use crate::bounded;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::log::sanitize::printable;
 
 /// Something that was asked of a platform and did not work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cannot {attempted} on {place}: {reason}")]
 pub struct ApiError {
     /// What was attempted: `list the repositories`.
     pub attempted: String,
     /// Where: the host of the API.
     pub place: String,
     /// Why it did not work.
-    pub reason: Reason,
+    pub reason: ApiProblem,
+}
+
+display_as_reason!(ApiError);
+
+impl AsReason for ApiError {
+    fn reason(&self) -> Reason {
+        let ApiError { attempted, place, reason } = self;
+        reason!("platform.api", attempted, place, reason)
+    }
 }
 
 /// Why a platform did not do what was asked. What stands in its own words is one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Reason {
+pub enum ApiProblem {
     /// The kind of platform has no API that slipway knows.
-    #[error("{platform} has no API that slipway knows; choose the platform's own kind, or do it by hand")]
     NoApi {
         /// The kind.
         platform: &'static str,
     },
     /// The API has no such thing.
-    #[error("the API of {platform} can't do that: {what}")]
     Unsupported {
         /// The kind.
         platform: &'static str,
@@ -37,16 +44,10 @@ pub enum Reason {
         what: &'static str,
     },
     /// A setting of the platform is missing or wrong.
-    #[error("{0}")]
     Setting(String),
     /// The token would be sent in the open.
-    #[error(
-        "its token would go over plain http, where everyone on the way can read it; give the platform an https url, or \
-         say plain_http = true where the network is your own"
-    )]
     PlainHttp,
     /// The source does not lie on a platform of this kind.
-    #[error("{url} names no repository of {platform}; it should end in {form}")]
     NoRepository {
         /// The source.
         url: String,
@@ -56,33 +57,26 @@ pub enum Reason {
         form: &'static str,
     },
     /// Status 401: nobody knows the token.
-    #[error(
-        "it does not know the token ({said}); give the platform a new one: `slipway platform edit NAME --token-stdin`"
-    )]
     Unknown {
         /// Its own words.
         said: String,
     },
     /// Status 403: the token may not do that.
-    #[error("the token may not do that ({said}); give it the rights that `slipway platform check NAME` names")]
     Forbidden {
         /// Its own words.
         said: String,
     },
     /// Status 404: there is no such thing, or none that this token is shown.
-    #[error("it has no such repository, commit or page, or does not show it to this token ({said})")]
     NotFound {
         /// Its own words.
         said: String,
     },
     /// Too much was asked.
-    #[error("it was asked too often; {}", again(*until))]
     Limited {
         /// When it answers again, where it says so.
         until: Option<DateTime<Utc>>,
     },
     /// It refused in its own words.
-    #[error("it answered {status}: {said}")]
     Refused {
         /// The HTTP status.
         status: u16,
@@ -90,7 +84,6 @@ pub enum Reason {
         said: String,
     },
     /// Status 5xx: it is out of order.
-    #[error("it is out of order ({status}: {said}); try again later")]
     OutOfOrder {
         /// The HTTP status.
         status: u16,
@@ -98,22 +91,40 @@ pub enum Reason {
         said: String,
     },
     /// It was not reached: name, connection, time-out, TLS.
-    #[error("{0}; check the platform's url, ca and proxy, and the network")]
     Network(String),
     /// It answered with something else.
-    #[error("its answer is not what its documentation says: {0}; check that the platform's url and kind are right")]
     Unreadable(String),
     /// It sends us to another server, which is not given the token.
-    #[error(
-        "it redirects to {0}, which is not given the token; name that address as the platform's url if it is right"
-    )]
     Elsewhere(String),
     /// The person who was asked said no.
-    #[error("the person who was asked said no")]
     Denied,
     /// Nobody said yes in time.
-    #[error("nobody entered the code in time; begin anew")]
     Expired,
+}
+
+display_as_reason!(ApiProblem);
+
+impl AsReason for ApiProblem {
+    fn reason(&self) -> Reason {
+        match self {
+            ApiProblem::NoApi { platform } => reason!("api.no_api", platform),
+            ApiProblem::Unsupported { platform, what } => reason!("api.unsupported", platform, what),
+            ApiProblem::Setting(text) => Reason::verbatim(text),
+            ApiProblem::PlainHttp => reason!("api.plain_http"),
+            ApiProblem::NoRepository { url, platform, form } => reason!("api.no_repository", url, platform, form),
+            ApiProblem::Unknown { said } => reason!("api.unknown", said),
+            ApiProblem::Forbidden { said } => reason!("api.forbidden", said),
+            ApiProblem::NotFound { said } => reason!("api.not_found", said),
+            ApiProblem::Limited { until } => reason!("api.limited", until = again(*until)),
+            ApiProblem::Refused { status, said } => reason!("api.refused", status, said),
+            ApiProblem::OutOfOrder { status, said } => reason!("api.out_of_order", status, said),
+            ApiProblem::Network(error) => reason!("api.network", error),
+            ApiProblem::Unreadable(error) => reason!("api.unreadable", error),
+            ApiProblem::Elsewhere(error) => reason!("api.elsewhere", error),
+            ApiProblem::Denied => reason!("api.denied"),
+            ApiProblem::Expired => reason!("api.expired"),
+        }
+    }
 }
 
 fn again(until: Option<DateTime<Utc>>) -> String {
@@ -121,10 +132,10 @@ fn again(until: Option<DateTime<Utc>>) -> String {
     until.map_or_else(|| "try again in some minutes".to_owned(), at)
 }
 
-impl Reason {
+impl ApiProblem {
     /// Whether the same request may well work later.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Reason::Limited { .. } | Reason::OutOfOrder { .. } | Reason::Network(_))
+        matches!(self, ApiProblem::Limited { .. } | ApiProblem::OutOfOrder { .. } | ApiProblem::Network(_))
     }
 }
 

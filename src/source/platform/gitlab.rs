@@ -5,7 +5,7 @@ use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::error::{ApiError, Reason};
+use super::error::{ApiError, ApiProblem};
 use super::http::Http;
 use super::{Found, Identity, Need, Page, READ, Registered, STATUS, WEBHOOKS, Webhook, at_most, lacks};
 use crate::domain::commit_status::{CommitState, CommitStatus};
@@ -136,7 +136,7 @@ pub(super) async fn set_status(
     let description: String = status.description.chars().take(LONGEST).collect();
     let body = json!({ "state": state, "name": at_most(&status.context, LONGEST), "description": description });
     match http.tell(attempted, Method::POST, &url, &body).await {
-        Err(ApiError { reason: Reason::Refused { said, .. }, .. }) if said.contains(ALREADY) => Ok(()),
+        Err(ApiError { reason: ApiProblem::Refused { said, .. }, .. }) if said.contains(ALREADY) => Ok(()),
         other => other.map(drop),
     }
 }

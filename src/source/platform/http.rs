@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
-use super::error::{ApiError, Reason, causes, words};
+use super::error::{ApiError, ApiProblem, causes, words};
 use super::{limit, paging};
 use crate::bounded::{self, BodyError};
 use crate::domain::source_platform::SourcePlatform;
@@ -115,9 +115,9 @@ impl Http {
     ///
     /// # Errors
     /// When a proof would be sent over plain http that may not be.
-    pub(super) fn new(client: Client, mut base: Url, proof: Proof, plain_http: bool) -> Result<Http, Reason> {
+    pub(super) fn new(client: Client, mut base: Url, proof: Proof, plain_http: bool) -> Result<Http, ApiProblem> {
         if open_secret(&base, plain_http) && !matches!(proof, Proof::Nothing) {
-            return Err(Reason::PlainHttp);
+            return Err(ApiProblem::PlainHttp);
         }
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
@@ -162,8 +162,8 @@ impl Http {
     pub(super) fn page(&self, attempted: &str, url: &str) -> Result<Url, ApiError> {
         match Url::parse(url) {
             Ok(page) if same_origin(&page, &self.base) => Ok(page),
-            Ok(page) => Err(self.error(attempted, Reason::Elsewhere(shown(&page)))),
-            Err(_) => Err(self.error(attempted, Reason::Unreadable(format!("{url:?} is no address of a page")))),
+            Ok(page) => Err(self.error(attempted, ApiProblem::Elsewhere(shown(&page)))),
+            Err(_) => Err(self.error(attempted, ApiProblem::Unreadable(format!("{url:?} is no address of a page")))),
         }
     }
 
@@ -173,7 +173,7 @@ impl Http {
         loop {
             let request = self.client.get(url.clone()).headers(headers.clone());
             match (self.send(attempted, request).await, pauses.next()) {
-                (Err(ApiError { reason: Reason::OutOfOrder { .. } | Reason::Network(_), .. }), Some(pause)) => {
+                (Err(ApiError { reason: ApiProblem::OutOfOrder { .. } | ApiProblem::Network(_), .. }), Some(pause)) => {
                     sleep(pause).await;
                 }
                 (answer, _) => return answer,
@@ -218,9 +218,10 @@ impl Http {
                     None => return Ok(None),
                 }
             }
-            Err(self.error(attempted, Reason::Unreadable(format!("its list has no end after {} pages", seen.len()))))
+            Err(self
+                .error(attempted, ApiProblem::Unreadable(format!("its list has no end after {} pages", seen.len()))))
         };
-        let too_slow = || Reason::Network(format!("its list has no end after {} s", LIST.as_secs()));
+        let too_slow = || ApiProblem::Network(format!("its list has no end after {} s", LIST.as_secs()));
         timeout(LIST, search).await.unwrap_or_else(|_| Err(self.error(attempted, too_slow())))
     }
 
@@ -244,11 +245,11 @@ impl Http {
             } else {
                 error.to_string()
             };
-            self.error(attempted, Reason::Unreadable(what))
+            self.error(attempted, ApiProblem::Unreadable(what))
         })
     }
 
-    pub(super) fn error(&self, attempted: &str, reason: Reason) -> ApiError {
+    pub(super) fn error(&self, attempted: &str, reason: ApiProblem) -> ApiError {
         ApiError { attempted: attempted.into(), place: self.place(), reason }
     }
 
@@ -261,7 +262,7 @@ impl Http {
             Proof::Header(name, token) => {
                 let mut value = HeaderValue::from_str(token.expose()).map_err(|_| {
                     let text = "its token has characters that no header can have; give it a new one";
-                    self.error(attempted, Reason::Setting(text.into()))
+                    self.error(attempted, ApiProblem::Setting(text.into()))
                 })?;
                 value.set_sensitive(true);
                 request.header(*name, value)
@@ -277,9 +278,9 @@ impl Http {
 
 /// Sends a request, on to where the server says as long as that is on itself, and reads the whole answer, whatever it
 /// says.
-pub(super) async fn exchange(request: RequestBuilder) -> Result<Answer, Reason> {
+pub(super) async fn exchange(request: RequestBuilder) -> Result<Answer, ApiProblem> {
     let (client, request) = request.build_split();
-    let network = |error: reqwest::Error| Reason::Network(causes(&error));
+    let network = |error: reqwest::Error| ApiProblem::Network(causes(&error));
     let mut request = request.map_err(network)?;
     for _ in 0..REDIRECTS {
         let again = request.try_clone();
@@ -307,7 +308,7 @@ fn sent_on(mut request: Request, response: &Response) -> Option<Request> {
     Some(request)
 }
 
-async fn read(mut response: Response) -> Result<Answer, Reason> {
+async fn read(mut response: Response) -> Result<Answer, ApiProblem> {
     let (status, headers) = (response.status(), response.headers().clone());
     let body = match status.is_success() {
         true => body(response).await?,
@@ -316,10 +317,10 @@ async fn read(mut response: Response) -> Result<Answer, Reason> {
     Ok(Answer { status, headers, body })
 }
 
-async fn body(mut response: Response) -> Result<Vec<u8>, Reason> {
+async fn body(mut response: Response) -> Result<Vec<u8>, ApiProblem> {
     bounded::body(&mut response, LARGEST).await.map_err(|error| match error {
-        BodyError::TooLarge { limit } => Reason::Unreadable(format!("it has more than {limit} bytes")),
-        BodyError::Cut(error) => Reason::Network(cut(&error)),
+        BodyError::TooLarge { limit } => ApiProblem::Unreadable(format!("it has more than {limit} bytes")),
+        BodyError::Cut(error) => ApiProblem::Network(cut(&error)),
     })
 }
 
@@ -328,25 +329,25 @@ fn cut(error: &reqwest::Error) -> String {
 }
 
 /// What an answer refuses; none where it is one that was hoped for.
-fn refusal(answer: &Answer) -> Option<Reason> {
+fn refusal(answer: &Answer) -> Option<ApiProblem> {
     let status = answer.status;
     if status.is_success() || status == StatusCode::NOT_MODIFIED {
         return None;
     }
     if status.is_redirection() {
         let to = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or("nowhere");
-        return Some(Reason::Elsewhere(Url::parse(to).map_or_else(|_| to.to_owned(), |url| shown(&url))));
+        return Some(ApiProblem::Elsewhere(Url::parse(to).map_or_else(|_| to.to_owned(), |url| shown(&url))));
     }
     let said = words(&answer.body);
     if let Some(until) = limit::limited(status, &answer.headers, &said, Utc::now()) {
-        return Some(Reason::Limited { until });
+        return Some(ApiProblem::Limited { until });
     }
     Some(match status {
-        StatusCode::UNAUTHORIZED => Reason::Unknown { said },
-        StatusCode::FORBIDDEN => Reason::Forbidden { said },
-        StatusCode::NOT_FOUND | StatusCode::GONE => Reason::NotFound { said },
-        _ if status.is_server_error() => Reason::OutOfOrder { status: status.as_u16(), said },
-        _ => Reason::Refused { status: status.as_u16(), said },
+        StatusCode::UNAUTHORIZED => ApiProblem::Unknown { said },
+        StatusCode::FORBIDDEN => ApiProblem::Forbidden { said },
+        StatusCode::NOT_FOUND | StatusCode::GONE => ApiProblem::NotFound { said },
+        _ if status.is_server_error() => ApiProblem::OutOfOrder { status: status.as_u16(), said },
+        _ => ApiProblem::Refused { status: status.as_u16(), said },
     })
 }
 

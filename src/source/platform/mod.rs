@@ -19,7 +19,7 @@ mod place;
 use chrono::{DateTime, Utc};
 use reqwest::Client;
 
-pub use error::{ApiError, Reason, causes};
+pub use error::{ApiError, ApiProblem, causes};
 use http::{Http, Proof};
 pub use limit::retry_after;
 
@@ -128,7 +128,7 @@ impl Connector {
         http::client(platform).map(Connector).map_err(|why| ApiError {
             attempted: "speak to the API".into(),
             place: platform.kind.title().into(),
-            reason: Reason::Setting(why),
+            reason: ApiProblem::Setting(why),
         })
     }
 
@@ -238,7 +238,7 @@ impl Api {
             }
             PlatformKind::Gitee => {
                 let what = "it has no statuses of commits; set no `status` for repositories of it";
-                let reason = Reason::Unsupported { platform: self.kind.title(), what };
+                let reason = ApiProblem::Unsupported { platform: self.kind.title(), what };
                 Err(self.http.error(ATTEMPTED, reason))
             }
             PlatformKind::Git | PlatformKind::AliyunCode => Err(self.no_api(ATTEMPTED)),
@@ -294,7 +294,7 @@ impl Api {
     }
 
     fn no_api(&self, attempted: &str) -> ApiError {
-        self.http.error(attempted, Reason::NoApi { platform: self.kind.title() })
+        self.http.error(attempted, ApiProblem::NoApi { platform: self.kind.title() })
     }
 }
 

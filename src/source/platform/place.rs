@@ -2,7 +2,7 @@
 
 use reqwest::Url;
 
-use super::error::Reason;
+use super::error::ApiProblem;
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::source::{SourceUrl, Transport};
 
@@ -10,7 +10,7 @@ use crate::source::{SourceUrl, Transport};
 ///
 /// # Errors
 /// When its kind has no API, or its url is none.
-pub(super) fn api(platform: &SourcePlatform) -> Result<Url, Reason> {
+pub(super) fn api(platform: &SourcePlatform) -> Result<Url, ApiProblem> {
     let kind = platform.kind;
     let (makers, path) = match kind {
         PlatformKind::Github => ("https://api.github.com", "api/v3"),
@@ -19,9 +19,9 @@ pub(super) fn api(platform: &SourcePlatform) -> Result<Url, Reason> {
         PlatformKind::Bitbucket => ("https://api.bitbucket.org/2.0", "2.0"),
         PlatformKind::Gitee => ("https://gitee.com/api/v5", "api/v5"),
         PlatformKind::Codeup => ("https://openapi-rdc.aliyuncs.com/oapi/v1", "oapi/v1"),
-        PlatformKind::Git | PlatformKind::AliyunCode => return Err(Reason::NoApi { platform: kind.title() }),
+        PlatformKind::Git | PlatformKind::AliyunCode => return Err(ApiProblem::NoApi { platform: kind.title() }),
     };
-    let wrong = |why: String| Reason::Setting(format!("its url is no address: {why}"));
+    let wrong = |why: String| ApiProblem::Setting(format!("its url is no address: {why}"));
     let Some(url) = &platform.url else {
         return Url::parse(makers).map_err(|error| wrong(error.to_string()));
     };
@@ -49,13 +49,13 @@ pub(super) fn api(platform: &SourcePlatform) -> Result<Url, Reason> {
 ///
 /// # Errors
 /// When its url is none.
-pub(super) fn web(platform: &SourcePlatform) -> Result<Url, Reason> {
+pub(super) fn web(platform: &SourcePlatform) -> Result<Url, ApiProblem> {
     let makers = match platform.kind {
         PlatformKind::Gitlab => "https://gitlab.com",
         _ => "https://github.com",
     };
     let url = platform.url.as_deref().unwrap_or(makers);
-    Url::parse(url).map_err(|error| Reason::Setting(format!("its url is no address: {error}")))
+    Url::parse(url).map_err(|error| ApiProblem::Setting(format!("its url is no address: {error}")))
 }
 
 /// What stands before the repositories' own paths: GitLab and Gitea may live below a path of a web server.
@@ -68,14 +68,14 @@ pub(super) fn prefix(platform: &SourcePlatform) -> Vec<String> {
 ///
 /// # Errors
 /// When the source's URL has no such path.
-pub(super) fn repository(kind: PlatformKind, prefix: &[String], source: &SourceUrl) -> Result<Vec<String>, Reason> {
+pub(super) fn repository(kind: PlatformKind, prefix: &[String], source: &SourceUrl) -> Result<Vec<String>, ApiProblem> {
     let form = match kind {
         PlatformKind::Gitlab => "GROUP/PROJECT",
         PlatformKind::Codeup => "ORGANIZATION/REPOSITORY",
         PlatformKind::Bitbucket => "WORKSPACE/REPOSITORY",
         _ => "OWNER/REPOSITORY",
     };
-    let none = || Reason::NoRepository { url: source.to_string(), platform: kind.title(), form };
+    let none = || ApiProblem::NoRepository { url: source.to_string(), platform: kind.title(), form };
     let mut path = parts(&source.remote_path().ok_or_else(none)?);
     if matches!(source.transport(), Transport::Http | Transport::Https) && path.starts_with(prefix) {
         path.drain(..prefix.len());
@@ -123,7 +123,7 @@ mod tests {
             assert_eq!(api(&platform(kind, url)).unwrap().as_str(), expected);
         }
         let none = api(&platform(K::AliyunCode, None)).unwrap_err();
-        assert_eq!(none, Reason::NoApi { platform: "Aliyun Code" });
+        assert_eq!(none, ApiProblem::NoApi { platform: "Aliyun Code" });
     }
 
     #[test]

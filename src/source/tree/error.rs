@@ -6,14 +6,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::config::ByteSize;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
 
 /// A tree that can't be made ready for a build.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum TreeError {
     /// The repository does not have the commit.
-    #[error(
-        "the source {repository} has no commit {commit}; it may have been rewritten: build its branch or tag again"
-    )]
     NoCommit {
         /// The source, or the submodule.
         repository: String,
@@ -21,9 +19,6 @@ pub enum TreeError {
         commit: String,
     },
     /// The tree names a path that no checkout may write.
-    #[error(
-        "the commit {commit} has the path {path:?}, which leaves its tree or is git's own, and is refused; rename it and push"
-    )]
     Path {
         /// The commit.
         commit: String,
@@ -31,7 +26,6 @@ pub enum TreeError {
         path: String,
     },
     /// The tree has more files than are checked out.
-    #[error("the commit {commit} has more than {most} files, which is the limit")]
     TooMany {
         /// The commit.
         commit: String,
@@ -39,10 +33,6 @@ pub enum TreeError {
         most: usize,
     },
     /// The files of the tree and its submodules take more than is allowed.
-    #[error(
-        "the files of commit {commit} take {size}, more than git.tree_limit ({limit}); raise it in config.toml if the tree is meant to be \
-         that large"
-    )]
     TooLarge {
         /// The commit.
         commit: String,
@@ -52,10 +42,6 @@ pub enum TreeError {
         limit: ByteSize,
     },
     /// The disk has not enough room for the tree.
-    #[error(
-        "cannot write {size} to {path}: {free} are free there, and pool.min_free keeps {min_free}; free space there",
-        path = path.display()
-    )]
     NoSpace {
         /// Where.
         path: PathBuf,
@@ -67,7 +53,6 @@ pub enum TreeError {
         min_free: ByteSize,
     },
     /// Git refuses the tree, or objects are missing or damaged.
-    #[error("cannot check out the commit {commit} of {repository}: {reason}")]
     Checkout {
         /// The source, or the submodule.
         repository: String,
@@ -77,7 +62,6 @@ pub enum TreeError {
         reason: String,
     },
     /// Objects of a clone are missing or broken.
-    #[error("the clone of {repository} is damaged: {reason}; it is fetched again by the next build")]
     Damaged {
         /// The source, or the submodule.
         repository: String,
@@ -85,7 +69,6 @@ pub enum TreeError {
         reason: String,
     },
     /// A submodule can't be had.
-    #[error("cannot get the submodule {path:?} of commit {commit}: {reason}")]
     Submodule {
         /// Its path in the tree.
         path: String,
@@ -97,10 +80,6 @@ pub enum TreeError {
         temporary: bool,
     },
     /// A submodule's address is the build host's own, or a metadata service's.
-    #[error(
-        "the submodule {path:?} of commit {commit} is at {address}, an address of the build host, its link or a metadata service, \
-         which is refused: name a server that the source's users reach, too"
-    )]
     SubmoduleAddress {
         /// Its path in the tree.
         path: String,
@@ -110,10 +89,6 @@ pub enum TreeError {
         address: String,
     },
     /// The address of Git LFS files is the build host's own, or a metadata service's.
-    #[error(
-        "lfs.url in .lfsconfig of commit {commit} is {address}, an address of the build host, its link or a metadata service, \
-         which is refused: name a server that the source's users reach, too"
-    )]
     LfsAddress {
         /// The commit.
         commit: String,
@@ -121,7 +96,6 @@ pub enum TreeError {
         address: String,
     },
     /// Files of Git LFS can't be had.
-    #[error("cannot get the Git LFS files {files} of commit {commit}: {reason}")]
     Lfs {
         /// The first of their paths.
         files: String,
@@ -133,7 +107,6 @@ pub enum TreeError {
         temporary: bool,
     },
     /// A local source that only git itself can check out.
-    #[error("the commit {commit} needs the git program: it has {what}; {advice}")]
     NeedsGit {
         /// The commit.
         commit: String,
@@ -143,16 +116,11 @@ pub enum TreeError {
         advice: String,
     },
     /// A local repository of another user, which git refuses to read.
-    #[error(
-        "the source {path} belongs to another user; if you trust it, run: git config --global --add safe.directory {path}",
-        path = path.display()
-    )]
     Owner {
         /// The repository.
         path: PathBuf,
     },
     /// There is no repository.
-    #[error("the source {path} is no git repository: {reason}", path = path.display())]
     NoRepository {
         /// The path.
         path: PathBuf,
@@ -160,19 +128,46 @@ pub enum TreeError {
         reason: String,
     },
     /// The disk is full.
-    #[error("cannot write the tree of a commit to {path}: the disk is full: free space there", path = path.display())]
     DiskFull {
         /// Where.
         path: PathBuf,
     },
     /// Anything that is neither the source's fault nor the disk's.
-    #[error("cannot {what}: {reason}")]
     Io {
         /// What was attempted, on what.
         what: String,
         /// What the system says.
         reason: String,
     },
+}
+
+display_as_reason!(TreeError);
+
+impl AsReason for TreeError {
+    fn reason(&self) -> Reason {
+        match self {
+            TreeError::NoCommit { repository, commit } => reason!("tree.no_commit", repository, commit),
+            TreeError::Path { commit, path } => reason!("tree.path", commit, path = quoted(path)),
+            TreeError::TooMany { commit, most } => reason!("tree.too_many", commit, most),
+            TreeError::TooLarge { commit, size, limit } => reason!("tree.too_large", commit, size, limit),
+            TreeError::NoSpace { path, size, free, min_free } => reason!("tree.no_space", size, path, free, min_free),
+            TreeError::Checkout { repository, commit, reason } => reason!("tree.checkout", commit, repository, reason),
+            TreeError::Damaged { repository, reason } => reason!("tree.damaged", repository, reason),
+            TreeError::Submodule { path, commit, reason, .. } => {
+                reason!("tree.submodule", path = quoted(path), commit, reason)
+            }
+            TreeError::SubmoduleAddress { path, commit, address } => {
+                reason!("tree.submodule_address", path = quoted(path), commit, address)
+            }
+            TreeError::LfsAddress { commit, address } => reason!("tree.lfs_address", commit, address),
+            TreeError::Lfs { files, commit, reason, .. } => reason!("tree.lfs", files, commit, reason),
+            TreeError::NeedsGit { commit, what, advice } => reason!("tree.needs_git", commit, what, advice),
+            TreeError::Owner { path } => reason!("tree.owner", path),
+            TreeError::NoRepository { path, reason } => reason!("tree.no_repository", path, reason),
+            TreeError::DiskFull { path } => reason!("tree.disk_full", path),
+            TreeError::Io { what, reason } => reason!("tree.io", what, reason),
+        }
+    }
 }
 
 impl TreeError {

@@ -7,31 +7,42 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::change::TreeFile;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::domain::tree_path::TreePath;
 
 /// A path of a checkout that is not there, or not in it.
 #[derive(Debug, thiserror::Error)]
 pub enum InsideError {
     /// There is nothing.
-    #[error("{path} is not in the source at this commit; check the rule's directory and file")]
     Missing {
         /// The path from the root of the tree.
         path: TreePath,
     },
     /// A symbolic link on the way leaves the tree.
-    #[error("{path} is a symbolic link that leaves the source's tree, which is refused")]
     Outside {
         /// The path from the root of the tree.
         path: TreePath,
     },
     /// It can't be looked at.
-    #[error("cannot look at {path} in the checkout: {cause}")]
     Io {
         /// The path from the root of the tree.
         path: TreePath,
         /// What the system says.
+        #[source]
         cause: io::Error,
     },
+}
+
+display_as_reason!(InsideError);
+
+impl AsReason for InsideError {
+    fn reason(&self) -> Reason {
+        match self {
+            InsideError::Missing { path } => reason!("inside.missing", path),
+            InsideError::Outside { path } => reason!("inside.outside", path),
+            InsideError::Io { path, cause } => reason!("inside.io", path, cause),
+        }
+    }
 }
 
 /// The real path of a file or directory of a checkout, after all symbolic links, which may not leave `root`.

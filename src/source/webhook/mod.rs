@@ -1,5 +1,7 @@
 //! Webhooks of source platforms: whether a request has its platform's secret, and which refs it says were pushed. Pure.
 
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
+
 mod bitbucket;
 mod lenient;
 mod payload;
@@ -18,13 +20,11 @@ pub trait Headers {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HookError {
     /// The header with the signature or token is missing or empty.
-    #[error("the request has no {header}: set the webhook's secret on the platform to the one that slipway has")]
     Unsigned {
         /// The header that the platform sends.
         header: &'static str,
     },
     /// The header can't be a signature of this platform, whatever the secret is.
-    #[error("{header} is no signature: expected {expected}")]
     IllFormed {
         /// The header that was sent.
         header: &'static str,
@@ -32,13 +32,11 @@ pub enum HookError {
         expected: &'static str,
     },
     /// The sender does not have the secret.
-    #[error("{header} does not fit the secret of this platform")]
     Forged {
         /// The header that was sent.
         header: &'static str,
     },
     /// It was signed too long ago, or in the future.
-    #[error("the request was signed {seconds} s from now; at most {limit} s are taken: compare the clocks")]
     Stale {
         /// How far its time is from now.
         seconds: i64,
@@ -46,7 +44,6 @@ pub enum HookError {
         limit: i64,
     },
     /// The header with the event is missing: the request is of another platform, or of none.
-    #[error("the request has no {header}, which every webhook of {platform} has: check the kind of this platform")]
     NoEvent {
         /// The header that the platform sends.
         header: &'static str,
@@ -54,7 +51,6 @@ pub enum HookError {
         platform: &'static str,
     },
     /// What a push must say is missing or broken.
-    #[error("the request is no push of {platform}: {reason}")]
     Malformed {
         /// The platform's name among people.
         platform: &'static str,
@@ -62,9 +58,6 @@ pub enum HookError {
         reason: String,
     },
     /// An event that slipway does not know and that carries a push.
-    #[error(
-        "the event {event:?} of {platform} looks like a push, and slipway does not know it; choose {choose} on the platform"
-    )]
     UnknownPush {
         /// The event, as the header or the body has it.
         event: String,
@@ -74,11 +67,29 @@ pub enum HookError {
         choose: &'static str,
     },
     /// The platform sends none.
-    #[error("{platform} sends no webhooks that slipway knows; its sources are polled")]
     NoWebhooks {
         /// The platform's name among people.
         platform: &'static str,
     },
+}
+
+display_as_reason!(HookError);
+
+impl AsReason for HookError {
+    fn reason(&self) -> Reason {
+        match self {
+            HookError::Unsigned { header } => reason!("hook.unsigned", header),
+            HookError::IllFormed { header, expected } => reason!("hook.ill_formed", header, expected),
+            HookError::Forged { header } => reason!("hook.forged", header),
+            HookError::Stale { seconds, limit } => reason!("hook.stale", seconds, limit),
+            HookError::NoEvent { header, platform } => reason!("hook.no_event", header, platform),
+            HookError::Malformed { platform, reason } => reason!("hook.malformed", platform, reason),
+            HookError::UnknownPush { event, platform, choose } => {
+                reason!("hook.unknown_push", event = quoted(event), platform, choose)
+            }
+            HookError::NoWebhooks { platform } => reason!("hook.no_webhooks", platform),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -170,7 +170,7 @@ fn rule(app: &App, look: &Look, columns: usize) -> Vec<Line<'static>> {
     let now = rule.build_now_ref().map_or_else(|error| look.say(&error.reason), |_| look.text("form.yes").into_owned());
     fields.add("build_now", now);
     if let Some(paused) = app.data.paused(&path, &rule.name) {
-        fields.spans("paused", vec![Span::styled(look.say(&paused.to_string()), look.style(Role::StatusWarn))]);
+        fields.spans("paused", vec![Span::styled(look.say(paused), look.style(Role::StatusWarn))]);
     }
     let rows: Vec<&BuildRow> =
         app.data.builds.values().rev().filter(|row| row.path == path && row.rule == rule.name).take(LAST).collect();
@@ -201,7 +201,7 @@ fn rule_fields(rule: &Rule, fields: &mut Fields) {
     fields.add("ignore_paths", rule.ignore_paths.join(", "));
     if let Some(schedule) = &rule.schedule {
         fields.add("schedule", format!("{} ({})", schedule.cron, schedule.time_zone));
-        let next = fields.look.upcoming(schedule, 1).unwrap_or_else(|error| fields.look.say(&error.to_string()));
+        let next = fields.look.upcoming(schedule, 1).unwrap_or_else(|error| fields.look.say(&error));
         fields.add("next", next);
     }
     if rule.follow_base_images {

@@ -42,7 +42,7 @@ fn answer_lines(answer: &Answer, look: &Look) -> Vec<Line<'static>> {
         Span::styled(format!("{}  ", printable(&answer.rule)), look.style(Role::Strong)),
         Span::styled(format!("{verdict}{build}"), look.style(role_of_verdict(answer.verdict))),
     ]);
-    if answer.build.is_some_and(|id| answer.reason == format!("build {id}")) {
+    if answer.reason.id() == "journal.build" {
         return vec![head];
     }
     let reason = look.say(&answer.reason);

@@ -14,6 +14,7 @@ use rust_i18n::t;
 use super::{Form, Kind, content};
 use crate::domain::preview::{Answer, PreviewRow, preview};
 use crate::domain::push::{CommitId, Ref};
+use crate::domain::reason::Reason;
 use crate::domain::repository::Source;
 use crate::log::sanitize::printable;
 use crate::protocol::Entity;
@@ -34,7 +35,7 @@ pub enum Refs {
     /// They are there.
     There(Vec<(Ref, CommitId)>),
     /// Why they can't be had.
-    Failed(String),
+    Failed(Reason),
 }
 
 impl Form {
@@ -59,7 +60,7 @@ impl Form {
     }
 
     /// Takes over the refs of a source, if it is the one that was asked.
-    pub fn take_refs(&mut self, source: &Source, refs: Result<Vec<(Ref, CommitId)>, String>, now: DateTime<Utc>) {
+    pub fn take_refs(&mut self, source: &Source, refs: Result<Vec<(Ref, CommitId)>, Reason>, now: DateTime<Utc>) {
         if self.source.as_ref() != Some(source) {
             return;
         }

@@ -248,7 +248,7 @@ fn repository(reader: &mut Reader, path: Option<&RepositoryPath>, base: &Reposit
     if url.is_empty() {
         reader.wrong("url", 0, "a repository is built from a git repository: give its URL or its path");
     } else if let Err(error) = crate::services::sources::parse_url(&url) {
-        reader.wrong("url", 0, error.message);
+        reader.wrong("url", 0, error.reason);
     }
     let mut value = Repository {
         summary: reader.text("summary"),

@@ -24,6 +24,7 @@ pub use kind::Kind;
 use super::effect::{Effect, FormId};
 use crate::domain::grant_keys::MOST_SECRETS;
 use crate::domain::preview::PreviewRow;
+use crate::domain::reason::Reason;
 use crate::domain::repository::Source;
 use crate::domain::rule::MOST_ARGS;
 use crate::domain::rule::Rule;
@@ -52,7 +53,7 @@ pub struct Form {
     /// Which of its fields has the focus.
     pub focus: usize,
     /// What else is wrong, and what the pool said.
-    pub error: Option<String>,
+    pub error: Option<Reason>,
     /// The change to the TOML, once it is to be saved; none: the fields are shown.
     pub diff: Option<String>,
     /// What to know before the change is saved.
@@ -164,14 +165,14 @@ impl Form {
             KeyCode::F(3) if matches!(self.kind, Kind::Repository { .. }) => match self.open_picker() {
                 Ok(effect) => vec![effect],
                 Err(why) => {
-                    self.error = Some(why.to_owned());
+                    self.error = Some(why.into());
                     Vec::new()
                 }
             },
             KeyCode::F(3) => {
                 match self.take_offer() {
                     Ok(()) => self.changed(now),
-                    Err(why) => self.error = Some(why.to_owned()),
+                    Err(why) => self.error = Some(why.into()),
                 }
                 Vec::new()
             }

@@ -8,6 +8,7 @@ use crate::domain::outline::Outline;
 use crate::domain::pattern::Pattern;
 use crate::domain::preview::Answer;
 use crate::domain::push::{Ref, RefKind};
+use crate::domain::reason::Reason;
 use crate::domain::rule::Rule;
 use crate::log::sanitize::printable;
 use crate::protocol::{Entity, Request};
@@ -25,7 +26,7 @@ pub(super) struct Offered {
     /// What the answer is for; none before anything was asked.
     question: Option<String>,
     /// None while the answer is awaited.
-    answer: Option<Result<Outline, String>>,
+    answer: Option<Result<Outline, Reason>>,
 }
 
 impl Form {
@@ -71,7 +72,7 @@ impl Form {
     }
 
     /// Takes over what the Dockerfile offers, if it is still what was asked.
-    pub fn take_outline(&mut self, question: &str, answer: Result<Outline, String>) {
+    pub fn take_outline(&mut self, question: &str, answer: Result<Outline, Reason>) {
         if self.offered.question.as_deref() == Some(question) {
             self.offered.answer = Some(answer);
         }

@@ -12,6 +12,7 @@ use rust_i18n::t;
 
 use super::{Form, Kind, Value};
 use crate::domain::name::{self, NameKind};
+use crate::domain::reason::Reason;
 use crate::log::sanitize::printable;
 use crate::source::platform::{Found, Page};
 use crate::tui::effect::{Effect, RepositoryQuery};
@@ -41,7 +42,7 @@ pub(super) struct Picker {
     whole: bool,
     /// What is not answered yet.
     asked: Option<RepositoryQuery>,
-    failed: Option<String>,
+    failed: Option<Reason>,
     selected: usize,
     offset: usize,
 }
@@ -95,7 +96,7 @@ impl Picker {
     }
 
     /// Takes over what a platform answered, if it is still what was asked; what to ask next.
-    fn take(&mut self, query: &RepositoryQuery, answer: Result<Page, String>) -> Option<RepositoryQuery> {
+    fn take(&mut self, query: &RepositoryQuery, answer: Result<Page, Reason>) -> Option<RepositoryQuery> {
         if self.asked.as_ref() != Some(query) {
             return None;
         }
@@ -250,7 +251,7 @@ impl Form {
     }
 
     /// Takes over what a platform answered.
-    pub fn take_repositories(&mut self, query: &RepositoryQuery, answer: Result<Page, String>) -> Option<Effect> {
+    pub fn take_repositories(&mut self, query: &RepositoryQuery, answer: Result<Page, Reason>) -> Option<Effect> {
         self.picker.as_mut()?.take(query, answer).map(Effect::ListRepositories)
     }
 

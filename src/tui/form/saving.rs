@@ -1,6 +1,7 @@
 //! From a filled form to what is saved: checked as a whole, shown as the TOML that it will be, sent to the pool.
 
 use super::{Form, Kind, content, platform};
+use crate::domain::reason::Reason;
 use crate::protocol::{Entity, Request, SaveMode};
 use crate::store::secrets::Secret;
 use crate::tui::effect::{Effect, Purpose};
@@ -31,7 +32,7 @@ impl Form {
                     self.go_to_page(page);
                     self.focus = at;
                 }
-                None => self.error = Some(why.clone()),
+                None => self.error = Some(why.into()),
             }
             return Vec::new();
         }
@@ -41,7 +42,7 @@ impl Form {
     }
 
     /// Takes over what saving would do; a change that is none is told as such.
-    pub fn take_preview(&mut self, preview: Result<Preview, String>) {
+    pub fn take_preview(&mut self, preview: Result<Preview, Reason>) {
         self.saving = false;
         match preview {
             Ok(Preview { diff, starter, warnings }) => {
@@ -84,7 +85,7 @@ impl Form {
     }
 
     /// The pool refused what was to be saved: the form stays, with the reason.
-    pub fn refused(&mut self, why: String) {
+    pub fn refused(&mut self, why: Reason) {
         self.saving = false;
         self.diff = None;
         self.error = Some(why);

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
+
 /// A key, with what is held beside it. Shift is part of a character and told of others only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key {
@@ -16,9 +18,17 @@ pub struct Key {
 
 /// A text that is no key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no key; write a character, or one of {names}, with ctrl-, alt- or shift- before it", names = names())]
 pub struct KeyError {
     text: String,
+}
+
+display_as_reason!(KeyError);
+
+impl AsReason for KeyError {
+    fn reason(&self) -> Reason {
+        let KeyError { text } = self;
+        reason!("key.key", text = quoted(text), names = names())
+    }
 }
 
 const NAMED: [(&str, KeyCode); 15] = [

@@ -10,6 +10,7 @@ use super::line::Shown;
 use super::motion::OfStep;
 use crate::domain::build::Build;
 use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::reason::Reason;
 use crate::domain::step::Step;
 use crate::log::file::LogFile;
 use crate::log::reader::parse;
@@ -35,7 +36,7 @@ const RULE: &str = "--------------------";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Card {
     failure: Option<Failure>,
-    reason: String,
+    reason: Reason,
     step: Option<(u32, String, Option<String>)>,
     excerpt: Vec<String>,
     last_lines: Vec<String>,
@@ -62,15 +63,15 @@ impl Card {
 
     /// As text, to be pasted into a message.
     pub(super) fn text(&self) -> String {
-        let mut lines = vec![self.message().to_owned()];
+        let mut lines = vec![self.message().to_string()];
         lines.extend(self.step.iter().map(|(number, name, _)| format!("#{number} {name}")));
         lines.extend(self.excerpt.iter().cloned());
         lines.extend(self.last_lines.iter().cloned());
         lines.join("\n")
     }
 
-    fn message(&self) -> &str {
-        self.failure.as_ref().map_or(&self.reason, |failure| &failure.message)
+    fn message(&self) -> &Reason {
+        self.failure.as_ref().map_or(&self.reason, |failure| &failure.reason)
     }
 
     pub(super) fn render(&self, area: Rect, buf: &mut Buffer, look: &Look) {
@@ -222,7 +223,7 @@ mod tests {
         failure.exit_code = Some(7);
         let card = Card {
             failure: Some(failure),
-            reason: String::new(),
+            reason: Reason::default(),
             step: Some((6, "[3/3] RUN make".into(), None)),
             excerpt: ["4 | COPY . .", "5 | >>> RUN make"].map(str::to_owned).to_vec(),
             last_lines: (1..=20).map(|n| format!("line {n}")).collect(),

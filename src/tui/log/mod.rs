@@ -27,6 +27,7 @@ pub use work::Waker;
 
 use crate::buildctl::job::StepsFile;
 use crate::domain::build::{Build, BuildId, BuildState};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::log::file::{Change, LogFile};
 use crate::log::sanitize::Sanitizer;
 use crate::log::scan::{Counts, Search};
@@ -155,10 +156,18 @@ pub struct LogView {
 
 /// Why a log can't be shown.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {path}: {source}", path = path.display())]
 pub struct OpenError {
     path: PathBuf,
     source: io::Error,
+}
+
+display_as_reason!(OpenError);
+
+impl AsReason for OpenError {
+    fn reason(&self) -> Reason {
+        let OpenError { path, source } = self;
+        reason!("log.open", path, source)
+    }
 }
 
 impl LogView {

@@ -16,6 +16,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use crate::domain::build::BuildId;
 use crate::domain::config::Config;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::store::settings::Settings;
 use crate::store::{Home, builds};
 use crate::sys::thread_priority::prompt;
@@ -41,12 +42,8 @@ const SECOND: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum TuiError {
     /// Nobody could see it.
-    #[error(
-        "the dashboard needs a terminal whose TERM is not \"dumb\"; `slipway --help` lists the commands that don't"
-    )]
     NoTerminal,
     /// The terminal, or the runtime, failed.
-    #[error("the dashboard ended: cannot {doing}: {source}")]
     Io {
         /// What was attempted.
         doing: &'static str,
@@ -54,8 +51,19 @@ pub enum TuiError {
         source: io::Error,
     },
     /// config.toml can't be used.
-    #[error("{0}")]
     Config(String),
+}
+
+display_as_reason!(TuiError);
+
+impl AsReason for TuiError {
+    fn reason(&self) -> Reason {
+        match self {
+            TuiError::NoTerminal => reason!("tui.no_terminal"),
+            TuiError::Io { doing, source } => reason!("tui.io", doing, source),
+            TuiError::Config(text) => Reason::verbatim(text),
+        }
+    }
 }
 
 fn cannot(doing: &'static str) -> impl Fn(io::Error) -> TuiError {

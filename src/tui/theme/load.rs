@@ -8,6 +8,7 @@ use ratatui::style::{Color, Modifier, Style};
 use serde::Deserialize;
 
 use super::{Depth, Role, Theme, to_ansi, to_indexed};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
 use crate::store::Home;
 
 /// The themes that come with slipway, the usual one first.
@@ -26,7 +27,6 @@ const MOST_ANCESTORS: usize = 8;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ThemeError {
     /// There is none of that name.
-    #[error("there is no theme {name:?}; there are {known}")]
     Unknown {
         /// The name.
         name: String,
@@ -34,7 +34,6 @@ pub enum ThemeError {
         known: String,
     },
     /// Its file can't be read, or is wrong.
-    #[error("theme {name:?}: {file}: {reason}")]
     Wrong {
         /// The theme.
         name: String,
@@ -44,11 +43,22 @@ pub enum ThemeError {
         reason: String,
     },
     /// It inherits itself.
-    #[error("theme {name:?} inherits itself")]
     Circle {
         /// The theme.
         name: String,
     },
+}
+
+display_as_reason!(ThemeError);
+
+impl AsReason for ThemeError {
+    fn reason(&self) -> Reason {
+        match self {
+            ThemeError::Unknown { name, known } => reason!("theme.unknown", name = quoted(name), known),
+            ThemeError::Wrong { name, file, reason } => reason!("theme.wrong", name = quoted(name), file, reason),
+            ThemeError::Circle { name } => reason!("theme.circle", name = quoted(name)),
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

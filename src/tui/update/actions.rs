@@ -336,7 +336,7 @@ impl App {
                         add('d', "digest", Some(image.digest.clone()));
                         add('p', "pull", Some(self.pull_command(&build.path, &image.name, tag)));
                     }
-                    add('r', "reason", Some(build.reason.clone()));
+                    add('r', "reason", Some(self.translated(&build.reason)));
                 }
                 add('f', "log_file", self.log_file().map(|file| file.display().to_string()));
             }

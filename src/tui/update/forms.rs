@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::domain::name::RepositoryPath;
 use crate::domain::preview::{self, preview};
 use crate::domain::push::{CommitId, Ref};
+use crate::domain::reason::Reason;
 use crate::domain::repository::Source;
 use crate::domain::rule::Rule;
 use crate::protocol::{Entity, EntityName, Request, SaveMode};
@@ -60,7 +61,7 @@ impl App {
 
     /// The pool answered what a form asked for that was left meanwhile: it is no draft any more, or one with the
     /// reason.
-    fn left_form_answered(&mut self, id: FormId, result: Result<(), String>) -> Vec<Effect> {
+    fn left_form_answered(&mut self, id: FormId, result: Result<(), Reason>) -> Vec<Effect> {
         let left = self.draft.take_if(|draft| draft.id == id);
         if let Err(why) = result {
             if let Some(mut draft) = left {
@@ -78,7 +79,7 @@ impl App {
     }
 
     /// The pool answered what a form asked for: the form closes, or stays with the reason.
-    pub(super) fn form_answered(&mut self, id: FormId, result: Result<(), String>) -> Vec<Effect> {
+    pub(super) fn form_answered(&mut self, id: FormId, result: Result<(), Reason>) -> Vec<Effect> {
         let Some(form) = self.form_with(id) else { return self.left_form_answered(id, result) };
         if let Err(why) = result {
             form.refused(why);
@@ -232,7 +233,7 @@ impl App {
     }
 
     /// The refs of a source came, for whoever still waits for them.
-    pub(super) fn refs_came(&mut self, source: &Source, result: Result<Vec<(Ref, CommitId)>, String>) {
+    pub(super) fn refs_came(&mut self, source: &Source, result: Result<Vec<(Ref, CommitId)>, Reason>) {
         let now = self.now;
         match &mut self.modal {
             Some(Modal::Form(form)) => form.take_refs(source, result, now),

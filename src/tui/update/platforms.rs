@@ -1,5 +1,6 @@
 //! What is done with a platform: it is checked, and a new secret of its webhooks is shown once.
 
+use crate::domain::reason::Reason;
 use crate::store::secrets::Secret;
 use crate::tui::app::App;
 use crate::tui::data::{Check, CheckId};
@@ -28,7 +29,7 @@ impl App {
         form: FormId,
         name: String,
         secret: Secret,
-        result: Result<(), String>,
+        result: Result<(), Reason>,
     ) -> Vec<Effect> {
         let saved = result.is_ok();
         let effects = self.form_answered(form, result);

@@ -3,6 +3,7 @@
 use rust_i18n::t;
 
 use crate::domain::build::BuildState;
+use crate::domain::reason::{quoted, reason};
 use crate::protocol::{Error, News, Reply};
 use crate::tui::app::App;
 use crate::tui::data::{Link, Tags};
@@ -112,13 +113,13 @@ impl App {
     pub(super) fn answered(&mut self, purpose: Purpose, result: Result<Reply, Error>) -> Vec<Effect> {
         let lang = self.manners.lang.code();
         if let Purpose::Form(form) = purpose {
-            return self.form_answered(form, result.map(|_| ()).map_err(|error| error.message));
+            return self.form_answered(form, result.map(|_| ()).map_err(|error| error.reason));
         }
         if let Purpose::Outline(question) = &purpose {
             if let Some(Modal::Form(form)) = &mut self.modal {
-                let outline = result.map_err(|error| error.message).and_then(|reply| match reply {
+                let outline = result.map_err(|error| error.reason).and_then(|reply| match reply {
                     Reply::Outline(outline) => Ok(outline),
-                    other => Err(format!("the pool answered {other:?}")),
+                    other => Err(reason!("journal.unexpected", answer = quoted(&other))),
                 });
                 form.take_outline(question, outline);
             }
@@ -127,7 +128,7 @@ impl App {
         let reply = match result {
             Ok(reply) => reply,
             Err(error) => {
-                self.refuse(error.message);
+                self.refuse(error.reason);
                 return Vec::new();
             }
         };

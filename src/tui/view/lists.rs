@@ -193,7 +193,7 @@ fn empty_text(app: &App, pane: Pane) -> String {
         Pane::Rules if app.selected_repository().is_none() => app.text("empty.rules_of_all"),
         Pane::Tags if all => app.text("empty.tags_of_all"),
         Pane::Tags => match app.shown_tags() {
-            Some((_, Some(Tags::Failed(reason)))) => reason.clone(),
+            Some((_, Some(Tags::Failed(reason)))) => app.translated(reason),
             Some((_, Some(Tags::There(_)))) => app.text("empty.tags"),
             _ => app.text("empty.tags_asked"),
         },

@@ -59,7 +59,7 @@ pub(super) fn draw(app: &mut App, frame: &mut Frame) -> Option<Position> {
                     refs.cursor()
                 }
                 Some(Err(why)) => {
-                    popup(area, &title, vec![Line::styled(why.clone(), look.style(Role::FieldError))], buf, &look);
+                    popup(area, &title, vec![Line::styled(look.say(&*why), look.style(Role::FieldError))], buf, &look);
                     None
                 }
                 None => {

@@ -228,7 +228,7 @@ impl Desk {
         for Matched { path, .. } in &matched {
             // In the journal, or about to be asked of the source, before the platform hears that it was taken.
             let announced = self.context.announce(path.clone(), announcement.clone()).await;
-            announced.map_err(|error| unavailable(error.message))?;
+            announced.map_err(|error| unavailable(error.reason.to_string()))?;
         }
         let refs = refs.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() };
         let paths: Vec<String> = matched.iter().map(|matched| matched.path.to_string()).collect();

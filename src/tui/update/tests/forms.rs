@@ -86,7 +86,7 @@ fn a_form_that_was_sent_and_left_is_a_draft_only_where_the_pool_refuses_it() {
         assert_eq!(app.draft.is_some(), refuses);
         press(&mut app, "a");
         assert!(!form(&app).saving);
-        assert_eq!(form(&app).error.as_deref(), refuses.then_some("the disk is full"));
+        assert_eq!(form(&app).error, refuses.then_some("the disk is full".into()));
     }
 }
 

@@ -1,0 +1,120 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+
+use super::*;
+
+/// A reason that the code makes.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) id: &'static str,
+    pub(crate) arguments: &'static [&'static str],
+    pub(crate) file: &'static str,
+}
+
+/// Every `reason!` of the crate: the linker collects them.
+#[linkme::distributed_slice]
+pub(crate) static MADE: [Made];
+
+/// The messages of the files in a directory: by id, by language.
+fn catalogue(directory: &str) -> BTreeMap<String, BTreeMap<String, String>> {
+    let mut messages = BTreeMap::new();
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(directory)).unwrap() {
+        let file = entry.unwrap().path();
+        if file.is_dir() {
+            continue;
+        }
+        let mut table: toml::Table = std::fs::read_to_string(file).unwrap().parse().unwrap();
+        table.remove("_version");
+        crate::lang::tests::collect("", &table, &mut messages);
+    }
+    messages
+}
+
+fn placeholders(message: &str) -> BTreeSet<&str> {
+    message.split("%{").skip(1).filter_map(|rest| Some(rest.split_once('}')?.0)).collect()
+}
+
+#[test]
+fn both_catalogues_have_every_reason_with_its_arguments_and_no_other() {
+    let of_the_dashboard = catalogue("src/locales");
+    let catalogue = catalogue("src/locales/reasons");
+    let mut faults = Vec::new();
+    let shared = catalogue.keys().filter(|id| of_the_dashboard.contains_key(*id));
+    faults.extend(shared.map(|id| format!("{id} is a text of the dashboard, too")));
+    let mut made = BTreeSet::new();
+    for Made { id, arguments, file } in MADE {
+        made.insert(*id);
+        let Some(messages) = catalogue.get(*id) else {
+            faults.push(format!("{file}: {id} is in no file of src/locales/reasons"));
+            continue;
+        };
+        let arguments: BTreeSet<&str> = arguments.iter().copied().collect();
+        for language in ["en", "zh-CN"] {
+            match messages.get(language) {
+                None => faults.push(format!("{id} has no {language}")),
+                Some(message) if placeholders(message) != arguments => {
+                    faults.push(format!("{file}: {id} is made with {arguments:?}; {language}: {message}"));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    let unused = catalogue.keys().filter(|id| !made.contains(id.as_str()));
+    faults.extend(unused.map(|id| format!("no code makes {id}")));
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Record {
+    reason: Reason,
+    state: String,
+}
+
+fn nested() -> Reason {
+    let at: DateTime<Utc> = "2026-11-30T14:02:00Z".parse().unwrap();
+    let cause = reason!("sample.cause", said = output("cannot find module: react"));
+    reason!("sample.all", name = "acme/api", count = 3_u32, at, of = joined(["a", "b"]), cause)
+}
+
+#[test]
+fn a_record_keeps_a_reason_typed_with_its_english_text_beside_it() {
+    let record = Record { reason: nested(), state: "failed".into() };
+    let text = toml::to_string(&record).unwrap();
+    assert!(text.contains("id = \"sample.all\""), "{text}");
+    assert!(text.contains(&format!("text = \"{}\"", record.reason)), "{text}");
+    assert_eq!(toml::from_str::<Record>(&text).unwrap(), record);
+    let json = serde_json::to_string(&record).unwrap();
+    assert_eq!(serde_json::from_str::<Record>(&json).unwrap(), record);
+}
+
+#[test]
+fn a_reason_of_an_older_record_is_its_text_in_every_language() {
+    let old: Record = toml::from_str("reason = \"published acme/api:v1\"\nstate = \"succeeded\"").unwrap();
+    assert_eq!(old.reason.render("zh-CN"), "published acme/api:v1");
+    assert_eq!(toml::to_string(&old).unwrap(), "reason = \"published acme/api:v1\"\nstate = \"succeeded\"\n");
+}
+
+#[test]
+fn a_reason_of_a_newer_version_is_shown_by_the_text_that_it_came_with() {
+    let newer: Reason = serde_json::from_str(r#"{ "id": "of.tomorrow", "text": "it rains" }"#).unwrap();
+    assert_eq!(newer.render("zh-CN"), "it rains");
+    assert_eq!(serde_json::to_value(&newer).unwrap()["id"], "of.tomorrow");
+}
+
+#[test]
+fn program_output_is_never_translated() {
+    let reason = nested();
+    assert_eq!(reason.render("en"), "acme/api 3 at 2026-11-30 14:02:00Z of a, b: it said: cannot find module: react");
+    assert_eq!(
+        reason.render("zh-CN"),
+        "acme/api 3，时间 2026-11-30 14:02:00Z，属于 a、b：输出：cannot find module: react"
+    );
+}
+
+#[test]
+fn an_argument_that_looks_like_a_placeholder_stays_as_it_is() {
+    let reason = reason!("sample.cause", said = "%{said} %{other");
+    assert_eq!(reason.to_string(), "it said: %{said} %{other");
+}
