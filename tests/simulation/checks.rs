@@ -229,10 +229,7 @@ impl World {
     /// Whether nothing is left to be done.
     pub fn is_quiet(&self) -> bool {
         let open = self.disk.builds.values().any(|directory| directory.open);
-        self.core.is_some()
-            && !open
-            && self.disk.outbox.is_empty()
-            && self.disk.pushes.values().all(|push| push.settled)
+        self.core.is_some() && !open && self.disk.outbox.is_empty() && self.disk.unsettled() == 0
     }
 
     /// What is left to be done, for people.

@@ -3,19 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, Utc};
 use slipway::buildctl::job::RunResult;
 use slipway::domain::build::{Build, BuildId};
 use slipway::domain::journal::{PushId, PushRecord};
+use slipway::domain::name::RepositoryPath;
+use slipway::domain::notification;
 use slipway::domain::outbox::Message;
-use slipway::domain::rule_history::Histories;
-use slipway::pool::core::{File, Found, FoundBuild, FoundPush, WriteFailure, WriteId};
+use slipway::domain::push::Ref;
+use slipway::domain::rule_history::RuleHistory;
+use slipway::pool::core::{File, Found, FoundBuild, FoundPush, PastOfBuild, WriteFailure, WriteId};
 use slipway::store::pushes::Watched;
 use slipway::store::settings::Settings;
 use slipway::sys::process::ProcessId;
 
-/// As `startup` has it: the builds of a push are queued within this time after it.
-const QUEUED_WITHIN: TimeDelta = TimeDelta::days(2);
+/// So many builds of the same rule and ref are looked at for the one before that says something of the rule.
+const LOOKED_BACK: usize = 50;
 
 /// The directory of a build.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +40,11 @@ pub struct Disk {
     pub pushes: BTreeMap<PushId, PushRecord>,
     pub watched: Watched,
     pub outbox: BTreeMap<String, Message>,
+    /// What the catalog knows: the pasts of rules, the builds of their refs, and those of pushes.
+    pasts: BTreeMap<(RepositoryPath, String), RuleHistory>,
+    by_ref: BTreeMap<(RepositoryPath, String, Ref), BTreeSet<BuildId>>,
+    by_push: BTreeMap<PushId, BTreeSet<BuildId>>,
+    unsettled: BTreeSet<PushId>,
     /// The last write of what was seen, of the pool that runs.
     refs_seen: Option<WriteId>,
     pub full: bool,
@@ -44,6 +52,10 @@ pub struct Disk {
 }
 
 impl Disk {
+    pub fn new(settings: Arc<Settings>) -> Disk {
+        Disk { settings, ..Disk::default() }
+    }
+
     /// Writes a file, or says why not. `fits`: on a full disk there is room for this one.
     pub fn write(&mut self, write: WriteId, file: &File, fits: bool) -> Result<(), WriteFailure> {
         let removes = matches!(file, File::RemoveMessage(_) | File::CloseBuild(_));
@@ -63,10 +75,12 @@ impl Disk {
             File::NewBuild(build) => {
                 let directory = self.builds.entry(build.id).or_default();
                 (directory.record, directory.open) = (Some(build.clone()), true);
+                self.catalog(build);
             }
             File::Build(build) => {
                 if let Some(directory) = self.builds.get_mut(&build.id) {
                     directory.record = Some(build.clone());
+                    self.catalog(build);
                 }
             }
             File::CloseBuild(id) => {
@@ -74,7 +88,14 @@ impl Disk {
                     directory.open = false;
                 }
             }
-            File::Push(push) => _ = self.pushes.insert(push.id, push.as_ref().clone()),
+            File::Push(push) => {
+                self.pushes.insert(push.id, push.as_ref().clone());
+                if push.settled {
+                    self.unsettled.remove(&push.id)
+                } else {
+                    self.unsettled.insert(push.id)
+                };
+            }
             File::RefsSeen(watched) => {
                 if self.refs_seen.is_none_or(|last| last < write) {
                     self.watched = watched.as_ref().clone();
@@ -98,15 +119,55 @@ impl Disk {
         self.builds.get(&id)?.record.as_ref()
     }
 
-    /// The finished builds.
-    pub fn finished(&self) -> BTreeSet<BuildId> {
-        self.builds.iter().filter(|(_, directory)| !directory.open).map(|(id, _)| *id).collect()
+    fn catalog(&mut self, build: &Arc<Build>) {
+        let (path, rule) = (build.path(), build.rule.name.clone());
+        self.pasts.entry((path.clone(), rule.clone())).or_default().learn(build);
+        self.by_ref.entry((path, rule, build.reference.clone())).or_default().insert(build.id);
+        if let Some(push) = build.push {
+            self.by_push.entry(push).or_default().insert(build.id);
+        }
     }
 
-    pub fn histories(&self, finished: &BTreeSet<BuildId>) -> Histories {
-        let mut histories = Histories::default();
-        finished.iter().filter_map(|id| self.record(*id)).for_each(|build| histories.learn(build));
-        histories
+    /// The past of a rule, with that of a ref.
+    pub fn history(&self, path: &RepositoryPath, rule: &str, reference: &Ref) -> RuleHistory {
+        let mut history = self.pasts.get(&(path.clone(), rule.to_owned())).cloned().unwrap_or_default();
+        history.refs.retain(|other, _| other == reference);
+        history
+    }
+
+    /// The past that the end of a build is told by.
+    pub fn past_of(&self, build: &Build) -> PastOfBuild {
+        let key = (build.path(), build.rule.name.clone(), build.reference.clone());
+        let earlier = self.by_ref.get(&key).into_iter().flat_map(|ids| ids.range(..build.id).rev());
+        let earlier = earlier.take(LOOKED_BACK).filter_map(|id| self.record(*id)).map(|build| Build::clone(build));
+        PastOfBuild {
+            history: self.history(&build.path(), &build.rule.name, &build.reference),
+            failed_before: notification::failed_before(build, earlier),
+        }
+    }
+
+    /// The rules that failed last.
+    pub fn failing(&self) -> BTreeMap<(RepositoryPath, String), RuleHistory> {
+        let failing = self.pasts.iter().filter(|(_, history)| !history.failed.is_empty());
+        failing.map(|(rule, history)| (rule.clone(), history.clone())).collect()
+    }
+
+    /// The pushes that an earlier pool did not come to evaluate, or that are newer than the last one that is kept as seen.
+    pub fn pushes_left(&self, kept: Option<PushId>) -> Vec<FoundPush> {
+        let newer = self.pushes.keys().rev().take_while(|id| Some(**id) > kept);
+        let left: BTreeSet<PushId> = newer.chain(&self.unsettled).copied().collect();
+        let found = left.into_iter().filter_map(|id| {
+            let push = self.pushes.get(&id)?.clone();
+            let builds = self.by_push.get(&id).filter(|_| !push.settled).into_iter().flatten();
+            let started = builds.filter_map(|id| self.record(*id)).filter(|build| build.retry_of.is_none());
+            Some(FoundPush { built: started.map(|build| (build.rule.name.clone(), build.id)).collect(), push })
+        });
+        found.collect()
+    }
+
+    /// How many pushes have no verdict yet.
+    pub fn unsettled(&self) -> usize {
+        self.unsettled.len()
     }
 
     /// What the next pool finds, as `startup::find` reads it.
@@ -121,16 +182,12 @@ impl Disk {
             Some(FoundBuild { build, runner, builders })
         });
         let builds = builds.collect();
-        let kept = self.watched.last_push;
-        let left: Vec<PushRecord> =
-            self.pushes.values().filter(|push| Some(push.id) > kept || !push.settled).cloned().collect();
         Found {
             settings: self.settings.clone(),
             last_build,
             builds,
             watched: Ok(self.watched.clone()),
             last_push: self.pushes.keys().last().map_or(0, |id| id.0),
-            pushes: self.builds_of(left),
             messages: self.messages(),
         }
     }
@@ -142,38 +199,32 @@ impl Disk {
         messages
     }
 
-    fn builds_of(&self, pushes: Vec<PushRecord>) -> Vec<FoundPush> {
-        let oldest = pushes.iter().filter(|push| !push.settled).map(|push| push.pushed_at).min();
-        let mut built: BTreeMap<PushId, BTreeMap<String, BuildId>> = BTreeMap::new();
-        if let Some(oldest) = oldest {
-            let builds = self.builds.values().rev().filter_map(|directory| directory.record.as_ref());
-            for build in builds.take_while(|build| build.queued_at >= oldest - QUEUED_WITHIN) {
-                if let Some(push) = build.push.filter(|_| build.retry_of.is_none()) {
-                    built.entry(push).or_default().insert(build.rule.name.clone(), build.id);
-                }
+    /// Deletes finished builds but the newest ones, and the pushes that are older than all that are left; how many.
+    pub fn delete_finished(&mut self, keep: Option<usize>, oldest: Option<DateTime<Utc>>) -> usize {
+        let finished = self.builds.iter().filter(|(_, directory)| !directory.open);
+        let newest = self.builds.keys().last().copied();
+        let is_old = |directory: &BuildDirectory| {
+            let finished_at = directory.record.as_ref().and_then(|build| build.finished_at);
+            oldest.is_some_and(|oldest| finished_at.is_some_and(|at| at < oldest))
+        };
+        let expired = finished.rev().enumerate().filter(|(index, (id, directory))| {
+            Some(**id) != newest && (keep.is_some_and(|keep| *index >= keep) || is_old(directory))
+        });
+        let expired: Vec<BuildId> = expired.map(|(_, (id, _))| *id).collect();
+        for build in expired.iter().filter_map(|id| self.builds.remove(id)?.record) {
+            let key = (build.path(), build.rule.name.clone(), build.reference.clone());
+            self.by_ref.entry(key).or_default().remove(&build.id);
+            if let Some(push) = build.push {
+                self.by_push.remove(&push);
             }
         }
-        pushes.into_iter().map(|push| FoundPush { built: built.remove(&push.id).unwrap_or_default(), push }).collect()
-    }
-
-    /// Deletes finished builds and the pushes that are older than all that are left; those that are open, which nobody
-    /// may delete, are returned.
-    pub fn delete(&mut self, ids: &[BuildId]) -> Vec<BuildId> {
-        let open = ids.iter().copied().filter(|id| self.is_open(*id)).collect();
-        for id in ids {
-            self.builds.remove(id);
-        }
         let oldest = self.builds.values().find_map(|directory| directory.record.as_ref()).map(|build| build.pushed_at);
-        let Some(since) = oldest else { return open };
-        let old: Vec<PushId> = self
-            .pushes
-            .values()
-            .take_while(|push| push.settled && push.pushed_at < since)
-            .map(|push| push.id)
-            .collect();
-        for id in old {
-            self.pushes.remove(&id);
+        if let Some(since) = oldest {
+            let old = self.pushes.values().take_while(|push| push.settled && push.pushed_at < since);
+            for id in old.map(|push| push.id).collect::<Vec<_>>() {
+                self.pushes.remove(&id);
+            }
         }
-        open
+        expired.len()
     }
 }

@@ -10,7 +10,6 @@ use slipway::domain::name::RepositoryPath;
 use slipway::domain::outbox::{Attempt, Message};
 use slipway::domain::push::{CommitId, Ref};
 use slipway::domain::repository::Source;
-use slipway::pool::core::retention::FinishedRecord;
 use slipway::pool::core::{BuilderKey, Command, Event, File, ManagedEvent, TagCheckFailure, Topic, Workers, WriteId};
 use slipway::protocol::{Error, ErrorKind};
 use slipway::registry::publish::Taken;
@@ -52,10 +51,22 @@ impl World {
             }
             Command::Respond { request, response } => self.answered(request, response),
             Command::RefreshSettings => self.deliver_after(wait, Event::SettingsFresh),
-            Command::ReadHistory => {
-                let histories = self.disk.histories(&self.finished_at_start.clone());
-                let wait = if self.one_in(3) { self.between(0, 30 * SECOND) } else { wait };
-                self.deliver_after(wait, Event::HistoryRead(Box::new(histories)));
+            Command::FindPushes { kept } => {
+                let (wait, pushes) = (self.catalog_delay(), self.disk.pushes_left(kept));
+                self.deliver_after(wait, Event::PushesLeft(pushes));
+            }
+            Command::FindFailingRules => {
+                let (wait, failing) = (self.catalog_delay(), self.disk.failing());
+                self.deliver_after(wait, Event::RulesFailing(failing));
+            }
+            Command::ReadPushHistory { push, path, reference, rules } => {
+                let history = |rule: String| (rule.clone(), self.disk.history(&path, &rule, &reference));
+                let histories = rules.into_iter().map(history).collect();
+                self.deliver_after(wait, Event::PushHistory { push, histories });
+            }
+            Command::ReadBuildHistory(build) => {
+                let past = Box::new(self.disk.past_of(&build));
+                self.deliver_after(wait, Event::BuildHistory { build: build.id, past });
             }
             Command::ResolveRef { submission, source, reference } => {
                 let commit = self.resolve(&source, &reference);
@@ -103,15 +114,9 @@ impl World {
                 self.deliver_after(wait, Event::CacheWeighed { builder, bytes: Some(4096) });
             }
             Command::Send(message) => self.later_in_pool(wait, Action::Arrives(message)),
-            Command::ListFinished => {
-                let finished = self.finished();
-                self.deliver_after(wait, Event::FinishedListed(finished));
-            }
-            Command::DeleteBuilds(ids) => {
-                let open = self.disk.delete(&ids);
-                if let Some(id) = open.first() {
-                    self.fail(format!("build {id} is deleted, and it is open"));
-                }
+            Command::DeleteFinished { keep, oldest } => {
+                let count = self.disk.delete_finished(keep, oldest);
+                self.note(|| format!("{count} finished builds are deleted"));
             }
             Command::Stop { .. } => {
                 let wait = self.between(0, 10 * SECOND);
@@ -196,12 +201,9 @@ impl World {
         self.deliver_after(wait, Event::DiskMeasured { free, after_freeing });
     }
 
-    fn finished(&self) -> Vec<FinishedRecord> {
-        let closed = self.disk.builds.iter().filter(|(_, directory)| !directory.open);
-        let finished = closed.filter_map(|(id, directory)| {
-            Some(FinishedRecord { id: *id, finished_at: directory.record.as_ref()?.finished_at? })
-        });
-        finished.collect()
+    /// The catalog is completed first, after a start.
+    fn catalog_delay(&mut self) -> i64 {
+        if self.one_in(3) { self.between(0, 30 * SECOND) } else { self.usual_delay() }
     }
 
     fn supervise(&mut self, wait: i64, builder: BuilderKey, config: String) {

@@ -7,16 +7,9 @@ use slipway::pool::core::{Ask, Event, RequestId, Response};
 
 use crate::hooks::Delivery;
 use crate::plan::Fault;
-use crate::world::{Action, MINUTE, SECOND, World};
+use crate::world::{Action, SECOND, World};
 
-/// Who asked, and when.
-#[derive(Debug)]
-pub struct Request {
-    pub purpose: Purpose,
-    pub asked: i64,
-}
-
-/// Why it was asked.
+/// Why something was asked.
 #[derive(Debug)]
 pub enum Purpose {
     /// A platform tells of a push.
@@ -33,13 +26,13 @@ impl World {
     pub fn ask(&mut self, purpose: Purpose, ask: Ask) {
         self.last_request += 1;
         let request = RequestId(self.last_request);
-        self.requests.insert(request, Request { purpose, asked: self.now });
+        self.requests.insert(request, purpose);
         self.handle(Event::Asked { request, ask });
     }
 
     /// A request is answered.
     pub fn answered(&mut self, request: RequestId, response: Response) {
-        let Some(Request { purpose, .. }) = self.requests.remove(&request) else {
+        let Some(purpose) = self.requests.remove(&request) else {
             return self.fail(format!("request {} is answered, and nobody waits", request.0));
         };
         match (purpose, response) {
@@ -103,16 +96,12 @@ impl World {
                     self.ask(Purpose::Wait, Ask::Wait { id, known: None });
                 }
             }
-            18..20 => {
-                let rule = "main".to_owned();
-                self.ask(Purpose::Other, Ask::History { path, rule });
-            }
-            20 => self.ask(Purpose::Other, Ask::MayDelete(path)),
+            18..21 => self.ask(Purpose::Other, Ask::MayDelete(path)),
             21 => self.ask(Purpose::Other, Ask::BuilderFor { path, fetches: false }),
             22 if self.plan.has(Fault::Kill) => self.ask(Purpose::Other, Ask::Stop),
             _ => {
                 if let Some(id) = self.some_build(true) {
-                    self.ask(Purpose::Wait, Ask::Wait { id, known: Some(String::new()) });
+                    self.ask(Purpose::Wait, Ask::Wait { id, known: Some(Default::default()) });
                     // It is gone again at once.
                     let request = RequestId(self.last_request);
                     if self.requests.remove(&request).is_some() {
@@ -134,15 +123,5 @@ impl World {
         let recent = self.disk.builds.iter().rev().take(60).filter(|(_, directory)| directory.open == open);
         let ids: Vec<BuildId> = recent.map(|(id, _)| *id).collect();
         (!ids.is_empty()).then(|| *self.random.pick(&ids))
-    }
-
-    /// Requests that are not answered, though they should be.
-    pub fn check_requests(&mut self) {
-        let now = self.now;
-        let forgotten = self.requests.iter().find(|(_, request)| now - request.asked > 60 * MINUTE);
-        if let Some((id, request)) = forgotten {
-            let text = format!("request {} is not answered: {:?}", id.0, request.purpose);
-            self.fail(text);
-        }
     }
 }

@@ -11,7 +11,7 @@ use slipway::pool::core::{Command, Core, Event, File, Machine, RequestId, WriteI
 
 use crate::checks::Checks;
 use crate::disk::Disk;
-use crate::people::Request;
+use crate::people::Purpose;
 use crate::plan::Plan;
 use crate::random::Random;
 use crate::runners::Runner;
@@ -86,7 +86,6 @@ pub struct World {
     /// The launches under way, and whether they are aborted.
     pub launches: BTreeMap<BuildId, bool>,
     pub watched_runners: BTreeSet<BuildId>,
-    pub finished_at_start: BTreeSet<BuildId>,
     /// What tags name.
     pub registry: BTreeMap<(RepositoryPath, String), Existing>,
     pub registry_down: bool,
@@ -98,7 +97,7 @@ pub struct World {
     pub troubled: bool,
     /// How many commits were made.
     pub commits: u64,
-    pub requests: BTreeMap<RequestId, Request>,
+    pub requests: BTreeMap<RequestId, Purpose>,
     pub last_request: u64,
     pub checks: Checks,
     agenda: BTreeMap<(i64, u64), (Option<u64>, Action)>,
@@ -123,13 +122,12 @@ impl World {
             failure: None,
             life: 0,
             core: None,
-            disk: Disk { settings, ..Disk::default() },
+            disk: Disk::new(settings),
             servers,
             poller: BTreeMap::new(),
             runners: BTreeMap::new(),
             launches: BTreeMap::new(),
             watched_runners: BTreeSet::new(),
-            finished_at_start: BTreeSet::new(),
             registry: BTreeMap::new(),
             registry_down: false,
             builders_down: BTreeSet::new(),
@@ -306,7 +304,6 @@ impl World {
         }
         self.note(|| "A POOL STARTS".to_owned());
         let found = self.disk.find();
-        self.finished_at_start = self.disk.finished();
         let machine = Machine {
             host: "build-1".into(),
             home: "/var/lib/slipway".into(),
@@ -330,16 +327,9 @@ fn describe(event: &Event) -> String {
         Event::Started(found) => {
             let builds: Vec<String> =
                 found.builds.iter().map(|found| format!("{} {}", found.build.id, found.build.state)).collect();
-            format!(
-                "started: last build {}, open {}, {} pushes",
-                found.last_build,
-                builds.join(", "),
-                found.pushes.len()
-            )
+            format!("started: last build {}, open {}", found.last_build, builds.join(", "))
         }
-        Event::HistoryRead(_) => "history read".to_owned(),
         Event::SettingsChanged(_) => "settings changed".to_owned(),
-        Event::FinishedListed(finished) => format!("{} finished builds listed", finished.len()),
         event => format!("{event:?}"),
     }
 }
