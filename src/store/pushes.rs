@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Home;
@@ -41,6 +42,24 @@ pub struct Seen {
     /// The last commit of each ref.
     #[serde(default)]
     pub refs: BTreeMap<Ref, CommitId>,
+    /// When refs were pushed in the last days. No later push of a ref is older, whatever the clocks say.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pushed_at: BTreeMap<Ref, DateTime<Utc>>,
+}
+
+/// A clock that was set back by more than this is not made up for.
+const CLOCK_SET_BACK: TimeDelta = TimeDelta::days(7);
+
+impl Seen {
+    /// The time of a push of a ref that is found now: after that of the ref's push before. Of two images of a ref, the
+    /// one of the later push is newer.
+    pub fn push(&mut self, reference: &Ref, at: DateTime<Utc>) -> DateTime<Utc> {
+        let after = self.pushed_at.get(reference).map(|last| *last + TimeDelta::milliseconds(1));
+        let at = after.map_or(at, |after| after.max(at));
+        self.pushed_at.retain(|_, last| at - *last < CLOCK_SET_BACK);
+        self.pushed_at.insert(reference.clone(), at);
+        at
+    }
 }
 
 impl Watched {
@@ -62,6 +81,7 @@ impl Watched {
                 && seen.refs.get(&push.reference) == push.before.as_ref()
             {
                 seen.refs.insert(push.reference.clone(), push.commit.clone());
+                seen.pushed_at.insert(push.reference.clone(), push.pushed_at);
             }
         }
         self.last_push = pushes.iter().map(|push| push.id).max().max(self.last_push);
@@ -146,6 +166,19 @@ pub fn remove(home: &Home, id: PushId) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::domain::journal::sample;
+
+    #[test]
+    fn no_push_of_a_ref_is_older_than_the_one_before_whatever_the_clocks_say() {
+        let (mut seen, main, now) = (Seen::default(), Ref::branch("main"), sample().pushed_at);
+        assert_eq!(seen.push(&main, now), now);
+        let later = seen.push(&main, now - TimeDelta::hours(2));
+        assert_eq!(later, now + TimeDelta::milliseconds(1));
+        assert_eq!(seen.push(&Ref::branch("other"), now - TimeDelta::hours(2)), now - TimeDelta::hours(2));
+        let text = toml::to_string(&seen).unwrap();
+        assert_eq!(toml::from_str::<Seen>(&text).unwrap(), seen);
+        seen.push(&main, now + TimeDelta::days(8));
+        assert_eq!(seen.pushed_at.len(), 1, "what is long ago is forgotten");
+    }
 
     #[test]
     fn pushes_whose_refs_were_not_kept_as_seen_are_not_seen_again() {

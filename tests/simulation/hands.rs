@@ -153,7 +153,6 @@ impl World {
                 self.later_in_pool(wait, Action::WriteFile { write, files, next: next + 1, made: false });
             }
             Ok(()) => {
-                self.checks.write_ends(write, &files);
                 let wait = self.between(0, 5);
                 self.deliver_after(wait, Event::Written { write, result: Ok(()) });
             }

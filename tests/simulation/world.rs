@@ -25,7 +25,7 @@ const LONGEST_SLEEP: i64 = MINUTE;
 /// More ticks within a minute are a loop of timers.
 const MOST_TICKS: u32 = 20_000;
 /// So many lines are kept of what happened last.
-const TRACED: usize = 400;
+const TRACED: usize = 1_000_000;
 
 /// Something that happens at a time.
 pub enum Action {
@@ -265,6 +265,9 @@ impl World {
     pub fn handle(&mut self, event: Event) {
         let now = self.host_time();
         self.note(|| describe(&event));
+        if let Event::Written { write, result: Ok(()) } = &event {
+            self.checks.write_ends(*write);
+        }
         let Some(core) = &mut self.core else { return };
         self.events += 1;
         let commands = core.handle(event, now);

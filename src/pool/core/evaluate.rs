@@ -17,7 +17,7 @@ use crate::domain::changed_files::of_interest;
 use crate::domain::commit_message::{asks_for_no_build, subject};
 use crate::domain::journal::{Answer, PushId, PushRecord, Verdict, refusal};
 use crate::domain::pattern::Pattern;
-use crate::domain::push::{CommitId, Push};
+use crate::domain::push::{CommitId, Push, RefKind};
 use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::repository::Repository;
 use crate::domain::rule::{Rule, Supersede};
@@ -467,7 +467,9 @@ fn not_of_interest(
     past: &Past,
     is_building: bool,
 ) -> Option<(Verdict, Reason)> {
-    if let Some(words) = push.subject.as_deref().and_then(asks_for_no_build) {
+    // Release tools tag commits that say so.
+    let is_branch = push.reference.kind == RefKind::Branch;
+    if let Some(words) = push.subject.as_deref().filter(|_| is_branch).and_then(asks_for_no_build) {
         return Some((Verdict::Skipped, reason!("journal.skip_words", words)));
     }
     // Where it is not known what changed, it is built: an image too many is better than one that is missing.

@@ -337,12 +337,15 @@ impl Core {
     fn record_pushes(
         &mut self,
         path: &RepositoryPath,
-        seen: Seen,
-        found: Vec<FoundMove>,
+        mut seen: Seen,
+        mut found: Vec<FoundMove>,
         announced: Option<RequestId>,
     ) {
         let missing = self.missing_branches(path, &seen);
         let default_branch = seen.default_branch.clone();
+        for found in &mut found {
+            found.at = seen.push(&found.moved.reference, found.at);
+        }
         self.refs.watched.repositories.insert(path.to_string(), seen);
         if found.is_empty() {
             self.refs.changed(self.now);
