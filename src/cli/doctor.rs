@@ -156,7 +156,7 @@ async fn buildkit(home: &Home) -> Vec<Check> {
         .collect();
     let missing = found.missing();
     checks.retain(|check| missing.iter().all(|missing| missing.name != check.name));
-    checks.extend(missing.into_iter().map(|missing| Check::bad(missing.name, missing.why, missing.mend)));
+    checks.extend(missing.into_iter().map(|missing| Check::bad(missing.name, missing.why, missing.fix)));
     checks
 }
 
@@ -199,8 +199,8 @@ async fn build_network(home: &Home, settings: &Settings) -> Check {
     let found = install::find(home);
     let kit = found.rootlesskit.as_ref().map(|tool| tool.path.clone()).filter(|_| crate::pool::is_rootless(settings));
     let problem = match found.sandbox_problems.into_iter().next() {
-        Some(problem) => Some((format!("RUN steps are in the host's network: {}", problem.what), problem.mend)),
-        None => sandbox::attempt(kit.as_deref()).await.err().map(|problem| (problem.what, problem.mend)),
+        Some(problem) => Some((format!("RUN steps are in the host's network: {}", problem.what), problem.fix)),
+        None => sandbox::attempt(kit.as_deref()).await.err().map(|problem| (problem.what, problem.fix)),
     };
     match problem {
         Some((says, mend)) => Check::bad(name, says, mend),
@@ -266,7 +266,7 @@ async fn rootless_checks(home: &Home) -> Vec<Check> {
     if problems.is_empty() {
         return vec![Check::good("rootless", "this user can run a builder without root")];
     }
-    problems.into_iter().map(|problem| Check::bad("rootless", problem.what, problem.mend)).collect()
+    problems.into_iter().map(|problem| Check::bad("rootless", problem.what, problem.fix)).collect()
 }
 
 /// Emulators are no must: they are for platforms that are not the machine's own.

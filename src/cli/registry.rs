@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::output::{Table, fields, print, say};
+use super::words::{set, where_from, yes_no};
 use super::{CliError, Format, source};
 use crate::domain::config::RegistrySettings;
 use crate::domain::secret_ref::SecretRef;
@@ -76,7 +77,7 @@ pub(super) struct Options {
 impl Options {
     /// The password that is to be kept, if any.
     fn apply(self, settings: &mut RegistrySettings) -> Result<Option<String>, CliError> {
-        super::namespace::set(&mut settings.plain_http, self.plain_http);
+        set(&mut settings.plain_http, self.plain_http);
         settings.ca = self.ca.or(settings.ca.take());
         if !self.mirrors.is_empty() {
             settings.mirrors = self.mirrors;
@@ -149,7 +150,7 @@ impl Verb {
                     for View { host, settings } in &views {
                         table.row([
                             (*host).into(),
-                            super::namespace::yes_no(settings.plain_http),
+                            yes_no(settings.plain_http),
                             settings.ca.clone().unwrap_or_default(),
                             settings.username.clone().unwrap_or_default(),
                             settings.namespaces.join(", "),
@@ -164,7 +165,7 @@ impl Verb {
                 print(format, &View { host: &host, settings: &settings }, || {
                     fields(&[
                         ("host", host.clone()),
-                        ("plain http", super::namespace::yes_no(settings.plain_http)),
+                        ("plain http", yes_no(settings.plain_http)),
                         ("ca", settings.ca.clone().unwrap_or_default()),
                         ("mirrors", settings.mirrors.join("\n")),
                         ("username", settings.username.clone().unwrap_or_default()),
@@ -197,15 +198,6 @@ async fn save(
     crate::registry::check_host_name(&host).map_err(|error| CliError::usage(error.to_string()))?;
     let password = options.apply(value)?;
     source::save(home, Entity::Registry { host, value: value.clone(), password }, mode).await
-}
-
-/// Where a secret is from, in words.
-pub(super) fn where_from(reference: &SecretRef) -> String {
-    match reference {
-        SecretRef::File(name) => format!("in secrets/{name}"),
-        SecretRef::Env(name) => format!("in the variable {name}"),
-        SecretRef::Command(command) => format!("printed by: {command}"),
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::DaemonError;
+use super::error::DaemonError;
 use crate::sys::lock::{self, Held};
 
 /// How often a lock that is held is tried. The shortest wait worth anything is for a daemon to start, 0.2 s.
@@ -21,7 +21,7 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Alone; waits until whoever holds it lets go.
+    /// Alone; waits until its holder lets go.
     pub(super) async fn exclusive(path: &Path) -> Result<Lock, DaemonError> {
         Lock::wait(path, lock::try_exclusive).await
     }

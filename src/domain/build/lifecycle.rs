@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Build, BuildId, BuildState, CancelRequest, Image};
 use crate::domain::failure::Failure;
-use crate::domain::reason::{Reason, reason};
+use crate::domain::reason::{Reason, joined, reason};
 
 /// A build that waits: `queued` or `held`.
 #[derive(Debug, PartialEq, Eq)]
@@ -175,7 +175,7 @@ impl WaitingBuild {
     pub fn start(mut self, builders: Vec<String>, at: DateTime<Utc>) -> RunningBuild {
         let build = Arc::make_mut(&mut self.0);
         build.state = BuildState::Running;
-        build.reason = format!("builds on {}", builders.join(", ")).into();
+        build.reason = reason!("build.runs", builders = joined(&builders));
         build.builders = builders;
         build.started_at = Some(at);
         // The one that it waited through.

@@ -35,7 +35,7 @@ pub(super) fn find_repository<'a>(settings: &'a Settings, path: &RepositoryPath)
     if let (Some(namespace), Some(repository)) = (namespace, repository) {
         return Ok(Lookup::Found(namespace, repository));
     }
-    if let Some(file) = settings.problem_files(&path.namespace, Some(&path.repository)).next() {
+    if let Some(file) = settings.wrong_file(&path.namespace, Some(&path.repository)) {
         let text = format!("cannot use repository {path}: fix its file {}", file.display());
         return Err(Error::new(ErrorKind::Failed, text));
     }

@@ -221,7 +221,7 @@ impl Builders {
             && let Some(refusal) = builder.config.refusal(&address)
         {
             // Until its settings change, which makes it another builder.
-            builder.readiness = Readiness::Down(refusal.to_string());
+            builder.readiness = Readiness::Down(refusal.to_string().into());
             return;
         }
         builder.probing = true;
@@ -258,7 +258,7 @@ impl Builders {
                 builder.probe = Some(Deadline::after(now, STILL_THERE));
             }
             Err(reason) => {
-                builder.readiness = Readiness::Down(reason);
+                builder.readiness = Readiness::Down(reason.into());
                 builder.probe = Some(Deadline::after(now, LOOK_AGAIN));
             }
         }
@@ -315,7 +315,7 @@ impl Builders {
                 builder.readiness = Readiness::Starting;
                 builder.address = None;
             }
-            ManagedEvent::Failed(error) => builder.readiness = Readiness::Down(error),
+            ManagedEvent::Failed(error) => builder.readiness = Readiness::Down(error.into()),
         }
     }
 
@@ -332,7 +332,7 @@ impl Builders {
             // A daemon that runs goes on, though its programs were removed.
             Err(_) if builder.supervised => {}
             Err(reason) => {
-                builder.readiness = Readiness::Down(reason);
+                builder.readiness = Readiness::Down(reason.into());
                 // What is missing may have been installed by then.
                 builder.probe = Some(Deadline::after(now, LOOK_AGAIN));
             }
@@ -424,7 +424,7 @@ impl Builders {
             let (word, reason) = match builder.readiness() {
                 Readiness::Ready => ("ready", String::new()),
                 Readiness::Starting => ("starting", String::new()),
-                Readiness::Down(reason) => ("down", reason),
+                Readiness::Down(reason) => ("down", reason.to_string()),
             };
             let (slots, busy) = load(name, builder);
             BuilderStatus {

@@ -21,7 +21,7 @@ use crate::domain::config::ByteSize;
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::journal::SERVER_LAG;
 use crate::domain::platform::Platform;
-use crate::domain::reason::{Reason, reason};
+use crate::domain::reason::{AsReason as _, Reason, joined, output, reason};
 use crate::domain::rule_history::ending;
 use crate::sys::process::ProcessId;
 
@@ -85,7 +85,7 @@ enum PastState {
     Unknown,
     /// It is being read.
     Asked,
-    Known(PastOfBuild),
+    Known(Box<PastOfBuild>),
 }
 
 #[derive(Debug)]
@@ -224,10 +224,9 @@ impl Core {
         let ending = Ending { reason, ..Ending::default() };
         let build = WaitingBuild::new(build).end(EndBeforeStart::Refused, ending, self.now);
         let record = build.record().clone();
-        // The record first: its message tells of something that is there.
-        let mut files = vec![File::NewBuild(record.clone())];
-        files.extend(self.messages(&record, &PastOfBuild::default()));
-        files.push(File::CloseBuild(id));
+        // The record last: where one of them can't be written, nothing of it is left.
+        let mut files = self.messages(&record, &PastOfBuild::default());
+        files.push(File::NewBuild(record));
         self.builds.insert(id, OpenBuild::at(Stage::Refusing { build, waiters: vec![waiter] }));
         self.write_build(id, files, AfterWrite::Recorded(id));
     }
@@ -254,10 +253,9 @@ impl Core {
                     self.cancel(id, cancel.clone());
                 }
             }
-            Stage::Refusing { build, waiters } => {
-                let record = build.record().clone();
-                self.out_of_table(&record);
-                waiters.into_iter().for_each(|waiter| self.waiter_goes_on(waiter, &record));
+            stage @ Stage::Refusing { .. } => {
+                self.builds.insert(id, OpenBuild { stage, writes });
+                self.write_build(id, vec![File::CloseBuild(id)], AfterWrite::Closed(id));
             }
             stage => _ = self.builds.insert(id, OpenBuild { stage, writes }),
         }
@@ -524,7 +522,7 @@ impl Core {
             return;
         };
         let past = match &pending.past {
-            PastState::Known(past) => past.clone(),
+            PastState::Known(past) => PastOfBuild::clone(past),
             // What others are told, and whether the rule is paused, depends on the builds before.
             PastState::Unknown if self.needs_past(&pending.as_ended()) => {
                 let (record, mut pending) = (Arc::new(pending.as_ended()), pending);
@@ -571,15 +569,22 @@ impl Core {
     pub(super) fn build_history(&mut self, id: BuildId, past: PastOfBuild) {
         let Some(open) = self.builds.get_mut(&id) else { return };
         if let Stage::Ending(pending) = &mut open.stage {
-            pending.past = PastState::Known(past);
+            pending.past = PastState::Known(Box::new(past));
             self.close(id);
         }
     }
 
     /// A build is final, on disk and told.
     pub(super) fn closed(&mut self, id: BuildId) {
-        let Some(OpenBuild { stage: Stage::Closing { build, .. }, .. }) = self.builds.remove(&id) else { return };
-        self.out_of_table(build.record());
+        match self.builds.remove(&id).map(|open| open.stage) {
+            Some(Stage::Closing { build, .. }) => self.out_of_table(build.record()),
+            Some(Stage::Refusing { build, waiters }) => {
+                let record = build.record().clone();
+                self.out_of_table(&record);
+                waiters.into_iter().for_each(|waiter| self.waiter_goes_on(waiter, &record));
+            }
+            _ => {}
+        }
     }
 
     fn out_of_table(&mut self, record: &Arc<Build>) {
@@ -617,10 +622,8 @@ impl Core {
                 self.disk.measuring = true;
                 return self.out.push(Command::FreeDisk { bytes: min_free.0 - free.0 });
             }
-            self.disk.blocked = Some(format!(
-                "only {free} are free in {}, and pool.min_free is {min_free}; free some space, and it goes on by itself",
-                self.machine.home
-            ));
+            let home = &self.machine.home;
+            self.disk.blocked = Some(reason!("wait.disk", free = free, home, min_free = min_free));
             self.disk.again = Some(Deadline::after(self.now, DISK_AGAIN));
         }
         self.schedule();
@@ -649,11 +652,11 @@ impl Core {
         };
         let stage = match decision {
             Decision::Queue(reason) => {
-                build.queue(reason.to_string().into());
+                build.queue(reason.reason());
                 Stage::Waiting(build)
             }
             Decision::Hold(reason) => {
-                build.hold(reason.to_string().into());
+                build.hold(reason.reason());
                 Stage::Waiting(build)
             }
             Decision::Start(platform_builds) => {
@@ -709,11 +712,12 @@ impl Core {
             let Stage::Running { build, .. } = &mut open.stage else { continue };
             let builders = &build.record().builders;
             if builders.contains(&builder.name) {
-                let mut reason = format!("builds on {}", builders.join(", "));
+                let mut reason = reason!("build.runs", builders = joined(builders));
                 if let Some(why) = &silent {
-                    reason.push_str(&format!("; builder {} does not answer: {why}", builder.name));
+                    let name = &builder.name;
+                    reason = reason!("build.builder_silent", reason, name, why = output(why));
                 }
-                build.explain(reason.into());
+                build.explain(reason);
             }
         }
     }

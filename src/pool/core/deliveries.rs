@@ -33,7 +33,7 @@ impl Core {
             None => {}
             Some(Fate::Delivered(message)) => {
                 let receiver = message.receiver();
-                self.log(LogLevel::Info, format!("{receiver} was notified: {}", message.what()));
+                self.log(LogLevel::Info, format!("{receiver} was told: {}", message.what()));
                 self.set_undelivered(receiver.clone(), String::new(), None);
                 self.set_undelivered(receiver, message.repository.clone(), None);
                 self.forget(message);
@@ -44,7 +44,7 @@ impl Core {
                 if let Some(why) = why {
                     let text = match &message.content {
                         Content::Notification { .. } => {
-                            format!("{receiver} was not notified: {} is given up: {why}", message.what())
+                            format!("{receiver} was not told: {} is given up: {why}", message.what())
                         }
                         // The same words for every build, so that they are told once.
                         Content::Status { .. } => {
@@ -61,7 +61,7 @@ impl Core {
                 let (repository, text) = match &message.content {
                     Content::Notification { .. } => (
                         String::new(),
-                        format!("{receiver} is not notified yet: {why}; it is tried again, for a day at the most"),
+                        format!("{receiver} is not told yet: {why}; it is tried again, for a day at the most"),
                     ),
                     // A platform may refuse one commit and take the others.
                     Content::Status { .. } => (

@@ -467,9 +467,8 @@ fn not_of_interest(
     past: &Past,
     is_building: bool,
 ) -> Option<(Verdict, Reason)> {
-    // Release tools tag commits that say so.
-    let is_branch = push.reference.kind == RefKind::Branch;
-    if let Some(words) = push.subject.as_deref().filter(|_| is_branch).and_then(asks_for_no_build) {
+    let kind = if rule.tag.is_some() { RefKind::Tag } else { RefKind::Branch };
+    if let Some(words) = push.subject.as_deref().and_then(|subject| asks_for_no_build(subject, kind)) {
         return Some((Verdict::Skipped, reason!("journal.skip_words", words)));
     }
     // Where it is not known what changed, it is built: an image too many is better than one that is missing.

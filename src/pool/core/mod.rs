@@ -130,7 +130,7 @@ pub struct Core {
 struct Disk {
     measuring: bool,
     /// Why nothing may start.
-    blocked: Option<String>,
+    blocked: Option<crate::domain::reason::Reason>,
     again: Option<Deadline>,
 }
 
@@ -332,12 +332,12 @@ impl Core {
     }
 
     fn settings_changed(&mut self, settings: Arc<Settings>) {
-        self.settings = settings;
+        let before = std::mem::replace(&mut self.settings, settings);
         self.settings_changes += 1;
         self.builders.follow(&self.settings, self.machine.buildkit_host.as_deref(), &mut self.out);
         self.refs.follow(&self.settings, self.now);
         self.outbox.retry_now();
-        self.problems.follow(&self.settings);
+        self.problems.follow(&before, &self.settings);
         self.reschedule = true;
     }
 

@@ -10,6 +10,7 @@ use super::event::Topic;
 use crate::domain::grants::Grants;
 use crate::domain::name::RepositoryPath;
 use crate::domain::outbox::Receiver;
+use crate::domain::repository::Source;
 use crate::domain::rule_history::RuleHistory;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{PausedRule, PoolStatus, WebhookRefusal};
@@ -84,16 +85,20 @@ impl Problems {
         self.webhook_refusals.insert(platform, refusal);
     }
 
-    /// Forgets what is no longer configured.
-    pub(super) fn follow(&mut self, settings: &Settings) {
+    /// Forgets what is no longer configured. What was said of a source is not true of another one.
+    pub(super) fn follow(&mut self, before: &Settings, settings: &Settings) {
         self.stale = true;
         self.undelivered.retain(|key, _| is_configured(settings, key));
         self.webhook_refusals.retain(|platform, _| settings.platforms.contains_key(platform));
+        fn source<'a>(settings: &'a Settings, path: &RepositoryPath) -> Option<&'a Source> {
+            settings.repositories.get(path).and_then(|repository| repository.source.as_ref())
+        }
         let is_watched = |path: &RepositoryPath| {
-            settings
-                .repositories
-                .get(path)
-                .is_some_and(|repository| repository.build.auto && repository.source.is_some())
+            source(before, path) == source(settings, path)
+                && settings
+                    .repositories
+                    .get(path)
+                    .is_some_and(|repository| repository.build.auto && repository.source.is_some())
         };
         self.by_topic.retain(|topic, _| match topic {
             Topic::Source(path) | Topic::SourceName(path) => is_watched(path),

@@ -142,6 +142,23 @@ impl RefTracker {
         seen.cloned().unwrap_or_else(|| Seen { source: source.url.clone(), ..Seen::default() })
     }
 
+    /// The time of what is built as though it was pushed at a time: no earlier push of its ref is later, and no later one
+    /// earlier.
+    pub(super) fn push_at(
+        &mut self,
+        path: &RepositoryPath,
+        source: &str,
+        reference: &Ref,
+        at: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> DateTime<Utc> {
+        let seen = self.watched.repositories.get_mut(&path.to_string()).filter(|seen| seen.source == source);
+        let Some(seen) = seen else { return at };
+        let at = seen.push(reference, at);
+        self.changed(now);
+        at
+    }
+
     pub(super) fn changed(&mut self, now: DateTime<Utc>) {
         self.unkept.get_or_insert_with(|| Deadline::after(now, KEEP_WITHIN));
     }

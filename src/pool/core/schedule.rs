@@ -3,7 +3,6 @@
 //! Fair between repositories, builders that are warm first, and never a build that waits without a reason in one line.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt;
 
 use chrono::{DateTime, Utc};
 
@@ -11,6 +10,7 @@ use crate::domain::backoff::Deadline;
 use crate::domain::build::BuildId;
 use crate::domain::platform::Platform;
 use crate::domain::push::CommitId;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, joined, quoted, reason};
 
 /// A build that waits.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ pub enum Readiness {
     /// Soon.
     Starting,
     /// Not until what is said is mended.
-    Down(String),
+    Down(Reason),
 }
 
 /// A builder as the scheduler sees it.
@@ -69,7 +69,7 @@ pub struct PoolView {
     /// How many run now, by repository.
     pub running: BTreeMap<String, u32>,
     /// Why nothing may start now, such as a full disk.
-    pub blocked: Option<String>,
+    pub blocked: Option<Reason>,
     /// Files of builders that can't be read: what to say where no builder is left.
     pub unusable_builders: Vec<String>,
 }
@@ -101,7 +101,7 @@ pub enum WaitReason {
         at: DateTime<Utc>,
     },
     /// Nothing may start.
-    Blocked(String),
+    Blocked(Reason),
     /// There is no builder, for these files can't be read.
     UnusableBuilders(Vec<String>),
     /// There is no builder.
@@ -111,7 +111,7 @@ pub enum WaitReason {
     /// No builder has the labels that are asked for.
     Labels(BTreeMap<String, String>),
     /// The builders that could take it are down: each with the reason.
-    BuildersDown(Vec<(String, String)>),
+    BuildersDown(Vec<(String, Reason)>),
     /// No builder builds for a platform.
     NoPlatform(Option<Platform>),
     /// As many builds run as the pool allows.
@@ -132,60 +132,50 @@ pub enum WaitReason {
     },
 }
 
-impl fmt::Display for WaitReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = |at: &DateTime<Utc>| at.format("%Y-%m-%dT%H:%M:%SZ").to_string();
+display_as_reason!(WaitReason);
+
+impl AsReason for WaitReason {
+    fn reason(&self) -> Reason {
         match self {
-            WaitReason::Retry { at } => write!(f, "waits until {} to be tried again", time(at)),
-            WaitReason::Commit { commit, at } => {
-                let short = commit.short(12);
-                write!(f, "waits for the server to have commit {short}; asked again at {}", time(at))
-            }
-            WaitReason::Blocked(why) => f.write_str(why),
-            WaitReason::UnusableBuilders(files) => {
-                write!(f, "no builder is usable: {}; fix the file, or delete it", files.join("; "))
-            }
-            WaitReason::NoBuilder => f.write_str("there is no builder; `slipway builder create` makes one"),
-            WaitReason::UnknownBuilder(name) => {
-                write!(f, "there is no builder {name:?}; create it, or change build.builder of the repository")
-            }
+            WaitReason::Retry { at } => reason!("wait.retry", at = *at),
+            WaitReason::Commit { commit, at } => reason!("wait.commit", commit = commit.short(12), at = *at),
+            WaitReason::Blocked(why) => why.clone(),
+            WaitReason::UnusableBuilders(files) => reason!("wait.unusable_builders", files = joined(files)),
+            WaitReason::NoBuilder => reason!("wait.no_builder"),
+            WaitReason::UnknownBuilder(name) => reason!("wait.unknown_builder", name = quoted(name)),
             WaitReason::Labels(labels) => {
-                let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key} = {value:?}")).collect();
-                write!(f, "no builder is labelled {}; label one in builders/", labels.join(" and "))
+                let labels = labels.iter().map(|(key, value)| format!("{key} = {value:?}"));
+                reason!("wait.labels", labels = joined(labels))
             }
             WaitReason::BuildersDown(builders) => {
-                let reasons: Vec<String> =
-                    builders.iter().map(|(name, reason)| format!("builder {name}: {reason}")).collect();
-                f.write_str(&reasons.join("; "))
+                let down = |(name, why): &(String, Reason)| reason!("wait.builder_down", name, why);
+                let builders: Vec<Reason> = builders.iter().map(down).collect();
+                reason!("wait.builders_down", builders)
             }
             WaitReason::NoPlatform(platform) => {
                 let platform = platform.as_ref().map_or_else(String::new, ToString::to_string);
-                write!(
-                    f,
-                    "no builder builds for {platform}; install its emulator (qemu-user-static, binfmt-support) or add a builder that has it"
-                )
+                reason!("wait.no_platform", platform)
             }
             WaitReason::PoolFull { running, limit, ahead } => {
-                write!(f, "waits for a slot: {running} of {limit} builds are running; {}", place_in_queue(*ahead))
+                let why = reason!("wait.pool_full", running = *running, limit = *limit);
+                waits_for_slot(why, *ahead)
             }
             WaitReason::BuildersFull { builders, ahead } => {
-                let builders: Vec<String> = builders
-                    .iter()
-                    .map(|(name, load)| match load {
-                        None => format!("builder {name} is starting"),
-                        Some((busy, slots)) => format!("builder {name} runs {busy} of {slots}"),
-                    })
-                    .collect();
-                write!(f, "waits for a slot: {}; {}", builders.join(", "), place_in_queue(*ahead))
+                let load = |(name, load): &(String, Option<(u32, u32)>)| match load {
+                    None => reason!("wait.builder_starting", name),
+                    Some((busy, slots)) => reason!("wait.builder_full", name, busy = *busy, slots = *slots),
+                };
+                let builders: Vec<Reason> = builders.iter().map(load).collect();
+                waits_for_slot(reason!("wait.builders", builders), *ahead)
             }
         }
     }
 }
 
-fn place_in_queue(ahead: usize) -> String {
+fn waits_for_slot(why: Reason, ahead: usize) -> Reason {
     match ahead {
-        0 => "it is next".to_owned(),
-        ahead => format!("{ahead} ahead of it"),
+        0 => reason!("wait.slot_next", why),
+        ahead => reason!("wait.slot", why, ahead),
     }
 }
 

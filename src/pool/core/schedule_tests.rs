@@ -57,12 +57,12 @@ fn a_build_whose_time_has_not_come_is_held_and_the_next_one_starts() {
     let not_before = Some(Deadline::after(now(), chrono::TimeDelta::seconds(5)));
     let awaits = Waiting { awaited: Some(commit), not_before, ..build(2, "a/x") };
     let decisions = schedule(now(), &[awaits], &[builder("m", 1, &[])], &pool(1));
-    let expected = "waits for the server to have commit cccccccccccc; asked again at 2026-01-01T00:00:05Z";
+    let expected = "waits for the server to have commit cccccccccccc; asked again at 2026-01-01 00:00:05Z";
     assert_eq!(reason(&decisions[&BuildId(2)]), expected);
     let held = Waiting { not_before, ..build(1, "a/x") };
     let decisions = schedule(now(), &[held, build(2, "a/x")], &[builder("m", 1, &[])], &pool(1));
     assert_eq!(started(&decisions), [2]);
-    assert_eq!(reason(&decisions[&BuildId(1)]), "waits until 2026-01-01T00:00:05Z to be tried again");
+    assert_eq!(reason(&decisions[&BuildId(1)]), "waits until 2026-01-01 00:00:05Z to be tried again");
 }
 
 #[test]

@@ -13,7 +13,7 @@ impl Core {
         let Found { settings, last_build, mut builds, watched, last_push, messages } = found;
         self.settings = settings;
         self.last_build = last_build;
-        self.problems.follow(&self.settings);
+        self.problems.follow(&self.settings, &self.settings);
         for text in self.settings.problems.values().cloned().collect::<Vec<_>>() {
             self.log(LogLevel::Warn, text);
         }

@@ -91,13 +91,11 @@ async fn follow(context: TriggerContext) {
     }
 }
 
-/// The rules that have a schedule and follow it.
+/// The rules that have a schedule.
 fn scheduled(settings: &Settings) -> impl Iterator<Item = (Name, &Schedule)> {
-    let repositories = settings.repositories.iter().filter(|(_, repository)| repository.build.auto);
+    let repositories = settings.repositories.iter();
     let rules = repositories.flat_map(|(path, repository)| repository.rules.iter().map(move |rule| (path, rule)));
-    rules
-        .filter(|(_, rule)| rule.auto)
-        .filter_map(|(path, rule)| Some(((path.clone(), rule.name.clone()), rule.schedule.as_ref()?)))
+    rules.filter_map(|(path, rule)| Some(((path.clone(), rule.name.clone()), rule.schedule.as_ref()?)))
 }
 
 /// Brings what is waited for in line with the settings. A schedule that is new begins now; when the pool begins, builds
@@ -160,7 +158,7 @@ async fn build(context: TriggerContext, path: RepositoryPath, name: String, time
 
 fn find<'a>(settings: &'a Settings, path: &RepositoryPath, rule: &str) -> Option<&'a Rule> {
     let repository = settings.repositories.get(path).filter(|repository| repository.source.is_some())?;
-    repository.rule(rule).filter(|rule| rule.schedule.is_some() && rule.auto && repository.build.auto)
+    repository.rule(rule).filter(|rule| rule.schedule.is_some())
 }
 
 async fn queue(context: &TriggerContext, path: &RepositoryPath, rule: &Rule, time: DateTime<Utc>) -> Result<(), Error> {

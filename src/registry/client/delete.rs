@@ -8,7 +8,7 @@ use reqwest::Method;
 use super::Client;
 use super::error::{Kind, RegistryError};
 use super::session::Right;
-use crate::registry::reference;
+use crate::domain::reference;
 
 impl Client {
     /// Takes `tag` away. Other tags of the same image stay. Returns the digest that it named.
