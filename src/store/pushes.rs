@@ -42,9 +42,19 @@ pub struct Seen {
     /// The last commit of each ref.
     #[serde(default)]
     pub refs: BTreeMap<Ref, CommitId>,
-    /// When refs were pushed in the last days. No later push of a ref is older, whatever the clocks say.
+    /// The last push of each ref that was pushed to in the last days.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub pushed_at: BTreeMap<Ref, DateTime<Utc>>,
+    pub pushed: BTreeMap<Ref, LastPush>,
+}
+
+/// The last push of a ref.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastPush {
+    /// When it was. No later push of the ref is older, whatever the clocks say.
+    pub at: DateTime<Utc>,
+    /// Where the ref was before; none: it was new. A copy of the source that lags behind still lists that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<CommitId>,
 }
 
 /// A clock that was set back by more than this is not made up for.
@@ -53,12 +63,21 @@ const CLOCK_SET_BACK: TimeDelta = TimeDelta::days(7);
 impl Seen {
     /// The time of a push of a ref that is found now: after that of the ref's push before. Of two images of a ref, the
     /// one of the later push is newer.
-    pub fn push(&mut self, reference: &Ref, at: DateTime<Utc>) -> DateTime<Utc> {
-        let after = self.pushed_at.get(reference).map(|last| *last + TimeDelta::milliseconds(1));
+    pub fn push(&mut self, reference: &Ref, before: Option<CommitId>, at: DateTime<Utc>) -> DateTime<Utc> {
+        let after = self.pushed.get(reference).map(|last| last.at + TimeDelta::milliseconds(1));
         let at = after.map_or(at, |after| after.max(at));
-        self.pushed_at.retain(|_, last| at - *last < CLOCK_SET_BACK);
-        self.pushed_at.insert(reference.clone(), at);
+        self.pushed.retain(|_, last| at - last.at < CLOCK_SET_BACK);
+        self.pushed.insert(reference.clone(), LastPush { at, before });
         at
+    }
+
+    /// The time of what is built as though its ref was pushed to at a time.
+    pub fn push_again(&mut self, reference: &Ref, at: DateTime<Utc>) -> DateTime<Utc> {
+        let before = match self.pushed.get(reference) {
+            Some(last) => last.before.clone(),
+            None => self.refs.get(reference).cloned(),
+        };
+        self.push(reference, before, at)
     }
 }
 
@@ -81,7 +100,8 @@ impl Watched {
                 && seen.refs.get(&push.reference) == push.before.as_ref()
             {
                 seen.refs.insert(push.reference.clone(), push.commit.clone());
-                seen.pushed_at.insert(push.reference.clone(), push.pushed_at);
+                seen.pushed
+                    .insert(push.reference.clone(), LastPush { at: push.pushed_at, before: push.before.clone() });
             }
         }
         self.last_push = pushes.iter().map(|push| push.id).max().max(self.last_push);
@@ -170,14 +190,14 @@ mod tests {
     #[test]
     fn no_push_of_a_ref_is_older_than_the_one_before_whatever_the_clocks_say() {
         let (mut seen, main, now) = (Seen::default(), Ref::branch("main"), sample().pushed_at);
-        assert_eq!(seen.push(&main, now), now);
-        let later = seen.push(&main, now - TimeDelta::hours(2));
+        assert_eq!(seen.push(&main, None, now), now);
+        let later = seen.push(&main, None, now - TimeDelta::hours(2));
         assert_eq!(later, now + TimeDelta::milliseconds(1));
-        assert_eq!(seen.push(&Ref::branch("other"), now - TimeDelta::hours(2)), now - TimeDelta::hours(2));
+        assert_eq!(seen.push_again(&Ref::branch("other"), now - TimeDelta::hours(2)), now - TimeDelta::hours(2));
         let text = toml::to_string(&seen).unwrap();
         assert_eq!(toml::from_str::<Seen>(&text).unwrap(), seen);
-        seen.push(&main, now + TimeDelta::days(8));
-        assert_eq!(seen.pushed_at.len(), 1, "what is long ago is forgotten");
+        seen.push(&main, None, now + TimeDelta::days(8));
+        assert_eq!(seen.pushed.len(), 1, "what is long ago is forgotten");
     }
 
     #[test]

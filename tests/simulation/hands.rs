@@ -29,6 +29,7 @@ pub struct Turn {
     number: u64,
     asking: bool,
     outdated: bool,
+    due: i64,
     must_list_until: i64,
     /// What was listed last.
     last: Option<BTreeMap<Ref, CommitId>>,
@@ -259,8 +260,10 @@ impl World {
     }
 
     fn plan_turn(&mut self, path: RepositoryPath, wait: i64) {
+        let due = self.now + wait;
         let Some(turn) = self.poller.get_mut(&path) else { return };
         turn.number += 1;
+        turn.due = due;
         let number = turn.number;
         self.later_in_pool(wait, Action::PollTurn(path, number));
     }
@@ -268,7 +271,7 @@ impl World {
     fn poll_asked(&mut self, path: &RepositoryPath, now: bool) {
         let until = self.now + MUST_LIST;
         let Some(turn) = self.poller.get_mut(path) else { return };
-        turn.must_list_until = until;
+        turn.must_list_until = until.max(turn.due + SECOND);
         if now {
             turn.outdated = turn.asking;
             if !turn.asking {

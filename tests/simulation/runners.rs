@@ -3,7 +3,6 @@
 use slipway::buildctl::job::{Outcome, RunResult};
 use slipway::domain::build::{Build, BuildId, Image};
 use slipway::domain::failure::{Failure, FailureKind};
-use slipway::domain::journal::Origin as PushOrigin;
 use slipway::domain::publish::{self, Decision, Existing, New, Origin};
 use slipway::pool::core::{Event, RunnerEnd};
 use slipway::sys::process::ProcessId;
@@ -59,9 +58,8 @@ impl World {
         let id = build.id;
         let aborted = self.launches.remove(&id).unwrap_or(false);
         if let Some(kind) = self.launch_failure(&build, aborted) {
-            let announced = kind == FailureKind::NoCommit && self.was_announced(&build);
             let failure = Failure::new(kind, "as the simulation has it");
-            return self.deliver_after(1, Event::NotLaunched { build: id, failure, announced });
+            return self.deliver_after(1, Event::NotLaunched { build: id, failure });
         }
         let alive = self.runners.values().filter(|runner| runner.alive);
         let (mut total, mut busy) = (0, vec![0; builders.len()]);
@@ -105,11 +103,6 @@ impl World {
         }
         let fails = self.troubled && self.plan.has(Fault::Launch) && self.one_in(12);
         fails.then(|| *self.random.pick(&[FailureKind::Network, FailureKind::Host, FailureKind::Daemon]))
-    }
-
-    fn was_announced(&self, build: &Build) -> bool {
-        let push = build.push.and_then(|push| self.disk.pushes.get(&push));
-        push.is_some_and(|push| push.origin == PushOrigin::Webhook)
     }
 
     fn begin_runner(&mut self, build: Build, builders: Vec<String>) {
@@ -199,9 +192,7 @@ impl World {
         self.runners.remove(&id);
         let Some(directory) = self.disk.builds.get(&id) else { return };
         let end = directory.result.clone().map_or(RunnerEnd::Died, |result| RunnerEnd::Result(Box::new(result)));
-        let asks = matches!(&end, RunnerEnd::Result(result) if result.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::NoCommit));
-        let announced = asks && directory.record.clone().is_some_and(|build| self.was_announced(&build));
-        self.handle(Event::RunnerEnded { build: id, end, announced });
+        self.handle(Event::RunnerEnded { build: id, end });
     }
 
     /// Moves the tags of a build, or none of them.

@@ -154,7 +154,7 @@ impl RefTracker {
     ) -> DateTime<Utc> {
         let seen = self.watched.repositories.get_mut(&path.to_string()).filter(|seen| seen.source == source);
         let Some(seen) = seen else { return at };
-        let at = seen.push(reference, at);
+        let at = seen.push_again(reference, at);
         self.changed(now);
         at
     }
@@ -220,12 +220,24 @@ impl Core {
         for (reference, commit, _) in &told.before {
             before.entry(reference.clone()).or_default().push(commit.clone());
         }
+        // Those of an earlier pool.
+        let last = self.refs.watched.repositories.get(&path.to_string()).filter(|seen| seen.source == source.url);
+        for (reference, last) in last.into_iter().flat_map(|seen| &seen.pushed) {
+            if last.at <= now && now - last.at < lag {
+                before.entry(reference.clone()).or_default().push(last.before.clone());
+            }
+        }
         let hints = told.hints.clone();
         told.hints.retain(|_, hint| hint.told >= began);
-        let listed =
+        let listed: BTreeMap<Ref, CommitId> =
             refs.refs.iter().filter_map(|found| Some((found.name.parse().ok()?, found.commit.parse().ok()?))).collect();
         let seen = self.refs.watched.refs(&path, &source.url);
+        let as_listed = listed.clone();
         let listed = caught_up(listed, seen, &before);
+        if listed != as_listed {
+            // Should it not be a copy that lags behind, the refs that it lists are believed later.
+            self.out.push(Command::Poll { path: path.clone(), now: false });
+        }
         let default_branch = refs.head.as_ref().and_then(|head| head.parse().ok());
         if seen == Some(&listed) && self.refs.watched.default_branch(&path) == default_branch.as_ref() {
             return;
@@ -234,7 +246,11 @@ impl Core {
             Some(hint) => FoundMove { moved, at: hint.pushed_at, origin: Origin::Webhook, subject: None },
             None => FoundMove { moved, at: now, origin: Origin::Poll, subject: None },
         });
-        let found = found.collect();
+        let found: Vec<FoundMove> = found.collect();
+        let told = self.refs.told.entry(path.clone()).or_default();
+        for FoundMove { moved, .. } in &found {
+            told.was(moved.reference.clone(), moved.before.clone(), now);
+        }
         let seen = Seen { refs: listed, default_branch, ..self.refs.seen(&path, &source) };
         self.record_pushes(&path, seen, found, None);
     }
@@ -361,7 +377,7 @@ impl Core {
         let missing = self.missing_branches(path, &seen);
         let default_branch = seen.default_branch.clone();
         for found in &mut found {
-            found.at = seen.push(&found.moved.reference, found.at);
+            found.at = seen.push(&found.moved.reference, found.moved.before.clone(), found.at);
         }
         self.refs.watched.repositories.insert(path.to_string(), seen);
         if found.is_empty() {
