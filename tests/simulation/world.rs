@@ -25,7 +25,7 @@ const LONGEST_SLEEP: i64 = MINUTE;
 /// More ticks within a minute are a loop of timers.
 const MOST_TICKS: u32 = 20_000;
 /// So many lines are kept of what happened last.
-const TRACED: usize = 1_000_000;
+const TRACED: usize = 400;
 
 /// Something that happens at a time.
 pub enum Action {
@@ -78,6 +78,8 @@ pub struct World {
     pub failure: Option<String>,
     /// The pool's life: what belonged to an earlier one is gone.
     pub life: u64,
+    /// When it began.
+    pub started: i64,
     pub core: Option<Core>,
     pub disk: Disk,
     pub servers: BTreeMap<RepositoryPath, Server>,
@@ -121,6 +123,7 @@ impl World {
             trace: traced.then(VecDeque::new),
             failure: None,
             life: 0,
+            started: 0,
             core: None,
             disk: Disk::new(settings),
             servers,
@@ -306,6 +309,7 @@ impl World {
             return;
         }
         self.note(|| "A POOL STARTS".to_owned());
+        self.started = self.now;
         let found = self.disk.find();
         let machine = Machine {
             host: "build-1".into(),

@@ -293,7 +293,7 @@ impl Core {
         for pushed in pushed {
             let at = pushed.at.map_or(at, |pushed| pushed.min(at));
             if is_known {
-                ask |= self.take_one(&path, &mut seen.refs, pushed, (signed, at), &mut found);
+                ask |= self.take_one(&path, &mut seen, pushed, (signed, at), &mut found);
             } else {
                 // It is seen for the first time soon, or another source is.
                 let now = self.now;
@@ -314,27 +314,33 @@ impl Core {
     fn take_one(
         &mut self,
         path: &RepositoryPath,
-        seen: &mut BTreeMap<Ref, CommitId>,
+        seen: &mut Seen,
         pushed: Pushed,
         (signed, at): (bool, DateTime<Utc>),
         found: &mut Vec<FoundMove>,
     ) -> bool {
         let now = self.now;
         let told = self.refs.told.entry(path.clone()).or_default();
-        let Pushed { reference, before, after, message, .. } = pushed;
+        let Pushed { reference, before, after, message, at: pushed_at } = pushed;
         let before = match before {
             Side::Commit(commit) => Some(Some(commit)),
             Side::Absent => Some(None),
             Side::Unsaid => None,
         };
-        let follows = before.as_ref().is_some_and(|before| follows(Some(seen), &reference, before.as_ref()));
-        let enough = signed && follows;
+        // A ref that was deleted, or moved back, is where it was before an earlier push: that one's webhook, come late,
+        // would follow on it.
+        let may_be_late = seen.pushed.get(&reference).is_some_and(|last| {
+            before.as_ref() == Some(&last.before) || pushed_at.is_some_and(|pushed_at| pushed_at <= last.at)
+        });
+        let refs = &mut seen.refs;
+        let follows = before.as_ref().is_some_and(|before| follows(Some(refs), &reference, before.as_ref()));
+        let enough = signed && follows && !may_be_late;
         match after {
-            Side::Commit(commit) if seen.get(&reference) == Some(&commit) => false,
-            Side::Absent if !seen.contains_key(&reference) => false,
+            Side::Commit(commit) if refs.get(&reference) == Some(&commit) => false,
+            Side::Absent if !refs.contains_key(&reference) => false,
             Side::Commit(commit) if enough => {
                 let before = before.flatten();
-                seen.insert(reference.clone(), commit.clone());
+                refs.insert(reference.clone(), commit.clone());
                 told.was(reference.clone(), before.clone(), now);
                 let subject = message.as_deref().map(subject).map(str::to_owned);
                 let moved = Moved { reference, before, commit };
@@ -343,7 +349,7 @@ impl Core {
             }
             // Made again with the same commit, it is a push.
             Side::Absent if enough => {
-                seen.remove(&reference);
+                refs.remove(&reference);
                 told.was(reference, before.flatten(), now);
                 false
             }
