@@ -177,6 +177,11 @@ impl MainLoop {
             self.hands.waiting.remove(request);
         }
         let commands = self.core.handle(event, Utc::now());
+        let is_in_force = Arc::ptr_eq(self.core.settings(), &self.snapshots.borrow().settings);
+        if !is_in_force {
+            // Tasks work with the settings that the core decided by.
+            self.publish();
+        }
         for command in &commands {
             match command {
                 // Whoever hears an answer sees what it tells of.

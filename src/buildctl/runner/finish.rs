@@ -1,6 +1,6 @@
 //! After the build: the tags are moved, once they are checked again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::end::End;
 use super::platform_build::PlatformBuilt;
 use crate::buildctl::job::{Destination, Job};
-use crate::domain::build::Image;
+use crate::domain::build::{Build, Image};
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::publish::Origin;
 use crate::domain::shared_tag::SharedTag;
@@ -17,6 +17,7 @@ use crate::registry::docker_config::DockerConfig;
 use crate::registry::{
     Built, Client, Kind, Layout, LayoutError, PublishError, Registry, RegistryError, Target, client, publish,
 };
+use crate::store::builds::{RECORD, load_if_there};
 
 /// The most that a registry's requests for pauses delay the publication of a finished image.
 const LONGEST_PAUSES: Duration = Duration::from_secs(300);
@@ -24,6 +25,7 @@ const LONGEST_PAUSES: Duration = Duration::from_secs(300);
 /// Publishes the image that the platform builds built, and the lazily loadable one where it was made. It does not wait
 /// for a registry any more once `stopped` is true.
 pub(super) async fn publish(
+    directory: &Path,
     job: &Job,
     built: &[PlatformBuilt],
     notes: &mut Vec<String>,
@@ -32,7 +34,7 @@ pub(super) async fn publish(
     let target = target(job, stopped)?;
     let tags: Vec<String> = job.build.tags.iter().map(ToString::to_string).collect();
     let digests: Vec<String> = built.iter().map(|platform_build| platform_build.digest.clone()).collect();
-    let mut images = move_tags(job, &target, &digests, &tags, notes).await?;
+    let mut images = move_tags(directory, job, &target, &digests, &tags, notes).await?;
     if !job.build.accelerate {
         return Ok(images);
     }
@@ -40,7 +42,7 @@ pub(super) async fn publish(
         built.iter().filter_map(|platform_build| platform_build.accelerated.clone()).collect();
     let tags: Vec<String> = tags.iter().map(|tag| format!("{tag}{ACCELERATED_SUFFIX}")).collect();
     let moved = match accelerated {
-        Ok(digests) => move_tags(job, &target, &digests, &tags, notes).await,
+        Ok(digests) => move_tags(directory, job, &target, &digests, &tags, notes).await,
         Err(failure) => Err(End::Failed(failure)),
     };
     match moved {
@@ -55,6 +57,7 @@ pub(super) async fn publish(
 }
 
 async fn move_tags(
+    directory: &Path,
     job: &Job,
     target: &Target,
     digests: &[String],
@@ -71,9 +74,15 @@ async fn move_tags(
             build: build.id.0,
         },
     };
-    let published = publish::publish(target, &built, tags, build.immutable, build.trigger.asked_by_person())
-        .await
-        .map_err(failure_of)?;
+    let published = match publish::publish(target, &built, tags, build.immutable, build.trigger.asked_by_person()).await
+    {
+        // Clocks disagree with the journal.
+        Err(PublishError::Backwards { existing, .. }) if is_earlier_push_of_home(directory, &existing, build) => {
+            publish::publish(target, &built, tags, build.immutable, true).await
+        }
+        published => published,
+    };
+    let published = published.map_err(failure_of)?;
     let mut images = Vec::new();
     let mut platforms: Option<Vec<String>> = None;
     let altered = build.rule.altered_tags(&build.push());
@@ -91,6 +100,20 @@ async fn move_tags(
         });
     }
     Ok(images)
+}
+
+/// Whether the image that a tag names was built in this home for an earlier push of the journal, whatever the clocks said
+/// when the two were pushed.
+fn is_earlier_push_of_home(directory: &Path, existing: &Origin, ours: &Build) -> bool {
+    let Some(builds) = directory.parent() else { return false };
+    let file = builds.join(existing.build.to_string()).join(RECORD);
+    let Ok(Some(there)) = load_if_there::<Build>(&file) else { return false };
+    // A build of that number in another home is of another push.
+    let is_it = there.path() == ours.path()
+        && there.reference.to_string() == existing.reference
+        && there.commit.to_string() == existing.commit
+        && there.pushed_at.timestamp() == existing.pushed_at.timestamp();
+    is_it && there.push.is_some() && there.push < ours.push
 }
 
 fn target(job: &Job, stopped: watch::Receiver<bool>) -> Result<Target, End> {
@@ -150,5 +173,43 @@ fn kind_of(error: &RegistryError) -> FailureKind {
         kind if kind.is_refusal() => FailureKind::RegistryRefused,
         Kind::Unusable(_) => FailureKind::RegistryRefused,
         _ => FailureKind::Registry,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::build::{BuildId, sample};
+    use crate::domain::push::PushId;
+    use crate::store::builds::save;
+
+    #[test]
+    fn pushes_of_one_home_are_in_the_order_of_its_journal_whatever_the_clocks_say() {
+        let home = tempfile::tempdir().unwrap();
+        let hour = chrono::TimeDelta::hours(1);
+        let build = |id, push, later| Build {
+            id: BuildId(id),
+            push: Some(PushId(push)),
+            pushed_at: sample().pushed_at + later,
+            ..sample()
+        };
+        let earlier = build(1, 1, hour);
+        std::fs::create_dir(home.path().join("1")).unwrap();
+        save(&home.path().join("1").join(RECORD), &earlier).unwrap();
+        let existing = Origin {
+            reference: earlier.reference.to_string(),
+            commit: earlier.commit.to_string(),
+            pushed_at: earlier.pushed_at,
+            build: 1,
+        };
+        let directory = home.path().join("2");
+        let is_earlier = |existing: &Origin, push| {
+            is_earlier_push_of_home(&directory, existing, &build(2, push, chrono::TimeDelta::zero()))
+        };
+        assert!(is_earlier(&existing, 2));
+        assert!(!is_earlier(&existing, 1), "the same push, or a later one, stays");
+        let elsewhere = Origin { commit: "b".repeat(40), ..existing.clone() };
+        assert!(!is_earlier(&elsewhere, 2), "a build of that number in another home");
+        assert!(!is_earlier(&Origin { build: 9, ..existing }, 2), "a record that is gone says nothing");
     }
 }

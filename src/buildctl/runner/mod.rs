@@ -237,7 +237,7 @@ async fn build(
     let built = built?;
     written.map_err(|error| disk(&error))?;
     notes.extend(output.notes());
-    let images = match (finish::publish(job, &built, notes, is_stopped(stop)).await, *stop.borrow()) {
+    let images = match (finish::publish(directory, job, &built, notes, is_stopped(stop)).await, *stop.borrow()) {
         (Err(End::Failed(_)), Some(reason)) => return Err(End::Stopped(reason)),
         (published, _) => published?,
     };
