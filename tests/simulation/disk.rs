@@ -195,7 +195,7 @@ impl Disk {
     /// What waits in the outbox, the oldest first.
     fn messages(&self) -> Vec<Message> {
         let mut messages: Vec<Message> = self.outbox.values().cloned().collect();
-        messages.sort_by(|one, other| (one.at, one.build, one.name()).cmp(&(other.at, other.build, other.name())));
+        messages.sort_by_key(|one| (one.at, one.build, one.name()));
         messages
     }
 

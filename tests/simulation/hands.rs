@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use slipway::buildkit::daemon::{Spec, Tools};
+use slipway::domain::build::Build;
 use slipway::domain::config::ByteSize;
 use slipway::domain::name::RepositoryPath;
 use slipway::domain::outbox::{Attempt, Message};
 use slipway::domain::push::{CommitId, Ref};
 use slipway::domain::repository::Source;
-use slipway::pool::core::{BuilderKey, Command, Event, File, ManagedEvent, TagCheckFailure, Topic, Workers, WriteId};
+use slipway::pool::core::{
+    BuilderKey, ChosenBuilder, Command, Event, File, ManagedEvent, TagCheckFailure, Topic, Workers, WriteId,
+};
 use slipway::protocol::{Error, ErrorKind};
 use slipway::registry::publish::Taken;
 use slipway::source::Commit;
@@ -85,15 +88,7 @@ impl World {
                 let commit = self.read_commit(&path, &commit, &since);
                 self.deliver_after(wait, Event::CommitRead { push, commit });
             }
-            Command::Launch { build, builders } => {
-                self.launches.insert(build.id, false);
-                let builders = builders.into_iter().map(|builder| builder.name).collect();
-                let wait = if self.troubled && self.one_in(30) { self.between(0, MINUTE) } else { wait };
-                self.later_in_pool(
-                    wait,
-                    Action::Launch(Box::new(slipway::domain::build::Build::clone(&build)), builders),
-                );
-            }
+            Command::Launch { build, builders } => self.begin_launch(wait, &build, builders),
             Command::AbortLaunch(build) => {
                 if let Some(aborted) = self.launches.get_mut(&build) {
                     *aborted = true;
@@ -125,6 +120,13 @@ impl World {
                 self.later_in_pool(wait, Action::Exit);
             }
         }
+    }
+
+    fn begin_launch(&mut self, wait: i64, build: &Build, builders: Vec<ChosenBuilder>) {
+        self.launches.insert(build.id, false);
+        let builders = builders.into_iter().map(|builder| builder.name).collect();
+        let wait = if self.troubled && self.one_in(30) { self.between(0, MINUTE) } else { wait };
+        self.later_in_pool(wait, Action::Launch(Box::new(build.clone()), builders));
     }
 
     pub fn write_file(&mut self, write: WriteId, files: Arc<Vec<File>>, next: usize, made: bool) {
