@@ -7,7 +7,12 @@ use crate::support::project::{Project, REPOSITORY, rule};
 /// What the running pool complains of.
 fn problems(project: &Project) -> Vec<String> {
     let status = project.slipway.json(&["pool", "status"]);
-    status["problems"].as_array().unwrap().iter().map(|problem| problem["reason"].as_str().unwrap().to_owned()).collect()
+    status["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| problem["reason"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 /// Waits until the pool complains of something that contains all of these.

@@ -16,6 +16,7 @@ use slipway::domain::name::RepositoryPath;
 use slipway::domain::notification;
 use slipway::domain::outbox::{Attempt, Message};
 use slipway::domain::push::{CommitId, Ref};
+use slipway::domain::reason::Reason;
 use slipway::domain::requester::Requester;
 use slipway::domain::rule_history::RuleHistory;
 use slipway::pool::core::{
@@ -305,7 +306,7 @@ impl World {
             }
             "runner ended" => {
                 self.disk.runners.remove(&id);
-                Event::RunnerEnded { build: id, end: self.runner_end(step, id), announced: false }
+                Event::RunnerEnded { build: id, end: self.runner_end(step, id) }
             }
             "sent" => {
                 let wanted = step.message.clone().unwrap_or_default();
@@ -426,7 +427,7 @@ impl World {
                 Some(kind) => {
                     let kind: FailureKind = serde_json::from_value(kind.into()).unwrap();
                     let failure = Failure::new(kind, "it could not be started");
-                    Event::NotLaunched { build: build.id, failure, announced: true }
+                    Event::NotLaunched { build: build.id, failure }
                 }
                 None => {
                     let runner = ProcessId { pid: 1000 + i32::try_from(build.id.0).unwrap(), start: 1 };
@@ -436,11 +437,9 @@ impl World {
             },
             Command::AbortLaunch(build) => {
                 let failure = Failure::new(FailureKind::Daemon, "it was cancelled");
-                Event::NotLaunched { build, failure, announced: false }
+                Event::NotLaunched { build, failure }
             }
-            Command::WatchRunner { build, runner: None, .. } => {
-                Event::RunnerEnded { build, end: RunnerEnd::Died, announced: false }
-            }
+            Command::WatchRunner { build, runner: None, .. } => Event::RunnerEnded { build, end: RunnerEnd::Died },
             Command::MeasureDisk => Event::DiskMeasured { free: self.free, after_freeing: false },
             Command::FreeDisk { .. } => Event::DiskMeasured { free: self.free, after_freeing: true },
             Command::SpecifyManaged(builder) => {
@@ -448,7 +447,7 @@ impl World {
             }
             Command::ProbeBuilder { builder, address, .. } => {
                 let workers = Workers { platforms: vec!["linux/amd64".parse().unwrap()], ..Workers::default() };
-                let silent = || format!("{address} did not answer within 10 s");
+                let silent = || Reason::verbatim(format!("{address} did not answer within 10 s"));
                 let result = if self.builder_answers { Ok(workers) } else { Err(silent()) };
                 Event::BuilderProbed { builder, address, result }
             }
@@ -458,7 +457,7 @@ impl World {
     }
 
     fn registry_answer(&self) -> Result<Vec<Taken>, TagCheckFailure> {
-        let why = "the registry says so".to_owned();
+        let why = Reason::verbatim("the registry says so");
         match self.registry.as_str() {
             "free" => Ok(Vec::new()),
             "passing" => Err(TagCheckFailure::Passing(why)),
@@ -505,10 +504,12 @@ impl World {
         }
         if let Some(expected) = &step.problems {
             let problems = &snapshot.status.problems;
-            let missing = expected.iter().find(|text| !problems.iter().any(|problem| problem.contains(text.as_str())));
+            let missing = expected
+                .iter()
+                .find(|text| !problems.iter().any(|problem| problem.reason.to_string().contains(text.as_str())));
             if missing.is_some() || expected.is_empty() && !problems.is_empty() {
                 let mut report = format!("the problems are not {expected:?}:");
-                problems.iter().for_each(|problem| write!(report, "\n  {problem}").unwrap());
+                problems.iter().for_each(|problem| write!(report, "\n  {}", problem.reason).unwrap());
                 return Err(report);
             }
         }
