@@ -7,6 +7,7 @@ use super::output::{Table, print, say, told};
 use super::{CliError, Format};
 use crate::client;
 use crate::domain::audit::{AuditEntry, AuditQuery, FieldChange};
+use crate::domain::reason::{quoted, reason};
 use crate::domain::repository::HumanDuration;
 use crate::protocol::{Error, ErrorKind, Reply, Request};
 use crate::store::Home;
@@ -31,7 +32,7 @@ pub(super) enum Verb {
 }
 
 fn duration(text: &str) -> Result<HumanDuration, String> {
-    HumanDuration::parse(text).ok_or_else(|| format!("{text:?} is no while; write it as 12h or 7d"))
+    HumanDuration::parse(text).ok_or_else(|| reason!("cli_audit.while_write_as_or", text = quoted(&text)).to_string())
 }
 
 impl Verb {
@@ -58,7 +59,7 @@ async fn page(home: &Home, query: AuditQuery) -> Result<crate::domain::audit::Au
         Some(Reply::Audit(page)) => Ok(page),
         Some(_) => Err(client::unexpected().into()),
         None => {
-            let why = "the pool does not run, and it keeps the audit log; `slipway pool start` starts it";
+            let why = reason!("cli_audit.pool_does_run_keeps");
             Err(Error::new(ErrorKind::Unreachable, why).into())
         }
     }
@@ -66,7 +67,7 @@ async fn page(home: &Home, query: AuditQuery) -> Result<crate::domain::audit::Au
 
 fn text(entries: &[AuditEntry]) -> String {
     if entries.is_empty() {
-        say("no such change is recorded");
+        say(reason!("cli_audit.such_change_recorded"));
         return String::new();
     }
     let mut table = Table::new(["TIME", "BY", "VERB", "OBJECT", "OUTCOME", "CHANGES"]);

@@ -11,13 +11,14 @@ use regex::bytes::Regex;
 
 use super::build_view::{self, BuildView};
 use super::follow::{self, printing_log};
-use super::output::{print, say};
+use super::output::{print, say, told, warn};
 use super::terminal::{Door, To};
 use super::{CliError, Format, source};
 use crate::client;
 use crate::domain::build::{Build, BuildId, BuildState};
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::Ref;
+use crate::domain::reason::{phrase, reason};
 use crate::log::reader::{self, Selection};
 use crate::protocol::{Reply, Request};
 use crate::store::{Home, builds};
@@ -126,14 +127,16 @@ impl Verb {
             }
             Verb::Logs(logs) => logs.run(home).await,
             Verb::Cancel { id, yes } => {
-                if !yes && !source::confirm(&format!("cancel build {id}?"))? {
-                    say("nothing was cancelled");
+                if !yes && !source::confirm(reason!("cli_build.cancel_build", id))? {
+                    say(reason!("cli_build.nothing_cancelled"));
                     return Ok(ExitCode::SUCCESS);
                 }
                 match client::ask(home, Request::Cancel { id }).await? {
                     Reply::Build(build) => {
                         let view = build_view::load(home, build.id, Some(*build))?;
-                        print(format, &view, || format!("build {} {}: {}", view.id, view.state, view.reason))?;
+                        print(format, &view, || {
+                            told(reason!("cli_build.build", id = view.id, state = view.state, reason = view.why))
+                        })?;
                         Ok(ExitCode::SUCCESS)
                     }
                     _ => Err(client::unexpected().into()),
@@ -150,10 +153,10 @@ async fn started(home: &Home, request: Request, wait: bool, format: Format) -> R
         _ => return Err(client::unexpected().into()),
     };
     if already {
-        say(&format!("slipway: build {} of the same rule and commit is {} already", build.id, build.state));
+        warn(reason!("cli.build_exists", id = build.id, state = build.state));
     }
     for warning in &build.warnings {
-        say(&format!("slipway: {warning}"));
+        warn(warning);
     }
     let build = if wait && !build.state.is_final() {
         follow::through_retries(home, build.id, To::Stderr).await?
@@ -199,7 +202,7 @@ async fn open_builds(home: &Home) -> Result<BTreeMap<BuildId, Build>, CliError> 
 impl List {
     async fn run(self, home: &Home, format: Format) -> Result<ExitCode, CliError> {
         let mut open = open_builds(home).await?;
-        let listing = builds::list(home).map_err(CliError::io("list the builds"))?;
+        let listing = builds::list(home).map_err(CliError::io(phrase!("verb.list_the_builds")))?;
         let mut views = Vec::new();
         for id in listing.ids.into_iter().rev() {
             if views.len() >= self.limit {
@@ -208,7 +211,7 @@ impl List {
             let view = match build_view::load(home, id, open.remove(&id)) {
                 Ok(view) => view,
                 Err(error) => {
-                    say(&format!("slipway: {error}"));
+                    warn(error);
                     continue;
                 }
             };
@@ -218,7 +221,7 @@ impl List {
         }
         print(format, &views, || {
             if views.is_empty() {
-                say("no builds; `slipway build start NAMESPACE/REPOSITORY` makes one");
+                say(reason!("cli_build.builds_makes_one"));
                 return String::new();
             }
             build_view::table(&views, Utc::now())
@@ -240,18 +243,18 @@ impl Logs {
         let build = build_view::record(home, self.id)?;
         if self.follow && !build.state.is_final() {
             let build = follow::until_final(home, self.id, &selection, To::Stdout).await?;
-            say(&format!("slipway: build {} {}: {}", build.id, build.state, build.reason));
+            warn(reason!("cli.build_state", id = build.id, state = build.state, reason = build.reason));
             return Ok(exit_code(build.state));
         }
         let log = home.build_dir(self.id.0).join(builds::LOG);
         if log.exists() {
-            let file = File::open(&log).map_err(CliError::io(format!("open {}", log.display())))?;
+            let file = File::open(&log).map_err(CliError::io(reason!("cli.open", log)))?;
             let mut out = Door::to(To::Stdout);
             let file = BufReader::with_capacity(256 * 1024, file);
             reader::each(file, &selection, |line| out.log_line(line).map_err(printing_log))?;
             out.flush().map_err(printing_log)?;
         } else {
-            say(&format!("build {} has no output; it is {}: {}", build.id, build.state, build.reason));
+            say(reason!("cli_build.build_output", id = build.id, state = build.state, reason = build.reason));
         }
         Ok(if self.follow { exit_code(build.state) } else { ExitCode::SUCCESS })
     }

@@ -8,7 +8,7 @@ use super::output::{Table, fields, told};
 use crate::buildctl::job::StepsFile;
 use crate::domain::build::{Build, BuildId, BuildState, Image};
 use crate::domain::failure::FailureView;
-use crate::domain::reason::Reason;
+use crate::domain::reason::{Reason, reason};
 use crate::domain::step::{Step, progress};
 use crate::store::{Home, builds};
 
@@ -63,7 +63,7 @@ pub(super) fn load(home: &Home, id: BuildId, open: Option<Build>) -> Result<Buil
 /// A build's record.
 pub(super) fn record(home: &Home, id: BuildId) -> Result<Build, CliError> {
     if !home.build_dir(id.0).join(builds::RECORD).exists() {
-        return Err(CliError::not_found(format!("there is no build {id}; `slipway build list` shows them")));
+        return Err(CliError::not_found(reason!("cli_build_view.there_build_shows_them", id)));
     }
     builds::load(home, id).map_err(|error| CliError::failed(error.to_string()))
 }

@@ -10,6 +10,7 @@ use crate::client;
 use crate::domain::builder::{Builder, BuilderKind, BuilderTls};
 use crate::domain::config::ByteSize;
 use crate::domain::platform::Platform;
+use crate::domain::reason::{quoted, reason};
 use crate::protocol::{BuilderStatus, Entity, EntityName, Reply, Request, SaveMode};
 use crate::store::Home;
 
@@ -165,7 +166,7 @@ impl Verb {
             }
             Verb::Show { name } => {
                 let view = views(home).await?.into_iter().find(|view| view.status.name == name).ok_or_else(|| {
-                    CliError::not_found(format!("there is no builder {name:?}; `slipway builder list` shows them"))
+                    CliError::not_found(reason!("cli_builder.there_builder_shows_them", name = quoted(&name)))
                 })?;
                 let status = &view.status;
                 print(format, &view, || {
@@ -175,7 +176,7 @@ impl Verb {
                         ("state", told(&status.state)),
                         ("reason", told(&status.reason)),
                         ("address", status.address.clone().unwrap_or_default()),
-                        ("slots", told(format!("{} of {} busy", status.busy, status.slots))),
+                        ("slots", told(reason!("cli_builder.busy", busy = status.busy, slots = status.slots))),
                         ("cache takes", cache_text(status)),
                         ("platforms", status.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
                         ("labels", labels_text(status)),
@@ -195,9 +196,7 @@ impl Verb {
             Verb::Edit { name, options } => {
                 let settings = source::settings(home);
                 let mut value = settings.builders.get(&name).cloned().ok_or_else(|| {
-                    CliError::not_found(format!(
-                        "there is no builder {name:?} in builders/; `slipway builder create` makes one"
-                    ))
+                    CliError::not_found(reason!("cli_builder.there_builder_builders_makes", name = quoted(&name)))
                 })?;
                 options.apply(&mut value);
                 source::save(home, Entity::Builder { name, value }, SaveMode::Edit).await

@@ -10,7 +10,7 @@ use clap::Args;
 use git2::{IndexAddOption, Repository as Git, RepositoryInitOptions, Signature};
 
 use super::follow;
-use super::output::{print, say};
+use super::output::{print, say, told};
 use super::setup::{Printer, asker};
 use super::terminal::To;
 use super::{CliError, Format, build_view, source};
@@ -19,6 +19,7 @@ use crate::client;
 use crate::domain::build::BuildState;
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
+use crate::domain::reason::reason;
 use crate::domain::repository::{Repository, Source};
 use crate::domain::rule::Rule;
 use crate::protocol::{Entity, Reply, Request, SaveMode};
@@ -42,7 +43,7 @@ pub(super) struct Demo {}
 
 impl Demo {
     pub(super) async fn run(self, home: &Home, format: Format) -> Result<ExitCode, CliError> {
-        home.create().map_err(CliError::io(format!("make {}", home.state_dir().display())))?;
+        home.create().map_err(CliError::io(reason!("cli.make_home", home = home.state_dir())))?;
         let mut printer = Printer::stderr();
         let mut report = |event: Progress| printer.show(&event);
         let failed = |error: install::InstallError| CliError::failed(error.to_string());
@@ -52,9 +53,8 @@ impl Demo {
         drop(printer);
 
         let directory = home.state_dir().join("demo").join("source");
-        let made = make_source(&directory, busybox.as_deref()).map_err(|error| {
-            CliError::failed(format!("cannot make the sample's source in {}: {error}", directory.display()))
-        })?;
+        let made = make_source(&directory, busybox.as_deref())
+            .map_err(|error| CliError::failed(reason!("cli_demo.cannot_make_sample_source", directory, error)))?;
         say(&format!("the sample's source is {}{}", directory.display(), if made { "" } else { " (as it was)" }));
 
         let path = RepositoryPath { namespace: NAMESPACE.into(), repository: REPOSITORY.into() };
@@ -93,7 +93,7 @@ impl Demo {
                     view.id, image.name, image.digest
                 )
             }
-            None => format!("build {} {state}: {}", view.id, view.reason),
+            None => told(reason!("cli_demo.build", id = view.id, state, reason = view.why)),
         })?;
         Ok(if state == BuildState::Succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

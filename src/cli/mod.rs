@@ -40,6 +40,7 @@ pub use error::CliError;
 pub use output::Format;
 
 use crate::domain::build::BuildId;
+use crate::domain::reason::{phrase, reason};
 use crate::protocol::ErrorKind;
 use crate::store::Home;
 use crate::tui::{self, TuiError};
@@ -164,15 +165,17 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             });
         }
         Some(Command::Git) => {
-            return crate::source::git::serve().map(|()| ExitCode::SUCCESS).map_err(CliError::io("speak git"));
+            return crate::source::git::serve()
+                .map(|()| ExitCode::SUCCESS)
+                .map_err(CliError::io(phrase!("verb.speak_git")));
         }
         Some(Command::Tree) => {
             let made = crate::source::tree::serve();
-            return made.map(|()| ExitCode::SUCCESS).map_err(CliError::io("make the tree of a commit"));
+            return made.map(|()| ExitCode::SUCCESS).map_err(CliError::io(phrase!("verb.make_the_tree_of_a_commit")));
         }
         Some(Command::GitCredential { number, verb }) => {
             let answered = crate::source::git::credential::serve(*number, verb);
-            return answered.map(|()| ExitCode::SUCCESS).map_err(CliError::io("answer git"));
+            return answered.map(|()| ExitCode::SUCCESS).map_err(CliError::io(phrase!("verb.answer_git")));
         }
         Some(Command::Completions { shell }) => {
             let mut text = Vec::new();
@@ -181,7 +184,9 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         }
         Some(Command::Man) => {
             let mut text = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut text).map_err(CliError::io("render the manual page"))?;
+            clap_mangen::Man::new(Cli::command())
+                .render(&mut text)
+                .map_err(CliError::io(phrase!("verb.render_the_manual_page")))?;
             return output::print_own(&text).map(|()| ExitCode::SUCCESS);
         }
         Some(Command::Rule(rule::Verb::Match(verb))) => return verb.run(cli.output),
@@ -194,7 +199,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
     };
     if !is_directory {
         let state = home.state_dir().display();
-        return Err(CliError::failed(format!("{state} is no directory; set SLIPWAY_HOME to a directory")));
+        return Err(CliError::failed(reason!("cli.directory_set_slipway_home", state)));
     }
     // The doctor tells of everything that is wrong with it.
     if !matches!(cli.command, Some(Command::Doctor)) {
@@ -207,7 +212,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(CliError::io("start"))?;
+        .map_err(CliError::io(phrase!("verb.start")))?;
     let format = cli.output;
     runtime.block_on(async {
         let Some(command) = cli.command else { return dashboard(&home, None).await };
@@ -245,7 +250,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
 
 /// Opens the dashboard, on a build where one is named.
 async fn dashboard(home: &Home, build: Option<BuildId>) -> Result<ExitCode, CliError> {
-    home.create().map_err(CliError::io(format!("make {}", home.state_dir().display())))?;
+    home.create().map_err(CliError::io(reason!("cli.make_home", home = home.state_dir())))?;
     tui::run(home, build).await.map_err(|error| match error {
         TuiError::NoTerminal => CliError::usage(error.to_string()),
         error => CliError::failed(error.to_string()),

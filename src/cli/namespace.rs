@@ -9,6 +9,7 @@ use super::rule_options::{self, NamedSecret, NetworkChoice};
 use super::{CliError, Format, source};
 use crate::domain::grant_keys::SecretRefs;
 use crate::domain::namespace::Namespace;
+use crate::domain::reason::{quoted, reason};
 use crate::domain::repository::{Source, Visibility};
 use crate::domain::secret_ref::SecretRef;
 use crate::protocol::{Entity, EntityName, SaveMode};
@@ -168,7 +169,7 @@ impl Verb {
                 let mut value = Namespace::default();
                 options.apply(&mut value);
                 source::save(home, Entity::Namespace { name: name.clone(), value }, SaveMode::Create).await?;
-                say(&format!("created namespace {name:?}; next: slipway repo create {name}/NAME --source URL"));
+                say(reason!("cli_namespace.created_namespace_next_slipway", name = quoted(&name), name_2 = name));
                 Ok(())
             }
             Verb::Edit { name, options } => {
@@ -183,7 +184,7 @@ impl Verb {
 
 fn list_text(views: &[View]) -> String {
     if views.is_empty() {
-        say("no namespaces yet; `slipway namespace create NAME` makes one");
+        say(reason!("cli_namespace.namespaces_yet_makes_one"));
         return String::new();
     }
     let mut table = Table::new(["NAME", "REGISTRY", "REPOSITORIES", "VISIBILITY", "AUTO-CREATE", "SUMMARY"]);

@@ -8,6 +8,7 @@ use super::{CliError, Format, source};
 use crate::client;
 use crate::domain::notification::Event;
 use crate::domain::outbox::Receiver;
+use crate::domain::reason::{phrase, reason};
 use crate::protocol::{Reply, Request};
 use crate::store::{Home, outbox};
 
@@ -61,7 +62,7 @@ impl Verb {
 
 fn list(home: &Home, format: Format) -> Result<(), CliError> {
     let settings = source::settings(home);
-    let (messages, _) = outbox::load(home).map_err(CliError::io("list the outbox"))?;
+    let (messages, _) = outbox::load(home).map_err(CliError::io(phrase!("verb.list_the_outbox")))?;
     let waiting = |name: &str| {
         let receiver = Receiver::Notification(name.to_owned());
         messages.iter().filter(|message| message.receiver() == receiver).count()
@@ -79,7 +80,7 @@ fn list(home: &Home, format: Format) -> Result<(), CliError> {
     let views: Vec<View> = settings.config.notify.iter().map(view).collect();
     print(format, &views, || {
         if views.is_empty() {
-            say("there are no notifications; a [[notify]] in config.toml makes one");
+            say(reason!("cli_notify.there_notifications_notify_config"));
             return String::new();
         }
         let mut table = Table::new(["NAME", "EVENTS", "REPOSITORIES", "WAITING", "TO"]);

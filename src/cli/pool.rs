@@ -5,10 +5,11 @@ use std::sync::Mutex;
 
 use clap::Subcommand;
 
-use super::output::{Table, fields, print, say, told};
+use super::output::{Table, fields, print, say, told, warn};
 use super::terminal::{self, To};
 use super::{CliError, Format};
 use crate::client;
+use crate::domain::reason::reason;
 use crate::log::events::EventLines;
 use crate::pool;
 use crate::protocol::{ErrorKind, PoolStatus, Reply, Request};
@@ -37,7 +38,7 @@ impl Verb {
                 return Ok(match pool::run(home).await {
                     Ok(()) => ExitCode::SUCCESS,
                     Err(error) => {
-                        say(&format!("slipway: {error}"));
+                        warn(error.to_string());
                         ExitCode::from(error.exit_status())
                     }
                 });
@@ -47,10 +48,10 @@ impl Verb {
                 show(&status, format)?;
             }
             Verb::Stop => match client::ask_if_running(&home, Request::Stop).await? {
-                None => say("the pool does not run"),
+                None => say(reason!("cli_pool.pool_does_run")),
                 Some(_) => {
                     client::wait_for_end(&home).await?;
-                    say("the pool ended; running builds go on");
+                    say(reason!("cli_pool.pool_ended_running_builds"));
                 }
             },
             Verb::Status => match client::ask_if_running(&home, Request::Status).await? {

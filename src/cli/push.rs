@@ -7,7 +7,7 @@ use super::output::{Table, fields, print, say, told};
 use super::{CliError, Format, source};
 use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
-use crate::domain::reason::Reason;
+use crate::domain::reason::{Reason, phrase, reason};
 use crate::store::{Home, pushes};
 
 #[derive(Debug, Subcommand)]
@@ -82,7 +82,7 @@ impl View {
     /// What became of it, in a few words.
     fn summary(&self) -> String {
         if !self.settled {
-            return told("rules are being asked");
+            return told(reason!("cli_push.rules_being_asked"));
         }
         let answers: Vec<String> = self
             .answers
@@ -93,7 +93,7 @@ impl View {
                 None => format!("{}: {}", answer.rule, told(answer.verdict)),
             })
             .collect();
-        if answers.is_empty() { told("no rule matches") } else { answers.join(", ") }
+        if answers.is_empty() { told(reason!("cli_push.rule_matches")) } else { answers.join(", ") }
     }
 }
 
@@ -107,7 +107,7 @@ impl Verb {
 }
 
 fn list(home: &Home, path: Option<&RepositoryPath>, limit: usize, format: Format) -> Result<(), CliError> {
-    let ids = pushes::ids(home).map_err(CliError::io("list the pushes"))?;
+    let ids = pushes::ids(home).map_err(CliError::io(phrase!("verb.list_the_pushes")))?;
     let mut views = Vec::new();
     for id in ids.into_iter().rev() {
         if views.len() >= limit {
@@ -127,7 +127,7 @@ fn list(home: &Home, path: Option<&RepositoryPath>, limit: usize, format: Format
     print(format, &views, || {
         if views.is_empty() {
             let poll = source::settings(home).config.pool.poll;
-            say(&format!("no push was seen yet; sources are polled every {poll} (pool.poll)"));
+            say(reason!("cli_push.push_seen_yet_sources", poll));
             return String::new();
         }
         let mut table = Table::new(["PUSH", "REPOSITORY", "REF", "COMMIT", "SEEN", "WHAT BECAME OF IT"]);
@@ -147,7 +147,7 @@ fn list(home: &Home, path: Option<&RepositoryPath>, limit: usize, format: Format
 
 fn show(home: &Home, id: PushId, format: Format) -> Result<(), CliError> {
     if !pushes::is_there(home, id) {
-        return Err(CliError::not_found(format!("there is no push {id}; `slipway push list` shows them")));
+        return Err(CliError::not_found(reason!("cli_push.there_push_shows_them", id)));
     }
     let view = View::from(pushes::load(home, id).map_err(|error| CliError::failed(error.to_string()))?);
     print(format, &view, || {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::output::{Table, fields, print, say};
 use super::{CliError, Format, source};
 use crate::domain::config::RegistrySettings;
+use crate::domain::reason::reason;
 use crate::domain::secret_ref::SecretRef;
 use crate::protocol::{Entity, EntityName, SaveMode};
 use crate::store::{Home, secrets};
@@ -103,7 +104,7 @@ pub(super) fn from_stdin(what: &str) -> Result<String, CliError> {
     let mut bytes = Vec::new();
     // One more than may be, which tells.
     let read = io::stdin().lock().take(secrets::LONGEST + 1).read_to_end(&mut bytes);
-    read.map_err(CliError::io(format!("read the {what} from standard input")))?;
+    read.map_err(CliError::io(reason!("cli.read_from_stdin", what)))?;
     checked(&bytes, "standard input")?.ok_or_else(|| CliError::usage(format!("no {what} came on standard input")))
 }
 

@@ -15,6 +15,7 @@ use crate::domain::namespace::Namespace;
 use crate::domain::pattern::Pattern;
 use crate::domain::preview::{Answer, PreviewRow, preview};
 use crate::domain::push::{CommitId, Ref};
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::rule::{Rule, RuleError};
 use crate::domain::schedule::Schedule;
 use crate::domain::secret_arg::is_masked;
@@ -140,9 +141,10 @@ struct View {
 
 fn find(settings: &Settings, path: &RepositoryPath, name: &str) -> Result<Rule, CliError> {
     let repository = source::repository(settings, path)?;
-    repository.rule(name).cloned().ok_or_else(|| {
-        CliError::not_found(format!("{path} has no rule {name:?}; `slipway rule list {path}` shows them"))
-    })
+    repository
+        .rule(name)
+        .cloned()
+        .ok_or_else(|| CliError::not_found(reason!("cli_rule.rule_shows_them", path, name = quoted(&name))))
 }
 
 impl Verb {
@@ -187,14 +189,13 @@ async fn show_preview(
     let settings = source::settings(home);
     let repository = source::repository(&settings, path)?;
     let rule = find(&settings, path, rule)?;
-    let bound = repository.source.as_ref().ok_or_else(|| {
-        CliError::failed(format!(
-            "repository {path} has no source; `slipway repo edit {path} --source URL` binds it to one"
-        ))
-    })?;
+    let bound = repository
+        .source
+        .as_ref()
+        .ok_or_else(|| CliError::failed(reason!("cli_rule.repository_source_binds_one", path)))?;
     let refs = sources::list_refs(home, &settings, bound).await?;
     if refs.left_out > 0 {
-        say(&format!("{} refs of {} are left out: slipway takes no such names", refs.left_out, bound.url));
+        say(reason!("cli_rule.refs_left_out_slipway", left_out = refs.left_out, url = bound.url));
     }
     let refs: Vec<(Ref, CommitId)> =
         refs.refs.iter().filter_map(|found| Some((found.name.parse().ok()?, found.commit.parse().ok()?))).collect();
@@ -203,16 +204,16 @@ async fn show_preview(
     let rows: Vec<PreviewRow> = rows.into_iter().filter(|row| all || row.answer != Answer::None).collect();
     print(format, &rows, || {
         if rows.is_empty() {
-            say(&format!("none of the {} refs of {} matches; --all shows them", refs.len(), bound.url));
+            say(reason!("cli_rule.none_refs_matches_all", refs = refs.len(), url = bound.url));
             return String::new();
         }
         let mut table = Table::new(["REF", "COMMIT", "ANSWER", "TAGS", "NOTES"]);
         for row in &rows {
             let answer = match row.answer {
-                Answer::Match => "match",
-                Answer::Refused => "refused",
-                Answer::Near => "near miss",
-                Answer::None => "-",
+                Answer::Match => reason!("answer.match"),
+                Answer::Refused => reason!("answer.refused"),
+                Answer::Near => reason!("answer.near_miss"),
+                Answer::None => Reason::verbatim("-"),
             };
             table.row([
                 row.reference.name.clone(),
@@ -232,7 +233,7 @@ fn refused(error: RuleError) -> CliError {
 
 fn list_text(path: &RepositoryPath, rules: &[Rule]) -> String {
     if rules.is_empty() {
-        say(&format!("no rules yet; `slipway rule create {path} NAME --branch BRANCH --version TAG` makes one"));
+        say(reason!("cli_rule.rules_yet_makes_one", path));
         return String::new();
     }
     let mut table = Table::new(["NAME", "REF", "VERSIONS", "PLATFORMS", "BUILD NOW"]);
@@ -256,21 +257,21 @@ fn next_text(schedule: &Schedule) -> String {
 
 fn platforms_text(rule: &Rule) -> String {
     if rule.platforms.is_empty() {
-        return told("the builder's own");
+        return told(reason!("cli_rule.builder_own"));
     }
     rule.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// A line for each thing that a rule has, and for each that it has from its namespace.
 fn with_inherited(own: String, inherited: &str) -> String {
-    let inherited = inherited.lines().map(|line| told(format!("{line} (from the namespace)")));
+    let inherited = inherited.lines().map(|line| told(reason!("cli_rule.from_namespace", line)));
     own.lines().map(str::to_owned).chain(inherited).collect::<Vec<_>>().join("\n")
 }
 
 fn show_text(view: &View) -> String {
     let View { rule, from_namespace } = view;
     let secrets = super::namespace::secrets_text;
-    let pause = |failures: u32| told(format!("failures in a row: {failures}"));
+    let pause = |failures: u32| told(reason!("cli_rule.failures_row", failures));
     let args: Vec<String> = rule.args.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let versions: Vec<String> = rule.versions.iter().map(version_text).collect();
     fields(&[
@@ -297,7 +298,11 @@ fn show_text(view: &View) -> String {
         ("next", rule.schedule.as_ref().map_or_else(String::new, next_text)),
         ("base images", if rule.follow_base_images { told("followed") } else { String::new() }),
         ("pause after", rule.pause_after.map_or_else(String::new, pause)),
-        ("build now", rule.build_now_ref().map_or_else(|error| told(format!("no: {}", error.reason)), |_| told("yes"))),
+        (
+            "build now",
+            rule.build_now_ref()
+                .map_or_else(|error| told(reason!("cli_rule.text", reason = error.reason)), |_| told("yes")),
+        ),
     ])
 }
 

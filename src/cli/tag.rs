@@ -7,6 +7,7 @@ use super::output::{Table, fields, print, say};
 use super::{CliError, Format, source};
 use crate::client;
 use crate::domain::name::RepositoryPath;
+use crate::domain::reason::reason;
 use crate::protocol::Request;
 use crate::services::images::{self, TagInfo};
 use crate::store::Home;
@@ -108,7 +109,7 @@ impl Verb {
             }
             Verb::Delete { tag, yes } => {
                 if !yes && !source::confirm(&format!("delete {}:{}?", tag.path, tag.tag))? {
-                    say("nothing was deleted");
+                    say(reason!("cli_tag.nothing_deleted"));
                     return Ok(());
                 }
                 client::ask(home, Request::DeleteTag { path: tag.path.clone(), tag: tag.tag.clone() }).await?;
@@ -130,7 +131,7 @@ async fn list(home: &Home, path: &RepositoryPath, format: Format) -> Result<(), 
     let views: Vec<View> = tags.into_iter().map(View::from).collect();
     print(format, &views, || {
         if views.is_empty() {
-            say(&format!("no tags yet; `slipway build start {path}` makes the first"));
+            say(reason!("cli_tag.tags_yet_makes_first", path));
             return String::new();
         }
         let mut table = Table::new(["TAG", "DIGEST", "PLATFORMS", "SIZE", "CREATED", "BUILD"]);

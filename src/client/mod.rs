@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
 use crate::domain::build::{Build, BuildId};
-use crate::domain::reason::Reason;
+use crate::domain::reason::{Reason, reason};
 use crate::protocol::{Answer, Call, Error, ErrorKind, News, Reply, Request, VERSION};
 use crate::services::agent;
 use crate::store::Home;
@@ -100,7 +100,7 @@ pub async fn watch(home: &Home, if_absent: IfAbsent, mut heard: impl FnMut(News)
             _ => return Err(unexpected()),
         }
     }
-    Err(Error::new(ErrorKind::Unreachable, "the pool went away; builds go on without it"))
+    Err(Error::new(ErrorKind::Unreachable, reason!("client.pool_went_away_builds")))
 }
 
 /// Waits until a build is final, whatever happens to the pool meanwhile; `news` hears of every other reason on the way.
@@ -133,12 +133,12 @@ pub async fn wait_for_end(home: &Home) -> Result<(), Error> {
     let path = home.pool_lock();
     let wait = move || lock::shared(&path).map(drop);
     let waited = tokio::task::spawn_blocking(wait).await.map_err(io::Error::other).and_then(|result| result);
-    waited.map_err(|error| Error::new(ErrorKind::Failed, format!("cannot wait for the pool's end: {error}")))
+    waited.map_err(|error| Error::new(ErrorKind::Failed, reason!("client.cannot_wait_pool_end", error)))
 }
 
 /// The pool answered something that was not asked.
 pub fn unexpected() -> Error {
-    Error::new(ErrorKind::Unreachable, "the pool gave an answer that does not fit; `slipway pool stop` and try again")
+    Error::new(ErrorKind::Unreachable, reason!("client.pool_gave_answer_does"))
 }
 
 /// Connects to the pool of a home; none where nobody listens.
@@ -155,11 +155,11 @@ async fn connect(home: &Home) -> Result<Option<UnixStream>, Error> {
             agent::hand_over(home);
             Ok(Some(stream))
         }
-        Ok(peer) => Err(untrusted(format!(
-            "the pool that listens on {} runs as {}, and slipway runs as {}; nothing was sent to it: remove the socket, or set SLIPWAY_HOME to another directory",
-            socket.display(),
-            users::shown(peer.uid()),
-            users::shown(us)
+        Ok(peer) => Err(untrusted(reason!(
+            "client.pool_listens_runs_as",
+            socket,
+            uid = users::shown(peer.uid()),
+            us = users::shown(us)
         ))),
         Err(_) => Ok(None),
     }
@@ -172,13 +172,13 @@ fn untrusted(error: impl ToString) -> Error {
 /// A call as it is sent.
 fn call(request: Request) -> Result<Vec<u8>, Error> {
     let mut line = serde_json::to_vec(&Call { version: VERSION, request })
-        .map_err(|error| Error::new(ErrorKind::Failed, format!("cannot write the request: {error}")))?;
+        .map_err(|error| Error::new(ErrorKind::Failed, reason!("client.cannot_write_request", error)))?;
     line.push(b'\n');
     Ok(line)
 }
 
 fn lost(error: io::Error) -> Error {
-    Error::new(ErrorKind::Unreachable, format!("the pool went away: {error}"))
+    Error::new(ErrorKind::Unreachable, reason!("client.pool_went_away", error))
 }
 
 async fn converse(mut stream: UnixStream, request: Request) -> Result<Reply, Error> {
@@ -187,7 +187,7 @@ async fn converse(mut stream: UnixStream, request: Request) -> Result<Reply, Err
     let mut text = String::new();
     BufReader::new(read).read_line(&mut text).await.map_err(lost)?;
     if text.is_empty() {
-        return Err(Error::new(ErrorKind::Unreachable, "the pool went away before it answered"));
+        return Err(Error::new(ErrorKind::Unreachable, reason!("client.pool_went_away_before")));
     }
     match serde_json::from_str(&text) {
         Ok(Answer::Reply(reply)) => Ok(reply),

@@ -12,7 +12,7 @@ use super::name::{self, NameKind};
 use super::pattern::{Matcher, Pattern, PatternError};
 use super::platform::Platform;
 use super::push::{Push, Ref, RefKind};
-use super::schedule::Schedule;
+use super::schedule::{Schedule, ScheduleError};
 use super::secret_arg;
 use super::tag::Tag;
 use super::tree_path::TreePath;
@@ -160,7 +160,7 @@ pub struct RuleError {
     /// The key that is wrong, as in the TOML.
     pub field: &'static str,
     /// What is wrong with it and what to do.
-    pub reason: String,
+    pub reason: Reason,
 }
 
 display_as_reason!(RuleError);
@@ -221,9 +221,9 @@ impl Rule {
     /// Everything that is wrong with the rule, in the order of its keys; empty when it can be saved.
     pub fn problems(&self) -> Vec<RuleError> {
         let mut problems = Vec::new();
-        let mut problem = |field, reason: String| problems.push(RuleError { rule: self.name.clone(), field, reason });
+        let mut problem = |field, reason: Reason| problems.push(RuleError { rule: self.name.clone(), field, reason });
         if let Err(error) = name::check(NameKind::Rule, &self.name) {
-            problem("name", error.to_string());
+            problem("name", error.into());
         }
         let mut captures = Vec::new();
         let matcher = match self.pattern() {
@@ -235,18 +235,19 @@ impl Rule {
         };
         match &matcher {
             Ok(matcher) => captures = matcher.capture_names(),
-            Err(error) => problem(self.pattern_field(), error.to_string()),
+            Err(error) => problem(self.pattern_field(), error.into()),
         }
         if let Err(error) = self.build_paths() {
             problem(error.field, error.reason);
         }
         for (field, globs) in [("paths", &self.paths), ("ignore_paths", &self.ignore_paths)] {
             if let Err(error) = changed_files::compile(globs) {
-                problem(field, error.to_string());
+                problem(field, error.into());
             }
         }
         match self.schedule.as_ref().map(Schedule::check) {
-            Some(Err(error)) => problem("schedule", error.to_string()),
+            Some(Err(error @ ScheduleError::Zone { .. })) => problem("schedule.time_zone", error.into()),
+            Some(Err(error)) => problem("schedule", error.into()),
             Some(Ok(())) => {
                 if let Err(error) = self.literal_ref()
                     && error.field == "schedule"
@@ -259,30 +260,33 @@ impl Rule {
         if let Some((index, platform)) =
             self.platforms.iter().enumerate().find(|(index, platform)| self.platforms[..*index].contains(platform))
         {
-            problem("platforms", format!("{platform} stands twice, the second time at position {}", index + 1));
+            problem("platforms", reason!("rule.stands_twice_second_time", platform, index = index + 1));
         }
         if self.args.len() > MOST_ARGS {
-            problem("args", format!("{} build arguments; a rule has at most {MOST_ARGS}", self.args.len()));
+            problem("args", reason!("rule.build_arguments_rule_at", args = self.args.len(), most_args = MOST_ARGS));
         }
         if let Some(bad) = self.args.keys().find(|key| !is_arg_name(key)) {
-            problem("args", format!("{bad:?} is no argument's name; write letters, digits and _, no digit first"));
+            problem("args", reason!("rule.argument_name_write_letters", bad = quoted(&bad)));
         }
         for (field, checked) in [
-            ("plain_args", secret_arg::check_plain(&self.args, &self.plain_args).map_err(|error| error.to_string())),
-            ("secrets", grant_keys::check_secrets(&self.secrets).map_err(|error| error.to_string())),
-            ("ssh", grant_keys::check_ssh(&self.ssh).map_err(|error| error.to_string())),
+            ("plain_args", secret_arg::check_plain(&self.args, &self.plain_args).map_err(Reason::from)),
+            ("secrets", grant_keys::check_secrets(&self.secrets).map_err(Reason::from)),
+            ("ssh", grant_keys::check_ssh(&self.ssh).map_err(Reason::from)),
         ] {
             if let Err(reason) = checked {
                 problem(field, reason);
             }
         }
         if self.versions.is_empty() || self.versions.len() > MOST_VERSIONS {
-            problem("versions", format!("{} versions; a rule has 1 to {MOST_VERSIONS}", self.versions.len()));
+            problem(
+                "versions",
+                reason!("rule.versions_rule", versions = self.versions.len(), most_versions = MOST_VERSIONS),
+            );
         }
         // Without a pattern that compiles there are no captures to check against.
         if matcher.is_ok() {
             for error in self.versions.iter().filter_map(|version| version.check(&captures).err()) {
-                problem("versions", error.to_string());
+                problem("versions", error.into());
             }
         }
         problems
@@ -315,7 +319,7 @@ impl Rule {
         let matcher = pattern.compile().map_err(|error: PatternError| RuleError {
             rule: self.name.clone(),
             field: self.pattern_field(),
-            reason: error.to_string(),
+            reason: error.into(),
         })?;
         Ok((kind, matcher))
     }
@@ -342,7 +346,7 @@ impl Rule {
             let expansion = version.expand(&captures, push).map_err(|error: VersionError| RuleError {
                 rule: self.name.clone(),
                 field: "versions",
-                reason: format!("{} of {}: {error}", version.name, push.reference),
+                reason: reason!("rule.version_of_ref", version = version.name, reference = push.reference, error),
             })?;
             if !tags.tags.contains(&expansion.tag) {
                 tags.tags.push(expansion.tag);
@@ -366,7 +370,7 @@ impl Rule {
         match self.pattern()? {
             (kind, Pattern::Literal(name)) => Ok(Ref { kind, name: name.clone() }),
             (_, Pattern::Regex(_)) => {
-                let reason = "a schedule needs a branch or tag that is no regex; give it a rule of its own".into();
+                let reason = reason!("rule.schedule_needs_branch_or");
                 Err(RuleError { rule: self.name.clone(), field: "schedule", reason })
             }
         }
@@ -378,19 +382,18 @@ impl Rule {
     /// Where the seed forbids it: the rule's ref is a regex, or a version has a time or a commit id; with the reason
     /// and what to do instead.
     pub fn build_now_ref(&self) -> Result<Ref, RuleError> {
-        let refuse = |field, reason: &str| {
-            let reason =
-                format!("{reason}, so it is built by pushes only; `slipway build replay` builds a ref of your choice");
+        let refuse = |field, reason: Reason| {
+            let reason = reason!("rule.so_built_pushes_only", reason);
             RuleError { rule: self.name.clone(), field, reason }
         };
         let (kind, pattern) = self.pattern()?;
         match pattern {
-            Pattern::Regex(_) => Err(refuse(self.pattern_field(), "its ref is a regex")),
+            Pattern::Regex(_) => Err(refuse(self.pattern_field(), reason!("rule.ref_regex"))),
             Pattern::Literal(_) if self.versions.iter().any(|v| v.time.is_some()) => {
-                Err(refuse("versions", "a version has the time of the push"))
+                Err(refuse("versions", reason!("rule.version_time_push")))
             }
             Pattern::Literal(_) if self.versions.iter().any(|v| v.commit.is_some()) => {
-                Err(refuse("versions", "a version has the commit id"))
+                Err(refuse("versions", reason!("rule.version_commit_id")))
             }
             Pattern::Literal(name) => Ok(Ref { kind, name: name.clone() }),
         }
@@ -401,22 +404,19 @@ impl Rule {
     /// # Errors
     /// When a path leaves the tree, or the Dockerfile is outside of the context.
     pub fn build_paths(&self) -> Result<BuildPaths, RuleError> {
-        let error = |field, reason: String| RuleError { rule: self.name.clone(), field, reason };
-        let directory = TreePath::parse(&self.dockerfile.directory).map_err(|e| error("dockerfile", e.to_string()))?;
+        let error = |field, reason: Reason| RuleError { rule: self.name.clone(), field, reason };
+        let directory = TreePath::parse(&self.dockerfile.directory).map_err(|e| error("dockerfile", e.into()))?;
         let file = &self.dockerfile.file;
         if file.is_empty() || file.contains('/') || file == "." || file == ".." || file.chars().any(char::is_control) {
-            return Err(error(
-                "dockerfile",
-                format!("file {file:?} is not a file's name; its directory goes into `directory`"),
-            ));
+            return Err(error("dockerfile", reason!("rule.file_file_name_directory", file = quoted(&file))));
         }
         let context = match &self.context {
             None => directory.clone(),
-            Some(text) => TreePath::parse(text).map_err(|e| error("context", e.to_string()))?,
+            Some(text) => TreePath::parse(text).map_err(|e| error("context", e.into()))?,
         };
         let below = directory.below(&context).ok_or_else(|| {
             // BuildKit reads the Dockerfile of a git context from that context.
-            error("context", format!("the Dockerfile's directory {directory} is not in the context {context}; choose a directory above both"))
+            error("context", reason!("rule.dockerfile_outside", directory, context))
         })?;
         let dockerfile = if below.is_empty() { file.clone() } else { format!("{below}/{file}") };
         Ok(BuildPaths { context, dockerfile })

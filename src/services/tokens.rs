@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::audit::{AuditEvent, FieldChange, Outcome};
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::requester::Requester;
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::SourcePlatform;
@@ -121,11 +122,11 @@ async fn renew(home: &Home, name: &str, platform: &SourcePlatform, reference: &S
         // It still opens what it opens.
         Err(_) if old.expires_at > Utc::now() => return Ok(token),
         Err(error) if error.reason.is_transient() => {
-            let text = format!("cannot renew the token of the platform {name:?}: {error}");
+            let text = reason!("tokens.cannot_renew_token_platform", name = quoted(&name), error);
             return Err(Error::new(ErrorKind::Unreachable, text));
         }
         Err(error) => {
-            let text = format!("{error}; its login has ended, begin a new one: `slipway platform login {name}`");
+            let text = reason!("tokens.login_ended_begin_new", error, name);
             return Err(failed(name, &text));
         }
     };
@@ -168,6 +169,6 @@ fn digest(token: &Secret) -> String {
     hex::encode(Sha256::digest(token.expose()))
 }
 
-fn failed(name: &str, why: &str) -> Error {
-    Error::new(ErrorKind::Failed, format!("cannot have the token of the platform {name:?}: {why}"))
+fn failed(name: &str, why: impl Into<Reason>) -> Error {
+    Error::new(ErrorKind::Failed, reason!("tokens.cannot_token_platform", name = quoted(&name), why = why.into()))
 }

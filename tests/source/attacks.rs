@@ -74,7 +74,10 @@ async fn two_million_refs_are_refused_and_cost_this_process_little() {
     let port = listing(2_000_000);
     let before = peak();
     let error = list(format!("git://127.0.0.1:{port}/a.git")).await.unwrap_err();
-    assert!(error.kind == Kind::TooManyRefs && error.reason.to_string().contains("100000 branches and tags"), "{error}");
+    assert!(
+        error.kind == Kind::TooManyRefs && error.reason.to_string().contains("100000 branches and tags"),
+        "{error}"
+    );
     assert!(peak() < before + 100, "{before} MB before, {} MB after", peak());
     let port = listing(50_000);
     assert_eq!(list(format!("git://127.0.0.1:{port}/a.git")).await.unwrap().refs.len(), 50_000);

@@ -88,7 +88,10 @@ async fn a_commit_that_vanished_says_what_became_of_its_ref() {
     assert_eq!(forced.kind, Kind::NoCommit, "{forced}");
     assert!(forced.reason.to_string().contains("refs/heads/trunk was pushed by force"), "{forced}");
     let deleted = fetch(&clone, &address, Some("refs/heads/none"), &gone).await.unwrap_err();
-    assert!(deleted.kind == Kind::NoCommit && deleted.reason.to_string().contains("refs/heads/none is gone"), "{deleted}");
+    assert!(
+        deleted.kind == Kind::NoCommit && deleted.reason.to_string().contains("refs/heads/none is gone"),
+        "{deleted}"
+    );
     let unnamed = fetch(&clone, &address, None, &gone).await.unwrap_err();
     assert!(unnamed.kind == Kind::NoCommit && unnamed.reason.to_string().contains("no branch of it"), "{unnamed}");
     // A tag may name something else than a commit.

@@ -13,6 +13,7 @@ use super::Stop;
 use crate::buildctl::job::StepsFile;
 use crate::buildctl::progress::{Numbers, Parser, Sink, Stream};
 use crate::domain::config::ByteSize;
+use crate::domain::reason::{Reason, reason};
 use crate::domain::step::{Step, Warning};
 use crate::log::mask::Mask;
 use crate::log::writer::LogWriter;
@@ -168,8 +169,8 @@ impl Output {
 }
 
 /// Why a build whose log is full was ended.
-pub(super) fn full(limit: ByteSize) -> String {
-    format!("it printed more than pool.log_limit, which is {limit}")
+pub(super) fn full(limit: ByteSize) -> Reason {
+    reason!("output.printed_more_than_pool", limit)
 }
 
 /// Keeps `steps.toml` current until the channel is dropped.

@@ -22,6 +22,7 @@ use crate::buildkit::daemon::fresh::{discard, fresh};
 use crate::buildkit::provisioned::provision;
 use crate::domain::builder::{BuilderTls, refuse_plain_tcp};
 use crate::domain::failure::{Exit, Failure, FailureKind, classify};
+use crate::domain::reason::reason;
 use crate::registry::Layout;
 use crate::sys::atomic;
 
@@ -223,7 +224,7 @@ async fn run_buildctl(
     let limits = StepLimits::of(run, builder);
     let platform_build = u32::try_from(run.number).unwrap_or(u32::MAX);
     let mut buildctl = Buildctl::start(&run.job.buildctl, &arguments, &environment(run), output, platform_build)
-        .map_err(|error| daemon_failure(format!("cannot run {}: {error}", run.job.buildctl.display())))?;
+        .map_err(|error| daemon_failure(reason!("platform_build.cannot_run", buildctl = run.job.buildctl, error)))?;
     let mut stopped = stop.subscribe();
     let mut stopped_by_another = others.subscribe();
     let finished = tokio::select! {
@@ -268,10 +269,7 @@ async fn until<T>(receiver: &mut watch::Receiver<T>, is_wanted: impl FnMut(&T) -
 
 fn failure_of(text: &str, status: ExitStatus, output: &Output) -> Failure {
     if status.success() {
-        return Failure::new(
-            FailureKind::Daemon,
-            "buildctl ended well but named no image; try again, or upgrade BuildKit",
-        );
+        return Failure::new(FailureKind::Daemon, reason!("platform_build.buildctl_ended_well_but"));
     }
     classify(text, &output.steps(), exit_of(status))
 }

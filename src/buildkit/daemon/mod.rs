@@ -16,6 +16,7 @@ use crate::buildkit::cgroup::{Group, Limits};
 use crate::buildkit::config::{Config, Place};
 use crate::buildkit::rootless;
 use crate::buildkit::sandbox::{self, Sandbox};
+use crate::domain::reason::phrase;
 use crate::sys::process::ProcessId;
 
 mod error;
@@ -262,7 +263,7 @@ impl Daemon {
             Some(child) => child.wait().await.map(Some),
             None => process.exited().await.map(|()| None),
         };
-        ended.map_err(|source| DaemonError::Process { doing: "wait for", pid: process.pid, source })
+        ended.map_err(|source| DaemonError::Process { doing: phrase!("verb.wait_for"), pid: process.pid, source })
     }
 
     /// Ends it: SIGTERM, after `grace` SIGKILL, then clears away what it left running or mounted. On SIGTERM buildkitd
@@ -291,7 +292,11 @@ impl Daemon {
             if patience.is_zero() {
                 continue;
             }
-            self.record.process.signal(signal).map_err(|source| DaemonError::Process { doing: "end", pid, source })?;
+            self.record.process.signal(signal).map_err(|source| DaemonError::Process {
+                doing: phrase!("verb.end"),
+                pid,
+                source,
+            })?;
             if let Ok(ended) = timeout(patience, self.exited()).await {
                 return ended.map(drop);
             }

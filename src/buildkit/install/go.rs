@@ -8,6 +8,7 @@ use super::pins::{self, GoPins};
 use super::progress::{Progress, Report};
 use super::workspace::{Workspace, publish};
 use super::{BUILDKIT_VERSION, InstallError, ROOTLESSKIT_VERSION, archive, file_name};
+use crate::domain::reason::phrase;
 use crate::store::home::Home;
 
 /// The compiler: BuildKit's go.mod asks for it, and a daemon compiled with Go 1.27 panics in an eStargz export.
@@ -68,7 +69,7 @@ pub(super) async fn install(
     // else.
     for (name, text) in [("go.mod", module.pins.go_mod), ("go.sum", module.pins.go_sum)] {
         let file = go.dir.join(name);
-        std::fs::write(&file, text).map_err(|e| InstallError::file("writing", &file, e))?;
+        std::fs::write(&file, text).map_err(|e| InstallError::file(phrase!("verb.writing"), &file, e))?;
     }
 
     let what = module.what;

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::super::output::{Table, fields, print};
 use super::super::{CliError, Format};
 use super::Bound;
+use crate::domain::reason::{quoted, reason};
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Error, ErrorKind};
 use crate::services::{platforms, sources};
@@ -92,7 +93,7 @@ pub(super) async fn run(
 ) -> Result<(), CliError> {
     let asked = platform.kind.has_api() && platform.token.is_some();
     if !asked && bound.is_empty() {
-        let text = format!("no repository's source names the platform {name:?}; there is nothing to ask");
+        let text = reason!("cli_check.repository_source_names_platform", name = quoted(&name));
         return Err(Error::new(ErrorKind::Refused, text).into());
     }
     let identity = if asked { Some(platforms::check(home, settings, name).await) } else { None };
@@ -117,7 +118,8 @@ pub(super) async fn run(
     if failed == 0 {
         return Ok(());
     }
-    let text = format!("{failed} of {} sources of the platform {name:?} can't be read", view.sources.len());
+    let text =
+        reason!("cli_check.sources_platform_can_read", failed, sources = view.sources.len(), name = quoted(&name));
     Err(Error::new(ErrorKind::Unreachable, text).into())
 }
 

@@ -5,6 +5,7 @@ use chrono::Utc;
 use super::super::output::{print, say};
 use super::super::{CliError, Format, source};
 use super::check::Who;
+use crate::domain::reason::{quoted, reason};
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Entity, SaveMode};
 use crate::services::{platforms, tokens};
@@ -20,7 +21,7 @@ pub(super) async fn run(
 ) -> Result<(), CliError> {
     let (flow, invitation) = platforms::invite(settings, &name).await?;
     let minutes = invitation.holds.as_secs() / 60;
-    say(&format!("open {} and enter the code {}; it holds for {minutes} minutes", invitation.address, invitation.code));
+    say(reason!("cli_login.open_enter_code_holds", address = invitation.address, code = invitation.code, minutes));
     let tokens = platforms::logged_in(&flow, &invitation).await?;
     // As it is by now: people take minutes.
     let value = source::settings(home).platforms.get(&name).cloned().unwrap_or(value);
@@ -29,6 +30,6 @@ pub(super) async fn run(
     source::save(home, entity, SaveMode::Edit).await?;
     tokens::keep_renewal(home, &name, &tokens)?;
     let identity: Who = platforms::check(home, &source::settings(home), &name).await?.into();
-    say(&format!("the token of the platform {name:?} is kept under secrets/"));
+    say(reason!("cli_login.token_platform_kept_under", name = quoted(&name)));
     print(format, &identity, || identity.text(Utc::now()))
 }

@@ -6,6 +6,7 @@ use super::super::output::{print_own, say};
 use super::super::registry::from_stdin;
 use super::super::{CliError, rule_options, source};
 use super::{status, webhook};
+use crate::domain::reason::{phrase, reason};
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Entity, SaveMode};
@@ -90,7 +91,7 @@ impl Options {
         value.webhook_secret = hook.or(value.webhook_secret);
         let token = if self.token_stdin { Some(from_stdin("token")?) } else { None };
         let webhook_secret = if self.new_webhook_secret {
-            Some(Secret::random().map_err(CliError::io("read /dev/urandom"))?.expose().to_owned())
+            Some(Secret::random().map_err(CliError::io(phrase!("verb.read_dev_urandom")))?.expose().to_owned())
         } else {
             None
         };
@@ -98,14 +99,13 @@ impl Options {
         let key = value.ssh_key.clone().map(|key| ssh::expanded(&key));
         source::save(home, Entity::Platform { name: name.clone(), value, token, webhook_secret }, mode).await?;
         if let Some(key) = key.filter(|key| ssh::Key::read(key).is_ok_and(|key| key == ssh::Key::Passphrase)) {
-            let key = key.display();
-            say(&format!("{key} has a passphrase: it is used through your ssh agent, once you ran `ssh-add {key}`"));
+            say(reason!("cli_options.passphrase_used_through_your", key));
         }
         if let Some(secret) = made {
-            say("give the platform this secret for its webhooks; it is not shown again");
+            say(reason!("cli_options.give_platform_secret_webhooks"));
             let url = webhook(&source::settings(home), status(home).await.as_ref(), &name);
             let none = "set webhook.listen in config.toml, such as \"127.0.0.1:8484\", and webhooks are taken";
-            say(&url.map_or_else(|| none.to_owned(), |url| format!("webhooks go to {url}")));
+            say(&url.map_or_else(|| none.into(), |url| reason!("cli_options.webhooks_go", url)));
             return print_own(format!("{secret}\n").as_bytes());
         }
         Ok(())

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::super::namespace::yes_no;
 use super::super::output::{Table, print, say};
 use super::super::{CliError, Format};
+use crate::domain::reason::reason;
 use crate::services::platforms;
 use crate::store::Home;
 use crate::store::settings::Settings;
@@ -51,7 +52,7 @@ pub(super) async fn run(
     views.truncate(limit);
     print(format, &views, || {
         if views.is_empty() {
-            say("the token sees no such repository");
+            say(reason!("cli_repos.token_sees_such_repository"));
             return String::new();
         }
         let mut table = Table::new(["NAME", "BRANCH", "PRIVATE", "URL"]);

@@ -10,6 +10,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::program::{Configuration, GitCommand, GitProgram};
 use super::{credential, ssh, trust};
+use crate::domain::reason::reason;
 use crate::source::error::{Kind, SourceError};
 use crate::source::url::{SourceUrl, Transport};
 use crate::store::secrets::Secret;
@@ -78,7 +79,7 @@ impl Reach {
         let mut command = program.command(configuration);
         match url.transport() {
             Transport::Ssh if access.anonymous => {
-                let reason = "nobody is let in over ssh without a key";
+                let reason = reason!("access.nobody_let_over_ssh");
                 return Err(SourceError::new(Kind::Credentials, url, reason));
             }
             Transport::Http | Transport::Https => over_http(&mut command, &self.slipway, url, access)?,

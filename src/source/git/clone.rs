@@ -21,6 +21,7 @@ use super::access::{Access, Reach};
 use super::program::{Configuration, GitCommand, GitProgram, Limits, RunError};
 use super::stderr;
 use crate::domain::push::{CommitId, Ref};
+use crate::domain::reason::{Reason, reason};
 use crate::source::error::{Kind, SourceError};
 use crate::source::url::SourceUrl;
 use crate::sys::process::ProcessId;
@@ -130,7 +131,7 @@ pub(super) async fn fetch(
     match tokio::time::timeout(limits.left(), work).await {
         Ok(done) => done,
         Err(_) => {
-            let reason = format!("it was not fetched within {} s", limits.time.as_secs());
+            let reason = reason!("clone.fetched_within", as_secs = limits.time.as_secs());
             Err(SourceError::new(Kind::Timeout, url, reason))
         }
     }
@@ -253,12 +254,8 @@ impl Fetch<'_> {
         };
         match self.fetch_refs(turn, &[], &format!("+{reference}:{}", self.tip())).await {
             Ok(()) if self.has().await? => Ok(()),
-            Ok(()) => {
-                Err(self.no_commit(&format!("{reference} was pushed by force and does not have the commit any more")))
-            }
-            Err(error) if error.kind == Kind::NoRef => {
-                Err(self.no_commit(&format!("{reference} is gone, and the commit with it")))
-            }
+            Ok(()) => Err(self.no_commit(reason!("clone.pushed_force_does_commit", reference))),
+            Err(error) if error.kind == Kind::NoRef => Err(self.no_commit(reason!("clone.gone_commit", reference))),
             Err(error) => Err(error),
         }
     }
@@ -272,9 +269,9 @@ impl Fetch<'_> {
         format!("refs/slipway/tip/{}", hex::encode(&Sha256::digest(name)[..16]))
     }
 
-    fn no_commit(&self, why: &str) -> SourceError {
+    fn no_commit(&self, why: impl Into<Reason>) -> SourceError {
         let commit = self.want.commit;
-        SourceError::new(Kind::NoCommit, self.url, format!("it does not have the commit {commit}: {why}"))
+        SourceError::new(Kind::NoCommit, self.url, reason!("clone.does_commit", commit, why = why.into()))
     }
 
     /// Whether the clone has the commit.
@@ -293,7 +290,7 @@ impl Fetch<'_> {
                 Ok(false)
             }
             other => {
-                let reason = format!("{} names a {other}, and not a commit", self.want.commit);
+                let reason = reason!("clone.names_commit", commit = self.want.commit, other);
                 Err(SourceError::new(Kind::NoRef, self.url, reason))
             }
         }
@@ -333,12 +330,10 @@ impl Fetch<'_> {
         }
         let limit = crate::domain::config::ByteSize(self.limits.bytes);
         let reason = match self.limits.used.bytes {
-            0 => format!("a clone of it is larger than git.fetch_limit ({limit})"),
+            0 => reason!("clone.clone_larger_than_git", limit),
             used => {
                 let used = crate::domain::config::ByteSize(used);
-                format!(
-                    "a clone of it, with {used} of the same build's other fetches, is larger than git.fetch_limit ({limit})"
-                )
+                reason!("clone.clone_same_build_other", used, limit)
             }
         };
         Err(SourceError::new(Kind::TooBig, self.url, reason))

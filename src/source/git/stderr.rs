@@ -123,20 +123,17 @@ pub(super) fn error_of(url: &SourceUrl, access: &Access, stderr: &str) -> Source
     match kind {
         Kind::HostKeyUnknown => unknown_host(url, error, line),
         Kind::HostKeyChanged => changed_host(error, &stderr),
-        Kind::HostKeyRevoked => {
-            SourceError { reason: "the host's key is marked as revoked in known_hosts".into(), ..error }
-        }
+        Kind::HostKeyRevoked => SourceError { reason: reason!("stderr.host_key_marked_as"), ..error },
         Kind::Credentials if url.transport() == Transport::Ssh => refused_key(url, access, error),
-        Kind::Credentials if line.contains("told us to quit") => SourceError {
-            reason: "the server redirects to another one, which is not given the credentials".into(),
-            ..error
+        Kind::Credentials if line.contains("told us to quit") => {
+            SourceError { reason: reason!("stderr.server_redirects_another_one"), ..error }
+                .advising(reason!("stderr.name_address_redirects"))
         }
-        .advising("name the address that it redirects to"),
         Kind::Credentials => SourceError {
             reason: match (&access.credentials.token, line.contains("error: 403")) {
-                (_, true) => "the server refuses access (403)".into(),
-                (Some(_), _) => "the server refuses the user name or token".into(),
-                (None, _) => "the server asks for credentials and the source has none".into(),
+                (_, true) => reason!("stderr.server_refuses_access"),
+                (Some(_), _) => reason!("stderr.server_refuses_user_name"),
+                (None, _) => reason!("stderr.server_asks_credentials_source"),
             },
             ..error
         },
@@ -184,7 +181,7 @@ fn unknown_host(url: &SourceUrl, error: SourceError, line: &str) -> SourceError 
         Some(port) => format!("-p {port} {host}"),
         None => host.clone(),
     };
-    let error = SourceError { reason: "the host's key is not in known_hosts".into(), ..error };
+    let error = SourceError { reason: reason!("stderr.host_key_known_hosts"), ..error };
     if !is_plain(&host) {
         return error;
     }

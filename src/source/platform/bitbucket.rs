@@ -9,6 +9,7 @@ use super::http::{Http, Proof};
 use super::{Found, Identity, Need, Page, READ, Registered, STATUS, WEBHOOKS, Webhook, at_most, lacks};
 use crate::domain::commit_status::{CommitState, CommitStatus};
 use crate::domain::push::CommitId;
+use crate::domain::reason::{Phrase, phrase};
 use crate::domain::source_platform::PlatformKind;
 use crate::store::secrets::Secret;
 
@@ -39,7 +40,7 @@ struct User {
 }
 
 pub(super) async fn identity(http: &Http) -> Result<Identity, ApiError> {
-    let asked = http.get::<User>("read who the token is", &http.at(["user"])).await;
+    let asked = http.get::<User>(phrase!("verb.read_who_the_token_is"), &http.at(["user"])).await;
     let (user, answer) = match asked {
         Ok(found) => found,
         // It knows the token, which is no account's: one of a repository or a workspace.
@@ -90,7 +91,7 @@ struct CloneLink {
 
 pub(super) async fn repositories(
     http: &Http,
-    attempted: &str,
+    attempted: Phrase,
     workspace: Option<&str>,
     filter: &str,
     page: Option<Url>,
@@ -136,7 +137,7 @@ fn below<'a>(path: &'a [String], rest: &'a [&'a str]) -> impl Iterator<Item = &'
 
 pub(super) async fn set_status(
     http: &Http,
-    attempted: &str,
+    attempted: Phrase,
     path: &[String],
     commit: &CommitId,
     status: &CommitStatus,
@@ -167,7 +168,7 @@ struct Hook {
 /// A push of several branches and tags is one event.
 pub(super) async fn register_webhook(
     http: &Http,
-    attempted: &str,
+    attempted: Phrase,
     path: &[String],
     hook: Webhook<'_>,
 ) -> Result<Registered, ApiError> {

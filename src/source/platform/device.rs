@@ -16,6 +16,7 @@ use super::Connector;
 use super::error::{ApiError, ApiProblem, words};
 use super::http::{Answer, exchange, open_secret};
 use super::place;
+use crate::domain::reason::{Phrase, phrase};
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::store::secrets::Secret;
 
@@ -150,7 +151,7 @@ impl DeviceFlow {
     }
 }
 
-const LOG_IN: &str = "log in";
+const LOG_IN: Phrase = phrase!("verb.log_in");
 
 /// Sends the flow's requests.
 struct Sender(reqwest::Client);

@@ -10,6 +10,7 @@ use super::http::Http;
 use super::{Found, Identity, Need, Page, READ, Registered, STATUS, WEBHOOKS, Webhook, at_most, lacks};
 use crate::domain::commit_status::{CommitState, CommitStatus};
 use crate::domain::push::CommitId;
+use crate::domain::reason::{Phrase, phrase};
 
 const NEEDS: [Need; 3] = [
     Need { scopes: &["read_repository", "write_repository", "api"], purpose: READ },
@@ -43,7 +44,7 @@ struct OauthToken {
 }
 
 pub(super) async fn identity(http: &Http) -> Result<Identity, ApiError> {
-    const ATTEMPTED: &str = "read who the token is";
+    const ATTEMPTED: Phrase = phrase!("verb.read_who_the_token_is");
     let (user, _): (User, _) = http.get(ATTEMPTED, &http.at(["user"])).await?;
     let (scopes, expires_at) = rights(http, ATTEMPTED).await?;
     Ok(Identity {
@@ -56,7 +57,7 @@ pub(super) async fn identity(http: &Http) -> Result<Identity, ApiError> {
 }
 
 /// What the token may do and when it ends. Which of the two ways answers depends on what made the token.
-async fn rights(http: &Http, attempted: &str) -> Result<(Option<Vec<String>>, Option<DateTime<Utc>>), ApiError> {
+async fn rights(http: &Http, attempted: Phrase) -> Result<(Option<Vec<String>>, Option<DateTime<Utc>>), ApiError> {
     let own = http.get::<Token>(attempted, &http.at(["personal_access_tokens", "self"])).await;
     match own {
         Ok((token, _)) => return Ok((Some(token.scopes), token.expires_at.as_deref().and_then(end_of_day))),
@@ -93,7 +94,7 @@ struct Project {
 
 pub(super) async fn repositories(
     http: &Http,
-    attempted: &str,
+    attempted: Phrase,
     filter: &str,
     page: Option<Url>,
 ) -> Result<Page, ApiError> {
@@ -121,7 +122,7 @@ const ALREADY: &str = "Cannot transition status";
 
 pub(super) async fn set_status(
     http: &Http,
-    attempted: &str,
+    attempted: Phrase,
     path: &[String],
     commit: &CommitId,
     status: &CommitStatus,
@@ -149,7 +150,7 @@ struct Hook {
 
 pub(super) async fn register_webhook(
     http: &Http,
-    attempted: &str,
+    attempted: Phrase,
     path: &[String],
     hook: Webhook<'_>,
 ) -> Result<Registered, ApiError> {
