@@ -27,11 +27,13 @@
 pub mod bounded;
 pub mod buildctl;
 pub mod buildkit;
+#[allow(clippy::too_many_lines, reason = "a match over all verbs is one function")]
 pub mod cli;
 pub mod client;
 pub mod domain;
 pub mod lang;
 pub mod log;
+#[allow(clippy::too_many_lines, reason = "its dispatchers are still to be divided")]
 pub mod pool;
 pub mod protocol;
 pub mod registry;
@@ -40,6 +42,7 @@ pub mod source;
 pub mod store;
 pub mod sys;
 pub mod tls;
+#[allow(clippy::too_many_lines, reason = "its dispatchers are still to be divided")]
 pub mod tui;
 
 rust_i18n::i18n!("src/locales", fallback = "en");

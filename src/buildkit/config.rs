@@ -103,7 +103,7 @@ pub struct Place<'a> {
     pub trace_socket: &'a Path,
     /// The OCI runtime's binary.
     pub runtime: &'a Path,
-    /// `false`: steps share the daemon's view of processes, the only way where `/proc` cannot be mounted anew.
+    /// `false`: steps share the daemon's view of processes, the only way where `/proc` cannot be mounted again.
     pub process_sandbox: bool,
     /// The control group that holds those of steps; absent: the runtime's choice.
     pub cgroup: Option<&'a str>,

@@ -1,6 +1,6 @@
 //! BuildKit without root's rights: the rootlesskit command line, and what an ordinary user's machine must have for it.
 //!
-//! [`preflight`] looks and says what is missing, each with the command that mends it; [`judge`] decides, on plain data.
+//! [`preflight`] looks and says what is missing, each with the command that fixes it; [`judge`] decides, on plain data.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -33,7 +33,7 @@ pub fn state_dir(sockets: &Path) -> PathBuf {
 /// The command line that goes before that of the program to run in a user namespace.
 ///
 /// With `own_processes` there is a PID namespace too: whatever way the daemon ends, the kernel then ends every
-/// container with it. It needs a `/proc` that can be mounted anew. With `writable_var_lib` /var/lib is a copy made of
+/// container with it. It needs a `/proc` that can be mounted again. With `writable_var_lib` /var/lib is a copy made of
 /// symbolic links: libcni keeps notes in /var/lib/cni, and nothing can tell it another place.
 ///
 /// The daemon stays in the host's network: it pulls from and pushes to registries on this machine, too. The network of
@@ -71,8 +71,8 @@ fn covers_proc(mountinfo: &str) -> bool {
 pub struct Problem {
     /// What is wrong, one sentence.
     pub what: String,
-    /// The command that mends it.
-    pub mend: String,
+    /// The command that fixes it.
+    pub fix: String,
 }
 
 /// What is missing for a rootless daemon of the user who asks; empty when it can run.
@@ -143,10 +143,10 @@ fn mapper(name: &str) -> Mapper {
     if set_uid || capable { Mapper::Ready } else { Mapper::Powerless }
 }
 
-/// What is missing, in the order in which it is best mended.
+/// What is missing, in the order in which it is best fixed.
 pub fn judge(facts: &Facts) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut add = |what: String, mend: String| problems.push(Problem { what, mend });
+    let mut add = |what: String, fix: String| problems.push(Problem { what, fix });
 
     if facts.userns_clone == Some(0) {
         add(
@@ -214,7 +214,7 @@ fn next_free(files: &[String; 2]) -> u64 {
 async fn attempt(rootlesskit: &Path) -> Result<(), Problem> {
     let cannot = |why: String| Problem {
         what: format!("A user namespace cannot be set up: {why}"),
-        mend: format!("{} true", rootlesskit.display()),
+        fix: format!("{} true", rootlesskit.display()),
     };
     let state = tempfile::tempdir().map_err(|error| cannot(format!("no temporary directory ({error}).")))?;
     let line = command_line(rootlesskit, state.path(), proc_can_be_mounted(), false);
@@ -242,7 +242,7 @@ fn refusal(apparmor_restricts: bool, stderr: &str, cannot: impl FnOnce(String) -
             what: "AppArmor keeps rootlesskit from making user namespaces \
                    (kernel.apparmor_restrict_unprivileged_userns is 1 and no profile allows it)."
                 .into(),
-            mend: "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0".into(),
+            fix: "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0".into(),
         };
     }
     cannot(format!("rootlesskit says: {}", stderr.trim_end().lines().last().unwrap_or("nothing")))
@@ -265,8 +265,8 @@ mod tests {
         }
     }
 
-    fn mends(facts: &Facts) -> Vec<String> {
-        judge(facts).into_iter().map(|problem| problem.mend).collect()
+    fn fixes(facts: &Facts) -> Vec<String> {
+        judge(facts).into_iter().map(|problem| problem.fix).collect()
     }
 
     #[test]
@@ -280,12 +280,12 @@ mod tests {
         let subordinate = ["bob:100000:65536\ncy:165536:65536\n".into(), "bob:100000:65536\nada:9:10\n".into()];
         let facts = Facts { subordinate, ..well() };
         assert_eq!(
-            mends(&facts),
+            fixes(&facts),
             ["sudo usermod --add-subuids 231072-296607 ada", "sudo usermod --add-subgids 231072-296607 ada"]
         );
         let none = Facts { subordinate: [String::new(), well().subordinate[1].clone()], ..well() };
-        assert_eq!(mends(&none), ["sudo usermod --add-subuids 165536-231071 ada"]);
-        assert_eq!(mends(&Facts { subordinate_elsewhere: true, ..facts }), [""; 0]);
+        assert_eq!(fixes(&none), ["sudo usermod --add-subuids 165536-231071 ada"]);
+        assert_eq!(fixes(&Facts { subordinate_elsewhere: true, ..facts }), [""; 0]);
     }
 
     #[test]
@@ -299,7 +299,7 @@ mod tests {
         };
         let problems = judge(&facts);
         assert_eq!(problems.len(), 5);
-        assert!(problems.iter().all(|p| p.what.ends_with('.') && !p.mend.is_empty()));
+        assert!(problems.iter().all(|p| p.what.ends_with('.') && !p.fix.is_empty()));
         let all = format!("{problems:?}");
         for word in ["unprivileged_userns_clone=1", "max_user_namespaces=28633", "slipway setup", "uidmap", "chmod u+s"]
         {
@@ -309,8 +309,8 @@ mod tests {
 
     #[test]
     fn a_refusal_names_apparmor_where_apparmor_refuses() {
-        let other = |what| Problem { what, mend: "try".into() };
-        assert!(refusal(true, "", other).mend.contains("apparmor_restrict_unprivileged_userns=0"));
+        let other = |what| Problem { what, fix: "try".into() };
+        assert!(refusal(true, "", other).fix.contains("apparmor_restrict_unprivileged_userns=0"));
         assert_eq!(refusal(false, "first\nlast\n", other).what, "rootlesskit says: last");
     }
 

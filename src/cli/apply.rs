@@ -85,7 +85,7 @@ struct NamedRepository {
 
 impl NamedNamespace {
     fn over(self, mut value: Namespace) -> (String, Namespace) {
-        use super::namespace::set;
+        use super::words::set;
         set(&mut value.registry, self.registry);
         set(&mut value.auto_create, self.auto_create);
         set(&mut value.visibility, self.visibility);
@@ -105,7 +105,7 @@ impl NamedNamespace {
 impl NamedRepository {
     /// Rules that the file names replace those of their name; the others stay.
     fn over(self, mut value: Repository) -> (RepositoryPath, Repository) {
-        use super::namespace::set;
+        use super::words::set;
         set(&mut value.visibility, self.visibility);
         set(&mut value.immutable, self.immutable);
         set(&mut value.accelerate, self.accelerate);

@@ -219,14 +219,20 @@ impl List {
                 views.push(view);
             }
         }
+        let of = self.path.as_ref().map_or_else(String::new, |path| format!(" of {path}"));
         print(format, &views, || {
             if views.is_empty() {
-                say(reason!("cli_build.builds_makes_one"));
+                if self.rule.is_none() {
+                    say(reason!("cli_build.builds_makes_one"));
+                }
                 return String::new();
             }
             build_view::table(&views, Utc::now())
         })?;
-        Ok(ExitCode::SUCCESS)
+        match (&self.rule, views.is_empty()) {
+            (Some(rule), true) => Err(CliError::not_found(format!("there are no builds of rule {rule:?}{of}"))),
+            _ => Ok(ExitCode::SUCCESS),
+        }
     }
 
     fn wants(&self, view: &BuildView) -> bool {
@@ -245,6 +251,9 @@ impl Logs {
             let build = follow::until_final(home, self.id, &selection, To::Stdout).await?;
             warn(reason!("cli.build_state", id = build.id, state = build.state, reason = build.reason));
             return Ok(exit_code(build.state));
+        }
+        if let Some(step) = self.step {
+            build_view::load(home, self.id, Some(build.clone()))?.check_step(step)?;
         }
         let log = home.build_dir(self.id.0).join(builds::LOG);
         if log.exists() {

@@ -113,6 +113,17 @@ fn view(home: &Home, build: Build, file: StepsFile) -> BuildView {
 }
 
 impl BuildView {
+    /// # Errors
+    /// When the build has no step of this number.
+    pub(super) fn check_step(&self, number: u32) -> Result<(), CliError> {
+        if self.steps.iter().any(|step| step.number == number) {
+            return Ok(());
+        }
+        let last = self.steps.iter().map(|step| step.number).max().unwrap_or(0);
+        let known = if last == 0 { "it has none".to_owned() } else { format!("its steps are 1 to {last}") };
+        Err(CliError::not_found(format!("build {} has no step {number}; {known}", self.id)))
+    }
+
     /// For people.
     pub(super) fn text(&self) -> String {
         let time = |time: Option<DateTime<Utc>>| {

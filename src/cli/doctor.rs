@@ -168,7 +168,7 @@ async fn buildkit(home: &Home) -> Vec<Check> {
         .collect();
     let missing = found.missing();
     checks.retain(|check| missing.iter().all(|missing| Reason::from(missing.name) != check.name));
-    checks.extend(missing.into_iter().map(|missing| Check::bad(missing.name, missing.why, missing.mend)));
+    checks.extend(missing.into_iter().map(|missing| Check::bad(missing.name, missing.why, missing.fix)));
     checks
 }
 
@@ -215,8 +215,8 @@ async fn build_network(home: &Home, settings: &Settings) -> Check {
     let found = install::find(home);
     let kit = found.rootlesskit.as_ref().map(|tool| tool.path.clone()).filter(|_| crate::pool::is_rootless(settings));
     let problem = match found.sandbox_problems.into_iter().next() {
-        Some(problem) => Some((reason!("cli_doctor.run_steps_host_network_14", what = problem.what), problem.mend)),
-        None => sandbox::attempt(kit.as_deref()).await.err().map(|problem| (problem.what.into(), problem.mend)),
+        Some(problem) => Some((reason!("cli_doctor.run_steps_host_network_14", what = problem.what), problem.fix)),
+        None => sandbox::attempt(kit.as_deref()).await.err().map(|problem| (problem.what.into(), problem.fix)),
     };
     match problem {
         Some((says, mend)) => Check::bad(name, says, mend),
@@ -276,7 +276,7 @@ async fn rootless_checks(home: &Home) -> Vec<Check> {
     if problems.is_empty() {
         return vec![Check::good("rootless", reason!("cli_doctor.user_can_run_builder"))];
     }
-    problems.into_iter().map(|problem| Check::bad("rootless", problem.what, problem.mend)).collect()
+    problems.into_iter().map(|problem| Check::bad("rootless", problem.what, problem.fix)).collect()
 }
 
 /// Emulators are no must: they are for platforms that are not the machine's own.

@@ -30,6 +30,7 @@ mod source;
 mod tag;
 mod terminal;
 mod view;
+mod words;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

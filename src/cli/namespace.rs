@@ -4,8 +4,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::output::{Table, fields, print, say, told};
-use super::registry::where_from;
 use super::rule_options::{self, NamedSecret, NetworkChoice};
+use super::words::{set, visibility_word, where_from, yes_no};
 use super::{CliError, Format, source};
 use crate::domain::grant_keys::SecretRefs;
 use crate::domain::namespace::Namespace;
@@ -130,13 +130,6 @@ impl Options {
     }
 }
 
-/// Takes what was given.
-pub(super) fn set<T>(field: &mut T, given: Option<T>) {
-    if let Some(given) = given {
-        *field = given;
-    }
-}
-
 #[derive(Serialize)]
 struct View<'a> {
     name: &'a str,
@@ -225,15 +218,4 @@ fn show_text(view: &View) -> String {
 pub(super) fn secrets_text(secrets: &SecretRefs) -> String {
     let line = |(id, reference): (&String, &SecretRef)| format!("{id}: {}", told(where_from(reference)));
     secrets.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
-pub(super) fn yes_no(on: bool) -> String {
-    told(if on { "yes" } else { "no" })
-}
-
-pub(super) fn visibility_word(visibility: Visibility) -> &'static str {
-    match visibility {
-        Visibility::Private => "private",
-        Visibility::Public => "public",
-    }
 }

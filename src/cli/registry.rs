@@ -6,9 +6,10 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::output::{Table, fields, print, say};
+use super::words::{set, where_from, yes_no};
 use super::{CliError, Format, source};
 use crate::domain::config::RegistrySettings;
-use crate::domain::reason::reason;
+use crate::domain::reason::{quoted, reason};
 use crate::domain::secret_ref::SecretRef;
 use crate::protocol::{Entity, EntityName, SaveMode};
 use crate::store::{Home, secrets};
@@ -77,7 +78,7 @@ pub(super) struct Options {
 impl Options {
     /// The password that is to be kept, if any.
     fn apply(self, settings: &mut RegistrySettings) -> Result<Option<String>, CliError> {
-        super::namespace::set(&mut settings.plain_http, self.plain_http);
+        set(&mut settings.plain_http, self.plain_http);
         settings.ca = self.ca.or(settings.ca.take());
         if !self.mirrors.is_empty() {
             settings.mirrors = self.mirrors;
@@ -105,7 +106,7 @@ pub(super) fn from_stdin(what: &str) -> Result<String, CliError> {
     // One more than may be, which tells.
     let read = io::stdin().lock().take(secrets::LONGEST + 1).read_to_end(&mut bytes);
     read.map_err(CliError::io(reason!("cli.read_from_stdin", what)))?;
-    checked(&bytes, "standard input")?.ok_or_else(|| CliError::usage(format!("no {what} came on standard input")))
+    checked(&bytes, "standard input")?.ok_or_else(|| CliError::usage(reason!("cli_registry.came_standard_input", what)))
 }
 
 /// A secret without the ends of lines behind it; none where nothing else is there.
@@ -131,9 +132,7 @@ impl Verb {
     pub(super) async fn run(self, home: &Home, format: Format) -> Result<(), CliError> {
         let find = |host: &str| {
             source::settings(home).registries.get(host).cloned().ok_or_else(|| {
-                CliError::not_found(format!(
-                    "there are no settings of registry {host:?}; `slipway registry list` shows them"
-                ))
+                CliError::not_found(reason!("cli_registry.there_settings_registry_shows", host = quoted(&host)))
             })
         };
         match self {
@@ -143,14 +142,14 @@ impl Verb {
                     settings.registries.iter().map(|(host, settings)| View { host, settings }).collect();
                 print(format, &views, || {
                     if views.is_empty() {
-                        say("no registry has settings; `slipway registry create HOST` makes some");
+                        say(reason!("cli_registry.registry_settings_makes_some"));
                         return String::new();
                     }
                     let mut table = Table::new(["HOST", "PLAIN HTTP", "CA", "USERNAME", "NAMESPACES", "MIRRORS"]);
                     for View { host, settings } in &views {
                         table.row([
                             (*host).into(),
-                            super::namespace::yes_no(settings.plain_http),
+                            yes_no(settings.plain_http),
                             settings.ca.clone().unwrap_or_default(),
                             settings.username.clone().unwrap_or_default(),
                             settings.namespaces.join(", "),
@@ -165,7 +164,7 @@ impl Verb {
                 print(format, &View { host: &host, settings: &settings }, || {
                     fields(&[
                         ("host", host.clone()),
-                        ("plain http", super::namespace::yes_no(settings.plain_http)),
+                        ("plain http", yes_no(settings.plain_http)),
                         ("ca", settings.ca.clone().unwrap_or_default()),
                         ("mirrors", settings.mirrors.join("\n")),
                         ("username", settings.username.clone().unwrap_or_default()),
@@ -198,15 +197,6 @@ async fn save(
     crate::registry::check_host_name(&host).map_err(|error| CliError::usage(error.to_string()))?;
     let password = options.apply(value)?;
     source::save(home, Entity::Registry { host, value: value.clone(), password }, mode).await
-}
-
-/// Where a secret is from, in words.
-pub(super) fn where_from(reference: &SecretRef) -> String {
-    match reference {
-        SecretRef::File(name) => format!("in secrets/{name}"),
-        SecretRef::Env(name) => format!("in the variable {name}"),
-        SecretRef::Command(command) => format!("printed by: {command}"),
-    }
 }
 
 #[cfg(test)]

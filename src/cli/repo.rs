@@ -5,8 +5,9 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::namespace::{VisibilityWord, set, visibility_word, yes_no};
+use super::namespace::VisibilityWord;
 use super::output::{Table, fields, print, say, told, warn};
+use super::words::{set, visibility_word, yes_no};
 use super::{CliError, Format, rule_options, source};
 use crate::domain::name::RepositoryPath;
 use crate::domain::reason::{quoted, reason};

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::output::{Table, fields, print, say, told};
 use super::rule_options::Options;
+use super::words::yes_no;
 use super::{CliError, Format, source};
 use crate::domain::grant_keys::{NetworkMode, SecretRefs};
 use crate::domain::name::RepositoryPath;
@@ -243,7 +244,7 @@ fn list_text(path: &RepositoryPath, rules: &[Rule]) -> String {
             pattern_text(rule),
             rule.versions.iter().map(version_text).collect::<Vec<_>>().join(", "),
             platforms_text(rule),
-            super::namespace::yes_no(rule.build_now_ref().is_ok()),
+            yes_no(rule.build_now_ref().is_ok()),
         ]);
     }
     table.text()
@@ -288,9 +289,9 @@ fn show_text(view: &View) -> String {
             let word = |mode: Option<NetworkMode>| mode.map_or("", NetworkMode::word);
             with_inherited(word(rule.network_mode).to_owned(), word(from_namespace.network_mode))
         }),
-        ("keep git", if rule.keep_git { super::namespace::yes_no(true) } else { String::new() }),
+        ("keep git", if rule.keep_git { yes_no(true) } else { String::new() }),
         ("versions", versions.join("\n")),
-        ("auto", super::namespace::yes_no(rule.auto)),
+        ("auto", yes_no(rule.auto)),
         ("supersede", rule.supersede.word().into()),
         ("paths", rule.paths.join("\n")),
         ("ignored paths", rule.ignore_paths.join("\n")),

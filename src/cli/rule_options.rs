@@ -2,8 +2,8 @@
 
 use clap::{Args, ValueEnum};
 
-use super::namespace::set;
 use super::source;
+use super::words::set;
 use crate::domain::grant_keys::{NetworkMode, SecretRefs};
 use crate::domain::pattern::Pattern;
 use crate::domain::platform::Platform;

@@ -292,7 +292,7 @@ fn as_json(found: &Found) -> serde_json::Result<String> {
             .collect(),
         missing: missing
             .iter()
-            .map(|part| MissingReport { name: part.name, reason: &part.why, mend: &part.mend })
+            .map(|part| MissingReport { name: part.name, reason: &part.why, mend: &part.fix })
             .collect(),
     };
     Ok(serde_json::to_string_pretty(&report)? + "\n")

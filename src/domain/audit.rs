@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::requester::Requester;
 use super::secret_arg::{is_secret_arg, looks_secret};
 
-/// A value that is longer, in characters, is cut: whoever needs it whole has the file.
+/// A value that is longer, in characters, is cut: the file has it whole.
 const LONGEST_VALUE: usize = 300;
 /// More changes than these are counted, not listed.
 const MOST_CHANGES: usize = 200;

@@ -74,6 +74,13 @@ fn as_meant(glob: &str) -> Result<String, Reason> {
     if glob.starts_with('!') {
         return Err(reason!("globs.negated"));
     }
+    if glob.starts_with('#') {
+        return Err("it begins with #, and a list has no comments; write [#] for a file that begins so".into());
+    }
+    let escapes = glob.split('\\').skip(1).any(|rest| rest.starts_with(|c: char| c.is_alphanumeric()));
+    if escapes {
+        return Err("it has a backslash before a name; directories are parted by /".into());
+    }
     if glob != glob.trim() {
         return Err(reason!("globs.space"));
     }
@@ -145,9 +152,10 @@ mod tests {
         assert!(of_interest(&["./*.go"], &[], &["svc/x.go"]).is_none());
         assert!(of_interest(&["."], &[], &["svc/api/x.go"]).is_some());
         assert!(of_interest(&["svc/."], &[], &["svc/api/x.go"]).is_some());
-        for never in ["!docs/**", " svc", "../x", "svc/../x"] {
+        for never in ["!docs/**", " svc", "../x", "svc/../x", "#svc", r"svc\api\**"] {
             assert!(compile(&[never.to_owned()]).is_err(), "{never:?}");
         }
+        assert!(of_interest(&[r"a\*b"], &[], &["a*b"]).is_some() && of_interest(&["[#]a"], &[], &["#a"]).is_some());
     }
 
     #[test]

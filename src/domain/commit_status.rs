@@ -32,6 +32,9 @@ pub struct CommitStatus {
     pub context: String,
     /// One line with the build's number, at most 140 characters: GitHub's limit, the smallest.
     pub description: String,
+    /// Short name of the branch or tag that was built; absent in messages of an earlier slipway.
+    #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
 }
 
 impl CommitStatus {
@@ -54,6 +57,7 @@ impl CommitStatus {
             state,
             context: format!("slipway/{}/{}", build.path(), build.rule.name),
             description: one_line(&format!("{} {text}", build.id)),
+            reference: Some(build.reference.name.clone()),
         })
     }
 }
@@ -81,6 +85,7 @@ fn failed(build: &Build) -> (CommitState, String) {
         | FailureKind::Platform
         | FailureKind::Network
         | FailureKind::Registry
+        | FailureKind::RegistryRefused
         | FailureKind::Disk
         | FailureKind::Host
         | FailureKind::Daemon

@@ -38,6 +38,8 @@ pub enum FailureKind {
     Network,
     /// The registry had an error of its own, or refuses for now.
     Registry,
+    /// The registry refuses the request itself: repeating it changes nothing.
+    RegistryRefused,
     /// A disk is full or read-only.
     Disk,
     /// This machine itself failed: a process, a file, its memory.
@@ -78,6 +80,7 @@ impl AsReason for FailureKind {
             FailureKind::Platform => reason!("failure_kind.platform"),
             FailureKind::Network => reason!("failure_kind.network"),
             FailureKind::Registry => reason!("failure_kind.registry"),
+            FailureKind::RegistryRefused => reason!("failure_kind.registry_refused"),
             FailureKind::Disk => reason!("failure_kind.disk"),
             FailureKind::Host => reason!("failure_kind.host"),
             FailureKind::Daemon => reason!("failure_kind.daemon"),
@@ -152,6 +155,20 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// The same failure, whose reason names the platform that failed; once.
+    #[must_use]
+    pub fn on(self, platform: &str) -> Failure {
+        match self.reason.id() {
+            ON_PLATFORM => self,
+            _ => Failure { reason: reason!("failure.on_platform", platform, reason = self.reason), ..self },
+        }
+    }
+}
+
+/// The id of the reason that [`Failure::on`] makes.
+const ON_PLATFORM: &str = "failure.on_platform";
+
 /// A failure as programs get it, in JSON: texts in English, and the ids of their reasons.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FailureView {
@@ -204,7 +221,7 @@ pub fn classify(error_text: &str, steps: &[Step], exit: Exit) -> Failure {
         file,
         line,
         step: step.map(|step| step.number).filter(|&number| number > 0),
-        ..Failure::new(FailureKind::Unknown, Reason::verbatim(shorten(&error, LONGEST_MESSAGE)))
+        ..Failure::new(FailureKind::Unknown, Reason::verbatim(shorten(&without_ids(&error), LONGEST_MESSAGE)))
     };
     if let Some(code) = exit_code(&error) {
         explain_command(&mut failure, &error, step, code);
@@ -223,7 +240,10 @@ pub fn classify(error_text: &str, steps: &[Step], exit: Exit) -> Failure {
     if failure.kind == FailureKind::Dockerfile && names_missing_frontend(error_text) {
         failure.hint = Some(Hint::FrontendMissing.into());
     }
-    failure
+    match step.and_then(|step| step.platform.as_deref()) {
+        Some(platform) => failure.on(platform),
+        None => failure,
+    }
 }
 
 /// The id of a secret that a command requires and the build has not.
@@ -238,7 +258,8 @@ fn names_missing_frontend(text: &str) -> bool {
     DIRECTIVE.is_match(text) && text.contains("failed to resolve source metadata")
 }
 
-/// A command of the Dockerfile ended badly. That is the Dockerfile's fault whatever the command said.
+/// A command of the Dockerfile ended with a status other than 0. That is the Dockerfile's fault whatever the command
+/// printed, unless the container runtime of the builder could not start the command at all.
 fn explain_command(failure: &mut Failure, error: &str, step: Option<&Step>, code: i32) {
     let said = step.and_then(|step| step.last_line.as_deref()).unwrap_or_default();
     let instruction = step.map_or("a command", |step| step.instruction());
@@ -253,6 +274,10 @@ fn explain_command(failure: &mut Failure, error: &str, step: Option<&Step>, code
         None => reason!("command.exited_saying", instruction, code, said = said_short()),
     };
     failure.hint = causes::hint_for_command(&said, error, code).map(Reason::from);
+    if causes::is_of_container_runtime(&said) {
+        failure.kind = FailureKind::Daemon;
+        failure.hint = Some(Hint::ContainerRuntime.into());
+    }
     failure.exit_code = Some(code);
     failure.signal = signal;
 }
@@ -279,6 +304,14 @@ fn essence(text: &str) -> String {
         error = rest;
     }
     one_line(error)
+}
+
+/// An error without the names that BuildKit has for its snapshots, which differ from build to build.
+fn without_ids(error: &str) -> std::borrow::Cow<'_, str> {
+    static IDS: LazyLock<Regex> = LazyLock::new(|| {
+        regex(r"(?:failed to compute cache key: )?failed to calculate checksum of ref [a-z0-9]+::[a-z0-9]+: ")
+    });
+    IDS.replace(error, "")
 }
 
 fn one_line(text: &str) -> String {

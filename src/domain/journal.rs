@@ -1,7 +1,6 @@
 //! The journal: every push that was seen, and what each rule made of it. Pure.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -9,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::build::{Build, BuildId, BuildState};
 use super::name::RepositoryPath;
+pub use super::push::PushId;
 use super::push::{CommitId, Ref, RefKind};
 use super::reason::{Reason, quoted, reason};
 use super::repository::Repository;
@@ -17,17 +17,6 @@ use super::rule::Supersede;
 /// How long after a webhook a server may still answer from a copy without the push: GitHub's and other large hosts'
 /// replicas lag behind.
 pub const SERVER_LAG: Duration = Duration::from_secs(2 * 60);
-
-/// The number of a push: it only grows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct PushId(pub u64);
-
-impl fmt::Display for PushId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
 
 /// A push that was seen. `pushes/<id>.toml`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use super::grant_keys::{self, NetworkMode, SecretRefs};
 use super::name::{NameError, RepositoryPath};
 use super::reference::Registry;
 use super::repository::{Repository, Source, Visibility};
+use super::summary;
 
 /// The registry that every namespace pushes to unless it names another: OCI layout directories on this machine.
 pub const LOCAL_REGISTRY: &str = "local";
@@ -94,7 +95,7 @@ impl Namespace {
     /// Everything that is wrong with the namespace besides its name.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        if let Some(problem) = summary_problem(&self.summary) {
+        if let Some(problem) = summary::problem(&self.summary) {
             problems.push(problem);
         }
         if let Err(error) = self.registry.parse::<Registry>() {
@@ -119,12 +120,6 @@ impl Namespace {
     pub fn check_name(name: &str) -> Result<(), NameError> {
         super::name::check(super::name::NameKind::Namespace, name)
     }
-}
-
-/// The seed's limit on summaries.
-pub(super) fn summary_problem(summary: &str) -> Option<String> {
-    let length = summary.chars().count();
-    (length > 100).then(|| format!("summary: it has {length} characters; at most 100 are allowed"))
 }
 
 #[cfg(test)]

@@ -3,65 +3,12 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::build::{Build, BuildId, BuildState, Image, RetryCause};
 use super::config::NotifyConfig;
+pub use super::event::Event;
 use super::failure::FailureView;
-
-/// What can be told of a build.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Event {
-    /// It was queued.
-    Queued,
-    /// Its runner works.
-    Started,
-    /// Its tags point at its image.
-    Succeeded,
-    /// It succeeded, and the build before it of the same rule and ref did not.
-    Fixed,
-    /// It failed, ran too long, or its runner died, and it is not tried again by itself.
-    Failed,
-    /// It failed as the last of so many in a row that its rule is now built only when a person asks.
-    Paused,
-    /// A rule forbade it, or forbade its tags.
-    Refused,
-    /// Somebody stopped it.
-    Cancelled,
-    /// A newer push took its place.
-    Superseded,
-}
-
-impl Event {
-    /// All of them.
-    pub const ALL: [Event; 9] = [
-        Event::Queued,
-        Event::Started,
-        Event::Succeeded,
-        Event::Fixed,
-        Event::Failed,
-        Event::Paused,
-        Event::Refused,
-        Event::Cancelled,
-        Event::Superseded,
-    ];
-
-    /// As it is written in TOML and JSON.
-    pub fn word(self) -> &'static str {
-        match self {
-            Event::Queued => "queued",
-            Event::Started => "started",
-            Event::Succeeded => "succeeded",
-            Event::Fixed => "fixed",
-            Event::Failed => "failed",
-            Event::Paused => "paused",
-            Event::Refused => "refused",
-            Event::Cancelled => "cancelled",
-            Event::Superseded => "superseded",
-        }
-    }
-}
 
 /// Whether a build ended well; none: it is not over, or says nothing of its rule.
 fn outcome(build: &Build) -> Option<bool> {
@@ -95,10 +42,10 @@ pub fn is_failure(build: &Build) -> bool {
     outcome(build) == Some(false) && build.retried_as.is_none()
 }
 
-/// The event that a notification is told of a build in its present state; none: it is for others. `pauses`: its rule is
+/// The event that a notification gets for a build in its present state; none: it is for others. `pauses`: its rule is
 /// paused because of it. `failed_before` is asked only where it matters.
 ///
-/// One change is told once: a notification that wants `fixed` hears of a mended rule as that, and not as `succeeded`,
+/// One change is one event: a notification that wants `fixed` hears of a fixed rule as that, and not as `succeeded`,
 /// too; the same holds for `paused` and `failed`.
 pub fn event_for(
     notify: &NotifyConfig,
@@ -140,7 +87,7 @@ pub fn changed_at(build: &Build) -> DateTime<Utc> {
 /// What a notification says, as JSON: a contract.
 #[derive(Debug, Serialize)]
 pub struct Body<'a> {
-    /// The same whenever the same is told again.
+    /// Idempotency key: the same in every repetition.
     pub id: &'a str,
     /// An [`Event`]'s word, or `test`.
     pub event: &'a str,
@@ -208,7 +155,7 @@ impl Body<'_> {
 }
 
 /// Whether an HTTP status other than success means that the same body will never be taken. Everything else may be
-/// mended within the day: a server that is down, a wrong address, a wrong secret.
+/// fixed within the day: a server that is down, a wrong address, a wrong secret.
 pub fn is_refusal(status: u16) -> bool {
     // Bad request, gone, too large, a type or content that is not understood.
     matches!(status, 400 | 410 | 413 | 415 | 422)

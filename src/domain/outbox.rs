@@ -288,6 +288,7 @@ mod tests {
                 state: CommitState::Pending,
                 context: context.into(),
                 description: format!("#{build}"),
+                reference: Some("main".into()),
             },
         };
         Message { id: format!("{build}-{state}"), state, content, ..event(build, "") }

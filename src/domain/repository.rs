@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::rule::{Rule, RuleError};
-use super::submodule_pattern;
+use super::{submodule_pattern, summary};
 
 /// Who may pull.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -132,7 +132,7 @@ impl Repository {
     /// Everything that is wrong with the repository besides its name.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        problems.extend(super::namespace::summary_problem(&self.summary));
+        problems.extend(summary::problem(&self.summary));
         let length = self.description.chars().count();
         if length > 2_000 {
             problems.push(format!("description: it has {length} characters; at most 2,000 are allowed"));

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_called_sudo_is_named_first_and_found_by_either_name() {
+    fn the_caller_of_sudo_is_named_first_and_found_by_either_name() {
         let login = Some(Login { name: "kim".into(), uid: 1000 });
         let requester = Requester { name: "root".into(), uid: Some(0), login };
         assert_eq!(requester.to_string(), "kim (as root)");

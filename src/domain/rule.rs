@@ -34,7 +34,8 @@ pub struct Rule {
     /// Which tags; a rule has this or `branch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Pattern>,
-    /// Build when a matching ref is pushed; false: only when a person asks.
+    /// Build when a matching ref is pushed. A rule that has it off is built when a person asks, and by its schedule and
+    /// its base images, where it has them.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub auto: bool,
     /// Which builds of an earlier push of the same ref a newer push makes superfluous.
@@ -355,6 +356,14 @@ impl Rule {
                 .extend(expansion.replaced.into_iter().filter(|new| !tags.replaced.contains(new)).collect::<Vec<_>>());
         }
         Ok(Some(tags))
+    }
+
+    /// The tags of a push in which characters were replaced that a tag can't hold; none where it makes no tags.
+    pub fn altered_tags(&self, push: &Push) -> Vec<String> {
+        let captures = self.matcher().ok().and_then(|(_, matcher)| matcher.captures(&push.reference.name));
+        let Some(captures) = captures else { return Vec::new() };
+        let expansions = self.versions.iter().filter_map(|version| version.expand(&captures, push).ok());
+        expansions.filter(|one| !one.replaced.is_empty()).map(|one| one.tag.to_string()).collect()
     }
 
     /// Whether it is of interest to the rule which files a push changes.

@@ -123,9 +123,32 @@ pub struct Warning {
     pub line: Option<u32>,
 }
 
-/// Whether a vertex of this name is not a line of the Dockerfile.
+/// Whether a vertex of this name is not a line of the Dockerfile: `exporting to image`, `[internal] load build context`,
+/// `[linux/arm64 internal] load metadata for …`.
 pub fn is_internal(name: &str) -> bool {
-    !name.starts_with('[') || name.starts_with("[internal]") || name.starts_with("[auth]")
+    let bracket = name.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let last = bracket.and_then(|(bracket, _)| bracket.rsplit(' ').next());
+    last.is_none_or(|last| matches!(last, "internal" | "auth"))
+}
+
+/// The name of a vertex of one platform's builder as BuildKit spells it where one builder has several: the Dockerfile's
+/// lines of two builders have the same names otherwise.
+pub fn on_platform(name: &str, platform: &str) -> String {
+    match name.strip_prefix('[') {
+        Some(rest) if !is_internal(name) && platform_of(name).is_none() => format!("[{platform} {rest}"),
+        _ => name.to_owned(),
+    }
+}
+
+/// Takes note that a platform build has its image: a step of it that never began was done by another build that shares
+/// it, or was one of that build alone where its platform is none of `platforms`.
+pub fn settle(steps: &mut Vec<Step>, platform_build: u32, platforms: &[&str]) {
+    let waits = |step: &Step| step.platform_build == platform_build && step.state == StepState::Pending;
+    let is_foreign = |step: &Step| step.platform.as_deref().is_some_and(|platform| !platforms.contains(&platform));
+    steps.retain(|step| !(waits(step) && is_foreign(step)));
+    for step in steps.iter_mut().filter(|step| waits(step)) {
+        (step.state, step.cached) = (StepState::Cached, true);
+    }
 }
 
 /// The platform in a vertex's name: `[linux/arm64 stage 3/7] RUN …`.
@@ -153,10 +176,34 @@ mod tests {
             "[internal] load .dockerignore",
             "exporting to image",
             "[auth] acme/api:pull",
+            "[linux/arm64 internal] load metadata for docker.io/library/alpine:3",
             "importing cache manifest from x",
         ] {
             assert!(is_internal(name), "{name}");
         }
+    }
+
+    #[test]
+    fn the_same_line_on_two_builders_has_two_names() {
+        assert_eq!(on_platform("[build 2/3] RUN make", "linux/arm64"), "[linux/arm64 build 2/3] RUN make");
+        for as_it_was in ["[linux/amd64 1/2] RUN x", "exporting to image", "[internal] load build context"] {
+            assert_eq!(on_platform(as_it_was, "linux/arm64"), as_it_was);
+        }
+    }
+
+    #[test]
+    fn a_step_that_another_build_did_counts_as_cached_once_the_image_is_there() {
+        let named = |state, name: &str| Step { state, ..Step::named(0, name) };
+        let mut steps = vec![
+            named(StepState::Done, "[1/3] COPY a b"),
+            named(StepState::Pending, "[2/3] RUN make"),
+            named(StepState::Pending, "[linux/arm64 base 1/1] RUN apk add make"),
+            Step { platform_build: 1, ..named(StepState::Pending, "[1/3] COPY a b") },
+        ];
+        settle(&mut steps, 0, &["linux/amd64"]);
+        let states: Vec<_> = steps.iter().map(|step| (step.platform_build, step.state, step.cached)).collect();
+        let pending = (1, StepState::Pending, false);
+        assert_eq!(states, [(0, StepState::Done, false), (0, StepState::Cached, true), pending]);
     }
 
     #[test]

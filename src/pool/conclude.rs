@@ -98,7 +98,9 @@ fn failed(build: &Build, failure: &Failure, config: &PoolConfig, lags: bool, now
         }
         None if is_machinery => reason!("build.given_up", why, attempts = build.attempt + 1, id),
         // No push changes what this machine's operator sets.
-        None if failure.kind == FailureKind::Settings => reason!("build.fix_and_retry", why, id),
+        None if matches!(failure.kind, FailureKind::Settings | FailureKind::RegistryRefused) => {
+            reason!("build.fix_and_retry", why, id)
+        }
         None => reason!("build.fix_and_push", why, id),
     };
     Conclusion { state: BuildState::Failed, reason, failure: Some(failure.clone()), retry }

@@ -17,7 +17,7 @@ use crate::store::settings::Settings;
 /// The daemon that the settings ask for.
 ///
 /// # Errors
-/// What is missing and the command that mends it.
+/// What is missing and the command that fixes it.
 pub(super) fn spec(home: &Home, settings: &Settings) -> Result<Spec, String> {
     let dir = home.buildkit_dir();
     Ok(Spec::new(&dir, &home.runtime_dir().join("bk"), tools(home, settings)?, &daemon_config(settings)))
@@ -26,14 +26,14 @@ pub(super) fn spec(home: &Home, settings: &Settings) -> Result<Spec, String> {
 /// The programs of a managed or fresh daemon.
 ///
 /// # Errors
-/// What is missing and the command that mends it.
+/// What is missing and the command that fixes it.
 pub(super) fn tools(home: &Home, settings: &Settings) -> Result<Tools, String> {
     let found = install::find(home);
     let rootless = is_rootless(settings);
     let missing = found.missing();
     let Some(tools) = found.tools().filter(|_| missing.is_empty()) else {
         let missing: Vec<String> =
-            missing.iter().map(|missing| format!("{} is missing ({})", missing.name, missing.mend)).collect();
+            missing.iter().map(|missing| format!("{} is missing ({})", missing.name, missing.fix)).collect();
         return Err(missing.join("; "));
     };
     let (Some(buildkitd), Some(runtime)) = (tools.buildkitd, tools.runtime) else {
@@ -67,7 +67,7 @@ pub(super) async fn try_sandbox(tools: &Tools) -> Result<(), String> {
     }
     let kit = tools.rootlesskit.as_deref();
     let tried = WORKS[usize::from(kit.is_some())].get_or_try_init(|| sandbox::attempt(kit)).await;
-    tried.map(drop).map_err(|problem| format!("{}; {}", problem.what, problem.mend))
+    tried.map(drop).map_err(|problem| format!("{}; {}", problem.what, problem.fix))
 }
 
 /// Whether managed daemons run without root.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
-use super::docker_config;
+use super::docker_keys;
 use crate::domain::reason::{AsReason, Phrase, Reason, display_as_reason, phrase, reason};
 use crate::sys::atomic;
 
@@ -119,7 +119,7 @@ pub fn write_docker_config(dir: &Path, hosts: &BTreeMap<String, Credential>) -> 
         }
         Credential::IdentityToken(token) => json!({ "identitytoken": token.reveal() }),
     };
-    let auths = hosts.iter().map(|(host, credential)| (docker_config::key(host).to_owned(), entry(credential)));
+    let auths = hosts.iter().map(|(host, credential)| (docker_keys::key(host).to_owned(), entry(credential)));
     let content = json!({ "auths": auths.collect::<Map<String, Value>>() });
     let io = |attempted, path: &Path| {
         let path = path.to_owned();

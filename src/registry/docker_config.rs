@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
 use super::credentials::{Credential, CredentialsError, Password};
+use super::docker_keys::{canonical_host, key};
 use crate::bounded;
 use crate::domain::reason::{Reason, reason};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
@@ -28,8 +29,6 @@ const HELPER_TIME: Duration = Duration::from_secs(30);
 const HELPER_BYTES: usize = 64 * 1024;
 /// Characters of a helper's error that are shown.
 const SHOWN: usize = 300;
-/// What docker's configuration calls Docker Hub.
-const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 /// The user name by which a helper says that its secret is an identity token.
 const TOKEN_USER: &str = "<token>";
 
@@ -81,20 +80,6 @@ struct Printed {
 pub fn user_file() -> Option<PathBuf> {
     let var = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     var("DOCKER_CONFIG").or_else(|| var("HOME").map(|home| home.join(".docker"))).map(|dir| dir.join("config.json"))
-}
-
-/// The host of a registry by one name: Docker Hub has several, and docker's keys may be addresses.
-pub fn canonical_host(name: &str) -> &str {
-    let name = name.strip_prefix("https://").or_else(|| name.strip_prefix("http://")).unwrap_or(name);
-    match name.split('/').next().unwrap_or(name) {
-        "index.docker.io" | "registry-1.docker.io" => "docker.io",
-        host => host,
-    }
-}
-
-/// The key of a host's credentials in docker's configuration.
-pub(super) fn key(host: &str) -> &str {
-    if canonical_host(host) == "docker.io" { DOCKER_HUB_KEY } else { host }
 }
 
 impl DockerConfig {

@@ -1,6 +1,6 @@
 //! OCI layout directories: the default registry, "local", and the cache directories of rules.
 //!
-//! Any number of processes work on one layout. An export holds `.lock` shared (see [`Stage`]) and pruning takes it for
+//! Any number of processes work on one layout. An export holds `.lock` shared (see [`super::Stage`]) and pruning takes it for
 //! itself without waiting; `index.json` is read, changed and replaced in one step under `.index.lock`. Content is only
 //! ever added, or removed by [`Layout::prune`]; nothing here moves a tag before all that it names is there.
 //!
@@ -15,16 +15,17 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 
 use super::image::{self, Annotations, Descriptor, Document, ImageConfig, ImageInfo, Platform};
-use super::reference;
 use crate::domain::publish::{Existing, Origin};
 use crate::domain::reason::phrase;
+use crate::domain::reference;
 use crate::sys::atomic;
 use crate::sys::lock::{self, Held};
 
 pub use super::layout_error::LayoutError;
 pub(super) use super::layout_error::io_error;
-pub use super::stage::Stage;
 
+/// How the directories of stages begin: see [`super::stage`].
+pub(super) const STAGE_PREFIX: &str = ".stage-";
 /// The annotation by which skopeo and others find a tag in `index.json`.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The annotation by which containerd names an image that it imports.
@@ -79,15 +80,6 @@ impl Layout {
         self.name.clone().unwrap_or_else(|| self.dir.display().to_string())
     }
 
-    /// A private directory for one export into this layout: see [`Stage`]. Waits while the layout is pruned.
-    ///
-    /// # Errors
-    /// When `name` is not letters, digits, `.`, `_` and `-`, another process has that stage, or the file system
-    /// refuses.
-    pub fn stage(&self, name: &str) -> Result<Stage, LayoutError> {
-        Stage::open(self, name)
-    }
-
     /// All tags, in the order in which they came to be there; a layout that does not exist yet has none.
     ///
     /// # Errors
@@ -137,7 +129,7 @@ impl Layout {
     /// Lets the tags that `choose` picks name the image `digest`, in one step.
     ///
     /// `choose` gets what each of `tags` names now; nobody else changes a tag between that and the move. Keep the
-    /// image's [`Stage`] until this returns, so that pruning leaves its content alone.
+    /// image's [`super::Stage`] until this returns, so that pruning leaves its content alone.
     ///
     /// # Errors
     /// Whatever `choose` refuses with; when the image or something that it names is not there; when the layout is
@@ -189,7 +181,7 @@ impl Layout {
         })
     }
 
-    /// Adds a document to the content; returns its digest. Keep a [`Stage`] while it is not tagged.
+    /// Adds a document to the content; returns its digest. Keep a [`super::Stage`] while it is not tagged.
     ///
     /// # Errors
     /// When the file system refuses.

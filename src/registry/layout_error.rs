@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::reference::ReferenceError;
 use crate::domain::reason::{AsReason, Phrase, Reason, display_as_reason, quoted, reason};
+use crate::domain::reference::ReferenceError;
 
 /// Why a layout could not be read or changed.
 #[derive(Debug, thiserror::Error)]

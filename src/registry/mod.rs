@@ -1,11 +1,12 @@
 //! Where images go: OCI layout directories, remote registries, credentials.
 //!
-//! BuildKit brings the content (into a [`layout::Stage`] or to a registry by digest) and never moves a tag; this room
+//! BuildKit brings the content (into a [`Stage`] or to a registry by digest) and never moves a tag; this room
 //! moves the tags, after the checks of [`crate::domain::publish`]. It builds nothing and knows no repository settings.
 
 pub mod client;
 pub mod credentials;
 pub mod docker_config;
+pub mod docker_keys;
 pub mod image;
 pub mod layout;
 mod layout_error;
@@ -19,6 +20,7 @@ pub use crate::domain::reference::{self, ImageName, ReferenceError, Registry, ch
 pub use client::Client;
 pub use client::error::{Kind, RegistryError};
 pub use image::{ImageInfo, Platform};
-pub use layout::{Layout, LayoutError, LayoutTag, Stage};
+pub use layout::{Layout, LayoutError, LayoutTag};
 pub use prune::Pruned;
 pub use publish::{Built, Outcome, PublishError, Published, Target};
+pub use stage::Stage;

@@ -6,8 +6,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::layout::{Layout, LayoutError, io_error};
-use super::stage;
+use super::layout::{Layout, LayoutError, STAGE_PREFIX, io_error};
 use crate::domain::reason::phrase;
 use crate::sys::atomic;
 
@@ -43,7 +42,7 @@ impl Layout {
         let keep = self.reachable(roots, true)?;
         let mut freed = 0;
         for (name, entry) in entries(self.dir())? {
-            if name.starts_with(stage::PREFIX) {
+            if name.starts_with(STAGE_PREFIX) {
                 freed += size_of(&entry)?;
                 fs::remove_dir_all(&entry).map_err(io_error(phrase!("verb.remove"), &entry))?;
             }

@@ -45,6 +45,8 @@ pub struct Published {
     pub digest: String,
     /// Whether that is news.
     pub outcome: Outcome,
+    /// The origin of the image that it named before, where that was another one and says it.
+    pub before: Option<Origin>,
 }
 
 /// A tag that is there before a build begins.
@@ -79,6 +81,8 @@ pub enum PublishError {
         /// The later push.
         existing: Box<Origin>,
     },
+    /// The registry takes the image and refuses the tag, such as one that it holds immutable itself.
+    TagRefused(#[source] Box<RegistryError>),
     /// Some tags were moved, and then the registry failed.
     Halfway {
         /// The tags that name the image already.
@@ -122,7 +126,7 @@ impl AsReason for PublishError {
             PublishError::Halfway { moved, source } => reason!("publish.halfway", source, moved = names(moved)),
             PublishError::Compose { image, source } => reason!("publish.compose", image, source),
             PublishError::Nothing { image } => reason!("publish.nothing", image),
-            PublishError::Registry(error) => error.reason(),
+            PublishError::TagRefused(error) | PublishError::Registry(error) => error.reason(),
             PublishError::Layout(error) => error.reason(),
         }
     }
@@ -236,7 +240,8 @@ impl Rules {
                     return Err(PublishError::Backwards { image, tag, existing: Box::new(existing) });
                 }
             };
-            Ok(Published { tag, digest: new.digest.clone(), outcome })
+            let before = existing.filter(|_| outcome == Outcome::Moved).and_then(|existing| existing.origin);
+            Ok(Published { tag, digest: new.digest.clone(), outcome, before })
         };
         there.into_iter().map(one).collect()
     }
@@ -323,6 +328,7 @@ async fn publish_remote(
         {
             published.retain(|before| before.outcome == Outcome::Moved);
             return Err(match published.is_empty() {
+                true if error.kind.is_refusal() => PublishError::TagRefused(Box::new(error)),
                 true => error.into(),
                 false => PublishError::Halfway { moved: published, source: Box::new(error) },
             });

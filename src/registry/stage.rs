@@ -9,15 +9,12 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::image::{Descriptor, Document};
-use super::layout::{Layout, LayoutError, io_error};
+use super::layout::{Layout, LayoutError, STAGE_PREFIX, io_error};
 use super::prune::Pruned;
-use super::reference::ReferenceError;
 use crate::domain::reason::phrase;
+use crate::domain::reference::ReferenceError;
 use crate::sys::atomic;
 use crate::sys::lock::{self, Held};
-
-/// How a stage's directory begins.
-pub(super) const PREFIX: &str = ".stage-";
 
 /// A stage: give [`Stage::dir`] to `buildctl` as `dest`. While it lives, nothing in its layout is pruned; when it is
 /// dropped, its directory goes. One that was left behind by a killed process goes with the next prune.
@@ -30,8 +27,19 @@ pub struct Stage {
     _no_pruning: Held,
 }
 
+impl Layout {
+    /// A private directory for one export into this layout: see [`Stage`]. Waits while the layout is pruned.
+    ///
+    /// # Errors
+    /// When `name` is not letters, digits, `.`, `_` and `-`, another process has that stage, or the file system
+    /// refuses.
+    pub fn stage(&self, name: &str) -> Result<Stage, LayoutError> {
+        Stage::open(self, name)
+    }
+}
+
 impl Stage {
-    pub(super) fn open(layout: &Layout, name: &str) -> Result<Stage, LayoutError> {
+    fn open(layout: &Layout, name: &str) -> Result<Stage, LayoutError> {
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
             let why = "only letters, digits, . _ and - can stand in it".to_owned();
             return Err(ReferenceError { what: "stage name", value: name.to_owned(), why: why.into() }.into());
@@ -40,7 +48,7 @@ impl Stage {
         let no_pruning = layout.share()?;
         // Two processes that open one name at a time go one after the other.
         let _one_at_a_time = layout.lock_index()?;
-        let dir = layout.dir().join(format!("{PREFIX}{name}"));
+        let dir = layout.dir().join(format!("{STAGE_PREFIX}{name}"));
         if dir.exists() {
             match lock::try_directory(&dir).map_err(io_error(phrase!("verb.lock"), &dir))? {
                 Some(_left_behind) => fs::remove_dir_all(&dir).map_err(io_error(phrase!("verb.remove"), &dir))?,

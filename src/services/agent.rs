@@ -1,4 +1,4 @@
-//! The ssh agent of whoever used slipway last: the pool outlives the login that started it, and that login's agent.
+//! The ssh agent of the last client: the pool outlives the login that started it, and that login's agent.
 //!
 //! Each client that connects leaves a link to its agent's socket in the home. The pool asks the newest that answers.
 
@@ -6,13 +6,13 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use crate::source::git::ssh;
+use crate::source::git::agent;
 use crate::store::Home;
 
 /// Leaves a link to the agent of this process's environment, where it has one that answers. Without the link, things
 /// work as before.
 pub fn hand_over(home: &Home) {
-    let Some(agent) = ssh::agent_of_environment().filter(|agent| agent.is_absolute()) else { return };
+    let Some(agent) = agent::agent_of_environment().filter(|agent| agent.is_absolute()) else { return };
     let link = home.agent_link();
     if fs::read_link(&link).is_ok_and(|target| target == agent) {
         return;
@@ -26,8 +26,8 @@ pub fn hand_over(home: &Home) {
 /// The agent that is asked: the newest that a client left, else that of this process's own environment; none where
 /// neither answers.
 pub fn current(home: &Home) -> Option<PathBuf> {
-    let left = fs::read_link(home.agent_link()).ok().filter(|socket| is_ours(socket) && ssh::answers(socket));
-    left.or_else(ssh::agent_of_environment)
+    let left = fs::read_link(home.agent_link()).ok().filter(|socket| is_ours(socket) && agent::answers(socket));
+    left.or_else(agent::agent_of_environment)
 }
 
 /// Whether a socket is this user's.

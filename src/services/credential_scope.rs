@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use crate::domain::config::RegistrySettings;
 use crate::domain::namespace::LOCAL_REGISTRY;
 use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
-use crate::registry::docker_config::{DockerConfig, canonical_host};
+use crate::registry::docker_config::DockerConfig;
+use crate::registry::docker_keys::canonical_host;
 use crate::store::settings::Settings;
 
 /// Why a credential is not for the builds of a namespace.

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use futures_util::future::join_all;
+
 use super::credential_scope::{CredentialScope, Denial};
 use crate::domain::name::RepositoryPath;
 use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::registry::client::Settings as ClientSettings;
 use crate::registry::credentials::{self, Credential, CredentialsError, Password};
-use crate::registry::docker_config::{DockerConfig, canonical_host};
+use crate::registry::docker_config::DockerConfig;
+use crate::registry::docker_keys::canonical_host;
 use crate::registry::{Client, ImageName, Layout, Registry, Target};
 use crate::store::Home;
 use crate::store::secrets::Secrets;
@@ -59,7 +62,7 @@ impl AsReason for RegistriesError {
 /// Where the images of a repository are: a directory of this home, or a repository of a registry.
 ///
 /// # Errors
-/// When the registry's name is none, its credential can't be had, or is not for the namespace.
+/// When the registry's name is none, its credential is unavailable, or is not for the namespace.
 pub async fn open(
     home: &Home,
     settings: &Settings,
@@ -171,7 +174,7 @@ async fn credential(
 /// some of those are missing; the build may not need them.
 ///
 /// # Errors
-/// When the password of the destination can't be had or is not for the namespace, or the file can't be written.
+/// When the password of the destination is unavailable or is not for the namespace, or the file can't be written.
 pub async fn write_docker_config(
     home: &Home,
     settings: &Settings,
@@ -184,8 +187,13 @@ pub async fn write_docker_config(
     }
     let docker = DockerConfig::of_user();
     let (mut hosts, mut missing) = (BTreeMap::new(), Vec::new());
-    for host in scope.hosts() {
-        match credential(home, settings, &host, &docker).await {
+    // Helpers and commands may take their time: all are asked at once.
+    let asked = scope.hosts().into_iter().map(async |host| {
+        let found = credential(home, settings, &host, &docker).await;
+        (host, found)
+    });
+    for (host, found) in join_all(asked).await {
+        match found {
             Ok(found) => hosts.extend(found.map(|credential| (host, credential))),
             Err(error) if destination == Some(host.as_str()) && !error.is_of_docker() => return Err(error),
             Err(error) => missing.push(error),

@@ -18,7 +18,7 @@ use crate::store::settings::Settings;
 
 /// A server that has not listed its refs by then is given up: somebody waits for the answer.
 const LIST_LIMIT: Duration = Duration::from_secs(30);
-/// A commit that could not be looked at by then is given up; its fetch goes on for whoever wants it next.
+/// A commit that could not be looked at by then is given up; its fetch goes on for the next caller.
 const LOOK_LIMIT: Duration = Duration::from_secs(120);
 
 static GIT: LazyLock<Git> = LazyLock::new(|| {
@@ -172,7 +172,7 @@ pub fn checked(settings: &Settings, source: &Source) -> Result<String, Error> {
 /// How a source is reached: with the credentials of its platform.
 ///
 /// # Errors
-/// When there is no such platform, its token can't be had, or it would go over plain http and may not.
+/// When there is no such platform, its token is unavailable, or it would go over plain http and may not.
 pub async fn access(home: &Home, settings: &Settings, source: &Source) -> Result<Access, Error> {
     let (Some(platform), Some(name)) = (platform(settings, source)?, &source.platform) else {
         return Ok(Access { timeout: LIST_LIMIT, agent: agent::current(home), ..Access::default() });

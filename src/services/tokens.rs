@@ -72,7 +72,7 @@ pub fn keep_renewal(home: &Home, name: &str, tokens: &Tokens) -> Result<(), Erro
 /// The token of a platform, where it has one; that of a login which is about to end is renewed first.
 ///
 /// # Errors
-/// When the secret that its settings name can't be had, or a login's has ended and can't be renewed.
+/// When the secret that its settings name is unavailable, or a login's has ended and can't be renewed.
 pub async fn of(home: &Home, name: &str, platform: &SourcePlatform) -> Result<Option<Secret>, Error> {
     let Some(reference) = &platform.token else { return Ok(None) };
     let token = resolve(home, name, reference).await?;

@@ -22,7 +22,7 @@ pub struct Refs {
     /// Branches and tags that are left out: their names are not UTF-8, or none that slipway takes.
     #[serde(default)]
     pub left_out: usize,
-    /// Where the server sends whoever asks for it: the repository was moved or renamed.
+    /// Where the server redirects requests for it: the repository was moved or renamed.
     #[serde(default)]
     pub moved_to: Option<String>,
 }

@@ -125,7 +125,7 @@ fn put_aside(path: &Path) -> io::Result<()> {
     fs::rename(path, aside(path, 1))
 }
 
-/// JSON with the characters escaped that would steer a terminal or hide in it: whoever reads the file reads it with
+/// JSON with the characters escaped that would steer a terminal or hide in it: people read the file with
 /// `cat`.
 fn harmless(json: &str) -> String {
     let mut safe = String::with_capacity(json.len());

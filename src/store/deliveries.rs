@@ -18,7 +18,7 @@ use crate::sys::atomic;
 
 /// How many bodies are remembered: the oldest are forgotten first.
 const MOST: usize = 32_768;
-/// The file is written anew when it has so many lines that are remembered no more.
+/// The file is written again when it has so many lines that are remembered no more.
 const SUPERFLUOUS: usize = MOST;
 
 /// The first half of a body's SHA-256.

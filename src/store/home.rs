@@ -23,15 +23,26 @@ pub struct Home {
     config: PathBuf,
 }
 
-/// Neither `SLIPWAY_HOME`, `XDG_STATE_HOME` nor `HOME` says where state belongs.
-#[derive(Debug, thiserror::Error)]
-pub struct NoHome;
+/// Why the environment names no home.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoHome {
+    /// No variable says where state belongs.
+    Unset,
+    /// Records, which are text, could not name what is in it.
+    NotText {
+        /// The directory.
+        path: PathBuf,
+    },
+}
 
 display_as_reason!(NoHome);
 
 impl AsReason for NoHome {
     fn reason(&self) -> Reason {
-        reason!("home.no_home")
+        match self {
+            NoHome::Unset => reason!("home.no_home"),
+            NoHome::NotText { path } => reason!("home.not_text", path),
+        }
     }
 }
 
@@ -60,14 +71,21 @@ impl Home {
     fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Result<Home, NoHome> {
         let path = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         if let Some(root) = path("SLIPWAY_HOME") {
-            return Ok(Home::at(std::path::absolute(&root).unwrap_or(root)));
+            return Home::at(std::path::absolute(&root).unwrap_or(root)).checked();
         }
         let absolute = |name| path(name).filter(|path| path.is_absolute());
         let under_home = |below: &str| absolute("HOME").map(|home| home.join(below));
-        Ok(Home {
-            state: absolute("XDG_STATE_HOME").or_else(|| under_home(".local/state")).ok_or(NoHome)?.join("slipway"),
-            config: absolute("XDG_CONFIG_HOME").or_else(|| under_home(".config")).ok_or(NoHome)?.join("slipway"),
-        })
+        let state = absolute("XDG_STATE_HOME").or_else(|| under_home(".local/state")).ok_or(NoHome::Unset)?;
+        let config = absolute("XDG_CONFIG_HOME").or_else(|| under_home(".config")).ok_or(NoHome::Unset)?;
+        Home { state: state.join("slipway"), config: config.join("slipway") }.checked()
+    }
+
+    fn checked(self) -> Result<Home, NoHome> {
+        let odd = [&self.state, &self.config].into_iter().find(|path| path.to_str().is_none()).cloned();
+        match odd {
+            Some(path) => Err(NoHome::NotText { path }),
+            None => Ok(self),
+        }
     }
 
     /// The variables by which another slipway process, whatever its working directory, finds this same home.
@@ -133,9 +151,14 @@ impl Home {
     /// The directories of the home that hold settings, or what is run and believed later.
     pub fn directories(&self) -> Vec<PathBuf> {
         let settings = [self.platforms_dir(), self.builders_dir(), self.registries_dir(), self.namespaces_dir()];
-        let others = ["git", "images", "cache", "pushes", "outbox"].map(|name| self.state.join(name));
+        let others = ["git", "images", "cache", "pushes", "outbox", "last-good"].map(|name| self.state.join(name));
         let programs = [self.buildkit_dir(), self.buildkit_bin_dir(), self.builds_dir()];
         settings.into_iter().chain(others).chain(programs).collect()
+    }
+
+    /// Copies of the last good text of each settings file.
+    pub fn last_good_dir(&self) -> PathBuf {
+        self.state.join("last-good")
     }
 
     /// Preferences: `config.toml`.
@@ -278,7 +301,7 @@ impl Home {
         self.state.join("audit.log")
     }
 
-    /// Locked by whoever writes into the audit log.
+    /// Locked while a process writes into the audit log.
     pub fn audit_lock(&self) -> PathBuf {
         self.state.join("audit.lock")
     }
@@ -293,10 +316,10 @@ impl Home {
         self.runtime_dir().join("pool.sock")
     }
 
-    /// Where sockets live: the home itself, or, when its path is too long for a socket, a private directory named
-    /// after it under `XDG_RUNTIME_DIR` or `/tmp`.
+    /// Where sockets live: the home itself, or, when its path is too long for a socket or has characters that an
+    /// address can't hold, a private directory named after it under `XDG_RUNTIME_DIR` or `/tmp`.
     pub fn runtime_dir(&self) -> PathBuf {
-        if self.state.as_os_str().len() <= LONGEST_SOCKET_DIR {
+        if self.state.as_os_str().len() <= LONGEST_SOCKET_DIR && fits_address(&self.state) {
             return self.state.clone();
         }
         // The same for every version of slipway, so that an upgraded one finds the pool that runs.
@@ -309,9 +332,34 @@ impl Home {
     }
 }
 
+/// Whether `unix://` with this path means this path: an address is read as a URL, where `#`, `?` and `%` have meanings
+/// of their own, and control characters none.
+fn fits_address(path: &Path) -> bool {
+    path.to_str().is_some_and(|text| !text.contains(|c: char| matches!(c, '#' | '?' | '%') || c.is_control()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_home_whose_path_no_address_holds_keeps_its_sockets_elsewhere() {
+        for odd in ["/srv/a#b", "/srv/a%20b", "/srv/a?b", "/srv/a\nb"] {
+            let sockets = Home::at(odd).runtime_dir();
+            assert!(!sockets.starts_with(odd) && fits_address(&sockets), "{odd:?}: {sockets:?}");
+        }
+        for fine in ["/srv/a b", "/srv/a,b=\"c\";$[d]", "/srv/需求"] {
+            assert_eq!(Home::at(fine).runtime_dir(), Path::new(fine));
+        }
+    }
+
+    #[test]
+    fn a_home_whose_path_is_no_text_is_refused() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let path = OsString::from_vec(b"/srv/caf\xe9".to_vec());
+        let found = Home::from_variables(|name| (name == "SLIPWAY_HOME").then(|| path.clone()));
+        assert_eq!(found, Err(NoHome::NotText { path: path.into() }));
+    }
 
     #[test]
     fn a_long_log_is_put_aside_and_a_new_one_begun() {

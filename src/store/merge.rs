@@ -294,7 +294,7 @@ fn decor_prefix(decor: &Decor) -> &str {
     decor.prefix().and_then(RawString::as_str).unwrap_or_default()
 }
 
-/// On one line and without a comment, so that it may be formatted anew.
+/// On one line and without a comment, so that it may be formatted again.
 fn plain(text: &str) -> bool {
     !text.contains(['\n', '#'])
 }

@@ -6,6 +6,7 @@ pub mod catalog;
 pub mod deliveries;
 pub mod edit;
 pub mod home;
+mod last_good;
 mod layout;
 mod merge;
 pub mod outbox;

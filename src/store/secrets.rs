@@ -64,7 +64,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A secret that can't be had, or not be kept.
+/// Failed to read or store a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// A name that no secret can have.

@@ -115,7 +115,7 @@ fn judge(rule: Rule, facts: Facts) -> Verdict {
     let owner_is_fine = match rule {
         Rule::Ours => owner == us,
         Rule::Settings => owner == us || owner == 0,
-        // Whoever owns it could move our directory away, and cannot make another one that is ours.
+        // Its owner could move our directory away, and cannot make another one that is ours.
         Rule::Above => true,
     };
     let group_may_write = match rule {
@@ -155,7 +155,7 @@ fn check_path(rule: Rule, path: &Path) -> Result<(), Untrusted> {
     let cannot = |source| Untrusted::Io { path: path.to_owned(), source };
     let link = match fs::symlink_metadata(path) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
-        // What is above it is not ours to look into, and is told by itself.
+        // What is above it is not ours to look into, and is reported by itself.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
         other => other.map_err(cannot)?,
     };

@@ -1,6 +1,6 @@
 //! Noticing edits: which TOML files under some directories changed.
 //!
-//! inotify only says *when* to look; what changed is told by comparing the files with those seen before. So atomic renames,
+//! inotify only says *when* to look; what changed is found by comparing the files with those seen before. So atomic renames,
 //! directories that come late or go, and lost events all end in the right answer, and polling is the same without inotify.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -22,7 +22,7 @@ const DEBOUNCE: Duration = Duration::from_millis(100);
 /// A directory that never rests is looked at this often all the same.
 const LONGEST_DEBOUNCE: Duration = Duration::from_secs(1);
 
-/// How often files are compared where inotify can't be had.
+/// How often files are compared where inotify is unavailable.
 const POLL: Duration = Duration::from_secs(2);
 
 /// Directories deeper than this hold nothing of ours; it also ends circles of symbolic links.
@@ -93,7 +93,7 @@ fn start(targets: Vec<PathBuf>, with_inotify: bool) -> Watcher {
     Watcher { changes, wake }
 }
 
-/// inotify, or why it can't be had.
+/// inotify, or why it is unavailable.
 struct Arms(Result<RecommendedWatcher, String>);
 
 impl Arms {
@@ -138,7 +138,7 @@ fn trouble(error: &notify::Error) -> String {
             "edits are noticed within {} s only: inotify's limit is used up; raise it with: sysctl {limit}=8192",
             POLL.as_secs()
         ),
-        None => format!("edits are noticed within {} s only: inotify can't be had: {error}", POLL.as_secs()),
+        None => format!("edits are noticed within {} s only: inotify is unavailable: {error}", POLL.as_secs()),
     }
 }
 

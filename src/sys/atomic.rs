@@ -1,6 +1,6 @@
 //! Files that are there whole or not at all: temporary file, fsync, rename, fsync of the directory.
 //!
-//! Everything that slipway keeps is written through here. A temporary file that a crash left behind is told by its
+//! Everything that slipway keeps is written through here. A temporary file that a crash left behind is known by its
 //! name and removed by [`clean`].
 
 use std::ffi::OsStr;

@@ -93,7 +93,7 @@ impl ProcessId {
             Err(rustix::io::Errno::SRCH) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        // Asked after the descriptor is held: whoever took the pid over started later and does not compare equal.
+        // Asked after the descriptor is held: a process that took the pid over started later and does not compare equal.
         Ok((ProcessId::of(self.pid)?.as_ref() == Some(self)).then_some(pidfd))
     }
 }

@@ -39,7 +39,7 @@ pub fn shown(uid: u32) -> String {
     name(uid).map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})"))
 }
 
-/// The user whose login the process descends from, whoever it became since (sudo, su): the audit system's `loginuid`.
+/// The user whose login the process descends from, whatever user it became since (sudo, su): the audit system's `loginuid`.
 /// None where the login set none, such as in a service.
 pub fn login_uid(pid: i32) -> Option<u32> {
     let text = fs::read_to_string(format!("/proc/{pid}/loginuid")).ok()?;

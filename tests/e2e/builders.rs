@@ -211,7 +211,7 @@ fn a_build_for_two_platforms_is_shared_by_two_builders_and_ends_as_one_index() {
 }
 
 #[test]
-fn a_shared_build_whose_legs_both_fail_says_so_and_ends() {
+fn a_shared_build_that_fails_names_the_platform_and_tells_the_steps_of_both_apart() {
     let (first, second) = (Buildkitd::start(""), Buildkitd::start(""));
     let project = Project::new(&["RUN exit 7"]);
     for (name, daemon, platform) in [("amd", &first, "linux/amd64"), ("arm", &second, "linux/arm64")] {
@@ -222,6 +222,13 @@ fn a_shared_build_whose_legs_both_fail_says_so_and_ends() {
     project.write_repository("", &(rule("main", "main") + both));
     let build = project.start_and_wait().finish().json();
     assert_eq!((&build["state"], &build["failure"]["exit_code"]), (&"failed".into(), &7.into()), "{build}");
+    let reason = build["reason"].as_str().unwrap();
+    let names = |platform: &str| reason.starts_with(&format!("the Dockerfile failed: {platform}: RUN exit 7 ended"));
+    assert!(names("linux/amd64") || names("linux/arm64"), "{reason}");
+    let steps: Vec<&str> = build["steps"].as_array().unwrap().iter().filter_map(|step| step["name"].as_str()).collect();
+    let runs: Vec<&&str> = steps.iter().filter(|name| name.contains("] RUN exit 7")).collect();
+    assert!(!runs.is_empty() && runs.iter().all(|name| name.starts_with("[linux/a")), "{steps:?}");
+    assert!(runs.len() < 2 || runs[0] != runs[1], "{steps:?}");
 }
 
 #[test]

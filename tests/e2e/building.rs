@@ -205,6 +205,12 @@ fn logs_are_shown_whole_by_step_by_regex_and_without_prefixes() {
     assert_eq!(logs(&[]), std::fs::read_to_string(built["log"].as_str().unwrap()).unwrap());
     assert_eq!(logs(&["--plain", "--step", &first]), "first\nsecond\n");
     assert_eq!(logs(&["--plain", "--step", &third]), "third\n");
+    let missing = slipway.run(&["build", "logs", "1", "--step", "99"]);
+    assert_eq!(missing.code(), Some(3), "{missing}");
+    assert!(missing.stderr.contains("build #1 has no step 99; its steps are 1 to "), "{missing}");
+    let missing = slipway.run(&["build", "list", "acme/api", "--rule", "zzz"]);
+    assert_eq!(missing.code(), Some(3), "{missing}");
+    assert!(missing.stderr.contains("no builds of rule \"zzz\" of acme/api"), "{missing}");
     let found = logs(&["--grep", "0-9.]+ (second|third)$"]);
     assert_eq!(found, "", "a regex is searched as it is");
     let found = logs(&["--grep", "[0-9.]+ (second|third)$"]);

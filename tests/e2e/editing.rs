@@ -68,6 +68,11 @@ fn a_broken_edit_is_reported_with_its_place_and_the_last_good_state_stays() {
     wait_for_problem(&project, &[&format!("{}:5:8", file.display())]);
     project.slipway.run(&["build", "start", REPOSITORY, "--wait"]).ok();
     assert_eq!(fs::read_to_string(&file).unwrap(), broken, "it is kept as it is");
+    // The next pool has the last good state, too.
+    project.slipway.run(&["pool", "stop"]).ok();
+    project.slipway.run(&["build", "start", REPOSITORY, "--wait"]).ok();
+    wait_for_problem(&project, &[&format!("{}:5:8", file.display())]);
+    assert_eq!(project.slipway.json(&["repo", "list"])[0]["name"], REPOSITORY);
     fs::write(&file, good).unwrap();
     project.slipway.wait_until("nothing is wrong any more", || problems(&project).is_empty());
 }

@@ -1,6 +1,7 @@
 //! The end-to-end tests: the real binary against real daemons, each test in a home of its own.
 //!
 //! `tests/run e2e` sets up what they need. The ground they stand on is in `support`, with its own tests beside it.
+#![allow(clippy::too_many_lines, reason = "a test tells one story")]
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 #[path = "../corpus/mod.rs"]

@@ -11,6 +11,7 @@ use crate::fixture::{MAIN, START, all_cached, build, files_below, home, home_of,
 use crate::support::git_repo::GitRepo;
 use crate::support::processes::container_running;
 use crate::support::registry::{PASSWORD, Registry, USER};
+use crate::support::registry_front::{Refusal, RegistryFront};
 use crate::support::slipway::Slipway;
 
 /// Makes `acme` publish to a registry.
@@ -149,6 +150,88 @@ fn a_registry_that_is_down_is_a_failure_of_the_network_and_retried_by_itself() {
         assert!(build["error"].as_str().unwrap().contains(&host), "{build:#}");
     }
     assert_eq!(first["retried_as"], 2);
+}
+
+#[test]
+fn a_tag_that_a_build_takes_from_another_branch_is_told() {
+    let repo = GitRepo::with_dockerfile(&[]);
+    let rule = "[[rule]]\nname = \"all\"\nbranch = { regex = 'feat/(?<b>.*)' }\nversions = [{ name = \"${b}\" }]\n";
+    let slipway = home(&local(&repo), "", rule);
+    let built = |branch: &str, note: &str| {
+        repo.git(&["branch", branch]);
+        repo.write("note", note).commit(note);
+        let reference = format!("refs/heads/{branch}");
+        let replay = ["build", "replay", "acme/api", "--rule", "all", "--ref", &reference, "--wait"];
+        slipway.json(&replay)["warnings"].to_string()
+    };
+    let first = built("feat/x-需求", "1");
+    assert!(!first.contains("named the image"), "{first}");
+    let second = built("feat/x-登录", "2");
+    assert!(second.contains("tag x--- named the image of refs/heads/feat/x-需求 (build #1) until now"), "{second}");
+}
+
+/// A home that publishes to a registry behind a front, and retries at once what is worth a retry.
+fn home_before(front: &RegistryFront, repo: &GitRepo) -> Slipway {
+    let slipway = home_of(repo);
+    publish_to(&slipway, front.host());
+    slipway.write(&format!("registries/{}.toml", front.host()), "plain_http = true\n");
+    slipway.write("config.toml", "[pool]\nretry_delay = \"1s\"\nretries = 2\n");
+    slipway
+}
+
+#[test]
+fn a_registry_that_refuses_for_good_is_asked_once_and_one_that_asks_for_a_pause_gets_it() {
+    let repo = GitRepo::with_dockerfile(&[]);
+    let registry = Registry::plain();
+    let tag = |request: &str| request == "PUT /v2/acme/api/manifests/latest";
+    let refuse = |status, headers, body| Some(Refusal { status, headers, body });
+
+    // A registry's own immutable tag.
+    let immutable = r#"{"errors":[{"code":"TAG_INVALID","message":"the tag is immutable"}]}"#;
+    let front = RegistryFront::before(
+        &registry,
+        move |request, _| {
+            if tag(request) { refuse(412, "", immutable) } else { None }
+        },
+    );
+    let slipway = home_before(&front, &repo);
+    let ran = slipway.run(&START);
+    let refused = ran.json();
+    assert_eq!((ran.code(), &refused["state"]), (Some(4), &json!("refused")), "{refused:#}");
+    assert!(refused["reason"].as_str().unwrap().contains("the tag is immutable"), "{refused:#}");
+    assert_eq!((front.asked("PUT /v2/acme/api/manifests/latest"), &refused["retried_as"]), (1, &Value::Null));
+
+    // One that nothing can be pushed to.
+    let front = RegistryFront::before(&registry, move |request, _| {
+        if request.starts_with("POST ") || request.starts_with("PUT ") { refuse(405, "", "read only") } else { None }
+    });
+    let slipway = home_before(&front, &repo);
+    let ran = slipway.run(&START);
+    let failed = ran.json();
+    assert_eq!((ran.code(), &failed["failure"]["kind"]), (Some(1), &json!("registry_refused")), "{failed:#}");
+    assert_eq!((&failed["id"], &failed["retried_as"]), (&json!(1), &Value::Null), "{failed:#}");
+
+    // One that asks for a pause, more often than what just fails is repeated.
+    let front = RegistryFront::before(&registry, move |request, before| {
+        if tag(request) && before < 4 { refuse(429, "Retry-After: 1\r\n", "slow down") } else { None }
+    });
+    let built = build(&home_before(&front, &repo));
+    assert_eq!((&built["id"], front.asked("PUT /v2/acme/api/manifests/latest")), (&json!(1), 5), "{built:#}");
+}
+
+#[test]
+fn a_build_that_waits_for_a_registry_can_be_cancelled() {
+    let repo = GitRepo::with_dockerfile(&[]);
+    let registry = Registry::plain();
+    let front = RegistryFront::before(&registry, |request, _| {
+        let busy = Refusal { status: 429, headers: "Retry-After: 200\r\n", body: "slow down" };
+        (request == "PUT /v2/acme/api/manifests/latest").then_some(busy)
+    });
+    let slipway = home_before(&front, &repo);
+    let building = slipway.spawn(&START);
+    slipway.wait_until("the registry asks for a pause", || front.asked("PUT /v2/acme/api/manifests/latest") > 0);
+    slipway.run(&["build", "cancel", "1"]).ok();
+    assert_eq!(building.finish().json()["state"], "cancelled");
 }
 
 #[test]

@@ -242,16 +242,29 @@ async fn what_changes_something_is_never_made_a_question_on_its_way() {
     let at = format!("/api/v3/repos/acme/api/statuses/{}", commit());
     let moved =
         |status: u16| ResponseTemplate::new(status).insert_header("location", "/api/v3/repositories/1/statuses");
-    Mock::given(path(at.as_str())).respond_with(moved(307)).up_to_n_times(1).mount(&server).await;
-    Mock::given(path(at.as_str())).respond_with(moved(301)).mount(&server).await;
+    for status in [307, 301] {
+        Mock::given(path(at.as_str())).respond_with(moved(status)).up_to_n_times(1).mount(&server).await;
+    }
+    Mock::given(path(at.as_str())).respond_with(moved(303)).mount(&server).await;
     Mock::given(path("/api/v3/repositories/1/statuses")).respond_with(json(200, "{}")).mount(&server).await;
     let api = api(PlatformKind::Github, &server);
     let set = || async { api.set_status(&source(), &commit(), &status(CommitState::Success)).await };
     set().await.unwrap();
+    set().await.unwrap();
     let error = set().await.unwrap_err();
     assert!(matches!(error.reason, ApiProblem::Elsewhere(_)), "{error}");
     let methods: Vec<String> = asked(&server).await.into_iter().map(|(method, ..)| method).collect();
-    assert_eq!(methods, ["POST", "POST", "POST"]);
+    assert_eq!(methods, ["POST"; 5]);
+}
+
+#[tokio::test]
+async fn a_web_page_is_no_sign_that_a_status_was_set() {
+    let server = MockServer::start().await;
+    let page = ResponseTemplate::new(200).set_body_raw("<html>log in</html>", "text/html");
+    Mock::given(method("POST")).respond_with(page).mount(&server).await;
+    let api = api(PlatformKind::Github, &server);
+    let error = api.set_status(&source(), &commit(), &status(CommitState::Success)).await.unwrap_err();
+    assert!(matches!(error.reason, ApiProblem::Unreadable(_)), "{error}");
 }
 
 #[tokio::test]
@@ -278,8 +291,9 @@ async fn statuses_are_set_in_each_platforms_words() {
     let sha = commit().to_string();
     let github =
         serde_json::json!({ "state": "error", "context": "slipway/acme/api/main", "description": "#1042 succeeded" });
-    let gitlab =
-        serde_json::json!({ "state": "failed", "name": "slipway/acme/api/main", "description": "#1042 succeeded" });
+    let gitlab = serde_json::json!({
+        "state": "failed", "name": "slipway/acme/api/main", "description": "#1042 succeeded", "ref": "main",
+    });
     let bitbucket = serde_json::json!({
         "state": "FAILED", "key": "slipway/acme/api/main", "name": "slipway/acme/api/main",
         "description": "#1042 succeeded", "url": format!("https://bitbucket.org/acme/api/commits/{sha}"),

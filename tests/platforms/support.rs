@@ -33,7 +33,8 @@ pub fn commit() -> CommitId {
 }
 
 pub fn status(state: CommitState) -> CommitStatus {
-    CommitStatus { state, context: "slipway/acme/api/main".into(), description: "#1042 succeeded".into() }
+    let reference = Some("main".to_owned());
+    CommitStatus { state, context: "slipway/acme/api/main".into(), description: "#1042 succeeded".into(), reference }
 }
 
 /// An answer in JSON.

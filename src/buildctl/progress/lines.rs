@@ -10,7 +10,7 @@ use super::{Numbers, Sink, Stream, text};
 use crate::domain::step::StepState;
 use crate::log::mask::Mask;
 
-/// A transfer that goes on is told again after so much of it (as `--progress=plain` does), …
+/// A transfer that goes on is reported again after so much of it (as `--progress=plain` does), …
 const TRANSFER_SHARE: f64 = 0.05;
 /// … or after so long.
 const TRANSFER_EVERY: TimeDelta = TimeDelta::seconds(5);
@@ -66,7 +66,7 @@ pub(super) fn tell_transfer(
         vertex.open_transfers += 1;
     }
     if let Some((current, told)) = last {
-        // The completed one is told once, marked by a count that no transfer has.
+        // The completed one is reported once, marked by a count that no transfer has.
         if current == i64::MIN {
             return Ok(());
         }

@@ -11,7 +11,7 @@ use super::lines::{Out, announce, flush_partial, tell_end, tell_transfer};
 use super::status::{SolveStatus, Vertex, VertexLog, VertexWarning};
 use super::vertex::VertexState;
 use super::{Numbers, Sink, Stream, text};
-use crate::domain::step::{Step, StepState, Warning};
+use crate::domain::step::{Step, StepState, Warning, on_platform};
 use crate::log::mask::Mask;
 
 /// A message holds one piece of output, a few kilobytes; gRPC allows 16 MiB. What is longer is no message.
@@ -47,6 +47,8 @@ const UNFINISHED_BYTES: usize = 4 * 1024;
 #[derive(Debug)]
 pub struct Parser {
     platform_build: u32,
+    /// The only platform of the platform build, where others take part in the build.
+    platform: Option<String>,
     numbers: Numbers,
     /// The beginning of a line whose end has not arrived.
     pending: Vec<u8>,
@@ -75,6 +77,7 @@ impl Parser {
     pub fn new(platform_build: u32, numbers: Numbers) -> Parser {
         Parser {
             platform_build,
+            platform: None,
             numbers,
             pending: Vec::new(),
             skipping: false,
@@ -97,6 +100,12 @@ impl Parser {
     #[must_use]
     pub fn masking(self, mask: Mask) -> Parser {
         Parser { mask, ..self }
+    }
+
+    /// The same parser, whose steps say that they are of a platform.
+    #[must_use]
+    pub fn on_platform(self, platform: Option<String>) -> Parser {
+        Parser { platform, ..self }
     }
 
     /// Takes the next bytes, cut anywhere.
@@ -253,8 +262,13 @@ impl Parser {
             Some(index) => *index,
             None if self.vertexes.len() >= MOST_STEPS || !self.may_know(key) => return self.too_many(out),
             None => {
-                let name = self.kept(name, LONGEST_NAME_BYTES);
-                self.vertexes.push(VertexState::new(self.platform_build, &name));
+                let mut name = self.kept(name, LONGEST_NAME_BYTES);
+                if let Some(platform) = &self.platform {
+                    name = on_platform(&name, platform);
+                }
+                let mut vertex = VertexState::new(self.platform_build, &name);
+                vertex.step.platform = vertex.step.platform.or_else(|| self.platform.clone());
+                self.vertexes.push(vertex);
                 self.by_digest.insert(key.clone().into_owned(), self.vertexes.len() - 1);
                 self.vertexes.len() - 1
             }

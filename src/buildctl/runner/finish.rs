@@ -1,25 +1,38 @@
 //! After the build: the tags are moved, once they are checked again.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::End;
+use tokio::sync::watch;
+
+use super::end::End;
 use super::platform_build::PlatformBuilt;
 use crate::buildctl::job::{Destination, Job};
 use crate::domain::build::Image;
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::publish::Origin;
+use crate::domain::shared_tag::SharedTag;
 use crate::domain::tag::ACCELERATED_SUFFIX;
 use crate::registry::docker_config::DockerConfig;
 use crate::registry::{
     Built, Client, Kind, Layout, LayoutError, PublishError, Registry, RegistryError, Target, client, publish,
 };
 
-/// Publishes the image that the platform builds built, and the lazily loadable one where it was made.
-pub(super) async fn publish(job: &Job, built: &[PlatformBuilt], notes: &mut Vec<String>) -> Result<Vec<Image>, End> {
-    let target = target(job)?;
+/// The most that a registry's requests for pauses delay the publication of a finished image.
+const LONGEST_PAUSES: Duration = Duration::from_secs(300);
+
+/// Publishes the image that the platform builds built, and the lazily loadable one where it was made. It does not wait
+/// for a registry any more once `stopped` is true.
+pub(super) async fn publish(
+    job: &Job,
+    built: &[PlatformBuilt],
+    notes: &mut Vec<String>,
+    stopped: watch::Receiver<bool>,
+) -> Result<Vec<Image>, End> {
+    let target = target(job, stopped)?;
     let tags: Vec<String> = job.build.tags.iter().map(ToString::to_string).collect();
     let digests: Vec<String> = built.iter().map(|platform_build| platform_build.digest.clone()).collect();
-    let mut images = move_tags(job, &target, &digests, &tags).await?;
+    let mut images = move_tags(job, &target, &digests, &tags, notes).await?;
     if !job.build.accelerate {
         return Ok(images);
     }
@@ -27,7 +40,7 @@ pub(super) async fn publish(job: &Job, built: &[PlatformBuilt], notes: &mut Vec<
         built.iter().filter_map(|platform_build| platform_build.accelerated.clone()).collect();
     let tags: Vec<String> = tags.iter().map(|tag| format!("{tag}{ACCELERATED_SUFFIX}")).collect();
     let moved = match accelerated {
-        Ok(digests) => move_tags(job, &target, &digests, &tags).await,
+        Ok(digests) => move_tags(job, &target, &digests, &tags, notes).await,
         Err(failure) => Err(End::Failed(failure)),
     };
     match moved {
@@ -41,7 +54,13 @@ pub(super) async fn publish(job: &Job, built: &[PlatformBuilt], notes: &mut Vec<
     Ok(images)
 }
 
-async fn move_tags(job: &Job, target: &Target, digests: &[String], tags: &[String]) -> Result<Vec<Image>, End> {
+async fn move_tags(
+    job: &Job,
+    target: &Target,
+    digests: &[String],
+    tags: &[String],
+    notes: &mut Vec<String>,
+) -> Result<Vec<Image>, End> {
     let build = &job.build;
     let built = Built {
         platform_builds: digests.to_vec(),
@@ -57,7 +76,10 @@ async fn move_tags(job: &Job, target: &Target, digests: &[String], tags: &[Strin
         .map_err(failure_of)?;
     let mut images = Vec::new();
     let mut platforms: Option<Vec<String>> = None;
+    let altered = build.rule.altered_tags(&build.push());
     for tag in published {
+        let shared = SharedTag::of(&tag.tag, &altered, tag.before.as_ref(), &built.origin);
+        notes.extend(shared.map(|shared| shared.to_string()));
         if platforms.is_none() {
             let info = publish::inspect(target, &tag.digest).await.map_err(failure_of)?;
             platforms = Some(info.platforms.iter().map(ToString::to_string).collect());
@@ -71,7 +93,7 @@ async fn move_tags(job: &Job, target: &Target, digests: &[String], tags: &[Strin
     Ok(images)
 }
 
-fn target(job: &Job) -> Result<Target, End> {
+fn target(job: &Job, stopped: watch::Receiver<bool>) -> Result<Target, End> {
     let build = &job.build;
     match &job.destination {
         Destination::Layout { directory } => Ok(Layout::new(directory).named(build.path().to_string()).into()),
@@ -94,7 +116,7 @@ fn target(job: &Job) -> Result<Target, End> {
             };
             let settings = client::Settings { plain_http: *plain_http, ca_file: ca.clone() };
             let client = Client::new(&image, &settings, credential).map_err(|error| unusable(&error))?;
-            Ok(client.into())
+            Ok(client.waiting(LONGEST_PAUSES, stopped).into())
         }
     }
 }
@@ -104,6 +126,10 @@ fn failure_of(error: PublishError) -> End {
     match &error {
         PublishError::Immutable { .. } | PublishError::Backwards { .. } => {
             End::Refused(Failure::new(FailureKind::Registry, message))
+        }
+        PublishError::TagRefused(_) => End::Refused(Failure::new(FailureKind::RegistryRefused, message)),
+        PublishError::Halfway { source, .. } if source.kind.is_refusal() => {
+            End::Refused(Failure::new(FailureKind::RegistryRefused, message))
         }
         PublishError::Registry(source) | PublishError::Halfway { source, .. } => {
             End::Failed(Failure::new(kind_of(source), message))
@@ -118,9 +144,11 @@ fn failure_of(error: PublishError) -> End {
 }
 
 fn kind_of(error: &RegistryError) -> FailureKind {
-    match error.kind {
+    match &error.kind {
         Kind::Credentials { .. } => FailureKind::Credentials,
         Kind::Network { .. } => FailureKind::Network,
+        kind if kind.is_refusal() => FailureKind::RegistryRefused,
+        Kind::Unusable(_) => FailureKind::RegistryRefused,
         _ => FailureKind::Registry,
     }
 }

@@ -1,6 +1,6 @@
 //! Whether the builds of a daemon ran into its limits while one of them failed.
 
-use super::platform_build::{BuilderUp, PlatformBuildRun};
+use super::builder_up::{BuilderUp, PlatformBuildRun};
 use crate::buildkit::cgroup::{Group, Hits};
 use crate::buildkit::daemon;
 use crate::domain::failure::Failure;

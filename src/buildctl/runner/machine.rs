@@ -1,4 +1,4 @@
-//! A provisioned builder while a build uses it, written down: whoever finds the runner dead takes the builder down.
+//! A provisioned builder while a build uses it, written down: a pool that finds the runner dead takes the builder down.
 
 use std::fs;
 use std::io;

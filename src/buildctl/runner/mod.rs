@@ -1,9 +1,12 @@
 //! The runner: the process that owns the `buildctl`s of one build and outlives the pool that started it.
 //!
 //! `slipway runner <build directory>`. It reads `job.toml`, writes `log` and `steps.toml` while it works, moves the
-//! tags, and leaves `result.toml`. It begins once it has a whole [`Handover`] from its standard input, and is told to
-//! stop by SIGTERM. It talks to nobody.
+//! tags, and leaves `result.toml`. It begins once it has a whole [`Handover`] from its standard input, and stops on
+//! SIGTERM. It talks to nobody.
 
+mod builder_up;
+mod end;
+mod files;
 mod finish;
 mod limits;
 mod machine;
@@ -14,12 +17,11 @@ mod secrets;
 
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use super::handover::Handover;
@@ -32,37 +34,19 @@ use crate::log::mask::Mask;
 use crate::registry::{Layout, Stage};
 use crate::store::builds;
 
+use builder_up::PlatformBuildRun;
+use end::{End, Stop, is_stopped, watch_for_stop};
+use files::RESERVE;
+pub use files::{CHECKOUT_DIR, DOCKER_CONFIG_DIR, DOCKERFILE_DIR, ERRORS, fresh_directories};
 pub use machine::take_down_leftovers;
 use output::Output;
-use platform_build::PlatformBuildRun;
 
-/// The private `DOCKER_CONFIG` of a build, in its directory, while it runs.
-pub const DOCKER_CONFIG_DIR: &str = "docker";
-/// The tree that an earlier slipway checked out into the build's directory; removed with the others.
-pub const CHECKOUT_DIR: &str = "source";
-/// The Dockerfile as it was checked, in the build's directory, while it runs.
-pub const DOCKERFILE_DIR: &str = "dockerfile";
-/// What the runner itself says when something is wrong with it.
-pub const ERRORS: &str = "runner.log";
-/// Space that is set aside so that a result can be written when the disk is full.
-const RESERVE: &str = "reserve";
+/// Bytes that are set aside for the result.
 const RESERVE_BYTES: u64 = 64 * 1024;
 /// More of a failure's message, or of a note, is not kept.
 const LONGEST_WORDS: usize = 4 * 1024;
 /// More notes on a build are not kept.
 const MOST_NOTES: usize = 100;
-/// The directory of a fresh builder, in the build's directory, begins so.
-const FRESH_PREFIX: &str = "builder-";
-
-/// The directories of a build's fresh builders that are still there.
-pub fn fresh_directories(directory: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
-    let fresh = |path: &PathBuf| {
-        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(FRESH_PREFIX))
-    };
-    entries.flatten().map(|entry| entry.path()).filter(fresh).collect()
-}
-
 /// Why a runner could not even begin.
 #[derive(Debug, thiserror::Error)]
 pub enum RunnerError {
@@ -70,7 +54,7 @@ pub enum RunnerError {
     Job(#[from] crate::store::read::ReadError),
     /// The result could not be written; the pool will take the build for interrupted.
     Result(#[from] crate::sys::atomic::WriteError),
-    /// Nobody knows of this runner: the pool ended before it was recorded, and starts the build anew.
+    /// Nobody knows of this runner: the pool ended before it was recorded, and starts the build again.
     Forsaken,
     /// The process could not be set up.
     Start(#[from] io::Error),
@@ -90,19 +74,6 @@ impl AsReason for RunnerError {
             RunnerError::Idle(error) => reason!("runner.idle", error),
         }
     }
-}
-
-/// Why everything is to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stop {
-    /// SIGTERM: somebody cancelled, or the machine goes down.
-    Told,
-    /// The build's time is over.
-    TimedOut,
-    /// The log can't be written.
-    DiskFull,
-    /// The log is as long as it may be.
-    LogFull,
 }
 
 /// Runs the job in a build's directory to its end, once the pool says that it may begin.
@@ -218,30 +189,6 @@ fn make_fit(result: &mut RunResult, mask: &Mask) {
     result.notes.iter_mut().for_each(&mut fit);
 }
 
-/// How a build ends other than well.
-enum End {
-    Failed(Failure),
-    Refused(Failure),
-    Stopped(Stop),
-}
-
-/// A channel that becomes the reason to stop.
-fn watch_for_stop(limit: Duration) -> Arc<watch::Sender<Option<Stop>>> {
-    let sender = Arc::new(watch::Sender::new(None));
-    let told = sender.clone();
-    tokio::spawn(async move {
-        let on = |kind| signal(kind).expect("a handler for a signal that can be caught");
-        let (mut terminate, mut interrupt) = (on(SignalKind::terminate()), on(SignalKind::interrupt()));
-        let reason = tokio::select! {
-            _ = terminate.recv() => Stop::Told,
-            _ = interrupt.recv() => Stop::Told,
-            () = tokio::time::sleep(limit) => Stop::TimedOut,
-        };
-        told.send_if_modified(|stop| stop.is_none() && stop.replace(reason).is_none());
-    });
-    sender
-}
-
 async fn build(
     directory: &Path,
     job: &Job,
@@ -290,7 +237,10 @@ async fn build(
     let built = built?;
     written.map_err(|error| disk(&error))?;
     notes.extend(output.notes());
-    let images = finish::publish(job, &built, notes).await?;
+    let images = match (finish::publish(job, &built, notes, is_stopped(stop)).await, *stop.borrow()) {
+        (Err(End::Failed(_)), Some(reason)) => return Err(End::Stopped(reason)),
+        (published, _) => published?,
+    };
     stages.close(notes);
     Ok(images)
 }

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot, watch};
 
-use super::Stop;
+use super::end::Stop;
 use crate::buildctl::job::StepsFile;
 use crate::buildctl::progress::{Numbers, Parser, Sink, Stream};
 use crate::domain::config::ByteSize;
 use crate::domain::reason::{Reason, reason};
-use crate::domain::step::{Step, Warning};
+use crate::domain::step::{Step, Warning, settle};
 use crate::log::mask::Mask;
 use crate::log::writer::LogWriter;
 use crate::store::builds;
@@ -44,6 +44,14 @@ struct State {
     broken: Option<io::Error>,
     /// The log's last line says that it is full.
     told_full: bool,
+}
+
+/// The platform build whose steps a `buildctl` tells of.
+pub(super) struct StepsOf {
+    /// Its number in the build.
+    pub platform_build: u32,
+    /// Its only platform, where others take part in the build.
+    pub platform: Option<String>,
 }
 
 #[derive(Default)]
@@ -77,13 +85,18 @@ impl Output {
     }
 
     /// A place for another `buildctl`.
-    pub(super) fn begin(&self, platform_build: u32) -> (usize, Parser) {
+    pub(super) fn begin(&self, of: StepsOf) -> (usize, Parser) {
         let mut state = self.state();
         state.platform_builds.push(PlatformBuildState::default());
-        (
-            state.platform_builds.len() - 1,
-            Parser::new(platform_build, state.numbers.clone()).masking(self.0.mask.clone()),
-        )
+        let parser = Parser::new(of.platform_build, state.numbers.clone()).on_platform(of.platform);
+        (state.platform_builds.len() - 1, parser.masking(self.0.mask.clone()))
+    }
+
+    /// Takes note that a platform build for `platforms` has its image.
+    pub(super) fn settle(&self, platform_build: u32, platforms: &[&str]) {
+        let mut state = self.state();
+        state.platform_builds.iter_mut().for_each(|told| settle(&mut told.steps, platform_build, platforms));
+        self.0.changed.notify_one();
     }
 
     /// Takes a piece of a `buildctl`'s stream; `drained`: there is nothing more to read just now.
@@ -148,6 +161,11 @@ impl Output {
     /// All steps of the build so far.
     pub(super) fn steps(&self) -> Vec<Step> {
         self.steps_file().steps
+    }
+
+    /// What the frontend warned of.
+    pub(super) fn warnings(&self) -> Vec<Warning> {
+        self.steps_file().warnings
     }
 
     /// What went wrong beside the build: a cache that could not be read or written.

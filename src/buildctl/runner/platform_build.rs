@@ -8,34 +8,18 @@ use std::sync::Arc;
 use chrono::Utc;
 use tokio::sync::watch;
 
+use super::builder_up::{BuilderUp, PlatformBuildEnd, PlatformBuildRun, daemon_failure};
+use super::end::{End, Stop};
 use super::limits::StepLimits;
-use super::machine::{self, Machine};
-use super::output::Output;
+use super::output::{Output, StepsOf};
 use super::process::{Buildctl, Finished};
-use super::{End, FRESH_PREFIX, Stop};
 use crate::buildctl::arguments::{GIT_SECRET_VARIABLE, Run, arguments, secret_variable};
-use crate::buildctl::handover::Handover;
-use crate::buildctl::job::{Cache, Job, PlatformBuild, PlatformDaemon};
+use crate::buildctl::job::Cache;
 use crate::buildctl::source_policy;
-use crate::buildkit::daemon::Daemon;
-use crate::buildkit::daemon::fresh::{discard, fresh};
-use crate::buildkit::provisioned::provision;
-use crate::domain::builder::{BuilderTls, refuse_plain_tcp};
 use crate::domain::failure::{Exit, Failure, FailureKind, classify};
 use crate::domain::reason::reason;
 use crate::registry::Layout;
 use crate::sys::atomic;
-
-/// What one `buildctl` needs to run.
-pub(super) struct PlatformBuildRun<'a> {
-    pub directory: &'a Path,
-    pub job: &'a Job,
-    pub handover: &'a Handover,
-    pub platform_build: &'a PlatformBuild,
-    pub number: usize,
-    pub image_stage: Option<&'a Path>,
-    pub cache_stage: Option<&'a Path>,
-}
 
 /// What a platform build brought: digests of indexes that hold its platforms.
 pub(super) struct PlatformBuilt {
@@ -50,7 +34,7 @@ pub(super) async fn build_all(
     output: &Output,
     stop: &Arc<watch::Sender<Option<Stop>>>,
 ) -> Result<Vec<PlatformBuilt>, End> {
-    // Legs stop each other through a channel of their own, so that the first failure stays the build's.
+    // Platform builds stop each other through a channel of their own, so that the first failure stays the build's.
     let others = watch::Sender::new(false);
     let one = |run| {
         let others = &others;
@@ -68,11 +52,14 @@ pub(super) async fn build_all(
     }
     let mut built = Vec::new();
     let mut first: Option<End> = None;
-    for result in results {
+    for (run, result) in runs.iter().zip(results) {
         match result {
             Ok(platform_build) => built.push(platform_build),
             // The platform build that failed by itself says why, not those that it stopped.
-            Err(PlatformBuildEnd::Failed(failure)) => first = first.or(Some(End::Failed(failure))),
+            Err(PlatformBuildEnd::Failed(failure)) => {
+                let failure = if runs.len() > 1 { failure.on(&run.platforms().join(",")) } else { failure };
+                first = first.or(Some(End::Failed(failure)));
+            }
             Err(PlatformBuildEnd::StoppedByAnother) => {}
         }
     }
@@ -80,15 +67,6 @@ pub(super) async fn build_all(
         Some(end) => Err(end),
         None => Ok(built),
     }
-}
-
-enum PlatformBuildEnd {
-    Failed(Failure),
-    StoppedByAnother,
-}
-
-fn daemon_failure(error: impl std::fmt::Display) -> PlatformBuildEnd {
-    PlatformBuildEnd::Failed(Failure::new(FailureKind::Daemon, error.to_string()))
 }
 
 async fn build_one(
@@ -131,62 +109,6 @@ async fn build_on(
     Ok(PlatformBuilt { digest, accelerated: Some(accelerated) })
 }
 
-/// A platform build's daemon, ready to build.
-pub(super) enum BuilderUp {
-    There { address: String, tls: Option<BuilderTls> },
-    Fresh { daemon: Box<Daemon>, directory: PathBuf },
-    Provisioned { address: String, down: Option<Machine>, tls: Option<BuilderTls> },
-}
-
-impl BuilderUp {
-    async fn bring_up(run: &PlatformBuildRun<'_>, output: &Output) -> Result<BuilderUp, PlatformBuildEnd> {
-        match &run.platform_build.daemon {
-            PlatformDaemon::At { address, tls } => Ok(BuilderUp::There { address: address.clone(), tls: tls.clone() }),
-            PlatformDaemon::Fresh { tools, config } => {
-                let directory = run.directory.join(format!("{FRESH_PREFIX}{}", run.number));
-                let sockets = run.job.sockets.join(format!("b{}-{}", run.job.build.id.0, run.number));
-                output.say(&format!("slipway: starting a fresh builder for {}", run.platform_build.builder));
-                let daemon = fresh(&directory, &sockets, tools.clone(), config).await.map_err(daemon_failure)?;
-                Ok(BuilderUp::Fresh { daemon: Box::new(daemon), directory })
-            }
-            PlatformDaemon::Provisioned { up, down, tls, plain } => {
-                output.say(&format!("slipway: provisioning builder {}: {up}", run.platform_build.builder));
-                let address = provision(up, machine::LIMIT).await.map_err(daemon_failure)?;
-                let down = down.clone().map(|down| Machine { address: address.clone(), down });
-                if let Some(Err(error)) = down.as_ref().map(|machine| machine.note(run.directory, run.number)) {
-                    output.say(&format!("slipway: {error}; builder {address} stays up if this runner dies"));
-                }
-                let refusal = refuse_plain_tcp(&address, tls.is_some(), *plain);
-                let provisioned = BuilderUp::Provisioned { address, down, tls: tls.clone() };
-                let Some(refusal) = refusal else { return Ok(provisioned) };
-                if let Err(error) = provisioned.take_down(run).await {
-                    output.say(&format!("slipway: builder {} was not taken down: {error}", run.platform_build.builder));
-                }
-                Err(PlatformBuildEnd::Failed(Failure::new(FailureKind::Settings, refusal.to_string())))
-            }
-        }
-    }
-
-    fn address(&self) -> (&str, Option<&BuilderTls>) {
-        match self {
-            BuilderUp::There { address, tls } | BuilderUp::Provisioned { address, tls, .. } => (address, tls.as_ref()),
-            BuilderUp::Fresh { daemon, .. } => (daemon.addr(), None),
-        }
-    }
-
-    async fn take_down(self, run: &PlatformBuildRun<'_>) -> Result<(), String> {
-        match self {
-            BuilderUp::There { .. } => Ok(()),
-            BuilderUp::Fresh { daemon, directory } => {
-                drop(daemon);
-                discard(&directory).await.map_err(|error| error.to_string())
-            }
-            BuilderUp::Provisioned { down: Some(machine), .. } => machine.take_down(run.directory, run.number).await,
-            BuilderUp::Provisioned { down: None, .. } => Ok(()),
-        }
-    }
-}
-
 async fn run_buildctl(
     run: &PlatformBuildRun<'_>,
     builder: &BuilderUp,
@@ -196,34 +118,17 @@ async fn run_buildctl(
     others: &watch::Sender<bool>,
 ) -> Result<String, PlatformBuildEnd> {
     let metadata = run.directory.join(format!("metadata-{}.json", run.number));
-    let policy = source_policy(run)?;
-    let (address, tls) = builder.address();
-    let arguments = arguments(
-        run.job,
-        run.platform_build,
-        &Run {
-            address,
-            tls,
-            image_stage: run.image_stage,
-            cache_stage: run.cache_stage,
-            has_cache: match &run.platform_build.cache {
-                // A layout that was only made for the cache to come holds none.
-                Cache::Layout { directory } => {
-                    Layout::new(directory).resolve("latest").is_ok_and(|found| found.is_some())
-                }
-                Cache::Registry { .. } => true,
-            },
-            metadata_file: &metadata,
-            source_policy: policy.as_deref(),
-            accelerated,
-            started_at: run.job.build.started_at.unwrap_or_else(Utc::now),
-        },
-    )
-    .map_err(|error| PlatformBuildEnd::Failed(Failure::new(FailureKind::Source, error.to_string())))?;
-
+    let arguments = arguments_of(run, builder, accelerated, &metadata)?;
     let limits = StepLimits::of(run, builder);
-    let platform_build = u32::try_from(run.number).unwrap_or(u32::MAX);
-    let mut buildctl = Buildctl::start(&run.job.buildctl, &arguments, &environment(run), output, platform_build)
+    let number = u32::try_from(run.number).unwrap_or(u32::MAX);
+    let platforms = run.platforms();
+    let platform = match platforms.as_slice() {
+        [one] if run.job.platform_builds.len() > 1 => Some((*one).to_owned()),
+        // BuildKit names the platform itself where one builder has several.
+        _ => None,
+    };
+    let of = StepsOf { platform_build: number, platform };
+    let mut buildctl = Buildctl::start(&run.job.buildctl, &arguments, &environment(run), output, of)
         .map_err(|error| daemon_failure(reason!("platform_build.cannot_run", buildctl = run.job.buildctl, error)))?;
     let mut stopped = stop.subscribe();
     let mut stopped_by_another = others.subscribe();
@@ -239,9 +144,40 @@ async fn run_buildctl(
     let digest = if status.success() { digest_of(&metadata) } else { None };
     let _ = std::fs::remove_file(&metadata);
     match digest {
-        Some(digest) => Ok(digest),
+        Some(digest) => {
+            output.settle(number, &platforms);
+            Ok(digest)
+        }
         None => Err(PlatformBuildEnd::Failed(limits.explain(failure_of(&text, status, output)))),
     }
+}
+
+/// The arguments of `buildctl`, which writes the image's digest into `metadata`.
+fn arguments_of(
+    run: &PlatformBuildRun<'_>,
+    builder: &BuilderUp,
+    accelerated: bool,
+    metadata: &Path,
+) -> Result<Vec<String>, PlatformBuildEnd> {
+    let policy = source_policy(run)?;
+    let (address, tls) = builder.address();
+    let run_with = Run {
+        address,
+        tls,
+        image_stage: run.image_stage,
+        cache_stage: run.cache_stage,
+        has_cache: match &run.platform_build.cache {
+            // A layout that was only made for the cache to come holds none.
+            Cache::Layout { directory } => Layout::new(directory).resolve("latest").is_ok_and(|found| found.is_some()),
+            Cache::Registry { .. } => true,
+        },
+        metadata_file: metadata,
+        source_policy: policy.as_deref(),
+        accelerated,
+        started_at: run.job.build.started_at.unwrap_or_else(Utc::now),
+    };
+    arguments(run.job, run.platform_build, &run_with)
+        .map_err(|error| PlatformBuildEnd::Failed(Failure::new(FailureKind::Source, error.to_string())))
 }
 
 /// The file with the source policy, where one applies; the platform builds of a build write the same one.
@@ -260,7 +196,7 @@ fn environment<'a>(run: &PlatformBuildRun<'a>) -> Vec<(String, &'a str)> {
     run.job.grants.secrets.iter().enumerate().filter_map(place).chain(source).collect()
 }
 
-/// Waits for a value, and lets go of the channel: whoever kept what `wait_for` returns would lock all senders out, such
+/// Waits for a value, and lets go of the channel: a holder of what `wait_for` returns locks all senders out, such
 /// as the thread that reports a full disk.
 async fn until<T>(receiver: &mut watch::Receiver<T>, is_wanted: impl FnMut(&T) -> bool) {
     // The senders outlive the platform builds.
@@ -271,7 +207,13 @@ fn failure_of(text: &str, status: ExitStatus, output: &Output) -> Failure {
     if status.success() {
         return Failure::new(FailureKind::Daemon, reason!("platform_build.buildctl_ended_well_but"));
     }
-    classify(text, &output.steps(), exit_of(status))
+    let mut failure = classify(text, &output.steps(), exit_of(status));
+    if failure.line.is_none() && text.contains("lint violation found") {
+        // `# check=error=true` makes a failure of a warning, and only the warning says where.
+        let warning = output.warnings().into_iter().find(|warning| warning.line.is_some());
+        (failure.file, failure.line) = warning.map_or((None, None), |found| (Some(found.file), found.line));
+    }
+    failure
 }
 
 fn exit_of(status: ExitStatus) -> Exit {

@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal};
 use tokio::process::{Child, Command};
 
-use super::output::Output;
+use super::output::{Output, StepsOf};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 
 /// What is read from the pipe at once; the pipe itself is widened to as much.
@@ -44,7 +44,7 @@ impl Buildctl {
         arguments: &[String],
         secrets: &[(String, &str)],
         output: &Output,
-        platform_build: u32,
+        of: StepsOf,
     ) -> io::Result<Buildctl> {
         let mut command = std::process::Command::new(program);
         command.listed_environment(Receiver::Buildctl);
@@ -67,7 +67,7 @@ impl Buildctl {
         let _ = rustix::pipe::fcntl_setpipe_size(&stderr, BUFFER_BYTES);
         // tokio's pipes are non-blocking; the thread reads like any other file.
         rustix::io::ioctl_fionbio(&stderr, false)?;
-        let (place, parser) = output.begin(platform_build);
+        let (place, parser) = output.begin(of);
         let output = output.clone();
         let reader = std::thread::Builder::new()
             .name("read".into())
@@ -129,7 +129,7 @@ fn read(
         match stream.read(&mut buffer) {
             Ok(0) => break,
             Ok(length) => {
-                // A flood is written in large pieces; whoever follows it is woken seldom, and still soon.
+                // A flood is written in large pieces; a follower is woken seldom, and still soon.
                 let drained = flushed.elapsed() >= FLUSH_EVERY || !has_more(&stream);
                 output.take(place, &mut parser, &buffer[..length], drained);
                 if drained {

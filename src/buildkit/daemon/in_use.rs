@@ -8,8 +8,10 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::error::DaemonError;
+use super::find;
 use super::lock::Lock;
-use super::{DaemonError, daemon_lock, find};
+use super::spec::daemon_lock;
 use crate::domain::reason::phrase;
 
 /// An idle daemon ends at once; a client that is just leaving may hold it up for a moment.

@@ -17,8 +17,9 @@ use rustix::process::Signal;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
-use super::start::set_runtime_dir;
-use super::{DaemonError, KILL_LIMIT, Record};
+use super::error::DaemonError;
+use super::record::Record;
+use super::spec::set_runtime_dir;
 use crate::buildkit::cgroup::Group;
 use crate::buildkit::rootless;
 use crate::domain::reason::{Reason, phrase, reason};
@@ -26,6 +27,9 @@ use crate::sys::environment::{ListedEnvironment as _, Receiver, path_with_sbin};
 use crate::sys::process::ProcessId;
 
 mod find;
+
+/// How long a killed process may take to be gone. It takes milliseconds; more means that the kernel is stuck in I/O.
+pub(super) const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 /// `runc delete --force` itself waits up to 10 s for the container to die.
 const RUNTIME_LIMIT: Duration = Duration::from_secs(20);

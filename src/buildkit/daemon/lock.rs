@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::DaemonError;
+use super::error::DaemonError;
 use crate::domain::reason::phrase;
 use crate::sys::lock::{self, Held};
 
@@ -22,7 +22,7 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Alone; waits until whoever holds it lets go.
+    /// Alone; waits until its holder lets go.
     pub(super) async fn exclusive(path: &Path) -> Result<Lock, DaemonError> {
         Lock::wait(path, lock::try_exclusive).await
     }

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{DaemonError, Spec, ssh};
+use super::error::DaemonError;
+use super::spec::Spec;
+use super::ssh;
 use crate::buildkit::config;
 use crate::buildkit::sandbox::Sandbox;
 use crate::domain::reason::phrase;
@@ -139,7 +141,7 @@ pub(super) fn fingerprint(spec: &Spec) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Tools;
+    use super::super::spec::Tools;
     use super::*;
     use crate::buildkit::config::{Config, LogLevel};
 

@@ -1,7 +1,7 @@
 //! Starting the process, waiting until it answers, and reading what it said when it does not.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -12,7 +12,12 @@ use tokio::net::UnixStream;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
-use super::{Daemon, DaemonError, READY_LIMIT, Record, Spec, ssh};
+use super::error::DaemonError;
+use super::log_tail::tail;
+use super::record::Record;
+use super::running::Daemon;
+use super::spec::{Spec, set_runtime_dir};
+use super::ssh;
 use crate::buildkit::rootless;
 use crate::domain::reason::phrase;
 use crate::sys::atomic;
@@ -20,12 +25,12 @@ use crate::sys::environment::{ListedEnvironment as _, Receiver, path_with_sbin};
 use crate::sys::hardening;
 use crate::sys::process::ProcessId;
 
+/// How long a daemon may take from its start until it answers. It takes 0.25 s on an idle machine; opening the
+/// databases of a large cache on a busy disk is what the rest is for.
+pub(super) const READY_LIMIT: Duration = Duration::from_secs(30);
+
 /// A log longer than this is set aside when the daemon starts, so at most twice as much is kept.
 const LOG_LIMIT_BYTES: u64 = 8 << 20;
-
-/// How much of the log's end an error or an event carries.
-const TAIL_LINES: usize = 10;
-const TAIL_BYTES: u64 = 32 << 10;
 
 /// How often a starting daemon is asked. A connection attempt costs microseconds.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
@@ -127,15 +132,6 @@ fn command(spec: &Spec, log: &File) -> Result<Command, DaemonError> {
     Ok(command)
 }
 
-/// The runtime keeps its state under `XDG_RUNTIME_DIR`, except for root, where the variable would only confuse: the
-/// daemon and whoever cleans up after it must agree.
-pub(super) fn set_runtime_dir(command: &mut Command, rootlesskit: Option<&Path>, sockets: &Path) {
-    match rootlesskit {
-        Some(_) => command.env("XDG_RUNTIME_DIR", rootless::runtime_dir(sockets)),
-        None => command.env_remove("XDG_RUNTIME_DIR"),
-    };
-}
-
 /// Why a daemon is not ready.
 pub(super) enum NotReady {
     Ended(String),
@@ -195,7 +191,7 @@ async fn version(buildkitd: &Path) -> Option<String> {
     text.split_ascii_whitespace().nth(2).map(str::to_owned)
 }
 
-/// A daemon of ours that no record tells of, because whoever started it died within that millisecond or the record was
+/// A daemon of ours that no record tells of, because its starter died within that millisecond or the record was
 /// deleted: the process with exactly this command line.
 pub(super) fn find_unrecorded(spec: &Spec) -> Result<Option<Record>, DaemonError> {
     let wanted: Vec<u8> = spec.process_line().iter().flat_map(|a| a.bytes().chain([0])).collect();
@@ -215,53 +211,4 @@ pub(super) fn find_unrecorded(spec: &Spec) -> Result<Option<Record>, DaemonError
         }
     }
     Ok(None)
-}
-
-/// The last lines of a file from the byte `start` on.
-pub(super) fn tail(path: &Path, start: u64) -> String {
-    let read = || {
-        let mut file = File::open(path)?;
-        let end = file.metadata()?.len();
-        file.seek(SeekFrom::Start(start.max(end.saturating_sub(TAIL_BYTES))))?;
-        let mut bytes = Vec::new();
-        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
-        Ok::<_, std::io::Error>(bytes)
-    };
-    last_lines(&String::from_utf8_lossy(&read().unwrap_or_default()), TAIL_LINES)
-}
-
-/// buildkitd's errors come with Go stack traces: pairs of a function and, after a tab, its place. Without them the
-/// reason is among the last lines.
-fn last_lines(text: &str, count: usize) -> String {
-    let mut lines: Vec<&str> = Vec::new();
-    for line in text.trim_end().lines() {
-        if !line.starts_with('\t') {
-            lines.push(line);
-        } else if lines.last().is_some_and(|function| !function.contains(' ')) {
-            lines.pop();
-        }
-    }
-    lines[lines.len().saturating_sub(count)..].join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_tail_of_a_log_is_its_last_lines_since_the_start() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = dir.path().join("log");
-        assert_eq!(tail(&log, 0), "");
-        fs::write(&log, "old\n1\n2\n3\n").unwrap();
-        assert_eq!(tail(&log, 4), "1\n2\n3");
-        assert_eq!(last_lines("1\n2\n3\n", 2), "2\n3");
-    }
-
-    #[test]
-    fn the_tail_of_a_log_leaves_out_stack_traces() {
-        let log =
-            "time=1 msg=hello\nbuildkitd: no worker found\nmain.main.func3\n\tmain.go:422\nmain.main\n\tmain.go:495\n";
-        assert_eq!(last_lines(log, 2), "time=1 msg=hello\nbuildkitd: no worker found");
-    }
 }

@@ -12,7 +12,7 @@ use crate::sys::process::ProcessId;
 
 /// The wait before the first restart; it doubles with each that follows.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
-/// The longest wait: what a person who has just mended the cause is willing to wait.
+/// The longest wait: what a person who has just fixed the cause is willing to wait.
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
 /// A daemon that lived this long was well: its end counts as the first again.
 const WELL_AFTER: Duration = Duration::from_secs(60);
@@ -56,7 +56,7 @@ pub enum Event {
         /// When it is tried again.
         next_try: Duration,
     },
-    /// It was ended as ordered; the supervision is over, or it is started anew.
+    /// It was ended as ordered; the supervision is over, or it is started again.
     Stopped,
     /// It was ordered to end and could not be.
     StopFailed {
@@ -65,7 +65,7 @@ pub enum Event {
     },
 }
 
-/// What the supervision is told. When nobody can give orders any more, that is [`Order::Leave`].
+/// Orders to the supervision. When nobody can give orders any more, that is [`Order::Leave`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
     /// End the supervision; the daemon goes on.

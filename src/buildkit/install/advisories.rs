@@ -10,8 +10,9 @@ use std::process::{Command, Stdio};
 use flate2::read::GzDecoder;
 use serde::Deserialize;
 
-use super::file_name;
-use super::find::{Tool, Version};
+use super::file_name::file_name;
+use super::find::Tool;
+use super::version::Version;
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 
 /// A changelog is read up to here; Debian's of runc has 20 KB.

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 
-use super::find::{Version, version_of};
+use super::file_name::file_name;
 use super::progress::{Progress, Report};
+use super::version::{Version, version_of};
 use super::workspace::{Scratch, Workspace, publish};
-use super::{InstallError, Options, download, file_name};
+use super::{InstallError, Options, download};
 use crate::domain::reason::phrase;
 use crate::store::home::Home;
 

@@ -19,7 +19,7 @@ pub async fn ensure(progress: Report<'_>) -> Option<PathBuf> {
     if !machine.is_root() {
         return None;
     }
-    // A package that can't be had is no failure: there may be a registry.
+    // A package that is unavailable is no failure: there may be a registry.
     packages::install(&machine, Package::Busybox, progress).await.ok()?;
     find(&machine)
 }

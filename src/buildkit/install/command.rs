@@ -12,7 +12,8 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_pro
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::unix::pipe;
 
-use super::{InstallError, file_name};
+use super::error::InstallError;
+use super::file_name::file_name;
 use crate::domain::reason::{Reason, reason};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 

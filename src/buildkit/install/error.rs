@@ -1,12 +1,11 @@
 //! Why an installation failed, one variant a cause.
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::find::Missing;
+use super::missing::Missing;
 use super::progress::Way;
-use super::{BUILDKIT_VERSION, go};
+use super::version::{BUILDKIT_VERSION, GO_VERSION};
 use crate::domain::reason::{AsReason, Phrase, Reason, display_as_reason, reason};
 
 /// Why BuildKit, or a part of it, could not be installed.
@@ -198,7 +197,7 @@ impl AsReason for InstallError {
             InstallError::NoSpace { doing, path } => reason!("install.no_space", doing, path),
             InstallError::Unwritable { doing, path, why } => reason!("install.unwritable", doing, path, why),
             InstallError::File { doing, path, why } => reason!("install.file", doing, path, why),
-            InstallError::NoGo { why } => reason!("install.no_go", why, version = go::GO_VERSION),
+            InstallError::NoGo { why } => reason!("install.no_go", why, version = GO_VERSION),
             InstallError::Command { command, how, said } => {
                 reason!("install.command", command, how, said = indented(said))
             }
@@ -263,7 +262,7 @@ fn no_way(attempts: &[Attempt], archive: &str) -> String {
         "\nWhat to do: fetch {archive} from https://github.com/moby/buildkit/releases where that can be reached, and \
          run `slipway setup --from FILE`; or install Go {} or newer and run `slipway setup` again; or set \
          SLIPWAY_RELEASES_URL to a mirror of the releases API",
-        go::GO_VERSION
+        GO_VERSION
     )
 }
 
@@ -273,10 +272,4 @@ fn still_missing(missing: &[Missing]) -> String {
         text += &format!("\n  {part}");
     }
     text
-}
-
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}; mend it with: {}", self.name, self.why, self.mend)
-    }
 }

@@ -1,22 +1,18 @@
 //! Finding BuildKit's programs: under the home, then in PATH, then where distributions keep them; and what is missing.
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
+use std::path::PathBuf;
 
 use super::machine::{Machine, User, is_program};
+use super::missing::Missing;
 use super::packages::{Manager, Package};
-use super::{ROOTLESSKIT_VERSION, file_name, go, subid};
+use super::subid;
+use super::version::{GO_VERSION, ROOTLESSKIT_VERSION, Version, version_of};
 use crate::buildkit::rootless::Problem;
 use crate::buildkit::sandbox;
 use crate::store::home::Home;
-use crate::sys::environment::{ListedEnvironment as _, Receiver};
 
 /// OCI runtimes, the one that comes with BuildKit first.
 const RUNTIMES: [&str; 3] = ["buildkit-runc", "runc", "crun"];
-
-/// A program that is asked for its version must answer within this.
-const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where the programs are. Only buildctl is certain: an existing builder needs no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,17 +40,6 @@ pub enum Place {
     System,
 }
 
-/// What a program says of its version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Version {
-    /// Not asked, or the answer says nothing: a BuildKit compiled without its linker flag answers `v0.0.0+unknown`.
-    Unknown,
-    /// As the program writes it.
-    Known(String),
-    /// It does not run; why.
-    Broken(String),
-}
-
 /// A program that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tool {
@@ -64,17 +49,6 @@ pub struct Tool {
     pub place: Place,
     /// Unknown until [`Found::probe`] has asked.
     pub version: Version,
-}
-
-/// Something that a managed builder needs and that is not there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Missing {
-    /// What it is called.
-    pub name: &'static str,
-    /// Why it counts as missing.
-    pub why: String,
-    /// The command that mends it.
-    pub mend: String,
 }
 
 /// What is on the machine.
@@ -172,12 +146,12 @@ impl Found {
         self.user.is_some()
     }
 
-    /// What a managed builder still needs, each with the command that mends it. One that does not run is missing.
+    /// What a managed builder still needs, each with the command that fixes it. One that does not run is missing.
     pub fn missing(&self) -> Vec<Missing> {
         let mut missing = Vec::new();
-        let mut need = |name, tool: &Option<Tool>, mend: String| {
+        let mut need = |name, tool: &Option<Tool>, fix: String| {
             if let Some(why) = lack(tool) {
-                missing.push(Missing { name, why, mend });
+                missing.push(Missing { name, why, fix });
             }
         };
         let by_package = |package| match self.manager {
@@ -190,7 +164,7 @@ impl Found {
         if self.user.is_some() {
             let rootlesskit = format!(
                 "slipway setup, once Go {} or newer is installed (it compiles rootlesskit {ROOTLESSKIT_VERSION})",
-                go::GO_VERSION
+                GO_VERSION
             );
             need("rootlesskit", &self.rootlesskit, rootlesskit);
             need("newuidmap", &self.newuidmap, by_package(Package::UidMap));
@@ -246,50 +220,11 @@ fn lack(tool: &Option<Tool>) -> Option<String> {
     }
 }
 
-/// Runs `program --version`.
-pub(super) async fn version_of(program: &Path) -> Version {
-    let ask = async || {
-        let mut command = tokio::process::Command::new(program);
-        command.arg("--version").listed_environment(Receiver::Buildkitd).stdin(Stdio::null()).kill_on_drop(true);
-        command.output().await
-    };
-    let asked = async {
-        loop {
-            match ask().await {
-                // Another thread has just been forked with the file, newly written, still open.
-                Err(e) if e.kind() == std::io::ErrorKind::ExecutableFileBusy => {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                }
-                answer => return answer,
-            }
-        }
-    };
-    match tokio::time::timeout(VERSION_TIMEOUT, asked).await {
-        Err(_late) => Version::Broken(format!("no answer to --version within {} s", VERSION_TIMEOUT.as_secs())),
-        Ok(Err(e)) => Version::Broken(e.to_string()),
-        Ok(Ok(output)) if !output.status.success() => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let said = said.lines().next().unwrap_or_default();
-            Version::Broken(format!("--version: {} {said}", output.status).trim_end().to_owned())
-        }
-        Ok(Ok(output)) => read_version(&file_name(program), &String::from_utf8_lossy(&output.stdout)),
-    }
-}
-
-/// The version in the first line of an answer: `buildctl github.com/moby/buildkit v0.34.2 1fca…`, `runc version 1.1.5`.
-fn read_version(program: &str, answer: &str) -> Version {
-    let line = answer.lines().next().unwrap_or_default();
-    line.split_whitespace()
-        .filter(|word| *word != program)
-        .find(|word| word.trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit()))
-        .filter(|word| !word.starts_with("v0.0.0") && !word.contains("unknown"))
-        .map_or(Version::Unknown, |word| Version::Known(word.to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
     use super::*;
 
@@ -297,17 +232,6 @@ mod tests {
         fs::create_dir_all(dir).unwrap();
         fs::write(dir.join(name), format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o755)).unwrap();
-    }
-
-    #[test]
-    fn a_version_that_the_linker_did_not_set_is_unknown() {
-        assert_eq!(read_version("buildctl", "buildctl github.com/moby/buildkit v0.0.0+unknown \n"), Version::Unknown);
-        assert_eq!(
-            read_version("buildkitd", "buildkitd github.com/moby/buildkit v0.34.2 abc\n"),
-            Version::Known("v0.34.2".to_owned())
-        );
-        assert_eq!(read_version("runc", "runc version 1.1.5+ds1\ncommit: x"), Version::Known("1.1.5+ds1".to_owned()));
-        assert_eq!(read_version("crun", ""), Version::Unknown);
     }
 
     #[test]
@@ -351,7 +275,7 @@ mod tests {
         let newuidmap = find_on(&home, &machine).missing().remove(4);
         assert_eq!(
             newuidmap.to_string(),
-            "newuidmap: not found; mend it with: sudo apt-get install -y --no-install-recommends uidmap"
+            "newuidmap: not found; fix it with: sudo apt-get install -y --no-install-recommends uidmap"
         );
         machine.user = None;
         assert_eq!(names(&machine), ["buildctl", "buildkitd", "OCI runtime"]);

@@ -2,17 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use super::archive;
 use super::command::Run;
+use super::error::InstallError;
+use super::file_name::file_name;
 use super::machine::Machine;
 use super::pins::{self, GoPins};
 use super::progress::{Progress, Report};
+use super::version::{BUILDKIT_VERSION, GO_VERSION, ROOTLESSKIT_VERSION};
 use super::workspace::{Workspace, publish};
-use super::{BUILDKIT_VERSION, InstallError, ROOTLESSKIT_VERSION, archive, file_name};
 use crate::domain::reason::phrase;
 use crate::store::home::Home;
-
-/// The compiler: BuildKit's go.mod asks for it, and a daemon compiled with Go 1.27 panics in an eStargz export.
-pub(super) const GO_VERSION: &str = "1.26.8";
 
 /// The first Go that can fetch another version of itself (`GOTOOLCHAIN`).
 const FIRST_SWITCHING: (u32, u32) = (1, 21);

@@ -9,34 +9,31 @@ pub mod busybox;
 mod command;
 mod download;
 mod error;
+mod file_name;
 mod find;
 mod go;
 mod machine;
+mod missing;
 mod packages;
 mod pins;
 mod progress;
 mod release;
 mod subid;
+mod version;
 mod workspace;
 
-use std::path::Path;
-
 pub use error::{Attempt, InstallError};
-pub use find::{Found, Missing, Place, Tool, Tools, Version, find};
+pub use find::{Found, Place, Tool, Tools, find};
 pub use machine::{Machine, User};
+pub use missing::Missing;
 pub use pins::Digests;
 pub use progress::{Progress, Report, Way};
+pub use version::{BUILDKIT_VERSION, ROOTLESSKIT_VERSION, Version};
 
 use crate::domain::reason::{Reason, reason};
 use crate::store::home::Home;
 use packages::Package;
 use workspace::{Lock, Workspace};
-
-/// The BuildKit release that slipway installs.
-pub const BUILDKIT_VERSION: &str = "v0.34.2";
-
-/// The release of rootlesskit that slipway compiles for ordinary users.
-pub const ROOTLESSKIT_VERSION: &str = "v2.3.6";
 
 /// Where BuildKit's releases are described; `SLIPWAY_RELEASES_URL` names a mirror instead.
 pub const RELEASES_URL: &str = "https://api.github.com/repos/moby/buildkit/releases";
@@ -103,7 +100,7 @@ pub async fn ensure(home: &Home, options: &Options, progress: Report<'_>) -> Res
 }
 
 /// Installs what `machine` lacks under `home`, or the archive that `options` names, and returns what is there then,
-/// with versions. Unlike [`ensure`] it tries every program first, and installs anew what does not run.
+/// with versions. Unlike [`ensure`] it tries every program first, and installs again what does not run.
 ///
 /// # Errors
 /// As [`ensure`].
@@ -118,7 +115,7 @@ pub async fn install(
         return Ok(found);
     }
     let _lock = Lock::take(home, progress).await?;
-    // Whoever held the lock may have installed it all.
+    // The process that held the lock may have installed it all.
     found = find_and_probe(home, machine).await;
     let work = Workspace::new(home)?;
     match &options.from {
@@ -194,7 +191,7 @@ async fn daemon(
     }
 }
 
-/// A way that did not work is told, and what is missing then is named at the end with its mend; a full disk ends it
+/// A way that did not work is reported, and what is missing then is named at the end with its fix; a full disk ends it
 /// here.
 fn report_failure(way: Way, done: Result<(), InstallError>, progress: Report<'_>) -> Result<(), InstallError> {
     match done {
@@ -205,9 +202,4 @@ fn report_failure(way: Way, done: Result<(), InstallError>, progress: Report<'_>
         }
         Ok(()) => Ok(()),
     }
-}
-
-/// The name of a file as text, for messages.
-fn file_name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }

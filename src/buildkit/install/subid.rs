@@ -3,8 +3,8 @@
 use std::fs;
 use std::process::Command;
 
-use super::find::Missing;
 use super::machine::{Machine, User};
+use super::missing::Missing;
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 
 /// How many ids a container needs: 0 to 65,535.
@@ -26,7 +26,7 @@ pub(super) fn missing(user: &User, machine: &Machine) -> Vec<Missing> {
             Some(Missing {
                 name,
                 why: format!("gives {} fewer than {COUNT} ids", user.name),
-                mend: format!("sudo usermod {flag} {start}-{} {}", start + COUNT - 1, user.name),
+                fix: format!("sudo usermod {flag} {start}-{} {}", start + COUNT - 1, user.name),
             })
         })
         .collect()
@@ -83,8 +83,8 @@ mod tests {
         fs::write(dir.path().join("subuid"), "bob:100000:65536\nann:500:10\n").unwrap();
         let machine = Machine { path: Vec::new(), user: Some(ann()), etc: dir.path().into() };
         let missing = missing(&ann(), &machine);
-        assert_eq!(missing[0].mend, "sudo usermod --add-subuids 165536-231071 ann");
-        assert_eq!(missing[1].mend, "sudo usermod --add-subgids 100000-165535 ann");
+        assert_eq!(missing[0].fix, "sudo usermod --add-subuids 165536-231071 ann");
+        assert_eq!(missing[1].fix, "sudo usermod --add-subgids 100000-165535 ann");
         fs::write(dir.path().join("subuid"), "ann:165536:65536\n").unwrap();
         fs::write(dir.path().join("subgid"), "ann:165536:65536\n").unwrap();
         assert_eq!(super::missing(&ann(), &machine), []);

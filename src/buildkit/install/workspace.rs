@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::error::InstallError;
+use super::file_name::file_name;
 use super::progress::{Progress, Report};
-use super::{InstallError, file_name};
 use crate::domain::reason::phrase;
 use crate::store::home::Home;
 use crate::sys::atomic;

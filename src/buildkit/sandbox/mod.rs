@@ -157,7 +157,7 @@ fn has_default_route(table: &str, destination: usize, mask: usize) -> bool {
 pub async fn attempt(rootlesskit: Option<&Path>) -> Result<(), Problem> {
     let cannot = |why: String| Problem {
         what: format!("The sandbox network of RUN steps cannot be set up, so managed builders do not start: {why}"),
-        mend: "set network = \"host\" under [buildkit] in config.toml to build in the host's network".into(),
+        fix: "set network = \"host\" under [buildkit] in config.toml to build in the host's network".into(),
     };
     let dir = tempfile::tempdir().map_err(|error| cannot(error.to_string()))?;
     let sandbox = Sandbox::of(dir.path());
@@ -183,15 +183,15 @@ fn judge(has: impl Fn(&str) -> bool, tun: io::Result<impl Sized>) -> Vec<Problem
     let mut problems: Vec<Problem> = missing
         .map(|(program, package)| Problem {
             what: format!("{program} is not installed (it comes with the package {package})."),
-            mend: format!("sudo apt-get install -y {package} || sudo dnf install -y {package}"),
+            fix: format!("sudo apt-get install -y {package} || sudo dnf install -y {package}"),
         })
         .collect();
     if let Err(error) = tun {
-        let mend = match error.kind() {
+        let fix = match error.kind() {
             io::ErrorKind::PermissionDenied => format!("sudo chmod 0666 {TUN}"),
             _ => format!("sudo modprobe tun; in a container, start it with --device {TUN}"),
         };
-        problems.push(Problem { what: format!("{TUN} cannot be opened ({error})."), mend });
+        problems.push(Problem { what: format!("{TUN} cannot be opened ({error})."), fix });
     }
     problems
 }
@@ -223,6 +223,6 @@ mod tests {
         }
         assert!(!all.contains("iproute2"), "{all}");
         let closed = judge(|_| true, Err::<(), _>(io::ErrorKind::PermissionDenied.into()));
-        assert_eq!(closed[0].mend, "sudo chmod 0666 /dev/net/tun");
+        assert_eq!(closed[0].fix, "sudo chmod 0666 /dev/net/tun");
     }
 }

@@ -10,7 +10,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::output::{Table, fields, print, say, told};
-use super::registry::where_from;
+use super::words::{where_from, yes_no};
 use super::{CliError, Format, source};
 use crate::client;
 use crate::domain::name::RepositoryPath;
@@ -136,8 +136,8 @@ impl Verb {
                         table.row([
                             (*name).into(),
                             platform.kind.word().into(),
-                            super::namespace::yes_no(platform.token.is_some()),
-                            super::namespace::yes_no(platform.webhook_secret.is_some()),
+                            yes_no(platform.token.is_some()),
+                            yes_no(platform.webhook_secret.is_some()),
                             repositories.len().to_string(),
                         ]);
                     }
@@ -165,7 +165,7 @@ impl Verb {
                         ("ssh key", platform.ssh_key.clone().unwrap_or_default()),
                         ("ca", platform.ca.clone().unwrap_or_default()),
                         ("proxy", platform.proxy.clone().unwrap_or_default()),
-                        ("statuses", super::namespace::yes_no(platform.takes_statuses())),
+                        ("statuses", yes_no(platform.takes_statuses())),
                         ("plain http", if platform.plain_http { "yes".into() } else { String::new() }),
                         ("oauth client id", platform.oauth_client_id.clone().unwrap_or_default()),
                         ("webhook secret", secret(&platform.webhook_secret)),

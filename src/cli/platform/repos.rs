@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
-use super::super::namespace::yes_no;
 use super::super::output::{Table, print, say};
+use super::super::words::yes_no;
 use super::super::{CliError, Format};
 use crate::domain::reason::reason;
 use crate::services::platforms;

@@ -11,9 +11,8 @@ use serde::{Deserialize, Serialize};
 pub use state::BuildState;
 
 use super::failure::{Failure, FailureKind};
-use super::journal::PushId;
 use super::name::RepositoryPath;
-use super::push::{CommitId, Push, Ref};
+use super::push::{CommitId, Push, PushId, Ref};
 use super::reason::{AsReason, Reason, display_as_reason, quoted, reason};
 use super::repository::{BuildSettings, Fetch};
 use super::requester::Requester;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ByteSize;
+use super::size::ByteSize;
 use crate::domain::repository::HumanDuration;
 
 /// `[git]`

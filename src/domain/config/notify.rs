@@ -1,13 +1,13 @@
-//! `[[notify]]`: who is told of what becomes of builds.
+//! `[[notify]]`: receivers of builds' events.
 
 use globset::{Glob, GlobBuilder};
 use serde::{Deserialize, Serialize};
 
+use crate::domain::event::Event;
 use crate::domain::name::{self, NameKind, RepositoryPath};
-use crate::domain::notification::Event;
 use crate::domain::secret_ref::SecretRef;
 
-/// `[[notify]]`: a URL or a command, and the events that it is told of.
+/// `[[notify]]`: a URL or a command, and the events that it gets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NotifyConfig {
@@ -19,7 +19,7 @@ pub struct NotifyConfig {
     /// What is run, under `sh -c`, with the JSON on its standard input; there is this or `url`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
-    /// What it is told of.
+    /// Events that it gets.
     #[serde(default = "failed_and_fixed")]
     pub events: Vec<Event>,
     /// Only builds of repositories that one of these globs matches, such as `acme/*`; empty: of all.
@@ -78,7 +78,7 @@ impl NotifyConfig {
         problems
     }
 
-    /// Whether it is told of builds of a repository.
+    /// Whether it gets events of a repository's builds.
     pub fn is_for(&self, path: &RepositoryPath) -> bool {
         let path = path.to_string();
         let fits = |text: &String| glob(text).is_ok_and(|glob| glob.compile_matcher().is_match(&path));

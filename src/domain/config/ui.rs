@@ -18,7 +18,7 @@ pub struct UiConfig {
     pub glyphs: GlyphSet,
     /// Clicks and the wheel come to the dashboard; the terminal's own selection then needs Shift.
     pub mouse: bool,
-    /// How the end of a build is told where nobody looks.
+    /// How the end of a build is signalled where the dashboard is not in sight.
     pub notify: Notify,
 }
 
@@ -64,7 +64,7 @@ pub enum GlyphSet {
     Ascii,
 }
 
-/// How the end of a build is told where nobody looks.
+/// How the end of a build is signalled where the dashboard is not in sight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Notify {

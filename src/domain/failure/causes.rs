@@ -1,6 +1,10 @@
 //! The table: words in an error, whose fault they mean, and what to do. The first row that fits holds, so special
 //! words stand before general ones. The texts are those of BuildKit, containerd, Go, git and ssh.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
 use super::FailureKind::{self, *};
 use super::hint::Hint;
 
@@ -14,9 +18,20 @@ pub(super) struct Cause {
 
 /// The row that fits an error.
 pub(super) fn find(error: &str) -> Option<&'static Cause> {
-    let error = error.to_lowercase();
+    let error = with_status(&error.to_lowercase());
     let fits = |words: &&[&str]| words.iter().all(|word| error.contains(word));
     CAUSES.iter().find(|cause| cause.groups.iter().any(&fits))
+}
+
+/// An error with `status=405` at its end where it tells of a registry's answer: the number is what counts, the phrase
+/// after it is each server's own.
+fn with_status(error: &str) -> String {
+    static STATUS: LazyLock<Regex> =
+        LazyLock::new(|| super::regex(r"unexpected status(?: from [a-z]+ request to \S+)?: (\d{3})\b"));
+    match STATUS.captures(error) {
+        Some(found) => format!("{error} status={}", &found[1]),
+        None => error.to_owned(),
+    }
 }
 
 /// What to do about a command that failed; `said` is the last line that it printed.
@@ -34,6 +49,19 @@ pub(super) fn hint_for_command(said: &str, error: &str, code: i32) -> Option<Hin
     } else {
         None
     }
+}
+
+/// What the container runtime prints before its reason when it could not start a command.
+const RUNTIME_ERRORS: [&str; 2] = ["runc run failed: ", "runc create failed: "];
+/// Reasons of the container runtime that the Dockerfile can change: the program, its working directory, its user, the
+/// target of a mount.
+const DOCKERFILES_OWN: [&str; 6] =
+    ["exec: \"", "exec /", "chdir to cwd", "not a directory", "unmapped user", "unmapped group"];
+/// Whether a command never ran because the builder's container runtime failed; `said` is the last line that the step
+/// printed.
+pub(super) fn is_of_container_runtime(said: &str) -> bool {
+    let reason = RUNTIME_ERRORS.iter().find_map(|prefix| said.strip_prefix(prefix));
+    reason.is_some_and(|reason| !DOCKERFILES_OWN.iter().any(|words| reason.contains(words)))
 }
 
 const CAUSES: &[Cause] = &[
@@ -187,20 +215,30 @@ const CAUSES: &[Cause] = &[
         hint: Some(Hint::NameCa),
     },
     Cause { kind: Certificate, groups: &[&["server gave http response to https client"]], hint: Some(Hint::PlainHttp) },
+    Cause {
+        kind: Certificate,
+        groups: &[&["client sent an http request to an https server"]],
+        hint: Some(Hint::SpeaksTls),
+    },
     // Of registries.
     Cause {
         kind: Registry,
-        groups: &[&["429 too many requests"], &["toomanyrequests"]],
+        groups: &[&["status=429"], &["toomanyrequests"], &["too many requests"]],
         hint: Some(Hint::TooManyRequests),
     },
     Cause { kind: Dockerfile, groups: &[&["no match for platform in manifest"]], hint: Some(Hint::NoBaseForPlatform) },
     Cause {
         kind: Credentials,
         groups: &[
+            &["status=401"],
+            &["status=403"],
             &["401 unauthorized"],
             &["403 forbidden"],
             &["unauthorized:"],
             &["denied:"],
+            // BuildKit prints an error without a text of its own as its code alone.
+            &["failed to push", ": unauthorized"],
+            &["failed to push", ": denied"],
             &["pull access denied"],
             &["access denied"],
             &["insufficient_scope"],
@@ -244,6 +282,42 @@ const CAUSES: &[Cause] = &[
             &["unexpected eof"],
         ],
         hint: Some(Hint::HostUnreachable),
+    },
+    // What a registry refuses for good. Statuses that pass (408, 429, 5xx) stand in the row after these.
+    Cause {
+        kind: RegistryRefused,
+        groups: &[
+            &["failed to push", "name unknown"],
+            &["failed to push", "name_unknown"],
+            &["failed to push", "repository", "does not exist"],
+            &["failed to push", "repository", "not found"],
+            &["failed to push", "status=404"],
+        ],
+        hint: Some(Hint::MakeRepository),
+    },
+    Cause {
+        kind: RegistryRefused,
+        groups: &[&["failed to push", "status=413"], &["failed to push", "entity too large"]],
+        hint: Some(Hint::LayerLimit),
+    },
+    Cause {
+        kind: RegistryRefused,
+        groups: &[
+            &["failed to push", "status=400"],
+            &["failed to push", "status=405"],
+            &["failed to push", "status=406"],
+            &["failed to push", "status=409"],
+            &["failed to push", "status=410"],
+            &["failed to push", "status=412"],
+            &["failed to push", "status=415"],
+            &["failed to push", "status=422"],
+            &["failed to push", ": unsupported"],
+            &["failed to push", "manifest invalid"],
+            &["failed to push", "manifest_invalid"],
+            &["failed to push", "tag invalid"],
+            &["failed to push", "name invalid"],
+        ],
+        hint: Some(Hint::RegistrySettings),
     },
     Cause {
         kind: Registry,

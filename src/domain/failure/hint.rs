@@ -49,6 +49,16 @@ pub enum Hint {
     NameCa,
     /// A registry without TLS.
     PlainHttp,
+    /// A registry with TLS that is spoken to without.
+    SpeaksTls,
+    /// The registry has no such repository.
+    MakeRepository,
+    /// The registry's limit of a layer's size.
+    LayerLimit,
+    /// Settings of the registry, such as that it is read-only.
+    RegistrySettings,
+    /// The builder's container runtime failed.
+    ContainerRuntime,
     /// The registry's limit of requests.
     TooManyRequests,
     /// A base image without this platform.
@@ -102,6 +112,11 @@ impl AsReason for Hint {
             Hint::CheckSource => reason!("hint.check_source"),
             Hint::NameCa => reason!("hint.name_ca"),
             Hint::PlainHttp => reason!("hint.plain_http"),
+            Hint::SpeaksTls => reason!("hint.speaks_tls"),
+            Hint::MakeRepository => reason!("hint.make_repository"),
+            Hint::LayerLimit => reason!("hint.layer_limit"),
+            Hint::RegistrySettings => reason!("hint.registry_settings"),
+            Hint::ContainerRuntime => reason!("hint.container_runtime"),
             Hint::TooManyRequests => reason!("hint.too_many_requests"),
             Hint::NoBaseForPlatform => reason!("hint.no_base_for_platform"),
             Hint::NoBase => reason!("hint.no_base"),

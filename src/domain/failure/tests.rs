@@ -27,6 +27,32 @@ fn a_run_that_fails_is_the_dockerfiles_fault_whatever_it_says() {
 }
 
 #[test]
+fn a_command_that_the_container_runtime_could_not_start_is_the_builders_fault_unless_it_is_missing() {
+    let error = r#"process "/bin/sh -c make" did not complete successfully: exit code: 1"#;
+    let kind_of = |said: &str| {
+        let step = Step { last_line: Some(said.to_owned()), ..failed("[build 2/7] RUN make", error) };
+        classify(&format!("error: failed to solve: {error}"), &[step], Exit::Code(1)).kind
+    };
+    for said in [
+        "runc run failed: no cgroup mount found in mountinfo",
+        "runc run failed: unable to start container process: error during container init: error mounting \"proc\" to rootfs at \"/proc\": operation not permitted",
+        "runc run failed: unable to start container process: can't get final child's PID from pipe: EOF",
+        "runc run failed: container_linux.go:380: starting container process caused: process_linux.go:545: container init caused: failed to update oom_score_adj",
+    ] {
+        assert_eq!(kind_of(said), FailureKind::Daemon, "{said}");
+    }
+    for said in [
+        r#"runc run failed: unable to start container process: exec: "nosuch": executable file not found in $PATH"#,
+        r#"runc run failed: unable to start container process: error during container init: exec: "/x": permission denied"#,
+        r#"runc run failed: unable to start container process: chdir to cwd ("/app") set in config.json failed: permission denied"#,
+        r#"runc run failed: unable to start container process: error mounting "/a" to rootfs at "/etc/passwd/x": not a directory"#,
+        "make: *** runc run failed: no rule",
+    ] {
+        assert_eq!(kind_of(said), FailureKind::Dockerfile, "{said}");
+    }
+}
+
+#[test]
 fn a_run_that_was_killed_names_the_signal() {
     let failure = classify(
         r#"error: failed to solve: process "/bin/sh -c x" did not complete successfully: exit code: 137: cannot allocate memory"#,
@@ -43,6 +69,8 @@ fn a_program_of_another_platform_asks_for_emulators() {
     let mut step = failed("[linux/arm64 2/2] RUN true", error);
     step.last_line = Some("exec /bin/sh: exec format error".into());
     let failure = classify(&format!("error: failed to solve: {error}"), &[step], Exit::Code(1));
+    assert!(failure.reason.to_string().starts_with("linux/arm64: RUN true ended with"), "{}", failure.reason);
+    assert_eq!(failure.clone().on("linux/arm64"), failure);
     assert!(failure.hint.unwrap().to_string().contains("emulators"));
     assert_eq!(kind("error: failed to solve: failed to start: exec format error"), FailureKind::Platform);
 }
@@ -87,109 +115,13 @@ fn an_unknown_error_of_a_line_of_the_dockerfile_is_the_dockerfiles() {
 
 #[test]
 fn every_known_text_has_its_kind() {
-    use FailureKind::*;
-    for (expected, text) in [
-        (Disk, "failed to copy: failed to write: write /var/lib/buildkit/x: no space left on device"),
-        (Disk, "mkdir /root/x: disk quota exceeded"),
-        (Daemon, r#"failed to dial "unix:///run/x.sock" . make sure buildkitd is running: connection refused"#),
-        (Daemon, "failed to receive status: rpc error: code = Unavailable desc = error reading from server: EOF"),
-        (
-            Daemon,
-            r#"listing workers for Build: failed to list workers: Unavailable: connection error: desc = "transport: Error while dialing: dial unix /x.sock: connect: no such file or directory""#,
-        ),
-        (
-            Daemon,
-            r#"rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: dial tcp 10.0.0.5:1234: i/o timeout""#,
-        ),
-        (Daemon, "no active session for abc: context deadline exceeded"),
-        (Dockerfile, "failed to read dockerfile: open Dockerfile: no such file or directory"),
-        (Dockerfile, r#"failed to compute cache key: failed to calculate checksum of ref a::b: "/nope": not found"#),
-        (Dockerfile, r#"target stage "x" could not be found"#),
-        (Dockerfile, "lint violation found for rules: StageNameCasing"),
-        (Dockerfile, "base name (${X}) should not be blank"),
-        (
-            Dockerfile,
-            "docker.io/library/x:nope: failed to resolve source metadata for docker.io/library/x:nope: docker.io/library/x:nope: not found",
-        ),
-        (
-            Dockerfile,
-            "alpine: failed to resolve source metadata for alpine: no match for platform in manifest: not found",
-        ),
-        (
-            Credentials,
-            "failed to resolve source metadata for h/x: pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed",
-        ),
-        (
-            Credentials,
-            "failed to push h/x:v1: unexpected status from POST request to https://h/v2/x/blobs/uploads/: 401 Unauthorized",
-        ),
-        (Credentials, "failed to push h/x:v1: unexpected status from HEAD request to https://h/v2/x: 403 Forbidden"),
-        (
-            Credentials,
-            "failed to authorize: failed to fetch oauth token: unexpected status from GET request to https://h/token: 401 Unauthorized",
-        ),
-        (
-            Credentials,
-            "failed to read dockerfile: failed to load cache key: failed to fetch remote https://h/r.git: git stderr:\nfatal: Authentication failed for 'https://h/r.git/': exit status 128",
-        ),
-        (
-            Credentials,
-            "failed to fetch remote https://h/r.git: git stderr:\nfatal: could not read Username for 'https://h': terminal prompts disabled: exit status 128",
-        ),
-        (
-            Credentials,
-            "failed to fetch remote git@h:r: git stderr:\ngit@h: Permission denied (publickey).\nfatal: Could not read from remote repository.: exit status 128",
-        ),
-        (
-            Credentials,
-            "failed to fetch remote git@h:r: git stderr:\nHost key verification failed.\nfatal: Could not read from remote repository.: exit status 128",
-        ),
-        (Source, "failed to load cache key: repository does not contain ref nope, output: \"\""),
-        (
-            NoCommit,
-            "failed to fetch remote git://h/r.git: git stderr:\nfatal: remote error: upload-pack: not our ref abc: exit status 128",
-        ),
-        (
-            Source,
-            "failed to fetch remote https://h/r.git: git stderr:\nremote: Repository not found.\nfatal: repository 'https://h/r.git/' not found: exit status 128",
-        ),
-        (Source, "failed to open subdir svc/api: no such directory"),
-        (
-            Network,
-            "failed to fetch remote https://h/r.git: git stderr:\nfatal: unable to access 'https://h/r.git/': Could not resolve host: h: exit status 128",
-        ),
-        (
-            Network,
-            "failed to fetch remote git@h:r: git stderr:\nssh: connect to host h port 22: Connection refused\nfatal: Could not read from remote repository.: exit status 128",
-        ),
-        (Network, r#"failed to do request: Head "https://h/v2/x": dial tcp: lookup h on 1.1.1.1:53: no such host"#),
-        (
-            Network,
-            r#"failed to push h/x: failed to do request: Head "https://h/v2/x": dial tcp 1.2.3.4:443: i/o timeout"#,
-        ),
-        (
-            Network,
-            "failed to copy: httpReadSeeker: failed open: read tcp 1.2.3.4:1->5.6.7.8:443: read: connection reset by peer",
-        ),
-        (Network, "net/http: TLS handshake timeout"),
-        (
-            Certificate,
-            r#"failed to do request: Head "https://h/v2/x": tls: failed to verify certificate: x509: certificate signed by unknown authority"#,
-        ),
-        (
-            Certificate,
-            r#"failed to do request: Head "https://h/v2/x": http: server gave HTTP response to HTTPS client"#,
-        ),
-        (
-            Registry,
-            "failed to copy: httpReadSeeker: failed open: unexpected status from GET request to https://h/v2/x: 503 Service Unavailable",
-        ),
-        (
-            Registry,
-            "failed to resolve source metadata for alpine: unexpected status from HEAD request to https://h: 429 Too Many Requests",
-        ),
-    ] {
-        assert_eq!(kind(&format!("error: failed to solve: {text}\n")), expected, "{text}");
+    let known: toml::Table = include_str!("known.toml").parse().unwrap();
+    for (expected, texts) in known {
+        let expected: FailureKind = toml::Value::String(expected).try_into().unwrap();
+        for text in texts.as_array().unwrap() {
+            let text = text.as_str().unwrap();
+            assert_eq!(kind(&format!("error: failed to solve: {text}\n")), expected, "{text}");
+        }
     }
 }
 
@@ -197,7 +129,8 @@ fn every_known_text_has_its_kind() {
 fn only_the_machinery_is_tried_again_by_itself() {
     use FailureKind::*;
     assert!([Network, Registry, Disk, Daemon].into_iter().all(FailureKind::is_machinery));
-    let lasting = [Dockerfile, Source, Credentials, Certificate, Platform, Timeout, Cancelled, Unknown];
+    let lasting =
+        [Dockerfile, Source, Credentials, RegistryRefused, Certificate, Platform, Timeout, Cancelled, Unknown];
     assert!(!lasting.into_iter().any(FailureKind::is_machinery));
 }
 
@@ -206,6 +139,14 @@ fn a_message_is_one_short_line() {
     let failure = classify(&format!("error: failed to solve: a\n\tb {}", "é".repeat(1000)), &[], Exit::Code(1));
     assert!(failure.reason.to_string().starts_with("a b é") && failure.reason.to_string().ends_with('…'));
     assert_eq!(failure.reason.to_string().chars().count(), LONGEST_MESSAGE + 1);
+}
+
+#[test]
+fn a_message_has_no_names_of_buildkits_own() {
+    let error = r#"failed to compute cache key: failed to calculate checksum of ref errt5o5lo0::uy7bid0o08k: "/nothere": not found"#;
+    let failure = classify(&format!("error: failed to solve: {error}"), &[], Exit::Code(1));
+    assert_eq!(failure.kind, FailureKind::Dockerfile);
+    assert_eq!(failure.reason.to_string(), r#""/nothere": not found"#);
 }
 
 #[test]

@@ -6,14 +6,15 @@
 mod character;
 mod painter;
 mod style;
+mod styled;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
 
 pub use character::is_hidden;
-pub use painter::Run;
 pub use style::{Colour, Style};
+pub use styled::{Run, Styled};
 
 use super::reader;
 use painter::{Kind, Painter};
@@ -28,26 +29,6 @@ pub struct Sanitizer {
 impl Default for Sanitizer {
     fn default() -> Sanitizer {
         Sanitizer { painter: Painter::new(Kind::Log), out: Vec::new() }
-    }
-}
-
-/// Filtered text and its styles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Styled<'a> {
-    /// The text: no control characters except tabs, no invisible characters.
-    pub text: &'a str,
-    /// Style changes, ordered by position.
-    pub runs: &'a [Run],
-}
-
-impl<'a> Styled<'a> {
-    /// The text in pieces of one style each.
-    pub fn pieces(self) -> impl Iterator<Item = (&'a str, Style)> {
-        let first = self.runs.first().map_or(self.text.len(), |run| run.start);
-        let plain = Some((&self.text[..first], Style::default())).filter(|(text, _)| !text.is_empty());
-        let ends = self.runs.iter().skip(1).map(|run| run.start).chain([self.text.len()]);
-        let styled = self.runs.iter().zip(ends).map(move |(run, end)| (&self.text[run.start..end], run.style));
-        plain.into_iter().chain(styled)
     }
 }
 

@@ -5,9 +5,9 @@ use std::fmt;
 use unicode_width::UnicodeWidthChar;
 use vte::{Params, Parser, Perform};
 
-use super::Styled;
 use super::character::{EMOJI_STYLE, JOINER, is_emoji, is_hidden, shown};
 use super::style::Style;
+use super::styled::{Run, Styled};
 
 const ESCAPE: u8 = 0x1b;
 /// Ends whatever sequence was begun.
@@ -23,15 +23,6 @@ pub(super) enum Kind {
     OneLine,
     /// A line of a text of several lines, without colours, with tabs.
     Lines,
-}
-
-/// Style of the text from a byte offset on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Run {
-    /// The first byte.
-    pub start: usize,
-    /// The style.
-    pub style: Style,
 }
 
 /// Applies control sequences to one line after the other.

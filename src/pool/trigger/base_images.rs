@@ -65,15 +65,14 @@ pub(super) async fn follow(pool: Arc<Pool>) {
 }
 
 fn wants_any(settings: &Settings) -> bool {
-    let rules = settings.repositories.values().filter(|repository| repository.build.auto);
-    rules.flat_map(|repository| &repository.rules).any(|rule| rule.auto && rule.follow_base_images)
+    settings.repositories.values().flat_map(|repository| &repository.rules).any(|rule| rule.follow_base_images)
 }
 
 async fn look(pool: &Arc<Pool>, asked: &mut BTreeMap<(RepositoryPath, String, Ref, String), String>) {
     let settings = pool.state().settings.clone();
     let mut followed = Vec::new();
-    for (path, repository) in settings.repositories.iter().filter(|(_, repository)| repository.build.auto) {
-        for rule in repository.rules.iter().filter(|rule| rule.auto && rule.follow_base_images) {
+    for (path, repository) in &settings.repositories {
+        for rule in repository.rules.iter().filter(|rule| rule.follow_base_images) {
             let history = pool.triggers.past.of(path, &rule.name, None).await;
             if history.paused(rule, settings.config.pool.pause_after).is_some() {
                 continue;

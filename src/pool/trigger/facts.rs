@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::domain::changed_files::of_interest;
 use crate::domain::commit_message::{asks_for_no_build, subject};
 use crate::domain::journal::{PushRecord, Verdict};
-use crate::domain::push::CommitId;
+use crate::domain::push::{CommitId, RefKind};
 use crate::domain::reason::{Reason, reason};
 use crate::domain::repository::Repository;
 use crate::domain::rule::Rule;
@@ -72,7 +72,8 @@ impl Facts {
     /// Why a rule that matches a push does not build it; none: it is built. While another commit of the ref
     /// `is_building`, that may be what a push takes back.
     pub(super) fn against(&self, rule: &Rule, past: &Past, is_building: bool) -> Option<(Verdict, Reason)> {
-        if let Some(words) = self.subject.as_deref().and_then(asks_for_no_build) {
+        let kind = if rule.tag.is_some() { RefKind::Tag } else { RefKind::Branch };
+        if let Some(words) = self.subject.as_deref().and_then(|subject| asks_for_no_build(subject, kind)) {
             return Some((Verdict::Skipped, reason!("journal.skip_words", words)));
         }
         // Where it is not known what changed, it is built: an image too many is better than one that is missing.

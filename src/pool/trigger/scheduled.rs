@@ -102,7 +102,7 @@ async fn take_over(
 ) {
     let mut wanted = BTreeMap::new();
     for (path, repository) in &settings.repositories {
-        for rule in repository.rules.iter().filter(|rule| repository.build.auto && rule.auto) {
+        for rule in &repository.rules {
             let Some(schedule) = &rule.schedule else { continue };
             let name = (path.clone(), rule.name.clone());
             let since = match awaited.remove(&name) {
@@ -153,7 +153,7 @@ async fn build(pool: Arc<Pool>, path: RepositoryPath, rule: String, time: DateTi
 fn find(pool: &Pool, path: &RepositoryPath, rule: &str) -> Option<(Source, Rule, Settings)> {
     let settings = pool.state().settings.clone();
     let repository = settings.repositories.get(path)?;
-    let rule = repository.rule(rule).filter(|rule| rule.schedule.is_some() && rule.auto && repository.build.auto)?;
+    let rule = repository.rule(rule).filter(|rule| rule.schedule.is_some())?;
     Some((repository.source.clone()?, rule.clone(), settings))
 }
 

@@ -7,8 +7,8 @@ use super::Client;
 use super::error::Kind;
 use super::manifests::check;
 use super::session::{Call, Right};
+use crate::domain::reference;
 use crate::registry::image::Descriptor;
-use crate::registry::reference;
 
 /// Bytes of a configuration; one that claims to be larger is not read.
 const LARGEST_CONFIG: u64 = 8 * 1024 * 1024;

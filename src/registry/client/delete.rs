@@ -9,7 +9,7 @@ use super::Client;
 use super::error::{Kind, RegistryError};
 use super::session::Right;
 use crate::domain::reason::reason;
-use crate::registry::reference;
+use crate::domain::reference;
 
 impl Client {
     /// Takes `tag` away. Other tags of the same image stay. Returns the digest that it named.

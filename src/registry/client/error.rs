@@ -56,9 +56,14 @@ impl Kind {
     pub fn is_transient(&self) -> bool {
         match self {
             Kind::Network(_) => true,
-            Kind::Refused { status: Some(status), .. } => *status >= 500 || *status == 429,
+            Kind::Refused { status: Some(status), .. } => *status >= 500 || matches!(*status, 408 | 429),
             _ => false,
         }
+    }
+
+    /// Whether the registry refuses the request itself: repeating it changes nothing.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Kind::Refused { .. }) && !self.is_transient()
     }
 
     /// What an answer with the HTTP status `status` and `body` means, when we asked as `user`.
@@ -193,8 +198,9 @@ mod tests {
         assert_eq!(kind(404, "gone"), Kind::NotFound);
         let unsupported = kind(405, r#"{"errors":[{"code":"UNSUPPORTED","message":"no deletes"}]}"#);
         assert_eq!(unsupported, Kind::Refused { status: Some(405), message: "UNSUPPORTED: no deletes".into() });
-        assert!(!unsupported.is_transient());
-        assert!(kind(503, "<html>\n over load </html>").is_transient());
+        assert!(!unsupported.is_transient() && unsupported.is_refusal());
+        let overload = kind(503, "<html>\n over load </html>");
+        assert!(overload.is_transient() && !overload.is_refusal());
         assert!(kind(429, denied.replace("DENIED", "TOOMANYREQUESTS").as_str()).is_transient());
     }
 

@@ -5,12 +5,13 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use sha2::{Digest as _, Sha512};
 
 use super::error::{Kind, RegistryError};
+use super::raw::Raw;
 use super::session::{Call, Right};
 use super::{Client, found};
 use crate::bounded;
 use crate::domain::reason::reason;
+use crate::domain::reference;
 use crate::registry::image::{self, Document, ImageConfig, ImageInfo};
-use crate::registry::reference;
 
 /// Bytes of a manifest or an index: the limit that registries have themselves.
 const LARGEST: usize = 4 * 1024 * 1024;
@@ -24,24 +25,6 @@ const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd
                         application/vnd.docker.distribution.manifest.v2+json";
 /// The header in which a registry says what digest a reference has.
 const CONTENT_DIGEST: &str = "docker-content-digest";
-
-/// A document of a registry as it is stored there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Raw {
-    /// The bytes that the digest is of.
-    pub content: Vec<u8>,
-    /// An index's or a manifest's media type.
-    pub media_type: String,
-    /// The content's digest, computed from it.
-    pub digest: String,
-}
-
-impl Raw {
-    /// The document, parsed; the error says what is wrong with it.
-    pub fn document(&self) -> Result<Document, serde_json::Error> {
-        Document::parse(&self.content)
-    }
-}
 
 impl Client {
     /// The digest that `tag` names, or nothing when there is no such tag or repository.

@@ -8,7 +8,8 @@
 //! | --- | --- |
 //! | `http` | one request and its answer, with the limits and redirects |
 //! | `token` | a proof of identity from a token service |
-//! | `session` | requests with the proof that the registry asks for, and repeated where that may help |
+//! | `session` | requests with the proof that the registry asks for |
+//! | `retry` | which requests are repeated, and after which pauses |
 //! | `manifests`, `tags`, `blobs`, `delete` | the operations |
 
 mod blobs;
@@ -16,6 +17,8 @@ mod delete;
 pub mod error;
 mod http;
 mod manifests;
+mod raw;
+mod retry;
 mod session;
 mod tags;
 #[cfg(test)]
@@ -26,15 +29,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Url;
+use tokio::sync::watch;
 
 use self::error::{Kind, RegistryError};
 use self::http::Http;
+use self::retry::Pauses;
 use self::session::Session;
 use super::credentials::Credential;
-use super::reference::ImageName;
 use crate::domain::reason::{Reason, phrase};
+use crate::domain::reference::ImageName;
 
-pub use self::manifests::Raw;
+pub use self::raw::Raw;
 
 /// The longest time for one operation with all its requests, such as a list of many pages.
 const OPERATION: Duration = Duration::from_secs(300);
@@ -95,18 +100,27 @@ impl Client {
         self
     }
 
+    /// The same client, which waits up to `longest` in all where the registry asks for pauses, until `given_up` becomes
+    /// true; others wait a few seconds.
+    #[must_use]
+    pub fn waiting(mut self, longest: Duration, given_up: watch::Receiver<bool>) -> Client {
+        self.session.pauses = Pauses::of(longest, given_up);
+        self
+    }
+
     /// The image's full name, without a tag.
     pub fn image(&self) -> String {
         format!("{}/{}", self.host, self.session.path())
     }
 
-    /// Carries an operation out, within the time that one may take; `what` is what its errors say was attempted.
+    /// Carries an operation out, within the time that one may take without the pauses that the registry asks for; `what`
+    /// is what its errors say was attempted.
     async fn within<T>(
         &self,
         what: impl Into<Reason>,
         operation: impl AsyncFnOnce() -> Result<T, Kind>,
     ) -> Result<T, RegistryError> {
-        let outcome = tokio::time::timeout(self.patience, operation()).await;
+        let outcome = tokio::time::timeout(self.patience + self.session.pauses.longest(), operation()).await;
         outcome.unwrap_or_else(|_| Err(http::too_slow(self.patience))).map_err(|kind| self.error(what, kind))
     }
 

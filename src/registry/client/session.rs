@@ -3,22 +3,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
+use backon::Retryable as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use tokio::sync::OnceCell;
-use tokio::time::sleep;
 
 use super::error::Kind;
 use super::http::{Answer, Http, too_slow};
+use super::retry::{Failed, Pauses};
 use super::token::{self, Challenge};
 use crate::registry::credentials::Credential;
 
-/// The pauses before a request is sent again that failed for a reason that passes.
-const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
 /// Bytes read of the answer to a request that only asks for the challenge.
 const PROBE: usize = 64 * 1024;
 
@@ -65,11 +63,20 @@ pub(super) struct Session {
     challenge: OnceCell<Option<Challenge>>,
     /// Values of the header `Authorization` that were had for each right.
     proofs: Mutex<BTreeMap<Right, HeaderValue>>,
+    pub(super) pauses: Pauses,
 }
 
 impl Session {
     pub(super) fn new(http: Http, base: Url, path: String, credential: Option<Credential>) -> Session {
-        Session { http, path, base, credential, challenge: OnceCell::new(), proofs: Mutex::default() }
+        Session {
+            http,
+            path,
+            base,
+            credential,
+            challenge: OnceCell::new(),
+            proofs: Mutex::default(),
+            pauses: Pauses::default(),
+        }
     }
 
     /// The repository within the registry.
@@ -96,21 +103,19 @@ impl Session {
         url.origin() == self.base.origin()
     }
 
-    /// A success's answer to a call, which is sent up to three times while the reason of a failure may pass.
+    /// A success's answer to a call, which is repeated while the reason of its failure may pass.
     pub(super) async fn send(&self, call: &Call) -> Result<Answer, Kind> {
-        let mut pauses = PAUSES.into_iter();
-        loop {
-            match (self.attempt(call).await, pauses.next()) {
-                (Ok(answer), _) => return Ok(answer),
-                (Err(kind), Some(pause)) if kind.is_transient() && kind != too_slow(self.http.patience) => {
-                    sleep(pause).await;
-                }
-                (Err(kind), _) => return Err(kind),
-            }
-        }
+        let (slow, pauses) = (too_slow(self.http.patience), self.pauses.clone());
+        let answer = (|| self.attempt(call))
+            .retry(Pauses::usual())
+            .when(|failed| failed.kind.is_transient() && failed.kind != slow)
+            .adjust(|failed, usual| self.pauses.before_next(failed, usual))
+            .sleep(move |pause| pauses.wait(pause))
+            .await;
+        answer.map_err(Failed::into_kind)
     }
 
-    async fn attempt(&self, call: &Call) -> Result<Answer, Kind> {
+    async fn attempt(&self, call: &Call) -> Result<Answer, Failed> {
         let proof = self.proof(call.right).await?;
         let mut answer = self.exchange(call, proof.as_ref()).await?;
         if answer.status == StatusCode::UNAUTHORIZED
@@ -125,7 +130,7 @@ impl Session {
             return Ok(answer);
         }
         self.proofs().remove(&call.right);
-        Err(Kind::from_answer(answer.status.as_u16(), &answer.body, self.user()))
+        Err(Failed::of(&answer, self.user()))
     }
 
     async fn exchange(&self, call: &Call, proof: Option<&HeaderValue>) -> Result<Answer, Kind> {
@@ -140,7 +145,7 @@ impl Session {
     }
 
     /// The proof that was had before, else the one that the front door asks for.
-    async fn proof(&self, right: Right) -> Result<Option<HeaderValue>, Kind> {
+    async fn proof(&self, right: Right) -> Result<Option<HeaderValue>, Failed> {
         if let Some(proof) = self.proofs().get(&right) {
             return Ok(Some(proof.clone()));
         }
@@ -153,7 +158,7 @@ impl Session {
     }
 
     /// The proof that a challenge asks for; none where nothing is known that would be one.
-    async fn prove(&self, challenge: Option<&Challenge>, right: Right) -> Result<Option<HeaderValue>, Kind> {
+    async fn prove(&self, challenge: Option<&Challenge>, right: Right) -> Result<Option<HeaderValue>, Failed> {
         let proof = match (challenge, &self.credential) {
             (Some(Challenge::Bearer { realm, service }), credential) => {
                 let scope = format!("repository:{}:{}", self.path, right.actions());

@@ -9,9 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::*;
+use crate::domain::reference::check_tag;
 use crate::registry::credentials::Password;
 use crate::registry::image::{self, sha256};
-use crate::registry::reference::check_tag;
 
 const MIB: usize = 1024 * 1024;
 /// What the kernel holds between a server and a client that has stopped to read, at most.
@@ -518,4 +518,51 @@ async fn a_token_that_has_ended_is_had_again() {
     assert!(client.manifest("v1").await.unwrap().is_some());
     assert!(client.manifest("v2").await.unwrap().is_some());
     assert_eq!(server.seen().iter().filter(|seen| seen.contains("/token")).count(), 2);
+}
+
+/// A server that answers the first `times` requests for a manifest with 429 and this `Retry-After`.
+fn busy(times: usize, retry_after: &'static str) -> Server {
+    let asked = AtomicUsize::new(0);
+    Server::start(move |seen, _| {
+        if seen.path == "/v2/" {
+            return ok("{}");
+        }
+        match asked.fetch_add(1, Ordering::SeqCst) < times {
+            true => Reply::Whole(429, vec![("Retry-After", retry_after.to_owned())], b"slow down".to_vec()),
+            false => ok(MANIFEST),
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_registry_that_asks_for_a_pause_is_asked_again_after_it_more_often_than_one_that_just_fails() {
+    let server = busy(5, "0");
+    assert!(server.plain().manifest("v1").await.unwrap().is_some());
+    let broken = Server::start(|seen, _| if seen.path == "/v2/" { ok("{}") } else { status(503) });
+    let error = broken.plain().manifest("v1").await.unwrap_err();
+    assert!(matches!(error.kind, Kind::Refused { status: Some(503), .. }), "{error}");
+    assert_eq!(broken.seen().iter().filter(|seen| seen.contains("/manifests/")).count(), 3);
+}
+
+#[tokio::test]
+async fn a_pause_that_is_too_long_is_told_and_not_waited_for() {
+    let server = busy(usize::MAX, "3600");
+    let error = server.plain().manifest("v1").await.unwrap_err();
+    assert!(error.to_string().contains("slow down (Retry-After: 3600 s)"), "{error}");
+    assert_eq!(server.seen().iter().filter(|seen| seen.contains("/manifests/")).count(), 1);
+}
+
+#[tokio::test]
+async fn a_pause_ends_when_the_caller_gives_up() {
+    let server = busy(usize::MAX, "3600");
+    let (give_up, given_up) = tokio::sync::watch::channel(false);
+    let client = server.plain().waiting(Duration::from_secs(7200), given_up);
+    let asked = async {
+        while !server.seen().iter().any(|seen| seen.contains("/manifests/")) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        give_up.send_replace(true);
+    };
+    let (answer, ()) = tokio::join!(client.manifest("v1"), asked);
+    assert!(matches!(answer.unwrap_err().kind, Kind::Refused { status: Some(429), .. }));
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::error::Kind;
 use super::http::Http;
+use super::retry::Failed;
 use crate::bounded;
 use crate::registry::credentials::Credential;
 
@@ -78,7 +79,7 @@ pub(super) async fn fetch(
     scope: &str,
     credential: Option<&Credential>,
     plain_http: bool,
-) -> Result<HeaderValue, Kind> {
+) -> Result<HeaderValue, Failed> {
     let mut fields = vec![("scope", scope)];
     fields.extend(service.map(|service| ("service", service)));
     let no_address = || Kind::Unusable(format!("the registry's token address {realm:?} is no address"));
@@ -87,11 +88,10 @@ pub(super) async fn fetch(
         "https" => {}
         "http" if plain_http => {}
         "http" => {
-            return Err(Kind::Unusable(format!(
-                "the registry's token address {realm:?} is plain http, and the registry is not: nothing is sent there"
-            )));
+            let why = "is plain http, and the registry is not: nothing is sent there";
+            return Err(Kind::Unusable(format!("the registry's token address {realm:?} {why}")).into());
         }
-        _ => return Err(no_address()),
+        _ => return Err(no_address().into()),
     }
     let address = |fields: &[(&str, &str)]| Url::parse_with_params(realm, fields).map_err(|_| no_address());
     let request = match credential {
@@ -113,13 +113,13 @@ pub(super) async fn fetch(
     };
     let answer = http.exchange(request, LARGEST).await?;
     if answer.status != StatusCode::OK {
-        return Err(Kind::from_answer(answer.status.as_u16(), &answer.body, credential.map(Credential::user)));
+        return Err(Failed::of(&answer, credential.map(Credential::user)));
     }
     let answer: Answer = bounded::json(&answer.body)
         .map_err(|error| Kind::Unusable(format!("the registry's token service gave no token: {error}")))?;
     let token = answer.token.or(answer.access_token);
     let token = token.ok_or_else(|| Kind::Unusable("the registry's token service gave no token".to_owned()))?;
-    bearer(&token)
+    Ok(bearer(&token)?)
 }
 
 /// The header `Authorization` with a token.

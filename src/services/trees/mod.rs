@@ -63,7 +63,7 @@ struct Work<'a> {
     slot: Slot,
     key: TimeKey,
     parts: Vec<Part>,
-    /// The directories of trees that were made anew: what was below them is gone.
+    /// The directories of trees that were made again: what was below them is gone.
     remade: Vec<Option<TreeFile>>,
 }
 
@@ -78,7 +78,7 @@ struct Origin {
 
 /// Makes the tree of a commit ready. The slot that is returned holds it for as long as its lock is held.
 ///
-/// Whoever drops the future gives it up: what it started ends, and the slot's tree is made anew the next time.
+/// Dropping the future gives it up: what it started ends, and the slot's tree is made again the next time.
 ///
 /// # Errors
 /// When the source can't be reached, or its tree can't be made.
@@ -150,7 +150,7 @@ impl Work<'_> {
         Site { lender, repository, root, commit: commit.to_owned(), key: self.key.clone() }
     }
 
-    /// Moves the tree at a path to a commit of an origin. A clone that turns out to be damaged is made anew, once.
+    /// Moves the tree at a path to a commit of an origin. A clone that turns out to be damaged is made again, once.
     async fn move_part(
         &mut self,
         origin: &Origin,
@@ -181,9 +181,9 @@ impl Work<'_> {
         if !moved.made && !room.holds(moved.position.bytes.saturating_add(of_lfs)) {
             // Files that were replaced are counted, which a new tree does not have.
             let request = Request::Move { site, from: None, room };
-            let Answer::Moved(anew) = self.ask(&request).await? else { return Err(unexpected().into()) };
-            of_lfs = anew.bytes_of_lfs();
-            moved = anew;
+            let Answer::Moved(again) = self.ask(&request).await? else { return Err(unexpected().into()) };
+            of_lfs = again.bytes_of_lfs();
+            moved = again;
         }
         moved.position.bytes = moved.position.bytes.saturating_add(of_lfs);
         room.check_limit(commit, moved.position.bytes)?;
@@ -260,8 +260,8 @@ impl Origin {
     /// Fetches a commit into a new clone.
     async fn renew(&self, budget: &mut Budget, wish: Wish<'_>, commit: &str) -> Result<(), Unprepared> {
         let Some(clone) = &self.clone else { return Ok(()) };
-        tracing::warn!("{} is damaged and made anew", clone.display());
-        let local = |reason: String| SourceError::local(&self.url, format!("cannot make its clone anew: {reason}"));
+        tracing::warn!("{} is damaged and made again", clone.display());
+        let local = |reason: String| SourceError::local(&self.url, format!("cannot make its clone again: {reason}"));
         clone::discard(clone, budget.limits(None).left()).await.map_err(|error| local(error.to_string()))?;
         let commit: CommitId = commit.parse().map_err(|_| local(format!("{commit:?} is no commit")))?;
         let fallback = if commit == *wish.commit { Fallback::Ref(wish.reference) } else { Fallback::Branches };

@@ -1,5 +1,5 @@
 //! Submodules: each is fetched from where the commit says, with the credentials that `submodule_access` allows, and
-//! checked out into its directory. One that can't be had fails the build.
+//! checked out into its directory. One that is unavailable fails the build.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! With whose credentials a submodule is fetched. Pure.
 //!
-//! A commit names its submodules, so whoever can push to one source chooses the addresses. The source's own credentials
+//! A commit names its submodules, so anybody who can push to one source chooses the addresses. The source's own credentials
 //! open repositories of the source's own owner on its own server; anything else is opened only where the repository's
 //! settings list it (`[source] submodules`), and is otherwise asked for what anybody may read.
 

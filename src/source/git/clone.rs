@@ -17,8 +17,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedMutexGuard;
 
-use super::access::{Access, Reach};
+use super::access::Access;
 use super::program::{Configuration, GitCommand, GitProgram, Limits, RunError};
+use super::reach::Reach;
 use super::stderr;
 use crate::domain::push::{CommitId, Ref};
 use crate::domain::reason::{Reason, reason};
@@ -28,7 +29,7 @@ use crate::sys::process::ProcessId;
 
 /// A file of every clone; one without it is none of ours, or was not finished.
 const MARK: &str = "slipway-clone";
-/// The layout of a clone; one of another is made anew.
+/// The layout of a clone; one of another is made again.
 const LAYOUT: &str = "1";
 /// How often the size of a clone is looked at while it grows.
 const MEASURE: Duration = Duration::from_millis(250);
@@ -107,7 +108,7 @@ pub struct Fetched {
     pub was_there: bool,
 }
 
-/// Brings a commit into the clone of a source, which is made where it is not there, and made anew where it is damaged.
+/// Brings a commit into the clone of a source, which is made where it is not there, and made again where it is damaged.
 /// Only what is not there yet is fetched.
 ///
 /// # Errors
@@ -204,7 +205,7 @@ impl Fetch<'_> {
             && (error.kind == Kind::Damaged || was_there && self.is_over(error).await)
         {
             // Commits that were pushed away by force stay in a clone: without them it may be small enough.
-            tracing::warn!("{} is made anew: {error}", self.clone.display());
+            tracing::warn!("{} is made again: {error}", self.clone.display());
             remove(self.clone).map_err(|error| self.on_disk(&error))?;
             self.make().await?;
             fetched = self.bring(turn).await;
@@ -411,7 +412,7 @@ impl Fetch<'_> {
 /// Somebody's turn to write a clone, or another directory that slipway fetches into; the next one's when dropped.
 pub struct Turn {
     lock: File,
-    /// Whoever had it before was ended in the middle of it.
+    /// The process that had it before was ended in the middle of it.
     was_interrupted: bool,
     _queue: OwnedMutexGuard<()>,
 }

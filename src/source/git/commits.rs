@@ -19,7 +19,7 @@ use crate::source::url::SourceUrl;
 pub const LONGEST_MESSAGE: usize = 64 * 1024;
 /// The longest subject that is kept, in bytes.
 pub const LONGEST_SUBJECT: usize = 1024;
-/// More files than this are not told: whoever asks takes all for changed.
+/// More files than this are not listed: the caller takes all for changed.
 pub const MOST_CHANGED: usize = 100_000;
 /// Their paths are shorter together, in bytes.
 const MOST_PATHS: usize = 16 << 20;

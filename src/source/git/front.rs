@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::access::{Access, Reach};
+use super::access::Access;
 use super::clone::{self, Fallback, FetchLimits, Fetched, Want};
 use super::commits::{self, Commit, Wanted};
 use super::listing;
 use super::program::{Configuration, GitCommand, GitProgram};
 use super::questions::{Answer, Readers, What};
+use super::reach::Reach;
 use crate::source::error::{Kind, SourceError};
 use crate::source::refs::Refs;
 use crate::source::url::SourceUrl;
@@ -46,7 +47,7 @@ impl Git {
     }
 
     /// Brings a commit into the clone of a source on another machine, which is made where it is not there, and made
-    /// anew where it is damaged. Only what is not there yet is fetched; one fetches into a clone at a time, and others
+    /// again where it is damaged. Only what is not there yet is fetched; one fetches into a clone at a time, and others
     /// wait.
     ///
     /// # Errors

@@ -1,18 +1,22 @@
 //! Git: the host's `git` program speaks with servers, and libgit2 reads repositories on this machine's disk.
 //!
-//! [`program`] finds the program and makes its command lines; `access`, [`ssh`], [`credential`] and `trust` add the way to a server;
+//! [`program`] finds the program and makes its command lines; `reach`, [`ssh`], [`credential`] and `trust` add the way
+//! to a server;
 //! `listing`, [`clone`] and [`commits`] are what it is asked, and `stderr` what its errors mean. `questions` runs
 //! libgit2 (`local`) in processes of its own. `front` is the door.
 
 mod access;
+pub mod agent;
 pub mod clone;
 pub mod commits;
 pub mod credential;
 mod front;
 mod listing;
 mod local;
+mod memory_file;
 pub mod program;
 mod questions;
+mod reach;
 pub mod ssh;
 pub(in crate::source) mod stderr;
 mod trust;

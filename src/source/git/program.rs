@@ -1,6 +1,6 @@
 //! The host's `git` program: where it is, how new it is, and command lines that run nothing but git itself.
 //!
-//! Whoever runs git does it with a [`GitCommand`]: it has a listed environment, asks nobody for a password, runs no
+//! Every run of git is a [`GitCommand`]: it has a listed environment, asks nobody for a password, runs no
 //! hook, no file system monitor and no clean-up in the background, leads a process group that ends with it, and has
 //! limits of time and output.
 
@@ -40,7 +40,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("submodule.recurse", "false"),
     ("fetch.showForcedUpdates", "false"),
     ("fetch.writeCommitGraph", "false"),
-    // The first request may be sent elsewhere (a repository that moved); credentials are asked for anew there.
+    // The first request may be sent elsewhere (a repository that moved); credentials are asked for again there.
     ("http.followRedirects", "initial"),
     // A server that sends nothing is given up; one that counts its objects sends a few bytes now and then.
     ("http.lowSpeedLimit", "1"),

@@ -138,7 +138,7 @@ impl Process {
     }
 }
 
-/// Answers the questions of standard input until it ends: what `slipway git` does. When whoever asks is gone, this
+/// Answers the questions of standard input until it ends: what `slipway git` does. When the asking process is gone, this
 /// process is, too, even in the middle of an answer.
 ///
 /// # Errors

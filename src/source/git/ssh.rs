@@ -6,7 +6,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -83,16 +82,6 @@ fn quoted(path: &Path) -> OsString {
     }
     word.push(b'\'');
     OsStr::from_bytes(&word).to_owned()
-}
-
-/// The agent that slipway itself was started with, where it answers.
-pub fn agent_of_environment() -> Option<PathBuf> {
-    std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from).filter(|socket| answers(socket))
-}
-
-/// Whether an agent listens on a socket.
-pub fn answers(socket: &Path) -> bool {
-    UnixStream::connect(socket).is_ok()
 }
 
 /// A private key's path with `~` and `~/` at its beginning filled in, as a shell does.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use super::access::in_memory;
+use super::memory_file::in_memory;
 use crate::store::read::open_regular;
 
 /// Where distributions keep the certificates of all authorities, in one file.

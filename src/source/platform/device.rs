@@ -20,7 +20,7 @@ use crate::domain::reason::{Phrase, phrase};
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::store::secrets::Secret;
 
-/// Codes hold for 5 to 15 minutes; whoever is told of a longer time need not wait that long.
+/// Codes hold for 5 to 15 minutes; a longer time is not waited for.
 const LONGEST_WAIT: Duration = Duration::from_secs(30 * 60);
 /// While the platform can't be reached, it is asked no less often.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);

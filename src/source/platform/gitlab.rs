@@ -117,7 +117,7 @@ pub(super) async fn repositories(
     Ok(Page { repositories: projects.into_iter().map(found).collect(), next: next.map(String::from) })
 }
 
-/// What GitLab answers where a status is already what it is told to be.
+/// What GitLab answers where a status is already the one asked for.
 const ALREADY: &str = "Cannot transition status";
 
 pub(super) async fn set_status(
@@ -135,7 +135,11 @@ pub(super) async fn set_status(
     };
     let url = http.at(["projects", &path.join("/"), "statuses", &commit.to_string()]);
     let description: String = status.description.chars().take(LONGEST).collect();
-    let body = json!({ "state": state, "name": at_most(&status.context, LONGEST), "description": description });
+    let mut body = json!({ "state": state, "name": at_most(&status.context, LONGEST), "description": description });
+    if let Some(reference) = &status.reference {
+        // Without it GitLab shows the status in the pipeline of any branch that has the commit.
+        body["ref"] = json!(reference);
+    }
     match http.tell(attempted, Method::POST, &url, &body).await {
         Err(ApiError { reason: ApiProblem::Refused { said, .. }, .. }) if said.contains(ALREADY) => Ok(()),
         other => other.map(drop),

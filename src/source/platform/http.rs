@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::Utc;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Client, Method, Proxy, Request, RequestBuilder, Response, StatusCode, Url, redirect};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
@@ -40,7 +40,7 @@ const PAGES: usize = 50;
 /// The longest time for all pages of a list.
 const LIST: Duration = Duration::from_secs(120);
 
-/// How the API is told who we are.
+/// The proof of identity that requests carry.
 #[derive(Debug, Clone)]
 pub(super) enum Proof {
     /// Nobody.
@@ -234,7 +234,12 @@ impl Http {
         url: &Url,
         body: &Value,
     ) -> Result<Answer, ApiError> {
-        self.send(attempted, self.client.request(method, url.clone()).json(body)).await
+        let answer = self.send(attempted, self.client.request(method, url.clone()).json(body)).await?;
+        if answer.body.trim_ascii_start().starts_with(b"<") {
+            // A web page with status 200 is that of a proxy or a login, and nothing was changed.
+            self.read::<IgnoredAny>(attempted, &answer)?;
+        }
+        Ok(answer)
     }
 
     /// The JSON of an answer.
@@ -297,8 +302,12 @@ pub(super) async fn exchange(request: RequestBuilder) -> Result<Answer, ApiProbl
 /// The same request where the answer sends it, if it may go there as it is.
 fn sent_on(mut request: Request, response: &Response) -> Option<Request> {
     let keeps_method = match response.status() {
-        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
-        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER => request.method() == Method::GET,
+        // GitHub answers so for a repository that was renamed, whatever the method, and asks for the same request there.
+        StatusCode::MOVED_PERMANENTLY
+        | StatusCode::FOUND
+        | StatusCode::TEMPORARY_REDIRECT
+        | StatusCode::PERMANENT_REDIRECT => true,
+        StatusCode::SEE_OTHER => request.method() == Method::GET,
         _ => false,
     };
     let to = request.url().join(response.headers().get(LOCATION)?.to_str().ok()?).ok()?;

@@ -62,7 +62,7 @@ pub struct Configured {
 pub struct Moved {
     /// Where it is now.
     pub position: Position,
-    /// Whether the whole tree was made anew; what was in the directories of its submodules is gone.
+    /// Whether the whole tree was made again; what was in the directories of its submodules is gone.
     pub made: bool,
     /// The pointers of Git LFS that were written, in whose place the files have to be put.
     pub pointers: Vec<Pointer>,
@@ -75,10 +75,10 @@ impl Moved {
     }
 }
 
-/// Moves the directory `root` to a commit: from the position where it is, else anew.
+/// Moves the directory `root` to a commit: from the position where it is, else again.
 ///
 /// # Errors
-/// When the commit or its tree can't be had or written. The directory is neither here nor there then.
+/// When the commit or its tree is unavailable or can't be written. The directory is neither here nor there then.
 pub(super) async fn move_to(
     objects: &Objects,
     key: &TimeKey,
@@ -114,7 +114,7 @@ fn io(what: &'static str, root: &Path) -> impl Fn(std::io::Error) -> TreeError {
     move |error| TreeError::io(what, root, &error)
 }
 
-/// Writes what differs, and nothing else; none where the tree has to be made anew, since what differs does not fit into
+/// Writes what differs, and nothing else; none where the tree has to be made again, since what differs does not fit into
 /// the directory.
 async fn follow(
     objects: &Objects,

@@ -68,7 +68,7 @@ pub enum TreeError {
         /// What git says.
         reason: String,
     },
-    /// A submodule can't be had.
+    /// A submodule is unavailable.
     Submodule {
         /// Its path in the tree.
         path: String,
@@ -95,7 +95,7 @@ pub enum TreeError {
         /// The address.
         address: String,
     },
-    /// Files of Git LFS can't be had.
+    /// Files of Git LFS are unavailable.
     Lfs {
         /// The first of their paths.
         files: String,

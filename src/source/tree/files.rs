@@ -124,7 +124,7 @@ impl Root {
         Ok(bytes)
     }
 
-    /// Opens a file that is there, to be read or written anew.
+    /// Opens a file that is there, to be read or written again.
     pub(super) fn open_file(&mut self, path: &TreeFile, write: bool) -> io::Result<fs::File> {
         let (directory, name) = path.split();
         let flags = if write { OFlags::WRONLY | OFlags::TRUNC } else { OFlags::RDONLY };

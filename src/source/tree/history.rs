@@ -70,7 +70,7 @@ pub(super) struct Course {
 }
 
 impl Course {
-    /// Finds the way; none where the whole tree has to be made anew: its boundary is another one, attributes changed,
+    /// Finds the way; none where the whole tree has to be made again: its boundary is another one, attributes changed,
     /// or the old commit is gone.
     ///
     /// # Errors

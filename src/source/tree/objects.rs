@@ -55,7 +55,7 @@ impl Objects {
         let made = borrow(lender, own, commit).and_then(|()| fs::create_dir_all(root));
         made.map_err(|error| match lender.repository.join("objects").is_dir() {
             true => TreeError::io("make the directory", own, &error),
-            // The clone was removed or is made anew, since it was fetched into.
+            // The clone was removed or is made again, since it was fetched into.
             false => TreeError::Damaged { repository: lender.name.clone(), reason: error.to_string() },
         })?;
         Ok(match program {

@@ -65,7 +65,7 @@ pub enum Request {
     Move {
         /// Where.
         site: Site,
-        /// Where the tree is now; none: it is made anew.
+        /// Where the tree is now; none: it is made again.
         from: Option<Position>,
         /// How much it may take.
         room: Room,
@@ -184,13 +184,13 @@ impl Drop for Reaped {
     }
 }
 
-/// Does the request of standard input: what `slipway tree` does. When whoever asks is gone, so is this process, with
+/// Does the request of standard input: what `slipway tree` does. When the asking process is gone, so is this one, with
 /// what it started.
 ///
 /// # Errors
 /// When there is no request, or the answer can't be written.
 pub fn serve() -> io::Result<()> {
-    // Modes are git's own, whoever started us.
+    // Modes are git's own, whatever umask we were started with.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let mut line = Vec::new();
     io::stdin().lock().take(LONGEST).read_until(b'\n', &mut line)?;

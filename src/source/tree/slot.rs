@@ -1,11 +1,11 @@
 //! Slots: directories that hold the tree of a repository's commit and are moved from one to the next.
 //!
-//! A repository has a few, one for each of its builds that run at the same time. A slot belongs to whoever holds its
+//! A repository has a few, one for each of its builds that run at the same time. A slot belongs to the process that holds its
 //! lock file: the pool while it moves the tree, the processes that do so, and then the runner, which inherits the lock.
 //! So a slot is free when its build has ended, however the pool or the runner ended.
 //!
 //! What a slot holds stands in its state, which is there only while the tree is whole: it is removed before the tree is
-//! touched and written once it is done. A tree without one is made anew. So is one of before the machine's last start,
+//! touched and written once it is done. A tree without one is made again. So is one of before the machine's last start,
 //! whose files may never have reached the disk.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -20,7 +20,7 @@ use super::change::TreeFile;
 use super::checkout::Position;
 use crate::sys::atomic;
 
-/// The layout of a slot; one of another is made anew.
+/// The layout of a slot; one of another is made again.
 const LAYOUT: u32 = 2;
 /// More slots of one repository are not made: so many of its builds run at once.
 const MOST_SLOTS: u32 = 256;
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_inherits_the_lock_holds_the_slot() {
+    fn a_process_that_inherits_the_lock_holds_the_slot() {
         let trees = tempfile::tempdir().unwrap();
         let slot = Slot::take(trees.path(), "a", "main").unwrap();
         let root = slot.root();

@@ -1,6 +1,6 @@
 //! Submodules: which address a `.gitmodules` means, and what is refused. Pure.
 //!
-//! A commit names them, so whoever can push one can name anything: an address is taken only where it is one of a server
+//! A commit names them, so anybody who can push one can name anything: an address is taken only where it is one of a server
 //! that slipway speaks with anyway, and it is never remembered. The next commit's address is read from the next commit.
 
 use std::path::{Path, PathBuf};

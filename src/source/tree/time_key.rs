@@ -34,7 +34,7 @@ impl TimeKey {
         }
         let mut options = OpenOptions::new();
         let mut file = options.read(true).write(true).create(true).truncate(false).mode(atomic::PRIVATE).open(file)?;
-        // Whoever makes the key holds the lock until it is whole. One that is not whole was not used yet.
+        // The process that makes the key holds the lock until it is whole. One that is not whole was not used yet.
         file.lock()?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;

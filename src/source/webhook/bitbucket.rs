@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-use super::HookError;
+use super::hook::{Hook, Pushed, RemoteRepository, Side, named};
 use super::lenient::{Beginning, Identifier, lenient, lenient_objects};
-use super::payload::{Hook, Pushed, RemoteRepository, Side, named};
+use super::request::HookError;
 use crate::domain::push::Ref;
 use crate::domain::source_platform::PlatformKind;
 

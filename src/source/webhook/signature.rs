@@ -7,7 +7,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
-use super::{Headers, HookError};
+use super::request::{Headers, HookError};
 use crate::domain::source_platform::PlatformKind;
 
 /// How old a signature of the Standard Webhooks specification may be.

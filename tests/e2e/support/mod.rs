@@ -17,6 +17,7 @@ pub mod project;
 pub mod pty;
 pub mod receiver;
 pub mod registry;
+pub mod registry_front;
 pub mod skopeo;
 pub mod slipway;
 pub mod sshd;

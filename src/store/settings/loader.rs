@@ -1,0 +1,146 @@
+//! Reading settings files: what is wrong with each, and what is in force in its place.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+use crate::domain::builder::{Builder, BuilderKind};
+use crate::domain::namespace::Namespace;
+use crate::store::{Home, last_good, read, trust};
+
+/// The problem with a managed builder where there is another.
+pub fn second_managed(other: &str) -> String {
+    format!("kind: the builder {other:?} is managed already, and there is one at most; make this one fresh or existing")
+}
+
+/// The first of the problems with a name and with what has it.
+pub(super) fn first(name_problem: Option<String>, problems: Vec<String>) -> Option<String> {
+    name_problem.or_else(|| problems.into_iter().next())
+}
+
+/// Reads settings files one by one.
+pub(super) struct Loader<'a> {
+    home: &'a Home,
+    pub(super) problems: BTreeMap<PathBuf, String>,
+    /// Files that are not as they were, with their texts: what copies are kept of.
+    pub(super) changed: Vec<(PathBuf, String)>,
+}
+
+impl<'a> Loader<'a> {
+    /// A loader that has read nothing.
+    pub(super) fn new(home: &'a Home) -> Loader<'a> {
+        Loader { home, problems: BTreeMap::new(), changed: Vec::new() }
+    }
+
+    /// A file's state; of one that can't be read, or that `check` finds wrong, the last good one: `last`, else the copy.
+    pub(super) fn file<T: DeserializeOwned + Clone + PartialEq>(
+        &mut self,
+        file: &Path,
+        last: Option<&T>,
+        check: impl Fn(&T) -> Option<String>,
+    ) -> Option<T> {
+        // What another user may write is not believed, were it written a moment ago.
+        if let Err(untrusted) = trust::check_settings(file) {
+            self.problems.insert(file.to_path_buf(), untrusted.to_string());
+            return last.cloned();
+        }
+        match read_checked(file, &check) {
+            Ok((value, text)) => {
+                if last != Some(&value) && !last_good::is_current(self.home, file) {
+                    self.changed.push((file.to_path_buf(), text));
+                }
+                Some(value)
+            }
+            Err(problem) => {
+                self.problems.insert(file.to_path_buf(), problem);
+                let copy = || last_good::load(self.home, file).filter(|value| check(value).is_none());
+                last.cloned().or_else(copy)
+            }
+        }
+    }
+
+    /// A directory of repositories beside which no file makes the namespace would be passed over in silence.
+    pub(super) fn tell_of_orphans(&mut self, namespaces: &BTreeMap<String, Namespace>) {
+        let home = self.home;
+        let Ok(entries) = fs::read_dir(home.namespaces_dir()) else { return };
+        for directory in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
+            let Some(name) = directory.file_name().and_then(|name| name.to_str()) else { continue };
+            let file = home.namespace_file(name);
+            let empty = fs::read_dir(&directory).is_ok_and(|mut entries| entries.next().is_none());
+            if !namespaces.contains_key(name) && !file.exists() && !empty {
+                let shown = file.display();
+                let problem = format!("{shown} is not there, and {name}/ holds repositories; make it, it may be empty");
+                self.problems.insert(file, problem);
+            }
+        }
+    }
+
+    /// Of several managed builders the one that was in force stays, else the first by name.
+    pub(super) fn keep_one_managed(
+        &mut self,
+        builders: &mut BTreeMap<String, Builder>,
+        last: &BTreeMap<String, Builder>,
+    ) {
+        let is_managed = |builder: &Builder| builder.kind == BuilderKind::Managed;
+        let managed: Vec<String> =
+            builders.iter().filter(|(_, builder)| is_managed(builder)).map(|(name, _)| name.clone()).collect();
+        let was = managed.iter().find(|name| last.get(*name).is_some_and(is_managed));
+        let Some(kept) = was.or(managed.first()) else { return };
+        for name in managed.iter().filter(|name| *name != kept) {
+            builders.remove(name);
+            let file = self.home.builders_dir().join(format!("{name}.toml"));
+            let problem = format!("{}: {}", file.display(), second_managed(kept));
+            self.problems.insert(file, problem);
+        }
+    }
+
+    /// Every `<name>.toml` of a directory; `check` says what is wrong with one that parses.
+    pub(super) fn directory<T: DeserializeOwned + Clone + PartialEq>(
+        &mut self,
+        directory: &Path,
+        last: &BTreeMap<String, T>,
+        check: impl Fn(&str, &T) -> Option<String>,
+    ) -> BTreeMap<String, T> {
+        let mut found = BTreeMap::new();
+        if let Err(untrusted) = trust::check_settings(directory) {
+            self.problems.insert(directory.to_path_buf(), untrusted.to_string());
+            return last.clone();
+        }
+        let entries = match fs::read_dir(directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return found,
+            Err(error) => {
+                self.problems.insert(directory.to_path_buf(), format!("cannot list {}: {error}", directory.display()));
+                return last.clone();
+            }
+        };
+        for entry in entries.flatten() {
+            let file = entry.path();
+            let Some(name) = file
+                .file_name()
+                .and_then(|name| name.to_str())
+                .and_then(|name| name.strip_suffix(".toml"))
+                .filter(|name| !name.starts_with('.'))
+            else {
+                continue;
+            };
+            let name = name.to_owned();
+            if let Some(value) = self.file(&file, last.get(&name), |value| check(&name, value)) {
+                found.insert(name, value);
+            }
+        }
+        found
+    }
+}
+
+/// What a file says, with its text; or what is wrong with it.
+fn read_checked<T: DeserializeOwned>(file: &Path, check: impl Fn(&T) -> Option<String>) -> Result<(T, String), String> {
+    let text = read::text(file).map_err(|error| error.to_string())?;
+    let value = read::parse(file, &text).map_err(|error| error.to_string())?;
+    match check(&value) {
+        None => Ok((value, text)),
+        Some(problem) => Err(format!("{}: {problem}", file.display())),
+    }
+}
