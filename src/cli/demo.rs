@@ -55,7 +55,7 @@ impl Demo {
         let directory = home.state_dir().join("demo").join("source");
         let made = make_source(&directory, busybox.as_deref())
             .map_err(|error| CliError::failed(reason!("cli_demo.cannot_make_sample_source", directory, error)))?;
-        say(&format!("the sample's source is {}{}", directory.display(), if made { "" } else { " (as it was)" }));
+        say(format!("the sample's source is {}{}", directory.display(), if made { "" } else { " (as it was)" }));
 
         let path = RepositoryPath { namespace: NAMESPACE.into(), repository: REPOSITORY.into() };
         let settings = source::settings(home);
@@ -72,7 +72,7 @@ impl Demo {
             };
             source::save(home, Entity::Repository { path: path.clone(), value }, SaveMode::Apply).await?;
         }
-        say(&format!("building {path}, rule \"main\""));
+        say(format!("building {path}, rule \"main\""));
         let request = Request::Start { path, rule: Some("main".into()) };
         let queued = match client::ask(home, request).await? {
             Reply::Queued { build, .. } => build,

@@ -160,7 +160,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             return Ok(match crate::buildctl::runner::run(directory) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
-                    output::say(&error.to_string());
+                    output::say(error.to_string());
                     ExitCode::FAILURE
                 }
             });

@@ -157,7 +157,7 @@ pub(super) fn ask(question: impl Into<Reason>, answers: &str) -> Result<(), CliE
 /// Prints an error: text, or `{"error": {"kind", "message"}}` on stderr.
 pub(super) fn error(error: &CliError, format: Format) {
     match format {
-        Format::Text => say(&format!("{OURS}{error}")),
+        Format::Text => warn(error),
         Format::Json => {
             let kind = match error {
                 CliError::Answer(answer) => serde_json::to_value(answer.kind).unwrap_or_default(),

@@ -108,12 +108,12 @@ impl Verb {
                 })
             }
             Verb::Delete { tag, yes } => {
-                if !yes && !source::confirm(&format!("delete {}:{}?", tag.path, tag.tag))? {
+                if !yes && !source::confirm(format!("delete {}:{}?", tag.path, tag.tag))? {
                     say(reason!("cli_tag.nothing_deleted"));
                     return Ok(());
                 }
                 client::ask(home, Request::DeleteTag { path: tag.path.clone(), tag: tag.tag.clone() }).await?;
-                say(&format!("deleted {}:{}", tag.path, tag.tag));
+                say(format!("deleted {}:{}", tag.path, tag.tag));
                 Ok(())
             }
         }

@@ -117,7 +117,7 @@ pub(super) async fn launch(
     let scope = CredentialScope::new(&settings, &build.namespace, &build.registry);
     let missing = registries::write_docker_config(&home, &settings, &scope, &docker_config)
         .await
-        .map_err(|error| Failure::new(FailureKind::Credentials, error.to_string()))?;
+        .map_err(|error| Failure::of_error(&error, FailureKind::Credentials))?;
     if !missing.is_empty() {
         pool.update(id, |build| build.warnings.extend(missing.iter().map(ToString::to_string)));
     }
@@ -141,7 +141,7 @@ pub(super) async fn launch(
     };
     let work = move || {
         builds::save(&directory.join(builds::JOB), &job)
-            .map_err(|error| Failure::new(FailureKind::Disk, error.to_string()))?;
+            .map_err(|error| Failure::of_error(&error, FailureKind::Host))?;
         spawn(&directory, &docker_config, &Handover { source: secret, secrets }, slot.as_ref())
             .map_err(|error| daemon_failure(format!("cannot start the runner of build {id}: {error}")))
     };
@@ -226,14 +226,14 @@ pub(super) async fn context(
         slot = trees::prepare(&pool.home, settings, tree) => slot?,
         _ = aborted.wait_for(|abort| *abort) => return Err(daemon_failure("it was cancelled while its tree was made ready")),
     };
-    let directory = resolve_inside(&slot.root(), &paths.context)
-        .map_err(|error| Failure::new(FailureKind::Source, error.to_string()))?;
+    let directory =
+        resolve_inside(&slot.root(), &paths.context).map_err(|error| Failure::of_error(&error, FailureKind::Source))?;
     let context = Context::Local { directory };
     Ok(Prepared { context, secret: None, slot: Some(slot) })
 }
 
 fn build_paths(rule: &Rule) -> Result<BuildPaths, Failure> {
-    rule.build_paths().map_err(|error| Failure::new(FailureKind::Source, error.to_string()))
+    rule.build_paths().map_err(|error| Failure::new(FailureKind::Source, error))
 }
 
 /// The context of a source that only the builder's network reaches: its address, and the credentials that open it.

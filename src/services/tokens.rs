@@ -64,9 +64,9 @@ pub fn keep_renewal(home: &Home, name: &str, tokens: &Tokens) -> Result<(), Erro
         expires_at: TimeDelta::from_std(holds).map_or(DateTime::<Utc>::MAX_UTC, |holds| Utc::now() + holds),
         token: digest(&tokens.token),
     };
-    let text = serde_json::to_string(&renewal).map_err(|error| failed(name, &error.to_string()))?;
+    let text = serde_json::to_string(&renewal).map_err(|error| failed(name, Reason::verbatim(error.to_string())))?;
     let secrets = Secrets::at(home.secrets_dir());
-    secrets.put(&renewal_file(name), &Secret::new(text)).map_err(|error| failed(name, &error.to_string()))
+    secrets.put(&renewal_file(name), &Secret::new(text)).map_err(|error| failed(name, error))
 }
 
 /// The token of a platform, where it has one; that of a login which is about to end is renewed first.
@@ -88,7 +88,7 @@ pub async fn of(home: &Home, name: &str, platform: &SourcePlatform) -> Result<Op
 }
 
 async fn resolve(home: &Home, name: &str, reference: &SecretRef) -> Result<Secret, Error> {
-    Secrets::at(home.secrets_dir()).resolve(reference).await.map_err(|error| failed(name, &error.to_string()))
+    Secrets::at(home.secrets_dir()).resolve(reference).await.map_err(|error| failed(name, error))
 }
 
 /// What renews that very token, if anything does.
@@ -96,17 +96,17 @@ async fn renewal(home: &Home, name: &str, token: &Secret) -> Result<Option<Renew
     let kept = Secrets::at(home.secrets_dir()).resolve(&SecretRef::File(renewal_file(name))).await;
     let kept = match kept {
         Err(SecretError::Missing { .. }) => return Ok(None),
-        other => other.map_err(|error| failed(name, &error.to_string()))?,
+        other => other.map_err(|error| failed(name, error))?,
     };
     let renewal: Renewal = serde_json::from_str(kept.expose())
-        .map_err(|_| failed(name, &format!("secrets/{} is not what a login left there", renewal_file(name))))?;
+        .map_err(|_| failed(name, reason!("tokens.no_renewal", file = renewal_file(name))))?;
     Ok((renewal.token == digest(token)).then_some(renewal))
 }
 
 /// Renews the token of a login. A refresh token is good for one time: processes take turns, and look again when it is
 /// theirs.
 async fn renew(home: &Home, name: &str, platform: &SourcePlatform, reference: &SecretRef) -> Result<Secret, Error> {
-    let _turn = turn(home).await.map_err(|error| failed(name, &format!("cannot lock secrets/: {error}")))?;
+    let _turn = turn(home).await.map_err(|error| failed(name, reason!("tokens.cannot_lock", error)))?;
     let token = resolve(home, name, reference).await?;
     let Some(old) = renewal(home, name, &token).await? else { return Ok(token) };
     if old.expires_at - Utc::now() >= BEFORE_ITS_END {
@@ -133,7 +133,7 @@ async fn renew(home: &Home, name: &str, platform: &SourcePlatform, reference: &S
     // What renews the new one first: were slipway killed in between, the old one would only be taken for a person's.
     keep_renewal(home, name, &tokens)?;
     let secrets = Secrets::at(home.secrets_dir());
-    secrets.put(&file(name), &tokens.token).map_err(|error| failed(name, &error.to_string()))?;
+    secrets.put(&file(name), &tokens.token).map_err(|error| failed(name, error))?;
     if let Err(error) = audit::append(home, renewed_event(name)) {
         tracing::warn!("{error}");
     }

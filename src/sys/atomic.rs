@@ -29,6 +29,9 @@ pub enum WriteError {
         path: PathBuf,
         /// Its directory.
         directory: PathBuf,
+        /// What the system says.
+        #[source]
+        cause: io::Error,
     },
     /// The permissions, or a file system that is mounted read-only.
     Denied {
@@ -55,7 +58,7 @@ display_as_reason!(WriteError);
 impl AsReason for WriteError {
     fn reason(&self) -> Reason {
         match self {
-            WriteError::DiskFull { path, directory } => reason!("write.disk_full", path, directory),
+            WriteError::DiskFull { path, directory, .. } => reason!("write.disk_full", path, directory),
             WriteError::Denied { path, cause } => reason!("write.denied", path, cause),
             WriteError::Io { path, action, cause } => reason!("write.io", path, action, cause),
         }
@@ -67,7 +70,7 @@ impl WriteError {
         let path = path.to_owned();
         match cause.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                WriteError::DiskFull { directory: parent(&path).to_owned(), path }
+                WriteError::DiskFull { directory: parent(&path).to_owned(), path, cause }
             }
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => WriteError::Denied { path, cause },
             _ => WriteError::Io { path, action, cause },

@@ -43,9 +43,9 @@ impl StepLimits {
 fn hint(mut failure: Failure, before: Hits, after: Hits) -> Failure {
     let was_killed = failure.exit_code == Some(KILLED) || failure.signal == Some(9);
     if was_killed && after.memory > before.memory {
-        failure.hint = Some(reason!("limits.ran_out_memory_builds").into());
+        failure.hint = Some(reason!("limits.ran_out_memory_builds"));
     } else if failure.exit_code.is_some() && after.processes > before.processes {
-        failure.hint = Some(reason!("limits.could_start_another_process").into());
+        failure.hint = Some(reason!("limits.could_start_another_process"));
     }
     failure
 }

@@ -105,7 +105,7 @@ impl Options {
             say(reason!("cli_options.give_platform_secret_webhooks"));
             let url = webhook(&source::settings(home), status(home).await.as_ref(), &name);
             let none = "set webhook.listen in config.toml, such as \"127.0.0.1:8484\", and webhooks are taken";
-            say(&url.map_or_else(|| none.into(), |url| reason!("cli_options.webhooks_go", url)));
+            say(url.map_or_else(|| none.into(), |url| reason!("cli_options.webhooks_go", url)));
             return print_own(format!("{secret}\n").as_bytes());
         }
         Ok(())

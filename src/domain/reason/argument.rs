@@ -90,7 +90,7 @@ pub fn output(said: impl fmt::Display) -> Argument {
 }
 
 /// A text in quotes, with its control characters escaped.
-pub fn quoted(text: impl fmt::Debug) -> String {
+pub fn quoted<T: fmt::Debug + ?Sized>(text: &T) -> String {
     format!("{text:?}")
 }
 

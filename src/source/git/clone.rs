@@ -22,7 +22,7 @@ use super::program::{Configuration, GitCommand, GitProgram, Limits, RunError};
 use super::reach::Reach;
 use super::stderr;
 use crate::domain::push::{CommitId, Ref};
-use crate::domain::reason::{Reason, reason};
+use crate::domain::reason::{Reason, output, reason};
 use crate::source::error::{Kind, SourceError};
 use crate::source::url::SourceUrl;
 use crate::sys::process::ProcessId;
@@ -362,7 +362,8 @@ impl Fetch<'_> {
             .arg(self.clone);
         let ended = command.run(ON_DISK).await.map_err(|error| self.run_error(&error))?;
         if !ended.status.success() {
-            return Err(SourceError::new(Kind::Local, self.url, format!("cannot make its clone: {}", ended.stderr)));
+            let kind = stderr::kind_on_disk(&ended.stderr);
+            return Err(SourceError::new(kind, self.url, reason!("clone.cannot_make", said = output(&ended.stderr))));
         }
         // Last: without it the clone is made again.
         fs::write(mark, format!("{LAYOUT}\n{format}\n{}\n", self.url)).map_err(|error| self.on_disk(&error))?;
@@ -400,12 +401,15 @@ impl Fetch<'_> {
     }
 
     fn on_disk(&self, error: &io::Error) -> SourceError {
-        SourceError::new(Kind::Local, self.url, format!("cannot use its clone {}: {error}", self.clone.display()))
+        SourceError::io(self.url, reason!("clone.unusable", clone = self.clone, error), error)
     }
 
     fn run_error(&self, error: &RunError) -> SourceError {
-        let kind = if matches!(error, RunError::TimedOut(_)) { Kind::Timeout } else { Kind::Local };
-        SourceError::new(kind, self.url, error.to_string())
+        match error {
+            RunError::Io(cause) => SourceError::io(self.url, error, cause),
+            RunError::TimedOut(_) => SourceError::new(Kind::Timeout, self.url, error),
+            RunError::TooMuch(_) => SourceError::new(Kind::Local, self.url, error),
+        }
     }
 }
 

@@ -127,7 +127,7 @@ pub(super) async fn read(
 }
 
 async fn message(mut git: GitCommand, url: &SourceUrl, commit: &CommitId) -> Result<String, SourceError> {
-    let cannot = |error: std::io::Error| SourceError::new(Kind::Local, url, reason!("commits.cannot_run_git", error));
+    let cannot = |error: std::io::Error| SourceError::io(url, reason!("commits.cannot_run_git", error), &error);
     git.args(["cat-file", "commit", commit.as_str()]);
     let mut running = git.start(Some(MEMORY)).map_err(cannot)?;
     if let Some(message) = body(&mut running.stdout).await.map_err(cannot)? {

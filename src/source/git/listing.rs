@@ -36,7 +36,7 @@ pub(super) async fn list(
 ) -> Result<Refs, SourceError> {
     command.args(["ls-remote", "--symref", "--"]).arg(address);
     let begun = Instant::now();
-    let cannot = |error: std::io::Error| SourceError::new(Kind::Local, url, reason!("listing.cannot_run_git", error));
+    let cannot = |error: std::io::Error| SourceError::io(url, reason!("listing.cannot_run_git", error), &error);
     let mut running = command.start(Some(MEMORY)).map_err(cannot)?;
     let work = async {
         let mut collector = Collector::default();

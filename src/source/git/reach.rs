@@ -60,9 +60,7 @@ fn over_http(command: &mut GitCommand, helper: &Path, url: &SourceUrl, access: &
         command.config(&format!("http.{server}/.proxy"), proxy);
     }
     if let Some(token) = &access.credentials.token {
-        let cannot = |error: std::io::Error| {
-            SourceError::new(Kind::Local, url, format!("the token cannot be handed to git: {error}"))
-        };
+        let cannot = |error: std::io::Error| SourceError::io(url, reason!("git.token_not_handed", error), &error);
         let offer = credential::Offer {
             server: server.clone(),
             username: access.credentials.username.clone(),

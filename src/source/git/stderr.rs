@@ -65,9 +65,9 @@ const WORDS: &[(&str, Kind)] = &[
     ("detected dubious ownership", Kind::Owner),
     ("not a git repository", Kind::NotARepository),
     // This machine.
-    ("no space left", Kind::Local),
-    ("disk quota exceeded", Kind::Local),
-    ("read-only file system", Kind::Local),
+    ("no space left", Kind::Disk),
+    ("disk quota exceeded", Kind::Disk),
+    ("read-only file system", Kind::Disk),
     ("out of memory", Kind::TooBig),
     ("cannot allocate memory", Kind::TooBig),
     ("cannot fork", Kind::Local),
@@ -86,6 +86,14 @@ const WORDS: &[(&str, Kind)] = &[
     ("loose object", Kind::Damaged),
     ("packfile", Kind::Damaged),
 ];
+
+/// The kind of a failure of git that works on this machine's disk alone.
+pub(super) fn kind_on_disk(stderr: &str) -> Kind {
+    match found(stderr, None) {
+        Some((Kind::Disk, _)) => Kind::Disk,
+        _ => Kind::Local,
+    }
+}
 
 /// The words that name a kind, and the line of stderr that they stand in. git repeats the source's address in its
 /// errors, and a repository may well be called `openssl`: words of the address do not count.
@@ -321,7 +329,7 @@ mod tests {
             ),
             ("git://host/a", "fatal: protocol error: bad line length character: this", Kind::NotARepository),
             ("git://host/a", "fatal: couldn't find remote ref refs/heads/x", Kind::NoRef),
-            ("git://host/a", "fatal: write error: No space left on device", Kind::Local),
+            ("git://host/a", "fatal: write error: No space left on device", Kind::Disk),
             ("git://host/a", "fatal: the remote end hung up unexpectedly", Kind::Network),
             ("git://host/a", "", Kind::Network),
         ] {

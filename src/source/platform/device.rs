@@ -64,7 +64,7 @@ impl DeviceFlow {
     /// # Errors
     /// When the platform has no such flow, or no client id.
     pub fn new(connector: &Connector, platform: &SourcePlatform) -> Result<DeviceFlow, ApiError> {
-        let fail = |reason| ApiError { attempted: LOG_IN.into(), place: platform.kind.title().into(), reason };
+        let fail = |reason| ApiError { attempted: LOG_IN, place: platform.kind.title().into(), reason };
         let (device, token, scope): (_, _, &'static str) = match platform.kind {
             PlatformKind::Github => ("login/device/code", "login/oauth/access_token", "repo"),
             PlatformKind::Gitlab => ("oauth/authorize_device", "oauth/token", "api"),
@@ -147,7 +147,7 @@ impl DeviceFlow {
     }
 
     fn error(&self, reason: ApiProblem) -> ApiError {
-        ApiError { attempted: LOG_IN.into(), place: self.place.clone(), reason }
+        ApiError { attempted: LOG_IN, place: self.place.clone(), reason }
     }
 }
 
