@@ -99,6 +99,8 @@ pub struct Answer {
 pub enum Verdict {
     /// A build was started.
     Built,
+    /// Its build can't be queued yet, and is tried again; the reason says what is waited for.
+    Waiting,
     /// The ref is none of the rule's.
     NoMatch,
     /// The repository or the rule is not built by itself.
@@ -124,6 +126,7 @@ impl Verdict {
     pub fn word(self) -> &'static str {
         match self {
             Verdict::Built => "built",
+            Verdict::Waiting => "waiting",
             Verdict::NoMatch => "no_match",
             Verdict::AutoOff => "auto_off",
             Verdict::Skipped => "skipped",

@@ -4,6 +4,7 @@
 //! states.
 
 pub mod audit;
+pub mod backoff;
 pub mod base_image;
 pub mod build;
 pub mod build_query;

@@ -8,15 +8,16 @@ use std::collections::{BTreeMap, VecDeque};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::backoff::{Backoff, Deadline};
 use super::build::{BuildId, BuildState};
 use super::commit_status::CommitStatus;
 use super::notification::Event;
 use super::push::CommitId;
 
-/// The wait after the first failure; it doubles with each further one.
-const FIRST_WAIT: TimeDelta = TimeDelta::seconds(1);
-/// The longest wait, but for a receiver that asks for more.
-const LONGEST_WAIT: TimeDelta = TimeDelta::minutes(5);
+/// The waits after failures, but for a receiver that asks for more.
+const AGAIN: Backoff = Backoff::seconds(1, 5 * 60);
+/// So many statuses are on their way to one platform at once.
+const STATUSES_AT_ONCE: usize = 4;
 /// The longest wait that a receiver may ask for.
 const LONGEST_ASKED_WAIT: TimeDelta = TimeDelta::hours(1);
 /// After this nobody wants to hear of it any more.
@@ -111,16 +112,36 @@ impl Message {
         }
     }
 
-    /// Whether it makes an earlier one superfluous: a commit has one status of each context.
-    fn replaces(&self, earlier: &Message) -> bool {
-        match (&self.content, &earlier.content) {
-            (
-                Content::Status { source, commit, status, .. },
-                Content::Status { source: other_source, commit: other_commit, status: other_status, .. },
-            ) => source == other_source && commit == other_commit && status.context == other_status.context,
-            _ => false,
-        }
+    /// The lane that it goes out in.
+    fn lane(&self) -> LaneKey {
+        let subject = match &self.content {
+            Content::Notification { .. } => None,
+            Content::Status { source, commit, status, .. } => {
+                Some((source.clone(), commit.clone(), status.context.clone()))
+            }
+        };
+        LaneKey { receiver: self.receiver(), subject }
     }
+
+    /// Whether it makes an earlier one of its lane superfluous: a commit has one status of each context.
+    fn replaces(&self, earlier: &Message) -> bool {
+        let are_statuses = [self, earlier].iter().all(|message| matches!(message.content, Content::Status { .. }));
+        are_statuses && self.lane() == earlier.lane()
+    }
+}
+
+impl std::fmt::Display for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} to {}", self.what(), self.receiver())
+    }
+}
+
+/// What waits for what: the notifications of one receiver for each other, a status for the earlier ones of the same
+/// commit and context. A commit that a platform does not take a status of holds up no other.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct LaneKey {
+    receiver: Receiver,
+    subject: Option<(String, CommitId, String)>,
 }
 
 /// A message that is not sent, because of another one.
@@ -157,12 +178,14 @@ pub enum Fate {
     GivenUp(Message),
     /// It is tried again.
     Again {
+        /// The message.
+        message: Box<Message>,
         /// When.
         at: DateTime<Utc>,
     },
 }
 
-/// The messages of one receiver, in their order.
+/// The messages of one lane, in their order.
 #[derive(Debug, Default)]
 struct Lane {
     waiting: VecDeque<Message>,
@@ -171,68 +194,110 @@ struct Lane {
     /// How often it failed in a row.
     failures: u32,
     /// Not tried before.
-    due: Option<DateTime<Utc>>,
+    due: Option<Deadline>,
 }
 
 /// All that waits.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    lanes: BTreeMap<Receiver, Lane>,
+    lanes: BTreeMap<LaneKey, Lane>,
 }
 
 impl Outbox {
     /// Takes a message in; one that is there already is not taken twice.
     pub fn add(&mut self, message: Message) -> Option<Dropped> {
-        let lane = self.lanes.entry(message.receiver()).or_default();
-        if lane.waiting.iter().any(|other| other.id == message.id) {
+        let key = message.lane();
+        let waiting = self.lanes.get(&key).into_iter().flat_map(|lane| &lane.waiting);
+        if waiting.into_iter().any(|other| other.id == message.id) {
             return None;
         }
+        let is_full = self.waiting_for(&key.receiver) >= MOST_WAITING;
+        let lane = self.lanes.entry(key.clone()).or_default();
         let first = usize::from(lane.sending);
         let replaced = (first..lane.waiting.len()).find(|index| message.replaces(&lane.waiting[*index]));
         let dropped = match replaced {
             Some(index) => lane.waiting.remove(index).map(Dropped::Replaced),
-            None if lane.waiting.len() >= MOST_WAITING => lane.waiting.remove(first).map(Dropped::TooMany),
+            None if is_full => self.drop_oldest(&key.receiver).map(Dropped::TooMany),
             None => None,
         };
-        lane.waiting.push_back(message);
+        self.lanes.entry(key).or_default().waiting.push_back(message);
         dropped
     }
 
-    /// The messages that are sent now, one of each receiver at most.
+    fn lanes_of<'a>(&'a self, receiver: &'a Receiver) -> impl Iterator<Item = (&'a LaneKey, &'a Lane)> {
+        let first = LaneKey { receiver: receiver.clone(), subject: None };
+        self.lanes.range(first..).take_while(move |(key, _)| key.receiver == *receiver)
+    }
+
+    fn waiting_for(&self, receiver: &Receiver) -> usize {
+        self.lanes_of(receiver).map(|(_, lane)| lane.waiting.len()).sum()
+    }
+
+    /// Takes out the oldest message of a receiver that is not on its way.
+    fn drop_oldest(&mut self, receiver: &Receiver) -> Option<Message> {
+        let oldest = |(key, lane): (&LaneKey, &Lane)| {
+            let index = usize::from(lane.sending);
+            Some((lane.waiting.get(index)?.at, key.clone(), index))
+        };
+        let (_, key, index) = self.lanes_of(receiver).filter_map(oldest).min()?;
+        let lane = self.lanes.get_mut(&key)?;
+        let dropped = lane.waiting.remove(index);
+        if lane.waiting.is_empty() {
+            self.lanes.remove(&key);
+        }
+        dropped
+    }
+
+    /// The messages that are sent now, the oldest first.
     pub fn begin(&mut self, now: DateTime<Utc>) -> Vec<Message> {
-        let ready = |lane: &&mut Lane| !lane.sending && lane.due.is_none_or(|due| due <= now);
-        let begun = self.lanes.values_mut().filter(ready).filter_map(|lane| {
-            let message = lane.waiting.front()?.clone();
+        let mut sending: BTreeMap<Receiver, usize> = BTreeMap::new();
+        for (key, _) in self.lanes.iter().filter(|(_, lane)| lane.sending) {
+            *sending.entry(key.receiver.clone()).or_default() += 1;
+        }
+        let is_ready = |lane: &Lane| !lane.sending && lane.due.is_none_or(|due| due.is_over(now));
+        let ready = self.lanes.iter_mut().filter(|(_, lane)| is_ready(lane));
+        let mut ready: Vec<_> = ready.filter(|(_, lane)| !lane.waiting.is_empty()).collect();
+        ready.sort_by_key(|(_, lane)| lane.waiting.front().map(|message| message.at));
+        let mut begun = Vec::new();
+        for (key, lane) in ready {
+            let of_receiver = sending.entry(key.receiver.clone()).or_default();
+            if *of_receiver >= STATUSES_AT_ONCE {
+                continue;
+            }
+            *of_receiver += 1;
             lane.sending = true;
-            Some(message)
-        });
-        begun.collect()
+            begun.extend(lane.waiting.front().cloned());
+        }
+        begun
     }
 
     /// When the next one is due that is not sent yet; none where nothing waits for a time.
     pub fn next_due(&self) -> Option<DateTime<Utc>> {
         let waits = |lane: &&Lane| !lane.sending && !lane.waiting.is_empty();
-        self.lanes.values().filter(waits).filter_map(|lane| lane.due).min()
+        self.lanes.values().filter(waits).filter_map(|lane| lane.due).map(|due| due.at()).min()
     }
 
-    /// What becomes of the message that was on its way to a receiver; none where there was none.
-    pub fn ended(&mut self, receiver: &Receiver, attempt: Attempt, now: DateTime<Utc>) -> Option<Fate> {
-        let lane = self.lanes.get_mut(receiver).filter(|lane| lane.sending)?;
+    /// What becomes of the message that was on its way, by its id; none where there was none.
+    pub fn ended(&mut self, id: &str, attempt: Attempt, now: DateTime<Utc>) -> Option<Fate> {
+        let is_it = |lane: &Lane| lane.sending && lane.waiting.front().is_some_and(|message| message.id == id);
+        let key = self.lanes.iter().find(|(_, lane)| is_it(lane)).map(|(key, _)| key.clone())?;
+        let lane = self.lanes.get_mut(&key)?;
         lane.sending = false;
         let message = lane.waiting.front()?.clone();
         let fate = match attempt {
             Attempt::Delivered => Fate::Delivered(message),
             Attempt::Refused => Fate::GivenUp(message),
             Attempt::Failed { wait } => {
-                let at = now + wait_after(lane.failures, wait);
+                let wait = wait_after(lane.failures, wait);
+                let at = now + wait;
                 lane.failures += 1;
-                lane.due = Some(at);
+                lane.due = Some(Deadline::after(now, wait));
                 if lane.waiting.iter().skip(1).any(|newer| newer.replaces(&message)) {
                     Fate::Replaced(message)
                 } else if at - message.at > KEEP {
                     Fate::GivenUp(message)
                 } else {
-                    return Some(Fate::Again { at });
+                    return Some(Fate::Again { message: Box::new(message), at });
                 }
             }
         };
@@ -241,8 +306,9 @@ impl Outbox {
             // It answers: the next one need not wait.
             (lane.failures, lane.due) = (0, None);
         }
-        if lane.waiting.is_empty() && lane.failures == 0 {
-            self.lanes.remove(receiver);
+        // The next notification of a receiver that failed waits, too; the next status is of another commit.
+        if lane.waiting.is_empty() && (lane.failures == 0 || key.subject.is_some()) {
+            self.lanes.remove(&key);
         }
         Some(fate)
     }
@@ -255,8 +321,7 @@ impl Outbox {
 
 /// The wait after so many failures before this one.
 fn wait_after(failures: u32, asked: Option<TimeDelta>) -> TimeDelta {
-    let wait = FIRST_WAIT * 2_i32.pow(failures.min(16));
-    wait.min(LONGEST_WAIT).max(asked.unwrap_or_default().min(LONGEST_ASKED_WAIT))
+    AGAIN.wait(failures).max(asked.unwrap_or_default().min(LONGEST_ASKED_WAIT))
 }
 
 #[cfg(test)]
@@ -294,14 +359,6 @@ mod tests {
         Message { id: format!("{build}-{state}"), state, content, ..event(build, "") }
     }
 
-    fn chat() -> Receiver {
-        Receiver::Notification("chat".into())
-    }
-
-    fn github() -> Receiver {
-        Receiver::Platform("github".into())
-    }
-
     const FAILED: Attempt = Attempt::Failed { wait: None };
 
     #[test]
@@ -313,10 +370,9 @@ mod tests {
         assert_eq!(outbox.begin(at(0)), [event(1, "chat"), event(1, "mail")]);
         assert_eq!(outbox.begin(at(0)), [], "each is on its way once");
         assert_eq!(outbox.next_due(), None, "an answer is waited for, no time");
-        let mail = Receiver::Notification("mail".into());
-        assert_eq!(outbox.ended(&mail, Attempt::Delivered, at(1)), Some(Fate::Delivered(event(1, "mail"))));
-        assert_eq!(outbox.ended(&mail, Attempt::Delivered, at(1)), None);
-        assert_eq!(outbox.ended(&chat(), Attempt::Refused, at(2)), Some(Fate::GivenUp(event(1, "chat"))));
+        assert_eq!(outbox.ended("1-mail", Attempt::Delivered, at(1)), Some(Fate::Delivered(event(1, "mail"))));
+        assert_eq!(outbox.ended("1-mail", Attempt::Delivered, at(1)), None);
+        assert_eq!(outbox.ended("1-chat", Attempt::Refused, at(2)), Some(Fate::GivenUp(event(1, "chat"))));
         assert_eq!(outbox.begin(at(2)), [event(2, "chat")]);
     }
 
@@ -327,8 +383,8 @@ mod tests {
         let (mut now, mut waits) = (at(0), Vec::new());
         loop {
             assert_eq!(outbox.begin(now).len(), 1);
-            match outbox.ended(&chat(), FAILED, now) {
-                Some(Fate::Again { at }) => {
+            match outbox.ended("1-chat", FAILED, now) {
+                Some(Fate::Again { at, .. }) => {
                     assert_eq!((outbox.begin(now), outbox.next_due()), (Vec::new(), Some(at)));
                     waits.push((at - now).num_seconds());
                     now = at;
@@ -357,17 +413,37 @@ mod tests {
         let mut outbox = Outbox::default();
         let (queued, running) = (status(1, BuildState::Queued, "a"), status(1, BuildState::Running, "a"));
         assert_eq!(outbox.add(queued.clone()), None);
-        assert_eq!(outbox.add(status(2, BuildState::Queued, "b")), None);
         assert_eq!(outbox.add(running.clone()), Some(Dropped::Replaced(queued)));
-        assert_eq!(outbox.begin(at(0)), [status(2, BuildState::Queued, "b")]);
-        outbox.ended(&github(), Attempt::Delivered, at(0));
         assert_eq!(outbox.begin(at(0)), vec![running.clone()]);
         // What is on its way is not called back; it is not tried again, though.
         let done = status(1, BuildState::Succeeded, "a");
         assert_eq!(outbox.add(done.clone()), None);
-        assert_eq!(outbox.ended(&github(), FAILED, at(0)), Some(Fate::Replaced(running)));
+        assert_eq!(outbox.ended(&running.id, FAILED, at(0)), Some(Fate::Replaced(running)));
         assert_eq!(outbox.begin(at(0)), [], "the platform is left alone for a moment");
         assert_eq!(outbox.begin(at(1)), [done]);
+    }
+
+    #[test]
+    fn a_status_that_a_platform_never_takes_holds_up_none_of_another_commit_or_context() {
+        let mut outbox = Outbox::default();
+        let (bad, good) = (status(1, BuildState::Running, "gone"), status(2, BuildState::Running, "fine"));
+        outbox.add(bad.clone());
+        assert_eq!(outbox.begin(at(0)), vec![bad.clone()]);
+        assert!(matches!(outbox.ended(&bad.id, FAILED, at(0)), Some(Fate::Again { .. })));
+        outbox.add(good.clone());
+        assert_eq!(outbox.begin(at(0)), vec![good.clone()]);
+        assert_eq!(outbox.ended(&good.id, Attempt::Delivered, at(0)), Some(Fate::Delivered(good)));
+    }
+
+    #[test]
+    fn a_platform_gets_a_few_statuses_at_once_the_oldest_first() {
+        let mut outbox = Outbox::default();
+        for build in (1..=6).rev() {
+            let message = status(build, BuildState::Running, &format!("rule {build}"));
+            outbox.add(Message { at: at(build as i64), ..message });
+        }
+        let begun: Vec<u64> = outbox.begin(at(9)).iter().map(|message| message.build.0).collect();
+        assert_eq!(begun, [1, 2, 3, 4]);
     }
 
     #[test]
@@ -387,7 +463,7 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.add(event(1, "chat"));
         outbox.begin(at(0));
-        outbox.ended(&chat(), FAILED, at(0));
+        outbox.ended("1-chat", FAILED, at(0));
         assert_eq!(outbox.begin(at(0)), []);
         outbox.retry_now();
         assert_eq!(outbox.begin(at(0)), [event(1, "chat")]);

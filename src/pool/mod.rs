@@ -1,28 +1,23 @@
-//! The background process: queue, scheduler, adoption of runners, socket server.
+//! The background process: a core that decides, tasks that act, triggers and clients that ask.
 //!
 //! One pool for each home, held by a lock. It owns every write of state; builds outlive it, because their runners do.
+//!
+//! | module | what it is for |
+//! | --- | --- |
+//! | [`core`] | every table, and every decision: pure |
+//! | `main_loop` | the only caller of the core: events in, commands out |
+//! | `tasks` | what commands ask for: programs, files, networks |
+//! | `triggers` | what starts builds by itself: the poller, webhooks, schedules, base images |
+//! | `socket` | clients, and who they are |
+//! | `startup` | the lock, the socket, and what an earlier pool left |
 
-mod admission;
-mod asking;
-mod audit;
-mod builders;
-mod conclude;
-mod drive;
-mod enqueue;
-mod entities;
-mod examine;
-mod grants;
-mod launch;
-mod managed;
-mod news;
-mod notify;
-mod peer;
-mod retention;
-mod run;
-pub mod schedule;
-mod server;
-mod state;
-mod trigger;
+pub mod core;
+mod main_loop;
+mod socket;
+mod startup;
+mod tasks;
+mod triggers;
 
-pub use managed::is_rootless;
-pub use run::{PoolError, run};
+pub use main_loop::run;
+pub use startup::PoolError;
+pub use tasks::managed_builder::is_rootless;

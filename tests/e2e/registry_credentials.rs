@@ -164,7 +164,7 @@ fn a_registry_with_endless_answers_costs_the_pool_nothing_but_the_build() {
     slipway.write("namespaces/acme.toml", &format!("registry = \"{host}\"\n"));
     let before = slipway.json(&["pool", "start"])["pid"].clone();
     let refused = slipway.run(&["build", "start", "acme/api"]);
-    assert!(!refused.status.success() && refused.stdout.contains("more than 4194304 bytes"), "{refused}");
+    assert!(!refused.status.success() && refused.stderr.contains("more than 4194304 bytes"), "{refused}");
     assert!(sent.load(Ordering::SeqCst) < 64 * 1024 * 1024, "{sent:?}");
     let after = slipway.json(&["pool", "status"]);
     assert_eq!(after["pid"], before, "{after:#}");

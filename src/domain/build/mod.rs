@@ -1,5 +1,6 @@
 //! Builds: one run of a rule for one commit, and the states it goes through.
 
+mod lifecycle;
 mod state;
 
 use std::fmt;
@@ -8,6 +9,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+pub use lifecycle::{EndBeforeStart, EndOfRun, Ending, FinalBuild, RunningBuild, StagedBuild, WaitingBuild};
 pub use state::BuildState;
 
 use super::failure::{Failure, FailureKind};
@@ -70,8 +72,6 @@ pub enum Trigger {
     Schedule,
     /// A base image's digest changed.
     BaseImage,
-    /// A program asked.
-    Api,
 }
 
 impl Trigger {
@@ -84,7 +84,6 @@ impl Trigger {
             Trigger::Replay => "replay",
             Trigger::Schedule => "schedule",
             Trigger::BaseImage => "base_image",
-            Trigger::Api => "api",
         }
     }
 
@@ -240,25 +239,6 @@ pub struct Build {
     pub images: Vec<Image>,
 }
 
-/// A step that a build's life does not allow.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct IllegalTransition {
-    /// The build.
-    pub id: BuildId,
-    /// Its state.
-    pub from: BuildState,
-    /// The state it can't have.
-    pub to: BuildState,
-}
-
-display_as_reason!(IllegalTransition);
-
-impl AsReason for IllegalTransition {
-    fn reason(&self) -> Reason {
-        reason!("build.illegal_transition", id = self.id, from = self.from, to = self.to)
-    }
-}
-
 impl Build {
     /// `namespace/repository`.
     pub fn path(&self) -> RepositoryPath {
@@ -268,30 +248,6 @@ impl Build {
     /// The push that it builds.
     pub fn push(&self) -> Push {
         Push { reference: self.reference.clone(), commit: self.commit.clone(), at: self.pushed_at }
-    }
-
-    /// Takes a step of its life, at a time, for a reason.
-    ///
-    /// # Errors
-    /// When its state can't become `state`; then nothing is changed.
-    pub fn become_state(
-        &mut self,
-        state: BuildState,
-        reason: impl Into<Reason>,
-        at: DateTime<Utc>,
-    ) -> Result<(), IllegalTransition> {
-        if !self.state.can_become(state) {
-            return Err(IllegalTransition { id: self.id, from: self.state, to: state });
-        }
-        self.state = state;
-        self.reason = reason.into();
-        if state == BuildState::Running {
-            self.started_at = Some(at);
-        }
-        if state.is_final() {
-            self.finished_at = Some(at);
-        }
-        Ok(())
     }
 
     /// How long it has run, or ran; none before it started.

@@ -1,4 +1,4 @@
-//! The states of a build, and what may follow what.
+//! The states of a build. What may follow what, the methods of [`super::lifecycle`] say.
 
 use std::fmt;
 use std::str::FromStr;
@@ -68,16 +68,6 @@ impl BuildState {
     pub fn is_final(self) -> bool {
         !matches!(self, BuildState::Queued | BuildState::Held | BuildState::Running)
     }
-
-    /// The one place that says what may follow what.
-    pub fn can_become(self, next: BuildState) -> bool {
-        use BuildState::*;
-        match self {
-            Queued | Held => matches!(next, Queued | Held | Running | Cancelled | Superseded | Refused | Failed),
-            Running => matches!(next, Succeeded | Failed | Cancelled | Superseded | TimedOut | Interrupted | Refused),
-            Succeeded | Failed | Cancelled | Superseded | TimedOut | Interrupted | Refused => false,
-        }
-    }
 }
 
 impl FromStr for BuildState {
@@ -118,21 +108,6 @@ impl fmt::Display for BuildState {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nothing_follows_a_final_state() {
-        for from in BuildState::ALL {
-            let follows = BuildState::ALL.into_iter().filter(|to| from.can_become(*to)).count();
-            assert_eq!(follows == 0, from.is_final(), "{from}");
-        }
-    }
-
-    #[test]
-    fn a_build_that_runs_never_goes_back_to_the_queue() {
-        assert!(!BuildState::Running.can_become(BuildState::Queued));
-        assert!(!BuildState::Running.can_become(BuildState::Held));
-        assert!(!BuildState::Queued.can_become(BuildState::Succeeded));
-    }
 
     #[test]
     fn the_words_of_the_states_are_those_of_the_toml() {

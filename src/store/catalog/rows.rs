@@ -37,7 +37,6 @@ pub(super) fn trigger_code(trigger: Trigger) -> i64 {
         Trigger::Replay => 3,
         Trigger::Schedule => 4,
         Trigger::BaseImage => 5,
-        Trigger::Api => 6,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reading settings files: what is wrong with each, and what is in force in its place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,8 @@ pub(super) fn first(name_problem: Option<String>, problems: Vec<String>) -> Opti
 pub(super) struct Loader<'a> {
     home: &'a Home,
     pub(super) problems: BTreeMap<PathBuf, String>,
+    /// Files with problems that are not there.
+    pub(super) missing: BTreeSet<PathBuf>,
     /// Files that are not as they were, with their texts: what copies are kept of.
     pub(super) changed: Vec<(PathBuf, String)>,
 }
@@ -31,7 +33,7 @@ pub(super) struct Loader<'a> {
 impl<'a> Loader<'a> {
     /// A loader that has read nothing.
     pub(super) fn new(home: &'a Home) -> Loader<'a> {
-        Loader { home, problems: BTreeMap::new(), changed: Vec::new() }
+        Loader { home, problems: BTreeMap::new(), missing: BTreeSet::new(), changed: Vec::new() }
     }
 
     /// A file's state; of one that can't be read, or that `check` finds wrong, the last good one: `last`, else the copy.
@@ -72,6 +74,7 @@ impl<'a> Loader<'a> {
             if !namespaces.contains_key(name) && !file.exists() && !empty {
                 let shown = file.display();
                 let problem = format!("{shown} is not there, and {name}/ holds repositories; make it, it may be empty");
+                self.missing.insert(file.clone());
                 self.problems.insert(file, problem);
             }
         }

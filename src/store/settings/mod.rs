@@ -7,6 +7,7 @@ mod loader;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{Home, last_good, schema};
@@ -39,6 +40,8 @@ pub struct Settings {
     pub platforms: BTreeMap<String, SourcePlatform>,
     /// Files that could not be taken over, each with the reason.
     pub problems: BTreeMap<PathBuf, String>,
+    /// Those of them that are not there, and should be.
+    pub missing: BTreeSet<PathBuf>,
 }
 
 impl Settings {
@@ -120,18 +123,24 @@ impl Settings {
             );
         }
         settings.problems = loader.problems;
+        settings.missing = loader.missing;
         (settings, loader.changed)
     }
 
     /// The file of a namespace, or of a repository or its namespace, that is there, could not be read and of which nothing
     /// is in force.
     pub fn wrong_file(&self, namespace: &str, repository: Option<&str>) -> Option<&Path> {
+        self.problem_files(namespace, repository).find(|file| !self.missing.contains(*file))
+    }
+
+    /// The files with problems among that of a namespace and that of a repository of it.
+    pub fn problem_files(&self, namespace: &str, repository: Option<&str>) -> impl Iterator<Item = &Path> {
         let namespaces = Path::new("namespaces");
         let of_repository = repository.map(|name| namespaces.join(namespace).join(format!("{name}.toml")));
         let wanted: Vec<PathBuf> =
             of_repository.into_iter().chain([namespaces.join(format!("{namespace}.toml"))]).collect();
-        let is_wanted = |file: &&PathBuf| wanted.iter().any(|end| file.ends_with(end));
-        self.problems.keys().filter(is_wanted).find(|file| file.exists()).map(PathBuf::as_path)
+        let is_wanted = move |file: &&PathBuf| wanted.iter().any(|end| file.ends_with(end));
+        self.problems.keys().filter(is_wanted).map(PathBuf::as_path)
     }
 
     /// The environment variables that secrets are read from (`{ env = "NAME" }`).
@@ -160,6 +169,30 @@ impl Settings {
     pub fn registry(&self, host: &str) -> RegistrySettings {
         let unknown = || RegistrySettings { plain_http: is_loopback(host), ..RegistrySettings::default() };
         self.registries.get(host).cloned().unwrap_or_else(unknown)
+    }
+}
+
+/// How the files of the settings are, and the directories that they are in: where two are the same, nothing changed in
+/// between.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stamps(BTreeMap<PathBuf, Stamp>);
+
+/// What tells one state of a file from another: device, inode, size, and the times of its content and its inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp(u64, u64, u64, (i64, i64), (i64, i64));
+
+impl Stamps {
+    /// Looks at the files; none is read.
+    pub fn of(home: &Home) -> Stamps {
+        let directories = directories(home);
+        let files = directories.iter().flat_map(|directory| toml_files(directory)).chain([home.config_file()]);
+        let paths: Vec<PathBuf> = files.chain(directories.iter().cloned()).collect();
+        let stamp = |path: PathBuf| {
+            let meta = fs::metadata(&path).ok()?;
+            let (modified, changed) = ((meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec()));
+            Some((path, Stamp(meta.dev(), meta.ino(), meta.size(), modified, changed)))
+        };
+        Stamps(paths.into_iter().filter_map(stamp).collect())
     }
 }
 

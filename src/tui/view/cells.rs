@@ -32,7 +32,7 @@ pub(crate) fn role_of_verdict(verdict: Verdict) -> Role {
         Verdict::AutoOff | Verdict::Skipped | Verdict::Paths | Verdict::Duplicate | Verdict::Superseded => {
             Role::StatusStopped
         }
-        Verdict::Paused | Verdict::Refused => Role::StatusWarn,
+        Verdict::Paused | Verdict::Refused | Verdict::Waiting => Role::StatusWarn,
         Verdict::Failed => Role::StatusFail,
     }
 }

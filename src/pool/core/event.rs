@@ -1,0 +1,481 @@
+//! What the core hears: facts that tasks, triggers and clients report.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::builders::Workers;
+use crate::buildctl::job::RunResult;
+use crate::buildkit::daemon::Spec;
+use crate::domain::build::{Build, BuildId, Trigger};
+use crate::domain::config::ByteSize;
+use crate::domain::failure::Failure;
+use crate::domain::journal::{PushId, PushRecord};
+use crate::domain::name::RepositoryPath;
+use crate::domain::outbox::{Attempt, Message};
+use crate::domain::push::{CommitId, Push, Ref};
+use crate::domain::reason::Reason;
+use crate::domain::repository::Source;
+use crate::domain::requester::Requester;
+use crate::domain::rule_history::RuleHistory;
+use crate::protocol::Error;
+use crate::registry::publish::Taken;
+use crate::source::Commit;
+use crate::source::refs::Refs;
+use crate::source::webhook::Pushed;
+use crate::store::pushes::Watched;
+use crate::store::settings::Settings;
+use crate::sys::process::ProcessId;
+
+/// A client's or a trigger's request, for as long as it is not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// An ordered list of files that is being written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WriteId(pub u64);
+
+/// A build that is asked for and not yet queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubmissionId(pub u64);
+
+/// A builder of the settings. One that is removed, or changed, and made again is another generation: what is said of the
+/// one before is passed over.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BuilderKey {
+    /// Its name.
+    pub name: String,
+    /// Which of its name.
+    pub generation: u64,
+}
+
+/// A fact.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The pool starts: what an earlier pool left on disk. The first event.
+    Started(Box<Found>),
+    /// The time that [`super::Core::next_due`] told has come.
+    Tick,
+    /// The pool is told to end by a signal.
+    Stop,
+    /// A client or a trigger asks.
+    Asked {
+        /// The request, which a [`super::Command::Respond`] answers.
+        request: RequestId,
+        /// What is asked.
+        ask: Ask,
+    },
+    /// Whoever asked is gone.
+    Abandoned(RequestId),
+    /// The files of a [`super::Command::Write`] are on disk, or not all of them.
+    Written {
+        /// The list.
+        write: WriteId,
+        /// Why not.
+        result: Result<(), WriteFailure>,
+    },
+    /// The settings on disk are others than those in force.
+    SettingsChanged(Arc<Settings>),
+    /// The answer to [`super::Command::RefreshSettings`]: what was on disk when it was asked is in force.
+    SettingsFresh,
+    /// The pushes that an earlier pool did not come to evaluate, or that are newer than the refs seen; told once after the
+    /// start.
+    PushesLeft(Vec<FoundPush>),
+    /// The rules that failed last, with their pasts; told once after the start.
+    RulesFailing(BTreeMap<(RepositoryPath, String), RuleHistory>),
+    /// The pasts of the rules that match a push, with that of its ref.
+    PushHistory {
+        /// The push.
+        push: PushId,
+        /// By rule.
+        histories: BTreeMap<String, RuleHistory>,
+    },
+    /// The past that the end of a build is told by.
+    BuildHistory {
+        /// The build.
+        build: BuildId,
+        /// The past.
+        past: Box<PastOfBuild>,
+    },
+    /// The commit that a ref names now.
+    RefResolved {
+        /// The build that is asked for.
+        submission: SubmissionId,
+        /// The commit, or why there is none.
+        commit: Result<CommitId, Error>,
+    },
+    /// A repository that a namespace makes by itself was made.
+    RepositoryCreated {
+        /// The build that is asked for.
+        submission: SubmissionId,
+        /// Why not.
+        result: Result<(), Error>,
+    },
+    /// The tags of a build were looked for in its registry.
+    TagsChecked {
+        /// The build that is asked for.
+        submission: SubmissionId,
+        /// Those that are there, or why they can't be looked for.
+        result: Result<Vec<Taken>, TagCheckFailure>,
+    },
+    /// What a push's commit says and changes, or why that is not known.
+    CommitRead {
+        /// The push.
+        push: PushId,
+        /// The commit.
+        commit: Result<Commit, String>,
+    },
+    /// The runner of a build works.
+    Launched {
+        /// The build.
+        build: BuildId,
+        /// The runner.
+        runner: ProcessId,
+        /// What people should know.
+        warnings: Vec<String>,
+    },
+    /// The runner of a build could not be started; nothing of the attempt is left.
+    NotLaunched {
+        /// The build.
+        build: BuildId,
+        /// Why.
+        failure: Failure,
+        /// A webhook told of the build's push.
+        announced: bool,
+    },
+    /// The runner of a build is gone, and what it needed only while it ran.
+    RunnerEnded {
+        /// The build.
+        build: BuildId,
+        /// How.
+        end: RunnerEnd,
+        /// A webhook told of the build's push.
+        announced: bool,
+    },
+    /// How much disk space is free.
+    DiskMeasured {
+        /// Free space where builds are kept.
+        free: ByteSize,
+        /// Clones and trees were removed before it was measured.
+        after_freeing: bool,
+    },
+    /// The refs of a source.
+    RefsListed {
+        /// The repository.
+        repository: RepositoryPath,
+        /// Its source when it was asked.
+        source: Source,
+        /// What it answered.
+        refs: Refs,
+        /// How long ago it was asked.
+        took: TimeDelta,
+    },
+    /// What a managed daemon's supervision reports.
+    Managed {
+        /// The builder.
+        builder: BuilderKey,
+        /// What happened.
+        event: ManagedEvent,
+    },
+    /// What a builder's daemon says of itself, or why it does not.
+    BuilderProbed {
+        /// The builder.
+        builder: BuilderKey,
+        /// Where it was asked.
+        address: String,
+        /// The answer.
+        result: Result<Workers, String>,
+    },
+    /// How much a builder's cache takes.
+    CacheWeighed {
+        /// The builder.
+        builder: BuilderKey,
+        /// Bytes; none where it did not say.
+        bytes: Option<u64>,
+    },
+    /// An attempt to deliver a notification or a commit status ended.
+    Sent {
+        /// [`Message::id`].
+        message: String,
+        /// How.
+        attempt: Attempt,
+        /// Why it was not delivered; none where its receiver is not configured any more.
+        why: Option<String>,
+    },
+    /// Something that people should see to, or that it is well again.
+    Problem {
+        /// The thing.
+        topic: Topic,
+        /// One sentence; none: it is well.
+        problem: Option<String>,
+    },
+    /// Where webhooks are taken now; none: nowhere.
+    WebhooksListen(Option<String>),
+    /// A webhook of a platform was taken.
+    WebhookTaken {
+        /// The platform.
+        platform: String,
+    },
+    /// A webhook of a platform was refused.
+    WebhookRefused {
+        /// The platform.
+        platform: String,
+        /// The HTTP status of the answer.
+        status: u16,
+        /// The answer's text.
+        reason: String,
+        /// The sender has the secret, or slipway could not get it.
+        needs_people: bool,
+    },
+}
+
+/// What an earlier pool left on disk.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The settings, just read.
+    pub settings: Arc<Settings>,
+    /// The highest number of a build; 0: there is none.
+    pub last_build: u64,
+    /// The builds that are marked open, in any order.
+    pub builds: Vec<FoundBuild>,
+    /// The refs of the sources as they were last seen, or why nothing may be watched.
+    pub watched: Result<Watched, String>,
+    /// The highest number of a push; 0: there is none.
+    pub last_push: u64,
+    /// What was to be told and was not delivered, the oldest first.
+    pub messages: Vec<Message>,
+}
+
+impl Default for Found {
+    fn default() -> Found {
+        Found {
+            settings: Arc::default(),
+            last_build: 0,
+            builds: Vec::new(),
+            watched: Ok(Watched::default()),
+            last_push: 0,
+            messages: Vec::new(),
+        }
+    }
+}
+
+/// What builds before one say of it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PastOfBuild {
+    /// The past of its rule.
+    pub history: RuleHistory,
+    /// The last build before it of the same rule and ref failed.
+    pub failed_before: bool,
+}
+
+/// An open build of an earlier pool.
+#[derive(Debug, Clone)]
+pub struct FoundBuild {
+    /// Its record.
+    pub build: Build,
+    /// The runner that was started for it and has begun. One that left before it began leaves its build in the queue.
+    pub runner: Option<ProcessId>,
+    /// The builders of its job.
+    pub builders: Vec<String>,
+}
+
+/// An unsettled push of an earlier pool.
+#[derive(Debug, Clone)]
+pub struct FoundPush {
+    /// Its record.
+    pub push: PushRecord,
+    /// The builds that were started for it, by their rules.
+    pub built: BTreeMap<String, BuildId>,
+}
+
+/// How a runner ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunnerEnd {
+    /// It left a result.
+    Result(Box<RunResult>),
+    /// It died without one.
+    Died,
+}
+
+/// What happened to a managed daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ManagedEvent {
+    /// What the settings ask for now, or what is missing for it.
+    Wanted(Result<Box<Spec>, String>),
+    /// It is supervised from now on.
+    Supervised,
+    /// A new daemon answers.
+    Started {
+        /// Its address.
+        address: String,
+        /// The configuration that it runs with.
+        config: String,
+    },
+    /// A daemon of an earlier pool answers.
+    Adopted {
+        /// Its address.
+        address: String,
+        /// The configuration that it runs with; none where its programs are others, too.
+        config: Option<String>,
+    },
+    /// It ended, or is to be started again.
+    Gone,
+    /// It can't be started.
+    Failed(String),
+}
+
+/// Files that can't be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteFailure {
+    /// Why, with the file's name.
+    pub why: String,
+    /// The disk is full.
+    pub disk_full: bool,
+}
+
+/// Tags can't be looked for in a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TagCheckFailure {
+    /// The namespace may not use the registry's credential.
+    Denied(String),
+    /// The registry says 401 or 403, as some do of what is not there yet.
+    Forbidden {
+        /// In its words.
+        why: String,
+        /// A build of the repository has published before.
+        published: bool,
+    },
+    /// Asking again changes nothing: a password that is not there, a certificate, a setting.
+    Lasting(String),
+    /// The registry can't be reached or is out of order.
+    Passing(String),
+}
+
+/// A thing that can be out of order, of which clients see the last problem.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Topic {
+    /// The refs of a repository's source.
+    Source(RepositoryPath),
+    /// The name of a repository's source.
+    SourceName(RepositoryPath),
+    /// `watch.toml`, which says what was seen of the sources.
+    RefsSeen,
+    /// The listener for webhooks.
+    Webhooks,
+    /// The schedule of a rule.
+    Schedule(RepositoryPath, String),
+    /// A base image.
+    BaseImage(String),
+    /// The audit log.
+    AuditLog,
+    /// The record of a build.
+    Build(BuildId),
+    /// A push, of which a rule's build can't be queued.
+    Push(PushId),
+    /// The journal's file of a push.
+    Journal(PushId),
+}
+
+/// What is asked of the core.
+#[derive(Debug, Clone)]
+pub enum Ask {
+    /// Build a rule now.
+    Start {
+        /// The repository.
+        path: RepositoryPath,
+        /// The rule; none where only one can be meant.
+        rule: Option<String>,
+        /// Who asks.
+        by: Requester,
+    },
+    /// Run a rule for a ref as though it had just been pushed.
+    Replay {
+        /// The repository.
+        path: RepositoryPath,
+        /// The rule.
+        rule: String,
+        /// The ref.
+        reference: Ref,
+        /// Who asks.
+        by: Requester,
+    },
+    /// Build again what a build was.
+    Retry {
+        /// Its final record.
+        earlier: Box<Build>,
+        /// Who asks.
+        by: Requester,
+    },
+    /// Stop a build; answered when it is at its end.
+    Cancel {
+        /// The build.
+        id: BuildId,
+        /// Who asks.
+        by: Requester,
+    },
+    /// Wait for a build's end, or for another reason than the known one.
+    Wait {
+        /// The build.
+        id: BuildId,
+        /// The known reason.
+        known: Option<Reason>,
+    },
+    /// A trigger wants a rule built.
+    Due(Due),
+    /// A webhook tells of pushes to a repository's source; answered once they are in the journal or the source is asked.
+    Announce {
+        /// The repository.
+        path: RepositoryPath,
+        /// What it tells.
+        announcement: Announcement,
+    },
+    /// Whether a repository may be removed: not while it has open builds.
+    MayDelete(RepositoryPath),
+    /// The builder that can be asked what a repository's Dockerfile offers.
+    BuilderFor {
+        /// The repository.
+        path: RepositoryPath,
+        /// The builder fetches the source itself, so it must be one whose configuration lists the frontends that may run.
+        fetches: bool,
+    },
+    /// End the pool.
+    Stop,
+}
+
+/// A rule that is to be built though nobody pushed or asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// The repository.
+    pub path: RepositoryPath,
+    /// The rule.
+    pub rule: String,
+    /// What is built.
+    pub target: Target,
+    /// Why.
+    pub trigger: Trigger,
+    /// What people should know of why it is built.
+    pub note: Option<String>,
+}
+
+/// What is to be built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A ref, as it is now; pushed at that time, or just now.
+    Now(Ref, Option<DateTime<Utc>>),
+    /// A commit.
+    At(Push),
+}
+
+/// The pushes that a webhook announces for a repository's source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcement {
+    /// The refs.
+    pub pushed: Vec<Pushed>,
+    /// The signature covers it, and it is new: its word is enough where it follows on what was seen.
+    pub signed: bool,
+    /// When it came.
+    pub at: DateTime<Utc>,
+    /// The platform's identifier of the source.
+    pub remote_id: Option<String>,
+}

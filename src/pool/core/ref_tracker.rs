@@ -1,0 +1,414 @@
+//! What was seen of the sources, and what moved since: a push. Polls and webhooks report; both may come late, twice, or
+//! out of order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::command::{Command, File};
+use super::event::{Announcement, Ask, Event, RequestId, Topic};
+use super::snapshot::RemoteIds;
+use super::writes::AfterWrite;
+use super::{Core, Response};
+use crate::domain::backoff::Deadline;
+use crate::domain::commit_message::subject;
+use crate::domain::journal::{Moved, Origin, PushId, PushRecord, SERVER_LAG, caught_up, follows, moved};
+use crate::domain::name::RepositoryPath;
+use crate::domain::push::{CommitId, Ref};
+use crate::domain::repository::Source;
+use crate::protocol::{Error, ErrorKind};
+use crate::source::refs::Refs;
+use crate::source::webhook::{Pushed, Side};
+use crate::store::pushes::{Seen, Watched};
+use crate::store::settings::Settings;
+
+/// How much of what webhooks told is kept for the next listing of a source.
+const MOST_TOLD: usize = 10_000;
+/// What was seen and is no push is kept within this time, together with all of its kind.
+const KEEP_WITHIN: TimeDelta = TimeDelta::seconds(1);
+
+/// What was seen of the sources.
+#[derive(Debug, Default)]
+pub(super) struct RefTracker {
+    watched: Watched,
+    state: TrackerState,
+    last_push: u64,
+    told: BTreeMap<RepositoryPath, Told>,
+    remote_ids: Arc<RemoteIds>,
+    /// Something changed that is no push: it waits for more of its kind.
+    unkept: Option<Deadline>,
+    /// The file is being written, and whether it changed since.
+    keeping: bool,
+}
+
+/// Whether anything may be compared with what was seen.
+#[derive(Debug, Default)]
+enum TrackerState {
+    /// Nothing is watched: what was seen before can't be read.
+    #[default]
+    Broken,
+    /// The journal may have pushes that are not among the refs seen yet. What is reported until then waits.
+    Waiting(Vec<Event>),
+    Ready,
+}
+
+/// What webhooks told of a source lately.
+#[derive(Debug, Default)]
+struct Told {
+    /// Where the refs were before, and when that was told.
+    before: Vec<(Ref, Option<CommitId>, DateTime<Utc>)>,
+    /// Refs that were pushed and whose commits the source is asked for.
+    hints: BTreeMap<Ref, Hint>,
+}
+
+/// A push that only the source can confirm.
+#[derive(Debug, Clone)]
+struct Hint {
+    pushed_at: DateTime<Utc>,
+    told: DateTime<Utc>,
+}
+
+/// A push that was found.
+struct FoundMove {
+    moved: Moved,
+    at: DateTime<Utc>,
+    origin: Origin,
+    subject: Option<String>,
+}
+
+impl Told {
+    fn hint(&mut self, reference: Ref, pushed_at: DateTime<Utc>, told: DateTime<Utc>) {
+        if self.hints.len() < MOST_TOLD {
+            self.hints.insert(reference, Hint { pushed_at, told });
+        }
+    }
+
+    fn was(&mut self, reference: Ref, before: Option<CommitId>, told: DateTime<Utc>) {
+        if self.before.len() >= MOST_TOLD {
+            self.before.remove(0);
+        }
+        self.before.push((reference, before, told));
+    }
+}
+
+impl RefTracker {
+    /// A tracker that watches nothing.
+    pub(super) fn broken(last_push: u64) -> RefTracker {
+        RefTracker { last_push, ..RefTracker::default() }
+    }
+
+    pub(super) fn new(watched: Watched, last_push: u64) -> RefTracker {
+        let last_push = last_push.max(watched.last_push.map_or(0, |id| id.0));
+        let known = watched
+            .repositories
+            .iter()
+            .filter_map(|(path, seen)| Some((path.parse().ok()?, (seen.source.clone(), seen.remote_id.clone()?))));
+        let remote_ids = Arc::new(known.collect());
+        let state = TrackerState::Waiting(Vec::new());
+        RefTracker { watched, state, last_push, remote_ids, ..RefTracker::default() }
+    }
+
+    /// Takes over pushes of the journal that an earlier pool did not keep as seen; whether there are any.
+    pub(super) fn catch_up(&mut self, pushes: &[PushRecord]) -> bool {
+        self.watched.catch_up(pushes);
+        !pushes.is_empty()
+    }
+
+    /// What was reported before the journal was known.
+    pub(super) fn take_deferred(&mut self) -> Vec<Event> {
+        match std::mem::replace(&mut self.state, TrackerState::Ready) {
+            TrackerState::Waiting(events) => events,
+            TrackerState::Broken | TrackerState::Ready => Vec::new(),
+        }
+    }
+
+    pub(super) fn remote_ids(&self) -> Arc<RemoteIds> {
+        self.remote_ids.clone()
+    }
+
+    pub(super) fn next_due(&self) -> Option<DateTime<Utc>> {
+        self.unkept.map(|at| at.at())
+    }
+
+    /// The refs of a repository's source as they were last seen.
+    pub(super) fn refs(&self, path: &RepositoryPath, source: &str) -> BTreeMap<&Ref, &CommitId> {
+        self.watched.refs(path, source).into_iter().flatten().collect()
+    }
+
+    /// What was seen of a source; nothing where it is new.
+    fn seen(&self, path: &RepositoryPath, source: &Source) -> Seen {
+        let seen = self.watched.repositories.get(&path.to_string()).filter(|seen| seen.source == source.url);
+        seen.cloned().unwrap_or_else(|| Seen { source: source.url.clone(), ..Seen::default() })
+    }
+
+    pub(super) fn changed(&mut self, now: DateTime<Utc>) {
+        self.unkept.get_or_insert_with(|| Deadline::after(now, KEEP_WITHIN));
+    }
+
+    /// The file is written.
+    pub(super) fn kept(&mut self) {
+        self.keeping = false;
+    }
+
+    /// Forgets what is not watched any more. When it is watched again, it is seen for the first time: nobody wants what
+    /// was pushed meanwhile built.
+    pub(super) fn follow(&mut self, settings: &Settings, now: DateTime<Utc>) {
+        let is_watched = |path: &RepositoryPath| {
+            let repository = settings.repositories.get(path);
+            repository.is_some_and(|repository| repository.build.auto && repository.source.is_some())
+        };
+        // What was seen of a source is kept until a file can be read again.
+        let is_unreadable = |path: &RepositoryPath| {
+            !settings.repositories.contains_key(path)
+                && settings.problem_files(&path.namespace, Some(&path.repository)).next().is_some()
+        };
+        let before = self.watched.repositories.len();
+        self.watched.repositories.retain(|name, _| {
+            name.parse::<RepositoryPath>().is_ok_and(|path| is_watched(&path) || is_unreadable(&path))
+        });
+        if self.watched.repositories.len() != before {
+            self.changed(now);
+        }
+        self.told.retain(|path, _| is_watched(path));
+    }
+}
+
+impl Core {
+    /// The source of a repository that builds by itself.
+    fn watched_source(&self, path: &RepositoryPath) -> Option<&Source> {
+        let repository = self.settings.repositories.get(path).filter(|repository| repository.build.auto)?;
+        repository.source.as_ref()
+    }
+
+    /// Takes over the refs of a source: what moved is a push. What webhooks told since it was asked is left for the next
+    /// listing.
+    pub(super) fn refs_listed(&mut self, path: RepositoryPath, source: Source, refs: &Refs, took: TimeDelta) {
+        if let TrackerState::Waiting(deferred) = &mut self.refs.state {
+            return deferred.push(Event::RefsListed { repository: path, source, refs: refs.clone(), took });
+        }
+        let is_ready = matches!(self.refs.state, TrackerState::Ready);
+        if !is_ready || self.stopping || self.watched_source(&path) != Some(&source) {
+            return;
+        }
+        if self.tell_of_listing(&path, &source, refs) {
+            return;
+        }
+        let (now, began) = (self.now, self.now - took);
+        let told = self.refs.told.entry(path.clone()).or_default();
+        // A clock that was set back makes nothing younger than it is.
+        let lag = TimeDelta::from_std(SERVER_LAG).unwrap_or(TimeDelta::MAX);
+        told.before.retain(|(_, _, since)| *since <= now && now - *since < lag);
+        let mut before: BTreeMap<Ref, Vec<Option<CommitId>>> = BTreeMap::new();
+        for (reference, commit, _) in &told.before {
+            before.entry(reference.clone()).or_default().push(commit.clone());
+        }
+        let hints = told.hints.clone();
+        told.hints.retain(|_, hint| hint.told >= began);
+        let listed =
+            refs.refs.iter().filter_map(|found| Some((found.name.parse().ok()?, found.commit.parse().ok()?))).collect();
+        let seen = self.refs.watched.refs(&path, &source.url);
+        let listed = caught_up(listed, seen, &before);
+        let default_branch = refs.head.as_ref().and_then(|head| head.parse().ok());
+        if seen == Some(&listed) && self.refs.watched.default_branch(&path) == default_branch.as_ref() {
+            return;
+        }
+        let found = moved(seen, &listed).into_iter().map(|moved| match hints.get(&moved.reference) {
+            Some(hint) => FoundMove { moved, at: hint.pushed_at, origin: Origin::Webhook, subject: None },
+            None => FoundMove { moved, at: now, origin: Origin::Poll, subject: None },
+        });
+        let found = found.collect();
+        let seen = Seen { refs: listed, default_branch, ..self.refs.seen(&path, &source) };
+        self.record_pushes(&path, seen, found, None);
+    }
+
+    /// Tells what is odd about a listing; true where it is not to be believed. A server whose disk is away lists nothing,
+    /// and all of its refs later: they are kept as seen, or each would be a push then.
+    fn tell_of_listing(&mut self, path: &RepositoryPath, source: &Source, refs: &Refs) -> bool {
+        let seen = self.refs.watched.refs(path, &source.url).map_or(0, BTreeMap::len);
+        let is_empty = seen > 0 && refs.refs.is_empty();
+        let problem = match &refs.moved_to {
+            _ if is_empty => Some(format!(
+                "the source of {path} lists no branch and no tag, and had {seen}: they are kept as seen; if they were deleted, this ends with the next push"
+            )),
+            Some(to) => Some(format!("{path}: its source {} was moved to {to}; name that address", source.url)),
+            None => None,
+        };
+        self.set_problem(Topic::Source(path.clone()), problem);
+        is_empty
+    }
+
+    /// Takes a webhook's word over where that is enough; otherwise the source is asked.
+    pub(super) fn announced(&mut self, request: RequestId, path: RepositoryPath, announcement: Announcement) {
+        if let TrackerState::Waiting(deferred) = &mut self.refs.state {
+            let ask = Ask::Announce { path, announcement };
+            return deferred.push(Event::Asked { request, ask });
+        }
+        let is_ready = matches!(self.refs.state, TrackerState::Ready);
+        let source = self.watched_source(&path).cloned();
+        let Some(source) = source.filter(|_| is_ready && !self.stopping) else {
+            let text = "sources are not watched; `slipway pool status` says why";
+            return self.respond(request, Response::Error(Error::new(ErrorKind::Unreachable, text)));
+        };
+        let Announcement { pushed, signed, at, remote_id } = announcement;
+        if let Some(id) = remote_id {
+            self.know_remote_id(&path, &source, id);
+        }
+        let (mut ask, mut seen, mut found) = (false, self.refs.seen(&path, &source), Vec::new());
+        let is_known = self.refs.watched.refs(&path, &source.url).is_some();
+        let before = seen.refs.clone();
+        for pushed in pushed {
+            let at = pushed.at.map_or(at, |pushed| pushed.min(at));
+            if is_known {
+                ask |= self.take_one(&path, &mut seen.refs, pushed, (signed, at), &mut found);
+            } else {
+                // It is seen for the first time soon, or another source is.
+                let now = self.now;
+                self.refs.told.entry(path.clone()).or_default().hint(pushed.reference, at, now);
+                ask = true;
+            }
+        }
+        if ask || seen.refs != before {
+            self.out.push(Command::Poll { path: path.clone(), now: ask });
+        }
+        if seen.refs == before {
+            return self.respond(request, Response::Done);
+        }
+        self.record_pushes(&path, seen, found, Some(request));
+    }
+
+    /// Takes one ref of a webhook over; whether the source must be asked.
+    fn take_one(
+        &mut self,
+        path: &RepositoryPath,
+        seen: &mut BTreeMap<Ref, CommitId>,
+        pushed: Pushed,
+        (signed, at): (bool, DateTime<Utc>),
+        found: &mut Vec<FoundMove>,
+    ) -> bool {
+        let now = self.now;
+        let told = self.refs.told.entry(path.clone()).or_default();
+        let Pushed { reference, before, after, message, .. } = pushed;
+        let before = match before {
+            Side::Commit(commit) => Some(Some(commit)),
+            Side::Absent => Some(None),
+            Side::Unsaid => None,
+        };
+        let follows = before.as_ref().is_some_and(|before| follows(Some(seen), &reference, before.as_ref()));
+        let enough = signed && follows;
+        match after {
+            Side::Commit(commit) if seen.get(&reference) == Some(&commit) => false,
+            Side::Absent if !seen.contains_key(&reference) => false,
+            Side::Commit(commit) if enough => {
+                let before = before.flatten();
+                seen.insert(reference.clone(), commit.clone());
+                told.was(reference.clone(), before.clone(), now);
+                let subject = message.as_deref().map(subject).map(str::to_owned);
+                let moved = Moved { reference, before, commit };
+                found.push(FoundMove { moved, at, origin: Origin::Webhook, subject });
+                false
+            }
+            // Made again with the same commit, it is a push.
+            Side::Absent if enough => {
+                seen.remove(&reference);
+                told.was(reference, before.flatten(), now);
+                false
+            }
+            Side::Commit(_) | Side::Unsaid => {
+                told.hint(reference, at, now);
+                true
+            }
+            Side::Absent => true,
+        }
+    }
+
+    /// Keeps the platform's identifier of a source, by which it is known when it is renamed.
+    fn know_remote_id(&mut self, path: &RepositoryPath, source: &Source, id: String) {
+        let refs = &mut self.refs;
+        let seen = refs.watched.repositories.get_mut(&path.to_string()).filter(|seen| seen.source == source.url);
+        let Some(seen) = seen.filter(|seen| seen.remote_id.as_ref() != Some(&id)) else { return };
+        seen.remote_id = Some(id.clone());
+        Arc::make_mut(&mut refs.remote_ids).insert(path.clone(), (source.url.clone(), id));
+        refs.changed(self.now);
+    }
+
+    /// Writes pushes into the journal and then what was seen to disk; then the rules are asked. A pool that is killed in
+    /// between finds the pushes in the journal, and does not see them again.
+    fn record_pushes(
+        &mut self,
+        path: &RepositoryPath,
+        seen: Seen,
+        found: Vec<FoundMove>,
+        announced: Option<RequestId>,
+    ) {
+        let missing = self.missing_branches(path, &seen);
+        let default_branch = seen.default_branch.clone();
+        self.refs.watched.repositories.insert(path.to_string(), seen);
+        if found.is_empty() {
+            self.refs.changed(self.now);
+            announced.into_iter().for_each(|request| self.respond(request, Response::Done));
+            return;
+        }
+        let (mut files, mut pushes) = (Vec::with_capacity(found.len() + 1), Vec::with_capacity(found.len()));
+        for FoundMove { moved, at: pushed_at, origin, subject } in found {
+            self.refs.last_push += 1;
+            let push = PushRecord {
+                id: PushId(self.refs.last_push),
+                repository: path.clone(),
+                reference: moved.reference,
+                commit: moved.commit,
+                before: moved.before,
+                pushed_at,
+                origin,
+                subject,
+                answers: Vec::new(),
+                settled: false,
+            };
+            let of_default = Some(&push.reference) == default_branch.as_ref();
+            let missing = if of_default { missing.clone() } else { Vec::new() };
+            pushes.push(push.id);
+            files.push(File::Push(Box::new(push.clone())));
+            self.take_push(push, missing, BTreeMap::new());
+        }
+        self.refs.watched.last_push = pushes.last().copied().max(self.refs.watched.last_push);
+        self.refs.unkept = None;
+        files.push(File::RefsSeen(Box::new(self.refs.watched.clone())));
+        self.write(files, AfterWrite::Journal { pushes, announced });
+    }
+
+    /// The branches that rules of a repository name and its source does not have.
+    fn missing_branches(&self, path: &RepositoryPath, seen: &Seen) -> Vec<String> {
+        let rules = self.settings.repositories.get(path).map_or(&[][..], |repository| &repository.rules);
+        let literal = rules.iter().filter_map(|rule| rule.branch.as_ref()).filter(|pattern| !pattern.is_regex());
+        let names: BTreeSet<&str> = literal.map(|pattern| pattern.text()).collect();
+        let missing = names.into_iter().filter(|branch| !seen.refs.contains_key(&Ref::branch(*branch)));
+        missing.map(str::to_owned).collect()
+    }
+
+    /// The pushes of a webhook are not in the journal yet: the disk is full. Its platform is told to try again.
+    pub(super) fn announcement_waits(&mut self, request: RequestId, why: &str) {
+        let error = Error::new(ErrorKind::Unreachable, format!("the push can't be written down yet: {why}"));
+        self.respond(request, Response::Error(error));
+    }
+
+    /// Keeps what was seen that is no push, a moment after it changed.
+    pub(super) fn keep_refs_seen(&mut self) {
+        if self.refs.unkept.is_some_and(|at| at.is_over(self.now)) {
+            self.keep_refs_seen_now();
+        }
+    }
+
+    pub(super) fn keep_refs_seen_now(&mut self) {
+        if self.refs.unkept.is_none() || matches!(self.refs.state, TrackerState::Broken) {
+            return;
+        }
+        if self.refs.keeping {
+            // One after the other, or the older would be the last.
+            self.refs.unkept = Some(Deadline::after(self.now, KEEP_WITHIN));
+            return;
+        }
+        self.refs.unkept = None;
+        self.refs.keeping = true;
+        self.write(vec![File::RefsSeen(Box::new(self.refs.watched.clone()))], AfterWrite::RefsSeen);
+    }
+}

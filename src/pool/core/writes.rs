@@ -1,0 +1,206 @@
+//! What must be on disk before something is done, and what is done then. A write that fails is tried again until it
+//! works, and said; only a client that waits is told instead.
+
+use std::collections::VecDeque;
+
+use chrono::{DateTime, Utc};
+
+use super::Core;
+use super::builds::Waiter;
+use super::command::{Command, File, LogLevel};
+use super::event::{RequestId, Topic, WriteFailure, WriteId};
+use crate::domain::backoff::{Backoff, Deadline};
+use crate::domain::build::BuildId;
+use crate::domain::journal::PushId;
+
+/// Writes that failed are tried again at these intervals.
+const WRITE_AGAIN: Backoff = Backoff::seconds(1, 5);
+
+/// Files that are being written, or will be again.
+#[derive(Debug)]
+pub(super) struct PendingWrite {
+    files: Vec<File>,
+    then: AfterWrite,
+    failures: u32,
+    /// When it is tried again, after a failure.
+    retry: Option<Deadline>,
+}
+
+impl PendingWrite {
+    pub(super) fn next_due(&self) -> Option<DateTime<Utc>> {
+        self.retry.map(|retry| retry.at())
+    }
+}
+
+/// What is done once files are on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum AfterWrite {
+    /// A new build waits, or is at its end because it was refused.
+    Recorded(BuildId),
+    /// A build's record says that it runs, or that it is to be stopped.
+    Noted(BuildId),
+    /// A build is at its end, and others are told.
+    Closed(BuildId),
+    /// The rules are asked of pushes, and who announced them is answered.
+    Journal {
+        /// The pushes.
+        pushes: Vec<PushId>,
+        /// Webhooks that wait for them.
+        announced: Option<RequestId>,
+    },
+    /// What was seen of the sources is kept.
+    RefsSeen,
+    /// The journal has the answers of rules to a push.
+    Push(PushId),
+    /// Nothing.
+    Nothing,
+}
+
+impl AfterWrite {
+    fn build(&self) -> Option<BuildId> {
+        match self {
+            AfterWrite::Recorded(id) | AfterWrite::Noted(id) | AfterWrite::Closed(id) => Some(*id),
+            AfterWrite::Journal { .. } | AfterWrite::RefsSeen | AfterWrite::Push(_) | AfterWrite::Nothing => None,
+        }
+    }
+
+    /// What clients see as out of order while it fails.
+    fn topic(&self) -> Option<Topic> {
+        match self {
+            AfterWrite::Recorded(id) | AfterWrite::Noted(id) | AfterWrite::Closed(id) => Some(Topic::Build(*id)),
+            AfterWrite::Journal { pushes, .. } => pushes.first().map(|id| Topic::Journal(*id)),
+            AfterWrite::Push(id) => Some(Topic::Journal(*id)),
+            AfterWrite::RefsSeen => Some(Topic::RefsSeen),
+            AfterWrite::Nothing => None,
+        }
+    }
+}
+
+/// The writes of one build, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct BuildWrites {
+    running: bool,
+    next: VecDeque<(Vec<File>, AfterWrite)>,
+}
+
+impl Core {
+    /// Writes files, then goes on.
+    pub(super) fn write(&mut self, files: Vec<File>, then: AfterWrite) {
+        self.last_write += 1;
+        let write = WriteId(self.last_write);
+        self.out.push(Command::Write { write, files: files.clone() });
+        self.writes.insert(write, PendingWrite { files, then, failures: 0, retry: None });
+    }
+
+    /// Writes files of an open build once those before them are on disk, then goes on.
+    pub(super) fn write_build(&mut self, id: BuildId, files: Vec<File>, then: AfterWrite) {
+        let Some(open) = self.builds.get_mut(&id) else { return };
+        if open.writes.running {
+            open.writes.next.push_back((files, then));
+            return;
+        }
+        open.writes.running = true;
+        self.write(files, then);
+    }
+
+    pub(super) fn written(&mut self, write: WriteId, result: Result<(), WriteFailure>) {
+        let Some(pending) = self.writes.get_mut(&write) else { return };
+        if let Err(failure) = result {
+            return self.write_failed(write, failure);
+        }
+        let failed_before = pending.failures > 0;
+        let Some(PendingWrite { files, then, .. }) = self.writes.remove(&write) else { return };
+        if failed_before && let Some(topic) = then.topic() {
+            self.set_problem(topic, None);
+        }
+        for file in files {
+            if let File::Message(message) = file {
+                self.deliver(*message);
+            }
+        }
+        let build = then.build();
+        match then {
+            AfterWrite::Recorded(id) => self.recorded(id),
+            AfterWrite::Noted(id) => self.stop_if_cancelled(id),
+            AfterWrite::Closed(id) => self.closed(id),
+            AfterWrite::Journal { pushes, announced } => self.journalled(&pushes, announced),
+            AfterWrite::RefsSeen => self.refs.kept(),
+            AfterWrite::Push(id) => self.push_written(id),
+            AfterWrite::Nothing => {}
+        }
+        if let Some(open) = build.and_then(|id| self.builds.get_mut(&id)) {
+            open.writes.running = false;
+            if let Some((files, then)) = open.writes.next.pop_front() {
+                open.writes.running = true;
+                self.write(files, then);
+            }
+        }
+    }
+
+    fn write_failed(&mut self, write: WriteId, failure: WriteFailure) {
+        let Some(pending) = self.writes.get(&write) else { return };
+        let then = pending.then.clone();
+        match &then {
+            AfterWrite::Recorded(id) if !self.is_retry(*id) => {
+                // Its client is told, or its push is evaluated again; nothing of it stays.
+                let pending = self.writes.remove(&write);
+                self.withdraw(pending.map(|pending| pending.files).unwrap_or_default());
+                return self.not_recorded(*id, failure);
+            }
+            AfterWrite::Nothing => {
+                self.writes.remove(&write);
+                return self.log(LogLevel::Error, failure.why);
+            }
+            // On a full disk a build is stopped all the same: that may be what frees it.
+            AfterWrite::Noted(id) => self.stop_if_cancelled(*id),
+            AfterWrite::Journal { announced: Some(request), .. } => {
+                // The platform need not wait for the disk: the pushes are in memory, and in the source.
+                self.announcement_waits(*request, &failure.why);
+            }
+            _ => {}
+        }
+        let now = self.now;
+        let Some(pending) = self.writes.get_mut(&write) else { return };
+        if let AfterWrite::Journal { announced, .. } = &mut pending.then {
+            *announced = None;
+        }
+        pending.retry = Some(Deadline::after(now, WRITE_AGAIN.wait(pending.failures)));
+        pending.failures += 1;
+        if let Some(topic) = then.topic() {
+            self.set_problem(topic, Some(format!("{}; it is tried again until it works", failure.why)));
+        }
+    }
+
+    /// Takes messages back from the outbox on disk: what they tell of did not happen.
+    fn withdraw(&mut self, files: Vec<File>) {
+        let messages = files.into_iter().filter_map(|file| match file {
+            File::Message(message) => Some(File::RemoveMessage(message)),
+            _ => None,
+        });
+        let messages: Vec<File> = messages.collect();
+        if !messages.is_empty() {
+            self.write(messages, AfterWrite::Nothing);
+        }
+    }
+
+    /// Whether a build that is being recorded tries another one again that waits for it.
+    fn is_retry(&self, id: BuildId) -> bool {
+        let waiters = self.builds.get(&id).map(|open| open.waiters()).unwrap_or_default();
+        waiters.iter().any(|waiter| matches!(waiter, Waiter::Retried(_)))
+    }
+
+    pub(super) fn retry_writes(&mut self) {
+        let now = self.now;
+        for (write, pending) in &mut self.writes {
+            if pending.retry.is_some_and(|retry| retry.is_over(now)) {
+                pending.retry = None;
+                self.out.push(Command::Write { write: *write, files: pending.files.clone() });
+            }
+        }
+    }
+
+    /// Whether everything that was to be written is on disk, or fails.
+    pub fn has_written(&self) -> bool {
+        self.writes.values().all(|pending| pending.retry.is_some())
+    }
+}

@@ -1,0 +1,213 @@
+//! The start of a pool: its lock, its socket, and what an earlier pool left.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UnixListener;
+
+use super::core::{Found, FoundBuild};
+use crate::buildctl::job::Job;
+use crate::domain::build::BuildId;
+use crate::protocol::ALREADY_RUNS;
+use crate::store::catalog::Start;
+use crate::store::settings::{self, Settings};
+use crate::store::trust::Untrusted;
+use crate::store::{Catalog, Home, builds, outbox, pushes, watch};
+use crate::sys::process::ProcessId;
+use crate::sys::{atomic, lock};
+
+/// How often the number of a pool that has just taken the lock is looked for, and how soon again.
+const LOOKS_FOR_NUMBER: u32 = 20;
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// How long a runner that an earlier pool has just started may take to begin, or to leave.
+const BEGINS_WITHIN: Duration = Duration::from_secs(2);
+
+/// Why a pool does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    /// Another one holds the lock.
+    #[error("a pool runs already in {home}, as process {pid}; `slipway pool status` shows it", home = home.display())]
+    AlreadyRuns {
+        /// The home.
+        home: PathBuf,
+        /// The other pool's process.
+        pid: String,
+    },
+    /// Another process holds the lock, and is no pool.
+    #[error("no pool can start: {path} is locked by {holders}; end that process", path = path.display())]
+    LockHeld {
+        /// The lock.
+        path: PathBuf,
+        /// The processes that hold it.
+        holders: String,
+    },
+    /// Another user controls the home.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
+    /// The home can't be used.
+    #[error("the pool cannot use {path}: {source}", path = path.display())]
+    Home {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl PoolError {
+    /// The status that the process ends with.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            PoolError::AlreadyRuns { .. } => ALREADY_RUNS,
+            PoolError::LockHeld { .. } | PoolError::Untrusted(_) | PoolError::Home { .. } => 1,
+        }
+    }
+}
+
+/// Makes the home's directories, and clears up what writers that are gone left.
+///
+/// # Errors
+/// When the home can't be used.
+pub(super) fn prepare(home: &Home) -> Result<lock::Held, PoolError> {
+    let at = |path: PathBuf| move |source| PoolError::Home { path, source };
+    home.check()?;
+    home.create().map_err(at(home.state_dir().to_path_buf()))?;
+    atomic::create_dir_all(&home.buildkit_dir()).map_err(|error| at(home.buildkit_dir())(io::Error::other(error)))?;
+    let lock = take_lock(home)?;
+    for cleaned in [settings::clean(home), outbox::clean(home)] {
+        if let Err(error) = cleaned {
+            tracing::warn!("{error}");
+        }
+    }
+    // Nobody else asks anything in a home whose lock is held.
+    match fs::remove_dir_all(home.scratch_dir()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!("cannot empty {}: {error}", home.scratch_dir().display());
+        }
+        _ => {}
+    }
+    Ok(lock)
+}
+
+/// One pool for each home.
+fn take_lock(home: &Home) -> Result<lock::Held, PoolError> {
+    let path = home.pool_lock();
+    let error = |source| PoolError::Home { path: path.clone(), source };
+    let Some(held) = lock::try_exclusive(&path).map_err(error)? else {
+        return Err(lock_held(home, path));
+    };
+    let mut file = held.file();
+    let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+    // The number is for people; on a full disk the lock holds without it.
+    let _ = written;
+    Ok(held)
+}
+
+/// Who holds the lock. A pool writes its number into the file, a moment after it took the lock; whoever else holds it
+/// is named by the kernel.
+fn lock_held(home: &Home, path: PathBuf) -> PoolError {
+    let mut looks = 0;
+    loop {
+        let mut pid = fs::read_to_string(&path).unwrap_or_default();
+        pid.truncate(pid.trim_end().len());
+        let holders = lock::holders(&path);
+        if holders.is_empty() || holders.contains(&format!("process {pid} ")) {
+            return PoolError::AlreadyRuns { home: home.state_dir().to_path_buf(), pid };
+        }
+        if looks == LOOKS_FOR_NUMBER {
+            return PoolError::LockHeld { path, holders };
+        }
+        looks += 1;
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// The socket, for this user alone: the umask is 077, so nobody else can connect between its making and its mode.
+/// Whoever holds the lock may take the place of a dead pool's socket.
+pub(super) fn listen(home: &Home) -> io::Result<UnixListener> {
+    let path = home.pool_socket();
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Watches what people edit by hand.
+pub(super) fn watch_edits(home: &Home) -> watch::Watcher {
+    watch::watch(vec![
+        home.config_file(),
+        home.namespaces_dir(),
+        home.builders_dir(),
+        home.registries_dir(),
+        home.platforms_dir(),
+    ])
+}
+
+/// What an earlier pool left on disk.
+pub(super) fn find(home: &Home, catalog: &Catalog, start: &Start, settings: Arc<Settings>) -> Found {
+    let last_push = catalog.last_push();
+    let watched = pushes::watched(home).map_err(|error| error.to_string());
+    let watched = watched.and_then(|watched| match &last_push {
+        Ok(_) => Ok(watched),
+        Err(error) => Err(format!("pushes/: {error}")),
+    });
+    let (messages, problems) = outbox::load(home).unwrap_or_else(|error| {
+        tracing::error!("cannot list {}: {error}", outbox::directory(home).display());
+        (Vec::new(), Vec::new())
+    });
+    problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+    Found {
+        settings,
+        last_build: start.last_build,
+        builds: start.open.iter().filter_map(|id| find_build(home, catalog, *id)).collect(),
+        watched,
+        last_push: last_push.map_or(0, |id| id.0),
+        messages,
+    }
+}
+
+/// An open build of an earlier pool.
+fn find_build(home: &Home, catalog: &Catalog, id: BuildId) -> Option<FoundBuild> {
+    let directory = home.build_dir(id.0);
+    if !directory.join(builds::RECORD).exists() {
+        // Its client was never told that it is queued.
+        tracing::warn!("build {id} was never recorded; its directory is removed");
+        if let Err(error) = catalog.delete(&[id]) {
+            tracing::warn!("cannot remove {}: {error}", directory.display());
+        }
+        return None;
+    }
+    if let Err(error) = atomic::clean(&directory) {
+        tracing::warn!("{error}");
+    }
+    let build = match builds::load(home, id) {
+        Ok(build) => build,
+        Err(error) => {
+            tracing::error!("build {id} can't be taken over: {error}");
+            return None;
+        }
+    };
+    let runner = builds::load_if_there::<ProcessId>(&directory.join(builds::RUNNER)).ok().flatten();
+    let runner = runner.filter(|runner| !build.state.is_final() && has_begun(&directory, *runner));
+    let job = runner.and_then(|_| builds::load_if_there::<Job>(&directory.join(builds::JOB)).ok().flatten());
+    let builders = job.map(|job| job.platform_builds.into_iter().map(|share| share.builder).collect());
+    Some(FoundBuild { build, runner, builders: builders.unwrap_or_default() })
+}
+
+/// Whether a runner has begun to work. One whose pool died before it said that it may begin leaves at once, without a
+/// trace: its build is still to be started.
+fn has_begun(directory: &std::path::Path, runner: ProcessId) -> bool {
+    let begun = || [builds::LOG, builds::RESULT].iter().any(|file| directory.join(file).exists());
+    let until = std::time::Instant::now() + BEGINS_WITHIN;
+    while !begun() && runner.is_alive() && std::time::Instant::now() < until {
+        std::thread::sleep(LOOK_AGAIN);
+    }
+    begun() || runner.is_alive()
+}
