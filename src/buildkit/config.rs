@@ -143,6 +143,34 @@ impl Config {
             text["dns"] = table([("nameservers", list(nameservers.iter().cloned()))]);
         }
 
+        let mut worker = Table::new();
+        worker.set_implicit(true);
+        worker["oci"] = Item::Table(self.oci(&place));
+        worker["containerd"] = table([("enabled", value(false))]);
+        text["worker"] = Item::Table(worker);
+
+        // A daemon's own history would keep what builds printed, their secrets unmasked.
+        text["history"] = table([("maxEntries", value(0))]);
+
+        let allowed = if self.frontends.is_empty() { vec![NO_FRONTEND.to_owned()] } else { self.frontends.clone() };
+        let mut frontend = Table::new();
+        frontend.set_implicit(true);
+        frontend["gateway.v0"] = table([("allowedRepositories", list(allowed))]);
+        text["frontend"] = Item::Table(frontend);
+
+        if !self.registries.is_empty() {
+            let mut registries = Table::new();
+            registries.set_implicit(true);
+            for (host, registry) in &self.registries {
+                registries[host] = Item::Table(registry.render());
+            }
+            text["registry"] = Item::Table(registries);
+        }
+        text.to_string()
+    }
+
+    /// The table of the worker that runs steps by an OCI runtime.
+    fn oci(&self, place: &Place<'_>) -> Table {
         let mut oci = Table::new();
         oci["enabled"] = value(true);
         oci["binary"] = path(place.runtime);
@@ -174,30 +202,7 @@ impl Config {
                 oci[key] = value(space);
             }
         }
-        let mut worker = Table::new();
-        worker.set_implicit(true);
-        worker["oci"] = Item::Table(oci);
-        worker["containerd"] = table([("enabled", value(false))]);
-        text["worker"] = Item::Table(worker);
-
-        // A daemon's own history would keep what builds printed, their secrets unmasked.
-        text["history"] = table([("maxEntries", value(0))]);
-
-        let allowed = if self.frontends.is_empty() { vec![NO_FRONTEND.to_owned()] } else { self.frontends.clone() };
-        let mut frontend = Table::new();
-        frontend.set_implicit(true);
-        frontend["gateway.v0"] = table([("allowedRepositories", list(allowed))]);
-        text["frontend"] = Item::Table(frontend);
-
-        if !self.registries.is_empty() {
-            let mut registries = Table::new();
-            registries.set_implicit(true);
-            for (host, registry) in &self.registries {
-                registries[host] = Item::Table(registry.render());
-            }
-            text["registry"] = Item::Table(registries);
-        }
-        text.to_string()
+        oci
     }
 }
 

@@ -37,6 +37,7 @@ pub mod repository;
 pub mod requester;
 pub mod rule;
 pub mod rule_history;
+pub mod rule_problems;
 pub mod schedule;
 pub mod secret_arg;
 pub mod secret_ref;

@@ -6,17 +6,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::changed_files;
-use super::grant_keys::{self, NetworkMode, SecretRefs};
-use super::name::{self, NameKind};
+use super::grant_keys::{NetworkMode, SecretRefs};
 use super::pattern::{Matcher, Pattern, PatternError};
 use super::platform::Platform;
 use super::push::{Push, Ref, RefKind};
-use super::schedule::{Schedule, ScheduleError};
-use super::secret_arg;
+use super::schedule::Schedule;
 use super::tag::Tag;
 use super::tree_path::TreePath;
-use super::version::{MOST_VERSIONS, Replacement, Version, VersionError};
+use super::version::{Replacement, Version, VersionError};
 use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
 
 /// The seed's limit on build arguments.
@@ -219,80 +216,6 @@ impl Rule {
         }
     }
 
-    /// Everything that is wrong with the rule, in the order of its keys; empty when it can be saved.
-    pub fn problems(&self) -> Vec<RuleError> {
-        let mut problems = Vec::new();
-        let mut problem = |field, reason: Reason| problems.push(RuleError { rule: self.name.clone(), field, reason });
-        if let Err(error) = name::check(NameKind::Rule, &self.name) {
-            problem("name", error.into());
-        }
-        let mut captures = Vec::new();
-        let matcher = match self.pattern() {
-            Ok((_, pattern)) => pattern.compile(),
-            Err(error) => {
-                problem(error.field, error.reason);
-                Ok(Matcher::Literal(String::new()))
-            }
-        };
-        match &matcher {
-            Ok(matcher) => captures = matcher.capture_names(),
-            Err(error) => problem(self.pattern_field(), error.into()),
-        }
-        if let Err(error) = self.build_paths() {
-            problem(error.field, error.reason);
-        }
-        for (field, globs) in [("paths", &self.paths), ("ignore_paths", &self.ignore_paths)] {
-            if let Err(error) = changed_files::compile(globs) {
-                problem(field, error.into());
-            }
-        }
-        match self.schedule.as_ref().map(Schedule::check) {
-            Some(Err(error @ ScheduleError::Zone { .. })) => problem("schedule.time_zone", error.into()),
-            Some(Err(error)) => problem("schedule", error.into()),
-            Some(Ok(())) => {
-                if let Err(error) = self.literal_ref()
-                    && error.field == "schedule"
-                {
-                    problem("schedule", error.reason);
-                }
-            }
-            None => {}
-        }
-        if let Some((index, platform)) =
-            self.platforms.iter().enumerate().find(|(index, platform)| self.platforms[..*index].contains(platform))
-        {
-            problem("platforms", reason!("rule.stands_twice_second_time", platform, index = index + 1));
-        }
-        if self.args.len() > MOST_ARGS {
-            problem("args", reason!("rule.build_arguments_rule_at", args = self.args.len(), most_args = MOST_ARGS));
-        }
-        if let Some(bad) = self.args.keys().find(|key| !is_arg_name(key)) {
-            problem("args", reason!("rule.argument_name_write_letters", bad = quoted(&bad)));
-        }
-        for (field, checked) in [
-            ("plain_args", secret_arg::check_plain(&self.args, &self.plain_args).map_err(Reason::from)),
-            ("secrets", grant_keys::check_secrets(&self.secrets).map_err(Reason::from)),
-            ("ssh", grant_keys::check_ssh(&self.ssh).map_err(Reason::from)),
-        ] {
-            if let Err(reason) = checked {
-                problem(field, reason);
-            }
-        }
-        if self.versions.is_empty() || self.versions.len() > MOST_VERSIONS {
-            problem(
-                "versions",
-                reason!("rule.versions_rule", versions = self.versions.len(), most_versions = MOST_VERSIONS),
-            );
-        }
-        // Without a pattern that compiles there are no captures to check against.
-        if matcher.is_ok() {
-            for error in self.versions.iter().filter_map(|version| version.check(&captures).err()) {
-                problem("versions", error.into());
-            }
-        }
-        problems
-    }
-
     /// The kind of ref and the pattern.
     ///
     /// # Errors
@@ -307,7 +230,8 @@ impl Rule {
         }
     }
 
-    fn pattern_field(&self) -> &'static str {
+    /// The key that the pattern stands under.
+    pub(super) fn pattern_field(&self) -> &'static str {
         if self.tag.is_some() { "tag" } else { "branch" }
     }
 
@@ -430,12 +354,6 @@ impl Rule {
         let dockerfile = if below.is_empty() { file.clone() } else { format!("{below}/{file}") };
         Ok(BuildPaths { context, dockerfile })
     }
-}
-
-/// What a Dockerfile's `ARG` can be called.
-pub fn is_arg_name(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 #[cfg(test)]

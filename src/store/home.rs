@@ -28,7 +28,8 @@ pub struct Home {
 pub enum NoHome {
     /// No variable says where state belongs.
     Unset,
-    /// Records, which are text, could not name what is in it.
+    /// Its path is not UTF-8, or has control characters: records and configurations, which are text, could not name
+    /// what is in it.
     NotText {
         /// The directory.
         path: PathBuf,
@@ -81,7 +82,8 @@ impl Home {
     }
 
     fn checked(self) -> Result<Home, NoHome> {
-        let odd = [&self.state, &self.config].into_iter().find(|path| path.to_str().is_none()).cloned();
+        let is_odd = |path: &&PathBuf| path.to_str().is_none_or(|text| text.contains(char::is_control));
+        let odd = [&self.state, &self.config].into_iter().find(is_odd).cloned();
         match odd {
             Some(path) => Err(NoHome::NotText { path }),
             None => Ok(self),
@@ -112,13 +114,17 @@ impl Home {
     /// Where the sockets are not in the home, their directory has a name that anybody can guess: it must be ours alone.
     ///
     /// # Errors
-    /// When it is not, or is not there.
+    /// When it is another user's, or open to others. One that is not there yet is fine: [`Home::create`] makes it.
     pub fn check_runtime_dir(&self) -> io::Result<()> {
         let directory = self.runtime_dir();
         if directory == self.state {
             return Ok(());
         }
-        let meta = fs::symlink_metadata(&directory)?;
+        let meta = match fs::symlink_metadata(&directory) {
+            // Before the first pool: nobody listens there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            meta => meta?,
+        };
         if meta.is_dir() && meta.uid() == geteuid().as_raw() && meta.mode() & 0o077 == 0 {
             return Ok(());
         }
@@ -345,7 +351,9 @@ mod tests {
     #[test]
     fn a_home_whose_path_no_address_holds_keeps_its_sockets_elsewhere() {
         for odd in ["/srv/a#b", "/srv/a%20b", "/srv/a?b", "/srv/a\nb"] {
-            let sockets = Home::at(odd).runtime_dir();
+            let home = Home::at(odd);
+            home.check_runtime_dir().expect("that no pool has run yet is no reason to distrust");
+            let sockets = home.runtime_dir();
             assert!(!sockets.starts_with(odd) && fits_address(&sockets), "{odd:?}: {sockets:?}");
         }
         for fine in ["/srv/a b", "/srv/a,b=\"c\";$[d]", "/srv/需求"] {
@@ -356,9 +364,11 @@ mod tests {
     #[test]
     fn a_home_whose_path_is_no_text_is_refused() {
         use std::os::unix::ffi::OsStringExt as _;
-        let path = OsString::from_vec(b"/srv/caf\xe9".to_vec());
-        let found = Home::from_variables(|name| (name == "SLIPWAY_HOME").then(|| path.clone()));
-        assert_eq!(found, Err(NoHome::NotText { path: path.into() }));
+        for odd in [b"/srv/caf\xe9", b"/srv/a\nbc"] {
+            let path = OsString::from_vec(odd.to_vec());
+            let found = Home::from_variables(|name| (name == "SLIPWAY_HOME").then(|| path.clone()));
+            assert_eq!(found, Err(NoHome::NotText { path: path.into() }));
+        }
     }
 
     #[test]

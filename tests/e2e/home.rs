@@ -436,3 +436,23 @@ fn an_audit_log_that_cannot_be_written_stops_no_change_and_is_told() {
     assert!(!slipway.json(&["pool", "status"])["problems"].to_string().contains("audit.log"));
     assert_eq!(audit(&slipway, &[]).len(), 1);
 }
+
+#[test]
+fn a_home_whose_name_means_something_else_in_an_address_builds_like_any_other() {
+    for beginning in ["a#b%20c ", "a b=\"c\";$[需求]", &"long-name-".repeat(12)] {
+        let project = Project::in_home(Slipway::named(beginning), &["RUN true"]);
+        let built = project.start_and_wait().finish().ok().json();
+        assert_eq!(built["state"], "succeeded", "{beginning}: {built:#}");
+    }
+}
+
+#[test]
+fn a_home_whose_name_is_no_text_is_refused_with_the_reason() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let odd = directory.path().join(std::ffi::OsString::from_vec(b"caf\xe9".to_vec()));
+    let slipway = Slipway::new();
+    let refused = run(slipway.command(&["pool", "status"]).env("SLIPWAY_HOME", &odd));
+    assert!(!refused.status.success() && refused.stderr.contains("is not UTF-8 text"), "{refused}");
+    assert!(!odd.exists());
+}

@@ -75,8 +75,15 @@ mod tests {
         fs::set_permissions(real.join("ssh"), fs::Permissions::from_mode(0o700)).unwrap();
         let path = install(dir.path(), &format!("{}:/usr/bin:/bin", real.display())).unwrap();
         let mut command = Command::new(dir.path().join("bin/ssh"));
-        let output = command.args(arguments).env_clear().env("PATH", path).env("SSH_AUTH_SOCK", "/agent").output();
-        String::from_utf8(output.unwrap().stdout).unwrap()
+        command.args(arguments).env_clear().env("PATH", path).env("SSH_AUTH_SOCK", "/agent");
+        let output = loop {
+            match command.output() {
+                // Another thread has just been forked with the script, newly written, still open.
+                Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
+                output => break output.unwrap(),
+            }
+        };
+        String::from_utf8(output.stdout).unwrap()
     }
 
     const NO_KEYS: &str = "-o IdentityFile=none -o IdentitiesOnly=no -o HostbasedAuthentication=no -o ControlPath=none";

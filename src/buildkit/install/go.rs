@@ -87,8 +87,25 @@ pub(super) async fn install(
     })
     .await?;
 
-    let total = Some(listed);
     let out = work.dir(&format!("{what}.out"))?;
+    compile(module, &go, &packages, &out, listed, progress).await?;
+    let programs: Vec<PathBuf> =
+        module.commands.iter().map(|command| out.join(file_name(Path::new(command)))).collect();
+    archive::try_out(&programs).await?;
+    publish(&programs, home, progress)
+}
+
+/// Compiles packages into `out`; `listed`: how many packages that takes.
+async fn compile(
+    module: &Module,
+    go: &Go,
+    packages: &[String],
+    out: &Path,
+    listed: u64,
+    progress: Report<'_>,
+) -> Result<(), InstallError> {
+    let what = module.what;
+    let total = Some(listed);
     let mut compiled = 0;
     progress(Progress::GoCompiling { what, done: 0, total });
     let mut linker = "-s -w".to_owned();
@@ -107,11 +124,7 @@ pub(super) async fn install(
             }
         })
         .await?;
-
-    let programs: Vec<PathBuf> =
-        module.commands.iter().map(|command| out.join(file_name(Path::new(command)))).collect();
-    archive::try_out(&programs).await?;
-    publish(&programs, home, progress)
+    Ok(())
 }
 
 /// A Go toolchain that works in a module of ours.

@@ -4,11 +4,16 @@
 set -eu
 dir=${0%/cni/*}
 net=198.51.100
+# The path of the namespace as JSON has it: that of the home is in it.
+netns=${CNI_NETNS-}
+case $netns in
+*[\\\"]*) netns=$(printf '%s' "$netns" | sed 's/[\\"]/\\&/g') ;;
+esac
 
 case $CNI_COMMAND:$CNI_IFNAME in
 ADD:lo)
     nsenter --net="$CNI_NETNS" ip link set lo up
-    echo "{\"cniVersion\":\"0.3.1\",\"interfaces\":[{\"name\":\"lo\",\"sandbox\":\"$CNI_NETNS\"}]}"
+    printf '%s\n' "{\"cniVersion\":\"0.3.1\",\"interfaces\":[{\"name\":\"lo\",\"sandbox\":\"$netns\"}]}"
     ;;
 ADD:*)
     read -r router <"$dir/router"
@@ -41,7 +46,7 @@ neigh add $net.2 lladdr 02:00:00:00:00:01 dev $CNI_IFNAME nud permanent
 route add $net.2 dev $CNI_IFNAME
 route add default via $net.2 dev $CNI_IFNAME
 STEP
-    echo "{\"cniVersion\":\"1.0.0\",\"interfaces\":[{\"name\":\"$CNI_IFNAME\",\"sandbox\":\"$CNI_NETNS\"}]," \
+    printf '%s %s\n' "{\"cniVersion\":\"1.0.0\",\"interfaces\":[{\"name\":\"$CNI_IFNAME\",\"sandbox\":\"$netns\"}]," \
         "\"ips\":[{\"address\":\"$net.$number/32\",\"gateway\":\"$net.2\",\"interface\":0}]}"
     trap - EXIT
     ;;

@@ -32,6 +32,11 @@ impl Slipway {
         Slipway { home: tempfile::tempdir().unwrap() }
     }
 
+    /// An empty home in a directory whose name begins so.
+    pub fn named(beginning: &str) -> Slipway {
+        Slipway { home: tempfile::Builder::new().prefix(beginning).tempdir().unwrap() }
+    }
+
     /// An empty home on a file system that holds `bytes`. Needs root.
     pub fn on_tmpfs(bytes: u64) -> Slipway {
         let slipway = Slipway::new();
