@@ -82,7 +82,7 @@ pub fn preview(
             }
             Err(error) => {
                 row.answer = Answer::Refused;
-                row.notes.push(error.reason.into());
+                row.notes.push(error.reason);
             }
         }
         rows.push(row);

@@ -147,10 +147,10 @@ impl AsReason for EntityName {
     fn reason(&self) -> Reason {
         match self {
             EntityName::Namespace(name) => reason!("entity.namespace", name = quoted(name)),
-            EntityName::Repository(path) => reason!("entity.repository", name = quoted(path.to_string())),
+            EntityName::Repository(path) => reason!("entity.repository", path),
             EntityName::Rule(path, name) => reason!("entity.rule", path, name = quoted(name)),
             EntityName::Builder(name) => reason!("entity.builder", name = quoted(name)),
-            EntityName::Registry(host) => reason!("entity.registry", name = quoted(host)),
+            EntityName::Registry(host) => reason!("entity.registry", host = quoted(host)),
             EntityName::Platform(name) => reason!("entity.platform", name = quoted(name)),
             EntityName::Secret(name) => reason!("entity.secret", name = quoted(name)),
         }

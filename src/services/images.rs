@@ -99,7 +99,7 @@ impl TagInfo {
             size: 0,
             created: None,
             origin: None,
-            problem: Some(problem),
+            problem: Some(problem.to_string()),
         }
     }
 }
@@ -117,7 +117,7 @@ pub async fn tag(home: &Home, settings: &Settings, path: &RepositoryPath, tag: &
 async fn target(home: &Home, settings: &Settings, path: &RepositoryPath) -> Result<Target, Error> {
     let namespace = settings.namespaces.get(&path.namespace).ok_or_else(|| {
         let name = &path.namespace;
-        Error::new(ErrorKind::NotFound, format!("there is no namespace {name:?}; `slipway namespace list` shows them"))
+        Error::new(ErrorKind::NotFound, reason!("images.there_namespace_shows_them", name = quoted(&name)))
     })?;
     let target = registries::open(home, settings, &namespace.registry, path).await;
     target.map_err(|error| Error::new(ErrorKind::Failed, error.to_string()))

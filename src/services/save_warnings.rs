@@ -83,7 +83,7 @@ fn orphans(settings: &Settings, name: &str, platform: &SourcePlatform) -> Vec<Re
 fn passphrase(key: &str) -> Option<Reason> {
     let path = ssh::expanded(key);
     let has_one = ssh::Key::read(&path).is_ok_and(|key| key == ssh::Key::Passphrase);
-    has_one.then(|| reason!("save.passphrase", key = path))
+    has_one.then(|| reason!("services.key_has_passphrase", key = path))
 }
 
 #[cfg(test)]

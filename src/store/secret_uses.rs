@@ -25,7 +25,7 @@ pub fn uses_of(settings: &Settings, name: &str) -> Vec<Reason> {
     }
     for (host, value) in &settings.registries {
         uses.extend(
-            value.password.as_ref().is_some_and(is_it).then(|| reason!("entity.registry", name = quoted(host))),
+            value.password.as_ref().is_some_and(is_it).then(|| reason!("entity.registry", host = quoted(host))),
         );
     }
     for notify in &settings.config.notify {

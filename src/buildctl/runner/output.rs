@@ -188,8 +188,8 @@ impl Output {
 }
 
 /// Why a build whose log is full was ended.
-pub(super) fn full(limit: ByteSize) -> String {
-    format!("it printed more than pool.log_limit, which is {limit}")
+pub(super) fn full(limit: ByteSize) -> Reason {
+    reason!("output.printed_more_than_pool", limit)
 }
 
 /// Keeps `steps.toml` current until the channel is dropped.

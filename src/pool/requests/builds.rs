@@ -88,5 +88,5 @@ fn steps_of(context: &RequestContext, id: BuildId) -> Result<Option<StepsFile>, 
 
 /// There is no such build.
 pub(super) fn no_build(id: BuildId) -> Error {
-    Error::new(ErrorKind::NotFound, reason!("build.unknown", id))
+    Error::new(ErrorKind::NotFound, reason!("pool.no_such_build", id))
 }

@@ -19,7 +19,7 @@ pub(super) async fn page(context: Arc<RequestContext>, query: PushQuery) -> Resu
 pub(super) async fn records(context: Arc<RequestContext>, ids: Vec<PushId>) -> Result<Vec<PushRecord>, Error> {
     blocking(move || match ids.as_slice() {
         [id] if !pushes::is_there(&context.home, *id) => {
-            Err(Error::new(ErrorKind::NotFound, reason!("push.unknown", id)))
+            Err(Error::new(ErrorKind::NotFound, reason!("pool.no_such_push", id)))
         }
         [id] => pushes::load(&context.home, *id).map(|push| vec![push]).map_err(failed),
         ids => {

@@ -303,7 +303,7 @@ async fn cancel(context: &TaskContext, id: BuildId, by: Requester) -> Result<Rep
 fn finished(context: &TaskContext, id: BuildId) -> Result<Build, Error> {
     let file = context.home.build_dir(id.0).join(builds::RECORD);
     if !file.exists() {
-        return Err(Error::new(ErrorKind::NotFound, reason!("build.unknown", id)));
+        return Err(Error::new(ErrorKind::NotFound, reason!("pool.no_such_build", id)));
     }
     builds::load(&context.home, id).map_err(failed)
 }

@@ -563,7 +563,7 @@ fn remove_empty(home: &Home, namespace: &str) -> Result<(), atomic::WriteError> 
 fn gone_or(path: &Path, removed: io::Result<()>) -> Result<(), atomic::WriteError> {
     match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(atomic::WriteError::Io { path: path.to_path_buf(), action: "remove it", cause: error })
+            Err(atomic::WriteError::Io { path: path.to_path_buf(), action: phrase!("verb.remove_it"), cause: error })
         }
         _ => Ok(()),
     }
