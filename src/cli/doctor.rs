@@ -260,11 +260,9 @@ fn source_checks(settings: &Settings) -> Vec<Check> {
         .filter_map(|(path, source)| {
             let name = reason!("cli_doctor.source", path);
             match sources::checked(settings, source) {
-                Err(error) => Some(Check::bad(
-                    name,
-                    error.reason.to_string(),
-                    format!("slipway repo edit {path} --source URL --platform PLATFORM"),
-                )),
+                Err(error) => {
+                    Some(Check::bad(name, error, format!("slipway repo edit {path} --source URL --platform PLATFORM")))
+                }
                 Ok(_) if !source.fetch.is_by_slipway() => Some(Check::good(name, BUILDER_FETCHES)),
                 Ok(_) => None,
             }

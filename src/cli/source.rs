@@ -46,7 +46,7 @@ pub(super) fn namespace(settings: &Settings, name: &str) -> Result<Namespace, Cl
 /// Lets the pool save something, and says what people should know of it.
 pub(super) async fn save(client: &Client, entity: Entity, mode: SaveMode) -> Result<(), CliError> {
     for warning in client.save(entity, mode).await? {
-        output::say(&output::told(warning));
+        output::say(output::told(warning));
     }
     Ok(())
 }

@@ -10,7 +10,8 @@ use crate::sys::secret::{self, Secret};
 /// # Errors
 /// When it is none that git and BuildKit both know.
 pub fn source_url(url: &str) -> Result<(), Error> {
-    sources::parse_url(url).map(|_| ())
+    sources::parse_url(url)?;
+    Ok(())
 }
 
 /// Checks the name of a registry's host.
@@ -26,7 +27,7 @@ pub fn registry_host(host: &str) -> Result<(), Error> {
 /// # Errors
 /// When config.toml has no public address, or no webhooks of this platform are taken.
 pub fn webhook_url(settings: &Settings, platform: &str) -> Result<String, Error> {
-    platforms::webhook_url(settings, platform)
+    Ok(platforms::webhook_url(settings, platform)?)
 }
 
 /// The longest secret in bytes.

@@ -114,7 +114,7 @@ impl Client {
             let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
             stream.write_all(&call(Request::Status)?).await.map_err(lost)?;
             let answered = tokio::time::timeout(PATIENCE, LineReader::default().line(&stream)).await;
-            Ok(answered.is_err().then_some(pid))
+            Ok::<_, Error>(answered.is_err().then_some(pid))
         };
         match question.await? {
             // Whether it answers or went away, the conversation itself tells what became of it.

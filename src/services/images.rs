@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::registries;
+use super::{ServiceError, ServiceErrorKind, registries};
 use crate::domain::image_tag::TagInfo;
 use crate::domain::name::RepositoryPath;
 use crate::domain::publish::Origin;
-use crate::domain::reason::{Reason, reason};
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::tag::CACHE_PREFIX;
-use crate::protocol::{Error, ErrorKind};
 use crate::registry::reference::check_tag;
 use crate::registry::{ImageInfo, Kind, LayoutError, PublishError, Target, publish};
 use crate::store::Home;
@@ -26,7 +25,11 @@ const SHOWN_NAME: usize = 128;
 ///
 /// # Errors
 /// When the namespace is not there, or its registry can't be reached or read.
-pub async fn tag_names(home: &Home, settings: &Settings, path: &RepositoryPath) -> Result<BTreeSet<String>, Error> {
+pub async fn tag_names(
+    home: &Home,
+    settings: &Settings,
+    path: &RepositoryPath,
+) -> Result<BTreeSet<String>, ServiceError> {
     names(&target(home, settings, path).await?).await
 }
 
@@ -34,13 +37,13 @@ pub async fn tag_names(home: &Home, settings: &Settings, path: &RepositoryPath) 
 ///
 /// # Errors
 /// When the namespace is not there, or its registry can't be reached or read.
-pub async fn tags(home: &Home, settings: &Settings, path: &RepositoryPath) -> Result<Vec<TagInfo>, Error> {
+pub async fn tags(home: &Home, settings: &Settings, path: &RepositoryPath) -> Result<Vec<TagInfo>, ServiceError> {
     let target = target(home, settings, path).await?;
     let mut tags = Vec::new();
     let until = Instant::now() + LIST;
     for name in names(&target).await? {
         if let Err(error) = check_tag(&name) {
-            tags.push(TagInfo::unread(&target, &shown(&name), error.why.into()));
+            tags.push(TagInfo::unread(&target, &shown(&name), error.why));
             continue;
         }
         let Ok(inspected) = timeout_at(until, publish::inspect(&target, &name)).await else {
@@ -50,11 +53,11 @@ pub async fn tags(home: &Home, settings: &Settings, path: &RepositoryPath) -> Re
         };
         match inspected {
             Ok(info) => tags.push(TagInfo::new(&target, &name, info)),
-            Err(error) if concerns_all(&error) => return Err(error_of(&error)),
-            Err(error) => match error_of(&error) {
+            Err(error) if concerns_all(&error) => return Err(error.into()),
+            Err(error) => match ServiceError::from(error) {
                 // It went since it was listed.
-                error if error.kind == ErrorKind::NotFound => {}
-                error => tags.push(TagInfo::unread(&target, &name, error.reason)),
+                error if error.kind() == ServiceErrorKind::NotFound => {}
+                error => tags.push(TagInfo::unread(&target, &name, error.into())),
             },
         }
     }
@@ -99,7 +102,7 @@ impl TagInfo {
             size: 0,
             created: None,
             origin: None,
-            problem: Some(problem.to_string()),
+            problem: Some(problem),
         }
     }
 }
@@ -108,41 +111,27 @@ impl TagInfo {
 ///
 /// # Errors
 /// When there is no such tag, or the registry can't be reached or read.
-pub async fn tag(home: &Home, settings: &Settings, path: &RepositoryPath, tag: &str) -> Result<TagInfo, Error> {
+pub async fn tag(home: &Home, settings: &Settings, path: &RepositoryPath, tag: &str) -> Result<TagInfo, ServiceError> {
     let target = target(home, settings, path).await?;
-    let info = publish::inspect(&target, tag).await.map_err(|error| error_of(&error))?;
+    let info = publish::inspect(&target, tag).await?;
     Ok(TagInfo::new(&target, tag, info))
 }
 
-async fn target(home: &Home, settings: &Settings, path: &RepositoryPath) -> Result<Target, Error> {
+async fn target(home: &Home, settings: &Settings, path: &RepositoryPath) -> Result<Target, ServiceError> {
     let namespace = settings.namespaces.get(&path.namespace).ok_or_else(|| {
         let name = &path.namespace;
-        Error::new(ErrorKind::NotFound, reason!("images.there_namespace_shows_them", name = quoted(&name)))
+        ServiceError::missing(reason!("images.there_namespace_shows_them", name = quoted(&name)))
     })?;
-    let target = registries::open(home, settings, &namespace.registry, path).await;
-    target.map_err(|error| Error::new(ErrorKind::Failed, error.to_string()))
+    Ok(registries::open(home, settings, &namespace.registry, path).await?)
 }
 
-async fn names(target: &Target) -> Result<BTreeSet<String>, Error> {
+async fn names(target: &Target) -> Result<BTreeSet<String>, ServiceError> {
     let names: Vec<String> = match target {
         Target::Local(layout) => {
-            let tags = layout.tags().map_err(|error| Error::new(ErrorKind::Failed, error.to_string()))?;
+            let tags = layout.tags().map_err(PublishError::from)?;
             tags.into_iter().map(|tag| tag.tag).collect()
         }
-        Target::Remote(client) => client.tags().await.map_err(|error| error_of(&error.into()))?,
+        Target::Remote(client) => client.tags().await.map_err(PublishError::from)?,
     };
     Ok(names.into_iter().filter(|name| !name.starts_with(CACHE_PREFIX)).collect())
-}
-
-fn error_of(error: &PublishError) -> Error {
-    let kind = match error {
-        PublishError::Registry(error) => match error.kind {
-            Kind::NotFound => ErrorKind::NotFound,
-            Kind::Network { .. } => ErrorKind::Unreachable,
-            _ => ErrorKind::Failed,
-        },
-        PublishError::Layout(LayoutError::NoTag { .. }) => ErrorKind::NotFound,
-        _ => ErrorKind::Failed,
-    };
-    Error::new(kind, error.to_string())
 }

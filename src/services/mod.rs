@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod credential_scope;
 pub mod entity_files;
+mod error;
 pub mod images;
 pub mod platforms;
 pub mod registries;
@@ -12,3 +13,5 @@ pub mod save_warnings;
 pub mod sources;
 pub mod tokens;
 pub mod trees;
+
+pub use error::{ServiceError, ServiceErrorKind, SettingFault};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 
@@ -14,7 +15,7 @@ use crate::registry::docker_config::DockerConfig;
 use crate::registry::docker_keys::canonical_host;
 use crate::registry::{Client, ImageName, Layout, Registry, Target};
 use crate::store::Home;
-use crate::store::secrets::Secrets;
+use crate::store::secrets::{SecretError, Secrets};
 use crate::store::settings::Settings;
 
 /// Why a registry can't be used.
@@ -31,7 +32,8 @@ pub enum RegistriesError {
         /// The registry.
         host: String,
         /// Why.
-        why: String,
+        #[source]
+        cause: Arc<CredentialsError>,
     },
     /// The credential is not for the namespace.
     Denied(#[from] Denial),
@@ -40,7 +42,8 @@ pub enum RegistriesError {
         /// The registry.
         host: String,
         /// Why.
-        why: String,
+        #[source]
+        cause: SecretError,
     },
 }
 
@@ -52,9 +55,9 @@ impl AsReason for RegistriesError {
             RegistriesError::Reference(error) => error.reason(),
             RegistriesError::Registry(error) => error.reason(),
             RegistriesError::Credentials(error) => error.reason(),
-            RegistriesError::Docker { host, why } => reason!("registries.docker", host, why),
+            RegistriesError::Docker { host, cause } => reason!("registries.docker", host, why = cause),
             RegistriesError::Denied(error) => error.reason(),
-            RegistriesError::Password { host, why } => reason!("registries.password", host, why),
+            RegistriesError::Password { host, cause } => reason!("registries.password", host, why = cause),
         }
     }
 }
@@ -77,7 +80,7 @@ pub async fn open(
     if let Some(denial) = CredentialScope::new(settings, &path.namespace, registry).denial(host, None) {
         return Err(denial.into());
     }
-    let credential = credential(home, settings, host, &DockerConfig::of_user()).await;
+    let credential = credential(home, settings, host, &DockerConfig::of_user().map_err(Arc::new)).await;
     Ok(client(settings, &image, credential)?.into())
 }
 
@@ -95,7 +98,7 @@ pub async fn digest(
 ) -> Result<Option<String>, RegistriesError> {
     let image = ImageName::remote(image)?;
     let host = image.host().unwrap_or_default();
-    let docker = DockerConfig::of_user();
+    let docker = DockerConfig::of_user().map_err(Arc::new);
     let ask = async |image: &ImageName| {
         let host = image.host().unwrap_or_default();
         let credential = match scope.denial(host, Some(image.path())) {
@@ -154,19 +157,19 @@ async fn credential(
     home: &Home,
     settings: &Settings,
     host: &str,
-    docker: &Result<DockerConfig, CredentialsError>,
+    docker: &Result<DockerConfig, Arc<CredentialsError>>,
 ) -> Result<Option<Credential>, RegistriesError> {
     let of_host = settings.registry(host);
     if let (Some(user), Some(reference)) = (&of_host.username, &of_host.password) {
         let password = Secrets::at(home.secrets_dir())
             .resolve(reference)
             .await
-            .map_err(|error| RegistriesError::Password { host: host.into(), why: error.to_string() })?;
+            .map_err(|cause| RegistriesError::Password { host: host.into(), cause })?;
         return Ok(Some(Credential::Basic { user: user.clone(), password: Password::new(password.expose()) }));
     }
     match docker {
         Ok(docker) => Ok(docker.credential(host).await?),
-        Err(error) => Err(RegistriesError::Docker { host: host.into(), why: error.to_string() }),
+        Err(cause) => Err(RegistriesError::Docker { host: host.into(), cause: cause.clone() }),
     }
 }
 
@@ -185,7 +188,7 @@ pub async fn write_docker_config(
     if let Some(denial) = destination.and_then(|host| scope.denial(host, None)) {
         return Err(denial.into());
     }
-    let docker = DockerConfig::of_user();
+    let docker = DockerConfig::of_user().map_err(Arc::new);
     let (mut hosts, mut missing) = (BTreeMap::new(), Vec::new());
     // Helpers and commands may take their time: all are asked at once.
     let asked = scope.hosts().into_iter().map(async |host| {

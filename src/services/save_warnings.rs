@@ -73,7 +73,7 @@ fn orphans(settings: &Settings, name: &str, platform: &SourcePlatform) -> Vec<Re
     bound
         .filter(|(_, source)| source.platform.as_deref() == Some(name))
         .filter_map(|(path, source)| {
-            let why = sources::checked(&settings, source).err()?.reason;
+            let why = sources::checked(&settings, source).err()?;
             Some(reason!("save.source_lost", path, why))
         })
         .collect()

@@ -4,15 +4,14 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use super::{agent, tokens};
+use super::{ServiceError, agent, tokens};
 use crate::domain::push::{CommitId, Ref, RefKind};
 use crate::domain::reason::{quoted, reason};
 use crate::domain::repository::Source;
 use crate::domain::source_platform::SourcePlatform;
-use crate::protocol::{Error, ErrorKind};
 use crate::source::Wanted;
 use crate::source::git::{FetchLimits, ssh};
-use crate::source::{Access, Commit, Credentials, Git, Kind, Refs, SourceError, SourceUrl};
+use crate::source::{Access, Commit, Credentials, Git, Refs, SourceUrl, UrlError};
 use crate::store::Home;
 use crate::store::settings::Settings;
 
@@ -40,30 +39,36 @@ pub fn fetch_limits(settings: &Settings) -> FetchLimits {
 ///
 /// # Errors
 /// When the source can't be read, or has no such ref.
-pub async fn resolve(home: &Home, settings: &Settings, source: &Source, reference: &Ref) -> Result<CommitId, Error> {
+pub async fn resolve(
+    home: &Home,
+    settings: &Settings,
+    source: &Source,
+    reference: &Ref,
+) -> Result<CommitId, ServiceError> {
     let refs = list_refs(home, settings, source).await?;
     let name = reference.to_string();
     let found = refs.refs.iter().find(|found| found.name == name);
     let found = found.ok_or_else(|| {
-        let (kind, missing) = (reference.kind.word(), format!("{} has no", source.url));
-        let text = match default_branch_of(&refs).filter(|_| reference.kind == RefKind::Branch) {
-            Some(default) => format!("{missing} {kind} {:?}; its default branch is {default:?}", reference.name),
-            None => format!("{missing} {kind} {:?}", reference.name),
-        };
-        Error::new(ErrorKind::NotFound, text)
+        let (url, kind, name) = (&source.url, reference.kind.word(), quoted(&reference.name));
+        ServiceError::missing(match default_branch_of(&refs).filter(|_| reference.kind == RefKind::Branch) {
+            Some(default) => reason!("sources.no_branch", url, name, default = quoted(&default)),
+            None => reason!("sources.no_ref", url, kind, name),
+        })
     })?;
-    found.commit.parse().map_err(|error| Error::new(ErrorKind::Failed, format!("{}: {error}", source.url)))
+    // The listing took the line for one of a ref.
+    found.commit.parse().map_err(|_| {
+        ServiceError::unusable(reason!("sources.no_commit", url = source.url, commit = quoted(&found.commit)))
+    })
 }
 
 /// The branch that the source's HEAD names.
 ///
 /// # Errors
 /// When the source can't be read, or is empty.
-pub async fn default_branch(home: &Home, settings: &Settings, source: &Source) -> Result<String, Error> {
+pub async fn default_branch(home: &Home, settings: &Settings, source: &Source) -> Result<String, ServiceError> {
     let refs = list_refs(home, settings, source).await?;
-    default_branch_of(&refs).ok_or_else(|| {
-        Error::new(ErrorKind::NotFound, reason!("sources.default_branch_push_something", url = source.url))
-    })
+    default_branch_of(&refs)
+        .ok_or_else(|| ServiceError::missing(reason!("sources.default_branch_push_something", url = source.url)))
 }
 
 /// The short name of the branch that HEAD names; none in an empty repository.
@@ -75,58 +80,48 @@ pub fn default_branch_of(refs: &Refs) -> Option<String> {
 ///
 /// # Errors
 /// When the source can't be read: the kind tells whether it is there at all.
-pub async fn list_refs(home: &Home, settings: &Settings, source: &Source) -> Result<Refs, Error> {
+pub async fn list_refs(home: &Home, settings: &Settings, source: &Source) -> Result<Refs, ServiceError> {
     let url = parse_url(&source.url)?;
     let access = access(home, settings, source).await?;
-    GIT.list(&url, &access).await.map_err(told)
+    Ok(GIT.list(&url, &access).await?)
 }
 
 /// Looks at a commit of a source, with the credentials of its platform.
 ///
 /// # Errors
 /// When the source can't be read, or does not have the commit.
-pub async fn look(home: &Home, settings: &Settings, source: &Source, wanted: Wanted) -> Result<Commit, Error> {
+pub async fn look(home: &Home, settings: &Settings, source: &Source, wanted: Wanted) -> Result<Commit, ServiceError> {
     let url = parse_url(&source.url)?;
     let access = access(home, settings, source).await?;
     let limits = fetch_limits(settings);
     let gone_on = url.clone();
     let looking = tokio::spawn(async move { GIT.look(&gone_on, &access, wanted, limits).await });
     match tokio::time::timeout(LOOK_LIMIT, looking).await {
-        Ok(Ok(looked)) => looked.map_err(told),
-        Ok(Err(error)) => Err(Error::new(ErrorKind::Failed, reason!("sources.internal_task_failed", error))),
+        Ok(Ok(looked)) => Ok(looked?),
+        Ok(Err(error)) => Err(ServiceError::Task(reason!("sources.internal_task_failed", error))),
         Err(_) => {
-            let text = reason!("sources.fetched_within_fetch_goes", url, as_secs = LOOK_LIMIT.as_secs());
-            Err(Error::new(ErrorKind::Unreachable, text))
+            Err(ServiceError::Late(reason!("sources.fetched_within_fetch_goes", url, as_secs = LOOK_LIMIT.as_secs())))
         }
     }
-}
-
-/// As the pool and the command line tell it.
-pub fn told(error: SourceError) -> Error {
-    let kind = match error.kind {
-        Kind::NotFound | Kind::NotARepository | Kind::NoRef | Kind::NoCommit => ErrorKind::NotFound,
-        _ => ErrorKind::Unreachable,
-    };
-    Error::new(kind, error.to_string())
 }
 
 /// Reads a source's URL.
 ///
 /// # Errors
 /// When it is none that git and BuildKit both know.
-pub fn parse_url(url: &str) -> Result<SourceUrl, Error> {
-    SourceUrl::parse(url).map_err(|error| Error::new(ErrorKind::Usage, error.to_string()))
+pub fn parse_url(url: &str) -> Result<SourceUrl, UrlError> {
+    SourceUrl::parse(url)
 }
 
 /// The platform that a source names, where it names one.
-pub(super) fn platform<'a>(settings: &'a Settings, source: &Source) -> Result<Option<&'a SourcePlatform>, Error> {
+pub(super) fn platform<'a>(
+    settings: &'a Settings,
+    source: &Source,
+) -> Result<Option<&'a SourcePlatform>, ServiceError> {
     match &source.platform {
         None => Ok(None),
         Some(name) => settings.platforms.get(name).map(Some).ok_or_else(|| {
-            Error::new(
-                ErrorKind::NotFound,
-                reason!("sources.source_names_platform_there", name = quoted(&name), name_2 = name),
-            )
+            ServiceError::missing(reason!("sources.source_names_platform_there", name = quoted(&name), name_2 = name))
         }),
     }
 }
@@ -135,7 +130,7 @@ pub(super) fn platform<'a>(settings: &'a Settings, source: &Source) -> Result<Op
 ///
 /// # Errors
 /// When it is none of the platform's hosts: the text says what to write where.
-pub fn check_host(name: &str, platform: &SourcePlatform, url: &SourceUrl) -> Result<(), Error> {
+pub fn check_host(name: &str, platform: &SourcePlatform, url: &SourceUrl) -> Result<(), ServiceError> {
     let Some(server) = url.credentials_go_to() else { return Ok(()) };
     let (what, is_used) = match server.over_http {
         true => ("token", platform.token.is_some()),
@@ -145,11 +140,7 @@ pub fn check_host(name: &str, platform: &SourcePlatform, url: &SourceUrl) -> Res
         return Ok(());
     }
     let host = url.port().map_or_else(|| server.host.to_owned(), |port| format!("{}:{port}", server.host));
-    let text = format!(
-        "the {what} of the platform {name:?} is not used at {host}, which is none of its hosts; if it is, say so in \
-         platforms/{name}.toml: hosts = [\"{host}\"] (`slipway platform edit {name} --host {host}`)"
-    );
-    Err(Error::new(ErrorKind::Refused, text))
+    Err(ServiceError::forbidden(reason!("sources.other_host", what, quoted = quoted(name), name, host)))
 }
 
 /// Checks a source that is to be saved: its URL, and that its platform's credentials may go there. Returns its URL as
@@ -157,11 +148,10 @@ pub fn check_host(name: &str, platform: &SourcePlatform, url: &SourceUrl) -> Res
 ///
 /// # Errors
 /// When it is no URL, there is no such platform, or the host is none of the platform's.
-pub fn checked(settings: &Settings, source: &Source) -> Result<String, Error> {
+pub fn checked(settings: &Settings, source: &Source) -> Result<String, ServiceError> {
     let url = parse_url(&source.url)?;
     if url.local_path().is_some() && !source.fetch.is_by_slipway() {
-        let text = reason!("sources.fetch_builder_machine_where", url);
-        return Err(Error::new(ErrorKind::Usage, text));
+        return Err(ServiceError::unusable(reason!("sources.fetch_builder_machine_where", url)));
     }
     if let (Some(name), Some(platform)) = (&source.platform, platform(settings, source)?) {
         check_host(name, platform, &url)?;
@@ -173,7 +163,7 @@ pub fn checked(settings: &Settings, source: &Source) -> Result<String, Error> {
 ///
 /// # Errors
 /// When there is no such platform, its token is unavailable, or it would go over plain http and may not.
-pub async fn access(home: &Home, settings: &Settings, source: &Source) -> Result<Access, Error> {
+pub async fn access(home: &Home, settings: &Settings, source: &Source) -> Result<Access, ServiceError> {
     let (Some(platform), Some(name)) = (platform(settings, source)?, &source.platform) else {
         return Ok(Access { timeout: LIST_LIMIT, agent: agent::current(home), ..Access::default() });
     };
@@ -181,12 +171,8 @@ pub async fn access(home: &Home, settings: &Settings, source: &Source) -> Result
     check_host(name, platform, &url)?;
     let token = tokens::of(home, name, platform).await?;
     if token.is_some() && !platform.plain_http && url.is_in_the_open() {
-        let text = format!(
-            "the token of the platform {name:?} is not sent to {}: over plain http everyone on the way can read it; name the source \
-             with https, or say plain_http = true in platforms/{name}.toml where the network is your own",
-            source.url
-        );
-        return Err(Error::new(ErrorKind::Refused, text));
+        let url = &source.url;
+        return Err(ServiceError::forbidden(reason!("sources.plain_http", quoted = quoted(name), name, url)));
     }
     Ok(Access {
         credentials: Credentials {

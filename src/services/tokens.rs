@@ -14,7 +14,7 @@ use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::requester::Requester;
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::{SourcePlatform, token_file};
-use crate::protocol::{Error, ErrorKind};
+use crate::services::ServiceError;
 use crate::source::platform::Connector;
 use crate::source::platform::device::{DeviceFlow, Tokens};
 use crate::store::secrets::{Secret, SecretError, Secrets};
@@ -47,14 +47,15 @@ pub fn renewal_file(name: &str) -> String {
 ///
 /// # Errors
 /// When it can't be written.
-pub fn keep_renewal(home: &Home, name: &str, tokens: &Tokens) -> Result<(), Error> {
+pub fn keep_renewal(home: &Home, name: &str, tokens: &Tokens) -> Result<(), ServiceError> {
     let (Some(refresh), Some(holds)) = (&tokens.refresh, tokens.holds) else { return Ok(()) };
     let renewal = Renewal {
         refresh_token: refresh.expose().to_owned(),
         expires_at: TimeDelta::from_std(holds).map_or(DateTime::<Utc>::MAX_UTC, |holds| Utc::now() + holds),
         token: digest(&tokens.token),
     };
-    let text = serde_json::to_string(&renewal).map_err(|error| failed(name, Reason::verbatim(error.to_string())))?;
+    let text =
+        serde_json::to_string(&renewal).map_err(|error| because(name, &Reason::verbatim(error.to_string()), error))?;
     let secrets = Secrets::at(home.secrets_dir());
     secrets.put(&renewal_file(name), &Secret::new(text)).map_err(|error| failed(name, error))
 }
@@ -63,7 +64,7 @@ pub fn keep_renewal(home: &Home, name: &str, tokens: &Tokens) -> Result<(), Erro
 ///
 /// # Errors
 /// When the secret that its settings name is unavailable, or a login's has ended and can't be renewed.
-pub async fn of(home: &Home, name: &str, platform: &SourcePlatform) -> Result<Option<Secret>, Error> {
+pub async fn of(home: &Home, name: &str, platform: &SourcePlatform) -> Result<Option<Secret>, ServiceError> {
     let Some(reference) = &platform.token else { return Ok(None) };
     let token = resolve(home, name, reference).await?;
     if *reference != SecretRef::File(token_file(name)) || platform.oauth_client_id.is_none() {
@@ -77,26 +78,31 @@ pub async fn of(home: &Home, name: &str, platform: &SourcePlatform) -> Result<Op
     }
 }
 
-async fn resolve(home: &Home, name: &str, reference: &SecretRef) -> Result<Secret, Error> {
+async fn resolve(home: &Home, name: &str, reference: &SecretRef) -> Result<Secret, ServiceError> {
     Secrets::at(home.secrets_dir()).resolve(reference).await.map_err(|error| failed(name, error))
 }
 
 /// What renews that very token, if anything does.
-async fn renewal(home: &Home, name: &str, token: &Secret) -> Result<Option<Renewal>, Error> {
+async fn renewal(home: &Home, name: &str, token: &Secret) -> Result<Option<Renewal>, ServiceError> {
     let kept = Secrets::at(home.secrets_dir()).resolve(&SecretRef::File(renewal_file(name))).await;
     let kept = match kept {
         Err(SecretError::Missing { .. }) => return Ok(None),
         other => other.map_err(|error| failed(name, error))?,
     };
     let renewal: Renewal = serde_json::from_str(kept.expose())
-        .map_err(|_| failed(name, reason!("tokens.no_renewal", file = renewal_file(name))))?;
+        .map_err(|error| because(name, &reason!("tokens.no_renewal", file = renewal_file(name)), error))?;
     Ok((renewal.token == digest(token)).then_some(renewal))
 }
 
 /// Renews the token of a login. A refresh token is good for one time: processes take turns, and look again when it is
 /// theirs.
-async fn renew(home: &Home, name: &str, platform: &SourcePlatform, reference: &SecretRef) -> Result<Secret, Error> {
-    let _turn = turn(home).await.map_err(|error| failed(name, reason!("tokens.cannot_lock", error)))?;
+async fn renew(
+    home: &Home,
+    name: &str,
+    platform: &SourcePlatform,
+    reference: &SecretRef,
+) -> Result<Secret, ServiceError> {
+    let _turn = turn(home).await.map_err(|error| because(name, &reason!("tokens.cannot_lock", error), error))?;
     let token = resolve(home, name, reference).await?;
     let Some(old) = renewal(home, name, &token).await? else { return Ok(token) };
     if old.expires_at - Utc::now() >= BEFORE_ITS_END {
@@ -112,12 +118,13 @@ async fn renew(home: &Home, name: &str, platform: &SourcePlatform, reference: &S
         // It still opens what it opens.
         Err(_) if old.expires_at > Utc::now() => return Ok(token),
         Err(error) if error.reason.is_transient() => {
-            let text = reason!("tokens.cannot_renew_token_platform", name = quoted(&name), error);
-            return Err(Error::new(ErrorKind::Unreachable, text));
+            let reason = reason!("tokens.cannot_renew_token_platform", name = quoted(&name), error);
+            return Err(ServiceError::Renewal { reason, cause: error });
         }
         Err(error) => {
-            let text = reason!("tokens.login_ended_begin_new", error, name);
-            return Err(failed(name, &text));
+            let why = reason!("tokens.login_ended_begin_new", error, name);
+            let reason = reason!("tokens.cannot_token_platform", name = quoted(name), why);
+            return Err(ServiceError::Renewal { reason, cause: error });
         }
     };
     // What renews the new one first: were slipway killed in between, the old one would only be taken for a person's.
@@ -159,6 +166,16 @@ fn digest(token: &Secret) -> String {
     hex::encode(Sha256::digest(token.expose()))
 }
 
-fn failed(name: &str, why: impl Into<Reason>) -> Error {
-    Error::new(ErrorKind::Failed, reason!("tokens.cannot_token_platform", name = quoted(&name), why = why.into()))
+/// A file, a command or a variable that holds the token can't be used.
+fn failed<E>(name: &str, cause: E) -> ServiceError
+where
+    E: std::error::Error + Send + Sync + 'static,
+    for<'a> Reason: From<&'a E>,
+{
+    because(name, &Reason::from(&cause), cause)
+}
+
+/// As [`failed`], in other words than the cause's.
+fn because(name: &str, why: &Reason, cause: impl std::error::Error + Send + Sync + 'static) -> ServiceError {
+    ServiceError::host(reason!("tokens.cannot_token_platform", name = quoted(name), why), cause)
 }

@@ -19,4 +19,4 @@ pub use git::commits::{Commit, Wanted};
 pub use git::{Access, Credentials, Git};
 pub use refs::{Refs, RemoteRef};
 pub use reserved_host::is_reserved;
-pub use url::{SourceUrl, Transport};
+pub use url::{SourceUrl, Transport, UrlError};

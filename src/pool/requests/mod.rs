@@ -2,6 +2,7 @@
 //! one file for each noun. Requests that decide or change something of the pool itself are the server's.
 
 mod builds;
+mod errors;
 pub(in crate::pool) mod logins;
 mod logs;
 mod platforms;

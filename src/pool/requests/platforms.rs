@@ -9,7 +9,7 @@ use crate::services::platforms;
 
 /// Who the token of a platform is.
 pub(super) async fn check(context: &RequestContext, name: &str) -> Result<Identity, Error> {
-    platforms::check(&context.home, &context.settings, name).await
+    Ok(platforms::check(&context.home, &context.settings, name).await?)
 }
 
 /// Some of the repositories that the token of a platform sees.
@@ -19,7 +19,7 @@ pub(super) async fn repositories(
     filter: &str,
     page: Option<&str>,
 ) -> Result<RepositoryPage, Error> {
-    platforms::repositories(&context.home, &context.settings, name, filter, page).await
+    Ok(platforms::repositories(&context.home, &context.settings, name, filter, page).await?)
 }
 
 /// Makes the webhook of a repository's source on its platform.

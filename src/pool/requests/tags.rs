@@ -12,11 +12,11 @@ use crate::services::{images, registries};
 pub(super) async fn list(context: Arc<RequestContext>, path: RepositoryPath) -> Result<Vec<TagInfo>, Error> {
     super::settings::repository(&context.settings, &path)?;
     let work = async move || images::tags(&context.home, &context.settings, &path).await;
-    registries::on_own_thread(work).await
+    Ok(registries::on_own_thread(work).await?)
 }
 
 /// One tag and what it names.
 pub(super) async fn one(context: Arc<RequestContext>, path: RepositoryPath, tag: String) -> Result<TagInfo, Error> {
     let work = async move || images::tag(&context.home, &context.settings, &path, &tag).await;
-    registries::on_own_thread(work).await
+    Ok(registries::on_own_thread(work).await?)
 }

@@ -29,6 +29,7 @@ use crate::domain::repository::{Fetch, Source};
 use crate::domain::rule::{BuildPaths, Rule};
 use crate::domain::tag::CACHE_PREFIX;
 use crate::pool::core::{ChosenBuilder, Event};
+use crate::services::ServiceError;
 use crate::services::credential_scope::CredentialScope;
 use crate::services::trees::{self, Unprepared};
 use crate::services::{registries, sources};
@@ -258,8 +259,8 @@ fn build_paths(rule: &Rule) -> Result<BuildPaths, Failure> {
 
 /// The context of a source that only the builder's network reaches: its address, and the credentials that open it.
 async fn fetched_by_builder(home: &Home, settings: &Settings, wish: &ContextRequest<'_>) -> Result<Prepared, Failure> {
-    let failure = |error: crate::protocol::Error| Failure::from(Unprepared::from(error));
-    let url = sources::parse_url(&wish.source.url).map_err(failure)?;
+    let failure = |error: ServiceError| Failure::from(Unprepared::from(error));
+    let url = sources::parse_url(&wish.source.url).map_err(|error| failure(error.into()))?;
     let paths = build_paths(wish.rule)?;
     let access = sources::access(home, settings, wish.source).await.map_err(failure)?;
     let credentials = access.credentials;

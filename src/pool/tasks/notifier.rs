@@ -22,8 +22,8 @@ use crate::domain::source_platform::SourcePlatform;
 use crate::log::sanitize::printable;
 use crate::pool::core::Event;
 use crate::pool::core::notifications::id_of_test;
-use crate::protocol::{self, Error, ErrorKind, Reply};
-use crate::services::platforms;
+use crate::protocol::{Error, ErrorKind, Reply};
+use crate::services::{ServiceError, ServiceErrorKind, platforms};
 use crate::source::platform::{self, causes};
 use crate::source::webhook::sign;
 use crate::store::Catalog;
@@ -82,7 +82,7 @@ enum SendError {
         stderr: String,
     },
     /// The platform did not take a status.
-    Platform(protocol::Error),
+    Platform(ServiceError),
     /// What it printed can't be read.
     Output(io::Error),
 }
@@ -101,7 +101,7 @@ impl AsReason for SendError {
             SendError::Shell(error) => reason!("delivery.command", why = error),
             SendError::Command { how, stderr } if stderr.is_empty() => reason!("delivery.command", why = how),
             SendError::Command { how, stderr } => reason!("delivery.command_said", how, said = output(stderr)),
-            SendError::Platform(error) => error.reason.clone(),
+            SendError::Platform(error) => error.reason(),
             SendError::Output(error) => reason!("delivery.output", error),
         }
     }
@@ -120,8 +120,8 @@ impl SendError {
     fn attempt(&self) -> Attempt {
         match self {
             SendError::NotConfigured | SendError::NoUrl => Attempt::Refused,
-            SendError::Platform(error) if error.kind != ErrorKind::Unreachable => Attempt::Refused,
-            SendError::Platform(error) => Attempt::Failed { wait: error.retry_at.map(|at| at - Utc::now()) },
+            SendError::Platform(error) if error.kind() != ServiceErrorKind::Unreachable => Attempt::Refused,
+            SendError::Platform(error) => Attempt::Failed { wait: error.retry_at().map(|at| at - Utc::now()) },
             SendError::Status { status, .. } if is_refusal(status.as_u16()) => Attempt::Refused,
             SendError::Status { wait, .. } => Attempt::Failed { wait: *wait },
             // It did what it should.

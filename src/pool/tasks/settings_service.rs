@@ -14,7 +14,7 @@ use super::{TaskContext, audit, blocking, failed};
 use crate::domain::builder::{Builder, BuilderKind, MANAGED, Readiness};
 use crate::domain::name::{self, NameKind, RepositoryPath};
 use crate::domain::namespace::Namespace;
-use crate::domain::reason::{Reason, quoted, reason};
+use crate::domain::reason::{Reason, phrase, quoted, reason};
 use crate::domain::repository::Repository;
 use crate::domain::requester::Requester;
 use crate::domain::rule::Rule;

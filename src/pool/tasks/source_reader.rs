@@ -3,6 +3,7 @@
 
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::{CommitId, Ref};
+use crate::domain::reason::Reason;
 use crate::domain::repository::{Repository, Source};
 use crate::domain::rule::Rule;
 use crate::pool::core::{Event, SubmissionId};
@@ -15,7 +16,7 @@ use crate::source::Wanted;
 /// Asks a source for the commit that a ref names now.
 pub(in crate::pool) async fn resolve(context: TaskContext, submission: SubmissionId, source: Source, reference: Ref) {
     let settings = context.settings();
-    let commit = sources::resolve(&context.home, &settings, &source, &reference).await;
+    let commit = sources::resolve(&context.home, &settings, &source, &reference).await.map_err(Error::from);
     context.report(Event::RefResolved { submission, commit });
 }
 
@@ -56,6 +57,6 @@ pub(in crate::pool) async fn read_commit(
 ) {
     let settings = context.settings();
     let wanted = Wanted { store: context.home.git_dir(&path), reference, commit, since };
-    let commit = sources::look(&context.home, &settings, &source, wanted).await.map_err(|error| error.reason);
+    let commit = sources::look(&context.home, &settings, &source, wanted).await.map_err(Reason::from);
     context.report(Event::CommitRead { push, commit });
 }

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use crate::domain::repository::Source;
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::protocol::Error;
-use crate::services::{platforms, sources, tokens};
+use crate::services::{ServiceError, sources, tokens};
 use crate::source::platform::{Api, Connector, Pushed};
 use crate::source::refs::Refs;
 use crate::store::Home;
@@ -76,7 +76,7 @@ impl Connectors {
         };
         match sources::list_refs(home, settings, source).await {
             Ok(refs) => (Ok(Some(refs)), condition),
-            Err(error) => (Err(error), Condition::default()),
+            Err(error) => (Err(error.into()), Condition::default()),
         }
     }
 
@@ -91,8 +91,8 @@ impl Connectors {
         let url = sources::parse_url(&source.url)?;
         let token = tokens::of(home, name, platform).await?;
         let connector = self.connector(name, platform)?;
-        let api = Api::new(&connector, platform, token).map_err(|error| platforms::error_of(&error))?;
-        api.pushed_since(&url, etag).await.map_err(|error| platforms::error_of(&error))
+        let api = Api::new(&connector, platform, token).map_err(ServiceError::from)?;
+        Ok(api.pushed_since(&url, etag).await.map_err(ServiceError::from)?)
     }
 
     fn connector(&self, name: &str, platform: &SourcePlatform) -> Result<Connector, Error> {
@@ -100,7 +100,7 @@ impl Connectors {
         if let Some((_, connector)) = made.get(name).filter(|(of, _)| of == platform) {
             return Ok(connector.clone());
         }
-        let connector = Connector::new(platform).map_err(|error| platforms::error_of(&error))?;
+        let connector = Connector::new(platform).map_err(ServiceError::from)?;
         made.insert(name.to_owned(), (platform.clone(), connector.clone()));
         Ok(connector)
     }

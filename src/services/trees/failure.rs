@@ -2,7 +2,7 @@
 
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::reason::{AsReason, Reason, display_as_reason};
-use crate::protocol::{Error, ErrorKind};
+use crate::services::ServiceError;
 use crate::source::tree::TreeError;
 use crate::source::{Kind, SourceError};
 
@@ -14,7 +14,7 @@ pub enum Unprepared {
     /// Its tree can't be made.
     Tree(#[from] TreeError),
     /// The settings do not say how it is reached.
-    Settings(Error),
+    Service(#[from] ServiceError),
 }
 
 display_as_reason!(Unprepared);
@@ -24,14 +24,8 @@ impl AsReason for Unprepared {
         match self {
             Unprepared::Source(error) => error.reason(),
             Unprepared::Tree(error) => error.reason(),
-            Unprepared::Settings(error) => error.reason.clone(),
+            Unprepared::Service(error) => error.reason(),
         }
-    }
-}
-
-impl From<Error> for Unprepared {
-    fn from(error: Error) -> Unprepared {
-        Unprepared::Settings(error)
     }
 }
 
@@ -41,11 +35,8 @@ impl Unprepared {
         match self {
             Unprepared::Source(error) => of_source(error),
             Unprepared::Tree(error) => of_tree(error),
-            Unprepared::Settings(error) => match error.kind {
-                ErrorKind::Unreachable => FailureKind::Network,
-                ErrorKind::Refused => FailureKind::Credentials,
-                _ => FailureKind::Source,
-            },
+            Unprepared::Service(ServiceError::Source(error)) => of_source(error),
+            Unprepared::Service(error) => error.failure_kind(),
         }
     }
 }

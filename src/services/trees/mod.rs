@@ -16,6 +16,7 @@ use super::sources;
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::{CommitId, Ref};
 use crate::domain::repository::Source;
+use crate::services::ServiceError;
 use crate::source::git::{Fallback, GitProgram, Want, clone};
 use crate::source::tree::{
     Answer, Lender, Moved, Part, Position, Request, Room, Site, Slot, State, TimeKey, TreeError, TreeFile, Trees,
@@ -83,7 +84,7 @@ struct Origin {
 /// # Errors
 /// When the source can't be reached, or its tree can't be made.
 pub async fn prepare(home: &Home, settings: &Settings, wish: Wish<'_>) -> Result<Slot, Unprepared> {
-    let url = sources::parse_url(&wish.source.url)?;
+    let url = sources::parse_url(&wish.source.url).map_err(ServiceError::from)?;
     let access = sources::access(home, settings, wish.source).await?;
     let clone = home.git_dir(wish.path);
     let mut budget = Budget::new(sources::fetch_limits(settings));

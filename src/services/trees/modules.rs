@@ -9,9 +9,9 @@ use sha2::{Digest as _, Sha256};
 use super::submodule_access::{Way, is_listed, is_listed_path, way};
 use super::{Origin, Unprepared, Work, is_temporary, lend};
 use crate::domain::push::CommitId;
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::repository::Source;
-use crate::protocol::{Error, ErrorKind};
-use crate::services::sources;
+use crate::services::{ServiceError, sources};
 use crate::source::git::{Fallback, Want};
 use crate::source::tree::{Lender, Module, Part, Position, TreeError, TreeFile, address, is_behind_link, leads_back};
 use crate::source::{Kind, SourceUrl};
@@ -20,8 +20,6 @@ use crate::source::{Kind, SourceUrl};
 const DEEPEST: usize = 8;
 /// How many a tree has, those in submodules included.
 const MOST: usize = 256;
-/// Whose credentials a submodule gets that is not listed.
-const ONLY_OWN: &str = "the source's own are for repositories of its own server and owner";
 
 /// A tree whose submodules are still to come.
 struct Parent {
@@ -102,18 +100,14 @@ impl Work<'_> {
             let beside = source.local_path().filter(|_| is_relative && !is_listed);
             if beside.is_none() && !is_listed {
                 let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
-                let reason = "a submodule is read from this machine's disk where it lies beside the source and belongs to the same \
-                              user, by a relative address";
-                return Err(refused(format!("{path} is not read: {reason}; {}", self.advice(&path))));
+                return Err(refused(reason!("module.of_this_disk", advice = self.advice(&path), path)));
             }
             let (access, lender) = (sources::anonymous_access(None), lend(path, beside).await?);
             return Ok(Origin { url, access, clone: None, lender });
         }
         let address = url.address().unwrap_or_else(|| url.to_string());
         let Some(way) = way(self.wish.source, source, &self.settings.platforms, &url) else {
-            let text =
-                format!("{url} needs an ssh key, and none is used for it: {ONLY_OWN}; {}", self.advice(&address));
-            return Err(refused(text));
+            return Err(refused(reason!("module.needs_key", url, advice = self.advice(&address))));
         };
         let access = match &way {
             Way::With(platform) => {
@@ -140,8 +134,8 @@ impl Work<'_> {
                     && matches!(error.kind, Kind::Credentials | Kind::NotFound | Kind::NotARepository) =>
             {
                 let url = &origin.url;
-                let text = format!("{url} is not to be read without credentials, and none are used for it: {ONLY_OWN}");
-                Err(refused(format!("{text} ({}); {}", error.reason, self.advice(&address))))
+                let (why, advice) = (error.reason, self.advice(&address));
+                Err(refused(reason!("module.needs_credentials", url, why, advice)))
             }
             fetched => fetched.map(|()| origin).map_err(Unprepared::from),
         }
@@ -156,17 +150,13 @@ impl Work<'_> {
     }
 
     /// What to write so that a submodule is fetched with credentials.
-    fn advice(&self, address: &str) -> String {
-        format!(
-            "if the builds of {path} may have it, list it under [source]: submodules = [{address:?}] \
-             (`slipway repo edit {path} --submodule {address}`)",
-            path = self.wish.path
-        )
+    fn advice(&self, address: &str) -> Reason {
+        reason!("module.list_it", path = self.wish.path, quoted = quoted(address), address)
     }
 }
 
-fn refused(text: String) -> Unprepared {
-    Error::new(ErrorKind::Usage, text).into()
+fn refused(reason: Reason) -> Unprepared {
+    ServiceError::unusable(reason).into()
 }
 
 /// Says which submodule it is.
