@@ -168,8 +168,9 @@ impl Core {
         }
     }
 
-    /// Has commits read, of each repository one at a time.
-    fn read_commits(&mut self) {
+    /// Has commits read, of each repository one at a time. Those that doubtful moves wait for come first.
+    pub(super) fn read_commits(&mut self) {
+        self.check_moves(READ_AT_ONCE);
         for (id, push) in &mut self.pushes {
             if self.reading_commits.len() >= READ_AT_ONCE {
                 return;
@@ -200,7 +201,7 @@ impl Core {
         let Some(push) = self.pushes.get_mut(&id) else { return };
         self.reading_commits.remove(&push.record.repository);
         let facts = match commit {
-            Ok(Commit { message, changed }) => {
+            Ok(Commit { message, changed, .. }) => {
                 push.record.subject = Some(subject(&message).to_owned());
                 CommitFacts { changed, unknown: None }
             }
