@@ -104,7 +104,7 @@ impl Plan {
     pub fn of(seed: u64) -> Plan {
         let mut random = Random::of(seed, 0);
         let repositories = 1 + random.below(5);
-        let minutes = 30 + random.below(270) as u64;
+        let minutes = 30 + random.below(120) as u64;
         let push_every = *random.pick(&[60, 300, 900]);
         let poll = *random.pick(&[5, 60, 60, 300]);
         let limit = 1 + random.below(4) as u32;

@@ -115,6 +115,10 @@ pub struct Core {
     failing: BTreeMap<(RepositoryPath, String), RuleHistory>,
     /// The pushes that rules are still to be asked of.
     pushes: BTreeMap<PushId, PendingPush>,
+    /// Those with rules that are asked again at a time.
+    waiting_pushes: BTreeSet<PushId>,
+    /// Those whose commits are to be read.
+    unread_pushes: BTreeSet<PushId>,
     written_pushes: Arc<Recent<PushId>>,
     refs: RefTracker,
     /// The repositories whose commits are being read: their clones are in one place each.
@@ -122,6 +126,8 @@ pub struct Core {
     builders: Builders,
     outbox: Outbox,
     writes: BTreeMap<WriteId, PendingWrite>,
+    /// Those that failed and are tried again at a time.
+    failed_writes: BTreeSet<WriteId>,
     last_write: u64,
     waits: Vec<Wait>,
     problems: Problems,
@@ -180,12 +186,15 @@ impl Core {
             last_submission: 0,
             failing: BTreeMap::new(),
             pushes: BTreeMap::new(),
+            waiting_pushes: BTreeSet::new(),
+            unread_pushes: BTreeSet::new(),
             written_pushes: Arc::default(),
             refs: RefTracker::default(),
             reading_commits: BTreeSet::new(),
             builders: Builders::default(),
             outbox: Outbox::default(),
             writes: BTreeMap::new(),
+            failed_writes: BTreeSet::new(),
             last_write: 0,
             waits: Vec::new(),
             problems: Problems::default(),
@@ -265,14 +274,16 @@ impl Core {
         let builds_open = !self.builds.is_empty();
         let deadlines = [self.disk.again, self.retention].into_iter().flatten().map(|deadline| deadline.at());
         let builds = self.builds.values().filter_map(|build| build.next_due(self.now));
-        let pushes = self.pushes.values().filter_map(PendingPush::next_due);
-        let writes = self.writes.values().filter_map(PendingWrite::next_due);
+        let pushes = self.waiting_pushes.iter().filter_map(|id| self.pushes.get(id)?.next_due());
+        let writes = self.failed_writes.iter().filter_map(|id| self.writes.get(id)?.next_due());
+        // A pool that ends sends nothing more.
+        let outbox = self.outbox.next_due().filter(|_| !self.stopping);
         deadlines
             .chain(builds)
             .chain(pushes)
             .chain(writes)
             .chain(self.refs.next_due())
-            .chain(self.outbox.next_due())
+            .chain(outbox)
             .chain(self.builders.next_due(builds_open))
             .min()
     }
