@@ -10,6 +10,7 @@ use slipway::domain::name::RepositoryPath;
 use slipway::domain::notification;
 use slipway::domain::outbox::Message;
 use slipway::domain::push::{CommitId, Ref, RefKind};
+use slipway::domain::rule::Rule;
 use slipway::pool::core::{File, WriteId};
 
 use crate::sources::number_of;
@@ -334,8 +335,8 @@ impl World {
                 Verdict::Skipped => matches && skips && reference.kind == RefKind::Branch,
                 Verdict::Paths => matches && rule.looks_at_files(),
                 Verdict::Paused => self.disk.settings.config.pool.pause_after > 0,
-                // Of rules that make the same tag, and of immutable tags.
-                Verdict::Refused => matches && (repository.immutable || rule.name == "two"),
+                // Of two rules that make the same tag one is built: the one that waits for the disk may come second.
+                Verdict::Refused => matches && (repository.immutable || is_built_by_another(push, rule)),
                 Verdict::Waiting | Verdict::AutoOff | Verdict::Superseded | Verdict::Failed => false,
             };
             if !is_right {
@@ -405,4 +406,11 @@ impl World {
             })
         })
     }
+}
+
+/// Whether the other one of two rules that make the same tag builds a push.
+fn is_built_by_another(push: &PushRecord, rule: &Rule) -> bool {
+    let others = push.answers.iter().filter(|answer| answer.rule != rule.name);
+    ["one", "two"].contains(&rule.name.as_str())
+        && others.into_iter().any(|answer| matches!(answer.verdict, Verdict::Built | Verdict::Duplicate))
 }
