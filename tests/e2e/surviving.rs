@@ -231,3 +231,19 @@ fn a_home_on_a_full_disk_takes_no_build_and_loses_none() {
     fs::remove_file(ballast).unwrap();
     project.slipway.run(&["build", "start", REPOSITORY, "--wait"]).ok();
 }
+
+#[test]
+fn a_pool_whose_home_is_moved_away_ends_with_its_builds_and_the_next_one_is_for_the_home_that_is_there() {
+    let project = Project::new(&[&ticking("home-moved", 600)]);
+    let id = project.start();
+    project.wait_for_tick(id, 3);
+    let (pool, daemons) = (project.pool_pid(), project.daemons());
+    let home = project.slipway.home();
+    fs::rename(&home, home.with_extension("moved")).unwrap();
+    project.slipway.wait_until("the pool and its daemon have ended", || {
+        !is_alive(pool) && !daemons.iter().any(|daemon| is_alive(*daemon))
+    });
+    project.slipway.run(&["namespace", "create", "new"]).ok();
+    assert_ne!(project.pool_pid(), pool);
+    assert_eq!(project.slipway.json(&["build", "list"])["builds"], serde_json::json!([]));
+}

@@ -23,7 +23,7 @@ use slipway::domain::rule::Rule;
 use slipway::domain::rule_history::RuleHistory;
 use slipway::pool::core::{
     Announcement, Ask, Command, Core, Due, Event, File, Found, FoundBuild, FoundPush, Machine, ManagedEvent,
-    PastOfBuild, RequestId, RunnerEnd, TagCheckFailure, Target, Workers, WriteFailure,
+    PastOfBuild, RequestId, RunnerEnd, SubmissionId, TagCheckFailure, Target, Workers, WriteFailure,
 };
 use slipway::protocol::{Error, ErrorKind};
 use slipway::registry::publish::Taken;
@@ -460,17 +460,7 @@ impl World {
                 Event::BuildHistory { build: build.id, past: Box::new(PastOfBuild { history, failed_before }) }
             }
             Command::ResolveRef { submission, source, reference } => {
-                let of_url = |path: &String| {
-                    let path: RepositoryPath = path.parse().unwrap();
-                    let repository = self.settings.repositories.get(&path);
-                    repository
-                        .and_then(|repository| repository.source.as_ref())
-                        .is_some_and(|one| one.url == source.url)
-                };
-                let refs = self.sources.iter().find(|(path, _)| of_url(path)).map(|(_, refs)| refs);
-                let digit = refs.and_then(|refs| refs.get(&reference.to_string()));
-                let missing = || Error::new(ErrorKind::NotFound, format!("there is no {reference}"));
-                Event::RefResolved { submission, commit: digit.map(|digit| commit(*digit)).ok_or_else(missing) }
+                Event::RefResolved { submission, commit: self.resolve(&source.url, &reference) }
             }
             Command::CheckTags { submission, .. } => Event::TagsChecked { submission, result: self.registry_answer() },
             Command::ReadCommit { push, since, .. } => {
@@ -479,11 +469,7 @@ impl World {
                 Event::CommitRead { push, commit: commit.ok_or_else(|| "the commit can't be read".to_owned()) }
             }
             Command::CreateRepository { submission, path, repository } => {
-                let repository = Repository { rules: vec![Rule::starter("main")], ..*repository };
-                let (file, text) = (format!("namespaces/{path}.toml"), toml::to_string(&repository).unwrap());
-                self.edit(&BTreeMap::from([(file, text)]));
-                let settings = Event::SettingsChanged(self.settings.clone());
-                return vec![settings, Event::RepositoryCreated { submission, result: Ok(()) }];
+                return self.create(submission, &path, *repository);
             }
             Command::Launch { build, .. } => match self.launches.strip_prefix("fail: ") {
                 Some(kind) => {
@@ -520,6 +506,28 @@ impl World {
             Command::WeighCache { builder, .. } => Event::CacheWeighed { builder, bytes: Some(1) },
             _ => return Vec::new(),
         }]
+    }
+
+    /// The commit that a ref of a source has.
+    fn resolve(&self, url: &str, reference: &Ref) -> Result<CommitId, Error> {
+        let has_source = |path: &String| {
+            let path: RepositoryPath = path.parse().unwrap();
+            let source = self.settings.repositories.get(&path).and_then(|repository| repository.source.as_ref());
+            source.is_some_and(|source| source.url == url)
+        };
+        let refs = self.sources.iter().find(|(path, _)| has_source(path)).map(|(_, refs)| refs);
+        let digit = refs.and_then(|refs| refs.get(&reference.to_string()));
+        let missing = || Error::new(ErrorKind::NotFound, format!("there is no {reference}"));
+        digit.map(|digit| commit(*digit)).ok_or_else(missing)
+    }
+
+    /// A namespace makes a repository by itself.
+    fn create(&mut self, submission: SubmissionId, path: &RepositoryPath, repository: Repository) -> Vec<Event> {
+        let repository = Repository { rules: vec![Rule::starter("main")], ..repository };
+        let (file, text) = (format!("namespaces/{path}.toml"), toml::to_string(&repository).unwrap());
+        self.edit(&BTreeMap::from([(file, text)]));
+        let settings = Event::SettingsChanged(self.settings.clone());
+        vec![settings, Event::RepositoryCreated { submission, result: Ok(()) }]
     }
 
     fn registry_answer(&self) -> Result<Vec<Taken>, TagCheckFailure> {
