@@ -239,7 +239,7 @@ fn a_pool_whose_home_is_moved_away_ends_with_its_builds_and_the_next_one_is_for_
     project.wait_for_tick(id, 3);
     let (pool, daemons) = (project.pool_pid(), project.daemons());
     let home = project.slipway.home();
-    fs::rename(&home, home.with_extension("moved")).unwrap();
+    fs::rename(home, home.with_extension("moved")).unwrap();
     project.slipway.wait_until("the pool and its daemon have ended", || {
         !is_alive(pool) && !daemons.iter().any(|daemon| is_alive(*daemon))
     });
