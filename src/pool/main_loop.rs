@@ -88,8 +88,11 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
     main_loop.finish_writes().await;
     // Nobody takes over the builds of a home that was removed: they end with its daemon.
     let builds_go_on = main_loop.builds_go_on && lock.is_at(&home.pool_lock());
-    if builds_go_on && let Err(error) = in_use::ask_to_stop_when_idle(&home.buildkit_dir()) {
-        tracing::warn!("{error}");
+    if builds_go_on {
+        startup::runners_begin(&home, main_loop.core.snapshot().builds.into_keys().collect()).await;
+        if let Err(error) = in_use::ask_to_stop_when_idle(&home.buildkit_dir()) {
+            tracing::warn!("{error}");
+        }
     }
     main_loop.hands.supervisions.end(builds_go_on).await;
     drop(lock);

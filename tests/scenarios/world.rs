@@ -99,7 +99,6 @@ struct Step {
     head: Option<String>,
     watched: Option<String>,
     wait: Option<i64>,
-    due: Option<i64>,
     expect: Vec<String>,
     never: Vec<String>,
     builds: BTreeMap<String, String>,
@@ -572,12 +571,6 @@ impl World {
             let found = found.map_or_else(String::new, |found| format!("{}: {}", found.verdict.word(), found.reason));
             if !found.contains(expected.as_str()) || expected.is_empty() && !found.is_empty() {
                 return Err(format!("rule and push {answer:?} say {found:?}, not {expected:?}"));
-            }
-        }
-        if let Some(expected) = step.due {
-            let due = self.core.next_due().map(|due| (due - beginning()).num_seconds());
-            if due != Some(expected) {
-                return Err(format!("the core wants the next tick at {due:?}, not {expected}"));
             }
         }
         if let Some(expected) = &step.problems {
