@@ -206,6 +206,10 @@ impl List {
         for ids in ids.chunks(MOST_OF_PAGE) {
             views.extend(client.builds(ids.to_vec()).await?.into_iter().map(BuildView::from));
         }
+        if let (true, Some(path)) = (views.is_empty(), &self.path) {
+            // Builds of a repository that was deleted since are listed.
+            source::repository(&source::settings(client).await?, path)?;
+        }
         let of = self.path.as_ref().map_or_else(String::new, |path| format!(" of {path}"));
         print(format, &views, || {
             if views.is_empty() {

@@ -1,6 +1,6 @@
 //! A build as the command line shows it: the record, with its steps.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::CliError;
@@ -121,7 +121,7 @@ impl BuildView {
         let steps = if total == 0 { String::new() } else { told(format!("{done}/{total}, {cached} cached")) };
         let images: Vec<String> = self.images.iter().map(|image| format!("{} {}", image.name, image.digest)).collect();
         let seconds = match (self.started_at, self.finished_at) {
-            (Some(start), Some(end)) => format!("{:.1} s", (end - start).as_seconds_f64()),
+            (Some(start), Some(end)) => format!("{:.1} s", (end - start).max(TimeDelta::zero()).as_seconds_f64()),
             _ => String::new(),
         };
         let id = |id: Option<BuildId>| id.map_or_else(String::new, |id| id.to_string());
@@ -173,7 +173,8 @@ pub(super) fn table(builds: &[BuildView], now: DateTime<Utc>) -> String {
     for build in builds {
         let (done, total) = progress(&build.steps);
         let took = build.started_at.map_or_else(String::new, |start| {
-            format!("{:.1}s", (build.finished_at.unwrap_or(now) - start).as_seconds_f64())
+            let took = (build.finished_at.unwrap_or(now) - start).max(TimeDelta::zero());
+            format!("{:.1}s", took.as_seconds_f64())
         });
         let short_ref = build.reference.trim_start_matches("refs/heads/").trim_start_matches("refs/");
         table.row([

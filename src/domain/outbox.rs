@@ -1,7 +1,7 @@
 //! What waits to be told to others: in which order, when it is tried again, and when it is given up. Pure, handed the clock.
 //!
-//! Every receiver has a lane of its own: its messages go out one after the other, in the order in which they came about, and one
-//! that hangs holds up none of the others.
+//! Notifications to one receiver go out one after the other, in the order in which they came about; statuses of a platform, in order for
+//! each commit and context. What hangs or is refused holds up none of the others.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -205,6 +205,8 @@ pub struct Outbox {
     counts: BTreeMap<Receiver, usize>,
     /// The lanes of the messages that are on their way, by the messages' ids.
     sending: BTreeMap<String, LaneKey>,
+    /// The receivers that asked to be left alone, each until then: a platform's rate limit counts for all of its commits.
+    rests: BTreeMap<Receiver, Deadline>,
     /// The lanes are not as they were when [`Outbox::begin`] looked at them last.
     changed: bool,
     /// When a lane is due that was not due then.
@@ -261,12 +263,15 @@ impl Outbox {
         if !std::mem::take(&mut self.changed) && self.due.is_none_or(|due| !due.is_over(now)) {
             return Vec::new();
         }
+        self.rests.retain(|_, rest| !rest.is_over(now));
         let mut sending: BTreeMap<Receiver, usize> = BTreeMap::new();
         for key in self.sending.values() {
             *sending.entry(key.receiver.clone()).or_default() += 1;
         }
-        let is_ready = |lane: &Lane| !lane.sending && lane.due.is_none_or(|due| due.is_over(now));
-        let ready = self.lanes.iter_mut().filter(|(_, lane)| is_ready(lane));
+        let is_ready = |key: &LaneKey, lane: &Lane| {
+            !lane.sending && lane.due.is_none_or(|due| due.is_over(now)) && !self.rests.contains_key(&key.receiver)
+        };
+        let ready = self.lanes.iter_mut().filter(|(key, lane)| is_ready(key, lane));
         let mut ready: Vec<_> = ready.filter(|(_, lane)| !lane.waiting.is_empty()).collect();
         ready.sort_by_key(|(_, lane)| lane.waiting.front().map(|message| message.at));
         let mut begun = Vec::new();
@@ -288,8 +293,12 @@ impl Outbox {
     /// When the first lane is due that is not due now. One that is due and waits for others of its receiver is looked at
     /// once they have ended. The wait began with the last one: a clock that is set to before that ends it.
     fn first_due(&self, now: DateTime<Utc>) -> Option<Deadline> {
-        let waits = |lane: &&Lane| !lane.sending && !lane.waiting.is_empty();
-        let dues = self.lanes.values().filter(waits).filter_map(|lane| lane.due).filter(|due| !due.is_over(now));
+        let waits = |(_, lane): &(&LaneKey, &Lane)| !lane.sending && !lane.waiting.is_empty();
+        let due = |(key, lane): (&LaneKey, &Lane)| {
+            let rest = self.rests.get(&key.receiver).copied();
+            lane.due.into_iter().chain(rest).filter(|due| !due.is_over(now)).max_by_key(Deadline::at)
+        };
+        let dues = self.lanes.iter().filter(waits).filter_map(due);
         dues.reduce(|one, other| Deadline::between(one.from().max(other.from()), one.at().min(other.at())))
     }
 
@@ -308,8 +317,11 @@ impl Outbox {
         let fate = match attempt {
             Attempt::Delivered => Fate::Delivered(message),
             Attempt::Refused => Fate::GivenUp(message),
-            Attempt::Failed { wait } => {
-                let wait = wait_after(lane.failures, wait);
+            Attempt::Failed { wait: asked } => {
+                let wait = wait_after(lane.failures, asked);
+                if asked.is_some() {
+                    self.rests.insert(key.receiver.clone(), Deadline::after(now, wait));
+                }
                 let at = now + wait;
                 lane.failures += 1;
                 lane.due = Some(Deadline::after(now, wait));
@@ -339,6 +351,7 @@ impl Outbox {
 
     /// What was configured changed: whoever failed so far may be reached now.
     pub fn retry_now(&mut self) {
+        self.rests.clear();
         self.lanes.values_mut().for_each(|lane| lane.due = None);
         self.changed = true;
     }
@@ -482,6 +495,34 @@ mod tests {
         }
         let begun: Vec<u64> = outbox.begin(at(9)).iter().map(|message| message.build.0).collect();
         assert_eq!(begun, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_platform_that_asks_to_be_left_alone_is_sent_no_other_status_until_then() {
+        let mut outbox = Outbox::default();
+        let (first, other) = (status(1, BuildState::Running, "a"), status(2, BuildState::Running, "b"));
+        outbox.add(first.clone());
+        outbox.begin(at(0));
+        outbox.add(other.clone());
+        outbox.ended(&first.id, Attempt::Failed { wait: Some(TimeDelta::seconds(60)) }, at(0));
+        assert_eq!((outbox.begin(at(59)), outbox.next_due()), (Vec::new(), Some(at(60))));
+        assert_eq!(outbox.begin(at(60)), [first, other]);
+    }
+
+    #[test]
+    fn while_a_platform_has_all_that_it_takes_at_once_no_time_is_waited_for() {
+        let mut outbox = Outbox::default();
+        let message = |build| status(build, BuildState::Running, &format!("rule {build}"));
+        outbox.add(message(0));
+        outbox.begin(at(0));
+        outbox.ended(&message(0).id, FAILED, at(0));
+        for build in 1..=4 {
+            outbox.add(Message { at: at(-1), ..message(build) });
+        }
+        assert_eq!(outbox.begin(at(0)).len(), 4);
+        assert_eq!(outbox.next_due(), None);
+        outbox.ended(&message(1).id, Attempt::Delivered, at(2));
+        assert_eq!(outbox.begin(at(2)), [message(0)]);
     }
 
     #[test]

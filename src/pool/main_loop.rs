@@ -18,7 +18,9 @@ use super::tasks::notifier::{self, LAST_DELIVERIES, Notifier};
 use super::tasks::record_writer::RecordWriter;
 use super::tasks::settings_service::SettingsService;
 use super::tasks::{Input, TaskContext};
-use super::tasks::{build_task, builder_probe, launcher, record_reader, retention, source_reader, tag_check};
+use super::tasks::{
+    build_task, builder_probe, home_watch, launcher, record_reader, retention, source_reader, tag_check,
+};
 use super::triggers::{self, PollRequest};
 use crate::buildkit::daemon::in_use;
 use crate::domain::build::BuildId;
@@ -38,7 +40,7 @@ const LAST_WRITES: Duration = Duration::from_secs(5);
 /// # Errors
 /// When another one runs, or the home can't be used.
 pub async fn run(home: Home) -> Result<(), PoolError> {
-    let lock = startup::prepare(&home)?;
+    let lock = Arc::new(startup::prepare(&home)?);
     let opened = Catalog::open(&home).map_err(|source| PoolError::Home { path: home.builds_dir(), source })?;
     let (catalog, start) = (Arc::new(opened.0), opened.1);
     let at_socket = |source| PoolError::Home { path: home.pool_socket(), source };
@@ -64,6 +66,7 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
     let service = SettingsService::start(context.clone(), edits, stamps);
     let (polls, poll_requests) = mpsc::unbounded_channel();
     let tender = tokio::spawn(record_reader::tend(context.clone()));
+    let home_watch = tokio::spawn(home_watch::watch(context.clone(), lock.clone()));
     let hands = Hands::new(context.clone(), service.clone(), polls);
     let mut main_loop = MainLoop { core, inputs, snapshots, stopping, hands, builds_go_on: false };
     main_loop.hands.carry_out(commands);
@@ -79,15 +82,18 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
         // Those that wait were told, and clients that ask from here on start a new pool.
         let _ = server.await;
         let _ = tender.await;
+        let _ = home_watch.await;
     };
     main_loop.run_until(last).await;
     main_loop.finish_writes().await;
-    if main_loop.builds_go_on
-        && let Err(error) = in_use::ask_to_stop_when_idle(&home.buildkit_dir())
-    {
-        tracing::warn!("{error}");
+    // Nobody takes over the builds of a home that was removed: they end with its daemon.
+    let builds_go_on = main_loop.builds_go_on && lock.is_at(&home.pool_lock());
+    if builds_go_on {
+        startup::runners_begin(&home, main_loop.core.snapshot().builds.into_keys().collect()).await;
+        if let Err(error) = in_use::ask_to_stop_when_idle(&home.buildkit_dir()) {
+            tracing::warn!("{error}");
+        }
     }
-    let builds_go_on = main_loop.builds_go_on;
     main_loop.hands.supervisions.end(builds_go_on).await;
     drop(lock);
     let _ = in_use::stop_if_idle(&home.buildkit_dir(), &home.pool_lock()).await;

@@ -15,12 +15,15 @@ use slipway::domain::journal::{PushId, PushRecord};
 use slipway::domain::name::RepositoryPath;
 use slipway::domain::notification;
 use slipway::domain::outbox::{Attempt, Message};
+use slipway::domain::platform::Platform;
 use slipway::domain::push::{CommitId, Ref};
+use slipway::domain::repository::Repository;
 use slipway::domain::requester::Requester;
+use slipway::domain::rule::Rule;
 use slipway::domain::rule_history::RuleHistory;
 use slipway::pool::core::{
     Announcement, Ask, Command, Core, DoubtfulMove, Due, Event, File, Found, FoundBuild, FoundPush, Machine,
-    ManagedEvent, PastOfBuild, RequestId, RunnerEnd, TagCheckFailure, Target, Workers, WriteFailure,
+    ManagedEvent, PastOfBuild, RequestId, RunnerEnd, SubmissionId, TagCheckFailure, Target, Workers, WriteFailure,
 };
 use slipway::protocol::{Error, ErrorKind};
 use slipway::registry::publish::Taken;
@@ -32,6 +35,14 @@ use slipway::store::refs_seen::Watched;
 use slipway::store::settings::Settings;
 use slipway::sys::process::ProcessId;
 
+/// What a scenario builds that gives no repository of its own.
+const REPOSITORY: &str = "[source]
+url = \"https://git.example.com/acme/api.git\"
+[[rule]]
+name = \"main\"
+branch = \"main\"
+versions = [{ name = \"latest\" }]
+";
 const BUILDER: &str = "kind = \"existing\"\naddress = \"unix:///run/buildkit/buildkitd.sock\"\n";
 /// More answers to one event mean that the core and the world talk in a circle.
 const MOST_ANSWERS: usize = 10_000;
@@ -52,6 +63,7 @@ pub struct Scenario {
 struct Given {
     files: BTreeMap<String, String>,
     sources: BTreeMap<String, BTreeMap<String, char>>,
+    platforms: BTreeMap<String, Vec<Platform>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -81,6 +93,12 @@ struct Step {
     free: Option<ByteSize>,
     builder: Option<String>,
     launches: Option<String>,
+    commits: Option<String>,
+    subject: Option<String>,
+    changed: Option<Vec<String>>,
+    head: Option<String>,
+    watched: Option<String>,
+    wait: Option<i64>,
     expect: Vec<String>,
     never: Vec<String>,
     builds: BTreeMap<String, String>,
@@ -114,6 +132,14 @@ pub struct World {
     free: ByteSize,
     builder_answers: bool,
     launches: String,
+    /// What builders build for; `linux/amd64` where it is not said.
+    platforms: BTreeMap<String, Vec<Platform>>,
+    /// The message of every commit; none: they can't be read.
+    subject: Option<String>,
+    /// The files that differ between any two commits.
+    changed: Vec<String>,
+    /// What was seen of the sources can be read.
+    watched_readable: bool,
     requests: u64,
     /// What the core wanted in this step.
     commands: Vec<String>,
@@ -153,10 +179,20 @@ impl World {
             free: ByteSize(100_000_000_000),
             builder_answers: true,
             launches: "work".into(),
+            platforms: scenario.given.platforms.clone(),
+            subject: Some("news".into()),
+            changed: Vec::new(),
+            watched_readable: true,
             requests: 0,
             commands: Vec::new(),
         };
         world.edit(&scenario.given.files);
+        if !scenario.given.files.keys().any(|file| file.starts_with("namespaces/")) {
+            world.edit(&BTreeMap::from([("namespaces/acme/api.toml".to_owned(), REPOSITORY.to_owned())]));
+        }
+        if world.sources.is_empty() {
+            world.sources = BTreeMap::from([("acme/api".into(), BTreeMap::from([("refs/heads/main".into(), 'a')]))]);
+        }
         if !scenario.given.files.keys().any(|file| file.starts_with("builders/")) {
             world.edit(&BTreeMap::from([("builders/b.toml".to_owned(), BUILDER.to_owned())]));
         }
@@ -228,6 +264,18 @@ impl World {
         if let Some(launches) = &step.launches {
             self.launches.clone_from(launches);
         }
+        if let Some(watched) = &step.watched {
+            self.watched_readable = watched == "readable";
+        }
+        if let Some(commits) = &step.commits {
+            self.subject = (commits != "unreadable").then(|| "news".into());
+        }
+        if let Some(subject) = &step.subject {
+            self.subject = Some(subject.clone());
+        }
+        if let Some(changed) = &step.changed {
+            self.changed.clone_from(changed);
+        }
         self.free = step.free.unwrap_or(self.free);
         if step.event == "kill" {
             // What was asked for and not done is lost with the pool.
@@ -286,7 +334,7 @@ impl World {
                     before: side(step.before),
                     after: side(step.after),
                     at: step.pushed.map(|at| beginning() + TimeDelta::seconds(at)),
-                    message: Some("news".into()),
+                    message: self.subject.clone(),
                 };
                 let announcement =
                     Announcement { pushed: vec![pushed], signed: step.signed, at: self.now, remote_id: None };
@@ -299,8 +347,12 @@ impl World {
                     commit: commit(*digit).to_string(),
                 };
                 let refs = step.refs.iter().map(remote).collect();
-                let refs = Refs { head: Some("refs/heads/main".into()), refs, ..Refs::default() };
-                let source = self.settings.repositories[&path()].source.clone().unwrap();
+                let head = step.head.clone().unwrap_or_else(|| "refs/heads/main".into());
+                let refs = Refs { head: Some(head), refs, ..Refs::default() };
+                let repository = self.settings.repositories.get(&path());
+                let repository =
+                    repository.unwrap_or_else(|| panic!("there is no {}: {:?}", path(), self.settings.problems));
+                let source = repository.source.clone().unwrap();
                 Event::RefsListed { repository: path(), source, refs, took: TimeDelta::zero() }
             }
             "runner ended" => {
@@ -313,10 +365,12 @@ impl World {
                 let attempt = match step.outcome.as_deref() {
                     Some("delivered") => Attempt::Delivered,
                     Some("refused") => Attempt::Refused,
-                    _ => Attempt::Failed { wait: None },
+                    _ => Attempt::Failed { wait: step.wait.map(TimeDelta::seconds) },
                 };
                 Event::Sent { message: message.unwrap().id.clone(), attempt, why: Some("it answered 500".into()) }
             }
+            "wait" => self.asked(Ask::Wait { id, known: None }),
+            "may delete" => self.asked(Ask::MayDelete(path())),
             "tick" => Event::Tick,
             "stop" => Event::Stop,
             other => panic!("there is no event {other:?}"),
@@ -373,15 +427,13 @@ impl World {
     }
 
     fn take(&mut self, command: Command) {
-        if let Some(event) = self.answer(command) {
-            self.handle(event);
-        }
+        self.answer(command).into_iter().for_each(|event| self.handle(event));
     }
 
     /// What the world answers to a command.
     #[expect(clippy::too_many_lines, reason = "a table: one arm for each command")]
-    fn answer(&mut self, command: Command) -> Option<Event> {
-        Some(match command {
+    fn answer(&mut self, command: Command) -> Vec<Event> {
+        vec![match command {
             Command::Write { write, files } => {
                 let failure = WriteFailure { why: "cannot write: disk full".into(), disk_full: true };
                 let result = if self.writes_fail { Err(failure) } else { Ok(()) };
@@ -392,7 +444,9 @@ impl World {
             }
             Command::RefreshSettings => Event::SettingsFresh,
             Command::FindPushes => {
-                Event::PushesLeft { watched: Ok(self.disk.watched.clone()), pushes: self.disk.pushes_left() }
+                let watched = self.watched_readable.then(|| self.disk.watched.clone());
+                let watched = watched.ok_or_else(|| "the refs seen can't be read".to_owned());
+                Event::PushesLeft { watched, pushes: self.disk.pushes_left() }
             }
             Command::FindFailingRules => Event::RulesFailing(BTreeMap::new()),
             Command::ReadPushHistory { push, path, rules, .. } => {
@@ -406,22 +460,16 @@ impl World {
                 Event::BuildHistory { build: build.id, past: Box::new(PastOfBuild { history, failed_before }) }
             }
             Command::ResolveRef { submission, source, reference } => {
-                let of_url = |path: &String| {
-                    let path: RepositoryPath = path.parse().unwrap();
-                    let repository = self.settings.repositories.get(&path);
-                    repository
-                        .and_then(|repository| repository.source.as_ref())
-                        .is_some_and(|one| one.url == source.url)
-                };
-                let refs = self.sources.iter().find(|(path, _)| of_url(path)).map(|(_, refs)| refs);
-                let digit = refs.and_then(|refs| refs.get(&reference.to_string()));
-                let missing = || Error::new(ErrorKind::NotFound, format!("there is no {reference}"));
-                Event::RefResolved { submission, commit: digit.map(|digit| commit(*digit)).ok_or_else(missing) }
+                Event::RefResolved { submission, commit: self.resolve(&source.url, &reference) }
             }
             Command::CheckTags { submission, .. } => Event::TagsChecked { submission, result: self.registry_answer() },
-            Command::ReadCommit { push, .. } => {
-                let commit = Commit { message: "news".into(), changed: BTreeMap::new(), is_within: None };
-                Event::CommitRead { push, commit: Ok(commit) }
+            Command::ReadCommit { push, since, .. } => {
+                let changed = since.into_iter().map(|commit| (commit, self.changed.clone())).collect();
+                let commit = self.subject.clone().map(|message| Commit { message, changed, is_within: None });
+                Event::CommitRead { push, commit: commit.ok_or_else(|| "the commit can't be read".to_owned()) }
+            }
+            Command::CreateRepository { submission, path, repository } => {
+                return self.create(submission, &path, *repository);
             }
             Command::CheckMoves { path, source, moves } => {
                 // Commits of scenarios are made in the order of their letters.
@@ -454,14 +502,38 @@ impl World {
                 Event::Managed { builder, event: ManagedEvent::Wanted(Err("buildkitd is missing".into())) }
             }
             Command::ProbeBuilder { builder, address, .. } => {
-                let workers = Workers { platforms: vec!["linux/amd64".parse().unwrap()], ..Workers::default() };
+                let platforms = self.platforms.get(&builder.name).cloned();
+                let platforms = platforms.unwrap_or_else(|| vec!["linux/amd64".parse().unwrap()]);
+                let workers = Workers { platforms, ..Workers::default() };
                 let silent = || format!("{address} did not answer within 10 s");
                 let result = if self.builder_answers { Ok(workers) } else { Err(silent()) };
                 Event::BuilderProbed { builder, address, result }
             }
             Command::WeighCache { builder, .. } => Event::CacheWeighed { builder, bytes: Some(1) },
-            _ => return None,
-        })
+            _ => return Vec::new(),
+        }]
+    }
+
+    /// The commit that a ref of a source has.
+    fn resolve(&self, url: &str, reference: &Ref) -> Result<CommitId, Error> {
+        let has_source = |path: &String| {
+            let path: RepositoryPath = path.parse().unwrap();
+            let source = self.settings.repositories.get(&path).and_then(|repository| repository.source.as_ref());
+            source.is_some_and(|source| source.url == url)
+        };
+        let refs = self.sources.iter().find(|(path, _)| has_source(path)).map(|(_, refs)| refs);
+        let digit = refs.and_then(|refs| refs.get(&reference.to_string()));
+        let missing = || Error::new(ErrorKind::NotFound, format!("there is no {reference}"));
+        digit.map(|digit| commit(*digit)).ok_or_else(missing)
+    }
+
+    /// A namespace makes a repository by itself.
+    fn create(&mut self, submission: SubmissionId, path: &RepositoryPath, repository: Repository) -> Vec<Event> {
+        let repository = Repository { rules: vec![Rule::starter("main")], ..repository };
+        let (file, text) = (format!("namespaces/{path}.toml"), toml::to_string(&repository).unwrap());
+        self.edit(&BTreeMap::from([(file, text)]));
+        let settings = Event::SettingsChanged(self.settings.clone());
+        vec![settings, Event::RepositoryCreated { submission, result: Ok(()) }]
     }
 
     fn registry_answer(&self) -> Result<Vec<Taken>, TagCheckFailure> {

@@ -214,8 +214,8 @@ impl World {
         for tag in &build.tags {
             let key = (build.path(), tag.to_string());
             let existing = self.registry.get(&key);
-            let decision =
-                publish::decide(tag.as_str(), existing, &new, build.immutable, build.trigger.asked_by_person());
+            let is_later = |there: &Origin| !build.trigger.asked_by_person() && there.is_later_than(&origin);
+            let decision = publish::decide(tag.as_str(), existing, &new, build.immutable, is_later);
             self.check_tag(build, tag.as_str(), &decision);
             match decision {
                 Decision::Move => moves.push(key),

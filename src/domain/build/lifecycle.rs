@@ -122,7 +122,8 @@ fn end(mut record: Arc<Build>, state: BuildState, ending: Ending, at: DateTime<U
     build.reason = ending.reason;
     build.failure = ending.failure;
     build.retried_as = ending.retried_as;
-    build.finished_at = Some(at);
+    // A clock that was set back ends no build before its beginning.
+    build.finished_at = Some(at.max(build.started_at.unwrap_or(at)));
     FinalBuild(record)
 }
 
@@ -256,6 +257,13 @@ mod tests {
             assert_eq!(matches!(staged, StagedBuild::Final(_)), state.is_final(), "{state}");
             assert_eq!(matches!(staged, StagedBuild::Running(_)), state == BuildState::Running, "{state}");
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_ends_no_build_before_it_began() {
+        let running = WaitingBuild::new(sample()).start(vec!["big".into()], at());
+        let ended = running.end(EndOfRun::Succeeded, Ending::default(), at() - chrono::TimeDelta::hours(1));
+        assert_eq!(ended.record().duration(at()), Some(chrono::TimeDelta::zero()));
     }
 
     #[test]

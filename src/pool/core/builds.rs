@@ -647,7 +647,11 @@ impl Core {
         if self.stopping {
             return;
         }
-        let waiting: Vec<Waiting> = self.builds.values().filter_map(OpenBuild::waiting).collect();
+        let with_turn = |build: Waiting| {
+            let last_turn = self.last_turns.get(&build.repository).copied().unwrap_or(0);
+            Waiting { last_turn, ..build }
+        };
+        let waiting: Vec<Waiting> = self.builds.values().filter_map(OpenBuild::waiting).map(with_turn).collect();
         let decisions = schedule(self.now, &waiting, &self.builder_views(), &self.pool_view());
         let lacks = |decision: &Decision| matches!(decision, Decision::Hold(WaitReason::NoPlatform(_)));
         if decisions.values().any(lacks) && self.refreshed_platforms.is_none_or(|at| at.is_over(self.now)) {
@@ -680,6 +684,8 @@ impl Core {
                 };
                 let chosen: Vec<ChosenBuilder> = platform_builds.into_iter().filter_map(chosen).collect();
                 let builders = chosen.iter().map(|builder| builder.name.clone()).collect();
+                self.turns += 1;
+                self.last_turns.insert(build.record().path().to_string(), self.turns);
                 self.out.push(Command::Launch { build: build.record().clone(), builders: chosen });
                 Stage::Starting { build, builders }
             }
@@ -762,6 +768,7 @@ impl OpenBuild {
             builder: Some(build.settings.builder.clone()).filter(|name| !name.is_empty()),
             not_before: not_before(build),
             awaited: build.awaits_commit().cloned(),
+            last_turn: 0,
         })
     }
 }

@@ -132,6 +132,10 @@ pub struct Core {
     waits: Vec<Wait>,
     problems: Problems,
     disk: Disk,
+    /// How many builds were launched.
+    turns: u64,
+    /// Which launch was the last one of each repository.
+    last_turns: BTreeMap<String, u64>,
     /// A build may be able to start.
     reschedule: bool,
     /// A waiting build lacked a platform, and the builders were asked again.
@@ -199,6 +203,8 @@ impl Core {
             waits: Vec::new(),
             problems: Problems::default(),
             disk: Disk::default(),
+            turns: 0,
+            last_turns: BTreeMap::new(),
             reschedule: false,
             refreshed_platforms: None,
             retention: None,

@@ -154,6 +154,7 @@ impl Core {
             builder: Some(settings.builder).filter(|name| !name.is_empty()),
             not_before: None,
             awaited: None,
+            last_turn: 0,
         };
         let unreachable = |text: String| Response::Error(Error::new(ErrorKind::Unreachable, text));
         let views = self.builder_views();

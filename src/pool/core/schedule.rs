@@ -30,6 +30,8 @@ pub struct Waiting {
     pub not_before: Option<Deadline>,
     /// The commit that its source did not have when it was asked last.
     pub awaited: Option<CommitId>,
+    /// When its repository had its last turn: the larger, the later; 0: it had none yet.
+    pub last_turn: u64,
 }
 
 /// Whether a builder can take builds.
@@ -182,7 +184,8 @@ fn waits_for_slot(why: Reason, ahead: usize) -> Reason {
 
 /// Decides for every waiting build, given in the order in which they were queued.
 ///
-/// The repository with the fewest running builds is served next; within it, the build that waits longest.
+/// The repository with the fewest running builds is served next, of several the one whose last turn is the longest ago;
+/// within it, the build that waits longest.
 pub fn schedule(
     now: DateTime<Utc>,
     waiting: &[Waiting],
@@ -198,12 +201,17 @@ pub fn schedule(
     for (index, build) in waiting.iter().enumerate() {
         queues.entry(&build.repository).or_default().push_back((index, build));
     }
-    let turn = |repository: &str, queue: &VecDeque<(usize, &Waiting)>, running: &BTreeMap<String, u32>| {
-        queue.front().map(|(index, _)| (running.get(repository).copied().unwrap_or(0), *index))
-    };
+    let mut last_turns: BTreeMap<&str, u64> = BTreeMap::new();
+    for build in waiting {
+        let last = last_turns.entry(&build.repository).or_default();
+        *last = build.last_turn.max(*last);
+    }
+    let mut turns_so_far = last_turns.values().copied().max().unwrap_or(0);
     // The repositories that have builds waiting, the one whose turn it is first.
-    let mut turns: BTreeMap<(u32, usize), &str> =
-        queues.iter().filter_map(|(name, queue)| Some((turn(name, queue, &running)?, *name))).collect();
+    let mut turns: BTreeMap<Turn, &str> = BTreeMap::new();
+    for (name, queue) in &queues {
+        turns.extend(turn(name, queue, &running, &last_turns).map(|turn| (turn, *name)));
+    }
     while let Some((_, repository)) = turns.pop_first() {
         let Some(queue) = queues.get_mut(repository) else { continue };
         let Some((_, build)) = queue.pop_front() else { continue };
@@ -212,6 +220,8 @@ pub fn schedule(
             Decision::Start(platform_builds) => {
                 total += 1;
                 *running.entry(build.repository.clone()).or_default() += 1;
+                turns_so_far += 1;
+                last_turns.insert(repository, turns_so_far);
                 for (name, _) in platform_builds {
                     if let Some(builder) = builders.iter_mut().find(|builder| builder.name == *name) {
                         builder.busy += 1;
@@ -222,11 +232,24 @@ pub fn schedule(
             Decision::Hold(_) => {}
         }
         decisions.insert(build.id, decision);
-        if let Some(next) = turn(repository, queue, &running) {
-            turns.insert(next, repository);
-        }
+        turns.extend(turn(repository, queue, &running, &last_turns).map(|next| (next, repository)));
     }
     decisions
+}
+
+/// How many builds of a repository run, when it had its last turn, and where its next build stands in the queue: the
+/// smallest is next.
+type Turn = (u32, u64, usize);
+
+fn turn(
+    repository: &str,
+    queue: &VecDeque<(usize, &Waiting)>,
+    running: &BTreeMap<String, u32>,
+    last_turns: &BTreeMap<&str, u64>,
+) -> Option<Turn> {
+    let (index, _) = queue.front()?;
+    let running = running.get(repository).copied().unwrap_or(0);
+    Some((running, last_turns.get(repository).copied().unwrap_or(0), *index))
 }
 
 fn decide(

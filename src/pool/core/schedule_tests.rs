@@ -13,6 +13,7 @@ fn build(id: u64, repository: &str) -> Waiting {
         builder: None,
         not_before: None,
         awaited: None,
+        last_turn: 0,
     }
 }
 
@@ -41,6 +42,15 @@ fn reason(decision: &Decision) -> String {
         Decision::Queue(reason) | Decision::Hold(reason) => reason.to_string(),
         Decision::Start(_) => panic!("it starts"),
     }
+}
+
+#[test]
+fn repositories_take_turns_where_one_build_runs_at_a_time() {
+    let builder = [builder("m", 1, &["linux/amd64"])];
+    let waiting = [Waiting { last_turn: 3, ..build(2, "a/x") }, Waiting { last_turn: 2, ..build(4, "b/y") }];
+    let decisions = schedule(now(), &waiting, &builder, &pool(1));
+    assert_eq!(started(&decisions), [4]);
+    assert!(reason(&decisions[&BuildId(2)]).ends_with("it is next"));
 }
 
 #[test]

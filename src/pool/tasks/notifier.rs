@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, redirect};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::{Client, Response, StatusCode, Url, redirect};
 
 use super::{TaskContext, blocking, failed};
 use crate::bounded;
@@ -77,6 +77,16 @@ enum SendError {
         /// How long it asks to be left alone.
         wait: Option<TimeDelta>,
     },
+    /// It is elsewhere now: a body is posted where people said, and nowhere else.
+    #[error("{host} answered {status} and sends to {to}; put the address that it has now into config.toml")]
+    Redirected {
+        /// The host.
+        host: String,
+        /// The status.
+        status: StatusCode,
+        /// Where to, without what may be secret in it.
+        to: String,
+    },
     /// The command can't be run, or took too long.
     #[error("the command failed: {0}")]
     Shell(#[from] ShellError),
@@ -110,6 +120,7 @@ impl SendError {
             SendError::Secret(_)
             | SendError::Client { .. }
             | SendError::Unreachable { .. }
+            | SendError::Redirected { .. }
             | SendError::Shell(_)
             | SendError::Command { .. } => Attempt::Failed { wait: None },
         }
@@ -252,7 +263,12 @@ async fn post(
         .await
         .map_err(|error| SendError::Unreachable { host: host.clone(), why: causes(&error.without_url()) })?;
     let (status, wait) = (response.status(), retry_after(response.headers(), Utc::now()));
+    let location = response.headers().get(LOCATION).filter(|_| status.is_redirection());
+    let sent_to = location.and_then(|location| sent_to(response.url(), location.to_str().ok()?));
     let text = beginning_of(response).await;
+    if let Some(to) = sent_to {
+        return Err(SendError::Redirected { host, status, to });
+    }
     if status.is_success() {
         return Ok(format!("{host} answered {status}{text}"));
     }
@@ -294,6 +310,12 @@ fn client(notifier: &Notifier) -> Result<&Client, SendError> {
     Ok(notifier.client.get_or_init(|| made))
 }
 
+/// Where a redirect leads, as far as it can be shown: the path of such an address may be a secret.
+fn sent_to(from: &Url, location: &str) -> Option<String> {
+    let to = from.join(location).ok()?;
+    Some(if to.origin() == from.origin() { "another path".into() } else { to.origin().ascii_serialization() })
+}
+
 /// The beginning of an answer's text, in brackets; one that breaks off is as good as it came.
 async fn beginning_of(mut response: Response) -> String {
     in_brackets(&String::from_utf8_lossy(&bounded::beginning(&mut response, ANSWER_BYTES).await))
@@ -325,6 +347,14 @@ mod tests {
         for nothing in ["", "soon", "-5", "0", "Wed, 31 Dec 1969 23:00:00 GMT"] {
             assert_eq!(asked(nothing), None, "{nothing}");
         }
+    }
+
+    #[test]
+    fn a_redirect_says_where_it_leads_without_the_path() {
+        let from = Url::parse("https://chat.example.com/s3cret").unwrap();
+        assert_eq!(sent_to(&from, "https://new.example.com/s3cret?x").unwrap(), "https://new.example.com");
+        assert_eq!(sent_to(&from, "/v2/s3cret").unwrap(), "another path");
+        assert_eq!(sent_to(&from, "http://["), None);
     }
 
     #[test]

@@ -210,10 +210,10 @@ impl Worker {
         Ok(())
     }
 
-    /// A first builder takes no builds away from the managed one that works: it is kept, in a file of its own.
+    /// A first builder takes no builds away from the managed one that works or starts: it is kept, in a file of its own.
     async fn keep_managed(&mut self, first: &Builder) -> Result<(), Error> {
         let snapshot = self.context.snapshot();
-        let works = |builder: &BuilderStatus| builder.name == MANAGED && builder.state == "ready";
+        let works = |builder: &BuilderStatus| builder.name == MANAGED && builder.state != "down";
         let is_first = snapshot.settings.builders.is_empty() && self.context.machine.buildkit_host.is_none();
         if !is_first || first.kind == BuilderKind::Managed || !snapshot.status.builders.iter().any(works) {
             return Ok(());
