@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::CliError;
 use super::output::{Format, print, told};
-use crate::buildkit::cgroup::Group;
+use crate::buildkit::cgroup::{self, Group};
+use crate::buildkit::daemon;
 use crate::buildkit::install::advisories::{self, Verdict};
 use crate::buildkit::install::{self, Place, Tool, Version};
 use crate::buildkit::{rootless, sandbox};
@@ -218,11 +219,26 @@ async fn build_network(home: &Home, settings: &Settings) -> Check {
 /// Whether the steps of slipway's own builders are limited.
 fn build_limits(home: &Home, settings: &Settings) -> Check {
     let name = "build limits";
-    if crate::pool::is_rootless(settings) {
-        return Check::good(name, "builds have the limits of the systemd unit or session that slipway runs in");
-    }
-    match Group::of(&home.buildkit_dir()) {
+    let directory = home.buildkit_dir();
+    let is_rootless = crate::pool::is_rootless(settings);
+    // A pool may run in a unit that has groups of its own, and this command in none.
+    let running = daemon::find(&directory).ok().flatten().and_then(|daemon| daemon.record().cgroup.clone());
+    let group = running.as_deref().and_then(Group::at);
+    let group = group.or_else(|| if is_rootless { Group::delegated(&directory) } else { Group::of(&directory) });
+    match group {
         Some(_) => Check::good(name, "memory and processes of builds are limited by a control group"),
+        None if is_rootless => {
+            let uid = rustix::process::geteuid().as_raw();
+            let mend = match cgroup::is_unified() {
+                true => "run the pool in a unit of its own: slipway pool stop; systemd-run --user --scope -p Delegate=yes slipway pool start".to_owned(),
+                false => format!(
+                    "for c in memory pids cpu; do sudo install -d -o {uid} /sys/fs/cgroup/$c{}; done; slipway pool stop",
+                    cgroup::for_user(uid)
+                ),
+            };
+            let says = "memory and processes of builds are not limited: no control group was delegated to this user";
+            Check::warning(name, says, mend)
+        }
         None => Check::warning(
             name,
             "memory and processes of builds are not limited: /sys/fs/cgroup cannot be written",

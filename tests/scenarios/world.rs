@@ -16,10 +16,11 @@ use slipway::domain::name::RepositoryPath;
 use slipway::domain::notification;
 use slipway::domain::outbox::{Attempt, Message};
 use slipway::domain::push::{CommitId, Ref};
+use slipway::domain::reason::Reason;
 use slipway::domain::requester::Requester;
 use slipway::domain::rule_history::RuleHistory;
 use slipway::pool::core::{
-    Announcement, Ask, Command, Core, Due, Event, File, Found, FoundBuild, FoundPush, Machine, ManagedEvent,
+    Announcement, Ask, Command, CommitUnread, Core, Due, Event, File, Found, FoundBuild, FoundPush, Machine, ManagedEvent,
     PastOfBuild, RequestId, RunnerEnd, TagCheckFailure, Target, Workers, WriteFailure,
 };
 use slipway::protocol::{Error, ErrorKind};
@@ -404,7 +405,7 @@ impl World {
                 let history = self.disk.history(&build.path(), &build.rule.name);
                 Event::BuildHistory { build: build.id, past: Box::new(PastOfBuild { history, failed_before }) }
             }
-            Command::ResolveRef { submission, source, reference } => {
+            Command::ResolveRef { submission, source, reference, .. } => {
                 let of_url = |path: &String| {
                     let path: RepositoryPath = path.parse().unwrap();
                     let repository = self.settings.repositories.get(&path);
@@ -418,9 +419,12 @@ impl World {
                 Event::RefResolved { submission, commit: digit.map(|digit| commit(*digit)).ok_or_else(missing) }
             }
             Command::CheckTags { submission, .. } => Event::TagsChecked { submission, result: self.registry_answer() },
-            Command::ReadCommit { push, .. } => {
-                let commit = Commit { message: "news".into(), changed: BTreeMap::new() };
-                Event::CommitRead { push, commit: Ok(commit) }
+            Command::ReadCommit { push, commit, .. } => {
+                let commit = match commit.as_str().starts_with('e') {
+                    true => Err(CommitUnread::NotACommit(Reason::verbatim(format!("{commit} is a tree")))),
+                    false => Ok(Commit { message: "news".into(), changed: BTreeMap::new() }),
+                };
+                Event::CommitRead { push, commit }
             }
             Command::Launch { build, .. } => match self.launches.strip_prefix("fail: ") {
                 Some(kind) => {

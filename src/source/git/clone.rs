@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedMutexGuard;
 
 use super::access::Access;
+use super::commits::not_a_commit;
 use super::program::{Configuration, GitCommand, GitProgram, Limits, RunError};
 use super::reach::Reach;
 use super::stderr;
@@ -294,8 +295,7 @@ impl Fetch<'_> {
                 Ok(false)
             }
             other => {
-                let reason = format!("{} names a {other}, and not a commit", self.want.commit);
-                Err(SourceError::new(Kind::NoRef, self.url, reason))
+                Err(not_a_commit(self.url, self.want.commit, other))
             }
         }
     }
