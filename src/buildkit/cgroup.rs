@@ -107,7 +107,9 @@ impl Group {
     fn delegated_in(cgroups: &Path, own: &str, uid: u32, root: &Path) -> Option<Group> {
         let hierarchy = Hierarchy::of(cgroups);
         let base = match &hierarchy {
-            Hierarchy::Separate(_) => Some(for_user(uid)).filter(|base| hierarchy.directory("memory", base).is_dir())?,
+            Hierarchy::Separate(_) => {
+                Some(for_user(uid)).filter(|base| hierarchy.directory("memory", base).is_dir())?
+            }
             Hierarchy::Unified(top) => topmost_writable(top, own)?,
         };
         Group::in_directory(cgroups, path_for(&base, root))

@@ -62,7 +62,10 @@ fn a_step_that_writes_too_much_ends_the_builds_that_share_it_and_no_other() {
     let ended = [&build, &twin].into_iter().find(|build| build["failure"]["kind"] == "disk_limit");
     let ended = ended.unwrap_or_else(|| panic!("{build}\n{twin}"));
     let reason = ended["reason"].as_str().unwrap();
-    assert!(reason.contains("disk_limit of [buildkit], which is 100MB") && reason.contains("raise disk_limit"), "{reason}");
+    assert!(
+        reason.contains("disk_limit of [buildkit], which is 100MB") && reason.contains("raise disk_limit"),
+        "{reason}"
+    );
     for build in [&build, &twin].into_iter().filter(|build| build["failure"]["kind"] != "disk_limit") {
         assert!(build["failure"]["hint"].as_str().unwrap().contains("disk_limit"), "{build}");
     }
@@ -76,7 +79,8 @@ fn where_a_builders_disk_gets_full_the_build_that_writes_most_ends_before_it_is(
     let slipway = Slipway::new();
     std::os::unix::fs::symlink(disk.path(), slipway.home().join("buildkit")).unwrap();
     slipway.write("config.toml", "[pool]\nmin_free = \"150MB\"\n");
-    let small = "RUN /bin/busybox dd if=/dev/zero of=/x bs=1M count=20; for i in $(seq 1 40); do echo tick $i; sleep 0.1; done";
+    let small =
+        "RUN /bin/busybox dd if=/dev/zero of=/x bs=1M count=20; for i in $(seq 1 40); do echo tick $i; sleep 0.1; done";
     let project = Project::in_home(slipway, &["RUN /bin/busybox dd if=/dev/zero of=/x bs=1M; /bin/busybox sleep 600"]);
     let beside = GitRepo::with_dockerfile(&[small]);
     project.write_another_of("beside", &beside.path(), &rule("main", "main"));

@@ -20,8 +20,8 @@ use slipway::domain::reason::Reason;
 use slipway::domain::requester::Requester;
 use slipway::domain::rule_history::RuleHistory;
 use slipway::pool::core::{
-    Announcement, Ask, Command, CommitUnread, Core, Due, Event, File, Found, FoundBuild, FoundPush, Machine, ManagedEvent,
-    PastOfBuild, RequestId, RunnerEnd, TagCheckFailure, Target, Workers, WriteFailure,
+    Announcement, Ask, Command, CommitUnread, Core, Due, Event, File, Found, FoundBuild, FoundPush, Machine,
+    ManagedEvent, PastOfBuild, RequestId, RunnerEnd, TagCheckFailure, Target, Workers, WriteFailure,
 };
 use slipway::protocol::{Error, ErrorKind};
 use slipway::registry::publish::Taken;

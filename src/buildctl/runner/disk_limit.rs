@@ -243,7 +243,8 @@ mod tests {
     const MB: u64 = 1 << 20;
 
     fn step(id: &str, trace: &str, directories: &[(&str, bool)]) -> RunStep {
-        let written = directories.iter().map(|(path, is_cache)| Written { directory: path.into(), is_cache: *is_cache });
+        let written =
+            directories.iter().map(|(path, is_cache)| Written { directory: path.into(), is_cache: *is_cache });
         RunStep { id: id.into(), trace: Some(trace.into()), written: written.collect() }
     }
 

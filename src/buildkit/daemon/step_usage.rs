@@ -255,12 +255,7 @@ mod tests {
         let written: Vec<_> = step.written.iter().map(|w| (w.directory.to_str().unwrap(), w.is_cache)).collect();
         assert_eq!(
             written,
-            [
-                ("s/5/fs", false),
-                ("runc-overlayfs/snapshots/snapshots/7/fs", true),
-                ("s/6/fs", true),
-                ("s/9/fs", true)
-            ]
+            [("s/5/fs", false), ("runc-overlayfs/snapshots/snapshots/7/fs", true), ("s/6/fs", true), ("s/9/fs", true)]
         );
         let unseen = step_of("one", &serde_json::from_str(config).unwrap(), "", Path::new("/r"));
         assert!(unseen.written.iter().all(|written| written.is_cache), "no overlay is mounted");

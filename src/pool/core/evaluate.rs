@@ -206,9 +206,7 @@ impl Core {
                 push.record.subject = Some(subject(&message).to_owned());
                 CommitFacts { changed, ..CommitFacts::default() }
             }
-            Err(CommitUnread::NotACommit(why)) => {
-                CommitFacts { not_a_commit: Some(why), ..CommitFacts::default() }
-            }
+            Err(CommitUnread::NotACommit(why)) => CommitFacts { not_a_commit: Some(why), ..CommitFacts::default() },
             Err(CommitUnread::Unknown(why)) => CommitFacts { unknown: Some(why), ..CommitFacts::default() },
         };
         let unknown = facts.unknown.clone();

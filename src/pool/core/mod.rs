@@ -42,8 +42,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub use builders::Workers;
 pub use command::{ChosenBuilder, Command, File, LogLevel, LogLine, Response};
 pub use event::{
-    Announcement, Ask, BuilderKey, CommitUnread, Due, Event, Found, FoundBuild, FoundPush, ManagedEvent, PastOfBuild, RequestId,
-    RunnerEnd, SubmissionId, TagCheckFailure, Target, Topic, WriteFailure, WriteId,
+    Announcement, Ask, BuilderKey, CommitUnread, Due, Event, Found, FoundBuild, FoundPush, ManagedEvent, PastOfBuild,
+    RequestId, RunnerEnd, SubmissionId, TagCheckFailure, Target, Topic, WriteFailure, WriteId,
 };
 pub use snapshot::{Recent, RemoteIds, Snapshot};
 

@@ -294,9 +294,7 @@ impl Fetch<'_> {
                 }
                 Ok(false)
             }
-            other => {
-                Err(not_a_commit(self.url, self.want.commit, other))
-            }
+            other => Err(not_a_commit(self.url, self.want.commit, other)),
         }
     }
 
