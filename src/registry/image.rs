@@ -341,7 +341,8 @@ mod tests {
 
     #[test]
     fn sizes_that_no_number_holds_together_are_the_largest_one() {
-        let blob = |digit: &str| Descriptor::of("application/octet-stream", &format!("sha256:{}", digit.repeat(64)), u64::MAX);
+        let blob =
+            |digit: &str| Descriptor::of("application/octet-stream", &format!("sha256:{}", digit.repeat(64)), u64::MAX);
         let mut manifest = Document::index(Vec::new(), Annotations::new());
         manifest.layers = Some(vec![blob("1"), blob("2")]);
         let root = Document::index(Vec::new(), Annotations::new());
