@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{agent, tokens};
 use crate::domain::push::{CommitId, Ref, RefKind};
-use crate::domain::reason::Reason;
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::repository::Source;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Error, ErrorKind};
@@ -62,7 +62,7 @@ pub async fn resolve(home: &Home, settings: &Settings, source: &Source, referenc
 pub async fn default_branch(home: &Home, settings: &Settings, source: &Source) -> Result<String, Error> {
     let refs = list_refs(home, settings, source).await?;
     default_branch_of(&refs).ok_or_else(|| {
-        Error::new(ErrorKind::NotFound, format!("{} has no default branch; push something to it first", source.url))
+        Error::new(ErrorKind::NotFound, reason!("sources.default_branch_push_something", url = source.url))
     })
 }
 
@@ -109,9 +109,9 @@ pub async fn look(home: &Home, settings: &Settings, source: &Source, wanted: Wan
     match tokio::time::timeout(LOOK_LIMIT, looking).await {
         Ok(Ok(Err(error))) if error.kind == Kind::NoRef => Err(NotLooked::NotACommit(error.reason)),
         Ok(Ok(looked)) => Ok(looked.map_err(told)?),
-        Ok(Err(error)) => Err(Error::new(ErrorKind::Failed, format!("an internal task failed: {error}")).into()),
+        Ok(Err(error)) => Err(Error::new(ErrorKind::Failed, reason!("sources.internal_task_failed", error)).into()),
         Err(_) => {
-            let text = format!("{url} was not fetched within {} s; the fetch goes on", LOOK_LIMIT.as_secs());
+            let text = reason!("sources.fetched_within_fetch_goes", url, as_secs = LOOK_LIMIT.as_secs());
             Err(Error::new(ErrorKind::Unreachable, text).into())
         }
     }
@@ -141,7 +141,7 @@ pub(super) fn platform<'a>(settings: &'a Settings, source: &Source) -> Result<Op
         Some(name) => settings.platforms.get(name).map(Some).ok_or_else(|| {
             Error::new(
                 ErrorKind::NotFound,
-                format!("the source names the platform {name:?}, and there is no platforms/{name}.toml"),
+                reason!("sources.source_names_platform_there", name = quoted(&name), name_2 = name),
             )
         }),
     }
@@ -176,7 +176,7 @@ pub fn check_host(name: &str, platform: &SourcePlatform, url: &SourceUrl) -> Res
 pub fn checked(settings: &Settings, source: &Source) -> Result<String, Error> {
     let url = parse_url(&source.url)?;
     if url.local_path().is_some() && !source.fetch.is_by_slipway() {
-        let text = format!("fetch = \"builder\": {url} is on this machine, where no builder fetches it; leave it out");
+        let text = reason!("sources.fetch_builder_machine_where", url);
         return Err(Error::new(ErrorKind::Usage, text));
     }
     if let (Some(name), Some(platform)) = (&source.platform, platform(settings, source)?) {

@@ -72,17 +72,9 @@ fn was_killed(failure: &Failure) -> bool {
 
 fn hint(mut failure: Failure, before: Hits, after: Hits) -> Failure {
     if was_killed(&failure) && after.memory > before.memory {
-        failure.hint = Some(
-            "it ran out of memory: the builds of this builder used all that they may (memory under [buildkit] in \
-             config.toml), and the kernel killed it"
-                .into(),
-        );
+        failure.hint = Some(reason!("limits.ran_out_memory_builds"));
     } else if failure.exit_code.is_some() && after.processes > before.processes {
-        failure.hint = Some(
-            "it could not start another process: the builds of this builder had as many as they may (processes under \
-             [buildkit] in config.toml)"
-                .into(),
-        );
+        failure.hint = Some(reason!("limits.could_start_another_process"));
     }
     failure
 }

@@ -137,7 +137,7 @@ async fn message(
     url: &SourceUrl,
     commit: &CommitId,
 ) -> Result<String, SourceError> {
-    let cannot = |error: std::io::Error| SourceError::new(Kind::Local, url, format!("cannot run git: {error}"));
+    let cannot = |error: std::io::Error| SourceError::io(url, reason!("commits.cannot_run_git", error), &error);
     git.args(["cat-file", "commit", commit.as_str()]);
     let mut running = git.start(Some(MEMORY)).map_err(cannot)?;
     if let Some(message) = body(&mut running.stdout).await.map_err(cannot)? {
@@ -149,9 +149,9 @@ async fn message(
         return Err(not_a_commit(url, commit, &kind));
     }
     Err(match error.kind {
-        Kind::TooBig => error.advising("make the commit's message shorter"),
+        Kind::TooBig => error.advising(reason!("commits.make_commit_message_shorter")),
         Kind::Damaged | Kind::Owner => error,
-        _ => SourceError::new(Kind::NoCommit, url, format!("it does not have the commit {commit} (any more)")),
+        _ => SourceError::new(Kind::NoCommit, url, reason!("commits.does_commit_any_more", commit)),
     })
 }
 
