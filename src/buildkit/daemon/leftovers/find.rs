@@ -75,8 +75,8 @@ fn has_upper_of(mountinfo: &str, uppers: &[PathBuf]) -> bool {
 /// The directory that the overlay which is mounted at `point` writes to.
 pub(in crate::buildkit::daemon) fn upper_directory(mountinfo: &str, point: &Path) -> Option<PathBuf> {
     let point = escape(point);
-    let mounts = mountinfo.lines().filter_map(Mount::parse).filter(|mount| mount.kind == "overlay");
-    let of_point = mounts.filter(|mount| mount.point == point).last()?;
+    let mut mounts = mountinfo.lines().filter_map(Mount::parse).filter(|mount| mount.kind == "overlay");
+    let of_point = mounts.rfind(|mount| mount.point == point)?;
     let upper = of_point.options.split(',').find_map(|option| option.strip_prefix("upperdir="))?;
     Some(PathBuf::from(unescape(upper)))
 }
