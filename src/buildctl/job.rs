@@ -45,6 +45,12 @@ pub struct Job {
     /// How much its log may hold; 0: as much as it likes.
     #[serde(default)]
     pub log_limit: ByteSize,
+    /// How much its RUN steps may write on a builder of this machine; 0: as much as they like.
+    #[serde(default)]
+    pub disk_limit: ByteSize,
+    /// Where less is free on such a builder's disk, the build whose steps wrote most ends; 0: none does.
+    #[serde(default)]
+    pub min_free: ByteSize,
     /// Where sockets of the runner's own daemons go: a directory with a short path.
     pub sockets: PathBuf,
     /// The managed daemon that is in use while the build runs; none where no platform build uses it.

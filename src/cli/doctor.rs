@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::CliError;
 use super::output::{Format, print, told};
-use crate::buildkit::cgroup::Group;
+use crate::buildkit::cgroup::{self, Group};
+use crate::buildkit::daemon;
 use crate::buildkit::install::advisories::{self, Verdict};
 use crate::buildkit::install::{self, Place, Tool, Version};
 use crate::buildkit::{rootless, sandbox};
@@ -232,11 +233,22 @@ async fn build_network(home: &Home, settings: &Settings) -> Check {
 /// Whether the steps of slipway's own builders are limited.
 fn build_limits(home: &Home, settings: &Settings) -> Check {
     let name = reason!("cli_doctor.build_limits");
-    if crate::pool::is_rootless(settings) {
-        return Check::good(name, reason!("cli_doctor.builds_limits_systemd_unit"));
-    }
-    match Group::of(&home.buildkit_dir()) {
+    let directory = home.buildkit_dir();
+    let is_rootless = crate::pool::is_rootless(settings);
+    // A pool may run in a unit that has groups of its own, and this command in none.
+    let running = daemon::find(&directory).ok().flatten().and_then(|daemon| daemon.record().cgroup.clone());
+    let group = running.as_deref().and_then(Group::at);
+    let group = group.or_else(|| if is_rootless { Group::delegated(&directory) } else { Group::of(&directory) });
+    match group {
         Some(_) => Check::good(name, reason!("cli_doctor.memory_processes_builds_limited")),
+        None if is_rootless => {
+            let uid = rustix::process::geteuid().as_raw();
+            let mend = match cgroup::is_unified() {
+                true => reason!("cli_doctor.delegate_unit"),
+                false => reason!("cli_doctor.delegate_directories", uid, path = cgroup::for_user(uid)),
+            };
+            Check::warning(name, reason!("cli_doctor.no_delegated_group"), mend)
+        }
         None => Check::warning(
             name,
             reason!("cli_doctor.memory_processes_builds_limited_sys"),

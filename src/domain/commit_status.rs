@@ -78,6 +78,7 @@ fn failed(build: &Build) -> (CommitState, String) {
         | FailureKind::Source
         | FailureKind::NoCommit
         | FailureKind::LogLimit
+        | FailureKind::DiskLimit
         | FailureKind::Unknown => CommitState::Failure,
         FailureKind::Credentials
         | FailureKind::Settings

@@ -276,8 +276,8 @@ impl Hands {
             Command::ReadBuildHistory(build) => {
                 tokio::spawn(record_reader::read_build_history(context, build));
             }
-            Command::ResolveRef { submission, source, reference } => {
-                tokio::spawn(source_reader::resolve(context, submission, source, reference));
+            Command::ResolveRef { submission, path, source, reference } => {
+                tokio::spawn(source_reader::resolve(context, submission, path, source, reference));
             }
             Command::CreateRepository { submission, path, repository } => {
                 let service = self.service.clone();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{agent, tokens};
 use crate::domain::push::{CommitId, Ref, RefKind};
-use crate::domain::reason::{quoted, reason};
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::repository::Source;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Error, ErrorKind};
@@ -81,22 +81,38 @@ pub async fn list_refs(home: &Home, settings: &Settings, source: &Source) -> Res
     GIT.list(&url, &access).await.map_err(told)
 }
 
+/// Why a commit was not looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotLooked {
+    /// What the ref names is a tree or a blob: a tag may name anything.
+    NotACommit(Reason),
+    /// The source can't be read, or does not have the commit.
+    Unreadable(Error),
+}
+
+impl From<Error> for NotLooked {
+    fn from(error: Error) -> NotLooked {
+        NotLooked::Unreadable(error)
+    }
+}
+
 /// Looks at a commit of a source, with the credentials of its platform.
 ///
 /// # Errors
 /// When the source can't be read, or does not have the commit.
-pub async fn look(home: &Home, settings: &Settings, source: &Source, wanted: Wanted) -> Result<Commit, Error> {
+pub async fn look(home: &Home, settings: &Settings, source: &Source, wanted: Wanted) -> Result<Commit, NotLooked> {
     let url = parse_url(&source.url)?;
     let access = access(home, settings, source).await?;
     let limits = fetch_limits(settings);
     let gone_on = url.clone();
     let looking = tokio::spawn(async move { GIT.look(&gone_on, &access, wanted, limits).await });
     match tokio::time::timeout(LOOK_LIMIT, looking).await {
-        Ok(Ok(looked)) => looked.map_err(told),
-        Ok(Err(error)) => Err(Error::new(ErrorKind::Failed, reason!("sources.internal_task_failed", error))),
+        Ok(Ok(Err(error))) if error.kind == Kind::NoRef => Err(NotLooked::NotACommit(error.reason)),
+        Ok(Ok(looked)) => Ok(looked.map_err(told)?),
+        Ok(Err(error)) => Err(Error::new(ErrorKind::Failed, reason!("sources.internal_task_failed", error)).into()),
         Err(_) => {
             let text = reason!("sources.fetched_within_fetch_goes", url, as_secs = LOOK_LIMIT.as_secs());
-            Err(Error::new(ErrorKind::Unreachable, text))
+            Err(Error::new(ErrorKind::Unreachable, text).into())
         }
     }
 }

@@ -17,13 +17,15 @@ use slipway::domain::notification;
 use slipway::domain::outbox::{Attempt, Message};
 use slipway::domain::platform::Platform;
 use slipway::domain::push::{CommitId, Ref};
+use slipway::domain::reason::Reason;
 use slipway::domain::repository::Repository;
 use slipway::domain::requester::Requester;
 use slipway::domain::rule::Rule;
 use slipway::domain::rule_history::RuleHistory;
 use slipway::pool::core::{
-    Announcement, Ask, Command, Core, DoubtfulMove, Due, Event, File, Found, FoundBuild, FoundPush, Machine,
-    ManagedEvent, PastOfBuild, RequestId, RunnerEnd, SubmissionId, TagCheckFailure, Target, Workers, WriteFailure,
+    Announcement, Ask, Command, CommitUnread, Core, DoubtfulMove, Due, Event, File, Found, FoundBuild, FoundPush,
+    Machine, ManagedEvent, PastOfBuild, RequestId, RunnerEnd, SubmissionId, TagCheckFailure, Target, Workers,
+    WriteFailure,
 };
 use slipway::protocol::{Error, ErrorKind};
 use slipway::registry::publish::Taken;
@@ -459,14 +461,19 @@ impl World {
                 let history = self.disk.history(&build.path(), &build.rule.name);
                 Event::BuildHistory { build: build.id, past: Box::new(PastOfBuild { history, failed_before }) }
             }
-            Command::ResolveRef { submission, source, reference } => {
+            Command::ResolveRef { submission, source, reference, .. } => {
                 Event::RefResolved { submission, commit: self.resolve(&source.url, &reference) }
             }
             Command::CheckTags { submission, .. } => Event::TagsChecked { submission, result: self.registry_answer() },
-            Command::ReadCommit { push, since, .. } => {
+            Command::ReadCommit { push, since, commit, .. } => {
                 let changed = since.into_iter().map(|commit| (commit, self.changed.clone())).collect();
-                let commit = self.subject.clone().map(|message| Commit { message, changed, is_within: None });
-                Event::CommitRead { push, commit: commit.ok_or_else(|| "the commit can't be read".to_owned()) }
+                let read = self.subject.clone().map(|message| Commit { message, changed, is_within: None });
+                let unread = || CommitUnread::Unknown("the commit can't be read".to_owned());
+                let commit = match commit.as_str().starts_with('e') {
+                    true => Err(CommitUnread::NotACommit(Reason::verbatim(format!("{commit} is a tree")))),
+                    false => read.ok_or_else(unread),
+                };
+                Event::CommitRead { push, commit }
             }
             Command::CreateRepository { submission, path, repository } => {
                 return self.create(submission, &path, *repository);

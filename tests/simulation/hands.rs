@@ -12,7 +12,8 @@ use slipway::domain::outbox::{Attempt, Message};
 use slipway::domain::push::{CommitId, Ref};
 use slipway::domain::repository::Source;
 use slipway::pool::core::{
-    BuilderKey, ChosenBuilder, Command, DoubtfulMove, Event, File, ManagedEvent, TagCheckFailure, Topic, Workers,
+    BuilderKey, ChosenBuilder, Command, CommitUnread, DoubtfulMove, Event, File, ManagedEvent, TagCheckFailure, Topic,
+    Workers,
     WriteId,
 };
 use slipway::protocol::{Error, ErrorKind};
@@ -75,7 +76,7 @@ impl World {
                 let past = Box::new(self.disk.past_of(&build));
                 self.deliver_after(wait, Event::BuildHistory { build: build.id, past });
             }
-            Command::ResolveRef { submission, source, reference } => {
+            Command::ResolveRef { submission, source, reference, .. } => {
                 let commit = self.resolve(&source, &reference);
                 self.deliver_after(wait, Event::RefResolved { submission, commit });
             }
@@ -87,7 +88,7 @@ impl World {
                 self.deliver_after(wait, Event::TagsChecked { submission, result });
             }
             Command::ReadCommit { push, path, commit, since, .. } => {
-                let commit = self.read_commit(&path, &commit, &since);
+                let commit = self.read_commit(&path, &commit, &since).map_err(CommitUnread::Unknown);
                 self.deliver_after(wait, Event::CommitRead { push, commit });
             }
             Command::CheckMoves { path, source, moves } => {

@@ -150,3 +150,40 @@ async fn the_message_and_the_changes_of_a_commit_are_bounded_where_they_are_read
         assert_eq!(found.changed[&fixture.first.parse().unwrap()], Vec::<String>::new(), "{address}");
     }
 }
+
+#[tokio::test]
+async fn a_tag_of_a_tag_is_its_commit_and_one_of_a_tree_or_a_file_says_that_it_names_none() {
+    for format in ["sha1", "sha256"] {
+        let fixture = Fixture::of(format);
+        let daemon = git_daemon(fixture.dir.path());
+        let tag = |name: &str, of: &str| {
+            git(&fixture.bare, &["-c", "tag.gpgSign=false", "tag", "-m", name, name, of]);
+        };
+        tag("once", &fixture.first);
+        tag("twice", "once");
+        tag("thrice", "twice");
+        tag("tree", &format!("{}^{{tree}}", fixture.first));
+        tag("tree-twice", "tree");
+        git(&fixture.bare, &["tag", "blob", &format!("{}:a.txt", fixture.first)]);
+        let store = fixture.dir.path().join("clone");
+        for address in [fixture.bare.display().to_string(), format!("git://127.0.0.1:{}/api.git", daemon.port)] {
+            let refs = speaking_git().list(&url(&address), &Access::default()).await.unwrap().refs;
+            let commit = |name: &str| {
+                let name = format!("refs/tags/{name}");
+                refs.iter().find(|found| found.name == name).unwrap().commit.clone()
+            };
+            assert_eq!(commit("thrice"), fixture.first, "{address}");
+            for (name, kind) in [("tree", "tree"), ("tree-twice", "tree"), ("blob", "blob")] {
+                let wanted = Wanted {
+                    store: store.clone(),
+                    reference: format!("refs/tags/{name}").parse().unwrap(),
+                    commit: commit(name).parse().unwrap(),
+                    since: Vec::new(),
+                };
+                let error = speaking_git().look(&url(&address), &Access::default(), wanted, LIMITS).await.unwrap_err();
+                assert_eq!(error.kind, Kind::NoRef, "{address}: {error}");
+                assert!(error.to_string().contains(&format!("is a {kind}, and not a commit")), "{address}: {error}");
+            }
+        }
+    }
+}

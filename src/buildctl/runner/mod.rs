@@ -5,6 +5,7 @@
 //! SIGTERM. It talks to nobody.
 
 mod builder_up;
+mod disk_limit;
 mod end;
 mod files;
 mod finish;

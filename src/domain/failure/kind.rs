@@ -38,6 +38,8 @@ pub enum FailureKind {
     Timeout,
     /// The build printed more than `pool.log_limit`.
     LogLimit,
+    /// The build's RUN steps wrote more than `buildkit.disk_limit`, or filled the disk.
+    DiskLimit,
     /// Somebody stopped the build.
     Cancelled,
     /// None of the above.
@@ -74,6 +76,7 @@ impl AsReason for FailureKind {
             FailureKind::Daemon => reason!("failure_kind.daemon"),
             FailureKind::Timeout => reason!("failure_kind.timeout"),
             FailureKind::LogLimit => reason!("failure_kind.log_limit"),
+            FailureKind::DiskLimit => reason!("failure_kind.disk_limit"),
             FailureKind::Cancelled => reason!("failure_kind.cancelled"),
             FailureKind::Unknown => reason!("failure_kind.unknown"),
         }

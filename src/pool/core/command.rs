@@ -60,6 +60,8 @@ pub enum Command {
     ResolveRef {
         /// The build that is asked for.
         submission: SubmissionId,
+        /// The repository, whose clone of the source tells what a tag names.
+        path: RepositoryPath,
         /// The source.
         source: Source,
         /// The ref.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::command::{Command, File, LogLevel};
-use super::event::{Target, Topic};
+use super::event::{CommitUnread, Target, Topic};
 use super::submit::{Purpose, RuleChoice, Submission};
 use super::writes::AfterWrite;
 use super::{AfterRefresh, Core};
@@ -70,6 +70,8 @@ struct CommitFacts {
     changed: BTreeMap<CommitId, Vec<String>>,
     /// Why the source could not say.
     unknown: Option<String>,
+    /// What the ref names instead of a commit.
+    not_a_commit: Option<Reason>,
 }
 
 /// A rule whose build is on its way into the queue.
@@ -204,15 +206,16 @@ impl Core {
         gone.into_iter().for_each(|id| self.know_commit(id, CommitFacts::default()));
     }
 
-    pub(super) fn commit_read(&mut self, id: PushId, commit: Result<Commit, String>) {
+    pub(super) fn commit_read(&mut self, id: PushId, commit: Result<Commit, CommitUnread>) {
         let Some(push) = self.pushes.get_mut(&id) else { return };
         self.reading_commits.remove(&push.record.repository);
         let facts = match commit {
             Ok(Commit { message, changed, .. }) => {
                 push.record.subject = Some(subject(&message).to_owned());
-                CommitFacts { changed, unknown: None }
+                CommitFacts { changed, ..CommitFacts::default() }
             }
-            Err(why) => CommitFacts { unknown: Some(why), ..CommitFacts::default() },
+            Err(CommitUnread::NotACommit(why)) => CommitFacts { not_a_commit: Some(why), ..CommitFacts::default() },
+            Err(CommitUnread::Unknown(why)) => CommitFacts { unknown: Some(why), ..CommitFacts::default() },
         };
         let unknown = facts.unknown.clone();
         if let Some(why) = unknown {
@@ -479,6 +482,9 @@ fn not_of_interest(
     past: &Past,
     is_building: bool,
 ) -> Option<(Verdict, Reason)> {
+    if let Some(why) = &commit.not_a_commit {
+        return Some((Verdict::Refused, reason!("journal.not_a_commit", why)));
+    }
     let kind = if rule.tag.is_some() { RefKind::Tag } else { RefKind::Branch };
     if let Some(words) = push.subject.as_deref().and_then(|subject| asks_for_no_build(subject, kind)) {
         return Some((Verdict::Skipped, reason!("journal.skip_words", words)));

@@ -28,6 +28,15 @@ use crate::store::refs_seen::Watched;
 use crate::store::settings::Settings;
 use crate::sys::process::ProcessId;
 
+/// Why a push's commit was not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommitUnread {
+    /// What the ref names is a tree or a blob.
+    NotACommit(Reason),
+    /// Why the source could not say.
+    Unknown(String),
+}
+
 /// A client's or a trigger's request, for as long as it is not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
@@ -129,7 +138,7 @@ pub enum Event {
         /// The push.
         push: PushId,
         /// The commit.
-        commit: Result<Commit, String>,
+        commit: Result<Commit, CommitUnread>,
     },
     /// The runner of a build works.
     Launched {

@@ -219,15 +219,16 @@ impl Core {
     }
 
     fn find_commit(&mut self, id: SubmissionId) {
-        let Some(Submission { plan: Some(Plan::New(plan)), resolving, .. }) = self.submissions.get_mut(&id) else {
+        let Some(Submission { plan: Some(Plan::New(plan)), path, resolving, .. }) = self.submissions.get_mut(&id)
+        else {
             return;
         };
         match resolving.take() {
             Some(Target::At(push)) => self.find_tags(id, push),
             Some(Target::Now(reference, at)) => {
-                let source = plan.source.clone();
+                let (path, source) = (path.clone(), plan.source.clone());
                 *resolving = Some(Target::Now(reference.clone(), at));
-                self.out.push(Command::ResolveRef { submission: id, source, reference });
+                self.out.push(Command::ResolveRef { submission: id, path, source, reference });
             }
             None => {}
         }

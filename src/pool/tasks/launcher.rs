@@ -150,6 +150,8 @@ async fn start(
         destination: destination(&home, settings, &build),
         timeout_seconds: build.settings.timeout.unwrap_or(settings.config.pool.timeout).0.as_secs(),
         log_limit: settings.config.pool.log_limit,
+        disk_limit: settings.config.buildkit.disk_limit,
+        min_free: settings.config.pool.min_free,
         sockets: home.runtime_dir(),
         managed: uses_managed.then(|| Managed { directory: home.buildkit_dir(), pool_lock: home.pool_lock() }),
         platform_builds,

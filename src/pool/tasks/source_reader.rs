@@ -2,20 +2,39 @@
 //! commit changes.
 
 use crate::domain::name::RepositoryPath;
-use crate::domain::push::{CommitId, Ref};
+use crate::domain::push::{CommitId, Ref, RefKind};
+use crate::domain::reason::reason;
 use crate::domain::repository::{Repository, Source};
 use crate::domain::rule::Rule;
-use crate::pool::core::{DoubtfulMove, Event, SubmissionId};
+use crate::pool::core::{CommitUnread, DoubtfulMove, Event, SubmissionId};
 use crate::pool::tasks::TaskContext;
 use crate::pool::tasks::settings_service::SettingsService;
-use crate::protocol::Error;
-use crate::services::sources;
+use crate::protocol::{Error, ErrorKind};
+use crate::services::sources::{self, NotLooked};
 use crate::source::Wanted;
 
 /// Asks a source for the commit that a ref names now.
-pub(in crate::pool) async fn resolve(context: TaskContext, submission: SubmissionId, source: Source, reference: Ref) {
+pub(in crate::pool) async fn resolve(
+    context: TaskContext,
+    submission: SubmissionId,
+    path: RepositoryPath,
+    source: Source,
+    reference: Ref,
+) {
     let settings = context.settings();
-    let commit = sources::resolve(&context.home, &settings, &source, &reference).await;
+    let mut commit = sources::resolve(&context.home, &settings, &source, &reference).await;
+    if let (RefKind::Tag, Ok(id)) = (reference.kind, &commit) {
+        // A tag may name a tree or a file, and no listing of refs tells.
+        let wanted = Wanted {
+            store: context.home.git_dir(&path),
+            reference: reference.clone(),
+            commit: id.clone(),
+            since: Vec::new(),
+        };
+        if let Err(NotLooked::NotACommit(why)) = sources::look(&context.home, &settings, &source, wanted).await {
+            commit = Err(Error::new(ErrorKind::Refused, reason!("journal.not_a_commit", why)));
+        }
+    }
     context.report(Event::RefResolved { submission, commit });
 }
 
@@ -82,6 +101,10 @@ pub(in crate::pool) async fn read_commit(
 ) {
     let settings = context.settings();
     let wanted = Wanted { store: context.home.git_dir(&path), reference, commit, since, within: None };
-    let commit = sources::look(&context.home, &settings, &source, wanted).await.map_err(|error| error.to_string());
+    let commit = match sources::look(&context.home, &settings, &source, wanted).await {
+        Ok(commit) => Ok(commit),
+        Err(NotLooked::NotACommit(why)) => Err(CommitUnread::NotACommit(why)),
+        Err(NotLooked::Unreadable(error)) => Err(CommitUnread::Unknown(error.to_string())),
+    };
     context.report(Event::CommitRead { push, commit });
 }

@@ -55,8 +55,12 @@ impl Project {
 
     /// Writes another repository's file, of the same source.
     pub fn write_another(&self, name: &str, build: &str, rules: &str) {
-        let url = self.source.path();
-        let text = format!("schema = 1\n\n[source]\nurl = {url:?}\n\n[build]\n{build}\n\n{rules}");
+        self.write_another_of(name, &self.source.path(), &format!("[build]\n{build}\n\n{rules}"));
+    }
+
+    /// Writes another repository's file, of another source: `rest` is what follows its `[source]`.
+    pub fn write_another_of(&self, name: &str, source: &std::path::Path, rest: &str) {
+        let text = format!("schema = 1\n\n[source]\nurl = {source:?}\n\n{rest}");
         self.slipway.write(&format!("namespaces/acme/{name}.toml"), &text);
     }
 

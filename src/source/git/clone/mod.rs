@@ -20,6 +20,7 @@ pub use limits::{FetchLimits, Used};
 pub use turn::Turn;
 
 use super::access::Access;
+use super::commits::not_a_commit;
 use super::program::{Configuration, GitCommand, GitProgram, GitVersion, Limits, RunError};
 use super::reach::Reach;
 use super::stderr;
@@ -235,10 +236,7 @@ impl Fetch<'_> {
                 }
                 Ok(false)
             }
-            other => {
-                let reason = reason!("clone.names_commit", commit = self.want.commit, other);
-                Err(SourceError::new(Kind::NoRef, self.url, reason))
-            }
+            other => Err(not_a_commit(self.url, self.want.commit, other)),
         }
     }
 
