@@ -26,7 +26,7 @@ use crate::services::{registries, sources, tokens};
 use crate::source::git::ssh::{Key, expanded};
 use crate::store::secret_uses::uses_of;
 use crate::store::secrets::{Secret, Secrets};
-use crate::store::settings::{Settings, Stamps, second_managed};
+use crate::store::settings::{self, Settings, Stamps, second_managed};
 use crate::store::watch::{self, Change};
 use crate::store::{Home, edit};
 use crate::sys::{atomic, environment};
@@ -174,11 +174,9 @@ impl Worker {
     /// Reads the settings and puts them in force; whether they are others.
     async fn read_again(&mut self, changed_by: ChangedBy<'_>) -> bool {
         let last = self.context.settings();
-        let home = self.context.home.clone();
+        let (home, stamps) = (self.context.home.clone(), self.stamps.clone());
         let loaded = tokio::task::spawn_blocking(move || {
-            // The files first: what is edited while they are read is read again the next time.
-            let stamps = Stamps::of(&home);
-            let now = Settings::take_over(&home, &last);
+            let (now, stamps) = settings::again(&home, &last, &stamps);
             (stamps, (now != *last).then_some((last, now)))
         })
         .await;
