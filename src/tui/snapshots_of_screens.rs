@@ -399,6 +399,8 @@ fn nothing_is_there_yet() {
     for lang in [Lang::En, Lang::ZhCn] {
         let mut app = app();
         app.manners.lang = lang;
+        app.update(Event::Records { rows: Vec::new(), unreadable: Vec::new(), page: Some(PageRead::whole()) }, now());
+        app.update(Event::Pushes { records: Vec::new(), page: Some(PageRead::whole()) }, now());
         insta::assert_snapshot!(format!("empty-{}", lang.code()), screens(&mut app));
     }
 }

@@ -129,6 +129,8 @@ impl<Id: Copy + Ord> Windows<Id> {
         if self.asked || self.failed {
             return None;
         }
+        let all = Scope::default();
+        let scope = if self.has_all() { &all } else { scope };
         let (before, limit) = match self.windows.get(scope) {
             None => (None, FIRST),
             Some(window) if window.stale => (None, FIRST),
@@ -173,14 +175,14 @@ impl<Id: Copy + Ord> Windows<Id> {
         self.windows.values_mut().for_each(|window| window.stale = true);
     }
 
-    /// Forgets everything.
-    pub fn clear(&mut self) {
-        *self = Windows { asked: self.asked, ..Windows::default() };
+    /// Whether every record is known, and so those of every narrowed list.
+    fn has_all(&self) -> bool {
+        self.windows.get(&Scope::default()).is_some_and(|window| window.floor.is_none())
     }
 
     /// Whether a record belongs to the known part of a list. Before its first page everything does.
     pub fn has(&self, scope: &Scope, id: Id) -> bool {
-        self.windows.get(scope).and_then(|window| window.floor).is_none_or(|floor| id >= floor)
+        self.has_all() || self.windows.get(scope).and_then(|window| window.floor).is_none_or(|floor| id >= floor)
     }
 
     /// Whether the first page of a list came.
@@ -190,7 +192,7 @@ impl<Id: Copy + Ord> Windows<Id> {
 
     /// Whether every record of a list is known.
     pub fn is_whole(&self, scope: &Scope) -> bool {
-        self.windows.get(scope).is_some_and(|window| window.floor.is_none())
+        self.has_all() || self.windows.get(scope).is_some_and(|window| window.floor.is_none())
     }
 
     /// About how many records are older than the known part of a list; none: it is not known.
@@ -225,6 +227,7 @@ mod tests {
         windows.take(&page(&all, Some(951), None, 950));
         assert!(windows.is_whole(&all) && windows.has(&all, 1));
         assert_eq!(windows.want(&all, 60, 100), None);
+        assert_eq!(windows.want(&narrowed(), 0, 100), None, "who knows all knows the parts");
     }
 
     #[test]

@@ -41,13 +41,18 @@ struct Entry {
     repository: Repository,
 }
 
-/// The repositories that the cache knows, and how their files were; nothing where there is no sound cache.
-pub(super) fn load(home: &Home) -> (Settings, Stamps) {
+/// The repositories that the cache has as their files are now, and how the files of all that it has were; nothing where
+/// there is no sound cache.
+pub(super) fn load(home: &Home, now: &Stamps) -> (Settings, Stamps) {
     let entries = read(home).unwrap_or_default();
     let (mut settings, mut stamps) = (Settings::default(), Stamps::default());
     for Entry { path, stamp, repository } in entries {
-        stamps.0.insert(home.repository_file(&path.namespace, &path.repository), stamp);
-        settings.repositories.insert(path, repository);
+        let file = home.repository_file(&path.namespace, &path.repository);
+        // What another one was read as may be older than its last good copy.
+        if now.0.get(&file) == Some(&stamp) {
+            settings.repositories.insert(path, repository);
+        }
+        stamps.0.insert(file, stamp);
     }
     (settings, stamps)
 }

@@ -31,9 +31,9 @@ use loader::{Before, Loader, first};
 /// The settings for a pool that starts, and how their files are. Files of an older form are brought to the current one, each
 /// with a backup; repositories whose files are as an earlier pool read them are not read.
 pub fn start(home: &Home) -> (Settings, Stamps) {
-    let (cached, known) = cache::load(home);
     let began = SystemTime::now();
     let stamps = Stamps::of(home);
+    let (cached, known) = cache::load(home, &stamps);
     let (settings, changed) = take_over(home, Before { settings: &cached, stamps: Some(&known), now: &stamps });
     let cache = cache::outdated(home, &settings, &stamps, &known, began);
     drop(cached);
@@ -52,8 +52,9 @@ pub fn again(home: &Home, last: &Settings, stamps: &Stamps) -> (Settings, Stamps
 
 /// The settings for a process that is not the pool, and changes nothing.
 pub fn look(home: &Home) -> Settings {
-    let (cached, known) = cache::load(home);
-    read(home, Before { settings: &cached, stamps: Some(&known), now: &Stamps::of(home) }).0
+    let now = Stamps::of(home);
+    let (cached, known) = cache::load(home, &now);
+    read(home, Before { settings: &cached, stamps: Some(&known), now: &now }).0
 }
 
 /// As [`read`], once files of an older form are brought to the current one.
