@@ -8,7 +8,7 @@ use regex::bytes::Regex;
 
 use super::build_view::{self, BuildView};
 use super::follow::{self, printing_log};
-use super::output::{print, say};
+use super::output::{print, say, told, warn};
 use super::terminal::{Door, To};
 use super::{CliError, Format, source};
 use crate::client::Client;
@@ -16,6 +16,7 @@ use crate::domain::build::{BuildId, BuildState};
 use crate::domain::build_query::{BuildQuery, MOST_OF_PAGE};
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::Ref;
+use crate::domain::reason::reason;
 use crate::log::follow::Lines;
 use crate::log::reader::Selection;
 use crate::protocol::Request;
@@ -123,13 +124,15 @@ impl Verb {
             }
             Verb::Logs(logs) => logs.run(client).await,
             Verb::Cancel { id, yes } => {
-                if !yes && !source::confirm(&format!("cancel build {id}?"))? {
-                    say("nothing was cancelled");
+                if !yes && !source::confirm(reason!("cli_build.cancel_build", id))? {
+                    say(reason!("cli_build.nothing_cancelled"));
                     return Ok(ExitCode::SUCCESS);
                 }
                 let build = client.cancel(id).await?;
                 let view = build_view::load(client, build.id).await?;
-                print(format, &view, || format!("build {} {}: {}", view.id, view.state, view.reason))?;
+                print(format, &view, || {
+                    told(reason!("cli_build.build", id = view.id, state = view.state, reason = view.why))
+                })?;
                 Ok(ExitCode::SUCCESS)
             }
         }
@@ -140,10 +143,10 @@ impl Verb {
 async fn started(client: &Client, request: Request, wait: bool, format: Format) -> Result<ExitCode, CliError> {
     let (build, already) = client.queue(request).await?;
     if already {
-        say(&format!("slipway: build {} of the same rule and commit is {} already", build.id, build.state));
+        warn(reason!("cli.build_exists", id = build.id, state = build.state));
     }
     for warning in &build.warnings {
-        say(&format!("slipway: {warning}"));
+        warn(warning);
     }
     let build = if wait && !build.state.is_final() {
         follow::through_retries(client, build.id, To::Stderr).await?
@@ -190,7 +193,7 @@ impl List {
         while query.limit > 0 {
             let page = client.build_page(query.clone()).await?;
             for (_, problem) in &page.unreadable {
-                say(&format!("slipway: {problem}"));
+                warn(problem);
             }
             ids.extend(page.builds.iter().map(|build| build.id));
             query.limit = self.limit.saturating_sub(ids.len());
@@ -207,7 +210,7 @@ impl List {
         print(format, &views, || {
             if views.is_empty() {
                 if self.rule.is_none() {
-                    say("no builds; `slipway build start NAMESPACE/REPOSITORY` makes one");
+                    say(reason!("cli_build.builds_makes_one"));
                 }
                 return String::new();
             }
@@ -226,7 +229,7 @@ impl Logs {
         let build = client.build(self.id).await?.build;
         if self.follow && !build.state.is_final() {
             let build = follow::until_final(client, self.id, &selection, To::Stdout).await?;
-            say(&format!("slipway: build {} {}: {}", build.id, build.state, build.reason));
+            warn(reason!("cli.build_state", id = build.id, state = build.state, reason = build.reason));
             return Ok(exit_code(build.state));
         }
         if let Some(step) = self.step {
@@ -240,7 +243,7 @@ impl Logs {
         lines.finish(&mut take).map_err(printing_log)?;
         out.flush().map_err(printing_log)?;
         if !printed {
-            say(&format!("build {} has no output; it is {}: {}", build.id, build.state, build.reason));
+            say(reason!("cli_build.build_output", id = build.id, state = build.state, reason = build.reason));
         }
         Ok(if self.follow { exit_code(build.state) } else { ExitCode::SUCCESS })
     }

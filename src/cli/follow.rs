@@ -6,6 +6,7 @@ use super::terminal::{Door, To};
 use super::{CliError, output};
 use crate::client::{Client, unexpected};
 use crate::domain::build::{Build, BuildId, BuildState};
+use crate::domain::reason::{phrase, reason};
 use crate::log::follow::Lines;
 use crate::log::reader::Selection;
 
@@ -49,7 +50,7 @@ pub(super) async fn until_final(
 /// On the way to its end a build may wait for things that only a person can mend.
 fn say_why_it_waits(build: &Build) {
     if matches!(build.state, BuildState::Queued | BuildState::Held) && !build.reason.is_empty() {
-        output::say(&format!("slipway: build {} {}: {}", build.id, build.state, build.reason));
+        output::warn(reason!("cli.build_state", id = build.id, state = build.state, reason = build.reason));
     }
 }
 
@@ -59,7 +60,7 @@ pub(super) async fn through_retries(client: &Client, mut id: BuildId, to: To) ->
         let build = until_final(client, id, &Selection::default(), to).await?;
         match build.retried_as.filter(|_| matches!(build.state, BuildState::Failed | BuildState::Interrupted)) {
             Some(next) => {
-                output::say(&format!("slipway: build {id} {}: {}", build.state, build.reason));
+                output::warn(reason!("cli.build_state", id, state = build.state, reason = build.reason));
                 id = next;
             }
             None => return Ok(build),
@@ -69,11 +70,11 @@ pub(super) async fn through_retries(client: &Client, mut id: BuildId, to: To) ->
 
 /// What failed while a log was printed.
 pub(super) fn printing_log(error: io::Error) -> CliError {
-    output::printing("print the log")(error)
+    output::printing(phrase!("verb.print_the_log"))(error)
 }
 
 impl From<io::Error> for CliError {
     fn from(source: io::Error) -> CliError {
-        CliError::Io { doing: "follow the log".into(), source }
+        CliError::Io { doing: phrase!("verb.follow_the_log").into(), source }
     }
 }

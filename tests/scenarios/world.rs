@@ -305,7 +305,7 @@ impl World {
             }
             "runner ended" => {
                 self.disk.runners.remove(&id);
-                Event::RunnerEnded { build: id, end: self.runner_end(step, id), announced: false }
+                Event::RunnerEnded { build: id, end: self.runner_end(step, id) }
             }
             "sent" => {
                 let wanted = step.message.clone().unwrap_or_default();
@@ -426,7 +426,7 @@ impl World {
                 Some(kind) => {
                     let kind: FailureKind = serde_json::from_value(kind.into()).unwrap();
                     let failure = Failure::new(kind, "it could not be started");
-                    Event::NotLaunched { build: build.id, failure, announced: true }
+                    Event::NotLaunched { build: build.id, failure }
                 }
                 None => {
                     let runner = ProcessId { pid: 1000 + i32::try_from(build.id.0).unwrap(), start: 1 };
@@ -436,11 +436,9 @@ impl World {
             },
             Command::AbortLaunch(build) => {
                 let failure = Failure::new(FailureKind::Daemon, "it was cancelled");
-                Event::NotLaunched { build, failure, announced: false }
+                Event::NotLaunched { build, failure }
             }
-            Command::WatchRunner { build, runner: None, .. } => {
-                Event::RunnerEnded { build, end: RunnerEnd::Died, announced: false }
-            }
+            Command::WatchRunner { build, runner: None, .. } => Event::RunnerEnded { build, end: RunnerEnd::Died },
             Command::MeasureDisk => Event::DiskMeasured { free: self.free, after_freeing: false },
             Command::FreeDisk { .. } => Event::DiskMeasured { free: self.free, after_freeing: true },
             Command::SpecifyManaged(builder) => {

@@ -116,8 +116,6 @@ pub enum Command {
         build: BuildId,
         /// The runner; none where its process is not on record.
         runner: Option<ProcessId>,
-        /// The push of the build.
-        push: Option<PushId>,
     },
     /// Sends a runner a signal.
     SignalRunner {
@@ -313,8 +311,8 @@ impl fmt::Display for Command {
                 write!(f, "launch build {} on {}", build.id, builders.join(", "))
             }
             Command::AbortLaunch(id) => write!(f, "abort launch of build {id}"),
-            Command::WatchRunner { build, runner: Some(_), .. } => write!(f, "watch runner of build {build}"),
-            Command::WatchRunner { build, runner: None, .. } => write!(f, "collect what build {build} left"),
+            Command::WatchRunner { build, runner: Some(_) } => write!(f, "watch runner of build {build}"),
+            Command::WatchRunner { build, runner: None } => write!(f, "collect what build {build} left"),
             Command::SignalRunner { build, kill, .. } => {
                 write!(f, "{} runner of build {build}", if *kill { "kill" } else { "stop" })
             }

@@ -7,6 +7,7 @@ use super::{RequestContext, blocking, failed};
 use crate::domain::build::{Build, BuildId};
 use crate::domain::build_query::{BuildQuery, MOST_OF_PAGE};
 use crate::domain::build_summary::BuildSummary;
+use crate::domain::reason::reason;
 use crate::domain::step::StepsFile;
 use crate::protocol::builds::{BuildDetail, BuildPage};
 use crate::protocol::{Error, ErrorKind};
@@ -87,5 +88,5 @@ fn steps_of(context: &RequestContext, id: BuildId) -> Result<Option<StepsFile>, 
 
 /// There is no such build.
 pub(super) fn no_build(id: BuildId) -> Error {
-    Error::new(ErrorKind::NotFound, format!("there is no build {id}; `slipway build list` shows them"))
+    Error::new(ErrorKind::NotFound, reason!("pool.no_such_build", id))
 }
