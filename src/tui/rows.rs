@@ -31,8 +31,9 @@ impl Left {
     fn of(older: Option<usize>, is_whole: bool, is_all: bool) -> Left {
         match older.filter(|_| is_all) {
             _ if is_whole => Left::None,
+            // The pool does not know yet how many there are.
+            None | Some(0) => Left::Some,
             Some(older) => Left::About(older),
-            None => Left::Some,
         }
     }
 }
@@ -118,9 +119,11 @@ impl App {
     fn build_rows(&self) -> Vec<Key> {
         let (list, scope) = (&self.lists.builds, self.build_scope());
         let wanted = |row: &&BuildSummary| {
-            // What was looked for by itself, such as the build of a push, is shown wherever it is.
-            let is_known = self.data.build_windows.has(&scope, row.id) || list.chosen_build() == Some(row.id);
-            is_known && scope.has_build(row) && (list.filter.is_empty() || build_matches(&list.filter, row))
+            // What was looked for by itself, such as the build of a push, is shown wherever it is, and so is what runs or waits.
+            let is_shown = list.chosen_build() == Some(row.id) || !row.state.is_final();
+            (is_shown || self.data.build_windows.has(&scope, row.id))
+                && scope.has_build(row)
+                && (list.filter.is_empty() || build_matches(&list.filter, row))
         };
         let mut rows: Vec<&BuildSummary> = self.data.builds.values().rev().filter(wanted).collect();
         let order: Option<fn(&BuildSummary, &BuildSummary) -> Ordering> = match list.sort.by {
@@ -171,12 +174,24 @@ impl App {
         // One that is shown by itself leads to no others.
         let wanted = if list.selected().is_none_or(is_known) { list.rows_wanted() } else { 0 };
         let known = list.rows.iter().filter(|key| is_known(key)).count();
-        let page = self.data.build_windows.want(&scope, known, wanted).or_else(|| {
-            // Much is worked out from the newest: when builds start, which were last, what failed today.
-            let newest = self.data.newest_builds().take(NEWEST).count();
-            self.data.build_windows.want(&all, newest, NEWEST)
-        });
+        // Much is worked out from the newest: when builds start, which were last, what failed today.
+        let newest = self.data.newest_builds().take(NEWEST).count();
+        let picture = self.scope_of_picture();
+        let windows = &mut self.data.build_windows;
+        let page = windows.want(&scope, known, wanted).or_else(|| windows.want(&all, newest, NEWEST));
+        let page = page.or_else(|| windows.want(&picture?, 0, 0));
         page.map(Effect::ReadBuilds)
+    }
+
+    /// What the details show the past of.
+    fn scope_of_picture(&self) -> Option<Scope> {
+        match self.focus {
+            _ if !self.details => None,
+            Pane::Repositories => self.selected_repository().map(|path| Scope::of(&path, None)),
+            Pane::Rules => self.rule_in_question().map(|(path, rule)| Scope::of(&path, Some(&rule.name))),
+            Pane::Builds | Pane::Log => self.selected_build().map(|row| Scope::of(&row.path, Some(&row.rule))),
+            _ => None,
+        }
     }
 
     /// Asks for a page of the journal where the list is to show more than are known.

@@ -140,7 +140,7 @@ async fn first_events(app: &mut App, outside: &Outside, events: &mut UnboundedRe
     while !(builds && settings && (log || app.log_of.is_none())) {
         let Ok(Some(event)) = tokio::time::timeout_at(until.into(), events.recv()).await else { return };
         match event {
-            Event::Records { .. } => builds = true,
+            Event::Records { page: Some(_), .. } => builds = true,
             Event::Settings(_) => settings = true,
             Event::LogOpened(..) => log = true,
             _ => {}
