@@ -210,6 +210,10 @@ impl App {
 
     /// Asks for what is on the screen, or will be soon, and is not known; to be called once it was drawn, too.
     pub fn records_wanted(&mut self) -> Vec<Effect> {
+        // A mere log needs no pool.
+        if self.single {
+            return Vec::new();
+        }
         let wanted = [self.progress_wanted(), self.builds_wanted(), self.journal_wanted(), self.last_builds_wanted()];
         wanted.into_iter().flatten().collect()
     }
