@@ -21,7 +21,7 @@ use crate::protocol::{ErrorKind, Reply, Request};
 use crate::services::sources;
 use crate::source::git::GitProgram;
 use crate::store::secrets::{Secrets, shell_quoted};
-use crate::store::settings::Settings;
+use crate::store::settings::{self, Settings};
 use crate::store::{Home, trust};
 
 /// One thing that was looked at.
@@ -58,7 +58,7 @@ impl Check {
 
 pub(super) async fn run(client: &Client, format: Format) -> Result<ExitCode, CliError> {
     let home = &Home::from_env().map_err(|error| CliError::usage(error.to_string()))?;
-    let settings = Settings::load(home, &Settings::default());
+    let settings = settings::look(home);
     let mut checks = untrusted(home);
     let is_trusted = checks.is_empty();
     if is_trusted {

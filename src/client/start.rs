@@ -11,7 +11,7 @@ use super::held;
 use crate::domain::reason::{Reason, reason};
 use crate::protocol::{ALREADY_RUNS, Error, ErrorKind};
 use crate::store::Home;
-use crate::store::settings::Settings;
+use crate::store::settings;
 use crate::sys::environment::{self, ListedEnvironment as _, Receiver};
 use crate::sys::{lock, process};
 
@@ -118,7 +118,7 @@ fn spawn(home: &Home, secrets: &[(String, std::ffi::OsString)]) -> io::Result<Ch
 
 /// The variables of this process that settings name as secrets; also puts `[pool] environment` in force.
 fn settings_variables(home: &Home) -> Vec<(String, std::ffi::OsString)> {
-    let settings = Settings::load(home, &Settings::default());
+    let settings = settings::look(home);
     environment::pass_on(&settings.config.pool.environment);
     let names = settings.secret_variables().into_iter();
     names.filter_map(|name| Some((name.to_owned(), std::env::var_os(name)?))).collect()

@@ -24,8 +24,7 @@ use super::tasks::{
 use super::triggers::{self, PollRequest};
 use crate::buildkit::daemon::in_use;
 use crate::domain::build::BuildId;
-use crate::store::settings::{Settings, Stamps};
-use crate::store::{Catalog, Home};
+use crate::store::{Catalog, Home, settings};
 use crate::sys::environment;
 
 /// So many inputs are taken before readers get a new snapshot.
@@ -47,8 +46,8 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
     let listener = Listener::begin(home.pool_socket()).map_err(at_socket)?;
     // Before the files are read: an edit in between would never be noticed.
     let edits = startup::watch_edits(&home);
-    let stamps = Stamps::of(&home);
-    let settings = Arc::new(Settings::take_over(&home, &Settings::default()));
+    let (settings, stamps) = settings::start(&home);
+    let settings = Arc::new(settings);
     environment::pass_on(&settings.config.pool.environment);
     tracing::info!("the pool of {} runs as process {}", home.state_dir().display(), std::process::id());
     if let Err(error) = in_use::withdraw_stop_request(&home.buildkit_dir()) {

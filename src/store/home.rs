@@ -233,6 +233,11 @@ impl Home {
         self.state.join("catalog.db")
     }
 
+    /// The settings as they were last parsed: see [`super::settings`].
+    pub fn settings_cache(&self) -> PathBuf {
+        self.state.join("settings.cache")
+    }
+
     /// One build's directory: record, log, steps.
     pub fn build_dir(&self, id: u64) -> PathBuf {
         self.builds_dir().join(id.to_string())

@@ -12,6 +12,7 @@ use crate::sys::secret::Secret;
 
 use super::data::CheckId;
 use super::place::Place;
+use super::window::{PageWanted, Scope};
 
 /// Some of the repositories of a platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,17 +45,14 @@ pub enum Effect {
     ReadRecords(Vec<BuildId>),
     /// Read these pushes of the journal again.
     ReadPushes(Vec<PushId>),
-    /// Read what was written into the journal meanwhile.
-    CatchUp {
-        /// The newest push that is known; none: none is.
-        after: Option<PushId>,
-        /// Those whose rules were still being asked.
-        unsettled: Vec<PushId>,
-    },
+    /// Read a page of builds.
+    ReadBuilds(PageWanted<BuildId>),
+    /// Read a page of the journal.
+    ReadJournal(PageWanted<PushId>),
+    /// Read the last builds of namespaces, repositories or rules.
+    ReadLastBuilds(Vec<Scope>),
     /// Read the steps of these builds.
     ReadSteps(Vec<BuildId>),
-    /// Read everything on disk again.
-    ReadAll,
     /// Start the pool again that was told to stop.
     WantPool,
     /// Show the log of this build; where it is shown already, how its build stands now.

@@ -57,17 +57,29 @@ impl App {
                 self.data.settings = *settings;
                 self.settings_changed()
             }
-            Event::Records { rows, unreadable, unread } => {
+            Event::Records { rows, unreadable, page } => {
                 let effects = self.ended(&rows);
-                self.records(rows, unread);
+                self.records(rows);
+                page.iter().for_each(|page| self.data.build_windows.take(page));
                 self.data.unreadable.extend(unreadable);
                 effects
             }
-            Event::Pushes { records, unread } => {
+            Event::Pushes { records, page } => {
                 self.data.read_pushes(records);
-                if let Some(unread) = unread {
-                    self.data.unread_pushes = unread;
-                }
+                page.iter().for_each(|page| self.data.push_windows.take(page));
+                Vec::new()
+            }
+            Event::BuildGone(id) => self.build_gone(id),
+            Event::LastBuilds(last) => {
+                self.data.read_last_builds(last);
+                Vec::new()
+            }
+            Event::NoBuildPage => {
+                self.data.build_windows.fail();
+                Vec::new()
+            }
+            Event::NoPushPage => {
+                self.data.push_windows.fail();
                 Vec::new()
             }
             Event::Steps(steps) => {
@@ -167,15 +179,12 @@ impl App {
         if running.is_empty() { Vec::new() } else { vec![Effect::ReadSteps(running)] }
     }
 
-    fn records(&mut self, rows: Vec<BuildSummary>, unread: Option<usize>) {
+    fn records(&mut self, rows: Vec<BuildSummary>) {
         for row in &rows {
             // What was counted while it ran may lack its last steps.
             self.data.progress.remove(&row.id);
         }
         self.data.read(rows);
-        if let Some(unread) = unread {
-            self.data.unread = unread;
-        }
     }
 
     /// Brings the log, the tags and the progress of what is selected or visible.
@@ -196,11 +205,21 @@ impl App {
             self.data.tags.insert(path.clone(), Tags::Asked);
             effects.push(Effect::ListTags(path));
         }
-        effects.extend(self.progress_wanted());
+        effects.extend(self.records_wanted());
     }
 
-    /// Asks for the progress of the builds that are on the screen, where it is not known; to be called once they were drawn, too.
-    pub fn progress_wanted(&mut self) -> Option<Effect> {
+    /// Asks for what is on the screen, or will be soon, and is not known; to be called once it was drawn, too.
+    pub fn records_wanted(&mut self) -> Vec<Effect> {
+        // A mere log needs no pool.
+        if self.single {
+            return Vec::new();
+        }
+        let wanted = [self.progress_wanted(), self.builds_wanted(), self.journal_wanted(), self.last_builds_wanted()];
+        wanted.into_iter().flatten().collect()
+    }
+
+    /// Asks for the progress of the builds that are on the screen, where it is not known.
+    fn progress_wanted(&mut self) -> Option<Effect> {
         let visible = self.lists.builds.visible().iter().filter_map(|key| match key {
             super::list::Key::Build(id) => Some(*id),
             _ => None,

@@ -36,12 +36,12 @@ impl App {
         if !learnt.ended.is_empty() {
             effects.push(Effect::ReadRecords(learnt.ended));
         }
-        if learnt.journal {
-            let after = self.data.pushes.keys().next_back().copied();
-            effects.push(Effect::CatchUp { after, unsettled: self.data.unsettled() });
+        let mut pushes = learnt.pushes;
+        if learnt.missed {
+            pushes.extend(self.data.unsettled());
         }
-        if !learnt.pushes.is_empty() {
-            effects.push(Effect::ReadPushes(learnt.pushes));
+        if !pushes.is_empty() {
+            effects.push(Effect::ReadPushes(pushes));
         }
         effects
     }
@@ -159,10 +159,10 @@ impl App {
                     self.complain(warning.clone());
                 }
                 self.data.builds.entry(id).or_insert_with(|| build.as_ref().into());
-                self.show_build(id);
                 if self.focus != Pane::Log {
                     self.focus = Pane::Builds;
                 }
+                return self.show_build(id).into_iter().collect();
             }
             (Purpose::Cancel(id), Reply::Build(build)) => {
                 let state = self.text(&format!("state.{}", build.state.word()));

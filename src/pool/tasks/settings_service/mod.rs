@@ -20,7 +20,7 @@ use crate::domain::requester::Requester;
 use crate::pool::core::Event;
 use crate::protocol::{BuilderStatus, Entity, EntityName, Error, ErrorKind, Reply, Request, SaveMode};
 use crate::store::edit;
-use crate::store::settings::{Settings, Stamps};
+use crate::store::settings::{self, Settings, Stamps};
 use crate::store::watch::{self, Change};
 use crate::sys::environment;
 use checks::check_presence;
@@ -161,11 +161,9 @@ impl Worker {
     /// Reads the settings and puts them in force; whether they are others.
     async fn read_again(&mut self, changed_by: ChangedBy<'_>) -> bool {
         let last = self.context.settings();
-        let home = self.context.home.clone();
+        let (home, stamps) = (self.context.home.clone(), self.stamps.clone());
         let loaded = tokio::task::spawn_blocking(move || {
-            // The files first: what is edited while they are read is read again the next time.
-            let stamps = Stamps::of(&home);
-            let now = Settings::take_over(&home, &last);
+            let (now, stamps) = settings::again(&home, &last, &stamps);
             (stamps, (now != *last).then_some((last, now)))
         })
         .await;
