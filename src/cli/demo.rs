@@ -19,6 +19,7 @@ use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
 use crate::domain::repository::{Repository, Source};
 use crate::domain::rule::Rule;
+use crate::log::reader::Selection;
 use crate::protocol::{Entity, Request, SaveMode};
 use crate::tui;
 
@@ -67,7 +68,7 @@ impl Demo {
         if format == Format::Text && tui::has_terminal() {
             return super::dashboard(client, Some(queued.id)).await;
         }
-        let build = follow::through_retries(client, queued.id, To::Stderr).await?;
+        let build = follow::until_final(client, queued.id, 1, &Selection::default(), To::Stderr).await?;
         let state = build.state;
         let view = build_view::load(client, build.id).await?;
         print(format, &view, || match view.images.first() {

@@ -293,9 +293,9 @@ impl Hands {
                     abort.send_replace(true);
                 }
             }
-            Command::WatchRunner { build, runner, push } => {
+            Command::WatchRunner { build, attempt, runner, push } => {
                 self.launches.remove(&build);
-                tokio::spawn(build_task::watch(context, build, runner, push));
+                tokio::spawn(build_task::watch(context, (build, attempt), runner, push));
             }
             Command::SignalRunner { runner, kill, .. } => build_task::signal(runner, kill),
             Command::MeasureDisk => retention::measure_disk(&context, None),

@@ -16,7 +16,7 @@ use super::read;
 use crate::client::Client;
 use crate::domain::build::{BuildId, BuildState};
 use crate::domain::reason::Reason;
-use crate::protocol::logs::LogName;
+use crate::protocol::logs::{BuildLog, LogName};
 use crate::protocol::{Entity, Error, ErrorKind, Request};
 use crate::sys::secret::Secret;
 
@@ -168,7 +168,7 @@ fn last_good(app: &App, id: BuildId) -> Option<BuildId> {
 /// asked, or has no such build any more: its news bring it here again.
 async fn opened(client: &Client, id: BuildId, good: Option<BuildId>) -> Option<Subject> {
     let before = good.map_or_else(Vec::new, |good| vec![good]);
-    let (detail, log, before) = tokio::join!(client.build(id), client.open_log(id), client.steps(before));
+    let (detail, log, before) = tokio::join!(client.build(id), client.open_log(BuildLog::newest(id)), client.steps(before));
     let (detail, log) = (detail.ok()?, log.ok()?);
     let baseline = before.ok().and_then(|mut steps| steps.remove(&good?)).unwrap_or_default().steps;
     let files =
@@ -186,10 +186,10 @@ async fn opened(client: &Client, id: BuildId, good: Option<BuildId>) -> Option<S
 async fn refreshed(client: &Client, id: BuildId, files: bool) -> Event {
     if files {
         // At once where there is output, else once there is or a while has passed.
-        let _ = client.read_log(LogName::Build(id), 0, 1, true).await;
+        let _ = client.read_log(LogName::Build(BuildLog::newest(id)), 0, 1, true).await;
     }
     let steps = client.steps(vec![id]).await.ok().and_then(|mut steps| steps.remove(&id));
-    let opened = if files { client.open_log(id).await.ok() } else { None };
+    let opened = if files { client.open_log(BuildLog::newest(id)).await.ok() } else { None };
     let (log, stderr) = opened.map_or((None, None), |opened| (opened.log, opened.stderr));
     Event::LogRefreshed { id, steps, log: log.map(Arc::new), stderr: stderr.map(Arc::new) }
 }
@@ -208,7 +208,7 @@ async fn export(client: &Client, id: BuildId) -> Result<PathBuf, String> {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(cannot(&error)),
             Ok(mut copy) => {
-                let copied = client.read_whole_log(id, |piece| copy.write_all(piece).map_err(ExportError::from)).await;
+                let copied = client.read_whole_log(BuildLog::newest(id), |piece| copy.write_all(piece).map_err(ExportError::from)).await;
                 return match copied {
                     Ok(_) => Ok(file),
                     Err(error) => {

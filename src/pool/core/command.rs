@@ -114,6 +114,8 @@ pub enum Command {
     WatchRunner {
         /// The build.
         build: BuildId,
+        /// The number of its attempt.
+        attempt: u32,
         /// The runner; none where its process is not on record.
         runner: Option<ProcessId>,
         /// The push of the build.
@@ -310,7 +312,7 @@ impl fmt::Display for Command {
             }
             Command::Launch { build, builders } => {
                 let builders: Vec<String> = builders.iter().map(ToString::to_string).collect();
-                write!(f, "launch build {} on {}", build.id, builders.join(", "))
+                write!(f, "launch build {}{} on {}", build.id, again(build.present_attempt()), builders.join(", "))
             }
             Command::AbortLaunch(id) => write!(f, "abort launch of build {id}"),
             Command::WatchRunner { build, runner: Some(_), .. } => write!(f, "watch runner of build {build}"),
@@ -347,7 +349,7 @@ impl fmt::Display for File {
             File::Message(message) => write!(f, "message {message}"),
             File::RemoveMessage(message) => write!(f, "no message {message}"),
             File::NewBuild(build) => write!(f, "new build {} {}", build.id, build.state),
-            File::Build(build) => write!(f, "build {} {}", build.id, build.state),
+            File::Build(build) => write!(f, "build {}{} {}", build.id, again(build.present_attempt()), build.state),
             File::CloseBuild(id) => write!(f, "build {id} closed"),
             File::Push(push) => {
                 let answers: Vec<String> =
@@ -357,6 +359,11 @@ impl fmt::Display for File {
             File::RefsSeen { .. } => f.write_str("refs seen"),
         }
     }
+}
+
+/// The number of an attempt that is not the first.
+fn again(attempt: u32) -> String {
+    if attempt > 1 { format!(" attempt {attempt}") } else { String::new() }
 }
 
 impl fmt::Display for ChosenBuilder {

@@ -12,6 +12,7 @@ fn build(id: u64, repository: &str) -> Waiting {
         labels: BTreeMap::new(),
         builder: None,
         not_before: None,
+        retry: None,
         awaited: None,
     }
 }

@@ -22,7 +22,7 @@ const WATCH_AGAIN: Duration = Duration::from_secs(1);
 /// ends first leaves the runner to the next one.
 pub(in crate::pool) async fn watch(
     context: TaskContext,
-    build: BuildId,
+    (build, attempt): (BuildId, u32),
     runner: Option<ProcessId>,
     push: Option<PushId>,
 ) {
@@ -32,8 +32,8 @@ pub(in crate::pool) async fn watch(
             () = context.stopped() => return,
         }
     }
-    let mut end = end_of(&context, build);
-    launcher::clean_up(&context.home, build).await;
+    let mut end = end_of(&context, build, attempt);
+    launcher::clean_up(&context.home, build, attempt).await;
     explain_refusal(&context, build, &mut end);
     let asks = matches!(&end, RunnerEnd::Result(result) if result.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::NoCommit));
     let announced = asks && launcher::was_announced(&context.home, push).await;
@@ -48,9 +48,9 @@ async fn exited(build: BuildId, runner: ProcessId) {
     }
 }
 
-/// What a runner that is gone left behind.
-fn end_of(context: &TaskContext, build: BuildId) -> RunnerEnd {
-    let directory = context.home.build_dir(build.0);
+/// What the runner of an attempt that is gone left behind.
+fn end_of(context: &TaskContext, build: BuildId, attempt: u32) -> RunnerEnd {
+    let directory = context.home.attempt_dir(build.0, attempt);
     match builds::load_if_there::<RunResult>(&directory.join(builds::RESULT)) {
         Ok(Some(result)) => return RunnerEnd::Result(Box::new(result)),
         Ok(None) => {}

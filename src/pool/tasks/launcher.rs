@@ -39,7 +39,7 @@ use crate::source::Transport;
 use crate::source::tree::{Slot, resolve_inside};
 use crate::store::settings::Settings;
 use crate::store::{Home, builds, pushes};
-use crate::sys::atomic::WriteError;
+use crate::sys::atomic::{self, WriteError};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 use crate::sys::process::{self, ProcessId};
 
@@ -55,11 +55,11 @@ pub(in crate::pool) async fn launch(
     abort: watch::Sender<bool>,
 ) {
     let settings = context.settings();
-    let (id, push) = (build.id, build.push);
+    let (id, attempt, push) = (build.id, build.present_attempt(), build.push);
     match start(&context, &settings, &build, builders, &abort).await {
         Ok((runner, warnings)) => context.report(Event::Launched { build: id, runner, warnings }),
         Err(failure) => {
-            clean_up(&context.home, id).await;
+            clean_up(&context.home, id, attempt).await;
             // Only then it matters who told of the commit.
             let asks = failure.kind == FailureKind::NoCommit;
             let announced = asks && was_announced(&context.home, push).await;
@@ -122,7 +122,8 @@ async fn start(
         .collect::<Result<Vec<_>, Failure>>()?;
 
     let home = context.home.clone();
-    let directory = home.build_dir(id.0);
+    let directory = home.attempt_dir(id.0, build.present_attempt());
+    atomic::create_dir_all(&directory).map_err(|error| Failure::new(kind_of_write(&error), error.to_string()))?;
     // What is missing fails the build before anything is fetched for it.
     let (mut grants, secrets) = grants::resolve(&home, settings, build).await?;
     let path = build.path();
@@ -396,9 +397,9 @@ fn spawn(
     Ok(process)
 }
 
-/// Removes what a build needs only while it runs, also where its runner was killed.
-pub(in crate::pool) async fn clean_up(home: &Home, id: BuildId) {
-    let directory = home.build_dir(id.0);
+/// Removes what an attempt of a build needs only while it runs, also where its runner was killed.
+pub(in crate::pool) async fn clean_up(home: &Home, id: BuildId, attempt: u32) {
+    let directory = home.attempt_dir(id.0, attempt);
     let fresh = runner::fresh_directories(&directory);
     for directory in fresh {
         if let Err(error) = fresh::discard(&directory).await {
