@@ -27,8 +27,8 @@ pub(super) async fn until_final(
         }
         if let Some(past) = build.past_attempts.iter().find(|past| past.number == attempt) {
             let (most, state) = (build.most_attempts.unwrap_or(attempt), BuildState::from(past.outcome));
-            let text = told(reason!("build.attempt_failed", attempt, most, state, why = past.reason));
-            output::say(&format!("slipway: build {id}: {text}"));
+            let text = told(reason!("build.attempt_failed", id, attempt, most, state, why = past.reason));
+            output::say(&format!("slipway: {text}"));
         }
         attempt += 1;
     }
