@@ -313,7 +313,7 @@ impl World {
                     self.disk.runners.remove(&attempt);
                     self.disk.ends.insert(attempt, end.clone());
                 }
-                Event::RunnerEnded { build: id, end, announced: false }
+                Event::RunnerEnded { build: id, end }
             }
             "sent" => {
                 let wanted = step.message.clone().unwrap_or_default();
@@ -434,7 +434,7 @@ impl World {
                 Some(kind) => {
                     let kind: FailureKind = serde_json::from_value(kind.into()).unwrap();
                     let failure = Failure::new(kind, "it could not be started");
-                    Event::NotLaunched { build: build.id, failure, announced: true }
+                    Event::NotLaunched { build: build.id, failure }
                 }
                 None => {
                     let runner = ProcessId { pid: 1000 + i32::try_from(build.id.0).unwrap(), start: 1 };
@@ -444,11 +444,11 @@ impl World {
             },
             Command::AbortLaunch(build) => {
                 let failure = Failure::new(FailureKind::Daemon, "it was cancelled");
-                Event::NotLaunched { build, failure, announced: false }
+                Event::NotLaunched { build, failure }
             }
-            Command::WatchRunner { build, attempt, runner: None, .. } => {
+            Command::WatchRunner { build, attempt, runner: None } => {
                 let end = self.disk.ends.get(&(build, attempt)).cloned().unwrap_or(RunnerEnd::Died);
-                Event::RunnerEnded { build, end, announced: false }
+                Event::RunnerEnded { build, end }
             }
             Command::MeasureDisk => Event::DiskMeasured { free: self.free, after_freeing: false },
             Command::FreeDisk { .. } => Event::DiskMeasured { free: self.free, after_freeing: true },

@@ -226,10 +226,9 @@ impl Core {
         let ending = Ending { reason, ..Ending::default() };
         let build = WaitingBuild::new(build).end(EndBeforeStart::Refused, ending, self.now);
         let record = build.record().clone();
-        // The record first: its message tells of something that is there.
-        let mut files = vec![File::NewBuild(record.clone())];
-        files.extend(self.messages(&record, &PastOfBuild::default()));
-        files.push(File::CloseBuild(id));
+        // The record last: where one of them can't be written, nothing of it is left.
+        let mut files = self.messages(&record, &PastOfBuild::default());
+        files.push(File::NewBuild(record));
         self.builds.insert(id, OpenBuild::at(Stage::Refusing { build, waiters: vec![waiter] }));
         self.write_build(id, files, AfterWrite::Recorded(id));
     }
@@ -256,10 +255,9 @@ impl Core {
                     self.cancel(id, cancel.clone());
                 }
             }
-            Stage::Refusing { build, waiters } => {
-                let record = build.record().clone();
-                self.out_of_table(&record);
-                waiters.into_iter().for_each(|waiter| self.waiter_goes_on(waiter, &record));
+            stage @ Stage::Refusing { .. } => {
+                self.builds.insert(id, OpenBuild { stage, writes });
+                self.write_build(id, vec![File::CloseBuild(id)], AfterWrite::Closed(id));
             }
             stage => _ = self.builds.insert(id, OpenBuild { stage, writes }),
         }
@@ -396,15 +394,14 @@ impl Core {
         files.push(File::Build(record.clone()));
         self.builds.insert(id, OpenBuild { stage: Stage::Running { build, runner, kill: None }, writes });
         self.write_build(id, files, AfterWrite::Noted(id));
-        let attempt = record.present_attempt();
-        self.out.push(Command::WatchRunner { build: id, attempt, runner, push: record.push });
+        self.out.push(Command::WatchRunner { build: id, attempt: record.present_attempt(), runner });
     }
 
     /// Carries on with a build that an earlier pool left running.
     pub(super) fn run_on(&mut self, build: RunningBuild, runner: Option<ProcessId>) {
-        let (id, attempt, push) = (build.record().id, build.record().present_attempt(), build.record().push);
+        let (id, attempt) = (build.record().id, build.record().present_attempt());
         self.builds.insert(id, OpenBuild::at(Stage::Running { build, runner, kill: None }));
-        self.out.push(Command::WatchRunner { build: id, attempt, runner, push });
+        self.out.push(Command::WatchRunner { build: id, attempt, runner });
         // The earlier pool was asked to cancel it.
         self.stop_if_cancelled(id);
     }
@@ -427,8 +424,8 @@ impl Core {
         self.close(id);
     }
 
-    pub(super) fn not_launched(&mut self, id: BuildId, failure: Failure, announced: bool) {
-        let (now, lags) = (self.now, announced && self.is_new(id));
+    pub(super) fn not_launched(&mut self, id: BuildId, failure: Failure) {
+        let (now, lags) = (self.now, self.may_lag(id));
         let Some(OpenBuild { stage, writes }) = self.builds.remove(&id) else { return };
         let Stage::Starting { mut build, builders } = stage else {
             self.builds.insert(id, OpenBuild { stage, writes });
@@ -446,16 +443,16 @@ impl Core {
         self.conclude_waiting(id, (build, builders), conclusion, writes);
     }
 
-    /// Whether a build was asked for so lately that the server of its source may still answer from a copy without its
-    /// commit. A person who tries again does not wait for that.
-    fn is_new(&self, id: BuildId) -> bool {
+    /// Whether a build is of a push, and was queued so lately that the server of its source may still answer from a copy
+    /// without its commit, though a webhook or another copy told of it. A person who tries again does not wait for that.
+    fn may_lag(&self, id: BuildId) -> bool {
         let Some(record) = self.builds.get(&id).map(OpenBuild::record) else { return false };
         let is_new = (self.now - record.queued_at).to_std().is_ok_and(|age| age < SERVER_LAG);
-        is_new && record.trigger != Trigger::Retry
+        is_new && record.push.is_some() && record.trigger != Trigger::Retry
     }
 
-    pub(super) fn runner_ended(&mut self, id: BuildId, end: RunnerEnd, announced: bool) {
-        let lags = announced && self.is_new(id);
+    pub(super) fn runner_ended(&mut self, id: BuildId, end: RunnerEnd) {
+        let lags = self.may_lag(id);
         let at = match &end {
             RunnerEnd::Result(result) => result.finished_at,
             RunnerEnd::Died => self.now,
@@ -610,8 +607,15 @@ impl Core {
 
     /// A build is final, on disk and told.
     pub(super) fn closed(&mut self, id: BuildId) {
-        let Some(OpenBuild { stage: Stage::Closing { build, .. }, .. }) = self.builds.remove(&id) else { return };
-        self.out_of_table(build.record());
+        match self.builds.remove(&id).map(|open| open.stage) {
+            Some(Stage::Closing { build, .. }) => self.out_of_table(build.record()),
+            Some(Stage::Refusing { build, waiters }) => {
+                let record = build.record().clone();
+                self.out_of_table(&record);
+                waiters.into_iter().for_each(|waiter| self.waiter_goes_on(waiter, &record));
+            }
+            _ => {}
+        }
     }
 
     fn out_of_table(&mut self, record: &Arc<Build>) {

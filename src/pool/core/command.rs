@@ -118,8 +118,6 @@ pub enum Command {
         attempt: u32,
         /// The runner; none where its process is not on record.
         runner: Option<ProcessId>,
-        /// The push of the build.
-        push: Option<PushId>,
     },
     /// Sends a runner a signal.
     SignalRunner {

@@ -146,8 +146,6 @@ pub enum Event {
         build: BuildId,
         /// Why.
         failure: Failure,
-        /// A webhook told of the build's push.
-        announced: bool,
     },
     /// The runner of a build is gone, and what it needed only while it ran.
     RunnerEnded {
@@ -155,8 +153,6 @@ pub enum Event {
         build: BuildId,
         /// How.
         end: RunnerEnd,
-        /// A webhook told of the build's push.
-        announced: bool,
     },
     /// How much disk space is free.
     DiskMeasured {

@@ -216,8 +216,8 @@ impl Core {
             Event::TagsChecked { submission, result } => self.tags_checked(submission, result),
             Event::CommitRead { push, commit } => self.commit_read(push, commit),
             Event::Launched { build, runner, warnings } => self.launched(build, runner, warnings),
-            Event::NotLaunched { build, failure, announced } => self.not_launched(build, failure, announced),
-            Event::RunnerEnded { build, end, announced } => self.runner_ended(build, end, announced),
+            Event::NotLaunched { build, failure } => self.not_launched(build, failure),
+            Event::RunnerEnded { build, end } => self.runner_ended(build, end),
             Event::DiskMeasured { free, after_freeing } => self.disk_measured(free, after_freeing),
             Event::RefsListed { repository, source, refs, took } => self.refs_listed(repository, source, &refs, took),
             Event::Managed { builder, event } => {

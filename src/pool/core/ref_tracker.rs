@@ -144,6 +144,23 @@ impl RefTracker {
         seen.unwrap_or_else(|| Seen { source: source.url.clone(), ..Seen::default() })
     }
 
+    /// The time of what is built as though it was pushed at a time: no earlier push of its ref is later, and no later one
+    /// earlier.
+    pub(super) fn push_at(
+        &mut self,
+        path: &RepositoryPath,
+        source: &str,
+        reference: &Ref,
+        at: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> DateTime<Utc> {
+        let Some(mut seen) = self.watched.of(path, source) else { return at };
+        let at = seen.push_again(reference, at);
+        self.watched.insert(path.clone(), &seen);
+        self.changed(path.clone(), now);
+        at
+    }
+
     /// What was seen of a repository is to be kept soon.
     fn changed(&mut self, path: RepositoryPath, now: DateTime<Utc>) {
         self.unkept_of.insert(path);
@@ -203,13 +220,24 @@ impl Core {
         for (reference, commit, _) in &told.before {
             before.entry(reference.clone()).or_default().push(commit.clone());
         }
-        let hints = told.hints.clone();
-        told.hints.retain(|_, hint| hint.told >= began);
-        let listed =
-            refs.refs.iter().filter_map(|found| Some((found.name.parse().ok()?, found.commit.parse().ok()?))).collect();
         let seen = self.refs.watched.of(&path, &source.url);
         let seen_refs = seen.as_ref().map(|seen| &seen.refs);
+        // Those of an earlier pool.
+        for (reference, last) in seen.iter().flat_map(|seen| &seen.pushed) {
+            if last.at <= now && now - last.at < lag {
+                before.entry(reference.clone()).or_default().push(last.before.clone());
+            }
+        }
+        let hints = told.hints.clone();
+        told.hints.retain(|_, hint| hint.told >= began);
+        let listed: BTreeMap<Ref, CommitId> =
+            refs.refs.iter().filter_map(|found| Some((found.name.parse().ok()?, found.commit.parse().ok()?))).collect();
+        let as_listed = listed.clone();
         let listed = caught_up(listed, seen_refs, &before);
+        if listed != as_listed {
+            // Should it not be a copy that lags behind, the refs that it lists are believed later.
+            self.out.push(Command::Poll { path: path.clone(), now: false });
+        }
         let default_branch = refs.head.as_ref().and_then(|head| head.parse().ok());
         if seen_refs == Some(&listed) && seen.as_ref().is_some_and(|seen| seen.default_branch == default_branch) {
             return;
@@ -218,7 +246,11 @@ impl Core {
             Some(hint) => FoundMove { moved, at: hint.pushed_at, origin: Origin::Webhook, subject: None },
             None => FoundMove { moved, at: now, origin: Origin::Poll, subject: None },
         });
-        let found = found.collect();
+        let found: Vec<FoundMove> = found.collect();
+        let told = self.refs.told.entry(path.clone()).or_default();
+        for FoundMove { moved, .. } in &found {
+            told.was(moved.reference.clone(), moved.before.clone(), now);
+        }
         let seen = Seen { refs: listed, default_branch, ..self.refs.seen(&path, &source) };
         self.record_pushes(&path, seen, found, None);
     }
@@ -261,7 +293,7 @@ impl Core {
         for pushed in pushed {
             let at = pushed.at.map_or(at, |pushed| pushed.min(at));
             if is_known {
-                ask |= self.take_one(&path, &mut seen.refs, pushed, (signed, at), &mut found);
+                ask |= self.take_one(&path, &mut seen, pushed, (signed, at), &mut found);
             } else {
                 // It is seen for the first time soon, or another source is.
                 let now = self.now;
@@ -282,27 +314,33 @@ impl Core {
     fn take_one(
         &mut self,
         path: &RepositoryPath,
-        seen: &mut BTreeMap<Ref, CommitId>,
+        seen: &mut Seen,
         pushed: Pushed,
         (signed, at): (bool, DateTime<Utc>),
         found: &mut Vec<FoundMove>,
     ) -> bool {
         let now = self.now;
         let told = self.refs.told.entry(path.clone()).or_default();
-        let Pushed { reference, before, after, message, .. } = pushed;
+        let Pushed { reference, before, after, message, at: pushed_at } = pushed;
         let before = match before {
             Side::Commit(commit) => Some(Some(commit)),
             Side::Absent => Some(None),
             Side::Unsaid => None,
         };
-        let follows = before.as_ref().is_some_and(|before| follows(Some(seen), &reference, before.as_ref()));
-        let enough = signed && follows;
+        // A ref that was deleted, or moved back, is where it was before an earlier push: that one's webhook, come late,
+        // would follow on it.
+        let may_be_late = seen.pushed.get(&reference).is_some_and(|last| {
+            before.as_ref() == Some(&last.before) || pushed_at.is_some_and(|pushed_at| pushed_at <= last.at)
+        });
+        let refs = &mut seen.refs;
+        let follows = before.as_ref().is_some_and(|before| follows(Some(refs), &reference, before.as_ref()));
+        let enough = signed && follows && !may_be_late;
         match after {
-            Side::Commit(commit) if seen.get(&reference) == Some(&commit) => false,
-            Side::Absent if !seen.contains_key(&reference) => false,
+            Side::Commit(commit) if refs.get(&reference) == Some(&commit) => false,
+            Side::Absent if !refs.contains_key(&reference) => false,
             Side::Commit(commit) if enough => {
                 let before = before.flatten();
-                seen.insert(reference.clone(), commit.clone());
+                refs.insert(reference.clone(), commit.clone());
                 told.was(reference.clone(), before.clone(), now);
                 let subject = message.as_deref().map(subject).map(str::to_owned);
                 let moved = Moved { reference, before, commit };
@@ -311,7 +349,7 @@ impl Core {
             }
             // Made again with the same commit, it is a push.
             Side::Absent if enough => {
-                seen.remove(&reference);
+                refs.remove(&reference);
                 told.was(reference, before.flatten(), now);
                 false
             }
@@ -340,11 +378,14 @@ impl Core {
         &mut self,
         path: &RepositoryPath,
         mut seen: Seen,
-        found: Vec<FoundMove>,
+        mut found: Vec<FoundMove>,
         announced: Option<RequestId>,
     ) {
         let missing = self.missing_branches(path, &seen);
         let default_branch = seen.default_branch.clone();
+        for found in &mut found {
+            found.at = seen.push(&found.moved.reference, found.moved.before.clone(), found.at);
+        }
         if found.is_empty() {
             self.refs.watched.insert(path.clone(), &seen);
             self.refs.changed(path.clone(), self.now);

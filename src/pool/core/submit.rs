@@ -103,6 +103,13 @@ impl Submission {
         Submission { note, ..self }
     }
 
+    fn source(&self) -> Option<String> {
+        match &self.plan {
+            Some(Plan::New(plan)) => Some(plan.source.url.clone()),
+            _ => None,
+        }
+    }
+
     fn push(&self) -> Option<PushId> {
         match &self.purpose {
             Purpose::Push(id, _) => Some(*id),
@@ -232,6 +239,8 @@ impl Core {
         match commit {
             Ok(commit) => {
                 let at = at.unwrap_or(self.now);
+                let (path, source) = (submission.path.clone(), submission.source());
+                let at = source.map_or(at, |source| self.refs.push_at(&path, &source, &reference, at, self.now));
                 self.find_tags(id, Push { reference, commit, at });
             }
             Err(error) => self.submission_failed(id, error),

@@ -155,10 +155,8 @@ impl Core {
                 self.withdraw(pending.map(|pending| pending.files).unwrap_or_default());
                 return self.not_recorded(*id, failure);
             }
-            AfterWrite::Nothing => {
-                self.writes.remove(&write);
-                return self.log(LogLevel::Error, failure.why);
-            }
+            // A message that was delivered would be sent again by the next pool.
+            AfterWrite::Nothing if pending.failures == 0 => self.log(LogLevel::Error, failure.why.clone()),
             // On a full disk a build is stopped all the same: that may be what frees it.
             AfterWrite::Noted(id) => self.stop_if_cancelled(*id),
             AfterWrite::Journal { announced: Some(request), .. } => {

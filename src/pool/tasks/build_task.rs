@@ -8,7 +8,6 @@ use super::{TaskContext, launcher};
 use crate::buildctl::job::RunResult;
 use crate::domain::build::{Build, BuildId};
 use crate::domain::failure::FailureKind;
-use crate::domain::journal::PushId;
 use crate::pool::core::{Event, RunnerEnd};
 use crate::registry::docker_config::DockerConfig;
 use crate::services::credential_scope::CredentialScope;
@@ -20,12 +19,7 @@ const WATCH_AGAIN: Duration = Duration::from_secs(1);
 
 /// Waits for the end of a runner, removes what the build needed only while it ran, and reports how it ended. A pool that
 /// ends first leaves the runner to the next one.
-pub(in crate::pool) async fn watch(
-    context: TaskContext,
-    (build, attempt): (BuildId, u32),
-    runner: Option<ProcessId>,
-    push: Option<PushId>,
-) {
+pub(in crate::pool) async fn watch(context: TaskContext, build: BuildId, attempt: u32, runner: Option<ProcessId>) {
     if let Some(runner) = runner {
         tokio::select! {
             () = exited(build, runner) => {}
@@ -35,9 +29,7 @@ pub(in crate::pool) async fn watch(
     let mut end = end_of(&context, build, attempt);
     launcher::clean_up(&context.home, build, attempt).await;
     explain_refusal(&context, build, &mut end);
-    let asks = matches!(&end, RunnerEnd::Result(result) if result.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::NoCommit));
-    let announced = asks && launcher::was_announced(&context.home, push).await;
-    context.report(Event::RunnerEnded { build, end, announced });
+    context.report(Event::RunnerEnded { build, end });
 }
 
 async fn exited(build: BuildId, runner: ProcessId) {

@@ -20,7 +20,6 @@ use crate::buildkit::install;
 use crate::domain::build::{Build, BuildId};
 use crate::domain::builder::BuilderKind;
 use crate::domain::failure::{Failure, FailureKind};
-use crate::domain::journal::{Origin, PushId};
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::LOCAL_REGISTRY;
 use crate::domain::platform::Platform;
@@ -38,7 +37,7 @@ use crate::services::{registries, sources};
 use crate::source::Transport;
 use crate::source::tree::{Slot, resolve_inside};
 use crate::store::settings::Settings;
-use crate::store::{Home, builds, pushes};
+use crate::store::{Home, builds};
 use crate::sys::atomic::{self, WriteError};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 use crate::sys::process::{self, ProcessId};
@@ -55,25 +54,14 @@ pub(in crate::pool) async fn launch(
     abort: watch::Sender<bool>,
 ) {
     let settings = context.settings();
-    let (id, attempt, push) = (build.id, build.present_attempt(), build.push);
+    let (id, attempt) = (build.id, build.present_attempt());
     match start(&context, &settings, &build, builders, &abort).await {
         Ok((runner, warnings)) => context.report(Event::Launched { build: id, runner, warnings }),
         Err(failure) => {
             clean_up(&context.home, id, attempt).await;
-            // Only then it matters who told of the commit.
-            let asks = failure.kind == FailureKind::NoCommit;
-            let announced = asks && was_announced(&context.home, push).await;
-            context.report(Event::NotLaunched { build: id, failure, announced });
+            context.report(Event::NotLaunched { build: id, failure });
         }
     }
-}
-
-/// Whether a webhook told of a push.
-pub(in crate::pool) async fn was_announced(home: &Home, push: Option<PushId>) -> bool {
-    let Some(push) = push else { return false };
-    let home = home.clone();
-    let push = tokio::task::spawn_blocking(move || pushes::load(&home, push)).await;
-    push.is_ok_and(|push| push.is_ok_and(|push| push.origin == Origin::Webhook))
 }
 
 /// One builder's share of a build.

@@ -177,7 +177,8 @@ impl Turn {
     /// A webhook told of a push: the refs are listed for certain, and `at_once` where its word is not enough.
     fn request(&mut self, at_once: bool) {
         let now = Instant::now();
-        self.must_list = Some(now + SERVER_LAG);
+        // Of a source that is seldom asked, the next time.
+        self.must_list = Some((now + SERVER_LAG).max(self.due + Duration::from_secs(1)));
         if at_once {
             self.due = now;
             self.outdated = self.asking;
