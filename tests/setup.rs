@@ -69,7 +69,10 @@ async fn an_archive_that_only_tls_vouches_for_needs_consent() {
     assert_eq!(world.asked(), Vec::<String>::new(), "nothing was fetched");
     world.assert_nothing_installed();
 
-    world.options.ask = Some(|question| question.contains("knows no digest") && question.contains("127.0.0.1"));
+    world.options.ask = Some(|question| {
+        let question = question.to_string();
+        question.contains("knows no digest") && question.contains("127.0.0.1")
+    });
     world.install().await.unwrap();
 }
 

@@ -13,6 +13,7 @@ use crate::domain::grant_keys::{NetworkMode, SecretRefs};
 use crate::domain::grants;
 use crate::domain::name::{NameKind, RepositoryPath, check};
 use crate::domain::namespace::Namespace;
+use crate::domain::reason::{phrase, reason};
 use crate::domain::repository::{BuildSettings, Repository, Source, Visibility};
 use crate::domain::rule::Rule;
 use crate::domain::settings::Settings;
@@ -153,9 +154,11 @@ impl Apply {
             }
         }
         if changes.is_empty() && pruned.is_empty() {
-            say("nothing to change");
-        } else if !self.yes && !source::confirm(&format!("apply {} changes?", changes.len() + pruned.len()))? {
-            say("nothing was changed");
+            say(reason!("cli_apply.nothing_change"));
+        } else if !self.yes
+            && !source::confirm(reason!("cli_apply.apply_changes", pruned = changes.len() + pruned.len()))?
+        {
+            say(reason!("cli_apply.nothing_changed"));
             return Ok(());
         }
         let mut done = Done { applied: Vec::new(), deleted: Vec::new() };
@@ -185,7 +188,8 @@ impl Wanted {
             false => CliError::usage(format!("{error}\n{}", error.excerpt())),
         };
         let (text, shown) = if file == Path::new("-") {
-            let text = std::io::read_to_string(std::io::stdin()).map_err(CliError::io("read standard input"))?;
+            let text =
+                std::io::read_to_string(std::io::stdin()).map_err(CliError::io(phrase!("verb.read_standard_input")))?;
             (text, PathBuf::from("<stdin>"))
         } else {
             (toml_file::text(file).map_err(usage)?, file.to_path_buf())

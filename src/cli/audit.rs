@@ -7,6 +7,7 @@ use super::output::{Table, print, say, told};
 use super::{CliError, Format};
 use crate::client::Client;
 use crate::domain::audit::{AuditEntry, AuditQuery, FieldChange};
+use crate::domain::reason::{quoted, reason};
 use crate::domain::repository::HumanDuration;
 
 #[derive(Debug, Subcommand)]
@@ -29,7 +30,7 @@ pub(super) enum Verb {
 }
 
 fn duration(text: &str) -> Result<HumanDuration, String> {
-    HumanDuration::parse(text).ok_or_else(|| format!("{text:?} is no while; write it as 12h or 7d"))
+    HumanDuration::parse(text).ok_or_else(|| reason!("cli_audit.while_write_as_or", text = quoted(&text)).to_string())
 }
 
 impl Verb {
@@ -53,7 +54,7 @@ impl Verb {
 
 fn text(entries: &[AuditEntry]) -> String {
     if entries.is_empty() {
-        say("no such change is recorded");
+        say(reason!("cli_audit.such_change_recorded"));
         return String::new();
     }
     let mut table = Table::new(["TIME", "BY", "VERB", "OBJECT", "OUTCOME", "CHANGES"]);

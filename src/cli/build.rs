@@ -8,7 +8,7 @@ use regex::bytes::Regex;
 
 use super::build_view::{self, BuildView};
 use super::follow::{self, printing_log};
-use super::output::{print, say, told};
+use super::output::{print, say, told, warn};
 use super::terminal::{Door, To};
 use super::{CliError, Format, source};
 use crate::client::Client;
@@ -129,13 +129,15 @@ impl Verb {
             }
             Verb::Logs(logs) => logs.run(client).await,
             Verb::Cancel { id, yes } => {
-                if !yes && !source::confirm(&format!("cancel build {id}?"))? {
-                    say("nothing was cancelled");
+                if !yes && !source::confirm(reason!("cli_build.cancel_build", id))? {
+                    say(reason!("cli_build.nothing_cancelled"));
                     return Ok(ExitCode::SUCCESS);
                 }
                 let build = client.cancel(id).await?;
                 let view = build_view::load(client, build.id).await?;
-                print(format, &view, || format!("build {} {}: {}", view.id, view.state, view.reason))?;
+                print(format, &view, || {
+                    told(reason!("cli_build.build", id = view.id, state = view.state, reason = view.why))
+                })?;
                 Ok(ExitCode::SUCCESS)
             }
         }
@@ -146,10 +148,10 @@ impl Verb {
 async fn started(client: &Client, request: Request, wait: bool, format: Format) -> Result<ExitCode, CliError> {
     let (build, already) = client.queue(request).await?;
     if already {
-        say(&format!("slipway: build {} of the same rule and commit is {} already", build.id, build.state));
+        warn(reason!("cli.build_exists", id = build.id, state = build.state));
     }
     for warning in &build.warnings {
-        say(&format!("slipway: {warning}"));
+        warn(warning);
     }
     finish(client, build, wait, format).await
 }
@@ -160,7 +162,7 @@ async fn retry(client: &Client, id: BuildId, wait: bool, format: Format) -> Resu
     if build.id == id {
         let attempt = build.present_attempt();
         let most = build.most_attempts.unwrap_or(attempt);
-        say(&format!("slipway: {}", told(reason!("build.attempt_starts", attempt, most, id))));
+        warn(reason!("build.attempt_starts", attempt, most, id));
     }
     finish(client, build, wait, format).await
 }
@@ -213,7 +215,7 @@ impl List {
         while query.limit > 0 {
             let page = client.build_page(query.clone()).await?;
             for (_, problem) in &page.unreadable {
-                say(&format!("slipway: {problem}"));
+                warn(problem);
             }
             ids.extend(page.builds.iter().map(|build| build.id));
             query.limit = self.limit.saturating_sub(ids.len());
@@ -230,7 +232,7 @@ impl List {
         print(format, &views, || {
             if views.is_empty() {
                 if self.rule.is_none() {
-                    say("no builds; `slipway build start NAMESPACE/REPOSITORY` makes one");
+                    say(reason!("cli_build.builds_makes_one"));
                 }
                 return String::new();
             }
@@ -251,7 +253,7 @@ impl Logs {
         if self.follow && !build.state.is_final() {
             let attempt = self.attempt.unwrap_or_else(|| build.newest_attempt());
             let build = follow::until_final(client, self.id, attempt, &selection, To::Stdout).await?;
-            say(&format!("slipway: build {} {}: {}", build.id, build.state, build.reason));
+            warn(reason!("cli.build_state", id = build.id, state = build.state, reason = build.reason));
             return Ok(exit_code(build.state));
         }
         if let Some(step) = self.step.filter(|_| self.attempt.is_none()) {
@@ -261,12 +263,11 @@ impl Logs {
         let mut out = Door::to(To::Stdout);
         let mut take = |line: &[u8]| selection.select(line).map_or(Ok(()), |wanted| out.log_line(wanted));
         let log = BuildLog { id: self.id, attempt: self.attempt };
-        let printed =
-            client.read_whole_log(log, |piece| lines.push(piece, &mut take).map_err(printing_log)).await?;
+        let printed = client.read_whole_log(log, |piece| lines.push(piece, &mut take).map_err(printing_log)).await?;
         lines.finish(&mut take).map_err(printing_log)?;
         out.flush().map_err(printing_log)?;
         if !printed {
-            say(&format!("build {} has no output; it is {}: {}", build.id, build.state, build.reason));
+            say(reason!("cli_build.build_output", id = build.id, state = build.state, reason = build.reason));
         }
         Ok(if self.follow { exit_code(build.state) } else { ExitCode::SUCCESS })
     }

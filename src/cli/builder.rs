@@ -10,6 +10,7 @@ use crate::client::Client;
 use crate::domain::builder::{Builder, BuilderKind, BuilderTls};
 use crate::domain::config::ByteSize;
 use crate::domain::platform::Platform;
+use crate::domain::reason::{quoted, reason};
 use crate::protocol::{BuilderStatus, Entity, EntityName, SaveMode};
 
 #[derive(Debug, Subcommand)]
@@ -158,7 +159,7 @@ impl Verb {
             }
             Verb::Show { name } => {
                 let view = views(client).await?.into_iter().find(|view| view.status.name == name).ok_or_else(|| {
-                    CliError::not_found(format!("there is no builder {name:?}; `slipway builder list` shows them"))
+                    CliError::not_found(reason!("cli_builder.there_builder_shows_them", name = quoted(&name)))
                 })?;
                 let status = &view.status;
                 print(format, &view, || {
@@ -168,7 +169,7 @@ impl Verb {
                         ("state", told(&status.state)),
                         ("reason", told(&status.reason)),
                         ("address", status.address.clone().unwrap_or_default()),
-                        ("slots", told(format!("{} of {} busy", status.busy, status.slots))),
+                        ("slots", told(reason!("cli_builder.busy", busy = status.busy, slots = status.slots))),
                         ("cache takes", cache_text(status)),
                         ("platforms", status.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
                         ("labels", labels_text(status)),
@@ -188,9 +189,7 @@ impl Verb {
             Verb::Edit { name, options } => {
                 let settings = source::settings(client).await?;
                 let mut value = settings.builders.get(&name).cloned().ok_or_else(|| {
-                    CliError::not_found(format!(
-                        "there is no builder {name:?} in builders/; `slipway builder create` makes one"
-                    ))
+                    CliError::not_found(reason!("cli_builder.there_builder_builders_makes", name = quoted(&name)))
                 })?;
                 options.apply(&mut value);
                 source::save(client, Entity::Builder { name, value }, SaveMode::Edit).await

@@ -8,6 +8,7 @@ use clap::Subcommand;
 
 use super::{CliError, output};
 use crate::buildctl::runner;
+use crate::domain::reason::{Phrase, phrase};
 use crate::source::git::credential;
 use crate::source::{git, tree};
 
@@ -38,20 +39,20 @@ pub(super) enum Child {
 impl Child {
     /// Does the work. It needs no home, and no runtime of ours.
     pub(super) fn run(&self) -> Result<ExitCode, CliError> {
-        let done = |doing: &str, result: std::io::Result<()>| {
-            result.map(|()| ExitCode::SUCCESS).map_err(CliError::io(doing.to_owned()))
+        let done = |doing: Phrase, result: std::io::Result<()>| {
+            result.map(|()| ExitCode::SUCCESS).map_err(CliError::io(doing))
         };
         match self {
             Child::Runner { directory } => Ok(match runner::run(directory) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
-                    output::say(&error.to_string());
+                    output::say(error.to_string());
                     ExitCode::FAILURE
                 }
             }),
-            Child::Git => done("speak git", git::serve()),
-            Child::Tree => done("make the tree of a commit", tree::serve()),
-            Child::GitCredential { number, verb } => done("answer git", credential::serve(*number, verb)),
+            Child::Git => done(phrase!("verb.speak_git"), git::serve()),
+            Child::Tree => done(phrase!("verb.make_the_tree_of_a_commit"), tree::serve()),
+            Child::GitCredential { number, verb } => done(phrase!("verb.answer_git"), credential::serve(*number, verb)),
         }
     }
 }

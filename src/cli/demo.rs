@@ -10,13 +10,14 @@ use clap::Args;
 use git2::{IndexAddOption, Repository as Git, RepositoryInitOptions, Signature};
 
 use super::follow;
-use super::output::{print, say};
+use super::output::{print, say, told};
 use super::terminal::To;
 use super::{CliError, Format, build_view, setup, source};
 use crate::client::Client;
 use crate::domain::build::BuildState;
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
+use crate::domain::reason::reason;
 use crate::domain::repository::{Repository, Source};
 use crate::domain::rule::Rule;
 use crate::log::reader::Selection;
@@ -42,10 +43,9 @@ impl Demo {
     pub(super) async fn run(self, client: &Client, format: Format) -> Result<ExitCode, CliError> {
         client.create_home()?;
         let setup::Sample { directory, busybox } = setup::prepare_sample().await?;
-        let made = make_source(&directory, busybox.as_deref()).map_err(|error| {
-            CliError::failed(format!("cannot make the sample's source in {}: {error}", directory.display()))
-        })?;
-        say(&format!("the sample's source is {}{}", directory.display(), if made { "" } else { " (as it was)" }));
+        let made = make_source(&directory, busybox.as_deref())
+            .map_err(|error| CliError::failed(reason!("cli_demo.cannot_make_sample_source", directory, error)))?;
+        say(if made { reason!("demo.source", directory) } else { reason!("demo.source_as_it_was", directory) });
 
         let path = RepositoryPath { namespace: NAMESPACE.into(), repository: REPOSITORY.into() };
         let settings = source::settings(client).await?;
@@ -62,7 +62,7 @@ impl Demo {
             };
             source::save(client, Entity::Repository { path: path.clone(), value }, SaveMode::Apply).await?;
         }
-        say(&format!("building {path}, rule \"main\""));
+        say(format!("building {path}, rule \"main\""));
         let request = Request::Start { path, rule: Some("main".into()) };
         let (queued, _) = client.queue(request).await?;
         if format == Format::Text && tui::has_terminal() {
@@ -80,7 +80,7 @@ impl Demo {
                     view.id, image.name, image.digest
                 )
             }
-            None => format!("build {} {state}: {}", view.id, view.reason),
+            None => told(reason!("cli_demo.build", id = view.id, state, reason = view.why)),
         })?;
         Ok(if state == BuildState::Succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

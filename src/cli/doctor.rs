@@ -14,6 +14,7 @@ use crate::buildkit::{rootless, sandbox};
 use crate::client::{Client, unexpected};
 use crate::domain::builder::BuilderKind;
 use crate::domain::config::{BuildNetwork, ByteSize, NotifyUrl};
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::repository::BUILDER_FETCHES;
 use crate::protocol::{ErrorKind, Reply, Request};
 use crate::services::sources;
@@ -25,24 +26,31 @@ use crate::store::{Home, trust};
 /// One thing that was looked at.
 #[derive(Serialize)]
 struct Check {
-    name: String,
+    #[serde(serialize_with = "in_english")]
+    name: Reason,
     ok: bool,
-    says: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    mend: String,
+    #[serde(serialize_with = "in_english")]
+    says: Reason,
+    #[serde(serialize_with = "in_english", skip_serializing_if = "Reason::is_empty")]
+    mend: Reason,
+}
+
+/// Programs get the English text.
+fn in_english<S: serde::Serializer>(reason: &Reason, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(reason)
 }
 
 impl Check {
-    fn good(name: impl Into<String>, says: impl Into<String>) -> Check {
-        Check { name: name.into(), ok: true, says: says.into(), mend: String::new() }
+    fn good(name: impl Into<Reason>, says: impl Into<Reason>) -> Check {
+        Check { name: name.into(), ok: true, says: says.into(), mend: Reason::default() }
     }
 
     /// It works, and somebody should do something about it.
-    fn warning(name: impl Into<String>, says: impl Into<String>, mend: impl Into<String>) -> Check {
+    fn warning(name: impl Into<Reason>, says: impl Into<Reason>, mend: impl Into<Reason>) -> Check {
         Check { name: name.into(), ok: true, says: says.into(), mend: mend.into() }
     }
 
-    fn bad(name: impl Into<String>, says: impl Into<String>, mend: impl Into<String>) -> Check {
+    fn bad(name: impl Into<Reason>, says: impl Into<Reason>, mend: impl Into<Reason>) -> Check {
         Check { name: name.into(), ok: false, says: says.into(), mend: mend.into() }
     }
 }
@@ -57,7 +65,9 @@ pub(super) async fn run(client: &Client, format: Format) -> Result<ExitCode, Cli
         checks.push(home_check(home, &settings));
     }
     checks.extend(exposed(home, &settings));
-    checks.extend(settings.problems.values().map(|problem| Check::bad("settings", problem, "correct the file")));
+    checks.extend(
+        settings.problems.values().map(|problem| Check::bad("settings", problem, reason!("cli_doctor.correct_file"))),
+    );
     checks.extend(buildkit(home).await);
     checks.push(build_network(home, &settings).await);
     checks.push(build_limits(home, &settings));
@@ -81,7 +91,7 @@ pub(super) async fn run(client: &Client, format: Format) -> Result<ExitCode, Cli
             let mend = if check.mend.is_empty() {
                 String::new()
             } else {
-                format!("\n      {}", told(format!("mend: {}", check.mend)))
+                format!("\n      {}", told(reason!("cli_doctor.mend", mend = check.mend)))
             };
             format!("{word}  {}: {}{mend}\n", told(&check.name), told(&check.says))
         };
@@ -94,16 +104,18 @@ fn home_check(home: &Home, settings: &Settings) -> Check {
     let directory = home.state_dir();
     let shown = directory.display();
     if let Err(error) = crate::sys::atomic::create_dir_all(directory) {
-        return Check::bad("home", error.to_string(), "set SLIPWAY_HOME to a directory that you may write");
+        return Check::bad("home", error.to_string(), reason!("cli_doctor.set_slipway_home_directory"));
     }
     match rustix::fs::statvfs(directory) {
-        Err(error) => Check::bad("home", format!("{shown} cannot be looked at: {error}"), "check the disk"),
+        Err(error) => {
+            Check::bad("home", reason!("cli_doctor.cannot_looked_at", shown, error), reason!("cli_doctor.check_disk"))
+        }
         Ok(stat) => {
             let free = ByteSize(stat.f_bavail.saturating_mul(stat.f_frsize));
             let least = settings.config.pool.min_free;
-            let says = format!("{shown}, {free} free");
+            let says = reason!("cli_doctor.free", shown, free);
             if free < least {
-                Check::bad("home", says, format!("free some space: builds wait while less than {least} is free"))
+                Check::bad("home", says, reason!("cli_doctor.free_some_space_builds", least))
             } else {
                 Check::good("home", says)
             }
@@ -119,7 +131,7 @@ fn untrusted(home: &Home) -> Vec<Check> {
 /// Secrets that other users may read.
 fn exposed(home: &Home, settings: &Settings) -> Vec<Check> {
     let files = Secrets::at(home.secrets_dir()).exposed().into_iter().map(|(path, mode)| {
-        let says = format!("other users may read {} (mode {mode:04o})", path.display());
+        let says = reason!("cli_doctor.other_users_may_read", path, mode = format!("{:04o}", mode));
         Check::bad("secrets", says, format!("chmod 600 {}", shell_quoted(&path)))
     });
     let config = home.config_file();
@@ -129,7 +141,7 @@ fn exposed(home: &Home, settings: &Settings) -> Vec<Check> {
     let addresses = addresses.map(|notify| {
         Check::bad(
             "notify",
-            format!("other users may read the url of the notification {:?} in {}", notify.name, config.display()),
+            reason!("cli_doctor.other_users_may_read_url", name = quoted(&notify.name), config),
             format!(
                 "chmod 600 {}, or keep it as a secret: url = {{ file = {:?} }}",
                 shell_quoted(&config),
@@ -153,80 +165,82 @@ async fn buildkit(home: &Home) -> Vec<Check> {
                 _ => "version unknown",
             };
             let says = format!("{} ({version})", tool.path.display());
-            Some(judged(name, says, &advisories::judge(tool), &upgrade(tool)))
+            Some(judged(name, says, &advisories::judge(tool), upgrade(tool)))
         })
         .collect();
     let missing = found.missing();
-    checks.retain(|check| missing.iter().all(|missing| missing.name != check.name));
+    checks.retain(|check| missing.iter().all(|missing| Reason::from(missing.name) != check.name));
     checks.extend(missing.into_iter().map(|missing| Check::bad(missing.name, missing.why, missing.fix)));
     checks
 }
 
 /// How a program is upgraded: setup installs only what is not there.
-fn upgrade(tool: &Tool) -> String {
+fn upgrade(tool: &Tool) -> Reason {
     let path = tool.path.display();
     let name = tool.path.file_name().unwrap_or_default().to_string_lossy();
     match tool.place {
-        Place::Slipway => format!("rm {path} && slipway setup"),
+        Place::Slipway => format!("rm {path} && slipway setup").into(),
         Place::System if tool.path.starts_with("/usr/local") => {
-            format!("install a newer {name} where {path} is from; no package of the distribution has it")
+            reason!("cli_doctor.install_newer_where_from", name, path)
         }
-        Place::System => format!(
-            "upgrade its package: sudo apt-get update && sudo apt-get install --only-upgrade {name} || sudo dnf upgrade -y {name}"
-        ),
+        Place::System => {
+            let command = format!(
+                "sudo apt-get update && sudo apt-get install --only-upgrade {name} || sudo dnf upgrade -y {name}"
+            );
+            reason!("cli_doctor.upgrade_package", command)
+        }
     }
 }
 
 /// A program or daemon that works, with what is known against its version.
-fn judged(name: impl Into<String>, says: String, verdict: &Verdict, mend: &str) -> Check {
+fn judged(name: impl Into<Reason>, says: impl Into<Reason>, verdict: &Verdict, mend: impl Into<Reason>) -> Check {
     let ids = |ids: &[String]| ids.join(", ");
+    let says = says.into();
     match verdict {
         Verdict::Good => Check::good(name, says),
         Verdict::Vulnerable(open) => {
-            Check::warning(name, format!("{says}: builds can break out ({})", ids(open)), mend)
+            Check::warning(name, reason!("cli_doctor.builds_can_break_out", says, open = ids(open)), mend)
         }
         Verdict::Unknown(open) => {
-            Check::warning(name, format!("{says}: could not tell whether {} are repaired in it", ids(open)), mend)
+            Check::warning(name, reason!("cli_doctor.could_tell_whether_repaired", says, open = ids(open)), mend)
         }
     }
 }
 
 /// Whether RUN steps of slipway's own builders have a network of their own.
 async fn build_network(home: &Home, settings: &Settings) -> Check {
-    let name = "build network";
+    let name = reason!("cli_doctor.build_network");
     if settings.config.buildkit.network == BuildNetwork::Host {
-        let says = "RUN steps are in the host's network, as network = \"host\" under [buildkit] in config.toml says";
+        let says = reason!("cli_doctor.run_steps_host_network");
         return Check::good(name, says);
     }
     let found = install::find(home);
     let kit = found.rootlesskit.as_ref().map(|tool| tool.path.clone()).filter(|_| crate::pool::is_rootless(settings));
     let problem = match found.sandbox_problems.into_iter().next() {
-        Some(problem) => Some((format!("RUN steps are in the host's network: {}", problem.what), problem.fix)),
-        None => sandbox::attempt(kit.as_deref()).await.err().map(|problem| (problem.what, problem.fix)),
+        Some(problem) => Some((reason!("cli_doctor.run_steps_host_network_14", what = problem.what), problem.fix)),
+        None => sandbox::attempt(kit.as_deref()).await.err().map(|problem| (problem.what.into(), problem.fix)),
     };
     match problem {
         Some((says, mend)) => Check::bad(name, says, mend),
-        None if sandbox::is_ipv6_only() => Check::warning(
-            name,
-            "RUN steps have IPv4 only, and this machine reaches others by IPv6 alone: steps reach no other machine",
-            "set network = \"host\" under [buildkit] in config.toml, or give this machine IPv4",
-        ),
-        None => Check::good(name, "RUN steps reach other machines (IPv4 only), and neither this one nor each other"),
+        None if sandbox::is_ipv6_only() => {
+            Check::warning(name, reason!("cli_doctor.run_steps_ipv_only"), reason!("cli_doctor.set_network_host_under"))
+        }
+        None => Check::good(name, reason!("cli_doctor.run_steps_reach_other")),
     }
 }
 
 /// Whether the steps of slipway's own builders are limited.
 fn build_limits(home: &Home, settings: &Settings) -> Check {
-    let name = "build limits";
+    let name = reason!("cli_doctor.build_limits");
     if crate::pool::is_rootless(settings) {
-        return Check::good(name, "builds have the limits of the systemd unit or session that slipway runs in");
+        return Check::good(name, reason!("cli_doctor.builds_limits_systemd_unit"));
     }
     match Group::of(&home.buildkit_dir()) {
-        Some(_) => Check::good(name, "memory and processes of builds are limited by a control group"),
+        Some(_) => Check::good(name, reason!("cli_doctor.memory_processes_builds_limited")),
         None => Check::warning(
             name,
-            "memory and processes of builds are not limited: /sys/fs/cgroup cannot be written",
-            "mount it writable, or limit the container or unit that slipway runs in",
+            reason!("cli_doctor.memory_processes_builds_limited_sys"),
+            reason!("cli_doctor.mount_writable_or_limit"),
         ),
     }
 }
@@ -235,11 +249,7 @@ fn build_limits(home: &Home, settings: &Settings) -> Check {
 fn git() -> Check {
     match GitProgram::find() {
         Ok(git) => Check::good("git", format!("{} ({})", git.path().display(), git.version())),
-        Err(error) => {
-            let text = error.to_string();
-            let (says, mend) = text.split_once("; ").unwrap_or((&text, "install git"));
-            Check::bad("git", says, mend)
-        }
+        Err(error) => Check::bad("git", error.problem(), error.advice()),
     }
 }
 
@@ -248,7 +258,7 @@ fn source_checks(settings: &Settings) -> Vec<Check> {
     let bound = settings.repositories.iter().filter_map(|(path, repository)| Some((path, repository.source.as_ref()?)));
     bound
         .filter_map(|(path, source)| {
-            let name = format!("source of {path}");
+            let name = reason!("cli_doctor.source", path);
             match sources::checked(settings, source) {
                 Err(error) => Some(Check::bad(
                     name,
@@ -266,7 +276,7 @@ async fn rootless_checks(home: &Home) -> Vec<Check> {
     let kit = install::find(home).rootlesskit.map(|tool| tool.path);
     let problems = rootless::preflight(kit.as_deref()).await;
     if problems.is_empty() {
-        return vec![Check::good("rootless", "this user can run a builder without root")];
+        return vec![Check::good("rootless", reason!("cli_doctor.user_can_run_builder"))];
     }
     problems.into_iter().map(|problem| Check::bad("rootless", problem.what, problem.fix)).collect()
 }
@@ -280,7 +290,7 @@ fn emulators() -> Check {
         })
         .unwrap_or_default();
     if registered.is_empty() {
-        return Check::good("emulators", "none; builds for other platforms need qemu-user-static and binfmt-support");
+        return Check::good("emulators", reason!("cli_doctor.none_builds_other_platforms"));
     }
     Check::good("emulators", registered.join(", "))
 }
@@ -288,7 +298,7 @@ fn emulators() -> Check {
 async fn pool(client: &Client) -> Result<Vec<Check>, CliError> {
     let status = match client.ask_if_running(Request::Status).await {
         Ok(None) => {
-            return Ok(vec![Check::good("pool", "does not run; the first command that needs it starts it")]);
+            return Ok(vec![Check::good("pool", reason!("doctor.pool_does_not_run"))]);
         }
         Ok(Some(Reply::Status(status))) => status,
         Ok(Some(_)) => return Err(unexpected().into()),
@@ -299,24 +309,29 @@ async fn pool(client: &Client) -> Result<Vec<Check>, CliError> {
     };
     let mut checks = vec![Check::good(
         "pool",
-        format!("process {}, {} running, {} queued", status.pid, status.running, status.queued),
+        reason!(
+            "cli_doctor.process_running_queued",
+            pid = status.pid,
+            running = status.running,
+            queued = status.queued
+        ),
     )];
     for builder in status.builders {
-        let name = format!("builder {}", builder.name);
+        let name = reason!("cli_doctor.builder", name = builder.name);
         checks.push(match builder.state.as_str() {
-            "down" => Check::bad(name, builder.reason, "mend what it says; it is looked at again by itself"),
+            "down" => Check::bad(name, builder.reason, reason!("cli_doctor.mend_what_says_looked")),
             state => {
-                let says = format!("{state}, {} of {} slots busy", builder.busy, builder.slots);
+                let says = reason!("cli_doctor.slots_busy", state, busy = builder.busy, slots = builder.slots);
                 let verdict = builder.version.as_deref().map_or(Verdict::Good, advisories::judge_buildkitd);
                 // Of slipway's own builders the build network is another line.
                 let is_open = builder.host_network && builder.kind == BuilderKind::Existing.word();
                 match verdict {
                     Verdict::Good if is_open => Check::warning(
                         name,
-                        format!("{says}; its RUN steps are in the network of its host"),
-                        "start its buildkitd with --oci-worker-net=bridge",
+                        reason!("cli_doctor.run_steps_network_host", says),
+                        reason!("cli_doctor.start_buildkitd_oci_worker"),
                     ),
-                    verdict => judged(name, says, &verdict, "upgrade its buildkitd"),
+                    verdict => judged(name, says, &verdict, reason!("cli_doctor.upgrade_buildkitd")),
                 }
             }
         });

@@ -2,26 +2,35 @@
 
 use std::io;
 
-use crate::domain::reason::Reason;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::protocol::{Error, ErrorKind};
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
     /// The pool, or a check that it would make, said why.
-    #[error("{0}")]
     Answer(#[from] Error),
     /// Something of the system failed.
-    #[error("cannot {doing}: {source}")]
     Io {
         /// What was attempted.
-        doing: String,
+        doing: Reason,
         /// What the system said.
         source: io::Error,
     },
     /// Nobody reads our output any more, such as `head`.
-    #[error("the output was closed")]
     OutputGone,
+}
+
+display_as_reason!(CliError);
+
+impl AsReason for CliError {
+    fn reason(&self) -> Reason {
+        match self {
+            CliError::Answer(error) => error.reason.clone(),
+            CliError::Io { doing, source } => reason!("cli.io", doing, source),
+            CliError::OutputGone => reason!("cli.output_gone"),
+        }
+    }
 }
 
 impl CliError {
@@ -41,7 +50,7 @@ impl CliError {
     }
 
     /// A wrapper for errors of the system, for `map_err`.
-    pub fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> CliError {
+    pub fn io(doing: impl Into<Reason>) -> impl FnOnce(io::Error) -> CliError {
         let doing = doing.into();
         move |source| CliError::Io { doing, source }
     }

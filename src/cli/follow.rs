@@ -3,11 +3,10 @@
 use std::io;
 
 use super::terminal::{Door, To};
-use super::output::told;
 use super::{CliError, output};
 use crate::client::{Client, unexpected};
 use crate::domain::build::{Build, BuildId, BuildState};
-use crate::domain::reason::reason;
+use crate::domain::reason::{phrase, reason};
 use crate::log::follow::Lines;
 use crate::log::reader::Selection;
 use crate::protocol::logs::BuildLog;
@@ -27,8 +26,7 @@ pub(super) async fn until_final(
         }
         if let Some(past) = build.past_attempts.iter().find(|past| past.number == attempt) {
             let (most, state) = (build.most_attempts.unwrap_or(attempt), BuildState::from(past.outcome));
-            let text = told(reason!("build.attempt_failed", id, attempt, most, state, why = past.reason));
-            output::say(&format!("slipway: {text}"));
+            output::warn(reason!("build.attempt_failed", id, attempt, most, state, why = past.reason));
         }
         attempt += 1;
     }
@@ -70,17 +68,17 @@ async fn until_over(client: &Client, log: BuildLog, selection: &Selection, to: T
 /// On the way to its end a build may wait for things that only a person can mend.
 fn say_why_it_waits(build: &Build) {
     if build.state.is_waiting() && !build.reason.is_empty() {
-        output::say(&format!("slipway: build {} {}: {}", build.id, build.state, build.reason));
+        output::warn(reason!("cli.build_state", id = build.id, state = build.state, reason = build.reason));
     }
 }
 
 /// What failed while a log was printed.
 pub(super) fn printing_log(error: io::Error) -> CliError {
-    output::printing("print the log")(error)
+    output::printing(phrase!("verb.print_the_log"))(error)
 }
 
 impl From<io::Error> for CliError {
     fn from(source: io::Error) -> CliError {
-        CliError::Io { doing: "follow the log".into(), source }
+        CliError::Io { doing: phrase!("verb.follow_the_log").into(), source }
     }
 }

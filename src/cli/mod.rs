@@ -42,6 +42,7 @@ pub use output::Format;
 
 use crate::client::Client;
 use crate::domain::build::BuildId;
+use crate::domain::reason::phrase;
 use crate::tui::{self, TuiError};
 
 /// Turn git pushes into container images on machines that you own.
@@ -144,7 +145,9 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         }
         Some(Command::Man) => {
             let mut text = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut text).map_err(CliError::io("render the manual page"))?;
+            clap_mangen::Man::new(Cli::command())
+                .render(&mut text)
+                .map_err(CliError::io(phrase!("verb.render_the_manual_page")))?;
             return output::print_own(&text).map(|()| ExitCode::SUCCESS);
         }
         Some(Command::Rule(rule::Verb::Match(verb))) => return verb.run(cli.output),
@@ -159,7 +162,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(CliError::io("start"))?;
+        .map_err(CliError::io(phrase!("verb.start")))?;
     let format = cli.output;
     runtime.block_on(async {
         let Some(command) = cli.command else { return dashboard(&client, None).await };

@@ -10,6 +10,7 @@ use super::{CliError, Format, source};
 use crate::client::Client;
 use crate::domain::grant_keys::SecretRefs;
 use crate::domain::namespace::Namespace;
+use crate::domain::reason::{quoted, reason};
 use crate::domain::repository::{Source, Visibility};
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::settings::Settings;
@@ -161,7 +162,7 @@ impl Verb {
                 let mut value = Namespace::default();
                 options.apply(&mut value);
                 source::save(client, Entity::Namespace { name: name.clone(), value }, SaveMode::Create).await?;
-                say(&format!("created namespace {name:?}; next: slipway repo create {name}/NAME --source URL"));
+                say(reason!("cli_namespace.created_namespace_next_slipway", name = quoted(&name), name_2 = name));
                 Ok(())
             }
             Verb::Edit { name, options } => {
@@ -176,7 +177,7 @@ impl Verb {
 
 fn list_text(views: &[View]) -> String {
     if views.is_empty() {
-        say("no namespaces yet; `slipway namespace create NAME` makes one");
+        say(reason!("cli_namespace.namespaces_yet_makes_one"));
         return String::new();
     }
     let mut table = Table::new(["NAME", "REGISTRY", "REPOSITORIES", "VISIBILITY", "AUTO-CREATE", "SUMMARY"]);

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::output::{Table, print, say};
 use super::{CliError, Format};
 use crate::client::Client;
+use crate::domain::reason::reason;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -42,7 +43,7 @@ async fn list(client: &Client, format: Format) -> Result<(), CliError> {
     let notifications = client.notifications().await?;
     print(format, &notifications, || {
         if notifications.is_empty() {
-            say("there are no notifications; a [[notify]] in config.toml makes one");
+            say(reason!("cli_notify.there_notifications_notify_config"));
             return String::new();
         }
         let mut table = Table::new(["NAME", "EVENTS", "REPOSITORIES", "WAITING", "TO"]);

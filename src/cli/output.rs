@@ -13,7 +13,7 @@ use super::terminal::{Door, To};
 use super::{CliError, help};
 use crate::client::Client;
 use crate::client::preferences::Preferences;
-use crate::domain::reason::Reason;
+use crate::domain::reason::{Phrase, Reason, phrase, reason};
 use crate::lang::{self, Lang, translate};
 use crate::log::sanitize::{printable, printable_lines};
 use crate::tui::widget::text::{fit_middle, pad};
@@ -45,7 +45,7 @@ pub(super) fn print<T: Serialize>(format: Format, value: &T, text: impl FnOnce()
     let mut text = match format {
         Format::Text => text(),
         Format::Json => serde_json::to_string_pretty(value)
-            .map_err(|error| CliError::failed(format!("cannot write JSON: {error}")))?,
+            .map_err(|error| CliError::failed(reason!("cli_output.cannot_write_json", error)))?,
     };
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
@@ -68,11 +68,11 @@ pub(super) fn print_own(bytes: &[u8]) -> Result<(), CliError> {
 
 fn to_stdout(print: impl FnOnce(&mut Door) -> io::Result<()>) -> Result<(), CliError> {
     let mut door = Door::to(To::Stdout);
-    print(&mut door).and_then(|()| door.flush()).map_err(printing("print the result"))
+    print(&mut door).and_then(|()| door.flush()).map_err(printing(phrase!("verb.print_the_result")))
 }
 
 /// What failed while something was printed; a reader that left early is no error worth words.
-pub(super) fn printing(doing: &'static str) -> impl Fn(io::Error) -> CliError {
+pub(super) fn printing(doing: Phrase) -> impl Fn(io::Error) -> CliError {
     move |error| match error.kind() {
         io::ErrorKind::BrokenPipe => CliError::OutputGone,
         _ => CliError::io(doing)(error),
@@ -80,11 +80,13 @@ pub(super) fn printing(doing: &'static str) -> impl Fn(io::Error) -> CliError {
 }
 
 /// Says on stderr what was done or is wrong, in the language of the person.
-pub(super) fn say(line: &str) {
-    write_line(&match line.strip_prefix(OURS) {
-        Some(line) => format!("{OURS}{}", translated(line)),
-        None => translated(line).into_owned(),
-    });
+pub(super) fn say(reason: impl Into<Reason>) {
+    write_line(&told(reason));
+}
+
+/// Says a warning on stderr, where a build's own words may stand beside it.
+pub(super) fn warn(reason: impl Into<Reason>) {
+    write_line(&format!("{OURS}{}", told(reason)));
 }
 
 /// A text in the language of the person.
@@ -145,16 +147,16 @@ fn to_stderr(print: impl FnOnce(&mut Door) -> io::Result<()>) {
 }
 
 /// Asks on stderr what is answered at the terminal; `answers` are those that there are, or "".
-pub(super) fn ask(question: &str, answers: &str) -> Result<(), CliError> {
+pub(super) fn ask(question: impl Into<Reason>, answers: &str) -> Result<(), CliError> {
     let mut door = Door::to(To::Stderr);
-    let question = format!("{} {answers}", printable(&translated(question)));
-    door.text(&question).and_then(|()| door.flush()).map_err(CliError::io("ask"))
+    let question = format!("{} {answers}", printable(&told(question)));
+    door.text(&question).and_then(|()| door.flush()).map_err(CliError::io(phrase!("verb.ask")))
 }
 
 /// Prints an error: text, or `{"error": {"kind", "message"}}` on stderr.
 pub(super) fn error(error: &CliError, format: Format) {
     match format {
-        Format::Text => say(&format!("{OURS}{error}")),
+        Format::Text => warn(error),
         Format::Json => {
             let kind = match error {
                 CliError::Answer(answer) => serde_json::to_value(answer.kind).unwrap_or_default(),

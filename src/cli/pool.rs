@@ -6,10 +6,11 @@ use std::sync::Mutex;
 
 use clap::Subcommand;
 
-use super::output::{Table, fields, print, say, told};
+use super::output::{Table, fields, print, say, told, warn};
 use super::terminal::{self, To};
 use super::{CliError, Format};
 use crate::client::{Client, unexpected};
+use crate::domain::reason::reason;
 use crate::log::events::EventLines;
 use crate::pool;
 use crate::protocol::{ErrorKind, PoolStatus, Reply, Request};
@@ -41,7 +42,7 @@ impl Verb {
                 return Ok(match pool::run(home).await {
                     Ok(()) => ExitCode::SUCCESS,
                     Err(error) => {
-                        say(&format!("slipway: {error}"));
+                        warn(error.to_string());
                         ExitCode::from(error.exit_status())
                     }
                 });
@@ -66,7 +67,7 @@ impl Verb {
 async fn stop(client: &Client) -> Result<(), CliError> {
     match client.ask_if_running(Request::Stop).await {
         Ok(None) => {
-            say("the pool does not run");
+            say(reason!("cli_pool.pool_does_run"));
             return Ok(());
         }
         Ok(Some(_)) => {}
@@ -78,7 +79,7 @@ async fn stop(client: &Client) -> Result<(), CliError> {
         Err(error) => return Err(error.into()),
     }
     client.wait_for_end().await?;
-    say("the pool ended; running builds go on");
+    say(reason!("cli_pool.pool_ended_running_builds"));
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use crate::client::{Client, unexpected};
 use crate::domain::build_query::PushQuery;
 use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
-use crate::domain::reason::Reason;
+use crate::domain::reason::{Reason, reason};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -83,7 +83,7 @@ impl View {
     /// What became of it, in a few words.
     fn summary(&self) -> String {
         if !self.settled {
-            return told("rules are being asked");
+            return told(reason!("cli_push.rules_being_asked"));
         }
         let answers: Vec<String> = self
             .answers
@@ -94,7 +94,7 @@ impl View {
                 None => format!("{}: {}", answer.rule, told(answer.verdict)),
             })
             .collect();
-        if answers.is_empty() { told("no rule matches") } else { answers.join(", ") }
+        if answers.is_empty() { told(reason!("cli_push.rule_matches")) } else { answers.join(", ") }
     }
 }
 
@@ -127,7 +127,7 @@ async fn list(client: &Client, path: Option<RepositoryPath>, limit: usize, forma
     print(format, &views, || {
         if let Some(settings) = &settings {
             let poll = settings.config.pool.poll;
-            say(&format!("no push was seen yet; sources are polled every {poll} (pool.poll)"));
+            say(reason!("cli_push.push_seen_yet_sources", poll));
             return String::new();
         }
         let mut table = Table::new(["PUSH", "REPOSITORY", "REF", "COMMIT", "SEEN", "WHAT BECAME OF IT"]);

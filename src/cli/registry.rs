@@ -10,6 +10,7 @@ use super::words::{set, where_from, yes_no};
 use super::{CliError, Format, source};
 use crate::client::{Client, checks};
 use crate::domain::config::RegistrySettings;
+use crate::domain::reason::{quoted, reason};
 use crate::domain::secret_ref::SecretRef;
 use crate::protocol::{Entity, EntityName, SaveMode};
 
@@ -104,8 +105,8 @@ pub(super) fn from_stdin(what: &str) -> Result<String, CliError> {
     let mut bytes = Vec::new();
     // One more than may be, which tells.
     let read = io::stdin().lock().take(checks::LONGEST_SECRET + 1).read_to_end(&mut bytes);
-    read.map_err(CliError::io(format!("read the {what} from standard input")))?;
-    checked(&bytes, "standard input")?.ok_or_else(|| CliError::usage(format!("no {what} came on standard input")))
+    read.map_err(CliError::io(reason!("cli.read_from_stdin", what)))?;
+    checked(&bytes, "standard input")?.ok_or_else(|| CliError::usage(reason!("cli_registry.came_standard_input", what)))
 }
 
 /// A secret without the ends of lines behind it; none where nothing else is there.
@@ -136,7 +137,7 @@ impl Verb {
                     settings.registries.iter().map(|(host, settings)| View { host, settings }).collect();
                 print(format, &views, || {
                     if views.is_empty() {
-                        say("no registry has settings; `slipway registry create HOST` makes some");
+                        say(reason!("cli_registry.registry_settings_makes_some"));
                         return String::new();
                     }
                     let mut table = Table::new(["HOST", "PLAIN HTTP", "CA", "USERNAME", "NAMESPACES", "MIRRORS"]);
@@ -182,9 +183,11 @@ impl Verb {
 
 /// The settings of a registry that has some.
 async fn find(client: &Client, host: &str) -> Result<RegistrySettings, CliError> {
-    source::settings(client).await?.registries.remove(host).ok_or_else(|| {
-        CliError::not_found(format!("there are no settings of registry {host:?}; `slipway registry list` shows them"))
-    })
+    source::settings(client)
+        .await?
+        .registries
+        .remove(host)
+        .ok_or_else(|| CliError::not_found(reason!("cli_registry.there_settings_registry_shows", host = quoted(&host))))
 }
 
 async fn save(

@@ -6,12 +6,13 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::namespace::VisibilityWord;
-use super::output::{Table, fields, print, say, told};
+use super::output::{Table, fields, print, say, told, warn};
 use super::words::{set, visibility_word, yes_no};
 use super::{CliError, Format, rule_options, source};
 use crate::client::{Client, checks};
 use crate::domain::name::RepositoryPath;
 use crate::domain::platform_account::RegisteredWebhook;
+use crate::domain::reason::{quoted, reason};
 use crate::domain::repository::{BUILDER_FETCHES, Fetch, HumanDuration, Repository, Source};
 use crate::domain::rule::Rule;
 use crate::domain::settings::Settings;
@@ -136,7 +137,7 @@ fn warn_of_builder(repository: &Repository) {
 }
 
 fn duration(text: &str) -> Result<HumanDuration, String> {
-    HumanDuration::parse(text).ok_or_else(|| format!("{text:?} is no length of time; write it as 90s, 30m or 1h30m"))
+    HumanDuration::parse(text).ok_or_else(|| reason!("cli_repo.length_time_write_as", text = quoted(&text)).to_string())
 }
 
 impl Options {
@@ -147,7 +148,7 @@ impl Options {
             repository.source = Some(Source { platform, url: checked_url(&url)?, ..before });
         } else if let Some(platform) = self.platform {
             let source = repository.source.as_mut();
-            source.ok_or_else(|| CliError::usage("--platform needs a source; give --source URL, too"))?.platform =
+            source.ok_or_else(|| CliError::usage(reason!("cli_repo.platform_needs_source_give")))?.platform =
                 Some(platform);
         }
         if let Some(fetch) = self.fetch {
@@ -180,7 +181,7 @@ impl Options {
 fn checked_url(url: &str) -> Result<String, CliError> {
     let here = Path::new(url);
     let url = if !url.contains("://") && !url.contains(':') && here.is_relative() && here.exists() {
-        let absolute = here.canonicalize().map_err(CliError::io(format!("find {url}")))?;
+        let absolute = here.canonicalize().map_err(CliError::io(reason!("cli.find", url)))?;
         absolute.display().to_string()
     } else {
         url.to_owned()
@@ -268,8 +269,8 @@ async fn create(client: &Client, path: RepositoryPath, options: Options, no_rule
     let rules: Vec<String> = value.rules.iter().map(|rule| rule.name.clone()).collect();
     source::save(client, Entity::Repository { path: path.clone(), value }, SaveMode::Create).await?;
     match rules.first() {
-        Some(rule) => say(&format!("created {path} with rule {rule:?}; next: slipway build start {path}")),
-        None => say(&format!("created {path}; next: slipway rule create {path} NAME --branch BRANCH --version TAG")),
+        Some(rule) => say(reason!("cli_repo.created_rule_next_slipway", path, rule = quoted(&rule))),
+        None => say(reason!("cli_repo.created_next_slipway_rule", path)),
     }
     if register { register_webhook(client, &settings, path).await } else { Ok(()) }
 }
@@ -277,23 +278,22 @@ async fn create(client: &Client, path: RepositoryPath, options: Options, no_rule
 /// What is missing for a webhook is told before anything is saved.
 fn check_hook(settings: &Settings, value: &Repository) -> Result<(), CliError> {
     let source = value.source.as_ref();
-    let source = source.ok_or_else(|| CliError::usage("--register-webhook needs a source; give --source URL, too"))?;
-    let platform = source.platform.as_deref().ok_or_else(|| {
-        CliError::usage("--register-webhook needs the platform that the source lies on; give --platform NAME, too")
-    })?;
+    let source = source.ok_or_else(|| CliError::usage(reason!("cli_repo.register_webhook_needs_source")))?;
+    let platform = source
+        .platform
+        .as_deref()
+        .ok_or_else(|| CliError::usage(reason!("cli_repo.register_webhook_needs_platform")))?;
     checks::webhook_url(settings, platform)?;
     Ok(())
 }
 
 async fn register_webhook(client: &Client, settings: &Settings, path: RepositoryPath) -> Result<(), CliError> {
     match client.register_webhook(path).await? {
-        (RegisteredWebhook::Created, url) => say(&format!("made the webhook to {url}")),
-        (RegisteredWebhook::Updated, url) => {
-            say(&format!("the webhook to {url} was there; it has the secret and the events now"));
-        }
+        (RegisteredWebhook::Created, url) => say(reason!("cli_repo.made_webhook", url)),
+        (RegisteredWebhook::Updated, url) => say(reason!("cli_repo.webhook_there_secret_events", url)),
     }
     if settings.config.webhook.listen.is_none() {
-        say("nothing listens for webhooks yet; set webhook.listen in config.toml");
+        say(reason!("cli_repo.nothing_listens_webhooks_yet"));
     }
     Ok(())
 }
@@ -303,11 +303,11 @@ async fn default_branch(client: &Client, bound: &Source) -> String {
     const USUAL: &str = "main";
     match client.refs(bound.clone()).await {
         Ok(refs) => refs.default_branch.unwrap_or_else(|| {
-            say(&format!("slipway: {} has no default branch yet; the rule is for {USUAL:?}", bound.url));
+            warn(reason!("cli.no_default_branch_yet", url = bound.url, usual = quoted(USUAL)));
             USUAL.into()
         }),
         Err(error) => {
-            say(&format!("slipway: {error}; the rule is for {USUAL:?} until you change it"));
+            warn(reason!("cli.usual_branch", error, usual = quoted(USUAL)));
             USUAL.into()
         }
     }
@@ -315,7 +315,7 @@ async fn default_branch(client: &Client, bound: &Source) -> String {
 
 fn list_text(views: &[View]) -> String {
     if views.is_empty() {
-        say("no repositories yet; `slipway repo create NAMESPACE/NAME --source URL` makes one");
+        say(reason!("cli_repo.repositories_yet_makes_one"));
         return String::new();
     }
     let mut table = Table::new(["NAME", "SOURCE", "RULES", "VISIBILITY", "IMMUTABLE", "SUMMARY"]);

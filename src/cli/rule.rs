@@ -14,6 +14,7 @@ use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
 use crate::domain::pattern::Pattern;
 use crate::domain::preview::{Answer, PreviewRow};
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::rule::Rule;
 use crate::domain::schedule::Schedule;
 use crate::domain::settings::Settings;
@@ -134,9 +135,10 @@ struct View {
 
 fn find(settings: &Settings, path: &RepositoryPath, name: &str) -> Result<Rule, CliError> {
     let repository = source::repository(settings, path)?;
-    repository.rule(name).cloned().ok_or_else(|| {
-        CliError::not_found(format!("{path} has no rule {name:?}; `slipway rule list {path}` shows them"))
-    })
+    repository
+        .rule(name)
+        .cloned()
+        .ok_or_else(|| CliError::not_found(reason!("cli_rule.rule_shows_them", path, name = quoted(&name))))
 }
 
 impl Verb {
@@ -182,21 +184,21 @@ async fn show_preview(
     source::repository(&source::settings(client).await?, &path)?;
     let found = client.preview_rule(path, rule).await?;
     if found.left_out > 0 {
-        say(&format!("{} refs of {} are left out: slipway takes no such names", found.left_out, found.source));
+        say(reason!("cli_rule.refs_left_out_slipway", left_out = found.left_out, url = found.source));
     }
     let rows: Vec<PreviewRow> = found.rows.into_iter().filter(|row| all || row.answer != Answer::None).collect();
     print(format, &rows, || {
         if rows.is_empty() {
-            say(&format!("none of the {} refs of {} matches; --all shows them", found.refs, found.source));
+            say(reason!("cli_rule.none_refs_matches_all", refs = found.refs, url = found.source));
             return String::new();
         }
         let mut table = Table::new(["REF", "COMMIT", "ANSWER", "TAGS", "NOTES"]);
         for row in &rows {
             let answer = match row.answer {
-                Answer::Match => "match",
-                Answer::Refused => "refused",
-                Answer::Near => "near miss",
-                Answer::None => "-",
+                Answer::Match => reason!("answer.match"),
+                Answer::Refused => reason!("answer.refused"),
+                Answer::Near => reason!("answer.near_miss"),
+                Answer::None => Reason::verbatim("-"),
             };
             table.row([
                 row.reference.name.clone(),
@@ -212,7 +214,7 @@ async fn show_preview(
 
 fn list_text(path: &RepositoryPath, rules: &[Rule]) -> String {
     if rules.is_empty() {
-        say(&format!("no rules yet; `slipway rule create {path} NAME --branch BRANCH --version TAG` makes one"));
+        say(reason!("cli_rule.rules_yet_makes_one", path));
         return String::new();
     }
     let mut table = Table::new(["NAME", "REF", "VERSIONS", "PLATFORMS", "BUILD NOW"]);
@@ -236,21 +238,21 @@ fn next_text(schedule: &Schedule) -> String {
 
 fn platforms_text(rule: &Rule) -> String {
     if rule.platforms.is_empty() {
-        return told("the builder's own");
+        return told(reason!("cli_rule.builder_own"));
     }
     rule.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// A line for each thing that a rule has, and for each that it has from its namespace.
 fn with_inherited(own: String, inherited: &str) -> String {
-    let inherited = inherited.lines().map(|line| told(format!("{line} (from the namespace)")));
+    let inherited = inherited.lines().map(|line| told(reason!("cli_rule.from_namespace", line)));
     own.lines().map(str::to_owned).chain(inherited).collect::<Vec<_>>().join("\n")
 }
 
 fn show_text(view: &View) -> String {
     let View { rule, from_namespace } = view;
     let secrets = super::namespace::secrets_text;
-    let pause = |failures: u32| told(format!("failures in a row: {failures}"));
+    let pause = |failures: u32| told(reason!("cli_rule.failures_row", failures));
     let args: Vec<String> = rule.args.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let versions: Vec<String> = rule.versions.iter().map(version_text).collect();
     fields(&[
@@ -277,7 +279,11 @@ fn show_text(view: &View) -> String {
         ("next", rule.schedule.as_ref().map_or_else(String::new, next_text)),
         ("base images", if rule.follow_base_images { told("followed") } else { String::new() }),
         ("pause after", rule.pause_after.map_or_else(String::new, pause)),
-        ("build now", rule.build_now_ref().map_or_else(|error| told(format!("no: {}", error.reason)), |_| told("yes"))),
+        (
+            "build now",
+            rule.build_now_ref()
+                .map_or_else(|error| told(reason!("cli_rule.text", reason = error.reason)), |_| told("yes")),
+        ),
     ])
 }
 

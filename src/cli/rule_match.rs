@@ -6,11 +6,12 @@ use chrono::{DateTime, Utc};
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
-use super::output::{print, say};
+use super::output::{print, say, warn};
 use super::rule_options::{KindWord, branch, commit_digits, tag, time_format};
 use super::{CliError, Format};
 use crate::domain::pattern::Pattern;
 use crate::domain::push::{CommitId, Push, Ref};
+use crate::domain::reason::reason;
 use crate::domain::rule::Rule;
 use crate::domain::version::{CommitDigits, TimeFormat, Version};
 use crate::protocol::{Error, ErrorKind};
@@ -77,7 +78,7 @@ impl Match {
         };
         let problems = rule.problems();
         if !problems.is_empty() {
-            let text: Vec<&str> = problems.iter().map(|problem| problem.reason.as_str()).collect();
+            let text: Vec<String> = problems.iter().map(|problem| problem.reason.to_string()).collect();
             return Err(CliError::usage(text.join("\n")));
         }
         let push = Push { reference: self.reference.clone(), commit: self.commit.clone(), at: self.pushed_at };
@@ -92,10 +93,10 @@ impl Match {
         };
         print(format, &matched, || {
             if !matched.matches {
-                say(&format!("{} does not match", self.reference));
+                say(reason!("cli_rule_match.does_match", reference = self.reference));
             }
             for note in &matched.notes {
-                say(&format!("slipway: {note}"));
+                warn(note);
             }
             matched.tags.join("\n")
         })?;

@@ -13,6 +13,7 @@ use super::setup::Stop;
 use super::{CliError, Format, source};
 use crate::client::{Client, checks};
 use crate::domain::grant_keys;
+use crate::domain::reason::{phrase, quoted, reason};
 use crate::protocol::platforms::SecretUse;
 use crate::protocol::{Entity, EntityName, SaveMode};
 
@@ -47,9 +48,7 @@ impl Verb {
                 grant_keys::check_file(&name).map_err(|error| CliError::usage(error.to_string()))?;
                 let value = if io::stdin().is_terminal() { typed(&name).await? } else { from_stdin("secret")? };
                 source::save(client, Entity::Secret { name: name.clone(), value }, SaveMode::Apply).await?;
-                say(&format!(
-                    "stored secret {name:?}; a rule grants it to its builds: slipway rule edit NAMESPACE/REPOSITORY RULE --secret {name}"
-                ));
+                say(reason!("cli_secret.stored_secret_rule_grants", name = quoted(&name), name_2 = name));
                 Ok(())
             }
             Verb::Delete { name, yes } => source::delete(client, EntityName::Secret(name), yes).await,
@@ -59,7 +58,7 @@ impl Verb {
 
 fn list_text(secrets: &[SecretUse]) -> String {
     if secrets.is_empty() {
-        say("no secrets yet; `slipway secret set NAME` stores one");
+        say(reason!("cli_secret.secrets_yet_stores_one"));
         return String::new();
     }
     let mut table = Table::new(["NAME", "USED BY"]);
@@ -95,10 +94,10 @@ impl Drop for Silence {
 
 /// Asks for one line on the terminal without showing it. A signal ends it after the echo is on again.
 async fn typed(name: &str) -> Result<String, CliError> {
-    let mut stop = Stop::new().map_err(CliError::io("wait for signals"))?;
+    let mut stop = Stop::new().map_err(CliError::io(phrase!("verb.wait_for_signals")))?;
     // Before the question: whoever sees it may type at once.
-    let silence = Silence::begin().map_err(CliError::io("turn the terminal's echo off"))?;
-    ask(&format!("value of secret {name:?}:"), "")?;
+    let silence = Silence::begin().map_err(CliError::io(phrase!("verb.turn_the_terminals_echo_off")))?;
+    ask(reason!("cli_secret.value_secret", name = quoted(&name)), "")?;
     let (sender, line) = oneshot::channel();
     // A thread of no runtime: one that still reads when a signal came ends with the process.
     std::thread::spawn(move || {
@@ -112,8 +111,10 @@ async fn typed(name: &str) -> Result<String, CliError> {
         () = stop.signalled() => None,
     };
     drop(silence);
-    let unchanged = || format!("no value was typed; secret {name:?} is as it was");
+    let unchanged = || reason!("cli_secret.value_typed_secret_as", name = quoted(&name));
     let Some(line) = line else { return Err(CliError::failed(unchanged())) };
-    let line = line.unwrap_or_else(|gone| Err(io::Error::other(gone))).map_err(CliError::io("read the secret"))?;
+    let line = line
+        .unwrap_or_else(|gone| Err(io::Error::other(gone)))
+        .map_err(CliError::io(phrase!("verb.read_the_secret")))?;
     checked(&line, "the terminal")?.ok_or_else(|| CliError::usage(unchanged()))
 }

@@ -17,7 +17,7 @@ use super::{CliError, Format};
 use crate::buildkit::install::{
     self, Ask, Found, InstallError, Machine, Options, Place, Progress, Tool, Version, busybox,
 };
-use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
+use crate::domain::reason::{AsReason, Phrase, Reason, display_as_reason, phrase, reason};
 use crate::source::git::GitProgram;
 use crate::store::home::{Home, NoHome};
 
@@ -50,7 +50,7 @@ pub enum SetupError {
     /// Signals cannot be waited for, or the report cannot be written.
     Io {
         /// What it cannot do.
-        doing: &'static str,
+        doing: Phrase,
         /// What the system said.
         #[source]
         why: io::Error,
@@ -85,7 +85,8 @@ impl Setup {
             let mut printer = Printer::stderr();
             let mut report = |event: Progress| printer.show(&event);
             let machine = Machine::this();
-            let mut stop = Stop::new().map_err(|why| SetupError::Io { doing: "wait for signals", why })?;
+            let mut stop =
+                Stop::new().map_err(|why| SetupError::Io { doing: phrase!("verb.wait_for_signals"), why })?;
             tokio::select! {
                 found = install::install(home, &machine, &options, &mut report) => found?,
                 () = stop.signalled() => return Err(InstallError::Interrupted.into()),
@@ -94,11 +95,13 @@ impl Setup {
         let mut out = Door::to(To::Stdout);
         let printed = match format {
             Format::Text => out.text(&as_text(&found)),
-            Format::Json => {
-                out.json(&as_json(&found).map_err(|e| SetupError::Io { doing: "write JSON", why: e.into() })?)
-            }
+            Format::Json => out.json(
+                &as_json(&found).map_err(|e| SetupError::Io { doing: phrase!("verb.write_json"), why: e.into() })?,
+            ),
         };
-        printed.and_then(|()| out.flush()).map_err(|why| SetupError::Io { doing: "print the report", why })?;
+        printed
+            .and_then(|()| out.flush())
+            .map_err(|why| SetupError::Io { doing: phrase!("verb.print_the_report"), why })?;
         Ok(if found.missing().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
@@ -129,7 +132,7 @@ fn asker() -> Option<Ask> {
 }
 
 /// Asks on the terminal; anything but yes is no.
-fn ask(question: &str) -> bool {
+fn ask(question: Reason) -> bool {
     let mut line = String::new();
     let asked = output::ask(question, "[y/N] ").is_ok() && io::stdin().read_line(&mut line).is_ok();
     asked && matches!(line.trim(), "y" | "Y" | "yes")
@@ -240,7 +243,7 @@ fn as_text(found: &Found) -> String {
     for (name, tool) in found.all() {
         let Some(tool) = tool else { continue };
         let place = match tool.place {
-            Place::Slipway => told("(installed by slipway)"),
+            Place::Slipway => told(reason!("cli_setup.installed_slipway")),
             Place::System => String::new(),
         };
         let version = version(tool).unwrap_or("unknown");
@@ -252,11 +255,11 @@ fn as_text(found: &Found) -> String {
         Err(error) => text += &format!("{}\n", told(&error)),
     }
     for problem in &found.sandbox_problems {
-        text += &format!("{}\n", told(format!("RUN steps will be in the host's network: {}", problem.what)));
+        text += &format!("{}\n", told(reason!("cli_setup.run_steps_will_host", what = problem.what)));
     }
     let missing = found.missing();
     if missing.is_empty() {
-        text += &format!("{}\n", told("everything that a managed builder needs is there"));
+        text += &format!("{}\n", told(reason!("cli_setup.everything_managed_builder_needs")));
     } else {
         text += &format!("{}\n", told("missing:"));
         for part in missing {

@@ -7,6 +7,7 @@ use super::{CliError, output};
 use crate::client::Client;
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
+use crate::domain::reason::{Reason, phrase, quoted, reason};
 use crate::domain::repository::Repository;
 use crate::domain::settings::Settings;
 use crate::protocol::{Entity, EntityName, SaveMode};
@@ -15,7 +16,7 @@ use crate::protocol::{Entity, EntityName, SaveMode};
 pub(super) async fn settings(client: &Client) -> Result<Settings, CliError> {
     let settings = client.settings().await?.settings;
     for problem in settings.problems.values() {
-        output::say(&format!("slipway: {problem}"));
+        output::warn(problem);
     }
     Ok(settings)
 }
@@ -26,8 +27,8 @@ pub(super) fn repository(settings: &Settings, path: &RepositoryPath) -> Result<R
         return Ok(found.clone());
     }
     match settings.wrong_file(&path.namespace, Some(&path.repository)) {
-        Some(file) => Err(CliError::failed(format!("cannot use repository {path}: fix its file {}", file.display()))),
-        None => Err(CliError::not_found(format!("there is no repository {path}; `slipway repo list` shows them"))),
+        Some(file) => Err(CliError::failed(reason!("cli_source.cannot_use_repository_fix", path, file))),
+        None => Err(CliError::not_found(reason!("cli_source.there_repository_shows_them", path))),
     }
 }
 
@@ -37,10 +38,8 @@ pub(super) fn namespace(settings: &Settings, name: &str) -> Result<Namespace, Cl
         return Ok(found.clone());
     }
     match settings.wrong_file(name, None) {
-        Some(file) => Err(CliError::failed(format!("cannot use namespace {name:?}: fix its file {}", file.display()))),
-        None => {
-            Err(CliError::not_found(format!("there is no namespace {name:?}; `slipway namespace list` shows them")))
-        }
+        Some(file) => Err(CliError::failed(reason!("cli_source.cannot_use_namespace_fix", name = quoted(&name), file))),
+        None => Err(CliError::not_found(reason!("cli_source.there_namespace_shows_them", name = quoted(&name)))),
     }
 }
 
@@ -54,23 +53,23 @@ pub(super) async fn save(client: &Client, entity: Entity, mode: SaveMode) -> Res
 
 /// Lets the pool delete something, once a person at a terminal agreed; the default is No.
 pub(super) async fn delete(client: &Client, name: EntityName, yes: bool) -> Result<(), CliError> {
-    if !yes && !confirm(&format!("delete {name}?"))? {
-        output::say("nothing was deleted");
+    if !yes && !confirm(reason!("cli_source.delete", name))? {
+        output::say(reason!("cli_source.nothing_deleted"));
         return Ok(());
     }
     client.delete(name.clone()).await?;
-    output::say(&format!("deleted {name}"));
+    output::say(reason!("cli_source.deleted", name));
     Ok(())
 }
 
 /// Asks on the terminal; without one there is nobody to ask, and the command itself is the answer.
-pub(super) fn confirm(question: &str) -> Result<bool, CliError> {
+pub(super) fn confirm(question: impl Into<Reason>) -> Result<bool, CliError> {
     if !terminal::is_interactive(To::Stderr) {
         return Ok(true);
     }
     output::ask(question, "[y/N] ")?;
     let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).map_err(CliError::io("read the answer"))?;
+    io::stdin().lock().read_line(&mut answer).map_err(CliError::io(phrase!("verb.read_the_answer")))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 

@@ -8,6 +8,7 @@ use super::{CliError, Format, source};
 use crate::client::Client;
 use crate::domain::image_tag::TagInfo;
 use crate::domain::name::RepositoryPath;
+use crate::domain::reason::reason;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -105,12 +106,12 @@ impl Verb {
                 })
             }
             Verb::Delete { tag, yes } => {
-                if !yes && !source::confirm(&format!("delete {}:{}?", tag.path, tag.tag))? {
-                    say("nothing was deleted");
+                if !yes && !source::confirm(format!("delete {}:{}?", tag.path, tag.tag))? {
+                    say(reason!("cli_tag.nothing_deleted"));
                     return Ok(());
                 }
                 client.delete_tag(tag.path.clone(), tag.tag.clone()).await?;
-                say(&format!("deleted {}:{}", tag.path, tag.tag));
+                say(reason!("tag.deleted", path = tag.path, tag = tag.tag));
                 Ok(())
             }
         }
@@ -127,7 +128,7 @@ async fn list(client: &Client, path: &RepositoryPath, format: Format) -> Result<
     let views: Vec<View> = tags.into_iter().map(View::from).collect();
     print(format, &views, || {
         if views.is_empty() {
-            say(&format!("no tags yet; `slipway build start {path}` makes the first"));
+            say(reason!("cli_tag.tags_yet_makes_first", path));
             return String::new();
         }
         let mut table = Table::new(["TAG", "DIGEST", "PLATFORMS", "SIZE", "CREATED", "BUILD"]);

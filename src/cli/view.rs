@@ -13,6 +13,7 @@ use super::follow::printing_log;
 use super::terminal::{Door, To};
 use crate::buildctl::recording;
 use crate::client::Client;
+use crate::domain::reason::{Phrase, phrase, reason};
 use crate::log::reader::{self, Selection};
 use crate::store::builds;
 use crate::tui::{self, TuiError};
@@ -28,18 +29,19 @@ impl View {
     pub(super) async fn run(mut self, client: &Client) -> Result<ExitCode, CliError> {
         // Its directory is watched, and has to have a name.
         self.file = std::path::absolute(&self.file).unwrap_or(self.file);
-        let cannot = |doing: &str| CliError::io(format!("{doing} {}", self.file.display()));
+        let cannot = |doing: Phrase| CliError::io(reason!("cli.do_to_file", doing, file = self.file));
         let recorded = match recording::is_recording(&self.file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(CliError::not_found(format!("there is no file {}", self.file.display())));
+                return Err(CliError::not_found(reason!("cli_view.there_file", file = self.file)));
             }
-            recorded => recorded.map_err(cannot("read"))?,
+            recorded => recorded.map_err(cannot(phrase!("verb.read")))?,
         };
         // Removed when the viewer is left.
-        let unfolded = if recorded { Some(tempfile::tempdir().map_err(cannot("make room for"))?) } else { None };
+        let unfolded =
+            if recorded { Some(tempfile::tempdir().map_err(cannot(phrase!("verb.make_room_for")))?) } else { None };
         let (log, steps) = match &unfolded {
             Some(directory) => {
-                recording::unfold(&self.file, directory.path()).map_err(cannot("read the stream in"))?;
+                recording::unfold(&self.file, directory.path()).map_err(cannot(phrase!("verb.read_the_stream_in")))?;
                 (directory.path().join(builds::LOG), Some(directory.path().join(builds::STEPS)))
             }
             None => {
@@ -48,7 +50,7 @@ impl View {
             }
         };
         if !tui::has_terminal() {
-            let file = File::open(&log).map_err(cannot("open"))?;
+            let file = File::open(&log).map_err(cannot(phrase!("verb.open")))?;
             let mut out = Door::to(To::Stdout);
             let everything = Selection::default();
             reader::each(BufReader::with_capacity(256 * 1024, file), &everything, |line| {

@@ -20,6 +20,7 @@ mod watch;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::domain::reason::reason;
 use crate::protocol::{Error, ErrorKind, Reply, Request};
 use crate::store::Home;
 use socket::Answer;
@@ -66,7 +67,7 @@ impl Client {
             Err(error) => error.kind() != std::io::ErrorKind::NotADirectory,
         };
         if !is_directory {
-            let text = format!("{} is no directory; set SLIPWAY_HOME to a directory", state.display());
+            let text = reason!("client.home_is_no_directory", state);
             return Err(Error::new(ErrorKind::Failed, text));
         }
         let socket = std::env::var_os(SOCKET_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -141,7 +142,7 @@ impl Client {
 
 /// The pool answered something that was not asked.
 pub fn unexpected() -> Error {
-    Error::new(ErrorKind::Unreachable, "the pool gave an answer that does not fit; `slipway pool stop` and try again")
+    Error::new(ErrorKind::Unreachable, reason!("client.pool_gave_answer_does"))
 }
 
 #[cfg(test)]

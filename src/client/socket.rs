@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
 use super::{Client, Way, held, unexpected};
-use crate::domain::reason::reason;
+use crate::domain::reason::{Reason, reason};
 use crate::protocol::{self, Call, Error, ErrorKind, Reply, Request, VERSION};
 use crate::services::agent;
 use crate::sys::{fd_passing, socket, users};
@@ -54,11 +54,11 @@ impl Client {
                 agent::hand_over(home);
                 Ok(Some(stream))
             }
-            Ok(peer) => Err(untrusted(format!(
-                "the pool that listens on {} runs as {}, and slipway runs as {}; nothing was sent to it: remove the socket, or set SLIPWAY_HOME to another directory",
-                path.display(),
-                users::shown(peer.uid()),
-                users::shown(us)
+            Ok(peer) => Err(untrusted(reason!(
+                "client.pool_of_another_user",
+                socket = path,
+                uid = users::shown(peer.uid()),
+                us = users::shown(us)
             ))),
             Err(_) => Ok(None),
         }
@@ -93,7 +93,7 @@ impl Client {
             }
         };
         let Some(line) = line else {
-            return Err(Error::new(ErrorKind::Unreachable, "the pool went away before it answered"));
+            return Err(Error::new(ErrorKind::Unreachable, reason!("client.pool_went_away_before")));
         };
         let reply = match serde_json::from_slice(&line) {
             Ok(protocol::Answer::Reply(reply)) => reply,
@@ -128,20 +128,20 @@ impl Client {
     }
 }
 
-fn untrusted(error: impl ToString) -> Error {
-    Error::new(ErrorKind::Refused, error.to_string())
+fn untrusted(why: impl Into<Reason>) -> Error {
+    Error::new(ErrorKind::Refused, why)
 }
 
 /// A call as it is sent.
 pub(super) fn call(request: Request) -> Result<Vec<u8>, Error> {
     let mut line = serde_json::to_vec(&Call { version: VERSION, request })
-        .map_err(|error| Error::new(ErrorKind::Failed, format!("cannot write the request: {error}")))?;
+        .map_err(|error| Error::new(ErrorKind::Failed, reason!("client.cannot_write_request", error)))?;
     line.push(b'\n');
     Ok(line)
 }
 
 pub(super) fn lost(error: io::Error) -> Error {
-    Error::new(ErrorKind::Unreachable, format!("the pool went away: {error}"))
+    Error::new(ErrorKind::Unreachable, reason!("client.pool_went_away", error))
 }
 
 /// Reads lines and the files that come with them.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 
 use super::{Client, Way, held};
-use crate::domain::reason::Reason;
+use crate::domain::reason::{Reason, reason};
 use crate::protocol::{ALREADY_RUNS, Error, ErrorKind};
 use crate::store::Home;
 use crate::store::settings::Settings;
@@ -97,7 +97,7 @@ impl Client {
         let path = self.home.pool_lock();
         let wait = move || lock::shared(&path).map(drop);
         let waited = tokio::task::spawn_blocking(wait).await.map_err(io::Error::other).and_then(|result| result);
-        waited.map_err(|error| Error::new(ErrorKind::Failed, format!("cannot wait for the pool's end: {error}")))
+        waited.map_err(|error| Error::new(ErrorKind::Failed, reason!("client.cannot_wait_pool_end", error)))
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::socket::Answer;
 use super::unexpected;
+use crate::domain::reason::reason;
 use crate::protocol::logs::LONGEST_RANGE;
 use crate::protocol::{self, Call, Error, ErrorKind, NumberedAnswer, NumberedCall, Request, VERSION};
 
@@ -84,7 +85,7 @@ impl Stream {
         let answers = Answers { id, arriving, calls: self.calls.clone() };
         let call = NumberedCall { id, call: Call { version: VERSION, request } };
         let mut line = serde_json::to_vec(&call)
-            .map_err(|error| Error::new(ErrorKind::Failed, format!("cannot write the request: {error}")))?;
+            .map_err(|error| Error::new(ErrorKind::Failed, reason!("client.cannot_write_request", error)))?;
         line.push(b'\n');
         let mut input = self.input.lock().await;
         let lost = |error| unreachable(format!("the way to the pool is gone: {error}"));
@@ -98,7 +99,7 @@ impl Stream {
         match self.begin(request).await?.arriving().await {
             Some((Some(protocol::Answer::Reply(reply)), bytes)) => Ok(Answer { reply, files: Vec::new(), bytes }),
             Some((Some(protocol::Answer::Error(error)), _)) => Err(error),
-            Some((None, _)) => Err(unreachable("the pool went away before it answered")),
+            Some((None, _)) => Err(unreachable(reason!("client.pool_went_away_before"))),
             None => Err(unreachable(table(&self.calls).ended.clone().unwrap_or_default())),
         }
     }

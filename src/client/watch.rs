@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 use super::socket::{LineReader, call, lost};
 use super::{Client, Way, unexpected};
 use crate::domain::build::{Build, BuildId};
-use crate::domain::reason::Reason;
+use crate::domain::reason::{Reason, reason};
 use crate::protocol::{Answer, Error, ErrorKind, News, Reply, Request};
 
 /// How often a pool that has nothing to tell is asked whether it is alive.
@@ -137,5 +137,5 @@ fn take(answer: Answer, heard: &mut impl FnMut(Heard) -> bool) -> Result<Option<
 }
 
 fn went_away() -> Error {
-    Error::new(ErrorKind::Unreachable, "the pool went away; builds go on without it")
+    Error::new(ErrorKind::Unreachable, reason!("client.pool_went_away_builds"))
 }

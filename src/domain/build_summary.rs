@@ -70,6 +70,16 @@ impl From<&Build> for BuildSummary {
 }
 
 impl BuildSummary {
+    /// Whether a person can have it built again, or its next attempt started.
+    pub fn can_be_retried(&self) -> bool {
+        self.state.is_final() || self.attempt.is_some_and(|attempt| attempt.next_at.is_some())
+    }
+
+    /// The number of its newest attempt.
+    pub fn newest_attempt(&self) -> u32 {
+        self.attempt.map_or(1, |attempt| attempt.number)
+    }
+
     /// How long it has run, or ran; none before it started.
     pub fn duration(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
         Some(self.finished_at.unwrap_or(now) - self.started_at?)

@@ -17,7 +17,7 @@ pub struct GlobError {
     /// What was given.
     pub glob: String,
     /// What is wrong with it.
-    pub reason: String,
+    pub reason: Reason,
 }
 
 display_as_reason!(GlobError);
@@ -38,21 +38,18 @@ pub fn compile(globs: &[String]) -> Result<GlobSet, GlobError> {
     let mut set = GlobSetBuilder::new();
     let all: usize = globs.iter().map(|glob| glob.chars().count()).sum();
     if globs.len() > MOST || all > LONGEST_LIST {
-        let reason = format!(
-            "the list has {} globs of {all} characters; at most {MOST} of {LONGEST_LIST} are taken",
-            globs.len()
-        );
+        let reason = reason!("globs.too_many", globs = globs.len(), all, most = MOST, longest = LONGEST_LIST);
         return Err(GlobError { glob: globs[0].chars().take(40).collect(), reason });
     }
     for glob in globs {
-        let error = |reason: String| GlobError { glob: glob.chars().take(LONGEST).collect(), reason };
+        let error = |reason: Reason| GlobError { glob: glob.chars().take(LONGEST).collect(), reason };
         if glob.chars().count() > LONGEST {
-            return Err(error(format!("it has more than {LONGEST} characters")));
+            return Err(error(reason!("globs.too_long", longest = LONGEST)));
         }
         let glob = as_meant(glob).map_err(&error)?;
         let from_root = glob.trim_start_matches('/');
         if from_root.is_empty() {
-            return Err(error("it is empty".into()));
+            return Err(error(reason!("changed_files.empty")));
         }
         let text = match (glob.trim_end_matches('/').contains('/'), from_root.strip_suffix('/')) {
             (false, None) => format!("**/{from_root}"),
@@ -65,17 +62,17 @@ pub fn compile(globs: &[String]) -> Result<GlobSet, GlobError> {
         let directory = (!last.contains(['*', '?', '[', '{'])).then(|| format!("{text}/**"));
         for text in std::iter::once(text).chain(directory) {
             let compiled = GlobBuilder::new(&text).literal_separator(true).build();
-            set.add(compiled.map_err(|problem| error(problem.kind().to_string()))?);
+            set.add(compiled.map_err(|problem| error(Reason::verbatim(problem.kind().to_string())))?);
         }
     }
-    set.build().map_err(|problem| GlobError { glob: globs.join(", "), reason: problem.to_string() })
+    set.build().map_err(|problem| GlobError { glob: globs.join(", "), reason: Reason::verbatim(problem.to_string()) })
 }
 
 /// A glob without `./` and doubled slashes. What could never match is refused, or a rule would never build again and
 /// nobody knew why.
-fn as_meant(glob: &str) -> Result<String, String> {
+fn as_meant(glob: &str) -> Result<String, Reason> {
     if glob.starts_with('!') {
-        return Err("it begins with !, which negates nothing here; put what does not count into ignore_paths".into());
+        return Err(reason!("globs.negated"));
     }
     if glob.starts_with('#') {
         return Err("it begins with #, and a list has no comments; write [#] for a file that begins so".into());
@@ -85,13 +82,13 @@ fn as_meant(glob: &str) -> Result<String, String> {
         return Err("it has a backslash before a name; directories are parted by /".into());
     }
     if glob != glob.trim() {
-        return Err("it begins or ends with a space".into());
+        return Err(reason!("globs.space"));
     }
     let (mut parts, mut rest) = (Vec::new(), glob.split('/').peekable());
     let first = rest.peek() == Some(&"");
     while let Some(part) = rest.next() {
         match part {
-            ".." => return Err("it leaves the source with ..".into()),
+            ".." => return Err(reason!("globs.leaves")),
             "." | "" if rest.peek().is_some() => {}
             "." => parts.push("**"),
             part => parts.push(part),

@@ -70,10 +70,10 @@ impl Grants {
 /// What forbids saving a rule in a namespace, and building it, beyond [`Rule::problems`]. A file that an older slipway
 /// wrote still loads with these, and its builds are refused with the reason.
 pub fn forbidden(name: &str, namespace: &Namespace, rule: &Rule) -> Vec<RuleError> {
-    let error = |field, reason: String| RuleError { rule: rule.name.clone(), field, reason };
+    let error = |field, reason: Reason| RuleError { rule: rule.name.clone(), field, reason };
     let args = secret_arg::problems(&rule.args, &rule.plain_args);
-    let mut problems: Vec<RuleError> = args.into_iter().map(|problem| error("args", problem.to_string())).collect();
-    problems.extend(Grants::of(name, namespace, rule).err().map(|problem| error("network_mode", problem.to_string())));
+    let mut problems: Vec<RuleError> = args.into_iter().map(|problem| error("args", problem.into())).collect();
+    problems.extend(Grants::of(name, namespace, rule).err().map(|problem| error("network_mode", problem.into())));
     problems
 }
 

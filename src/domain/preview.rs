@@ -81,7 +81,7 @@ pub fn preview(
             }
             Err(error) => {
                 row.answer = Answer::Refused;
-                row.notes.push(error.reason);
+                row.notes.push(error.reason.to_string());
             }
         }
         rows.push(row);

@@ -17,7 +17,7 @@ pub struct ReferenceError {
     /// That part as it was written.
     pub value: String,
     /// What is wrong with it, and what to write instead.
-    pub why: String,
+    pub why: Reason,
 }
 
 display_as_reason!(ReferenceError);
@@ -73,7 +73,7 @@ impl Registry {
         };
         let whole = name.to_string();
         if whole.len() > LONGEST_NAME {
-            let why = format!("it has {} bytes, and registries take at most {LONGEST_NAME}", whole.len());
+            let why = reason!("reference.too_many_bytes", bytes = whole.len(), most = LONGEST_NAME);
             return Err(ReferenceError { what: "image name", value: whole, why });
         }
         Ok(name)
@@ -125,7 +125,7 @@ impl fmt::Display for Registry {
 /// When it is "local" or no `host[:port]`.
 pub fn check_host_name(host: &str) -> Result<(), ReferenceError> {
     if host == "local" {
-        let why = "images that stay on this machine need no settings".to_owned();
+        let why = reason!("reference.local_needs_none");
         return Err(ReferenceError { what: "registry host", value: host.to_owned(), why });
     }
     check_host(host)
@@ -181,15 +181,13 @@ impl fmt::Display for ImageName {
 /// # Errors
 /// When it is not; the error says what is wrong.
 pub fn check_tag(tag: &str) -> Result<(), ReferenceError> {
-    let error = |why: &str| Err(ReferenceError { what: "tag", value: tag.to_owned(), why: why.to_owned() });
+    let error = |why: Reason| Err(ReferenceError { what: "tag", value: tag.to_owned(), why });
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     match tag.as_bytes() {
-        [] => error("it is empty"),
-        [first, ..] if !word(*first) => error("it must begin with a letter, a digit or _"),
-        bytes if bytes.len() > 128 => error("it is longer than 128 characters"),
-        bytes if !bytes.iter().all(|b| word(*b) || b".-".contains(b)) => {
-            error("only letters, digits, _ . and - can stand in a tag")
-        }
+        [] => error(reason!("reference.empty")),
+        [first, ..] if !word(*first) => error(reason!("reference.must_begin_with_word")),
+        bytes if bytes.len() > 128 => error(reason!("reference.longer_than_128")),
+        bytes if !bytes.iter().all(|b| word(*b) || b".-".contains(b)) => error(reason!("reference.tag_characters")),
         _ => Ok(()),
     }
 }
@@ -199,15 +197,15 @@ pub fn check_tag(tag: &str) -> Result<(), ReferenceError> {
 /// # Errors
 /// When it is not; the error says what is wrong.
 pub fn check_digest(digest: &str) -> Result<(), ReferenceError> {
-    let error = |why: &str| Err(ReferenceError { what: "digest", value: digest.to_owned(), why: why.to_owned() });
-    let Some((algorithm, hex)) = digest.split_once(':') else { return error("it must look like sha256:0123…") };
+    let error = |why: Reason| Err(ReferenceError { what: "digest", value: digest.to_owned(), why });
+    let Some((algorithm, hex)) = digest.split_once(':') else { return error(reason!("reference.digest_form")) };
     let digits = match algorithm {
         "sha256" => 64,
         "sha512" => 128,
-        _ => return error("its algorithm must be sha256 or sha512"),
+        _ => return error(reason!("reference.digest_algorithm")),
     };
     if hex.len() != digits || !hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
-        return error(&format!("{algorithm} takes {digits} digits of 0-9 a-f"));
+        return error(reason!("reference.digest_digits", algorithm, digits));
     }
     Ok(())
 }
@@ -215,18 +213,18 @@ pub fn check_digest(digest: &str) -> Result<(), ReferenceError> {
 /// A URL is what people paste.
 fn check_no_scheme(what: &'static str, text: &str) -> Result<(), ReferenceError> {
     let Some((scheme, rest)) = text.split_once("://") else { return Ok(()) };
-    let why = format!("leave out {scheme}:// and write {rest:?}; plain http is a setting of the registry");
+    let why = reason!("reference.no_scheme", scheme, rest = quoted(rest));
     Err(ReferenceError { what, value: text.to_owned(), why })
 }
 
 fn check_host(host: &str) -> Result<(), ReferenceError> {
-    let error = |why: &str| Err(ReferenceError { what: "registry host", value: host.to_owned(), why: why.to_owned() });
+    let error = |why: Reason| Err(ReferenceError { what: "registry host", value: host.to_owned(), why });
     check_no_scheme("registry host", host)?;
     // A bracketed IPv6 address has colons of its own.
     let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, rest)) => {
             if address.parse::<Ipv6Addr>().is_err() {
-                return error("what stands in brackets is not an IPv6 address");
+                return error(reason!("reference.not_ipv6"));
             }
             (None, if rest.is_empty() { None } else { Some(rest.strip_prefix(':').unwrap_or("")) })
         }
@@ -238,11 +236,11 @@ fn check_host(host: &str) -> Result<(), ReferenceError> {
     if let Some(port) = port
         && port.parse::<u16>().map_or(true, |number| number == 0 || port.starts_with('+'))
     {
-        return error("the port must be a number from 1 to 65535");
+        return error(reason!("reference.port_must_number_from"));
     }
     let Some(name) = name else { return Ok(()) };
     if name.is_empty() {
-        return error("it is empty; write \"local\" or host[:port][/prefix]");
+        return error(reason!("reference.empty_registry"));
     }
     let label_is_good = |label: &str| {
         !label.is_empty()
@@ -251,11 +249,11 @@ fn check_host(host: &str) -> Result<(), ReferenceError> {
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
     if !name.split('.').all(label_is_good) {
-        return error("a host is letters, digits and - between dots");
+        return error(reason!("reference.host_letters_digits_between"));
     }
     // Image names have no mark between host and path: every tool takes `acme/api` for Docker Hub's.
     if !name.contains('.') && port.is_none() && name != "localhost" {
-        return error("without a dot or a port, image tools take it for a path on Docker Hub; write host:port");
+        return error(reason!("reference.without_dot_or_port"));
     }
     Ok(())
 }
@@ -268,7 +266,7 @@ fn check_component(what: &'static str, part: &str) -> Result<(), ReferenceError>
     let good = |separator: &str| matches!(separator, "." | "_" | "__") || separator.bytes().all(|b| b == b'-');
     match between.find(|separator| !good(separator)) {
         Some(separator) => {
-            let why = format!("registries do not take {separator:?} between two letters");
+            let why = reason!("reference.separator", separator = quoted(separator));
             Err(ReferenceError { what, value: part.to_owned(), why })
         }
         None => Ok(()),
@@ -277,18 +275,18 @@ fn check_component(what: &'static str, part: &str) -> Result<(), ReferenceError>
 
 /// `a-z 0-9 . _ -`, neither beginning nor ending with a separator.
 fn check_characters(what: &'static str, part: &str) -> Result<(), ReferenceError> {
-    let error = |why: &str| Err(ReferenceError { what, value: part.to_owned(), why: why.to_owned() });
+    let error = |why: Reason| Err(ReferenceError { what, value: part.to_owned(), why });
     if part.is_empty() {
-        return error("it is empty");
+        return error(reason!("reference.empty"));
     }
     if part.bytes().any(|b| b.is_ascii_uppercase()) {
-        return error("registries take lower case only");
+        return error(reason!("reference.registries_take_lower_case"));
     }
     if !part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b)) {
-        return error("only a-z, 0-9, . _ and - can stand in it");
+        return error(reason!("reference.characters"));
     }
     if !part.starts_with(|c: char| c.is_ascii_alphanumeric()) || !part.ends_with(|c: char| c.is_ascii_alphanumeric()) {
-        return error("it must begin and end with a letter or a digit");
+        return error(reason!("reference.must_begin_end_letter"));
     }
     Ok(())
 }

@@ -159,7 +159,7 @@ pub struct RuleError {
     /// The key that is wrong, as in the TOML.
     pub field: &'static str,
     /// What is wrong with it and what to do.
-    pub reason: String,
+    pub reason: Reason,
 }
 
 display_as_reason!(RuleError);
@@ -254,7 +254,7 @@ impl Rule {
         let matcher = pattern.compile().map_err(|error: PatternError| RuleError {
             rule: self.name.clone(),
             field: self.pattern_field(),
-            reason: error.to_string(),
+            reason: error.into(),
         })?;
         Ok((kind, matcher))
     }
@@ -281,7 +281,7 @@ impl Rule {
             let expansion = version.expand(&captures, push).map_err(|error: VersionError| RuleError {
                 rule: self.name.clone(),
                 field: "versions",
-                reason: format!("{} of {}: {error}", version.name, push.reference),
+                reason: reason!("rule.version_of_ref", version = version.name, reference = push.reference, error),
             })?;
             if !tags.tags.contains(&expansion.tag) {
                 tags.tags.push(expansion.tag);
@@ -313,7 +313,7 @@ impl Rule {
         match self.pattern()? {
             (kind, Pattern::Literal(name)) => Ok(Ref { kind, name: name.clone() }),
             (_, Pattern::Regex(_)) => {
-                let reason = "a schedule needs a branch or tag that is no regex; give it a rule of its own".into();
+                let reason = reason!("rule.schedule_needs_branch_or");
                 Err(RuleError { rule: self.name.clone(), field: "schedule", reason })
             }
         }
@@ -325,19 +325,18 @@ impl Rule {
     /// Where the seed forbids it: the rule's ref is a regex, or a version has a time or a commit id; with the reason
     /// and what to do instead.
     pub fn build_now_ref(&self) -> Result<Ref, RuleError> {
-        let refuse = |field, reason: &str| {
-            let reason =
-                format!("{reason}, so it is built by pushes only; `slipway build replay` builds a ref of your choice");
+        let refuse = |field, reason: Reason| {
+            let reason = reason!("rule.so_built_pushes_only", reason);
             RuleError { rule: self.name.clone(), field, reason }
         };
         let (kind, pattern) = self.pattern()?;
         match pattern {
-            Pattern::Regex(_) => Err(refuse(self.pattern_field(), "its ref is a regex")),
+            Pattern::Regex(_) => Err(refuse(self.pattern_field(), reason!("rule.ref_regex"))),
             Pattern::Literal(_) if self.versions.iter().any(|v| v.time.is_some()) => {
-                Err(refuse("versions", "a version has the time of the push"))
+                Err(refuse("versions", reason!("rule.version_time_push")))
             }
             Pattern::Literal(_) if self.versions.iter().any(|v| v.commit.is_some()) => {
-                Err(refuse("versions", "a version has the commit id"))
+                Err(refuse("versions", reason!("rule.version_commit_id")))
             }
             Pattern::Literal(name) => Ok(Ref { kind, name: name.clone() }),
         }
@@ -348,22 +347,19 @@ impl Rule {
     /// # Errors
     /// When a path leaves the tree, or the Dockerfile is outside of the context.
     pub fn build_paths(&self) -> Result<BuildPaths, RuleError> {
-        let error = |field, reason: String| RuleError { rule: self.name.clone(), field, reason };
-        let directory = TreePath::parse(&self.dockerfile.directory).map_err(|e| error("dockerfile", e.to_string()))?;
+        let error = |field, reason: Reason| RuleError { rule: self.name.clone(), field, reason };
+        let directory = TreePath::parse(&self.dockerfile.directory).map_err(|e| error("dockerfile", e.into()))?;
         let file = &self.dockerfile.file;
         if file.is_empty() || file.contains('/') || file == "." || file == ".." || file.chars().any(char::is_control) {
-            return Err(error(
-                "dockerfile",
-                format!("file {file:?} is not a file's name; its directory goes into `directory`"),
-            ));
+            return Err(error("dockerfile", reason!("rule.file_file_name_directory", file = quoted(&file))));
         }
         let context = match &self.context {
             None => directory.clone(),
-            Some(text) => TreePath::parse(text).map_err(|e| error("context", e.to_string()))?,
+            Some(text) => TreePath::parse(text).map_err(|e| error("context", e.into()))?,
         };
         let below = directory.below(&context).ok_or_else(|| {
             // BuildKit reads the Dockerfile of a git context from that context.
-            error("context", format!("the Dockerfile's directory {directory} is not in the context {context}; choose a directory above both"))
+            error("context", reason!("rule.dockerfile_outside", directory, context))
         })?;
         let dockerfile = if below.is_empty() { file.clone() } else { format!("{below}/{file}") };
         Ok(BuildPaths { context, dockerfile })

@@ -8,14 +8,15 @@ use super::rule::{MOST_ARGS, Rule, RuleError};
 use super::schedule::Schedule;
 use super::secret_arg;
 use super::version::MOST_VERSIONS;
+use crate::domain::reason::Reason;
 
 impl Rule {
     /// Everything that is wrong with the rule, in the order of its keys; empty when it can be saved.
     pub fn problems(&self) -> Vec<RuleError> {
         let mut problems = Vec::new();
-        let mut problem = |field, reason: String| problems.push(RuleError { rule: self.name.clone(), field, reason });
+        let mut problem = |field, reason: Reason| problems.push(RuleError { rule: self.name.clone(), field, reason });
         if let Err(error) = name::check(NameKind::Rule, &self.name) {
-            problem("name", error.to_string());
+            problem("name", error.into());
         }
         let mut captures = Vec::new();
         let matcher = match self.pattern() {
@@ -27,7 +28,7 @@ impl Rule {
         };
         match &matcher {
             Ok(matcher) => captures = matcher.capture_names(),
-            Err(error) => problem(self.pattern_field(), error.to_string()),
+            Err(error) => problem(self.pattern_field(), error.into()),
         }
         if let Err(error) = self.build_paths() {
             problem(error.field, error.reason);
@@ -35,26 +36,36 @@ impl Rule {
         self.trigger_problems(&mut problem);
         self.build_problems(&mut problem);
         if self.versions.is_empty() || self.versions.len() > MOST_VERSIONS {
-            problem("versions", format!("{} versions; a rule has 1 to {MOST_VERSIONS}", self.versions.len()));
+            problem(
+                "versions",
+                crate::domain::reason::reason!(
+                    "rule.versions_rule",
+                    versions = self.versions.len(),
+                    most_versions = MOST_VERSIONS
+                ),
+            );
         }
         // Without a pattern that compiles there are no captures to check against.
         if matcher.is_ok() {
             for error in self.versions.iter().filter_map(|version| version.check(&captures).err()) {
-                problem("versions", error.to_string());
+                problem("versions", error.into());
             }
         }
         problems
     }
 
     /// What is wrong with the keys that say when it is built.
-    fn trigger_problems(&self, problem: &mut impl FnMut(&'static str, String)) {
+    fn trigger_problems(&self, problem: &mut impl FnMut(&'static str, Reason)) {
         for (field, globs) in [("paths", &self.paths), ("ignore_paths", &self.ignore_paths)] {
             if let Err(error) = changed_files::compile(globs) {
-                problem(field, error.to_string());
+                problem(field, error.into());
             }
         }
         match self.schedule.as_ref().map(Schedule::check) {
-            Some(Err(error)) => problem("schedule", error.to_string()),
+            Some(Err(error @ crate::domain::schedule::ScheduleError::Zone { .. })) => {
+                problem("schedule.time_zone", error.into())
+            }
+            Some(Err(error)) => problem("schedule", error.into()),
             Some(Ok(())) => {
                 if let Err(error) = self.literal_ref()
                     && error.field == "schedule"
@@ -67,22 +78,35 @@ impl Rule {
     }
 
     /// What is wrong with the keys that say how it is built.
-    fn build_problems(&self, problem: &mut impl FnMut(&'static str, String)) {
+    fn build_problems(&self, problem: &mut impl FnMut(&'static str, Reason)) {
         if let Some((index, platform)) =
             self.platforms.iter().enumerate().find(|(index, platform)| self.platforms[..*index].contains(platform))
         {
-            problem("platforms", format!("{platform} stands twice, the second time at position {}", index + 1));
+            problem("platforms", format!("{platform} stands twice, the second time at position {}", index + 1).into());
         }
         if self.args.len() > MOST_ARGS {
-            problem("args", format!("{} build arguments; a rule has at most {MOST_ARGS}", self.args.len()));
+            problem(
+                "args",
+                crate::domain::reason::reason!(
+                    "rule.build_arguments_rule_at",
+                    args = self.args.len(),
+                    most_args = MOST_ARGS
+                ),
+            );
         }
         if let Some(bad) = self.args.keys().find(|key| !is_arg_name(key)) {
-            problem("args", format!("{bad:?} is no argument's name; write letters, digits and _, no digit first"));
+            problem(
+                "args",
+                crate::domain::reason::reason!(
+                    "rule.argument_name_write_letters",
+                    bad = crate::domain::reason::quoted(&bad)
+                ),
+            );
         }
         for (field, checked) in [
-            ("plain_args", secret_arg::check_plain(&self.args, &self.plain_args).map_err(|error| error.to_string())),
-            ("secrets", grant_keys::check_secrets(&self.secrets).map_err(|error| error.to_string())),
-            ("ssh", grant_keys::check_ssh(&self.ssh).map_err(|error| error.to_string())),
+            ("plain_args", secret_arg::check_plain(&self.args, &self.plain_args).map_err(Reason::from)),
+            ("secrets", grant_keys::check_secrets(&self.secrets).map_err(Reason::from)),
+            ("ssh", grant_keys::check_ssh(&self.ssh).map_err(Reason::from)),
         ] {
             if let Err(reason) = checked {
                 problem(field, reason);

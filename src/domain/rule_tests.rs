@@ -127,7 +127,7 @@ fn the_context_is_the_dockerfiles_directory_unless_another_above_it_is_named() {
     }
     let paths = rule("svc/api", Some("/")).build_paths().unwrap();
     assert_eq!((paths.context.as_str(), paths.dockerfile.as_str()), ("", "svc/api/Dockerfile"));
-    assert!(rule("docker", Some("src")).build_paths().unwrap_err().reason.contains("not in the context"));
+    assert!(rule("docker", Some("src")).build_paths().unwrap_err().reason.to_string().contains("not in the context"));
     assert!(rule("../x", None).build_paths().is_err());
     let file = |name: &str| Rule {
         dockerfile: Dockerfile { file: name.into(), ..Dockerfile::default() },

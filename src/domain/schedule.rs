@@ -43,7 +43,7 @@ pub enum ScheduleError {
         /// What was given.
         cron: String,
         /// What is wrong with it.
-        reason: String,
+        reason: Reason,
     },
     /// There is no such time zone.
     Zone {
@@ -83,11 +83,11 @@ impl Schedule {
     /// # Errors
     /// When the expression or the zone can't be read, or nothing ever fits.
     pub fn next(&self, after: DateTime<Utc>) -> Result<DateTime<Utc>, ScheduleError> {
-        let wrong = |reason: String| ScheduleError::Cron { cron: self.cron.clone(), reason };
+        let wrong = |reason: Reason| ScheduleError::Cron { cron: self.cron.clone(), reason };
         if self.cron.split_whitespace().count() != 5 {
-            return Err(wrong("it does not have five fields".into()));
+            return Err(wrong(reason!("schedule.does_five_fields")));
         }
-        let cron = Cron::from_str(&self.cron).map_err(|error| wrong(error.to_string()))?;
+        let cron = Cron::from_str(&self.cron).map_err(|error| wrong(Reason::verbatim(error.to_string())))?;
         let zone = Tz::from_str(&self.time_zone).map_err(|_| ScheduleError::Zone { zone: self.time_zone.clone() })?;
         let next = cron.find_next_occurrence(&after.with_timezone(&zone), false);
         next.map(|next| next.with_timezone(&Utc)).map_err(|_| ScheduleError::Never { cron: self.cron.clone() })

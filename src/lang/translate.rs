@@ -128,11 +128,7 @@ fn placeholders(text: &str) -> Vec<(String, Option<usize>)> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::fs;
 
-    use regex::Regex;
-
-    use super::super::tests::files;
     use super::*;
 
     #[test]
@@ -195,63 +191,5 @@ mod tests {
             assert!(numbers(&zh).is_subset(&numbers(&en)), "{en}\n{zh}");
             assert!(!zh.is_empty(), "{en}");
         }
-    }
-
-    /// What a regex finds in the sources below a directory: each file with the first group.
-    fn found(directory: &str, regex: &Regex) -> Vec<(String, String)> {
-        let mut found = Vec::new();
-        for path in files(directory, "rs") {
-            let source = fs::read_to_string(&path).unwrap();
-            found.extend(regex.captures_iter(&source).map(|text| (path.display().to_string(), text[1].into())));
-        }
-        found
-    }
-
-    #[test]
-    fn every_confirmation_has_a_translation() {
-        let said = Regex::new(r##"\bsay\(\s*(?:&format!\(\s*)?"((?:[^"\\]|\\.)*)""##).unwrap();
-        let argument = Regex::new(r"\{[^{}]*\}").unwrap();
-        let (texts, mut missing) = (found("src/cli", &said), Vec::new());
-        assert!(texts.len() > 20, "only {} were found", texts.len());
-        for (_, text) in texts {
-            let text = text.replace("\\\"", "\"");
-            let printed = argument.replace_all(text.trim_start_matches("slipway: "), "X").into_owned();
-            let says_nothing = printed.chars().filter(char::is_ascii_lowercase).count() == 0;
-            if !says_nothing && translate(&printed, Lang::ZhCn) == printed {
-                missing.push(printed);
-            }
-        }
-        assert_eq!(missing, Vec::<String>::new(), "not in zh-CN.toml");
-    }
-
-    #[test]
-    fn every_advice_and_reason_of_a_source_has_a_translation() {
-        let literal = r#""((?:[^"\\]|\\.|\\\n)*)""#;
-        let advice = Regex::new(r"(?s)fn advice\(.*?\n\}").unwrap();
-        let string = Regex::new(literal).unwrap();
-        let given = Regex::new(&format!(
-            r"(?:advising\(\s*|form\(\s*text,\s*&?|reason: |let reason = |_ => |, \w+\) => )(?:format!\(\s*)?{literal}"
-        ))
-        .unwrap();
-        let mut texts = Vec::new();
-        for path in files("src/source", "rs").into_iter().filter(|path| !path.ends_with("tests.rs")) {
-            let source = fs::read_to_string(&path).unwrap();
-            let code = source.split("#[cfg(test)]").next().unwrap();
-            for body in advice.find_iter(code) {
-                texts.extend(string.captures_iter(body.as_str()).map(|text| text[1].to_owned()));
-            }
-            if path.components().any(|part| part.as_os_str() == "git") || path.ends_with("url.rs") {
-                texts.extend(given.captures_iter(code).map(|text| text[1].to_owned()));
-            }
-        }
-        assert!(texts.len() > 40, "only {} were found", texts.len());
-        let (argument, line_end) = (Regex::new(r"\{[^{}]*\}").unwrap(), Regex::new(r"\\\n\s*").unwrap());
-        let texts = texts.iter().map(|text| {
-            let text = line_end.replace_all(text, "").replace("\\\"", "\"").replace("{{", "").replace("}}", "");
-            argument.replace_all(&text, "X").into_owned()
-        });
-        let is_text = |text: &String| text.contains(' ') && text.chars().filter(char::is_ascii_lowercase).count() > 5;
-        let missing: BTreeSet<_> = texts.filter(is_text).filter(|text| translate(text, Lang::ZhCn) == *text).collect();
-        assert_eq!(missing, BTreeSet::new(), "not in zh-CN.toml");
     }
 }

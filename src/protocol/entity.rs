@@ -7,6 +7,7 @@ use crate::domain::builder::Builder;
 use crate::domain::config::RegistrySettings;
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
 use crate::domain::repository::Repository;
 use crate::domain::rule::Rule;
 use crate::domain::source_platform::SourcePlatform;
@@ -140,16 +141,18 @@ impl EntityName {
     }
 }
 
-impl std::fmt::Display for EntityName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+display_as_reason!(EntityName);
+
+impl AsReason for EntityName {
+    fn reason(&self) -> Reason {
         match self {
-            EntityName::Namespace(name) => write!(f, "namespace {name:?}"),
-            EntityName::Repository(path) => write!(f, "repository \"{path}\""),
-            EntityName::Rule(path, name) => write!(f, "rule {name:?} of {path}"),
-            EntityName::Builder(name) => write!(f, "builder {name:?}"),
-            EntityName::Registry(host) => write!(f, "registry {host:?}"),
-            EntityName::Platform(name) => write!(f, "platform {name:?}"),
-            EntityName::Secret(name) => write!(f, "secret {name:?}"),
+            EntityName::Namespace(name) => reason!("entity.namespace", name = quoted(name)),
+            EntityName::Repository(path) => reason!("entity.repository", path),
+            EntityName::Rule(path, name) => reason!("entity.rule", path, name = quoted(name)),
+            EntityName::Builder(name) => reason!("entity.builder", name = quoted(name)),
+            EntityName::Registry(host) => reason!("entity.registry", host = quoted(host)),
+            EntityName::Platform(name) => reason!("entity.platform", name = quoted(name)),
+            EntityName::Secret(name) => reason!("entity.secret", name = quoted(name)),
         }
     }
 }

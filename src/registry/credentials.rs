@@ -13,7 +13,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
 use super::docker_keys;
-use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
+use crate::domain::reason::{AsReason, Phrase, Reason, display_as_reason, phrase, reason};
 use crate::sys::atomic;
 
 /// A password or token. It shows as `***`; [`Password::reveal`] is the only way to it.
@@ -70,7 +70,7 @@ pub enum CredentialsError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        why: String,
+        why: Reason,
     },
     /// A credential helper that docker's configuration names failed.
     Helper {
@@ -79,14 +79,14 @@ pub enum CredentialsError {
         /// The program.
         helper: String,
         /// Why it gave none.
-        why: String,
+        why: Reason,
     },
     /// The private configuration can't be written.
     Write(#[from] atomic::WriteError),
     /// The file system refused.
     Io {
         /// What was attempted.
-        attempted: &'static str,
+        attempted: Phrase,
         /// On which file or directory.
         path: PathBuf,
         /// What the system says.
@@ -125,9 +125,9 @@ pub fn write_docker_config(dir: &Path, hosts: &BTreeMap<String, Credential>) -> 
         let path = path.to_owned();
         move |source| CredentialsError::Io { attempted, path, source }
     };
-    atomic::make_dirs(dir).map_err(io("create", dir))?;
+    atomic::make_dirs(dir).map_err(io(phrase!("verb.create"), dir))?;
     // A directory that was there before may have been open to others.
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(io("set the mode of", dir))?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(io(phrase!("verb.set_the_mode_of"), dir))?;
     Ok(atomic::write_volatile(&dir.join("config.json"), content.to_string().as_bytes(), atomic::PRIVATE)?)
 }
 

@@ -17,6 +17,7 @@ use tokio::process::Command;
 use super::credentials::{Credential, CredentialsError, Password};
 use super::docker_keys::{canonical_host, key};
 use crate::bounded;
+use crate::domain::reason::{Reason, reason};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 use crate::sys::shell::Group;
 
@@ -87,19 +88,22 @@ impl DockerConfig {
     /// # Errors
     /// When it is too large or is not JSON of docker's shape.
     pub fn read(file: &Path) -> Result<DockerConfig, CredentialsError> {
-        let error = |why: String| CredentialsError::Docker { path: file.to_owned(), why };
+        let error = |why: Reason| CredentialsError::Docker { path: file.to_owned(), why };
         let mut text = Vec::new();
         match std::fs::File::open(file) {
-            Ok(open) => open.take(LARGEST + 1).read_to_end(&mut text).map_err(|failed| error(failed.to_string()))?,
+            Ok(open) => open
+                .take(LARGEST + 1)
+                .read_to_end(&mut text)
+                .map_err(|failed| error(Reason::verbatim(failed.to_string())))?,
             Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(DockerConfig::default()),
-            Err(other) => return Err(error(other.to_string())),
+            Err(other) => return Err(error(Reason::verbatim(other.to_string()))),
         };
         if text.len() as u64 > LARGEST {
-            return Err(error(format!("it has more than {LARGEST} bytes")));
+            return Err(error(reason!("docker_config.more_than_bytes", largest = LARGEST)));
         }
         // Editors of other systems put a byte order mark before it.
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
-        let content = bounded::json(text).map_err(|failed| error(failed.to_string()))?;
+        let content = bounded::json(text).map_err(|failed| error(Reason::verbatim(failed.to_string())))?;
         Ok(DockerConfig { file: file.to_owned(), content })
     }
 
@@ -135,7 +139,11 @@ impl DockerConfig {
                     true => ask(&program, key(host), HELPER_TIME).await,
                     false => Err("its name can have letters, digits, `.`, `_` and `-` only".to_owned()),
                 };
-                asked.map_err(|why| CredentialsError::Helper { host: host.to_owned(), helper: program, why })
+                asked.map_err(|why| CredentialsError::Helper {
+                    host: host.to_owned(),
+                    helper: program,
+                    why: why.into(),
+                })
             }
             None => self.stored(host),
         }
@@ -152,7 +160,7 @@ impl DockerConfig {
         let read = entry.and_then(|entry| entry.unwrap_or_default().credential());
         read.map_err(|why| CredentialsError::Docker {
             path: self.file.clone(),
-            why: format!("its entry for {host} {why}"),
+            why: reason!("docker_config.entry", host, why),
         })
     }
 

@@ -16,6 +16,7 @@ use chrono::{DateTime, Utc};
 
 use super::image::{self, Annotations, Descriptor, Document, ImageConfig, ImageInfo, Platform};
 use crate::domain::publish::{Existing, Origin};
+use crate::domain::reason::phrase;
 use crate::domain::reference;
 use crate::sys::atomic;
 use crate::sys::lock::{self, Held};
@@ -189,7 +190,7 @@ impl Layout {
         let path = self.blob(&digest)?;
         if !path.exists() {
             let parent = path.parent().unwrap_or(&self.dir);
-            atomic::make_dirs(parent).map_err(io_error("create", parent))?;
+            atomic::make_dirs(parent).map_err(io_error(phrase!("verb.create"), parent))?;
             atomic::write(&path, document, atomic::PRIVATE)?;
         }
         Ok(digest)
@@ -239,7 +240,8 @@ impl Layout {
     /// The descriptor of an image of which everything is there.
     fn complete(&self, digest: &str) -> Result<Descriptor, LayoutError> {
         let info = self.describe(digest)?;
-        let size = fs::metadata(self.blob(digest)?).map_err(io_error("look at", &self.blob(digest)?))?.len();
+        let size =
+            fs::metadata(self.blob(digest)?).map_err(io_error(phrase!("verb.look_at"), &self.blob(digest)?))?.len();
         let mut descriptor = Descriptor::of(&info.media_type, digest, size);
         self.check_complete(vec![descriptor.clone()], digest)?;
         if let Some(created) = info.created {
@@ -295,7 +297,7 @@ impl Layout {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(LayoutError::Missing { path, needed_by: needed_by.to_owned() })
             }
-            Err(error) => Err(io_error("read", &path)(error)),
+            Err(error) => Err(io_error(phrase!("verb.read"), &path)(error)),
         }
     }
 
@@ -306,19 +308,19 @@ impl Layout {
     /// Holds pruning off; waits while it goes on.
     pub(super) fn share(&self) -> Result<Held, LayoutError> {
         let path = self.dir.join(".lock");
-        lock::shared(&path).map_err(io_error("lock", &path))
+        lock::shared(&path).map_err(io_error(phrase!("verb.lock"), &path))
     }
 
     /// The layout to oneself, or nothing while exports go on.
     pub(super) fn try_alone(&self) -> Result<Option<Held>, LayoutError> {
         let path = self.dir.join(".lock");
-        lock::try_exclusive(&path).map_err(io_error("lock", &path))
+        lock::try_exclusive(&path).map_err(io_error(phrase!("verb.lock"), &path))
     }
 
     /// Holds changes of the index off.
     pub(super) fn lock_index(&self) -> Result<Held, LayoutError> {
         let path = self.dir.join(".index.lock");
-        lock::exclusive(&path).map_err(io_error("lock", &path))
+        lock::exclusive(&path).map_err(io_error(phrase!("verb.lock"), &path))
     }
 
     /// Makes the directory a layout, where it is none.
@@ -327,7 +329,7 @@ impl Layout {
         if marker.exists() && blobs.exists() {
             return Ok(());
         }
-        atomic::make_dirs(&blobs).map_err(io_error("create", &blobs))?;
+        atomic::make_dirs(&blobs).map_err(io_error(phrase!("verb.create"), &blobs))?;
         let _lock = self.lock_index()?;
         if !marker.exists() && !self.index_file().exists() {
             self.write_index(&Document::index(Vec::new(), Annotations::new()))?;
@@ -347,7 +349,7 @@ impl Layout {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Ok(Document::index(Vec::new(), Annotations::new()))
             }
-            Err(error) => Err(io_error("read", &path)(error)),
+            Err(error) => Err(io_error(phrase!("verb.read"), &path)(error)),
         }
     }
 
@@ -367,7 +369,8 @@ impl Layout {
     }
 
     fn write_index(&self, index: &Document) -> Result<(), LayoutError> {
-        let raw = serde_json::to_vec(index).map_err(|error| io_error("write", &self.index_file())(error.into()))?;
+        let raw = serde_json::to_vec(index)
+            .map_err(|error| io_error(phrase!("verb.write"), &self.index_file())(error.into()))?;
         Ok(atomic::write(&self.index_file(), &raw, atomic::PRIVATE)?)
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
+use crate::domain::reason::{AsReason, Phrase, Reason, display_as_reason, quoted, reason};
 use crate::domain::reference::ReferenceError;
 
 /// Why a layout could not be read or changed.
@@ -12,7 +12,7 @@ pub enum LayoutError {
     /// The file system refused.
     Io {
         /// What was attempted: `write`.
-        attempted: &'static str,
+        attempted: Phrase,
         /// On which file or directory.
         path: PathBuf,
         /// What the system says.
@@ -67,7 +67,7 @@ impl AsReason for LayoutError {
 }
 
 /// Makes an [`io::Error`] a [`LayoutError::Io`].
-pub(super) fn io_error(attempted: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LayoutError {
+pub(super) fn io_error(attempted: Phrase, path: &Path) -> impl FnOnce(io::Error) -> LayoutError {
     let path = path.to_owned();
     move |source| LayoutError::Io { attempted, path, source }
 }

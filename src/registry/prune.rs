@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 
 use super::layout::{Layout, LayoutError, STAGE_PREFIX, io_error};
+use crate::domain::reason::phrase;
 use crate::sys::atomic;
 
 /// What pruning did.
@@ -43,7 +44,7 @@ impl Layout {
         for (name, entry) in entries(self.dir())? {
             if name.starts_with(STAGE_PREFIX) {
                 freed += size_of(&entry)?;
-                fs::remove_dir_all(&entry).map_err(io_error("remove", &entry))?;
+                fs::remove_dir_all(&entry).map_err(io_error(phrase!("verb.remove"), &entry))?;
             }
         }
         atomic::clean(self.dir())?;
@@ -64,14 +65,14 @@ fn entries(dir: &Path) -> Result<Vec<(String, std::path::PathBuf)>, LayoutError>
             .map(|entry| entry.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())))
             .collect()
     };
-    read().map_err(io_error("list", dir))
+    read().map_err(io_error(phrase!("verb.list"), dir))
 }
 
 /// Bytes in the files under `dir`, links not followed.
 fn size_of(dir: &Path) -> Result<u64, LayoutError> {
     let mut size = 0;
     for (_, path) in entries(dir)? {
-        let meta = fs::symlink_metadata(&path).map_err(io_error("look at", &path))?;
+        let meta = fs::symlink_metadata(&path).map_err(io_error(phrase!("verb.look_at"), &path))?;
         size += if meta.is_dir() { size_of(&path)? } else { 0 };
         size += if meta.is_file() { meta.len() } else { 0 };
     }
@@ -79,7 +80,7 @@ fn size_of(dir: &Path) -> Result<u64, LayoutError> {
 }
 
 fn remove_file(path: &Path) -> Result<u64, LayoutError> {
-    let size = fs::symlink_metadata(path).map_err(io_error("look at", path))?.len();
-    fs::remove_file(path).map_err(io_error("remove", path))?;
+    let size = fs::symlink_metadata(path).map_err(io_error(phrase!("verb.look_at"), path))?.len();
+    fs::remove_file(path).map_err(io_error(phrase!("verb.remove"), path))?;
     Ok(size)
 }

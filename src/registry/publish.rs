@@ -7,7 +7,7 @@ use super::client::{Client, Raw};
 use super::image::{self, ComposeError, Document, ImageInfo};
 use super::layout::{Layout, LayoutError};
 use crate::domain::publish::{self, Decision, Existing, New, Origin};
-use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, phrase, reason};
 
 /// Where a repository's images are.
 #[derive(Debug)]
@@ -251,7 +251,7 @@ impl Rules {
         let error = |source| PublishError::Compose { image: self.image.clone(), source };
         let index = image::compose(platform_builds, &origin.annotations()).map_err(error)?;
         Ok(serde_json::to_vec(&index).map_err(|error| RegistryError {
-            attempted: "write the index of".to_owned(),
+            attempted: phrase!("verb.write_the_index_of").into(),
             image: self.image.clone(),
             kind: Kind::Unusable(error.to_string()),
         })?)

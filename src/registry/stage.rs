@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::image::{Descriptor, Document};
 use super::layout::{Layout, LayoutError, STAGE_PREFIX, io_error};
 use super::prune::Pruned;
+use crate::domain::reason::phrase;
 use crate::domain::reference::ReferenceError;
 use crate::sys::atomic;
 use crate::sys::lock::{self, Held};
@@ -41,7 +42,7 @@ impl Stage {
     fn open(layout: &Layout, name: &str) -> Result<Stage, LayoutError> {
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
             let why = "only letters, digits, . _ and - can stand in it".to_owned();
-            return Err(ReferenceError { what: "stage name", value: name.to_owned(), why }.into());
+            return Err(ReferenceError { what: "stage name", value: name.to_owned(), why: why.into() }.into());
         }
         layout.initialise()?;
         let no_pruning = layout.share()?;
@@ -49,17 +50,17 @@ impl Stage {
         let _one_at_a_time = layout.lock_index()?;
         let dir = layout.dir().join(format!("{STAGE_PREFIX}{name}"));
         if dir.exists() {
-            match lock::try_directory(&dir).map_err(io_error("lock", &dir))? {
-                Some(_left_behind) => fs::remove_dir_all(&dir).map_err(io_error("remove", &dir))?,
+            match lock::try_directory(&dir).map_err(io_error(phrase!("verb.lock"), &dir))? {
+                Some(_left_behind) => fs::remove_dir_all(&dir).map_err(io_error(phrase!("verb.remove"), &dir))?,
                 None => return Err(LayoutError::StageInUse { path: dir }),
             }
         }
-        atomic::make_dirs(&dir).map_err(io_error("create", &dir))?;
-        let own = lock::try_directory(&dir).map_err(io_error("lock", &dir))?;
+        atomic::make_dirs(&dir).map_err(io_error(phrase!("verb.create"), &dir))?;
+        let own = lock::try_directory(&dir).map_err(io_error(phrase!("verb.lock"), &dir))?;
         let own = own.ok_or_else(|| LayoutError::StageInUse { path: dir.clone() })?;
         let stage = Stage { layout: layout.clone(), dir, _own: own, _no_pruning: no_pruning };
         let blobs = stage.dir.join("blobs");
-        symlink("../blobs", &blobs).map_err(io_error("create", &blobs))?;
+        symlink("../blobs", &blobs).map_err(io_error(phrase!("verb.create"), &blobs))?;
         Ok(stage)
     }
 
@@ -103,7 +104,7 @@ impl Stage {
         let raw = match fs::read(&path) {
             Ok(raw) => raw,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(io_error("read", &path)(error)),
+            Err(error) => return Err(io_error(phrase!("verb.read"), &path)(error)),
         };
         let index = Document::parse(&raw).map_err(|error| LayoutError::Damaged { path, why: error.to_string() })?;
         Ok(Some((raw, index)))

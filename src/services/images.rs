@@ -9,6 +9,7 @@ use super::registries;
 use crate::domain::image_tag::TagInfo;
 use crate::domain::name::RepositoryPath;
 use crate::domain::publish::Origin;
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::tag::CACHE_PREFIX;
 use crate::protocol::{Error, ErrorKind};
 use crate::registry::reference::check_tag;
@@ -43,7 +44,7 @@ pub async fn tags(home: &Home, settings: &Settings, path: &RepositoryPath) -> Re
             continue;
         }
         let Ok(inspected) = timeout_at(until, publish::inspect(&target, &name)).await else {
-            let why = format!("not looked at: the tags before it took {} s", LIST.as_secs());
+            let why = reason!("images.too_slow", limit = LIST);
             tags.push(TagInfo::unread(&target, &name, why));
             continue;
         };
@@ -53,7 +54,7 @@ pub async fn tags(home: &Home, settings: &Settings, path: &RepositoryPath) -> Re
             Err(error) => match error_of(&error) {
                 // It went since it was listed.
                 error if error.kind == ErrorKind::NotFound => {}
-                error => tags.push(TagInfo::unread(&target, &name, error.reason.to_string())),
+                error => tags.push(TagInfo::unread(&target, &name, error.reason)),
             },
         }
     }
@@ -89,7 +90,7 @@ impl TagInfo {
     }
 
     /// A tag of whose image nothing is known.
-    fn unread(target: &Target, tag: &str, problem: String) -> TagInfo {
+    fn unread(target: &Target, tag: &str, problem: Reason) -> TagInfo {
         TagInfo {
             tag: tag.into(),
             name: format!("{}:{tag}", target.image()),
@@ -98,7 +99,7 @@ impl TagInfo {
             size: 0,
             created: None,
             origin: None,
-            problem: Some(problem),
+            problem: Some(problem.to_string()),
         }
     }
 }
@@ -116,7 +117,7 @@ pub async fn tag(home: &Home, settings: &Settings, path: &RepositoryPath, tag: &
 async fn target(home: &Home, settings: &Settings, path: &RepositoryPath) -> Result<Target, Error> {
     let namespace = settings.namespaces.get(&path.namespace).ok_or_else(|| {
         let name = &path.namespace;
-        Error::new(ErrorKind::NotFound, format!("there is no namespace {name:?}; `slipway namespace list` shows them"))
+        Error::new(ErrorKind::NotFound, reason!("images.there_namespace_shows_them", name = quoted(&name)))
     })?;
     let target = registries::open(home, settings, &namespace.registry, path).await;
     target.map_err(|error| Error::new(ErrorKind::Failed, error.to_string()))

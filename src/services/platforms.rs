@@ -3,6 +3,7 @@
 use crate::domain::commit_status::CommitStatus;
 use crate::domain::platform_account::{Identity, RegisteredWebhook, RepositoryPage};
 use crate::domain::push::CommitId;
+use crate::domain::reason::{quoted, reason};
 use crate::domain::repository::Source;
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::SourcePlatform;
@@ -23,8 +24,7 @@ pub async fn check(home: &Home, settings: &Settings, name: &str) -> Result<Ident
     let platform = named(settings, name)?;
     let (api, has_token) = api(home, name, platform).await?;
     if !has_token {
-        let text =
-            format!("the platform {name:?} has no token; give it one: `slipway platform edit {name} --token-stdin`");
+        let text = reason!("platforms.platform_token_give_one", name = quoted(&name), name_2 = name);
         return Err(Error::new(ErrorKind::Usage, text));
     }
     api.identity().await.map_err(|error| error_of(&error))
@@ -77,7 +77,7 @@ pub async fn register_webhook(
 ) -> Result<RegisteredWebhook, Error> {
     let (name, platform) = of_source(settings, source)?;
     let secret = Secrets::at(home.secrets_dir()).resolve(webhook_secret(name, platform)?).await.map_err(|error| {
-        Error::new(ErrorKind::Failed, format!("cannot have the secret of the webhooks of {name:?}: {error}"))
+        Error::new(ErrorKind::Failed, reason!("platforms.cannot_secret_webhooks", name = quoted(&name), error))
     })?;
     let address = sources::parse_url(&source.url)?;
     let (api, _) = api(home, name, platform).await?;
@@ -94,7 +94,7 @@ pub fn webhook_url(settings: &Settings, name: &str) -> Result<String, Error> {
     match url {
         Some(url) if url.starts_with("https://") || url.starts_with("http://") => Ok(format!("{url}/{name}")),
         Some(url) => {
-            let text = format!("webhook.url in config.toml is {url:?}; it must be an http or https address");
+            let text = reason!("platforms.webhook_url_config_toml", url = quoted(&url));
             Err(Error::new(ErrorKind::Usage, text))
         }
         None => {
@@ -127,9 +127,7 @@ pub async fn logged_in(flow: &DeviceFlow, invitation: &Invitation) -> Result<Tok
 
 fn webhook_secret<'a>(name: &str, platform: &'a SourcePlatform) -> Result<&'a SecretRef, Error> {
     platform.webhook_secret.as_ref().ok_or_else(|| {
-        let text = format!(
-            "the platform {name:?} has no secret for its webhooks; make one: `slipway platform edit {name} --new-webhook-secret`"
-        );
+        let text = reason!("platforms.platform_secret_webhooks_make", name = quoted(&name), name_2 = name);
         Error::new(ErrorKind::Usage, text)
     })
 }
@@ -137,7 +135,7 @@ fn webhook_secret<'a>(name: &str, platform: &'a SourcePlatform) -> Result<&'a Se
 /// The platform of that name.
 fn named<'a>(settings: &'a Settings, name: &str) -> Result<&'a SourcePlatform, Error> {
     settings.platforms.get(name).ok_or_else(|| {
-        let text = format!("there is no platform {name:?}; `slipway platform list` shows them");
+        let text = reason!("platforms.there_platform_shows_them", name = quoted(&name));
         Error::new(ErrorKind::NotFound, text)
     })
 }
@@ -148,7 +146,7 @@ fn of_source<'a>(settings: &'a Settings, source: &'a Source) -> Result<(&'a str,
     match (&source.platform, platform) {
         (Some(name), Some(platform)) => Ok((name, platform)),
         _ => {
-            let text = format!("the source {} names no platform; give it one with --platform NAME", source.url);
+            let text = reason!("platforms.source_names_platform_give", url = source.url);
             Err(Error::new(ErrorKind::Usage, text))
         }
     }

@@ -5,6 +5,7 @@ use crate::domain::grant_keys::SecretRefs;
 use crate::domain::grants::Grants;
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
+use crate::domain::reason::reason;
 use crate::domain::secret_ref::{SecretRef, is_own_file};
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::Entity;
@@ -79,8 +80,7 @@ fn orphans(settings: &Settings, name: &str, platform: &SourcePlatform) -> Vec<St
 fn passphrase(key: &str) -> Option<String> {
     let path = ssh::expanded(key);
     let has_one = ssh::Key::read(&path).is_ok_and(|key| key == ssh::Key::Passphrase);
-    let key = path.display();
-    has_one.then(|| format!("{key} has a passphrase: it is used through your ssh agent, once you ran `ssh-add {key}`"))
+    has_one.then(|| reason!("services.key_has_passphrase", key = path).to_string())
 }
 
 fn orphan(path: &RepositoryPath, why: &str) -> String {

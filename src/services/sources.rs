@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{agent, tokens};
 use crate::domain::push::{CommitId, Ref, RefKind};
+use crate::domain::reason::{quoted, reason};
 use crate::domain::repository::Source;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Error, ErrorKind};
@@ -61,7 +62,7 @@ pub async fn resolve(home: &Home, settings: &Settings, source: &Source, referenc
 pub async fn default_branch(home: &Home, settings: &Settings, source: &Source) -> Result<String, Error> {
     let refs = list_refs(home, settings, source).await?;
     default_branch_of(&refs).ok_or_else(|| {
-        Error::new(ErrorKind::NotFound, format!("{} has no default branch; push something to it first", source.url))
+        Error::new(ErrorKind::NotFound, reason!("sources.default_branch_push_something", url = source.url))
     })
 }
 
@@ -92,9 +93,9 @@ pub async fn look(home: &Home, settings: &Settings, source: &Source, wanted: Wan
     let looking = tokio::spawn(async move { GIT.look(&gone_on, &access, wanted, limits).await });
     match tokio::time::timeout(LOOK_LIMIT, looking).await {
         Ok(Ok(looked)) => looked.map_err(told),
-        Ok(Err(error)) => Err(Error::new(ErrorKind::Failed, format!("an internal task failed: {error}"))),
+        Ok(Err(error)) => Err(Error::new(ErrorKind::Failed, reason!("sources.internal_task_failed", error))),
         Err(_) => {
-            let text = format!("{url} was not fetched within {} s; the fetch goes on", LOOK_LIMIT.as_secs());
+            let text = reason!("sources.fetched_within_fetch_goes", url, as_secs = LOOK_LIMIT.as_secs());
             Err(Error::new(ErrorKind::Unreachable, text))
         }
     }
@@ -124,7 +125,7 @@ pub(super) fn platform<'a>(settings: &'a Settings, source: &Source) -> Result<Op
         Some(name) => settings.platforms.get(name).map(Some).ok_or_else(|| {
             Error::new(
                 ErrorKind::NotFound,
-                format!("the source names the platform {name:?}, and there is no platforms/{name}.toml"),
+                reason!("sources.source_names_platform_there", name = quoted(&name), name_2 = name),
             )
         }),
     }
@@ -159,7 +160,7 @@ pub fn check_host(name: &str, platform: &SourcePlatform, url: &SourceUrl) -> Res
 pub fn checked(settings: &Settings, source: &Source) -> Result<String, Error> {
     let url = parse_url(&source.url)?;
     if url.local_path().is_some() && !source.fetch.is_by_slipway() {
-        let text = format!("fetch = \"builder\": {url} is on this machine, where no builder fetches it; leave it out");
+        let text = reason!("sources.fetch_builder_machine_where", url);
         return Err(Error::new(ErrorKind::Usage, text));
     }
     if let (Some(name), Some(platform)) = (&source.platform, platform(settings, source)?) {

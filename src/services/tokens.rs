@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::audit::{AuditEvent, FieldChange, Outcome};
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::requester::Requester;
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::{SourcePlatform, token_file};
@@ -53,9 +54,9 @@ pub fn keep_renewal(home: &Home, name: &str, tokens: &Tokens) -> Result<(), Erro
         expires_at: TimeDelta::from_std(holds).map_or(DateTime::<Utc>::MAX_UTC, |holds| Utc::now() + holds),
         token: digest(&tokens.token),
     };
-    let text = serde_json::to_string(&renewal).map_err(|error| failed(name, &error.to_string()))?;
+    let text = serde_json::to_string(&renewal).map_err(|error| failed(name, Reason::verbatim(error.to_string())))?;
     let secrets = Secrets::at(home.secrets_dir());
-    secrets.put(&renewal_file(name), &Secret::new(text)).map_err(|error| failed(name, &error.to_string()))
+    secrets.put(&renewal_file(name), &Secret::new(text)).map_err(|error| failed(name, error))
 }
 
 /// The token of a platform, where it has one; that of a login which is about to end is renewed first.
@@ -77,7 +78,7 @@ pub async fn of(home: &Home, name: &str, platform: &SourcePlatform) -> Result<Op
 }
 
 async fn resolve(home: &Home, name: &str, reference: &SecretRef) -> Result<Secret, Error> {
-    Secrets::at(home.secrets_dir()).resolve(reference).await.map_err(|error| failed(name, &error.to_string()))
+    Secrets::at(home.secrets_dir()).resolve(reference).await.map_err(|error| failed(name, error))
 }
 
 /// What renews that very token, if anything does.
@@ -85,17 +86,17 @@ async fn renewal(home: &Home, name: &str, token: &Secret) -> Result<Option<Renew
     let kept = Secrets::at(home.secrets_dir()).resolve(&SecretRef::File(renewal_file(name))).await;
     let kept = match kept {
         Err(SecretError::Missing { .. }) => return Ok(None),
-        other => other.map_err(|error| failed(name, &error.to_string()))?,
+        other => other.map_err(|error| failed(name, error))?,
     };
     let renewal: Renewal = serde_json::from_str(kept.expose())
-        .map_err(|_| failed(name, &format!("secrets/{} is not what a login left there", renewal_file(name))))?;
+        .map_err(|_| failed(name, reason!("tokens.no_renewal", file = renewal_file(name))))?;
     Ok((renewal.token == digest(token)).then_some(renewal))
 }
 
 /// Renews the token of a login. A refresh token is good for one time: processes take turns, and look again when it is
 /// theirs.
 async fn renew(home: &Home, name: &str, platform: &SourcePlatform, reference: &SecretRef) -> Result<Secret, Error> {
-    let _turn = turn(home).await.map_err(|error| failed(name, &format!("cannot lock secrets/: {error}")))?;
+    let _turn = turn(home).await.map_err(|error| failed(name, reason!("tokens.cannot_lock", error)))?;
     let token = resolve(home, name, reference).await?;
     let Some(old) = renewal(home, name, &token).await? else { return Ok(token) };
     if old.expires_at - Utc::now() >= BEFORE_ITS_END {
@@ -111,18 +112,18 @@ async fn renew(home: &Home, name: &str, platform: &SourcePlatform, reference: &S
         // It still opens what it opens.
         Err(_) if old.expires_at > Utc::now() => return Ok(token),
         Err(error) if error.reason.is_transient() => {
-            let text = format!("cannot renew the token of the platform {name:?}: {error}");
+            let text = reason!("tokens.cannot_renew_token_platform", name = quoted(&name), error);
             return Err(Error::new(ErrorKind::Unreachable, text));
         }
         Err(error) => {
-            let text = format!("{error}; its login has ended, begin a new one: `slipway platform login {name}`");
+            let text = reason!("tokens.login_ended_begin_new", error, name);
             return Err(failed(name, &text));
         }
     };
     // What renews the new one first: were slipway killed in between, the old one would only be taken for a person's.
     keep_renewal(home, name, &tokens)?;
     let secrets = Secrets::at(home.secrets_dir());
-    secrets.put(&token_file(name), &tokens.token).map_err(|error| failed(name, &error.to_string()))?;
+    secrets.put(&token_file(name), &tokens.token).map_err(|error| failed(name, error))?;
     if let Err(error) = audit::append(home, renewed_event(name)) {
         tracing::warn!("{error}");
     }
@@ -158,6 +159,6 @@ fn digest(token: &Secret) -> String {
     hex::encode(Sha256::digest(token.expose()))
 }
 
-fn failed(name: &str, why: &str) -> Error {
-    Error::new(ErrorKind::Failed, format!("cannot have the token of the platform {name:?}: {why}"))
+fn failed(name: &str, why: impl Into<Reason>) -> Error {
+    Error::new(ErrorKind::Failed, reason!("tokens.cannot_token_platform", name = quoted(&name), why = why.into()))
 }

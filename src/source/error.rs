@@ -1,5 +1,6 @@
 //! Why a source can't be read, by kind, and what to do.
 
+use std::io;
 use std::path::Path;
 
 use git2::ErrorCode;
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::git::program::NoGit;
 use super::url::{SourceUrl, Transport};
+use crate::domain::failure::FailureKind;
 use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 
 /// What kind of trouble it is.
@@ -44,7 +46,9 @@ pub enum Kind {
     Program,
     /// This machine's configuration of git or ssh.
     Configuration,
-    /// This machine: its disk, its memory, its processes.
+    /// A disk of this machine that is full or read-only.
+    Disk,
+    /// This machine: its memory, its processes.
     Local,
     /// A clone of slipway's own is damaged.
     Damaged,
@@ -54,6 +58,11 @@ impl Kind {
     /// Whether the same may work later without anybody's doing.
     pub fn is_transient(self) -> bool {
         matches!(self, Kind::Network | Kind::Timeout)
+    }
+
+    /// Whether this machine failed, whatever was to be read.
+    pub fn is_of_this_machine(self) -> bool {
+        matches!(self, Kind::Disk | Kind::Local | Kind::Damaged)
     }
 }
 
@@ -98,11 +107,13 @@ impl SourceError {
         SourceError::new(Kind::Local, url, reason)
     }
 
-    /// Whether this machine's disk is full.
-    pub(crate) fn is_disk_full(&self) -> bool {
-        let reason = self.reason.to_string().to_ascii_lowercase();
-        self.kind == Kind::Local
-            && ["no space left", "quota exceeded", "disk full"].iter().any(|word| reason.contains(word))
+    /// Of a step that the operating system refused.
+    pub(crate) fn io(url: &SourceUrl, reason: impl Into<Reason>, error: &io::Error) -> SourceError {
+        let kind = match FailureKind::of_io(error) {
+            Some(FailureKind::Disk) => Kind::Disk,
+            _ => Kind::Local,
+        };
+        SourceError::new(kind, url, reason)
     }
 
     /// Where git can't be used.
@@ -150,6 +161,7 @@ fn advice(kind: Kind, url: &SourceUrl) -> Reason {
         }
         Kind::Program => reason!("advice.install_git"),
         Kind::Configuration => reason!("advice.fix_configuration"),
+        Kind::Disk => reason!("advice.free_space"),
         Kind::Local => reason!("advice.free_resources"),
         Kind::Damaged => reason!("advice.clone_again"),
     }

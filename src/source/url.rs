@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use reqwest::Url;
 
-use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
+use crate::domain::reason::{Argument, AsReason, Reason, ToArgument, display_as_reason, output, quoted, reason};
 use crate::domain::source_platform::Server;
 use crate::domain::tree_path::TreePath;
 
@@ -73,7 +73,7 @@ pub enum UrlError {
         /// What was given.
         text: String,
         /// What is wrong with it.
-        what: String,
+        what: Reason,
     },
 }
 
@@ -103,10 +103,10 @@ impl SourceUrl {
             return Err(UrlError::Empty);
         }
         if text.contains(|c: char| c.is_control()) {
-            return Err(form(text, "has a control character"));
+            return Err(form(text, reason!("url.control_character")));
         }
         if text.starts_with("//") {
-            return Err(form(text, "has no scheme before its //; write https://, or one slash for a path"));
+            return Err(form(text, reason!("url.scheme_before_write_https")));
         }
         if text.starts_with('/') {
             return Ok(SourceUrl::local(text, PathBuf::from(text)));
@@ -135,24 +135,23 @@ impl SourceUrl {
         // BuildKit knows ssh by one name only.
         let plain_scheme = if transport == Transport::Ssh { "ssh" } else { scheme };
         let mut url = Url::parse(&format!("{plain_scheme}://{rest}"))
-            .map_err(|error| form(text, &format!("is not a URL: {error}")))?;
+            .map_err(|error| form(text, reason!("url.url", error = output(error))))?;
         let hides_password = url.username().to_ascii_lowercase().contains("%3a");
         if url.password().is_some() || hides_password {
             return Err(UrlError::Credentials { without: without_credentials(text) });
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(form(text, "has a ? or #; name the repository alone, rules choose the ref and the directory"));
+            return Err(form(text, reason!("url.or_name_repository_alone")));
         }
         if transport == Transport::Local {
-            let path =
-                url.to_file_path().map_err(|()| form(text, "names another host; file:// is for this machine"))?;
+            let path = url.to_file_path().map_err(|()| form(text, reason!("url.names_another_host_file")))?;
             return Ok(SourceUrl::local(text, path));
         }
         let Some(host) = url.host_str().filter(|host| !host.is_empty()).map(str::to_owned) else {
-            return Err(form(text, "names no host"));
+            return Err(form(text, reason!("url.names_host")));
         };
         if matches!(url.path(), "" | "/") {
-            return Err(form(text, "names a host but no repository on it"));
+            return Err(form(text, reason!("url.names_host_but_repository")));
         }
         let user = (transport == Transport::Ssh && !url.username().is_empty()).then(|| url.username().to_owned());
         if user.is_none() {
@@ -170,18 +169,15 @@ impl SourceUrl {
             return Err(relative());
         }
         if SCHEMES.contains(&address.to_ascii_lowercase().as_str()) {
-            return Err(form(text, &format!("lacks a slash; a URL begins with {address}://")));
+            return Err(form(text, reason!("url.lacks_slash_url_begins", address)));
         }
         // git would run the program `git-remote-NAME`.
         if path.starts_with(':') {
-            return Err(form(text, "names a remote helper (NAME::ADDRESS), which slipway does not use; name a URL"));
+            return Err(form(text, reason!("url.names_remote_helper_name")));
         }
         // `user:password@host/path`, of which git would make a host named `user`.
         if path.contains('@') {
-            return Err(form(
-                text,
-                "has an @ after its colon; write it as https://host/path, without a user or password, or as ssh://user@host/path",
-            ));
+            return Err(form(text, reason!("url.after_colon_write_as")));
         }
         let (user, host) = match address.split_once('@') {
             Some((user, host)) => (Some(user), host),
@@ -193,16 +189,16 @@ impl SourceUrl {
                 && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || more.contains(&b))
         };
         if user.is_some_and(|user| !is_word(user, b"_.+")) {
-            return Err(form(text, "has a user that this form can't have; write it as ssh://user@host/path"));
+            return Err(form(text, reason!("url.user_form_can_write")));
         }
         if !is_word(host, b"._") {
-            return Err(form(text, "has no plain host name before the colon; write it as ssh://user@host:port/path"));
+            return Err(form(text, reason!("url.plain_host_name_before")));
         }
         if path.trim_matches('/').is_empty() {
-            return Err(form(text, "names a host but no repository on it"));
+            return Err(form(text, reason!("url.names_host_but_repository")));
         }
         if path.contains(['?', '#']) {
-            return Err(form(text, "has a ? or #; name the repository alone, rules choose the ref and the directory"));
+            return Err(form(text, reason!("url.or_name_repository_alone")));
         }
         Ok(SourceUrl {
             text: text.into(),
@@ -350,6 +346,12 @@ impl SourceUrl {
     }
 }
 
+impl ToArgument for SourceUrl {
+    fn to_argument(&self) -> Argument {
+        Argument::Text(self.to_string())
+    }
+}
+
 impl fmt::Display for SourceUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -369,8 +371,8 @@ fn bare_path(path: &str) -> String {
     percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned()
 }
 
-fn form(text: &str, what: &str) -> UrlError {
-    UrlError::Form { text: without_credentials(text), what: what.into() }
+fn form(text: &str, what: Reason) -> UrlError {
+    UrlError::Form { text: without_credentials(text), what }
 }
 
 /// A text that may hold credentials, without all that may be one: what stands before the last `@`, and after a `?` or

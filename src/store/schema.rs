@@ -64,7 +64,7 @@ pub enum SchemaError {
         /// The version of the step that failed.
         from: i64,
         /// Why.
-        reason: String,
+        reason: Reason,
     },
     /// The backup or the new file can't be written.
     Write(#[from] WriteError),
@@ -121,10 +121,10 @@ fn upgrade_to(path: &Path, migrations: &[Migration], current: i64) -> Result<Opt
         return Ok(None);
     }
     for version in from..current {
-        let failed = |reason| SchemaError::Failed { path: path.to_owned(), from: version, reason };
+        let failed = |reason: Reason| SchemaError::Failed { path: path.to_owned(), from: version, reason };
         let step = migrations.iter().find(|m| m.from == version);
-        let step = step.ok_or_else(|| failed("this slipway knows no way from that version".into()))?;
-        (step.run)(&mut document).map_err(failed)?;
+        let step = step.ok_or_else(|| failed(reason!("schema.slipway_knows_way_from")))?;
+        (step.run)(&mut document).map_err(|why| failed(why.into()))?;
     }
     document[KEY] = toml_edit::value(current);
     let mut backup = path.as_os_str().to_owned();

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 
-use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, phrase, quoted, reason};
 use crate::log::sanitize::printable;
 use crate::sys::atomic::{self, WriteError};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
@@ -122,7 +122,7 @@ impl Secrets {
         atomic::create_dir_all(&self.dir)?;
         fs::set_permissions(&self.dir, fs::Permissions::from_mode(0o700)).map_err(|cause| WriteError::Io {
             path: self.dir.clone(),
-            action: "set its permissions",
+            action: phrase!("verb.set_its_permissions"),
             cause,
         })?;
         Ok(atomic::write(&path, value.expose().as_bytes(), atomic::PRIVATE)?)

@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
+use crate::domain::reason::{AsReason, Phrase, Reason, display_as_reason, phrase, reason};
 
 /// The mode of files that anyone who reaches the home may read.
 pub const PUBLIC: u32 = 0o644;
@@ -29,6 +29,9 @@ pub enum WriteError {
         path: PathBuf,
         /// Its directory.
         directory: PathBuf,
+        /// What the system says.
+        #[source]
+        cause: io::Error,
     },
     /// The permissions, or a file system that is mounted read-only.
     Denied {
@@ -43,7 +46,7 @@ pub enum WriteError {
         /// The file.
         path: PathBuf,
         /// The step that failed.
-        action: &'static str,
+        action: Phrase,
         /// What the system says.
         #[source]
         cause: io::Error,
@@ -55,7 +58,7 @@ display_as_reason!(WriteError);
 impl AsReason for WriteError {
     fn reason(&self) -> Reason {
         match self {
-            WriteError::DiskFull { path, directory } => reason!("write.disk_full", path, directory),
+            WriteError::DiskFull { path, directory, .. } => reason!("write.disk_full", path, directory),
             WriteError::Denied { path, cause } => reason!("write.denied", path, cause),
             WriteError::Io { path, action, cause } => reason!("write.io", path, action, cause),
         }
@@ -63,11 +66,11 @@ impl AsReason for WriteError {
 }
 
 impl WriteError {
-    fn new(path: &Path, action: &'static str, cause: io::Error) -> WriteError {
+    fn new(path: &Path, action: Phrase, cause: io::Error) -> WriteError {
         let path = path.to_owned();
         match cause.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                WriteError::DiskFull { directory: parent(&path).to_owned(), path }
+                WriteError::DiskFull { directory: parent(&path).to_owned(), path, cause }
             }
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => WriteError::Denied { path, cause },
             _ => WriteError::Io { path, action, cause },
@@ -96,7 +99,7 @@ pub fn write_volatile(path: &Path, bytes: &[u8], mode: u32) -> Result<(), WriteE
 fn replace(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> Result<(), WriteError> {
     let target = match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_symlink() => {
-            fs::canonicalize(path).map_err(|e| WriteError::new(path, "follow the symbolic link", e))?
+            fs::canonicalize(path).map_err(|e| WriteError::new(path, phrase!("verb.follow_the_symbolic_link"), e))?
         }
         _ => path.to_owned(),
     };
@@ -107,18 +110,18 @@ fn replace(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> Result<(), Wr
         .create_new(true)
         .mode(PRIVATE)
         .open(&temp.0)
-        .map_err(fail("create a temporary file beside it"))?;
-    file.write_all(bytes).map_err(fail("write the temporary file"))?;
-    file.set_permissions(fs::Permissions::from_mode(mode)).map_err(fail("set its permissions"))?;
+        .map_err(fail(phrase!("verb.create_a_temporary_file_beside_it")))?;
+    file.write_all(bytes).map_err(fail(phrase!("verb.write_the_temporary_file")))?;
+    file.set_permissions(fs::Permissions::from_mode(mode)).map_err(fail(phrase!("verb.set_its_permissions")))?;
     if durable {
-        file.sync_all().map_err(fail("bring it to the disk"))?;
+        file.sync_all().map_err(fail(phrase!("verb.bring_it_to_the_disk")))?;
     }
-    fs::rename(&temp.0, &target).map_err(fail("put it in place"))?;
+    fs::rename(&temp.0, &target).map_err(fail(phrase!("verb.put_it_in_place")))?;
     std::mem::forget(temp);
     if !durable {
         return Ok(());
     }
-    sync_dir(parent(&target)).map_err(fail("bring its directory to the disk"))
+    sync_dir(parent(&target)).map_err(fail(phrase!("verb.bring_its_directory_to_the_disk")))
 }
 
 /// The permissions of the file that is there, else [`PUBLIC`].
@@ -132,9 +135,10 @@ pub fn mode_of(path: &Path) -> u32 {
 /// When the file can't be removed.
 pub fn remove(path: &Path) -> Result<(), WriteError> {
     match fs::remove_file(path) {
-        Ok(()) => sync_dir(parent(path)).map_err(|e| WriteError::new(path, "bring its directory to the disk", e)),
+        Ok(()) => sync_dir(parent(path))
+            .map_err(|e| WriteError::new(path, phrase!("verb.bring_its_directory_to_the_disk"), e)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(WriteError::new(path, "remove it", e)),
+        Err(e) => Err(WriteError::new(path, phrase!("verb.remove_it"), e)),
     }
 }
 
@@ -143,7 +147,7 @@ pub fn remove(path: &Path) -> Result<(), WriteError> {
 /// # Errors
 /// When one can't be made.
 pub fn create_dir_all(path: &Path) -> Result<(), WriteError> {
-    make_dirs(path).map_err(|e| WriteError::new(path, "make the directory", e))
+    make_dirs(path).map_err(|e| WriteError::new(path, phrase!("verb.make_the_directory"), e))
 }
 
 /// As [`create_dir_all`], for those who word the error themselves.
@@ -179,11 +183,11 @@ pub fn clean(directory: &Path) -> Result<usize, WriteError> {
     let fail = |action| move |cause| WriteError::new(directory, action, cause);
     let entries = match fs::read_dir(directory) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
-        other => other.map_err(fail("list it"))?,
+        other => other.map_err(fail(phrase!("verb.list_it")))?,
     };
     let mut removed = 0;
     for entry in entries {
-        let entry = entry.map_err(fail("list it"))?;
+        let entry = entry.map_err(fail(phrase!("verb.list_it")))?;
         let Some(pid) = temp_writer(&entry.file_name()) else { continue };
         if !Path::new("/proc").join(pid.to_string()).exists() {
             remove(&entry.path())?;
@@ -278,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_and_missing_permissions_are_told_apart() {
-        let error = |kind: io::ErrorKind| WriteError::new(Path::new("/h/a.toml"), "write", kind.into());
+        let error = |kind: io::ErrorKind| WriteError::new(Path::new("/h/a.toml"), phrase!("verb.write"), kind.into());
         let full = error(io::ErrorKind::StorageFull);
         assert_eq!(full.to_string(), "cannot write /h/a.toml: disk full: free space on the file system that holds /h");
         assert!(matches!(error(io::ErrorKind::PermissionDenied), WriteError::Denied { .. }));
@@ -288,7 +292,7 @@ mod tests {
     fn a_write_to_a_full_disk_says_so_and_leaves_nothing() {
         // The one device that is always full.
         let error = OpenOptions::new().write(true).open("/dev/full").unwrap().write_all(b"x").unwrap_err();
-        assert!(matches!(WriteError::new(Path::new("x"), "write", error), WriteError::DiskFull { .. }));
+        assert!(matches!(WriteError::new(Path::new("x"), phrase!("verb.write"), error), WriteError::DiskFull { .. }));
     }
 
     #[test]

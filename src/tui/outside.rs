@@ -61,7 +61,7 @@ impl Outside {
                 let good = last_good(app, id);
                 self.task(async move { Event::LogOpened(id, opened(&client, id, good).await.map(Box::new)) });
             }
-            Effect::RefreshLog { id, files } => self.task(async move { refreshed(&client, id, files).await }),
+            Effect::RefreshLog { of, files } => self.task(async move { refreshed(&client, of, files).await }),
             Effect::ListTags(path) => self.task(async move {
                 let tags = client.tags(path.clone()).await;
                 Event::Tags(path, tags.map_err(|error| error.reason))
@@ -168,8 +168,11 @@ fn last_good(app: &App, id: BuildId) -> Option<BuildId> {
 /// asked, or has no such build any more: its news bring it here again.
 async fn opened(client: &Client, id: BuildId, good: Option<BuildId>) -> Option<Subject> {
     let before = good.map_or_else(Vec::new, |good| vec![good]);
-    let (detail, log, before) = tokio::join!(client.build(id), client.open_log(BuildLog::newest(id)), client.steps(before));
-    let (detail, log) = (detail.ok()?, log.ok()?);
+    let (detail, before) = tokio::join!(client.build(id), client.steps(before));
+    let detail = detail.ok()?;
+    // One that has just begun has no output yet; that of the one before is not its own.
+    let attempt = detail.build.newest_attempt();
+    let log = client.open_log(BuildLog::of(id, attempt)).await.ok()?;
     let baseline = before.ok().and_then(|mut steps| steps.remove(&good?)).unwrap_or_default().steps;
     let files =
         BuildFiles { log: log.log.map(Arc::new), stderr: log.stderr.map(Arc::new), steps: detail.steps, baseline };
@@ -183,15 +186,16 @@ async fn opened(client: &Client, id: BuildId, good: Option<BuildId>) -> Option<S
 }
 
 /// The steps of the build whose log is shown, and its files where they are wanted.
-async fn refreshed(client: &Client, id: BuildId, files: bool) -> Event {
+async fn refreshed(client: &Client, of: BuildLog, files: bool) -> Event {
+    let id = of.id;
     if files {
         // At once where there is output, else once there is or a while has passed.
-        let _ = client.read_log(LogName::Build(BuildLog::newest(id)), 0, 1, true).await;
+        let _ = client.read_log(LogName::Build(of), 0, 1, true).await;
     }
     let steps = client.steps(vec![id]).await.ok().and_then(|mut steps| steps.remove(&id));
-    let opened = if files { client.open_log(BuildLog::newest(id)).await.ok() } else { None };
+    let opened = if files { client.open_log(of).await.ok() } else { None };
     let (log, stderr) = opened.map_or((None, None), |opened| (opened.log, opened.stderr));
-    Event::LogRefreshed { id, steps, log: log.map(Arc::new), stderr: stderr.map(Arc::new) }
+    Event::LogRefreshed { of, steps, log: log.map(Arc::new), stderr: stderr.map(Arc::new) }
 }
 
 /// Copies a log to the working directory, under a name that is free.
@@ -208,7 +212,9 @@ async fn export(client: &Client, id: BuildId) -> Result<PathBuf, String> {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(cannot(&error)),
             Ok(mut copy) => {
-                let copied = client.read_whole_log(BuildLog::newest(id), |piece| copy.write_all(piece).map_err(ExportError::from)).await;
+                let copied = client
+                    .read_whole_log(BuildLog::newest(id), |piece| copy.write_all(piece).map_err(ExportError::from))
+                    .await;
                 return match copied {
                     Ok(_) => Ok(file),
                     Err(error) => {

@@ -11,6 +11,7 @@ use crate::buildctl::job::{Destination, Job};
 use crate::domain::build::{Build, Image};
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::publish::Origin;
+use crate::domain::reason::Reason;
 use crate::domain::shared_tag::SharedTag;
 use crate::domain::tag::ACCELERATED_SUFFIX;
 use crate::registry::docker_config::DockerConfig;
@@ -121,47 +122,42 @@ fn target(job: &Job, stopped: watch::Receiver<bool>) -> Result<Target, End> {
     match &job.destination {
         Destination::Layout { directory } => Ok(Layout::new(directory).named(build.path().to_string()).into()),
         Destination::Registry { plain_http, ca, .. } => {
-            let unusable =
-                |error: &dyn std::fmt::Display| End::Failed(Failure::new(FailureKind::Registry, error.to_string()));
+            let unusable = |reason: Reason| End::Failed(Failure::new(FailureKind::Registry, reason));
             let image = build
                 .registry
                 .parse::<Registry>()
                 .and_then(|registry| registry.image(&build.namespace, &build.repository))
-                .map_err(|error| unusable(&error))?;
+                .map_err(|error| unusable(error.into()))?;
             // The private configuration that buildctl has, too.
             let config =
                 std::env::var_os("DOCKER_CONFIG").map(|directory| PathBuf::from(directory).join("config.json"));
             let credential = match (image.host(), config) {
                 (Some(host), Some(config)) => DockerConfig::read(&config)
                     .and_then(|config| config.stored(host))
-                    .map_err(|error| End::Failed(Failure::new(FailureKind::Credentials, error.to_string())))?,
+                    .map_err(|error| End::Failed(Failure::of_error(&error, FailureKind::Credentials)))?,
                 _ => None,
             };
             let settings = client::Settings { plain_http: *plain_http, ca_file: ca.clone() };
-            let client = Client::new(&image, &settings, credential).map_err(|error| unusable(&error))?;
+            let client = Client::new(&image, &settings, credential).map_err(|error| unusable(error.into()))?;
             Ok(client.waiting(LONGEST_PAUSES, stopped).into())
         }
     }
 }
 
 fn failure_of(error: PublishError) -> End {
-    let message = error.to_string();
+    let failure = |kind| Failure::new(kind, &error);
     match &error {
-        PublishError::Immutable { .. } | PublishError::Backwards { .. } => {
-            End::Refused(Failure::new(FailureKind::Registry, message))
-        }
-        PublishError::TagRefused(_) => End::Refused(Failure::new(FailureKind::RegistryRefused, message)),
+        PublishError::Immutable { .. } | PublishError::Backwards { .. } => End::Refused(failure(FailureKind::Registry)),
+        PublishError::TagRefused(_) => End::Refused(failure(FailureKind::RegistryRefused)),
         PublishError::Halfway { source, .. } if source.kind.is_refusal() => {
-            End::Refused(Failure::new(FailureKind::RegistryRefused, message))
+            End::Refused(failure(FailureKind::RegistryRefused))
         }
-        PublishError::Registry(source) | PublishError::Halfway { source, .. } => {
-            End::Failed(Failure::new(kind_of(source), message))
-        }
+        PublishError::Registry(source) | PublishError::Halfway { source, .. } => End::Failed(failure(kind_of(source))),
         PublishError::Layout(LayoutError::Io { .. } | LayoutError::Write(_)) => {
-            End::Failed(Failure::new(FailureKind::Disk, message))
+            End::Failed(Failure::of_error(&error, FailureKind::Host))
         }
         PublishError::Layout(_) | PublishError::Compose { .. } | PublishError::Nothing { .. } => {
-            End::Failed(Failure::new(FailureKind::Registry, message))
+            End::Failed(failure(FailureKind::Registry))
         }
     }
 }

@@ -4,6 +4,7 @@ use super::builder_up::{BuilderUp, PlatformBuildRun};
 use crate::buildkit::cgroup::{Group, Hits};
 use crate::buildkit::daemon;
 use crate::domain::failure::Failure;
+use crate::domain::reason::reason;
 
 /// 128 and SIGKILL: how a shell and BuildKit tell that a command was killed.
 const KILLED: i32 = 137;
@@ -42,17 +43,9 @@ impl StepLimits {
 fn hint(mut failure: Failure, before: Hits, after: Hits) -> Failure {
     let was_killed = failure.exit_code == Some(KILLED) || failure.signal == Some(9);
     if was_killed && after.memory > before.memory {
-        failure.hint = Some(
-            "it ran out of memory: the builds of this builder used all that they may (memory under [buildkit] in \
-             config.toml), and the kernel killed it"
-                .into(),
-        );
+        failure.hint = Some(reason!("limits.ran_out_memory_builds"));
     } else if failure.exit_code.is_some() && after.processes > before.processes {
-        failure.hint = Some(
-            "it could not start another process: the builds of this builder had as many as they may (processes under \
-             [buildkit] in config.toml)"
-                .into(),
-        );
+        failure.hint = Some(reason!("limits.could_start_another_process"));
     }
     failure
 }

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use super::end::Stop;
 use crate::buildctl::progress::{Numbers, Parser, Sink, Stream};
 use crate::domain::config::ByteSize;
+use crate::domain::reason::{Reason, reason};
 use crate::domain::step::{Step, StepsFile, Warning, settle};
 use crate::log::mask::Mask;
 use crate::log::writer::LogWriter;
@@ -185,8 +186,8 @@ impl Output {
 }
 
 /// Why a build whose log is full was ended.
-pub(super) fn full(limit: ByteSize) -> String {
-    format!("it printed more than pool.log_limit, which is {limit}")
+pub(super) fn full(limit: ByteSize) -> Reason {
+    reason!("output.printed_more_than_pool", limit)
 }
 
 /// Keeps `steps.toml` current until the channel is dropped.

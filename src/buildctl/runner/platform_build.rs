@@ -17,6 +17,7 @@ use crate::buildctl::arguments::{GIT_SECRET_VARIABLE, Run, arguments, secret_var
 use crate::buildctl::job::Cache;
 use crate::buildctl::source_policy;
 use crate::domain::failure::{Exit, Failure, FailureKind, classify};
+use crate::domain::reason::reason;
 use crate::registry::Layout;
 use crate::sys::atomic;
 
@@ -128,7 +129,7 @@ async fn run_buildctl(
     };
     let of = StepsOf { platform_build: number, platform };
     let mut buildctl = Buildctl::start(&run.job.buildctl, &arguments, &environment(run), output, of)
-        .map_err(|error| daemon_failure(format!("cannot run {}: {error}", run.job.buildctl.display())))?;
+        .map_err(|error| daemon_failure(reason!("platform_build.cannot_run", buildctl = run.job.buildctl, error)))?;
     let mut stopped = stop.subscribe();
     let mut stopped_by_another = others.subscribe();
     let finished = tokio::select! {
@@ -204,10 +205,7 @@ async fn until<T>(receiver: &mut watch::Receiver<T>, is_wanted: impl FnMut(&T) -
 
 fn failure_of(text: &str, status: ExitStatus, output: &Output) -> Failure {
     if status.success() {
-        return Failure::new(
-            FailureKind::Daemon,
-            "buildctl ended well but named no image; try again, or upgrade BuildKit",
-        );
+        return Failure::new(FailureKind::Daemon, reason!("platform_build.buildctl_ended_well_but"));
     }
     let mut failure = classify(text, &output.steps(), exit_of(status));
     if failure.line.is_none() && text.contains("lint violation found") {

@@ -4,14 +4,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
+use crate::domain::reason::{AsReason, Phrase, Reason, display_as_reason, reason};
 
 /// A managed buildkitd cannot be started, found, stopped or cleaned up after.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the fields are named in the messages")]
 pub enum DaemonError {
     /// A file or directory of ours refuses.
-    File { doing: &'static str, path: PathBuf, source: io::Error },
+    File { doing: Phrase, path: PathBuf, source: io::Error },
 
     /// A file of ours can't be written.
     Write(#[from] crate::sys::atomic::WriteError),
@@ -35,13 +35,13 @@ pub enum DaemonError {
     RootInUse(PathBuf),
 
     /// A process cannot be waited for or signalled.
-    Process { doing: &'static str, pid: i32, source: io::Error },
+    Process { doing: Phrase, pid: i32, source: io::Error },
 
     /// It is still there after SIGKILL.
     Survived { pid: i32, after: Duration },
 
     /// The OCI runtime or another helper program failed.
-    Helper { command: String, status: String, stderr: String },
+    Helper { command: String, status: Reason, stderr: String },
 
     /// Something is mounted under a root that is to be deleted.
     Mounted(PathBuf),
@@ -70,7 +70,7 @@ impl AsReason for DaemonError {
 
 impl DaemonError {
     /// For `map_err` after file operations.
-    pub(super) fn file(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DaemonError {
+    pub(super) fn file(doing: Phrase, path: &Path) -> impl FnOnce(io::Error) -> DaemonError {
         let path = path.to_owned();
         move |source| DaemonError::File { doing, path, source }
     }

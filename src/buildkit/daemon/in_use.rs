@@ -12,6 +12,7 @@ use super::error::DaemonError;
 use super::find;
 use super::lock::Lock;
 use super::spec::daemon_lock;
+use crate::domain::reason::phrase;
 
 /// An idle daemon ends at once; a client that is just leaving may hold it up for a moment.
 const GRACE: Duration = Duration::from_secs(5);
@@ -37,7 +38,7 @@ pub async fn use_daemon(dir: &Path) -> Result<InUse, DaemonError> {
 /// When the request cannot be written.
 pub fn ask_to_stop_when_idle(dir: &Path) -> Result<(), DaemonError> {
     let path = request(dir);
-    File::create(&path).and_then(|file| file.sync_all()).map_err(DaemonError::file("write", &path))
+    File::create(&path).and_then(|file| file.sync_all()).map_err(DaemonError::file(phrase!("verb.write"), &path))
 }
 
 /// Takes the request back: what a pool does when it starts.
@@ -47,7 +48,9 @@ pub fn ask_to_stop_when_idle(dir: &Path) -> Result<(), DaemonError> {
 pub fn withdraw_stop_request(dir: &Path) -> Result<(), DaemonError> {
     let path = request(dir);
     match fs::remove_file(&path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(DaemonError::file("delete", &path)(error)),
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(DaemonError::file(phrase!("verb.delete"), &path)(error))
+        }
         _ => Ok(()),
     }
 }

@@ -22,6 +22,7 @@ use super::record::Record;
 use super::spec::set_runtime_dir;
 use crate::buildkit::cgroup::Group;
 use crate::buildkit::rootless;
+use crate::domain::reason::{Reason, phrase, reason};
 use crate::sys::environment::{ListedEnvironment as _, Receiver, path_with_sbin};
 use crate::sys::process::ProcessId;
 
@@ -105,7 +106,7 @@ fn forget_networks(root: &Path) -> Result<(), DaemonError> {
         for note in notes.iter().filter(|note| name_of(note).contains(id)) {
             let _ = fs::remove_file(note);
         }
-        fs::remove_file(&namespace).map_err(DaemonError::file("delete", &namespace))?;
+        fs::remove_file(&namespace).map_err(DaemonError::file(phrase!("verb.delete"), &namespace))?;
     }
     Ok(())
 }
@@ -137,7 +138,7 @@ async fn remove_sockets(dir: &Path) -> Result<(), DaemonError> {
         let socket = dir.join(name);
         match fs::remove_file(&socket) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(DaemonError::file("delete", &socket)(error));
+                return Err(DaemonError::file(phrase!("verb.delete"), &socket)(error));
             }
             _ => {}
         }
@@ -159,7 +160,7 @@ async fn clear_if_there(record: &Record) -> Result<(), DaemonError> {
 /// Deletes a directory and everything in it; one that is not there is no error.
 pub(super) async fn remove_tree(dir: &Path) -> Result<(), DaemonError> {
     match tokio::fs::remove_dir_all(dir).await {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(DaemonError::file("delete", dir)(error)),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(DaemonError::file(phrase!("verb.delete"), dir)(error)),
         _ => Ok(()),
     }
 }
@@ -182,12 +183,12 @@ fn is_free(root: &Path) -> Result<bool, DaemonError> {
     let file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
-        Err(error) => return Err(DaemonError::file("open", &path)(error)),
+        Err(error) => return Err(DaemonError::file(phrase!("verb.open"), &path)(error)),
     };
     match rustix::io::retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockShared)) {
         Ok(()) => Ok(true),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
-        Err(error) => Err(DaemonError::file("lock", &path)(error.into())),
+        Err(error) => Err(DaemonError::file(phrase!("verb.lock"), &path)(error.into())),
     }
 }
 
@@ -196,7 +197,7 @@ fn list(dir: &Path) -> Result<Vec<PathBuf>, DaemonError> {
     match fs::read_dir(dir) {
         Ok(entries) => Ok(entries.flatten().map(|entry| entry.path()).collect()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(DaemonError::file("read", dir)(error)),
+        Err(error) => Err(DaemonError::file(phrase!("verb.read"), dir)(error)),
     }
 }
 
@@ -251,15 +252,15 @@ async fn run(mut command: Command) -> Result<Result<Vec<u8>, DaemonError>, Daemo
     let program = PathBuf::from(command.as_std().get_program());
     let shown = format!("{:?}", command.as_std());
     let output = command.current_dir("/").stdin(Stdio::null()).kill_on_drop(true).output();
-    let failed = |status: String, stderr: String| DaemonError::Helper { command: shown, status, stderr };
+    let failed = |status: Reason, stderr: String| DaemonError::Helper { command: shown, status, stderr };
     match timeout(RUNTIME_LIMIT, output).await {
         Ok(Ok(output)) if output.status.success() => Ok(Ok(output.stdout)),
         Ok(Ok(output)) => {
             let stderr = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
-            Ok(Err(failed(output.status.to_string(), stderr)))
+            Ok(Err(failed(Reason::verbatim(output.status.to_string()), stderr)))
         }
         Ok(Err(source)) => Err(DaemonError::Spawn { program, source }),
-        Err(_) => Ok(Err(failed(format!("no end within {} s", RUNTIME_LIMIT.as_secs()), String::new()))),
+        Err(_) => Ok(Err(failed(reason!("leftovers.end_within", as_secs = RUNTIME_LIMIT.as_secs()), String::new()))),
     }
 }
 
@@ -268,7 +269,8 @@ async fn kill_processes(root: &Path, bundles: &[PathBuf]) -> Result<usize, Daemo
     let ids: Vec<&str> = bundles.iter().map(|bundle| id_of(bundle)).collect();
     let mut killed = 0;
     for _ in 0..LOOKS {
-        let found = find::processes_of(root, &ids).map_err(DaemonError::file("read", Path::new("/proc")))?;
+        let found =
+            find::processes_of(root, &ids).map_err(DaemonError::file(phrase!("verb.read"), Path::new("/proc")))?;
         if found.is_empty() {
             break;
         }
@@ -278,7 +280,11 @@ async fn kill_processes(root: &Path, bundles: &[PathBuf]) -> Result<usize, Daemo
         for process in &found {
             let waited = timeout(KILL_LIMIT, process.exited()).await;
             let ended = waited.map_err(|_| DaemonError::Survived { pid: process.pid, after: KILL_LIMIT })?;
-            ended.map_err(|source| DaemonError::Process { doing: "wait for", pid: process.pid, source })?;
+            ended.map_err(|source| DaemonError::Process {
+                doing: phrase!("verb.wait_for"),
+                pid: process.pid,
+                source,
+            })?;
         }
         killed += found.len();
     }
@@ -287,20 +293,20 @@ async fn kill_processes(root: &Path, bundles: &[PathBuf]) -> Result<usize, Daemo
 
 fn signal(process: ProcessId) -> Result<(), DaemonError> {
     let sent = process.signal(Signal::KILL).map(drop);
-    sent.map_err(|source| DaemonError::Process { doing: "end", pid: process.pid, source })
+    sent.map_err(|source| DaemonError::Process { doing: phrase!("verb.end"), pid: process.pid, source })
 }
 
 fn unmount_below(root: &Path) -> Result<Vec<PathBuf>, DaemonError> {
     let mounts = find::mounts_below(&own_mounts()?, root);
     for mount in &mounts {
         unmount(mount.as_path(), UnmountFlags::DETACH)
-            .map_err(|error| DaemonError::file("unmount", mount)(error.into()))?;
+            .map_err(|error| DaemonError::file(phrase!("verb.unmount"), mount)(error.into()))?;
     }
     Ok(mounts)
 }
 
 fn own_mounts() -> Result<String, DaemonError> {
     let path = Path::new("/proc/self/mountinfo");
-    let bytes = fs::read(path).map_err(DaemonError::file("read", path))?;
+    let bytes = fs::read(path).map_err(DaemonError::file(phrase!("verb.read"), path))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

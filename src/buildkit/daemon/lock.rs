@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::error::DaemonError;
+use crate::domain::reason::phrase;
 use crate::sys::lock::{self, Held};
 
 /// How often a lock that is held is tried. The shortest wait worth anything is for a daemon to start, 0.2 s.
@@ -52,7 +53,7 @@ impl Lock {
     }
 
     fn attempt(path: &Path, how: Attempt) -> Result<Option<Lock>, DaemonError> {
-        let held = how(path).map_err(DaemonError::file("lock", path))?;
+        let held = how(path).map_err(DaemonError::file(phrase!("verb.lock"), path))?;
         Ok(held.map(|held| Lock { _held: held }))
     }
 }

@@ -14,6 +14,7 @@ use super::spec::Spec;
 use super::ssh;
 use crate::buildkit::config;
 use crate::buildkit::sandbox::Sandbox;
+use crate::domain::reason::phrase;
 use crate::sys::atomic;
 use crate::sys::process::ProcessId;
 
@@ -67,7 +68,7 @@ impl Record {
             buildkitd: spec.tools.buildkitd.clone(),
             runtime: spec.tools.runtime.clone(),
             rootlesskit: spec.tools.rootlesskit.clone(),
-            root: spec.root.canonicalize().map_err(DaemonError::file("find", &spec.root))?,
+            root: spec.root.canonicalize().map_err(DaemonError::file(phrase!("verb.find"), &spec.root))?,
             sockets: spec.sockets.clone(),
             log: spec.log.clone(),
             cgroup: spec.limits.as_ref().map(|(group, _)| group.path().to_owned()),
@@ -82,7 +83,7 @@ impl Record {
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(DaemonError::file("read", &path)(error)),
+            Err(error) => return Err(DaemonError::file(phrase!("verb.read"), &path)(error)),
         };
         let parsed = toml::from_str(&text);
         parsed.map(Some).map_err(|error| DaemonError::Record { path, reason: error.to_string() })
@@ -109,7 +110,7 @@ impl Record {
 
 fn boot_id() -> Result<String, DaemonError> {
     let path = Path::new("/proc/sys/kernel/random/boot_id");
-    fs::read_to_string(path).map(|id| id.trim().to_owned()).map_err(DaemonError::file("read", path))
+    fs::read_to_string(path).map(|id| id.trim().to_owned()).map_err(DaemonError::file(phrase!("verb.read"), path))
 }
 
 fn file(dir: &Path) -> PathBuf {

@@ -14,6 +14,7 @@ use super::lock::Lock;
 use super::log_tail::tail;
 use super::record::{self, Record};
 use super::spec::{Spec, config_file, daemon_lock};
+use crate::domain::reason::phrase;
 use crate::sys::process::ProcessId;
 
 /// A daemon that runs, or ran a moment ago.
@@ -73,7 +74,7 @@ impl Daemon {
             Some(child) => child.wait().await.map(Some),
             None => process.exited().await.map(|()| None),
         };
-        ended.map_err(|source| DaemonError::Process { doing: "wait for", pid: process.pid, source })
+        ended.map_err(|source| DaemonError::Process { doing: phrase!("verb.wait_for"), pid: process.pid, source })
     }
 
     /// Ends it: SIGTERM, after `grace` SIGKILL, then clears away what it left running or mounted. On SIGTERM buildkitd
@@ -104,7 +105,11 @@ impl Daemon {
             if patience.is_zero() {
                 continue;
             }
-            self.record.process.signal(signal).map_err(|source| DaemonError::Process { doing: "end", pid, source })?;
+            self.record.process.signal(signal).map_err(|source| DaemonError::Process {
+                doing: phrase!("verb.end"),
+                pid,
+                source,
+            })?;
             if let Ok(ended) = timeout(patience, self.exited()).await {
                 return ended.map(drop);
             }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 
 use super::DaemonError;
+use crate::domain::reason::phrase;
 use crate::sys::atomic;
 
 /// What the script does; `@SSH@` is the quoted path of the real program, empty where the host has none.
@@ -30,11 +31,13 @@ fn directory(daemon_dir: &Path) -> PathBuf {
 /// When the script can't be written, or would not be what git runs.
 pub(super) fn install(daemon_dir: &Path, path: &str) -> Result<String, DaemonError> {
     let directory = directory(daemon_dir);
-    let failed = |reason: &str| DaemonError::file("use programs of", &directory)(io::Error::other(reason.to_owned()));
+    let failed = |reason: &str| {
+        DaemonError::file(phrase!("verb.use_programs_of"), &directory)(io::Error::other(reason.to_owned()))
+    };
     let shown = directory.to_str().filter(|shown| !shown.contains(':'));
     let shown =
         shown.ok_or_else(|| failed("PATH takes no colons and nothing but UTF-8; choose another SLIPWAY_HOME"))?;
-    atomic::make_dirs(&directory).map_err(DaemonError::file("create", &directory))?;
+    atomic::make_dirs(&directory).map_err(DaemonError::file(phrase!("verb.create"), &directory))?;
     let script = directory.join("ssh");
     let real = real_ssh(&directory, path).unwrap_or_default();
     let text = SCRIPT.replace("@SSH@", &quoted(&real.to_string_lossy()));

@@ -19,6 +19,7 @@ use super::running::Daemon;
 use super::spec::{Spec, set_runtime_dir};
 use super::ssh;
 use crate::buildkit::rootless;
+use crate::domain::reason::phrase;
 use crate::sys::atomic;
 use crate::sys::environment::{ListedEnvironment as _, Receiver, path_with_sbin};
 use crate::sys::hardening;
@@ -44,21 +45,25 @@ pub(super) fn prepare(spec: &Spec) -> Result<(), DaemonError> {
     }
     let log_dir = spec.log.parent().unwrap_or(Path::new("."));
     for dir in [&spec.dir, &spec.root, &spec.sockets, log_dir, &rootless::runtime_dir(&spec.sockets)] {
-        atomic::make_dirs(dir).map_err(DaemonError::file("create", dir))?;
+        atomic::make_dirs(dir).map_err(DaemonError::file(phrase!("verb.create"), dir))?;
     }
     Ok(())
 }
 
 /// Starts the daemon and waits until it answers. The caller holds the lock and knows that none runs.
 pub(super) async fn start(spec: &Spec) -> Result<Daemon, DaemonError> {
-    atomic::put_aside_longer_than(LOG_LIMIT_BYTES, &spec.log).map_err(DaemonError::file("set aside", &spec.log))?;
+    atomic::put_aside_longer_than(LOG_LIMIT_BYTES, &spec.log)
+        .map_err(DaemonError::file(phrase!("verb.set_aside"), &spec.log))?;
     atomic::write(&spec.config_file(), spec.config.as_bytes(), atomic::PRIVATE)?;
     if let Some(sandbox) = &spec.sandbox {
         sandbox.write()?;
     }
-    let log =
-        File::options().create(true).append(true).open(&spec.log).map_err(DaemonError::file("open", &spec.log))?;
-    let log_start = log.metadata().map_err(DaemonError::file("read", &spec.log))?.len();
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(&spec.log)
+        .map_err(DaemonError::file(phrase!("verb.open"), &spec.log))?;
+    let log_start = log.metadata().map_err(DaemonError::file(phrase!("verb.read"), &spec.log))?.len();
     if !spec.tools.buildkitd.is_file() {
         // Otherwise the script or rootlesskit that starts it would say so, in its own words.
         let source = ErrorKind::NotFound.into();
@@ -67,7 +72,8 @@ pub(super) async fn start(spec: &Spec) -> Result<Daemon, DaemonError> {
     let mut command = command(spec, &log)?;
     if let Some((group, limits)) = &spec.limits {
         let path = PathBuf::from(group.path());
-        let lacking = group.create(limits).map_err(DaemonError::file("limit the control group", &path))?;
+        let lacking =
+            group.create(limits).map_err(DaemonError::file(phrase!("verb.limit_the_control_group"), &path))?;
         if !lacking.is_empty() {
             tracing::warn!("this kernel has no {} controller, so builds have no such limit", lacking.join(" and no "));
         }
@@ -80,7 +86,7 @@ pub(super) async fn start(spec: &Spec) -> Result<Daemon, DaemonError> {
 
     let pid = child.id().unwrap_or_default() as i32;
     let process = ProcessId::of(pid).and_then(|process| process.ok_or(ErrorKind::NotFound.into()));
-    let process = process.map_err(|source| DaemonError::Process { doing: "find", pid, source })?;
+    let process = process.map_err(|source| DaemonError::Process { doing: phrase!("verb.find"), pid, source })?;
     let mut daemon = Daemon { dir: spec.dir.clone(), record: Record::of(spec, process)?, child: Some(child) };
     // Before it is ready: should we die now, the next one finds it by this.
     daemon.record.save(&spec.dir)?;
@@ -97,7 +103,7 @@ pub(super) async fn start(spec: &Spec) -> Result<Daemon, DaemonError> {
 }
 
 fn command(spec: &Spec, log: &File) -> Result<Command, DaemonError> {
-    let output = || log.try_clone().map_err(DaemonError::file("open", &spec.log));
+    let output = || log.try_clone().map_err(DaemonError::file(phrase!("verb.open"), &spec.log));
     let path = ssh::install(&spec.dir, &path_with_sbin(std::env::var("PATH").ok().as_deref()))?;
     let line = spec.command_line();
     let mut command = Command::new(&line[0]);
@@ -190,7 +196,7 @@ async fn version(buildkitd: &Path) -> Option<String> {
 pub(super) fn find_unrecorded(spec: &Spec) -> Result<Option<Record>, DaemonError> {
     let wanted: Vec<u8> = spec.process_line().iter().flat_map(|a| a.bytes().chain([0])).collect();
     let me = rustix::process::geteuid().as_raw();
-    let processes = fs::read_dir("/proc").map_err(DaemonError::file("read", Path::new("/proc")))?;
+    let processes = fs::read_dir("/proc").map_err(DaemonError::file(phrase!("verb.read"), Path::new("/proc")))?;
     for entry in processes.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         if fs::read(entry.path().join("cmdline")).is_ok_and(|line| line == wanted)

@@ -12,6 +12,7 @@ use super::progress::{Progress, Report};
 use super::version::{Version, version_of};
 use super::workspace::{Scratch, Workspace, publish};
 use super::{InstallError, Options, download};
+use crate::domain::reason::phrase;
 use crate::store::home::Home;
 
 /// A limit against archives that unpack without end; BuildKit and its emulators are a small part of it.
@@ -117,7 +118,7 @@ fn foreign(path: &Path) -> bool {
 fn unpack(archive: &Path, into: &Path, scratch: &Scratch) -> Result<Vec<PathBuf>, InstallError> {
     let shown = || archive.display().to_string();
     let broken = |e: io::Error| InstallError::BrokenArchive { archive: shown(), why: e.to_string() };
-    let file = File::open(archive).map_err(|e| InstallError::file("reading", archive, e))?;
+    let file = File::open(archive).map_err(|e| InstallError::file(phrase!("verb.reading"), archive, e))?;
     if file.metadata().is_ok_and(|meta| meta.is_dir()) {
         return Err(InstallError::BrokenArchive { archive: shown(), why: "it is a directory".to_owned() });
     }
@@ -163,7 +164,7 @@ fn copy(
     scratch: &Scratch,
     broken: &impl Fn(io::Error) -> InstallError,
 ) -> Result<(), InstallError> {
-    let failed = |e: io::Error| InstallError::file("writing", to, e);
+    let failed = |e: io::Error| InstallError::file(phrase!("verb.writing"), to, e);
     let mut file = File::create(to).map_err(failed)?;
     let mut buffer = vec![0; 256 * 1024];
     loop {

@@ -14,6 +14,7 @@ use tokio::net::unix::pipe;
 
 use super::error::InstallError;
 use super::file_name::file_name;
+use crate::domain::reason::{Reason, reason};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 
 use crate::log::sanitize::printable;
@@ -74,8 +75,8 @@ impl Run {
 
     /// Runs it to its end, handing over each line of its output and error output, and returns its last lines.
     pub(super) async fn lines(&self, each: &mut (dyn FnMut(String) + Send)) -> Result<Vec<String>, InstallError> {
-        let failed = |how: String, said: Vec<String>| InstallError::Command { command: self.shown(), how, said };
-        let not_started = |e: io::Error| failed(format!("could not be started: {e}"), Vec::new());
+        let failed = |how: Reason, said: Vec<String>| InstallError::Command { command: self.shown(), how, said };
+        let not_started = |e: io::Error| failed(reason!("command.could_started", e), Vec::new());
         let (reader, writer) = io::pipe().map_err(not_started)?;
         let mut command = std::process::Command::new(&self.program);
         command.args(&self.args).listed_environment(Receiver::Installer).stdin(Stdio::null());
@@ -122,8 +123,8 @@ impl Run {
         let said = Vec::from(last);
         match status {
             Ok(status) if status.success() => Ok(said),
-            Ok(status) => Err(failed(how_it_ended(status), said)),
-            Err(e) => Err(failed(format!("was lost: {e}"), said)),
+            Ok(status) => Err(failed(how_it_ended(status).into(), said)),
+            Err(e) => Err(failed(reason!("command.lost", e), said)),
         }
     }
 }

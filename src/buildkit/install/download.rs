@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::InstallError;
 use super::progress::{Progress, Report};
+use crate::domain::reason::phrase;
 use crate::tls;
 
 /// A host that cannot be reached must not keep the next way waiting.
@@ -129,7 +130,7 @@ pub(super) async fn fetch(
 ) -> Result<String, InstallError> {
     let mut response = get(client, url).await?;
     let total = response.content_length();
-    let mut file = File::create(to).map_err(|e| InstallError::file("writing", to, e))?;
+    let mut file = File::create(to).map_err(|e| InstallError::file(phrase!("verb.writing"), to, e))?;
     let mut hash = Sha256::new();
     let (mut done, mut shown) = (0_u64, 0_u64);
     progress(Progress::Downloading { file: name.to_owned(), done, total });
@@ -144,7 +145,7 @@ pub(super) async fn fetch(
         if done + chunk.len() as u64 > MOST_BYTES {
             return Err(InstallError::TooLarge { url: url.to_owned(), most: MOST_BYTES });
         }
-        file.write_all(&chunk).map_err(|e| InstallError::file("writing", to, e))?;
+        file.write_all(&chunk).map_err(|e| InstallError::file(phrase!("verb.writing"), to, e))?;
         hash.update(&chunk);
         done += chunk.len() as u64;
         if done - shown >= PROGRESS_STEP {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::missing::Missing;
 use super::progress::Way;
 use super::version::{BUILDKIT_VERSION, GO_VERSION};
-use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
+use crate::domain::reason::{AsReason, Phrase, Reason, display_as_reason, reason};
 
 /// Why BuildKit, or a part of it, could not be installed.
 #[derive(Debug, thiserror::Error)]
@@ -116,14 +116,14 @@ pub enum InstallError {
     /// The disk is full.
     NoSpace {
         /// What was being done.
-        doing: &'static str,
+        doing: Phrase,
         /// On which path.
         path: PathBuf,
     },
     /// The directory cannot be written.
     Unwritable {
         /// What was being done.
-        doing: &'static str,
+        doing: Phrase,
         /// On which path.
         path: PathBuf,
         /// What the system said.
@@ -133,7 +133,7 @@ pub enum InstallError {
     /// Another failure of a file.
     File {
         /// What was being done.
-        doing: &'static str,
+        doing: Phrase,
         /// On which path.
         path: PathBuf,
         /// What the system said.
@@ -150,7 +150,7 @@ pub enum InstallError {
         /// The command, as one would type it.
         command: String,
         /// How it ended.
-        how: String,
+        how: Reason,
         /// The last lines that it printed.
         said: Vec<String>,
     },
@@ -220,7 +220,7 @@ pub struct Attempt {
 
 impl InstallError {
     /// A failure of a file, told apart by its cause.
-    pub(super) fn file(doing: &'static str, path: &Path, why: io::Error) -> InstallError {
+    pub(super) fn file(doing: Phrase, path: &Path, why: io::Error) -> InstallError {
         let path = path.to_path_buf();
         match why.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => InstallError::NoSpace { doing, path },

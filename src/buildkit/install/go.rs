@@ -11,6 +11,7 @@ use super::pins::{self, GoPins};
 use super::progress::{Progress, Report};
 use super::version::{BUILDKIT_VERSION, GO_VERSION, ROOTLESSKIT_VERSION};
 use super::workspace::{Workspace, publish};
+use crate::domain::reason::phrase;
 use crate::store::home::Home;
 
 /// The first Go that can fetch another version of itself (`GOTOOLCHAIN`).
@@ -68,7 +69,7 @@ pub(super) async fn install(
     // else.
     for (name, text) in [("go.mod", module.pins.go_mod), ("go.sum", module.pins.go_sum)] {
         let file = go.dir.join(name);
-        std::fs::write(&file, text).map_err(|e| InstallError::file("writing", &file, e))?;
+        std::fs::write(&file, text).map_err(|e| InstallError::file(phrase!("verb.writing"), &file, e))?;
     }
 
     let what = module.what;

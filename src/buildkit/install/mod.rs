@@ -30,6 +30,7 @@ pub use pins::Digests;
 pub use progress::{Progress, Report, Way};
 pub use version::{BUILDKIT_VERSION, ROOTLESSKIT_VERSION, Version};
 
+use crate::domain::reason::{Reason, reason};
 use crate::store::home::Home;
 use packages::Package;
 use workspace::{Lock, Workspace};
@@ -38,7 +39,7 @@ use workspace::{Lock, Workspace};
 pub const RELEASES_URL: &str = "https://api.github.com/repos/moby/buildkit/releases";
 
 /// Asks the operator a question on the terminal; answers whether they agree.
-pub type Ask = fn(&str) -> bool;
+pub type Ask = fn(Reason) -> bool;
 
 /// Where an installation takes its parts from, and what vouches for them.
 #[derive(Debug, Clone)]
@@ -76,13 +77,10 @@ impl Options {
         }
         let refused = || InstallError::NotVouchedFor { archive: archive.to_owned(), host: host.to_owned() };
         let ask = self.ask.ok_or_else(refused)?;
-        let question = format!(
-            "This slipway knows no digest of {archive}: nothing but the TLS connection to {host} vouches for it. Download \
-             and run it?"
-        );
+        let question = reason!("install.slipway_knows_digest_nothing", archive, host);
         // A thread of its own: nothing waits for it when setup is interrupted meanwhile.
         let (answer, answered) = tokio::sync::oneshot::channel();
-        std::thread::spawn(move || answer.send(ask(&question)));
+        std::thread::spawn(move || answer.send(ask(question)));
         if answered.await.unwrap_or(false) { Ok(()) } else { Err(refused()) }
     }
 }

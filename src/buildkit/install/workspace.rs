@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::error::InstallError;
 use super::file_name::file_name;
 use super::progress::{Progress, Report};
+use crate::domain::reason::phrase;
 use crate::store::home::Home;
 use crate::sys::atomic;
 use crate::sys::lock::{self, Held};
@@ -27,11 +28,11 @@ impl Lock {
     /// Waits for the lock, saying once who holds it.
     pub(super) async fn take(home: &Home, progress: Report<'_>) -> Result<Lock, InstallError> {
         let dir = home.buildkit_dir();
-        atomic::make_dirs(&dir).map_err(|e| InstallError::file("creating", &dir, e))?;
+        atomic::make_dirs(&dir).map_err(|e| InstallError::file(phrase!("verb.creating"), &dir, e))?;
         let path = dir.join("install.lock");
         let mut told = false;
         let held = loop {
-            match lock::try_exclusive(&path).map_err(|e| InstallError::file("locking", &path, e))? {
+            match lock::try_exclusive(&path).map_err(|e| InstallError::file(phrase!("verb.locking"), &path, e))? {
                 Some(held) => break held,
                 None if !told => {
                     let holder = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
@@ -46,7 +47,7 @@ impl Lock {
             file.set_len(0)?;
             file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0)
         };
-        write(held.file()).map_err(|e| InstallError::file("writing", &path, e))?;
+        write(held.file()).map_err(|e| InstallError::file(phrase!("verb.writing"), &path, e))?;
         Ok(Lock(held))
     }
 }
@@ -64,7 +65,7 @@ impl Workspace {
     /// A new, empty one. What a killed setup left is removed: the lock says that nobody is using it.
     pub(super) fn new(home: &Home) -> Result<Workspace, InstallError> {
         let parent = home.buildkit_dir();
-        let entries = fs::read_dir(&parent).map_err(|e| InstallError::file("reading", &parent, e))?;
+        let entries = fs::read_dir(&parent).map_err(|e| InstallError::file(phrase!("verb.reading"), &parent, e))?;
         for entry in entries.flatten() {
             if entry.file_name().to_string_lossy().starts_with(PREFIX) {
                 remove(&entry.path());
@@ -73,7 +74,7 @@ impl Workspace {
         let dir = tempfile::Builder::new()
             .prefix(PREFIX)
             .tempdir_in(&parent)
-            .map_err(|e| InstallError::file("creating a directory in", &parent, e))?
+            .map_err(|e| InstallError::file(phrase!("verb.creating_a_directory_in"), &parent, e))?
             .keep();
         Ok(Workspace(Arc::new(Scratch { dir, abandoned: AtomicBool::new(false) })))
     }
@@ -81,7 +82,7 @@ impl Workspace {
     /// A new directory in it.
     pub(super) fn dir(&self, name: &str) -> Result<PathBuf, InstallError> {
         let dir = self.0.dir.join(name);
-        atomic::make_dirs(&dir).map_err(|e| InstallError::file("creating", &dir, e))?;
+        atomic::make_dirs(&dir).map_err(|e| InstallError::file(phrase!("verb.creating"), &dir, e))?;
         Ok(dir)
     }
 
@@ -125,20 +126,20 @@ fn remove(dir: &Path) {
 /// Moves whole, tried binaries into the home's `bin`, one by one, each on disk before it gets its name.
 pub(super) fn publish(files: &[PathBuf], home: &Home, progress: Report<'_>) -> Result<(), InstallError> {
     let bin = home.buildkit_bin_dir();
-    atomic::make_dirs(&bin).map_err(|e| InstallError::file("creating", &bin, e))?;
+    atomic::make_dirs(&bin).map_err(|e| InstallError::file(phrase!("verb.creating"), &bin, e))?;
     for file in files {
         let sync = || {
             fs::set_permissions(file, fs::Permissions::from_mode(0o755))?;
             File::open(file)?.sync_all()
         };
-        sync().map_err(|e| InstallError::file("writing", file, e))?;
+        sync().map_err(|e| InstallError::file(phrase!("verb.writing"), file, e))?;
     }
     for file in files {
         let path = bin.join(file_name(file));
-        fs::rename(file, &path).map_err(|e| InstallError::file("putting in place", &path, e))?;
+        fs::rename(file, &path).map_err(|e| InstallError::file(phrase!("verb.putting_in_place"), &path, e))?;
         progress(Progress::Installed { path });
     }
-    File::open(&bin).and_then(|dir| dir.sync_all()).map_err(|e| InstallError::file("writing", &bin, e))
+    File::open(&bin).and_then(|dir| dir.sync_all()).map_err(|e| InstallError::file(phrase!("verb.writing"), &bin, e))
 }
 
 #[cfg(test)]

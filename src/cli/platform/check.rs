@@ -10,6 +10,7 @@ use super::super::{CliError, Format};
 use super::Bound;
 use crate::client::Client;
 use crate::domain::platform_account::Identity;
+use crate::domain::reason::{quoted, reason};
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Error, ErrorKind};
 
@@ -91,7 +92,7 @@ pub(super) async fn run(
 ) -> Result<(), CliError> {
     let asked = platform.kind.has_api() && platform.token.is_some();
     if !asked && bound.is_empty() {
-        let text = format!("no repository's source names the platform {name:?}; there is nothing to ask");
+        let text = reason!("cli_check.repository_source_names_platform", name = quoted(&name));
         return Err(Error::new(ErrorKind::Refused, text).into());
     }
     let identity = if asked { Some(client.check_platform(name.to_owned()).await) } else { None };
@@ -116,7 +117,8 @@ pub(super) async fn run(
     if failed == 0 {
         return Ok(());
     }
-    let text = format!("{failed} of {} sources of the platform {name:?} can't be read", view.sources.len());
+    let text =
+        reason!("cli_check.sources_platform_can_read", failed, sources = view.sources.len(), name = quoted(&name));
     Err(Error::new(ErrorKind::Unreachable, text).into())
 }
 

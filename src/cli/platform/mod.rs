@@ -14,6 +14,7 @@ use super::words::{where_from, yes_no};
 use super::{CliError, Format, source};
 use crate::client::{Client, checks};
 use crate::domain::name::RepositoryPath;
+use crate::domain::reason::{quoted, reason};
 use crate::domain::repository::Source;
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::settings::Settings;
@@ -104,7 +105,7 @@ impl Verb {
     pub(super) async fn run(self, client: &Client, format: Format) -> Result<(), CliError> {
         let settings = source::settings(client).await?;
         let find = |name: &str| {
-            let none = || format!("there is no platform {name:?}; `slipway platform list` shows them");
+            let none = || reason!("cli_platform.there_platform_shows_them", name = quoted(&name));
             settings.platforms.get(name).cloned().ok_or_else(|| CliError::not_found(none()))
         };
         let bound = |name: &str| -> Vec<Bound<'_>> {
@@ -125,7 +126,7 @@ impl Verb {
                 let views: Vec<View> = views.collect();
                 print(format, &views, || {
                     if views.is_empty() {
-                        say("there are no platforms; `slipway platform create NAME --kind KIND` makes one");
+                        say(reason!("cli_platform.there_platforms_makes_one"));
                         return String::new();
                     }
                     let mut table = Table::new(["NAME", "KIND", "TOKEN", "WEBHOOKS", "REPOSITORIES"]);

@@ -7,6 +7,7 @@ use super::super::registry::from_stdin;
 use super::super::{CliError, rule_options, source};
 use super::webhook;
 use crate::client::Client;
+use crate::domain::reason::{phrase, reason};
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Entity, SaveMode};
@@ -89,7 +90,7 @@ impl Options {
         value.webhook_secret = hook.or(value.webhook_secret);
         let token = if self.token_stdin { Some(from_stdin("token")?) } else { None };
         let webhook_secret = if self.new_webhook_secret {
-            Some(Secret::random().map_err(CliError::io("read /dev/urandom"))?.expose().to_owned())
+            Some(Secret::random().map_err(CliError::io(phrase!("verb.read_dev_urandom")))?.expose().to_owned())
         } else {
             None
         };
@@ -97,10 +98,10 @@ impl Options {
         source::save(client, Entity::Platform { name: name.clone(), value, token, webhook_secret, login: None }, mode)
             .await?;
         if let Some(secret) = made {
-            say("give the platform this secret for its webhooks; it is not shown again");
+            say(reason!("cli_options.give_platform_secret_webhooks"));
             let url = webhook(&source::settings(client).await?, client.status_if_running().await.as_ref(), &name);
             let none = "set webhook.listen in config.toml, such as \"127.0.0.1:8484\", and webhooks are taken";
-            say(&url.map_or_else(|| none.to_owned(), |url| format!("webhooks go to {url}")));
+            say(url.map_or_else(|| none.into(), |url| reason!("cli_options.webhooks_go", url)));
             return print_own(format!("{secret}\n").as_bytes());
         }
         Ok(())

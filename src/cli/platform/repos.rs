@@ -8,6 +8,7 @@ use super::super::output::{Table, print, say};
 use super::super::words::yes_no;
 use super::super::{CliError, Format};
 use crate::client::Client;
+use crate::domain::reason::reason;
 
 #[derive(Serialize)]
 struct View {
@@ -48,7 +49,7 @@ pub(super) async fn run(
     views.truncate(limit);
     print(format, &views, || {
         if views.is_empty() {
-            say("the token sees no such repository");
+            say(reason!("cli_repos.token_sees_such_repository"));
             return String::new();
         }
         let mut table = Table::new(["NAME", "BRANCH", "PRIVATE", "URL"]);

@@ -48,7 +48,6 @@ impl FailureKind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::atomic::WriteError;
 
     fn of_errno(errno: i32) -> Option<FailureKind> {
         FailureKind::of_io(&io::Error::from_raw_os_error(errno))
@@ -72,12 +71,12 @@ mod tests {
     #[test]
     fn the_cause_below_other_errors_decides() {
         #[derive(Debug, thiserror::Error)]
-        #[error("cannot make the configuration: {source}")]
-        struct Above {
-            source: WriteError,
-        }
-        let cause = io::Error::from_raw_os_error(libc::EROFS);
-        let error = Above { source: WriteError::Denied { path: "/x".into(), cause } };
+        #[error("cannot make the configuration")]
+        struct Above(#[source] Below);
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot write")]
+        struct Below(#[source] io::Error);
+        let error = Above(Below(io::Error::from_raw_os_error(libc::EROFS)));
         assert_eq!(FailureKind::of_cause(&error), Some(FailureKind::Disk));
     }
 }

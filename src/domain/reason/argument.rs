@@ -90,7 +90,7 @@ pub fn output(said: impl fmt::Display) -> Argument {
 }
 
 /// A text in quotes, with its control characters escaped.
-pub fn quoted(text: impl fmt::Debug) -> String {
+pub fn quoted<T: fmt::Debug + ?Sized>(text: &T) -> String {
     format!("{text:?}")
 }
 
@@ -109,7 +109,7 @@ impl ToArgument for Reason {
     fn to_argument(&self) -> Argument {
         // Words of others stay that; so a reason that was stored and read again is equal to itself.
         match self.id() {
-            "" => Argument::Typed(Typed::Output(self.to_string())),
+            "" | "words.of_others" => output(self),
             _ => Argument::Reason(Box::new(self.clone())),
         }
     }
@@ -118,6 +118,18 @@ impl ToArgument for Reason {
 impl<T: ToArgument + ?Sized> ToArgument for &T {
     fn to_argument(&self) -> Argument {
         (**self).to_argument()
+    }
+}
+
+impl ToArgument for dyn std::error::Error + '_ {
+    fn to_argument(&self) -> Argument {
+        output(self)
+    }
+}
+
+impl ToArgument for std::path::Display<'_> {
+    fn to_argument(&self) -> Argument {
+        Argument::Text(self.to_string())
     }
 }
 
@@ -239,5 +251,7 @@ outputs!(
     git2::Error,
     rustls::Error,
     reqwest::Error,
-    regex::Error
+    regex::Error,
+    rustix::io::Errno,
+    tokio::task::JoinError,
 );

@@ -114,6 +114,27 @@ fn program_output_is_never_translated() {
 }
 
 #[test]
+fn the_last_words_of_a_program_are_shown_as_they_are_in_every_language() {
+    use crate::domain::failure::{Exit, classify};
+    let said = "cannot find module: react";
+    let failure = classify(&format!("error: failed to solve: {said}"), &[], Exit::Code(1));
+    for lang in [crate::lang::Lang::En, crate::lang::Lang::ZhCn] {
+        assert_eq!(crate::lang::render(&failure.reason, lang), said);
+        assert_eq!(crate::lang::render(&Reason::verbatim(said), lang), said);
+    }
+    let step = crate::domain::step::Step {
+        last_line: Some(said.into()),
+        state: crate::domain::step::StepState::Failed,
+        error: Some("process \"/bin/sh -c npm ci\" did not complete successfully: exit code: 1".into()),
+        ..crate::domain::step::Step::named(5, "[2/2] RUN npm ci")
+    };
+    let error = step.error.clone().unwrap();
+    let failure = classify(&format!("error: failed to solve: {error}"), &[step], Exit::Code(1));
+    let chinese = crate::lang::render(&failure.reason, crate::lang::Lang::ZhCn);
+    assert_eq!(chinese, "RUN npm ci 以退出码 1 结束：cannot find module: react");
+}
+
+#[test]
 fn an_argument_that_looks_like_a_placeholder_stays_as_it_is() {
     let reason = reason!("sample.cause", said = "%{said} %{other");
     assert_eq!(reason.to_string(), "it said: %{said} %{other");

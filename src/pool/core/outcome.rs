@@ -141,7 +141,9 @@ fn failed<End>(build: &Build, failure: &Failure, end: End, around: Circumstances
     }
     let fix_and_retry = || reason!("build.fix_and_retry", why = why.clone(), id);
     let reason = match failure.kind {
-        _ if is_machinery && build.present_attempt() > 1 => reason!("build.given_up", why, attempts = build.present_attempt(), id),
+        _ if is_machinery && build.present_attempt() > 1 => {
+            reason!("build.given_up", why, attempts = build.present_attempt(), id)
+        }
         // No push changes what this machine's operator sets.
         FailureKind::Settings | FailureKind::RegistryRefused => fix_and_retry(),
         _ if is_machinery => fix_and_retry(),
@@ -213,8 +215,7 @@ mod tests {
     fn a_commit_that_is_not_there_yet_is_asked_for_again_and_one_that_is_gone_is_not() {
         let failure = Failure::new(FailureKind::NoCommit, "reference is not a tree");
         let config = PoolConfig::default();
-        let retries =
-            |lags| matches!(of_launch(&sample(), &failure, around(&config, lags)), Conclusion::Retries(_));
+        let retries = |lags| matches!(of_launch(&sample(), &failure, around(&config, lags)), Conclusion::Retries(_));
         assert!(retries(true) && !retries(false));
     }
 }

@@ -60,10 +60,9 @@ pub(super) enum AfterWrite {
 impl AfterWrite {
     fn build(&self) -> Option<BuildId> {
         match self {
-            AfterWrite::Recorded(id)
-            | AfterWrite::Noted(id)
-            | AfterWrite::Retrying(id)
-            | AfterWrite::Closed(id) => Some(*id),
+            AfterWrite::Recorded(id) | AfterWrite::Noted(id) | AfterWrite::Retrying(id) | AfterWrite::Closed(id) => {
+                Some(*id)
+            }
             AfterWrite::Journal { .. } | AfterWrite::RefsSeen | AfterWrite::Push(_) | AfterWrite::Nothing => None,
         }
     }
@@ -71,10 +70,9 @@ impl AfterWrite {
     /// What clients see as out of order while it fails.
     fn topic(&self) -> Option<Topic> {
         match self {
-            AfterWrite::Recorded(id)
-            | AfterWrite::Noted(id)
-            | AfterWrite::Retrying(id)
-            | AfterWrite::Closed(id) => Some(Topic::Build(*id)),
+            AfterWrite::Recorded(id) | AfterWrite::Noted(id) | AfterWrite::Retrying(id) | AfterWrite::Closed(id) => {
+                Some(Topic::Build(*id))
+            }
             AfterWrite::Journal { pushes, .. } => pushes.first().map(|id| Topic::Journal(*id)),
             AfterWrite::Push(id) => Some(Topic::Journal(*id)),
             AfterWrite::RefsSeen => Some(Topic::RefsSeen),

@@ -8,6 +8,7 @@ use super::{RequestContext, blocking, failed};
 use crate::domain::build::{Build, BuildId};
 use crate::domain::build_query::{BuildQuery, MOST_OF_PAGE};
 use crate::domain::build_summary::BuildSummary;
+use crate::domain::reason::reason;
 use crate::domain::step::StepsFile;
 use crate::protocol::builds::{BuildDetail, BuildPage};
 use crate::protocol::{Error, ErrorKind};
@@ -95,5 +96,5 @@ fn output_dir(context: &RequestContext, id: BuildId) -> PathBuf {
 
 /// There is no such build.
 pub(super) fn no_build(id: BuildId) -> Error {
-    Error::new(ErrorKind::NotFound, format!("there is no build {id}; `slipway build list` shows them"))
+    Error::new(ErrorKind::NotFound, reason!("pool.no_such_build", id))
 }

@@ -13,7 +13,8 @@ use crate::log::follow::Changes;
 use crate::log::scan::{self, BLOCK, Counts, Search};
 use crate::log::stderr::Stderr;
 use crate::protocol::logs::{
-    BuildLog, FoundLine, LONGEST_RANGE, LogFound, LogIndex, LogName, LogRange, LogSearch, MOST_HITS, MOST_PLACES, OpenedLog,
+    BuildLog, FoundLine, LONGEST_RANGE, LogFound, LogIndex, LogName, LogRange, LogSearch, MOST_HITS, MOST_PLACES,
+    OpenedLog,
 };
 use crate::protocol::{Error, ErrorKind, Reply};
 use crate::store;

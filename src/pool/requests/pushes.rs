@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{RequestContext, blocking, failed};
 use crate::domain::build_query::{MOST_OF_PAGE, PushPage, PushQuery};
 use crate::domain::journal::{PushId, PushRecord};
+use crate::domain::reason::reason;
 use crate::protocol::{Error, ErrorKind};
 use crate::store::pushes;
 
@@ -18,7 +19,7 @@ pub(super) async fn page(context: Arc<RequestContext>, query: PushQuery) -> Resu
 pub(super) async fn records(context: Arc<RequestContext>, ids: Vec<PushId>) -> Result<Vec<PushRecord>, Error> {
     blocking(move || match ids.as_slice() {
         [id] if !pushes::is_there(&context.home, *id) => {
-            Err(Error::new(ErrorKind::NotFound, format!("there is no push {id}; `slipway push list` shows them")))
+            Err(Error::new(ErrorKind::NotFound, reason!("pool.no_such_push", id)))
         }
         [id] => pushes::load(&context.home, *id).map(|push| vec![push]).map_err(failed),
         ids => {

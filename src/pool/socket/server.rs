@@ -305,7 +305,7 @@ async fn cancel(context: &TaskContext, id: BuildId, by: Requester) -> Result<Rep
 fn finished(context: &TaskContext, id: BuildId) -> Result<Build, Error> {
     let file = context.home.build_dir(id.0).join(builds::RECORD);
     if !file.exists() {
-        let text = format!("there is no build {id}; `slipway build list` shows them");
+        let text = reason!("pool.no_such_build", id);
         return Err(Error::new(ErrorKind::NotFound, text));
     }
     builds::load(&context.home, id).map_err(|error| failed(error.to_string()))

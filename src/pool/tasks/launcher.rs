@@ -29,16 +29,14 @@ use crate::domain::repository::{Fetch, Source};
 use crate::domain::rule::{BuildPaths, Rule};
 use crate::domain::tag::CACHE_PREFIX;
 use crate::pool::core::{ChosenBuilder, Event};
-use crate::registry::credentials::CredentialsError;
 use crate::services::credential_scope::CredentialScope;
-use crate::services::registries::RegistriesError;
 use crate::services::trees::{self, Unprepared};
 use crate::services::{registries, sources};
 use crate::source::Transport;
 use crate::source::tree::{Slot, resolve_inside};
 use crate::store::settings::Settings;
 use crate::store::{Home, builds};
-use crate::sys::atomic::{self, WriteError};
+use crate::sys::atomic;
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 use crate::sys::process::{self, ProcessId};
 
@@ -111,7 +109,7 @@ async fn start(
 
     let home = context.home.clone();
     let directory = home.attempt_dir(id.0, build.present_attempt());
-    atomic::create_dir_all(&directory).map_err(|error| Failure::new(kind_of_write(&error), error.to_string()))?;
+    atomic::create_dir_all(&directory).map_err(|error| Failure::of_error(&error, FailureKind::Host))?;
     // What is missing fails the build before anything is fetched for it.
     let (mut grants, secrets) = grants::resolve(&home, settings, build).await?;
     let path = build.path();
@@ -136,7 +134,7 @@ async fn start(
     let scope = CredentialScope::new(settings, &build.namespace, &build.registry);
     let missing = registries::write_docker_config(&home, settings, &scope, &docker_config)
         .await
-        .map_err(|error| Failure::new(kind_of_credentials(&error), error.to_string()))?;
+        .map_err(|error| Failure::of_error(&error, FailureKind::Credentials))?;
     let warnings: Vec<String> = missing.iter().map(ToString::to_string).collect();
     // What people should know stands in the record that the runner reads, too.
     let mut build = build.clone();
@@ -161,11 +159,11 @@ async fn start(
     };
     let work = move || {
         builds::save_volatile(&directory.join(builds::JOB), &job)
-            .map_err(|error| Failure::new(kind_of_write(&error), error.to_string()))?;
+            .map_err(|error| Failure::of_error(&error, FailureKind::Host))?;
         let runner = spawn(&directory, &docker_config, &Handover { source: secret, secrets }, slot.as_ref());
         let runner = runner.map_err(|error| {
-            let text = format!("cannot start the runner of build {id}: {error}");
-            Failure::new(if is_disk_full(&error) { FailureKind::Disk } else { FailureKind::Host }, text)
+            let kind = FailureKind::of_io(&error).unwrap_or(FailureKind::Host);
+            Failure::new(kind, reason!("build.runner_not_started", id, error))
         })?;
         Ok((runner, warnings))
     };
@@ -209,28 +207,6 @@ fn daemon_failure(message: impl Into<Reason>) -> Failure {
     Failure::new(FailureKind::Daemon, message)
 }
 
-/// Whose fault it is that a build's private configuration can't be made: a full disk is no refused password.
-fn kind_of_credentials(error: &RegistriesError) -> FailureKind {
-    match error {
-        RegistriesError::Credentials(CredentialsError::Write(error)) => kind_of_write(error),
-        RegistriesError::Credentials(CredentialsError::Io { source, .. }) if is_disk_full(source) => FailureKind::Disk,
-        RegistriesError::Credentials(CredentialsError::Io { .. }) => FailureKind::Host,
-        _ => FailureKind::Credentials,
-    }
-}
-
-fn kind_of_write(error: &WriteError) -> FailureKind {
-    match error {
-        WriteError::DiskFull { .. } => FailureKind::Disk,
-        WriteError::Io { cause, .. } if is_disk_full(cause) => FailureKind::Disk,
-        _ => FailureKind::Host,
-    }
-}
-
-fn is_disk_full(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
-}
-
 /// What a context is made of.
 pub(in crate::pool) struct ContextRequest<'a> {
     pub path: &'a RepositoryPath,
@@ -272,14 +248,14 @@ pub(in crate::pool) async fn prepare(
         slot = trees::prepare(home, settings, tree) => slot?,
         _ = aborted.wait_for(|abort| *abort) => return Err(daemon_failure("it was cancelled while its tree was made ready")),
     };
-    let directory = resolve_inside(&slot.root(), &paths.context)
-        .map_err(|error| Failure::new(FailureKind::Source, error.to_string()))?;
+    let directory =
+        resolve_inside(&slot.root(), &paths.context).map_err(|error| Failure::of_error(&error, FailureKind::Source))?;
     let context = Context::Local { directory };
     Ok(Prepared { context, secret: None, slot: Some(slot) })
 }
 
 fn build_paths(rule: &Rule) -> Result<BuildPaths, Failure> {
-    rule.build_paths().map_err(|error| Failure::new(FailureKind::Source, error.to_string()))
+    rule.build_paths().map_err(|error| Failure::new(FailureKind::Source, error))
 }
 
 /// The context of a source that only the builder's network reaches: its address, and the credentials that open it.

@@ -14,6 +14,7 @@ use super::{TaskContext, audit, blocking, failed};
 use crate::domain::builder::{Builder, BuilderKind, MANAGED};
 use crate::domain::name::{self, NameKind, RepositoryPath};
 use crate::domain::namespace::Namespace;
+use crate::domain::reason::phrase;
 use crate::domain::repository::Repository;
 use crate::domain::requester::Requester;
 use crate::domain::rule::{Rule, RuleError};
@@ -565,7 +566,7 @@ fn remove_empty(home: &Home, namespace: &str) -> Result<(), atomic::WriteError> 
 fn gone_or(path: &Path, removed: io::Result<()>) -> Result<(), atomic::WriteError> {
     match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(atomic::WriteError::Io { path: path.to_path_buf(), action: "remove it", cause: error })
+            Err(atomic::WriteError::Io { path: path.to_path_buf(), action: phrase!("verb.remove_it"), cause: error })
         }
         _ => Ok(()),
     }

@@ -8,6 +8,7 @@ use reqwest::Method;
 use super::Client;
 use super::error::{Kind, RegistryError};
 use super::session::Right;
+use crate::domain::reason::reason;
 use crate::domain::reference;
 
 impl Client {
@@ -17,7 +18,7 @@ impl Client {
     /// See [`Kind`]: [`Kind::NotFound`] when there is no such tag, [`Kind::Refused`] with the registry's words when it
     /// deletes nothing, or deletes by digest only and other tags name the same image.
     pub async fn delete_tag(&self, tag: &str) -> Result<String, RegistryError> {
-        self.within(&format!("delete tag {tag} of"), async || self.take_away(tag).await).await
+        self.within(reason!("registry.delete_tag", tag), async || self.take_away(tag).await).await
     }
 
     async fn take_away(&self, tag: &str) -> Result<String, Kind> {

@@ -10,7 +10,7 @@ use crate::domain::reason::{Argument, AsReason, Reason, ToArgument, display_as_r
 #[derive(Debug, thiserror::Error)]
 pub struct RegistryError {
     /// What was attempted: `move tag v1 of`.
-    pub attempted: String,
+    pub attempted: Reason,
     /// The image's full name: registry and repository.
     pub image: String,
     /// Why it did not work.

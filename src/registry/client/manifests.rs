@@ -9,6 +9,7 @@ use super::raw::Raw;
 use super::session::{Call, Right};
 use super::{Client, found};
 use crate::bounded;
+use crate::domain::reason::reason;
 use crate::domain::reference;
 use crate::registry::image::{self, Document, ImageConfig, ImageInfo};
 
@@ -31,8 +32,8 @@ impl Client {
     /// # Errors
     /// See [`Kind`].
     pub async fn head(&self, tag: &str) -> Result<Option<String>, RegistryError> {
-        let what = format!("look up tag {tag} of");
-        found(self.within(&what, async || self.look_up(tag).await).await)
+        let what = reason!("registry.look_up", tag);
+        found(self.within(what, async || self.look_up(tag).await).await)
     }
 
     /// The document that `reference` (a tag or a digest) names, or nothing when there is none.
@@ -40,9 +41,9 @@ impl Client {
     /// # Errors
     /// See [`Kind`].
     pub async fn manifest(&self, reference: &str) -> Result<Option<Raw>, RegistryError> {
-        let what = format!("read {reference} of");
+        let what = reason!("registry.read", reference);
         let read = async || self.read(reference).await.map(|(raw, _)| raw);
-        found(self.within(&what, read).await)
+        found(self.within(what, read).await)
     }
 
     /// Lets `reference` (a tag, or the content's own digest) name the document `content`.
@@ -50,8 +51,11 @@ impl Client {
     /// # Errors
     /// See [`Kind`].
     pub async fn put(&self, reference: &str, content: &[u8], media_type: &str) -> Result<(), RegistryError> {
-        let what =
-            if reference.contains(':') { "push an index to".to_owned() } else { format!("move tag {reference} of") };
+        let what = if reference.contains(':') {
+            reason!("registry.push_index")
+        } else {
+            reason!("registry.move_tag", reference)
+        };
         let put = async || {
             let media_type = HeaderValue::from_str(media_type)
                 .map_err(|_| Kind::Unusable(format!("{media_type:?} is no media type")))?;
@@ -59,7 +63,7 @@ impl Client {
             let call = self.manifest_call(Method::PUT, reference, Right::Push)?;
             self.session.send(&Call { headers, body: content.to_vec(), ..call }).await.map(drop)
         };
-        self.within(&what, put).await
+        self.within(what, put).await
     }
 
     /// What there is to say about the image that `reference` (a tag or a digest) names.
@@ -67,7 +71,7 @@ impl Client {
     /// # Errors
     /// See [`Kind`].
     pub async fn inspect(&self, reference: &str) -> Result<ImageInfo, RegistryError> {
-        self.within(&format!("read {reference} of"), async || self.describe(reference).await).await
+        self.within(reason!("registry.read", reference), async || self.describe(reference).await).await
     }
 
     async fn describe(&self, reference: &str) -> Result<ImageInfo, Kind> {

@@ -36,6 +36,7 @@ use self::http::Http;
 use self::retry::Pauses;
 use self::session::Session;
 use super::credentials::Credential;
+use crate::domain::reason::{Reason, phrase};
 use crate::domain::reference::ImageName;
 
 pub use self::raw::Raw;
@@ -79,7 +80,7 @@ impl Client {
     /// When the CA file cannot be read or holds no certificate, or `name` is in the registry "local".
     pub fn new(name: &ImageName, settings: &Settings, credential: Option<Credential>) -> Result<Client, RegistryError> {
         let unusable = |why: String| RegistryError {
-            attempted: "speak to the registry of".to_owned(),
+            attempted: phrase!("verb.speak_to_the_registry_of").into(),
             image: name.to_string(),
             kind: Kind::Unusable(why),
         };
@@ -116,19 +117,19 @@ impl Client {
     /// is what its errors say was attempted.
     async fn within<T>(
         &self,
-        what: &str,
+        what: impl Into<Reason>,
         operation: impl AsyncFnOnce() -> Result<T, Kind>,
     ) -> Result<T, RegistryError> {
         let outcome = tokio::time::timeout(self.patience + self.session.pauses.longest(), operation()).await;
         outcome.unwrap_or_else(|_| Err(http::too_slow(self.patience))).map_err(|kind| self.error(what, kind))
     }
 
-    pub(super) fn error(&self, what: &str, kind: Kind) -> RegistryError {
+    pub(super) fn error(&self, what: impl Into<Reason>, kind: Kind) -> RegistryError {
         let kind = match (kind, &self.no_credential) {
             (Kind::Credentials { user: None, .. }, Some(why)) => Kind::Credentials { user: None, message: why.clone() },
             (kind, _) => kind,
         };
-        RegistryError { attempted: what.to_owned(), image: self.image(), kind }
+        RegistryError { attempted: what.into(), image: self.image(), kind }
     }
 }
 

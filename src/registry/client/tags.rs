@@ -11,6 +11,7 @@ use super::http::Answer;
 use super::session::{Call, Right};
 use super::{Client, found};
 use crate::bounded;
+use crate::domain::reason::phrase;
 
 /// Tags asked for at a time; registries may give fewer.
 const PAGE: usize = 1000;
@@ -37,7 +38,7 @@ impl Client {
     /// See [`Kind`]; [`Kind::Unusable`] where there are more tags than are listed.
     pub async fn tags(&self) -> Result<Vec<String>, RegistryError> {
         let list = async || self.list().await;
-        Ok(found(self.within("list the tags of", list).await)?.unwrap_or_default())
+        Ok(found(self.within(phrase!("verb.list_the_tags_of"), list).await)?.unwrap_or_default())
     }
 
     pub(super) async fn list(&self) -> Result<Vec<String>, Kind> {

@@ -57,7 +57,7 @@ fn of_source(error: &SourceError) -> FailureKind {
             FailureKind::Credentials
         }
         Kind::Tls => FailureKind::Certificate,
-        Kind::Local if error.is_disk_full() => FailureKind::Disk,
+        Kind::Disk => FailureKind::Disk,
         Kind::Local | Kind::Damaged => FailureKind::Host,
         Kind::NoCommit => FailureKind::NoCommit,
         Kind::NotFound
@@ -93,6 +93,45 @@ fn of_tree(error: &TreeError) -> FailureKind {
 
 impl From<Unprepared> for Failure {
     fn from(error: Unprepared) -> Failure {
-        Failure::new(error.kind(), error.to_string())
+        Failure::new(error.kind(), &error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::source::SourceUrl;
+
+    #[test]
+    fn a_disk_that_refuses_at_a_checkout_is_machinery_and_no_fault_of_the_commit() {
+        let url = SourceUrl::parse("https://git.example.com/acme/api.git").unwrap();
+        for errno in [libc::ENOSPC, libc::EDQUOT, libc::EROFS] {
+            let error = io::Error::from_raw_os_error(errno);
+            let source: Unprepared = SourceError::io(&url, Reason::verbatim("x"), &error).into();
+            assert_eq!(source.kind(), FailureKind::Disk, "{errno}");
+            let failure = Failure::from(source);
+            assert!(failure.kind.is_machinery(), "{errno}");
+        }
+        for errno in [libc::EIO, libc::EMFILE, libc::ENOMEM] {
+            let error = io::Error::from_raw_os_error(errno);
+            let source: Unprepared = SourceError::io(&url, Reason::verbatim("x"), &error).into();
+            assert_eq!(source.kind(), FailureKind::Host, "{errno}");
+        }
+    }
+
+    #[test]
+    fn a_full_disk_under_a_private_configuration_is_no_refused_password() {
+        use crate::registry::credentials::CredentialsError;
+        use crate::services::registries::RegistriesError;
+        use crate::sys::atomic::WriteError;
+        let write = |errno| {
+            let cause = io::Error::from_raw_os_error(errno);
+            let write = WriteError::DiskFull { path: "/h/builds/5/docker".into(), directory: "/h".into(), cause };
+            RegistriesError::Credentials(CredentialsError::Write(write))
+        };
+        let failure = Failure::of_error(&write(libc::ENOSPC), FailureKind::Credentials);
+        assert_eq!(failure.kind, FailureKind::Disk);
     }
 }

@@ -20,7 +20,7 @@ use crate::source::git::{Fallback, GitProgram, Want, clone};
 use crate::source::tree::{
     Answer, Lender, Moved, Part, Position, Request, Room, Site, Slot, State, TimeKey, TreeError, TreeFile, Trees,
 };
-use crate::source::{Access, Kind, SourceError, SourceUrl};
+use crate::source::{Access, SourceError, SourceUrl};
 use crate::store::Home;
 use crate::store::settings::Settings;
 use budget::Budget;
@@ -277,5 +277,5 @@ fn program(url: &SourceUrl) -> Result<std::sync::Arc<GitProgram>, SourceError> {
 
 /// Whether trying again can help.
 fn is_temporary(error: &SourceError) -> bool {
-    error.kind.is_transient() || matches!(error.kind, Kind::Local | Kind::Damaged)
+    error.kind.is_transient() || error.kind.is_of_this_machine()
 }

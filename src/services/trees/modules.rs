@@ -177,6 +177,8 @@ fn named(error: Unprepared, fail: &impl Fn(String, bool) -> TreeError) -> Unprep
             error.into()
         }
         Unprepared::Tree(error @ (TreeError::Submodule { .. } | TreeError::LfsAddress { .. })) => error.into(),
+        // Nor is this machine.
+        Unprepared::Source(error) if error.kind.is_of_this_machine() => error.into(),
         Unprepared::Source(error) => {
             let temporary = is_temporary(&error);
             fail(error.to_string(), temporary).into()

@@ -22,6 +22,7 @@ use super::program::{Configuration, GitCommand, GitProgram, Limits, RunError};
 use super::reach::Reach;
 use super::stderr;
 use crate::domain::push::{CommitId, Ref};
+use crate::domain::reason::{Reason, output, reason};
 use crate::source::error::{Kind, SourceError};
 use crate::source::url::SourceUrl;
 use crate::sys::process::ProcessId;
@@ -131,7 +132,7 @@ pub(super) async fn fetch(
     match tokio::time::timeout(limits.left(), work).await {
         Ok(done) => done,
         Err(_) => {
-            let reason = format!("it was not fetched within {} s", limits.time.as_secs());
+            let reason = reason!("clone.fetched_within", as_secs = limits.time.as_secs());
             Err(SourceError::new(Kind::Timeout, url, reason))
         }
     }
@@ -254,12 +255,8 @@ impl Fetch<'_> {
         };
         match self.fetch_refs(turn, &[], &format!("+{reference}:{}", self.tip())).await {
             Ok(()) if self.has().await? => Ok(()),
-            Ok(()) => {
-                Err(self.no_commit(&format!("{reference} was pushed by force and does not have the commit any more")))
-            }
-            Err(error) if error.kind == Kind::NoRef => {
-                Err(self.no_commit(&format!("{reference} is gone, and the commit with it")))
-            }
+            Ok(()) => Err(self.no_commit(reason!("clone.pushed_force_does_commit", reference))),
+            Err(error) if error.kind == Kind::NoRef => Err(self.no_commit(reason!("clone.gone_commit", reference))),
             Err(error) => Err(error),
         }
     }
@@ -273,9 +270,9 @@ impl Fetch<'_> {
         format!("refs/slipway/tip/{}", hex::encode(&Sha256::digest(name)[..16]))
     }
 
-    fn no_commit(&self, why: &str) -> SourceError {
+    fn no_commit(&self, why: impl Into<Reason>) -> SourceError {
         let commit = self.want.commit;
-        SourceError::new(Kind::NoCommit, self.url, format!("it does not have the commit {commit}: {why}"))
+        SourceError::new(Kind::NoCommit, self.url, reason!("clone.does_commit", commit, why = why.into()))
     }
 
     /// Whether the clone has the commit.
@@ -294,7 +291,7 @@ impl Fetch<'_> {
                 Ok(false)
             }
             other => {
-                let reason = format!("{} names a {other}, and not a commit", self.want.commit);
+                let reason = reason!("clone.names_commit", commit = self.want.commit, other);
                 Err(SourceError::new(Kind::NoRef, self.url, reason))
             }
         }
@@ -334,12 +331,10 @@ impl Fetch<'_> {
         }
         let limit = crate::domain::config::ByteSize(self.limits.bytes);
         let reason = match self.limits.used.bytes {
-            0 => format!("a clone of it is larger than git.fetch_limit ({limit})"),
+            0 => reason!("clone.clone_larger_than_git", limit),
             used => {
                 let used = crate::domain::config::ByteSize(used);
-                format!(
-                    "a clone of it, with {used} of the same build's other fetches, is larger than git.fetch_limit ({limit})"
-                )
+                reason!("clone.clone_same_build_other", used, limit)
             }
         };
         Err(SourceError::new(Kind::TooBig, self.url, reason))
@@ -367,7 +362,8 @@ impl Fetch<'_> {
             .arg(self.clone);
         let ended = command.run(ON_DISK).await.map_err(|error| self.run_error(&error))?;
         if !ended.status.success() {
-            return Err(SourceError::new(Kind::Local, self.url, format!("cannot make its clone: {}", ended.stderr)));
+            let kind = stderr::kind_on_disk(&ended.stderr);
+            return Err(SourceError::new(kind, self.url, reason!("clone.cannot_make", said = output(&ended.stderr))));
         }
         // Last: without it the clone is made again.
         fs::write(mark, format!("{LAYOUT}\n{format}\n{}\n", self.url)).map_err(|error| self.on_disk(&error))?;
@@ -405,12 +401,15 @@ impl Fetch<'_> {
     }
 
     fn on_disk(&self, error: &io::Error) -> SourceError {
-        SourceError::new(Kind::Local, self.url, format!("cannot use its clone {}: {error}", self.clone.display()))
+        SourceError::io(self.url, reason!("clone.unusable", clone = self.clone, error), error)
     }
 
     fn run_error(&self, error: &RunError) -> SourceError {
-        let kind = if matches!(error, RunError::TimedOut(_)) { Kind::Timeout } else { Kind::Local };
-        SourceError::new(kind, self.url, error.to_string())
+        match error {
+            RunError::Io(cause) => SourceError::io(self.url, error, cause),
+            RunError::TimedOut(_) => SourceError::new(Kind::Timeout, self.url, error),
+            RunError::TooMuch(_) => SourceError::new(Kind::Local, self.url, error),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use super::access::Access;
 use super::program::{GitCommand, Limits, RunError};
 use super::stderr;
 use crate::domain::push::{CommitId, Ref};
+use crate::domain::reason::reason;
 use crate::source::error::{Kind, SourceError};
 use crate::source::url::SourceUrl;
 
@@ -126,7 +127,7 @@ pub(super) async fn read(
 }
 
 async fn message(mut git: GitCommand, url: &SourceUrl, commit: &CommitId) -> Result<String, SourceError> {
-    let cannot = |error: std::io::Error| SourceError::new(Kind::Local, url, format!("cannot run git: {error}"));
+    let cannot = |error: std::io::Error| SourceError::io(url, reason!("commits.cannot_run_git", error), &error);
     git.args(["cat-file", "commit", commit.as_str()]);
     let mut running = git.start(Some(MEMORY)).map_err(cannot)?;
     if let Some(message) = body(&mut running.stdout).await.map_err(cannot)? {
@@ -135,9 +136,9 @@ async fn message(mut git: GitCommand, url: &SourceUrl, commit: &CommitId) -> Res
     let (_, said) = running.end().await.map_err(cannot)?;
     let error = stderr::error_of(url, &Access::default(), &said);
     Err(match error.kind {
-        Kind::TooBig => error.advising("make the commit's message shorter"),
+        Kind::TooBig => error.advising(reason!("commits.make_commit_message_shorter")),
         Kind::Damaged | Kind::Owner => error,
-        _ => SourceError::new(Kind::NoCommit, url, format!("it does not have the commit {commit} (any more)")),
+        _ => SourceError::new(Kind::NoCommit, url, reason!("commits.does_commit_any_more", commit)),
     })
 }
 

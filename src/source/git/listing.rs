@@ -7,6 +7,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, BufReader};
 use super::access::Access;
 use super::program::GitCommand;
 use super::stderr;
+use crate::domain::reason::reason;
 use crate::source::error::{Kind, SourceError};
 use crate::source::refs::{Collector, MOST_REFS, Refs, TooMany};
 use crate::source::url::SourceUrl;
@@ -35,7 +36,7 @@ pub(super) async fn list(
 ) -> Result<Refs, SourceError> {
     command.args(["ls-remote", "--symref", "--"]).arg(address);
     let begun = Instant::now();
-    let cannot = |error: std::io::Error| SourceError::new(Kind::Local, url, format!("cannot run git: {error}"));
+    let cannot = |error: std::io::Error| SourceError::io(url, reason!("listing.cannot_run_git", error), &error);
     let mut running = command.start(Some(MEMORY)).map_err(cannot)?;
     let work = async {
         let mut collector = Collector::default();
@@ -81,11 +82,7 @@ async fn collect(mut lines: impl AsyncBufRead + Unpin, collector: &mut Collector
 }
 
 fn too_many(url: &SourceUrl) -> SourceError {
-    SourceError::new(
-        Kind::TooManyRefs,
-        url,
-        format!("it has more refs than slipway lists ({MOST_REFS} branches and tags)"),
-    )
+    SourceError::new(Kind::TooManyRefs, url, reason!("listing.more_refs_than_slipway", most_refs = MOST_REFS))
 }
 
 /// That nothing was said in time.

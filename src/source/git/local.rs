@@ -7,6 +7,7 @@ use git2::{DiffOptions, ErrorClass, ObjectType, Oid, Repository};
 
 use super::commits::{Commit, MOST_CHANGED, Message, Wanted};
 use crate::domain::push::CommitId;
+use crate::domain::reason::reason;
 use crate::source::error::{Kind, SourceError};
 use crate::source::refs::{Collector, MOST_REFS, Refs, TooMany};
 use crate::source::url::SourceUrl;
@@ -46,11 +47,7 @@ pub(super) fn list(url: &SourceUrl, path: &Path) -> Result<Refs, LocalError> {
     let unreadable = |error: git2::Error| SourceError::new(Kind::NotARepository, url, error.message());
     let mut collector = Collector::default();
     let too_many = |TooMany| {
-        SourceError::new(
-            Kind::TooManyRefs,
-            url,
-            format!("it has more refs than slipway lists ({MOST_REFS} branches and tags)"),
-        )
+        SourceError::new(Kind::TooManyRefs, url, reason!("local.more_refs_than_slipway", most_refs = MOST_REFS))
     };
     // The branch that it names may have no commit yet.
     let head = repository.find_reference("HEAD").ok();
@@ -83,17 +80,19 @@ pub(super) fn list(url: &SourceUrl, path: &Path) -> Result<Refs, LocalError> {
 pub(super) fn look(url: &SourceUrl, path: &Path, wanted: &Wanted) -> Result<(Commit, usize), LocalError> {
     let repository = open(url, path)?;
     let missing =
-        || SourceError::new(Kind::NoCommit, url, format!("it does not have the commit {} (any more)", wanted.commit));
+        || SourceError::new(Kind::NoCommit, url, reason!("local.does_commit_any_more", commit = wanted.commit));
     let id = Oid::from_str(wanted.commit.as_str()).map_err(|_| missing())?;
     let size = repository.odb().and_then(|odb| odb.read_header(id)).map_err(|_| missing())?.0;
     if size > LARGEST_COMMIT {
-        let reason = format!(
-            "its commit {} has {} MB, and no more than {} are read",
-            wanted.commit,
-            size >> 20,
-            LARGEST_COMMIT >> 20
+        let reason = reason!(
+            "local.commit_mb_more_than",
+            commit = wanted.commit,
+            size = size >> 20,
+            _commit = LARGEST_COMMIT >> 20
         );
-        return Err(SourceError::new(Kind::TooBig, url, reason).advising("make the commit's message shorter").into());
+        return Err(SourceError::new(Kind::TooBig, url, reason)
+            .advising(reason!("local.make_commit_message_shorter"))
+            .into());
     }
     let commit = repository.find_commit(id).map_err(|_| missing())?;
     let compare = |since: &CommitId| -> Result<Option<Vec<String>>, git2::Error> {

@@ -114,7 +114,7 @@ impl AsReason for NoGit {
 
 impl NoGit {
     /// Why it can't be used.
-    pub(crate) fn problem(&self) -> Reason {
+    pub fn problem(&self) -> Reason {
         match self {
             NoGit::Missing => reason!("no_git.missing", oldest = OLDEST),
             NoGit::TooOld { path, found } => reason!("no_git.too_old", oldest = OLDEST, path, found),
@@ -123,7 +123,7 @@ impl NoGit {
     }
 
     /// What to do.
-    pub(crate) fn advice(&self) -> Reason {
+    pub fn advice(&self) -> Reason {
         match self {
             NoGit::Missing => reason!("no_git.install"),
             NoGit::TooOld { .. } => reason!("no_git.upgrade"),

@@ -7,6 +7,7 @@ use super::access::Access;
 use super::memory_file::in_memory;
 use super::program::{Configuration, GitCommand, GitProgram};
 use super::{credential, ssh, trust};
+use crate::domain::reason::reason;
 use crate::source::error::{Kind, SourceError};
 use crate::source::url::{SourceUrl, Transport};
 
@@ -32,7 +33,7 @@ impl Reach {
         let mut command = program.command(configuration);
         match url.transport() {
             Transport::Ssh if access.anonymous => {
-                let reason = "nobody is let in over ssh without a key";
+                let reason = reason!("reach.nobody_let_over_ssh");
                 return Err(SourceError::new(Kind::Credentials, url, reason));
             }
             Transport::Http | Transport::Https => over_http(&mut command, &self.slipway, url, access)?,
@@ -59,9 +60,7 @@ fn over_http(command: &mut GitCommand, helper: &Path, url: &SourceUrl, access: &
         command.config(&format!("http.{server}/.proxy"), proxy);
     }
     if let Some(token) = &access.credentials.token {
-        let cannot = |error: std::io::Error| {
-            SourceError::new(Kind::Local, url, format!("the token cannot be handed to git: {error}"))
-        };
+        let cannot = |error: std::io::Error| SourceError::io(url, reason!("git.token_not_handed", error), &error);
         let offer = credential::Offer {
             server: server.clone(),
             username: access.credentials.username.clone(),

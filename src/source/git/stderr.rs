@@ -65,9 +65,9 @@ const WORDS: &[(&str, Kind)] = &[
     ("detected dubious ownership", Kind::Owner),
     ("not a git repository", Kind::NotARepository),
     // This machine.
-    ("no space left", Kind::Local),
-    ("disk quota exceeded", Kind::Local),
-    ("read-only file system", Kind::Local),
+    ("no space left", Kind::Disk),
+    ("disk quota exceeded", Kind::Disk),
+    ("read-only file system", Kind::Disk),
     ("out of memory", Kind::TooBig),
     ("cannot allocate memory", Kind::TooBig),
     ("cannot fork", Kind::Local),
@@ -86,6 +86,14 @@ const WORDS: &[(&str, Kind)] = &[
     ("loose object", Kind::Damaged),
     ("packfile", Kind::Damaged),
 ];
+
+/// The kind of a failure of git that works on this machine's disk alone.
+pub(super) fn kind_on_disk(stderr: &str) -> Kind {
+    match found(stderr, None) {
+        Some((Kind::Disk, _)) => Kind::Disk,
+        _ => Kind::Local,
+    }
+}
 
 /// The words that name a kind, and the line of stderr that they stand in. git repeats the source's address in its
 /// errors, and a repository may well be called `openssl`: words of the address do not count.
@@ -123,20 +131,17 @@ pub(super) fn error_of(url: &SourceUrl, access: &Access, stderr: &str) -> Source
     match kind {
         Kind::HostKeyUnknown => unknown_host(url, error, line),
         Kind::HostKeyChanged => changed_host(error, &stderr),
-        Kind::HostKeyRevoked => {
-            SourceError { reason: "the host's key is marked as revoked in known_hosts".into(), ..error }
-        }
+        Kind::HostKeyRevoked => SourceError { reason: reason!("stderr.host_key_marked_as"), ..error },
         Kind::Credentials if url.transport() == Transport::Ssh => refused_key(url, access, error),
-        Kind::Credentials if line.contains("told us to quit") => SourceError {
-            reason: "the server redirects to another one, which is not given the credentials".into(),
-            ..error
+        Kind::Credentials if line.contains("told us to quit") => {
+            SourceError { reason: reason!("stderr.server_redirects_another_one"), ..error }
+                .advising(reason!("stderr.name_address_redirects"))
         }
-        .advising("name the address that it redirects to"),
         Kind::Credentials => SourceError {
             reason: match (&access.credentials.token, line.contains("error: 403")) {
-                (_, true) => "the server refuses access (403)".into(),
-                (Some(_), _) => "the server refuses the user name or token".into(),
-                (None, _) => "the server asks for credentials and the source has none".into(),
+                (_, true) => reason!("stderr.server_refuses_access"),
+                (Some(_), _) => reason!("stderr.server_refuses_user_name"),
+                (None, _) => reason!("stderr.server_asks_credentials_source"),
             },
             ..error
         },
@@ -184,7 +189,7 @@ fn unknown_host(url: &SourceUrl, error: SourceError, line: &str) -> SourceError 
         Some(port) => format!("-p {port} {host}"),
         None => host.clone(),
     };
-    let error = SourceError { reason: "the host's key is not in known_hosts".into(), ..error };
+    let error = SourceError { reason: reason!("stderr.host_key_known_hosts"), ..error };
     if !is_plain(&host) {
         return error;
     }
@@ -324,7 +329,7 @@ mod tests {
             ),
             ("git://host/a", "fatal: protocol error: bad line length character: this", Kind::NotARepository),
             ("git://host/a", "fatal: couldn't find remote ref refs/heads/x", Kind::NoRef),
-            ("git://host/a", "fatal: write error: No space left on device", Kind::Local),
+            ("git://host/a", "fatal: write error: No space left on device", Kind::Disk),
             ("git://host/a", "fatal: the remote end hung up unexpectedly", Kind::Network),
             ("git://host/a", "", Kind::Network),
         ] {

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::domain::commit_status::{CommitState, CommitStatus};
 use crate::domain::push::CommitId;
+use crate::domain::reason::{Phrase, phrase};
 use crate::domain::source_platform::PlatformKind;
 use crate::store::secrets::Secret;
 
@@ -42,7 +43,7 @@ struct User {
 }
 
 pub(super) async fn identity(http: &Http) -> Result<Identity, ApiError> {
-    let asked = http.get::<User>("read who the token is", &http.at(["user"])).await;
+    let asked = http.get::<User>(phrase!("verb.read_who_the_token_is"), &http.at(["user"])).await;
     let (user, answer) = match asked {
         Ok(found) => found,
         // It knows the token, which is no account's: one of a repository or a workspace.
@@ -93,7 +94,7 @@ struct CloneLink {
 
 pub(super) async fn repositories(
     http: &Http,
-    attempted: &str,
+    attempted: Phrase,
     workspace: Option<&str>,
     filter: &str,
     page: Option<Url>,
@@ -139,7 +140,7 @@ fn below<'a>(path: &'a [String], rest: &'a [&'a str]) -> impl Iterator<Item = &'
 
 pub(super) async fn set_status(
     http: &Http,
-    attempted: &str,
+    attempted: Phrase,
     path: &[String],
     commit: &CommitId,
     status: &CommitStatus,
@@ -170,7 +171,7 @@ struct Hook {
 /// A push of several branches and tags is one event.
 pub(super) async fn register_webhook(
     http: &Http,
-    attempted: &str,
+    attempted: Phrase,
     path: &[String],
     hook: Webhook<'_>,
 ) -> Result<RegisteredWebhook, ApiError> {

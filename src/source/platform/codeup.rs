@@ -10,6 +10,7 @@ use super::http::Http;
 use super::{Identity, PlatformRepository, RegisteredWebhook, RepositoryPage, Webhook, at_most, github};
 use crate::domain::commit_status::CommitStatus;
 use crate::domain::push::CommitId;
+use crate::domain::reason::{Phrase, phrase};
 
 /// The header that its tokens go in.
 pub(super) const TOKEN: &str = "x-yunxiao-token";
@@ -28,14 +29,14 @@ struct User {
 }
 
 pub(super) async fn identity(http: &Http) -> Result<Identity, ApiError> {
-    let (user, _): (User, _) = http.get("read who the token is", &http.at(["platform", "user"])).await?;
+    let (user, _): (User, _) = http.get(phrase!("verb.read_who_the_token_is"), &http.at(["platform", "user"])).await?;
     Ok(Identity { login: user.username.or(user.id), name: user.name, ..Identity::default() })
 }
 
 /// The path of something of Codeup's.
 fn below<'a>(
     http: &Http,
-    attempted: &str,
+    attempted: Phrase,
     organization: Option<&'a str>,
     rest: &[&'a str],
 ) -> Result<Vec<&'a str>, ApiError> {
@@ -65,7 +66,7 @@ struct Repository {
 
 pub(super) async fn repositories(
     http: &Http,
-    attempted: &str,
+    attempted: Phrase,
     organization: Option<&str>,
     filter: &str,
     page: Option<Url>,
@@ -94,7 +95,7 @@ pub(super) async fn repositories(
 
 pub(super) async fn set_status(
     http: &Http,
-    attempted: &str,
+    attempted: Phrase,
     organization: Option<&str>,
     path: &[String],
     commit: &CommitId,
@@ -118,7 +119,7 @@ struct Hook {
 /// A tag never comes as a push: it has an event of its own.
 pub(super) async fn register_webhook(
     http: &Http,
-    attempted: &str,
+    attempted: Phrase,
     organization: Option<&str>,
     path: &[String],
     hook: Webhook<'_>,

@@ -16,6 +16,7 @@ use super::Connector;
 use super::error::{ApiError, ApiProblem, words};
 use super::http::{Answer, exchange, open_secret};
 use super::place;
+use crate::domain::reason::{Phrase, phrase};
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::store::secrets::Secret;
 
@@ -63,7 +64,7 @@ impl DeviceFlow {
     /// # Errors
     /// When the platform has no such flow, or no client id.
     pub fn new(connector: &Connector, platform: &SourcePlatform) -> Result<DeviceFlow, ApiError> {
-        let fail = |reason| ApiError { attempted: LOG_IN.into(), place: platform.kind.title().into(), reason };
+        let fail = |reason| ApiError { attempted: LOG_IN, place: platform.kind.title().into(), reason };
         let (device, token, scope): (_, _, &'static str) = match platform.kind {
             PlatformKind::Github => ("login/device/code", "login/oauth/access_token", "repo"),
             PlatformKind::Gitlab => ("oauth/authorize_device", "oauth/token", "api"),
@@ -146,11 +147,11 @@ impl DeviceFlow {
     }
 
     fn error(&self, reason: ApiProblem) -> ApiError {
-        ApiError { attempted: LOG_IN.into(), place: self.place.clone(), reason }
+        ApiError { attempted: LOG_IN, place: self.place.clone(), reason }
     }
 }
 
-const LOG_IN: &str = "log in";
+const LOG_IN: Phrase = phrase!("verb.log_in");
 
 /// Sends the flow's requests.
 struct Sender(reqwest::Client);

@@ -5,14 +5,14 @@ use std::error::Error;
 use chrono::{DateTime, Utc};
 
 use crate::bounded;
-use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
+use crate::domain::reason::{AsReason, Phrase, Reason, display_as_reason, reason};
 use crate::log::sanitize::printable;
 
 /// Something that was asked of a platform and did not work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ApiError {
     /// What was attempted: `list the repositories`.
-    pub attempted: String,
+    pub attempted: Phrase,
     /// Where: the host of the API.
     pub place: String,
     /// Why it did not work.

@@ -9,6 +9,7 @@ use super::http::Http;
 use super::{Identity, RegisteredWebhook, RepositoryPage, Webhook, github, has};
 use crate::domain::commit_status::CommitStatus;
 use crate::domain::push::CommitId;
+use crate::domain::reason::{Phrase, phrase};
 
 pub(super) async fn identity(http: &Http) -> Result<Identity, ApiError> {
     #[derive(serde::Deserialize)]
@@ -17,7 +18,7 @@ pub(super) async fn identity(http: &Http) -> Result<Identity, ApiError> {
         user: User,
         full_name: Option<String>,
     }
-    let (account, _): (Account, _) = http.get("read who the token is", &http.at(["user"])).await?;
+    let (account, _): (Account, _) = http.get(phrase!("verb.read_who_the_token_is"), &http.at(["user"])).await?;
     let name = account.full_name.or(account.user.name).filter(|name| !name.is_empty());
     Ok(Identity { login: Some(account.user.login), name, ..Identity::default() })
 }
@@ -25,7 +26,7 @@ pub(super) async fn identity(http: &Http) -> Result<Identity, ApiError> {
 /// Gitea's search finds everyone's repositories; the list is the token's own, and has no search.
 pub(super) async fn repositories(
     http: &Http,
-    attempted: &str,
+    attempted: Phrase,
     filter: &str,
     page: Option<Url>,
 ) -> Result<RepositoryPage, ApiError> {
@@ -37,7 +38,7 @@ pub(super) async fn repositories(
 
 pub(super) async fn set_status(
     http: &Http,
-    attempted: &str,
+    attempted: Phrase,
     path: &[String],
     commit: &CommitId,
     status: &CommitStatus,
@@ -48,7 +49,7 @@ pub(super) async fn set_status(
 /// Pushes of tags are among Gitea's pushes.
 pub(super) async fn register_webhook(
     http: &Http,
-    attempted: &str,
+    attempted: Phrase,
     path: &[String],
     hook: Webhook<'_>,
 ) -> Result<RegisteredWebhook, ApiError> {

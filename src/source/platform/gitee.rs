@@ -8,9 +8,10 @@ use super::error::ApiError;
 use super::github::User;
 use super::http::Http;
 use super::{Identity, PlatformRepository, RegisteredWebhook, RepositoryPage, Webhook};
+use crate::domain::reason::{Phrase, phrase};
 
 pub(super) async fn identity(http: &Http) -> Result<Identity, ApiError> {
-    let (user, _): (User, _) = http.get("read who the token is", &http.at(["user"])).await?;
+    let (user, _): (User, _) = http.get(phrase!("verb.read_who_the_token_is"), &http.at(["user"])).await?;
     Ok(Identity { login: Some(user.login), name: user.name, ..Identity::default() })
 }
 
@@ -29,7 +30,7 @@ struct Repository {
 
 pub(super) async fn repositories(
     http: &Http,
-    attempted: &str,
+    attempted: Phrase,
     filter: &str,
     page: Option<Url>,
 ) -> Result<RepositoryPage, ApiError> {
@@ -59,7 +60,7 @@ struct Hook {
 /// `encryption_type` 1: the secret signs, and is not sent itself.
 pub(super) async fn register_webhook(
     http: &Http,
-    attempted: &str,
+    attempted: Phrase,
     path: &[String],
     hook: Webhook<'_>,
 ) -> Result<RegisteredWebhook, ApiError> {

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::domain::commit_status::{CommitState, CommitStatus};
 use crate::domain::push::CommitId;
+use crate::domain::reason::{Phrase, phrase};
 
 pub(super) const MEDIA_TYPE: &str = "application/vnd.github+json";
 pub(super) const VERSION: (&str, &str) = ("x-github-api-version", "2022-11-28");
@@ -32,7 +33,7 @@ pub(super) struct User {
 }
 
 pub(super) async fn identity(http: &Http) -> Result<Identity, ApiError> {
-    let (user, answer): (User, _) = http.get("read who the token is", &http.at(["user"])).await?;
+    let (user, answer): (User, _) = http.get(phrase!("verb.read_who_the_token_is"), &http.at(["user"])).await?;
     // Fine-grained tokens get no such header.
     let scopes = answer.scopes();
     Ok(Identity {
@@ -68,7 +69,7 @@ impl Repository {
 /// GitHub's search finds everyone's repositories; the list is the token's own, and has no search.
 pub(super) async fn repositories(
     http: &Http,
-    attempted: &str,
+    attempted: Phrase,
     filter: &str,
     page: Option<Url>,
 ) -> Result<RepositoryPage, ApiError> {
@@ -95,7 +96,7 @@ fn below<'a>(path: &'a [String], rest: &'a [&'a str]) -> impl Iterator<Item = &'
 /// `POST /repos/OWNER/REPO/statuses/SHA`, as Gitea has it, too.
 pub(super) async fn set_status(
     http: &Http,
-    attempted: &str,
+    attempted: Phrase,
     path: &[String],
     commit: &CommitId,
     status: &CommitStatus,
@@ -123,7 +124,7 @@ struct HookConfig {
 /// Pushes of tags are among GitHub's pushes.
 pub(super) async fn register_webhook(
     http: &Http,
-    attempted: &str,
+    attempted: Phrase,
     path: &[String],
     hook: Webhook<'_>,
 ) -> Result<RegisteredWebhook, ApiError> {
@@ -133,7 +134,7 @@ pub(super) async fn register_webhook(
 /// Webhooks as GitHub and Gitea have them; `kind` is what each says of a new one alone.
 pub(super) async fn register(
     http: &Http,
-    attempted: &str,
+    attempted: Phrase,
     path: &[String],
     hook: Webhook<'_>,
     kind: (&str, &str),
@@ -163,7 +164,7 @@ pub(super) async fn register(
 /// A repository's `pushed_at` is part of what its ETag is of. A 304 is free of the rate limit.
 pub(super) async fn pushed_since(
     http: &Http,
-    attempted: &str,
+    attempted: Phrase,
     path: &[String],
     etag: Option<&str>,
 ) -> Result<Pushed, ApiError> {

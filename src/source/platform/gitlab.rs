@@ -13,6 +13,7 @@ use super::{
 };
 use crate::domain::commit_status::{CommitState, CommitStatus};
 use crate::domain::push::CommitId;
+use crate::domain::reason::{Phrase, phrase};
 
 const NEEDS: [Need; 3] = [
     Need { scopes: &["read_repository", "write_repository", "api"], purpose: READ },
@@ -46,7 +47,7 @@ struct OauthToken {
 }
 
 pub(super) async fn identity(http: &Http) -> Result<Identity, ApiError> {
-    const ATTEMPTED: &str = "read who the token is";
+    const ATTEMPTED: Phrase = phrase!("verb.read_who_the_token_is");
     let (user, _): (User, _) = http.get(ATTEMPTED, &http.at(["user"])).await?;
     let (scopes, expires_at) = rights(http, ATTEMPTED).await?;
     Ok(Identity {
@@ -59,7 +60,7 @@ pub(super) async fn identity(http: &Http) -> Result<Identity, ApiError> {
 }
 
 /// What the token may do and when it ends. Which of the two ways answers depends on what made the token.
-async fn rights(http: &Http, attempted: &str) -> Result<(Option<Vec<String>>, Option<DateTime<Utc>>), ApiError> {
+async fn rights(http: &Http, attempted: Phrase) -> Result<(Option<Vec<String>>, Option<DateTime<Utc>>), ApiError> {
     let own = http.get::<Token>(attempted, &http.at(["personal_access_tokens", "self"])).await;
     match own {
         Ok((token, _)) => return Ok((Some(token.scopes), token.expires_at.as_deref().and_then(end_of_day))),
@@ -96,7 +97,7 @@ struct Project {
 
 pub(super) async fn repositories(
     http: &Http,
-    attempted: &str,
+    attempted: Phrase,
     filter: &str,
     page: Option<Url>,
 ) -> Result<RepositoryPage, ApiError> {
@@ -124,7 +125,7 @@ const ALREADY: &str = "Cannot transition status";
 
 pub(super) async fn set_status(
     http: &Http,
-    attempted: &str,
+    attempted: Phrase,
     path: &[String],
     commit: &CommitId,
     status: &CommitStatus,
@@ -156,7 +157,7 @@ struct Hook {
 
 pub(super) async fn register_webhook(
     http: &Http,
-    attempted: &str,
+    attempted: Phrase,
     path: &[String],
     hook: Webhook<'_>,
 ) -> Result<RegisteredWebhook, ApiError> {

@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 use super::error::{ApiError, ApiProblem, causes, words};
 use super::{limit, paging};
 use crate::bounded::{self, BodyError};
+use crate::domain::reason::Phrase;
 use crate::domain::source_platform::SourcePlatform;
 use crate::source::url::is_loopback;
 use crate::store::secrets::Secret;
@@ -159,7 +160,7 @@ impl Http {
     ///
     /// # Errors
     /// When it is not on this server: the token would go to another.
-    pub(super) fn page(&self, attempted: &str, url: &str) -> Result<Url, ApiError> {
+    pub(super) fn page(&self, attempted: Phrase, url: &str) -> Result<Url, ApiError> {
         match Url::parse(url) {
             Ok(page) if same_origin(&page, &self.base) => Ok(page),
             Ok(page) => Err(self.error(attempted, ApiProblem::Elsewhere(shown(&page)))),
@@ -168,7 +169,7 @@ impl Http {
     }
 
     /// Asks a question, again where that may help.
-    pub(super) async fn ask(&self, attempted: &str, url: &Url, headers: HeaderMap) -> Result<Answer, ApiError> {
+    pub(super) async fn ask(&self, attempted: Phrase, url: &Url, headers: HeaderMap) -> Result<Answer, ApiError> {
         let mut pauses = PAUSES.into_iter();
         loop {
             let request = self.client.get(url.clone()).headers(headers.clone());
@@ -182,7 +183,7 @@ impl Http {
     }
 
     /// Asks a question whose answer is JSON.
-    pub(super) async fn get<T: DeserializeOwned>(&self, attempted: &str, url: &Url) -> Result<(T, Answer), ApiError> {
+    pub(super) async fn get<T: DeserializeOwned>(&self, attempted: Phrase, url: &Url) -> Result<(T, Answer), ApiError> {
         let answer = self.ask(attempted, url, HeaderMap::new()).await?;
         Ok((self.read(attempted, &answer)?, answer))
     }
@@ -190,7 +191,7 @@ impl Http {
     /// One page of a list, and where the next one is.
     pub(super) async fn get_page<T: DeserializeOwned>(
         &self,
-        attempted: &str,
+        attempted: Phrase,
         url: &Url,
     ) -> Result<(Vec<T>, Option<Url>), ApiError> {
         let (items, answer): (Vec<T>, Answer) = self.get(attempted, url).await?;
@@ -201,7 +202,7 @@ impl Http {
     /// The first thing of a list that is wanted, page by page.
     pub(super) async fn find<T: DeserializeOwned>(
         &self,
-        attempted: &str,
+        attempted: Phrase,
         first: Url,
         wanted: impl Fn(&T) -> bool,
     ) -> Result<Option<T>, ApiError> {
@@ -228,7 +229,7 @@ impl Http {
     /// Changes something.
     pub(super) async fn tell(
         &self,
-        attempted: &str,
+        attempted: Phrase,
         method: Method,
         url: &Url,
         body: &Value,
@@ -242,7 +243,7 @@ impl Http {
     }
 
     /// The JSON of an answer.
-    pub(super) fn read<T: DeserializeOwned>(&self, attempted: &str, answer: &Answer) -> Result<T, ApiError> {
+    pub(super) fn read<T: DeserializeOwned>(&self, attempted: Phrase, answer: &Answer) -> Result<T, ApiError> {
         bounded::json(&answer.body).map_err(|error| {
             let kind = answer.header("content-type").unwrap_or("something unnamed");
             let what = if answer.body.trim_ascii_start().starts_with(b"<") {
@@ -254,11 +255,11 @@ impl Http {
         })
     }
 
-    pub(super) fn error(&self, attempted: &str, reason: ApiProblem) -> ApiError {
-        ApiError { attempted: attempted.into(), place: self.place(), reason }
+    pub(super) fn error(&self, attempted: Phrase, reason: ApiProblem) -> ApiError {
+        ApiError { attempted, place: self.place(), reason }
     }
 
-    async fn send(&self, attempted: &str, request: RequestBuilder) -> Result<Answer, ApiError> {
+    async fn send(&self, attempted: Phrase, request: RequestBuilder) -> Result<Answer, ApiError> {
         let request = request.headers(self.headers.clone());
         let request = match &self.proof {
             Proof::Nothing => request,

@@ -25,6 +25,7 @@ pub use limit::retry_after;
 use crate::domain::commit_status::CommitStatus;
 use crate::domain::platform_account::{Identity, Lack, PlatformRepository, RegisteredWebhook, RepositoryPage};
 use crate::domain::push::CommitId;
+use crate::domain::reason::{Phrase, phrase};
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::source::SourceUrl;
 use crate::store::secrets::Secret;
@@ -71,7 +72,7 @@ impl Connector {
     /// When the CA's file can't be read, or the proxy is no address.
     pub fn new(platform: &SourcePlatform) -> Result<Connector, ApiError> {
         http::client(platform).map(Connector).map_err(|why| ApiError {
-            attempted: "speak to the API".into(),
+            attempted: phrase!("verb.speak_to_the_api"),
             place: platform.kind.title().into(),
             reason: ApiProblem::Setting(why),
         })
@@ -98,7 +99,8 @@ impl Api {
     /// # Errors
     /// When its kind has no API, its url is none, or its token would go over plain http.
     pub fn new(connector: &Connector, platform: &SourcePlatform, token: Option<Secret>) -> Result<Api, ApiError> {
-        let fail = |place: &str, reason| ApiError { attempted: "speak to the API".into(), place: place.into(), reason };
+        let fail =
+            |place: &str, reason| ApiError { attempted: phrase!("verb.speak_to_the_api"), place: place.into(), reason };
         let base = place::api(platform).map_err(|reason| fail(platform.kind.title(), reason))?;
         let host = base.host_str().unwrap_or_default().to_owned();
         let proof = match (platform.kind, token) {
@@ -132,7 +134,7 @@ impl Api {
             PlatformKind::Bitbucket => bitbucket::identity(&self.http).await,
             PlatformKind::Gitee => gitee::identity(&self.http).await,
             PlatformKind::Codeup => codeup::identity(&self.http).await,
-            PlatformKind::Git | PlatformKind::AliyunCode => Err(self.no_api("read who the token is")),
+            PlatformKind::Git | PlatformKind::AliyunCode => Err(self.no_api(phrase!("verb.read_who_the_token_is"))),
         }
     }
 
@@ -141,7 +143,7 @@ impl Api {
     /// # Errors
     /// When the platform can't be reached or refuses.
     pub async fn repositories(&self, filter: &str, page: Option<&str>) -> Result<RepositoryPage, ApiError> {
-        const ATTEMPTED: &str = "list the repositories";
+        const ATTEMPTED: Phrase = phrase!("verb.list_the_repositories");
         let page = page.map(|page| self.http.page(ATTEMPTED, page)).transpose()?;
         match self.kind {
             PlatformKind::Github => github::repositories(&self.http, ATTEMPTED, filter, page).await,
@@ -170,7 +172,7 @@ impl Api {
         commit: &CommitId,
         status: &CommitStatus,
     ) -> Result<(), ApiError> {
-        const ATTEMPTED: &str = "set the status of a commit";
+        const ATTEMPTED: Phrase = phrase!("verb.set_the_status_of_a_commit");
         let path = self.path(source, ATTEMPTED)?;
         match self.kind {
             PlatformKind::Github => github::set_status(&self.http, ATTEMPTED, &path, commit, status).await,
@@ -201,7 +203,7 @@ impl Api {
         url: &str,
         secret: &Secret,
     ) -> Result<RegisteredWebhook, ApiError> {
-        const ATTEMPTED: &str = "register the webhook";
+        const ATTEMPTED: Phrase = phrase!("verb.register_the_webhook");
         let path = self.path(source, ATTEMPTED)?;
         let hook = Webhook { url, secret };
         match self.kind {
@@ -224,7 +226,7 @@ impl Api {
     /// # Errors
     /// When the platform can't be reached or refuses.
     pub async fn pushed_since(&self, source: &SourceUrl, etag: Option<&str>) -> Result<Pushed, ApiError> {
-        const ATTEMPTED: &str = "ask whether anything was pushed";
+        const ATTEMPTED: Phrase = phrase!("verb.ask_whether_anything_was_pushed");
         match self.kind {
             PlatformKind::Github => {
                 let path = self.path(source, ATTEMPTED)?;
@@ -234,11 +236,11 @@ impl Api {
         }
     }
 
-    fn path(&self, source: &SourceUrl, attempted: &str) -> Result<Vec<String>, ApiError> {
+    fn path(&self, source: &SourceUrl, attempted: Phrase) -> Result<Vec<String>, ApiError> {
         place::repository(self.kind, &self.prefix, source).map_err(|reason| self.http.error(attempted, reason))
     }
 
-    fn no_api(&self, attempted: &str) -> ApiError {
+    fn no_api(&self, attempted: Phrase) -> ApiError {
         self.http.error(attempted, ApiProblem::NoApi { platform: self.kind.title() })
     }
 }

@@ -11,6 +11,7 @@ use crate::domain::builder::{Builder, BuilderKind};
 use crate::domain::name::{self, NameKind, RepositoryPath};
 use crate::domain::namespace::Namespace;
 use crate::domain::platform::Platform;
+use crate::domain::reason::reason;
 use crate::domain::repository::{Fetch, HumanDuration, Repository, Source, Visibility};
 use crate::domain::settings::Settings;
 use crate::protocol::Entity;
@@ -166,7 +167,7 @@ impl<'a> Reader<'a> {
         let text = self.optional(key)?;
         let parsed = HumanDuration::parse(&text);
         if parsed.is_none() {
-            self.wrong(key, 0, "write it as 90s, 30m or 1h30m");
+            self.wrong(key, 0, reason!("content.write_as_or"));
         }
         parsed
     }
@@ -247,7 +248,7 @@ fn repository(reader: &mut Reader, path: Option<&RepositoryPath>, base: &Reposit
     };
     let url = reader.text("url");
     if url.is_empty() {
-        reader.wrong("url", 0, "a repository is built from a git repository: give its URL or its path");
+        reader.wrong("url", 0, reason!("content.repository_built_from_git"));
     } else if let Err(error) = checks::source_url(&url) {
         reader.wrong("url", 0, error.reason);
     }
@@ -290,7 +291,7 @@ fn builder(reader: &mut Reader, name: Option<&str>, base: &Builder) -> Entity {
     let slots = reader.optional("slots");
     let parsed = slots.as_deref().map(str::parse::<u32>);
     if matches!(parsed, Some(Err(_))) {
-        reader.wrong("slots", 0, "how many builds it runs at once, a number");
+        reader.wrong("slots", 0, reason!("content.how_many_builds_runs"));
     }
     let mut labels = BTreeMap::new();
     for part in reader.list::<String>("labels") {
@@ -298,7 +299,7 @@ fn builder(reader: &mut Reader, name: Option<&str>, base: &Builder) -> Entity {
             Some((name, value)) => {
                 labels.insert(name.trim().to_owned(), value.trim().to_owned());
             }
-            None => reader.wrong("labels", 0, "write them as NAME=VALUE, with commas between"),
+            None => reader.wrong("labels", 0, reason!("content.write_them_as_name")),
         }
     }
     let value = Builder {

@@ -4,6 +4,7 @@ use super::content::{ANY, Reader, words};
 use super::field::Field;
 use crate::domain::grant_keys::{MOST_SECRETS, NetworkMode, SecretRefs};
 use crate::domain::namespace::Namespace;
+use crate::domain::reason::reason;
 use crate::domain::rule::Rule;
 use crate::domain::secret_ref;
 
@@ -66,7 +67,7 @@ fn read_secrets(reader: &mut Reader) -> SecretRefs {
     let mut secrets = SecretRefs::new();
     for (number, text) in reader.lines(SECRET) {
         match secret_ref::parse_named(&text) {
-            Ok((id, _)) if secrets.contains_key(&id) => reader.wrong(SECRET, number, format!("{id} is there twice")),
+            Ok((id, _)) if secrets.contains_key(&id) => reader.wrong(SECRET, number, reason!("grants.there_twice", id)),
             Ok((id, reference)) => drop(secrets.insert(id, reference)),
             Err(error) => reader.wrong(SECRET, number, error),
         }

@@ -8,6 +8,7 @@ use super::{Page, grants};
 use crate::domain::name::RepositoryPath;
 use crate::domain::pattern::Pattern;
 use crate::domain::platform::Platform;
+use crate::domain::reason::reason;
 use crate::domain::rule::{MOST_ARGS, Rule, Supersede};
 use crate::domain::schedule::Schedule;
 use crate::domain::version::{CommitDigits, MOST_VERSIONS, TimeFormat, Version};
@@ -109,7 +110,7 @@ pub(super) fn rule(reader: &mut Reader, path: &RepositoryPath, base: &Rule, is_n
             "args" => "arg",
             "secrets" => grants::SECRET,
             "dockerfile" => "file",
-            "schedule" if error.reason.starts_with("time_zone") => "time_zone",
+            "schedule.time_zone" => "time_zone",
             "schedule" => "cron",
             field => field,
         };
@@ -148,7 +149,7 @@ fn pause_after(reader: &mut Reader) -> Option<u32> {
     let text = reader.optional("pause_after")?;
     let parsed = text.parse().ok();
     if parsed.is_none() {
-        reader.wrong("pause_after", 0, "how many failures in a row, a number; 0: never");
+        reader.wrong("pause_after", 0, reason!("rule.how_many_failures_row"));
     }
     parsed
 }
@@ -164,7 +165,7 @@ fn versions(reader: &mut Reader) -> Vec<Version> {
         let digits = match commit.as_str() {
             "" => None,
             digits => digits.parse().ok().and_then(CommitDigits::new).or_else(|| {
-                reader.wrong("commit", number, "6 to 40 digits of the commit id");
+                reader.wrong("commit", number, reason!("rule.digits_commit_id"));
                 None
             }),
         };
@@ -178,12 +179,12 @@ fn args(reader: &mut Reader) -> BTreeMap<String, String> {
     for (number, text) in reader.lines("arg") {
         match text.split_once('=') {
             Some((name, _)) if !seen.insert(name.to_owned()) => {
-                reader.wrong("arg", number, format!("{name} is there twice"))
+                reader.wrong("arg", number, reason!("rule.there_twice", name))
             }
             Some((name, value)) if !name.is_empty() => {
                 args.insert(name.to_owned(), value.to_owned());
             }
-            _ => reader.wrong("arg", number, "write it as NAME=VALUE"),
+            _ => reader.wrong("arg", number, reason!("rule.write_as_name_value")),
         }
     }
     args

@@ -1,7 +1,7 @@
 //! From a filled form to what is saved: checked as a whole, shown as the TOML that it will be, sent to the pool.
 
 use super::{Form, Kind, content, platform};
-use crate::domain::reason::Reason;
+use crate::domain::reason::{Reason, reason};
 use crate::protocol::platforms::SavePreview;
 use crate::protocol::{Entity, Request, SaveMode};
 use crate::sys::secret::Secret;
@@ -13,7 +13,7 @@ impl Form {
         self.tried = true;
         if let Kind::Delete { name, typed } = &self.kind {
             if self.pages[0].fields[0].content() != typed {
-                self.pages[0].fields[0].error = Some(format!("\"{typed}\" has to be typed"));
+                self.pages[0].fields[0].error = Some(reason!("saving.typed", typed).to_string());
                 return Vec::new();
             }
             let request = Box::new(Request::Delete(name.clone()));

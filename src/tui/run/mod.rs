@@ -16,7 +16,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use crate::client::Client;
 use crate::client::preferences::Preferences;
 use crate::domain::build::BuildId;
-use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
+use crate::domain::reason::{AsReason, Phrase, Reason, display_as_reason, phrase, reason};
 use crate::sys::thread_priority::prompt;
 use crate::tui::app::App;
 use crate::tui::effect::Effect;
@@ -45,7 +45,7 @@ pub enum TuiError {
     /// The terminal, or the runtime, failed.
     Io {
         /// What was attempted.
-        doing: &'static str,
+        doing: Phrase,
         /// Why it failed.
         source: io::Error,
     },
@@ -65,7 +65,7 @@ impl AsReason for TuiError {
     }
 }
 
-fn cannot(doing: &'static str) -> impl Fn(io::Error) -> TuiError {
+fn cannot(doing: Phrase) -> impl Fn(io::Error) -> TuiError {
     move |source| TuiError::Io { doing, source }
 }
 
@@ -92,7 +92,7 @@ pub async fn run(client: &Client, build: Option<BuildId>) -> Result<ExitCode, Tu
     let mut app = App::new(client.clone(), taste.manners, place, Utc::now());
     app.waker = waker(&sender);
     first_events(&mut app, &outside, &mut events).await;
-    let screen = Screen::take(app.manners.mouse).map_err(cannot("take the terminal over"))?;
+    let screen = Screen::take(app.manners.mouse).map_err(cannot(phrase!("verb.take_the_terminal_over")))?;
     let looks = (taste.theme, taste.problems);
     Dashboard::with(app, screen, outside, events, sender, looks, preferences).run(true).await
 }
@@ -118,7 +118,7 @@ pub async fn view_file(
     let subject = Subject { build: None, origin: Origin::File { log, steps }, live: true, title };
     let view = LogView::open(subject, waker(&sender)).map_err(|error| TuiError::Config(error.to_string()))?;
     app.log = Some(view);
-    let screen = Screen::take(app.manners.mouse).map_err(cannot("take the terminal over"))?;
+    let screen = Screen::take(app.manners.mouse).map_err(cannot(phrase!("verb.take_the_terminal_over")))?;
     let outside = Outside::new(client.clone(), sender.clone());
     let looks = (taste.theme, taste.problems);
     Dashboard::with(app, screen, outside, events, sender, looks, preferences).run(false).await
@@ -206,7 +206,7 @@ impl Dashboard {
         if pool {
             tokio::spawn(link::keep(self.app.client.clone(), self.sender.clone(), self.outside.pool_wanted()));
         }
-        let mut signals = Signals::new().map_err(cannot("listen for signals"))?;
+        let mut signals = Signals::new().map_err(cannot(phrase!("verb.listen_for_signals")))?;
         let mut input = prompt(EventStream::new);
         let mut tick = Instant::now() + SECOND;
         loop {
@@ -250,7 +250,7 @@ impl Dashboard {
                         Some(event) => (event, Cause::Asked),
                         None => continue,
                     },
-                    Some(Err(error)) => return Err(cannot("read the terminal")(error)),
+                    Some(Err(error)) => return Err(cannot(phrase!("verb.read_the_terminal"))(error)),
                     None => return Ok(ExitCode::SUCCESS),
                 },
                 Some(event) = self.events.recv() => (event, Cause::Unasked),
@@ -285,8 +285,8 @@ impl Dashboard {
         if let Some(log) = &mut app.log {
             log.catch_up();
         }
-        let bytes = self.screen.draw(|frame| view::draw(app, frame)).map_err(cannot("draw"))?;
-        self.screen.set_title(&view::title(&self.app)).map_err(cannot("draw"))?;
+        let bytes = self.screen.draw(|frame| view::draw(app, frame)).map_err(cannot(phrase!("verb.draw")))?;
+        self.screen.set_title(&view::title(&self.app)).map_err(cannot(phrase!("verb.draw")))?;
         self.pace.drawn(Instant::now(), bytes);
         for effect in [self.app.progress_wanted(), self.app.log_wanted()].into_iter().flatten() {
             self.outside.begin(&self.app, effect);
@@ -304,12 +304,12 @@ impl Dashboard {
                 return Ok(Next::End(ExitCode::SUCCESS));
             }
             Effect::Suspend => self.suspend()?,
-            Effect::Redraw => self.screen.clear().map_err(cannot("draw"))?,
-            Effect::SetMouse(mouse) => self.screen.set_mouse(mouse).map_err(cannot("set the mouse"))?,
-            Effect::Copy(text) => self.screen.copy(&text).map_err(cannot("copy"))?,
+            Effect::Redraw => self.screen.clear().map_err(cannot(phrase!("verb.draw")))?,
+            Effect::SetMouse(mouse) => self.screen.set_mouse(mouse).map_err(cannot(phrase!("verb.set_the_mouse")))?,
+            Effect::Copy(text) => self.screen.copy(&text).map_err(cannot(phrase!("verb.copy")))?,
             Effect::Tell(text) => {
                 let sequence = manners::notification(&self.preferences.config, &text);
-                self.screen.send(&sequence).map_err(cannot("ring the bell"))?;
+                self.screen.send(&sequence).map_err(cannot(phrase!("verb.ring_the_bell")))?;
             }
             Effect::NextTheme => {
                 let names = self.app.manners.themes.clone();
@@ -342,11 +342,11 @@ impl Dashboard {
             std::process::Command::new("sh").args(["-c", &format!("{program} \"$1\""), "sh"]).arg(&file).status();
         // What was typed ahead was meant for the program.
         let _ = rustix::termios::tcflush(io::stdin(), rustix::termios::QueueSelector::IFlush);
-        self.screen.enter().map_err(cannot("take the terminal over again"))?;
+        self.screen.enter().map_err(cannot(phrase!("verb.take_the_terminal_over_again")))?;
         let problem = match status {
             Ok(status) if status.success() => None,
             Ok(status) => Some(format!("{program}: {status}")),
-            Err(error) => Some(format!("cannot run {program}: {error}")),
+            Err(error) => Some(reason!("run.cannot_run", program, error).to_string()),
         };
         // The sender lives as long as the dashboard does.
         let _ = self.sender.send(Event::ProgramEnded { file, problem });
@@ -358,7 +358,7 @@ impl Dashboard {
         self.screen.leave();
         // SIGTSTP would be dropped where no shell watches the process group.
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
-        self.screen.enter().map_err(cannot("take the terminal over again"))?;
+        self.screen.enter().map_err(cannot(phrase!("verb.take_the_terminal_over_again")))?;
         self.pace.want(Cause::Asked);
         Ok(())
     }
