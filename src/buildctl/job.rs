@@ -1,4 +1,4 @@
-//! The job: everything a runner needs to build without its pool. `builds/<id>/job.toml`
+//! The job: everything a runner needs to build without its pool. `job.toml` in the attempt's directory.
 //!
 //! The pool writes it before it starts the runner. No secret is in it: those come by the runner's standard input
 //! ([`super::handover`]).
@@ -211,7 +211,7 @@ pub enum Outcome {
     Refused,
 }
 
-/// What a runner leaves behind: `builds/<id>/result.toml`
+/// What a runner leaves behind: `result.toml` in the attempt's directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunResult {
     /// The build.

@@ -21,6 +21,7 @@ use crate::domain::namespace::Namespace;
 use crate::domain::reason::reason;
 use crate::domain::repository::{Repository, Source};
 use crate::domain::rule::Rule;
+use crate::log::reader::Selection;
 use crate::protocol::{Entity, Request, SaveMode};
 use crate::tui;
 
@@ -68,7 +69,7 @@ impl Demo {
         if format == Format::Text && tui::has_terminal() {
             return dashboard(client, Some(queued.id)).await;
         }
-        let build = follow::through_retries(client, queued.id, To::Stderr).await?;
+        let build = follow::until_final(client, queued.id, 1, &Selection::default(), To::Stderr).await?;
         let state = build.state;
         let view = build_view::load(client, build.id).await?;
         print(format, &view, || match view.images.first() {

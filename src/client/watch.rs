@@ -98,18 +98,23 @@ impl Client {
         }
     }
 
-    /// Waits until a build is final, whatever happens to the pool meanwhile; `news` hears of every other reason on the
-    /// way.
+    /// Waits until a build is final or `enough` says so of it, whatever happens to the pool meanwhile; `news` hears of
+    /// every other reason on the way.
     ///
     /// # Errors
     /// When there is no such build, or no pool can be started any more.
-    pub async fn wait_for(&self, id: BuildId, mut news: impl FnMut(&Build)) -> Result<Build, Error> {
+    pub async fn wait_until(
+        &self,
+        id: BuildId,
+        enough: impl Fn(&Build) -> bool,
+        mut news: impl FnMut(&Build),
+    ) -> Result<Build, Error> {
         // A pool that ends while it is waited on is started again, which adopts the build; not for ever.
         let mut tries = 0;
         let mut known = Reason::default();
         loop {
             match self.ask(Request::Wait { id, known: Some(known.clone()) }).await {
-                Ok(Reply::Build(build)) if build.state.is_final() => return Ok(*build),
+                Ok(Reply::Build(build)) if build.state.is_final() || enough(&build) => return Ok(*build),
                 Ok(Reply::Build(build)) => {
                     news(&build);
                     known = build.reason;

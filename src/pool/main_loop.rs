@@ -301,9 +301,9 @@ impl Hands {
                     abort.send_replace(true);
                 }
             }
-            Command::WatchRunner { build, runner } => {
+            Command::WatchRunner { build, attempt, runner } => {
                 self.launches.remove(&build);
-                tokio::spawn(build_task::watch(context, build, runner));
+                tokio::spawn(build_task::watch(context, build, attempt, runner));
             }
             Command::SignalRunner { runner, kill, .. } => build_task::signal(runner, kill),
             Command::MeasureDisk => retention::measure_disk(&context, None),

@@ -173,6 +173,11 @@ fn find_build(home: &Home, catalog: &Catalog, id: BuildId) -> Option<FoundBuild>
             return None;
         }
     };
+    // Whatever an earlier attempt left is no concern of the one that is to run.
+    let directory = home.attempt_dir(id.0, build.present_attempt());
+    if let Err(error) = atomic::clean(&directory) {
+        tracing::warn!("{error}");
+    }
     let runner = builds::load_if_there::<ProcessId>(&directory.join(builds::RUNNER)).ok().flatten();
     let runner = runner.filter(|runner| !build.state.is_final() && has_begun(&directory, *runner));
     let job = runner.and_then(|_| builds::load_if_there::<Job>(&directory.join(builds::JOB)).ok().flatten());

@@ -7,6 +7,7 @@ use crate::domain::journal::PushId;
 use crate::domain::name::RepositoryPath;
 use crate::domain::repository::Source;
 use crate::domain::source_platform::SourcePlatform;
+use crate::protocol::logs::BuildLog;
 use crate::protocol::{Entity, Request, SaveMode};
 use crate::sys::secret::Secret;
 
@@ -59,8 +60,8 @@ pub enum Effect {
     ShowLog(BuildId),
     /// Bring the steps of the build whose log is shown again, and its files where `files` are wanted.
     RefreshLog {
-        /// The build.
-        id: BuildId,
+        /// The build and its attempt.
+        of: BuildLog,
         /// Whether the files are wanted, too.
         files: bool,
     },

@@ -21,6 +21,7 @@ use crate::domain::reason::Reason;
 use crate::domain::repository::Source;
 use crate::domain::settings::Settings;
 use crate::domain::step::StepsFile;
+use crate::protocol::logs::BuildLog;
 use crate::protocol::platforms::SavePreview;
 use crate::protocol::{Error, News, Reply};
 use crate::sys::secret::Secret;
@@ -122,8 +123,8 @@ pub enum Event {
     LogOpened(BuildId, Option<Box<Subject>>),
     /// The steps of the build whose log is shown, and its files where they were asked for.
     LogRefreshed {
-        /// The build.
-        id: BuildId,
+        /// The build and its attempt.
+        of: BuildLog,
         /// The steps; none: the pool can't be asked.
         steps: Option<StepsFile>,
         /// The log.

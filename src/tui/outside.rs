@@ -19,7 +19,7 @@ use crate::domain::build::{BuildId, BuildState};
 use crate::domain::build_query::BuildQuery;
 use crate::domain::reason::Reason;
 use crate::domain::step::Step;
-use crate::protocol::logs::LogName;
+use crate::protocol::logs::{BuildLog, LogName};
 use crate::protocol::{Entity, Error, ErrorKind, Request};
 use crate::sys::secret::Secret;
 
@@ -60,7 +60,7 @@ impl Outside {
                 let rule = app.data.builds.get(&id).map(|row| Scope::of(&row.path, Some(&row.rule)));
                 self.task(async move { Event::LogOpened(id, opened(&client, id, rule).await.map(Box::new)) });
             }
-            Effect::RefreshLog { id, files } => self.task(async move { refreshed(&client, id, files).await }),
+            Effect::RefreshLog { of, files } => self.task(async move { refreshed(&client, of, files).await }),
             Effect::ListTags(path) => self.task(async move {
                 let tags = client.tags(path.clone()).await;
                 Event::Tags(path, tags.map_err(|error| error.reason))
@@ -161,8 +161,11 @@ async fn last_good_steps(client: &Client, rule: Option<Scope>, id: BuildId) -> O
 /// asked, or has no such build any more: its news bring it here again.
 async fn opened(client: &Client, id: BuildId, rule: Option<Scope>) -> Option<Subject> {
     let baseline = last_good_steps(client, rule, id);
-    let (detail, log, baseline) = tokio::join!(client.build(id), client.open_log(id), baseline);
-    let (detail, log, baseline) = (detail.ok()?, log.ok()?, baseline.unwrap_or_default());
+    let (detail, baseline) = tokio::join!(client.build(id), baseline);
+    let (detail, baseline) = (detail.ok()?, baseline.unwrap_or_default());
+    // One that has just begun has no output yet; that of the one before is not its own.
+    let attempt = detail.build.newest_attempt();
+    let log = client.open_log(BuildLog::of(id, attempt)).await.ok()?;
     let files =
         BuildFiles { log: log.log.map(Arc::new), stderr: log.stderr.map(Arc::new), steps: detail.steps, baseline };
     let build = detail.build;
@@ -175,15 +178,16 @@ async fn opened(client: &Client, id: BuildId, rule: Option<Scope>) -> Option<Sub
 }
 
 /// The steps of the build whose log is shown, and its files where they are wanted.
-async fn refreshed(client: &Client, id: BuildId, files: bool) -> Event {
+async fn refreshed(client: &Client, of: BuildLog, files: bool) -> Event {
+    let id = of.id;
     if files {
         // At once where there is output, else once there is or a while has passed.
-        let _ = client.read_log(LogName::Build(id), 0, 1, true).await;
+        let _ = client.read_log(LogName::Build(of), 0, 1, true).await;
     }
     let steps = client.steps(vec![id]).await.ok().and_then(|mut steps| steps.remove(&id));
-    let opened = if files { client.open_log(id).await.ok() } else { None };
+    let opened = if files { client.open_log(of).await.ok() } else { None };
     let (log, stderr) = opened.map_or((None, None), |opened| (opened.log, opened.stderr));
-    Event::LogRefreshed { id, steps, log: log.map(Arc::new), stderr: stderr.map(Arc::new) }
+    Event::LogRefreshed { of, steps, log: log.map(Arc::new), stderr: stderr.map(Arc::new) }
 }
 
 /// Copies a log to the working directory, under a name that is free.
@@ -200,7 +204,9 @@ async fn export(client: &Client, id: BuildId) -> Result<PathBuf, String> {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(cannot(&error)),
             Ok(mut copy) => {
-                let copied = client.read_whole_log(id, |piece| copy.write_all(piece).map_err(ExportError::from)).await;
+                let copied = client
+                    .read_whole_log(BuildLog::newest(id), |piece| copy.write_all(piece).map_err(ExportError::from))
+                    .await;
                 return match copied {
                     Ok(_) => Ok(file),
                     Err(error) => {

@@ -116,7 +116,10 @@ struct Disk {
     pushes: BTreeMap<PushId, PushRecord>,
     watched: Watched,
     messages: BTreeMap<String, Message>,
-    runners: BTreeMap<BuildId, ProcessId>,
+    /// By build and attempt, as long as they are there.
+    runners: BTreeMap<(BuildId, u32), ProcessId>,
+    /// How runners ended, by build and attempt.
+    ends: BTreeMap<(BuildId, u32), RunnerEnd>,
 }
 
 /// A core, and all that it talks to.
@@ -234,7 +237,7 @@ impl World {
         let open = self.disk.open.iter().filter(|(_, open)| **open);
         let found = |id: &BuildId| FoundBuild {
             build: Build::clone(&self.disk.builds[id]),
-            runner: self.disk.runners.get(id).copied(),
+            runner: self.disk.runners.get(&(*id, self.disk.builds[id].present_attempt())).copied(),
             builders: vec!["b".into()],
         };
         let mut messages: Vec<Message> = self.disk.messages.values().cloned().collect();
@@ -294,7 +297,7 @@ impl World {
             }
         }
         if let Some(build) = step.unbegun {
-            self.disk.runners.remove(&BuildId(build));
+            self.disk.runners.retain(|(of, _), _| of.0 != build);
         }
         match step.event.as_str() {
             "" => {}
@@ -358,8 +361,13 @@ impl World {
                 Event::RefsListed { repository: path(), source, refs, took: TimeDelta::zero() }
             }
             "runner ended" => {
-                self.disk.runners.remove(&id);
-                Event::RunnerEnded { build: id, end: self.runner_end(step, id) }
+                let end = self.runner_end(step, id);
+                let runner = self.disk.runners.keys().rfind(|(build, _)| *build == id).copied();
+                if let Some(attempt) = runner {
+                    self.disk.runners.remove(&attempt);
+                    self.disk.ends.insert(attempt, end.clone());
+                }
+                Event::RunnerEnded { build: id, end }
             }
             "sent" => {
                 let wanted = step.message.clone().unwrap_or_default();
@@ -494,7 +502,7 @@ impl World {
                 }
                 None => {
                     let runner = ProcessId { pid: 1000 + i32::try_from(build.id.0).unwrap(), start: 1 };
-                    self.disk.runners.insert(build.id, runner);
+                    self.disk.runners.insert((build.id, build.present_attempt()), runner);
                     Event::Launched { build: build.id, runner, warnings: Vec::new() }
                 }
             },
@@ -502,7 +510,10 @@ impl World {
                 let failure = Failure::new(FailureKind::Daemon, "it was cancelled");
                 Event::NotLaunched { build, failure }
             }
-            Command::WatchRunner { build, runner: None, .. } => Event::RunnerEnded { build, end: RunnerEnd::Died },
+            Command::WatchRunner { build, attempt, runner: None } => {
+                let end = self.disk.ends.get(&(build, attempt)).cloned().unwrap_or(RunnerEnd::Died);
+                Event::RunnerEnded { build, end }
+            }
             Command::MeasureDisk => Event::DiskMeasured { free: self.free, after_freeing: false },
             Command::FreeDisk { .. } => Event::DiskMeasured { free: self.free, after_freeing: true },
             Command::SpecifyManaged(builder) => {

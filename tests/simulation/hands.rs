@@ -102,7 +102,7 @@ impl World {
                     *aborted = true;
                 }
             }
-            Command::WatchRunner { build, .. } => self.watch_runner(build),
+            Command::WatchRunner { build, attempt, .. } => self.watch_runner(build, attempt),
             Command::SignalRunner { build, kill, .. } => self.later_in_pool(wait.min(50), Action::Signal(build, kill)),
             Command::MeasureDisk => self.measure_disk(wait, false),
             Command::FreeDisk { .. } => self.measure_disk(wait, true),

@@ -1,5 +1,6 @@
 //! Builds: one run of a rule for one commit, and the states it goes through.
 
+mod attempt;
 mod lifecycle;
 mod state;
 
@@ -9,6 +10,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+pub use attempt::{Attempt, AttemptOutcome, AttemptProgress, PastAttempt, Retry};
 pub use lifecycle::{EndBeforeStart, EndOfRun, Ending, FinalBuild, RunningBuild, StagedBuild, WaitingBuild};
 pub use state::BuildState;
 
@@ -66,7 +68,7 @@ pub enum Trigger {
     Push,
     /// "Build now".
     Manual,
-    /// An earlier build again, with the rule and the push time as they were.
+    /// A person wants an earlier build again, with the rule and the push time as they were.
     Retry,
     /// A rule for a chosen ref as though it had just been pushed.
     Replay,
@@ -106,18 +108,6 @@ pub struct Image {
     pub platforms: Vec<String>,
 }
 
-/// Why a build was tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RetryCause {
-    /// The runner of the build before died without a result.
-    Interrupted,
-    /// The machinery failed: daemon, network, registry, disk.
-    Machinery,
-    /// Somebody asked.
-    Person,
-}
-
 /// Who asked to stop a build, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CancelRequest {
@@ -136,16 +126,23 @@ impl CancelRequest {
         CancelRequest { by, at, superseded_by: None }
     }
 
-    /// How the build ends, and why; `before_start`: it never ran.
-    pub fn conclusion(&self, build: BuildId, before_start: bool) -> (BuildState, Reason) {
-        let id = build.0;
+    /// Why a build ends that was running.
+    pub fn reason(&self, build: &Build) -> Reason {
+        let id = build.id.0;
         match self.superseded_by {
-            Some(newer) if before_start => {
-                (BuildState::Superseded, reason!("build.superseded_before_start", newer, id))
-            }
-            Some(newer) => (BuildState::Superseded, reason!("build.superseded", newer, id)),
-            None if before_start => (BuildState::Cancelled, reason!("build.cancelled_before_start", by = self.by, id)),
-            None => (BuildState::Cancelled, reason!("build.cancelled", by = self.by, id)),
+            Some(newer) => reason!("build.superseded", newer, id),
+            None => reason!("build.cancelled", by = self.by, id),
+        }
+    }
+
+    /// Why a build ends that was waiting, for its start or for another attempt.
+    pub fn reason_while_waiting(&self, build: &Build) -> Reason {
+        let (id, attempt) = (build.id.0, build.present_attempt());
+        match (self.superseded_by, attempt) {
+            (Some(newer), 1) => reason!("build.superseded_before_start", newer, id),
+            (Some(newer), _) => reason!("build.superseded_before_attempt", newer, attempt, id),
+            (None, 1) => reason!("build.cancelled_before_start", by = self.by, id),
+            (None, _) => reason!("build.cancelled_before_attempt", by = self.by, attempt, id),
         }
     }
 }
@@ -178,35 +175,33 @@ pub struct Build {
     pub reason: Reason,
     /// When it was asked for.
     pub queued_at: DateTime<Utc>,
-    /// When its runner started.
+    /// When the runner of its newest attempt started; none while it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<DateTime<Utc>>,
     /// When its state became final.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<DateTime<Utc>>,
-    /// Not started before: the wait before a retry.
+    /// Not started before: the wait for another attempt, or for a commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<DateTime<Utc>>,
     /// What its image is to be called.
     pub tags: Vec<Tag>,
-    /// The builders it runs on.
+    /// The builders of its newest attempt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub builders: Vec<String>,
-    /// The build that this one tries again.
+    /// The build that this one tries again because a person asked; until version 0.1 also by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<BuildId>,
     /// The build that tries this one again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retried_as: Option<BuildId>,
-    /// Why it tries that build again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_cause: Option<RetryCause>,
     /// The push that it was started by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push: Option<PushId>,
-    /// How many automatic retries after failures of the machinery came before it.
-    #[serde(default)]
-    pub attempt: u32,
+    /// How many attempts it gets at most, as was decided when the last one failed; none: it is attempted for the first
+    /// time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most_attempts: Option<u32>,
     /// Who asked to stop it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<CancelRequest>,
@@ -239,6 +234,9 @@ pub struct Build {
     /// The images that it published.
     #[serde(default, rename = "image", skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<Image>,
+    /// The attempts before the present one, the oldest first.
+    #[serde(default, rename = "past_attempt", skip_serializing_if = "Vec::is_empty")]
+    pub past_attempts: Vec<PastAttempt>,
 }
 
 impl Build {
@@ -263,12 +261,12 @@ impl Build {
         failed.filter(|_| !self.state.is_final()).map(|_| &self.commit)
     }
 
-    /// A build that tries this one again: the same commit, rule and push time.
-    pub fn again(&self, id: BuildId, cause: RetryCause, at: DateTime<Utc>) -> Build {
+    /// A build that tries this one again, as a person asks: the same commit, rule and push time.
+    pub fn again(&self, id: BuildId, by: Requester, at: DateTime<Utc>) -> Build {
         Build {
             id,
             trigger: Trigger::Retry,
-            asked_by: Requester::default(),
+            asked_by: by,
             state: BuildState::Queued,
             reason: Reason::default(),
             queued_at: at,
@@ -278,15 +276,11 @@ impl Build {
             builders: Vec::new(),
             retry_of: Some(self.id),
             retried_as: None,
-            retry_cause: Some(cause),
-            attempt: match cause {
-                RetryCause::Machinery => self.attempt + 1,
-                RetryCause::Interrupted => self.attempt,
-                RetryCause::Person => 0,
-            },
+            most_attempts: None,
             cancel: None,
             failure: None,
             images: Vec::new(),
+            past_attempts: Vec::new(),
             ..self.clone()
         }
     }
@@ -315,9 +309,8 @@ pub(crate) fn sample() -> Build {
         builders: vec!["managed".into()],
         retry_of: None,
         retried_as: None,
-        retry_cause: None,
         push: None,
-        attempt: 0,
+        most_attempts: None,
         cancel: None,
         failure: None,
         warnings: Vec::new(),
@@ -330,7 +323,23 @@ pub(crate) fn sample() -> Build {
         settings: BuildSettings::default(),
         rule: Rule::starter("main"),
         images: Vec::new(),
+        past_attempts: Vec::new(),
     }
+}
+
+/// The sample after its first attempt failed, waiting for the second.
+#[cfg(test)]
+pub(crate) fn sample_retried() -> Build {
+    let at = |second: i64| sample().queued_at + chrono::TimeDelta::seconds(second);
+    let retry = Retry {
+        outcome: AttemptOutcome::Failed,
+        reason: reason!("build.failure", kind = FailureKind::Network, reason = "no route to host"),
+        failure: Some(Failure::new(FailureKind::Network, "no route to host")),
+        not_before: Some(at(17)),
+        most: 4,
+    };
+    let waiting = WaitingBuild::new(sample()).start(vec!["managed".into()], at(2)).retry(retry, at(12));
+    Build::clone(waiting.record())
 }
 
 #[cfg(test)]

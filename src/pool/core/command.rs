@@ -126,6 +126,8 @@ pub enum Command {
     WatchRunner {
         /// The build.
         build: BuildId,
+        /// The number of its attempt.
+        attempt: u32,
         /// The runner; none where its process is not on record.
         runner: Option<ProcessId>,
     },
@@ -326,11 +328,11 @@ impl fmt::Display for Command {
             }
             Command::Launch { build, builders } => {
                 let builders: Vec<String> = builders.iter().map(ToString::to_string).collect();
-                write!(f, "launch build {} on {}", build.id, builders.join(", "))
+                write!(f, "launch build {}{} on {}", build.id, again(build.present_attempt()), builders.join(", "))
             }
             Command::AbortLaunch(id) => write!(f, "abort launch of build {id}"),
-            Command::WatchRunner { build, runner: Some(_) } => write!(f, "watch runner of build {build}"),
-            Command::WatchRunner { build, runner: None } => write!(f, "collect what build {build} left"),
+            Command::WatchRunner { build, runner: Some(_), .. } => write!(f, "watch runner of build {build}"),
+            Command::WatchRunner { build, runner: None, .. } => write!(f, "collect what build {build} left"),
             Command::SignalRunner { build, kill, .. } => {
                 write!(f, "{} runner of build {build}", if *kill { "kill" } else { "stop" })
             }
@@ -363,7 +365,7 @@ impl fmt::Display for File {
             File::Message(message) => write!(f, "message {message}"),
             File::RemoveMessage(message) => write!(f, "no message {message}"),
             File::NewBuild(build) => write!(f, "new build {} {}", build.id, build.state),
-            File::Build(build) => write!(f, "build {} {}", build.id, build.state),
+            File::Build(build) => write!(f, "build {}{} {}", build.id, again(build.present_attempt()), build.state),
             File::CloseBuild(id) => write!(f, "build {id} closed"),
             File::Push(push) => {
                 let answers: Vec<String> =
@@ -373,6 +375,11 @@ impl fmt::Display for File {
             File::RefsSeen { .. } => f.write_str("refs seen"),
         }
     }
+}
+
+/// The number of an attempt that is not the first.
+fn again(attempt: u32) -> String {
+    if attempt > 1 { format!(" attempt {attempt}") } else { String::new() }
 }
 
 impl fmt::Display for ChosenBuilder {

@@ -28,10 +28,23 @@ pub struct Waiting {
     pub builder: Option<String>,
     /// Not before this.
     pub not_before: Option<Deadline>,
+    /// The attempt that it waits for, after one that failed.
+    pub retry: Option<AwaitedAttempt>,
     /// The commit that its source did not have when it was asked last.
     pub awaited: Option<CommitId>,
     /// When its repository had its last turn: the larger, the later; 0: it had none yet.
     pub last_turn: u64,
+}
+
+/// The next attempt of a build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AwaitedAttempt {
+    /// Its number.
+    pub number: u32,
+    /// How many attempts the build gets at most.
+    pub most: u32,
+    /// Why the last one failed.
+    pub why: Reason,
 }
 
 /// Whether a builder can take builds.
@@ -91,9 +104,11 @@ pub enum Decision {
 /// Why a build waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WaitReason {
-    /// The wait before a retry.
-    Retry {
-        /// When it ends.
+    /// The wait before another attempt.
+    Attempt {
+        /// The attempt.
+        attempt: AwaitedAttempt,
+        /// When it starts.
         at: DateTime<Utc>,
     },
     /// Its server does not have the commit that a webhook told of.
@@ -140,7 +155,9 @@ display_as_reason!(WaitReason);
 impl AsReason for WaitReason {
     fn reason(&self) -> Reason {
         match self {
-            WaitReason::Retry { at } => reason!("wait.retry", at = *at),
+            WaitReason::Attempt { attempt: AwaitedAttempt { number, most, why }, at } => {
+                reason!("wait.attempt", attempt = *number, most = *most, at = *at, why)
+            }
             WaitReason::Commit { commit, at } => reason!("wait.commit", commit = commit.short(12), at = *at),
             WaitReason::Blocked(why) => why.clone(),
             WaitReason::UnusableBuilders(files) => reason!("wait.unusable_builders", files = joined(files)),
@@ -262,10 +279,12 @@ fn decide(
 ) -> Decision {
     if let Some(deadline) = build.not_before.filter(|deadline| !deadline.is_over(now)) {
         let at = deadline.at();
-        return Decision::Hold(match &build.awaited {
-            Some(commit) => WaitReason::Commit { commit: commit.clone(), at },
-            None => WaitReason::Retry { at },
-        });
+        match (&build.awaited, &build.retry) {
+            (Some(commit), _) => return Decision::Hold(WaitReason::Commit { commit: commit.clone(), at }),
+            (None, Some(attempt)) => return Decision::Hold(WaitReason::Attempt { attempt: attempt.clone(), at }),
+            // Nothing else has a wait.
+            (None, None) => {}
+        }
     }
     if let Some(reason) = &pool.blocked {
         return Decision::Hold(WaitReason::Blocked(reason.clone()));

@@ -12,9 +12,14 @@ fn build(id: u64, repository: &str) -> Waiting {
         labels: BTreeMap::new(),
         builder: None,
         not_before: None,
+        retry: None,
         awaited: None,
         last_turn: 0,
     }
+}
+
+fn retry() -> Option<AwaitedAttempt> {
+    Some(AwaitedAttempt { number: 2, most: 4, why: "no route to host".into() })
 }
 
 fn builder(name: &str, slots: u32, platforms: &[&str]) -> BuilderView {
@@ -69,10 +74,10 @@ fn a_build_whose_time_has_not_come_is_held_and_the_next_one_starts() {
     let decisions = schedule(now(), &[awaits], &[builder("m", 1, &[])], &pool(1));
     let expected = "waits for the server to have commit cccccccccccc; asked again at 2026-01-01 00:00:05Z";
     assert_eq!(reason(&decisions[&BuildId(2)]), expected);
-    let held = Waiting { not_before, ..build(1, "a/x") };
+    let held = Waiting { not_before, retry: retry(), ..build(1, "a/x") };
     let decisions = schedule(now(), &[held, build(2, "a/x")], &[builder("m", 1, &[])], &pool(1));
     assert_eq!(started(&decisions), [2]);
-    assert_eq!(reason(&decisions[&BuildId(1)]), "waits until 2026-01-01 00:00:05Z to be tried again");
+    assert_eq!(reason(&decisions[&BuildId(1)]), "attempt 2 of 4 starts at 2026-01-01 00:00:05Z: no route to host");
 }
 
 #[test]
@@ -143,7 +148,7 @@ fn a_full_disk_holds_everything() {
 #[test]
 fn a_clock_that_is_set_back_holds_a_build_no_longer_than_its_wait() {
     let not_before = Some(Deadline::after(now(), chrono::TimeDelta::seconds(10)));
-    let waiting = [Waiting { not_before, ..build(1, "a/x") }];
+    let waiting = [Waiting { not_before, retry: retry(), ..build(1, "a/x") }];
     let at = |now| started(&schedule(now, &waiting, &[builder("m", 1, &[])], &pool(1)));
     assert_eq!(at(now()), [] as [u64; 0]);
     assert_eq!(at(now() - chrono::TimeDelta::days(1)), [1]);

@@ -35,7 +35,7 @@ pub(in crate::pool) async fn answer(context: RequestContext, request: Request) -
         Request::Steps { ids } => Reply::Steps(builds::steps(context, ids).await?),
         Request::PushPage(query) => Reply::PushPage(pushes::page(context, query).await?),
         Request::Pushes { ids } => Reply::Pushes(pushes::records(context, ids).await?),
-        Request::OpenLog { id } => return logs::open(context, id).await,
+        Request::OpenLog(log) => return logs::open(context, log).await,
         Request::ReadLog { log, offset, limit, wait } => return logs::read(context, log, offset, limit, wait).await,
         Request::IndexLog { log, every } => Reply::LogIndex(logs::index(context, log, every).await?),
         Request::SearchLog { log, search } => Reply::LogFound(logs::search(context, log, search).await?),

@@ -36,6 +36,7 @@ use crate::source::Transport;
 use crate::source::tree::{Slot, resolve_inside};
 use crate::store::settings::Settings;
 use crate::store::{Home, builds};
+use crate::sys::atomic;
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 use crate::sys::process::{self, ProcessId};
 
@@ -51,11 +52,11 @@ pub(in crate::pool) async fn launch(
     abort: watch::Sender<bool>,
 ) {
     let settings = context.settings();
-    let id = build.id;
+    let (id, attempt) = (build.id, build.present_attempt());
     match start(&context, &settings, &build, builders, &abort).await {
         Ok((runner, warnings)) => context.report(Event::Launched { build: id, runner, warnings }),
         Err(failure) => {
-            clean_up(&context.home, id).await;
+            clean_up(&context.home, id, attempt).await;
             context.report(Event::NotLaunched { build: id, failure });
         }
     }
@@ -114,7 +115,8 @@ async fn start(
     let platform_builds = platform_builds(context, settings, build, builders)?;
 
     let home = context.home.clone();
-    let directory = home.build_dir(id.0);
+    let directory = home.attempt_dir(id.0, build.present_attempt());
+    atomic::create_dir_all(&directory).map_err(|error| Failure::of_error(&error, FailureKind::Host))?;
     // What is missing fails the build before anything is fetched for it.
     let (mut grants, secrets) = grants::resolve(&home, settings, build).await?;
     let path = build.path();
@@ -373,9 +375,9 @@ fn spawn(
     Ok(process)
 }
 
-/// Removes what a build needs only while it runs, also where its runner was killed.
-pub(in crate::pool) async fn clean_up(home: &Home, id: BuildId) {
-    let directory = home.build_dir(id.0);
+/// Removes what an attempt of a build needs only while it runs, also where its runner was killed.
+pub(in crate::pool) async fn clean_up(home: &Home, id: BuildId, attempt: u32) {
+    let directory = home.attempt_dir(id.0, attempt);
     let fresh = runner::fresh_directories(&directory);
     for directory in fresh {
         if let Err(error) = fresh::discard(&directory).await {

@@ -23,6 +23,7 @@ use super::modal::Modal;
 use super::place::Pane;
 use crate::domain::build::{BuildId, BuildState};
 use crate::domain::history::{Past, expected_starts};
+use crate::protocol::logs::BuildLog;
 
 /// Builds that are not final are among so many of the newest.
 const MOST_OPEN: usize = 1000;
@@ -116,8 +117,9 @@ impl App {
                 self.log_opened(id, subject);
                 Vec::new()
             }
-            Event::LogRefreshed { id, steps, log, stderr } => {
-                if let Some(view) = self.log.as_mut().filter(|view| view.build() == Some(id)) {
+            Event::LogRefreshed { of, steps, log, stderr } => {
+                let is_it = |view: &&mut LogView| view.build() == Some(of.id) && view.attempt() == of.attempt;
+                if let Some(view) = self.log.as_mut().filter(is_it) {
                     view.take_steps(steps, log, stderr);
                 }
                 Vec::new()
@@ -190,9 +192,12 @@ impl App {
     /// Brings the log, the tags and the progress of what is selected or visible.
     fn look_where_selected(&mut self, effects: &mut Vec<Effect>) {
         let build = self.lists.builds.build();
-        let stands = build.and_then(|id| Some((id, self.data.builds.get(&id)?.state)));
+        let stands = build.and_then(|id| {
+            let row = self.data.builds.get(&id)?;
+            Some((id, row.state, row.newest_attempt()))
+        });
         if stands != self.log_of {
-            if stands.map(|(id, _)| id) != self.log_of.map(|(id, _)| id) {
+            if stands.map(|(id, ..)| id) != self.log_of.map(|(id, ..)| id) {
                 self.details_scroll = 0;
             }
             self.log_of = stands;
@@ -236,12 +241,14 @@ impl App {
     /// The log of a build came, or that it has none.
     fn log_opened(&mut self, id: BuildId, subject: Option<Box<Subject>>) {
         // Another one is selected by now.
-        if self.log_of.is_some_and(|(wanted, _)| wanted != id) {
+        if self.log_of.is_some_and(|(wanted, ..)| wanted != id) {
             return;
         }
         match (&mut self.log, subject) {
             (log, None) => *log = None,
-            (Some(log), Some(subject)) if log.build() == Some(id) => log.subject_changed(*subject),
+            (Some(log), Some(subject)) if log.build() == Some(id) && log.attempt() == subject.attempt() => {
+                log.subject_changed(*subject);
+            }
             (_, Some(subject)) => match LogView::open(*subject, self.waker.clone()) {
                 Ok(log) => self.log = Some(log),
                 Err(error) => {
@@ -256,7 +263,8 @@ impl App {
     pub fn log_wanted(&mut self) -> Option<Effect> {
         let log = self.log.as_mut()?;
         let id = log.asks_for_steps(self.now)?;
-        Some(Effect::RefreshLog { id, files: log.asks_for_files() })
+        let of = BuildLog { id, attempt: log.attempt() };
+        Some(Effect::RefreshLog { of, files: log.asks_for_files() })
     }
 
     /// Gives a pane the focus.
