@@ -50,7 +50,7 @@ pub(super) async fn until_final(
 /// On the way to its end a build may wait for things that only a person can mend.
 fn say_why_it_waits(build: &Build) {
     if matches!(build.state, BuildState::Queued | BuildState::Held) && !build.reason.is_empty() {
-        output::warn(reason!("cli.build_state", id = build.id, state = build.state, reason = build.reason));
+        output::warn(reason!("build.with_reason", id = build.id, state = build.state, reason = build.reason));
     }
 }
 
@@ -60,7 +60,7 @@ pub(super) async fn through_retries(client: &Client, mut id: BuildId, to: To) ->
         let build = until_final(client, id, &Selection::default(), to).await?;
         match build.retried_as.filter(|_| matches!(build.state, BuildState::Failed | BuildState::Interrupted)) {
             Some(next) => {
-                output::warn(reason!("cli.build_state", id, state = build.state, reason = build.reason));
+                output::warn(reason!("build.with_reason", id, state = build.state, reason = build.reason));
                 id = next;
             }
             None => return Ok(build),

@@ -20,7 +20,7 @@ mod watch;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::domain::reason::reason;
+use crate::domain::reason::{Reason, reason};
 use crate::protocol::{Error, ErrorKind, Reply, Request};
 use crate::store::Home;
 use socket::Answer;
@@ -59,8 +59,7 @@ impl Client {
     /// # Errors
     /// When the environment names no home, or one that can't be used.
     pub fn from_env() -> Result<Client, Error> {
-        let usage = |text: String| Error::new(ErrorKind::Usage, text);
-        let home = Home::from_env().map_err(|error| usage(error.to_string()))?;
+        let home = Home::from_env().map_err(|error| Error::new(ErrorKind::Usage, error))?;
         let state = home.state_dir();
         let is_directory = match std::fs::metadata(state) {
             Ok(meta) => meta.is_dir(),
@@ -94,8 +93,8 @@ impl Client {
     /// # Errors
     /// What of the home is whose, with the command that fixes it.
     pub fn check_home(&self) -> Result<(), Error> {
-        let untrusted: Vec<String> = self.home.untrusted().iter().map(ToString::to_string).collect();
-        if untrusted.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::Refused, untrusted.join("\n"))) }
+        let untrusted = Reason::lines(self.home.untrusted().iter().map(Reason::from));
+        if untrusted.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::Refused, untrusted)) }
     }
 
     /// Asks the pool; starts it where it is the home's and does not run.
@@ -142,7 +141,7 @@ impl Client {
 
 /// The pool answered something that was not asked.
 pub fn unexpected() -> Error {
-    Error::new(ErrorKind::Unreachable, reason!("client.pool_gave_answer_does"))
+    Error::new(ErrorKind::Unreachable, reason!("client.unexpected_answer"))
 }
 
 #[cfg(test)]

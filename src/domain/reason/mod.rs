@@ -10,6 +10,7 @@ mod argument;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -189,6 +190,10 @@ fn message(locale: &str, id: &str) -> Option<Cow<'static, str>> {
     if id.is_empty() {
         return None;
     }
+    #[cfg(test)]
+    if let Some(message) = tests::sample(locale, id) {
+        return Some(Cow::Owned(message));
+    }
     crate::_rust_i18n_try_translate(locale, id).or_else(|| crate::_rust_i18n_try_translate(ENGLISH, id))
 }
 
@@ -285,6 +290,13 @@ impl From<&String> for Reason {
 impl From<std::borrow::Cow<'_, str>> for Reason {
     fn from(text: std::borrow::Cow<'_, str>) -> Reason {
         Reason::text_only(text)
+    }
+}
+
+/// For parsers that can't fail.
+impl From<Infallible> for Reason {
+    fn from(never: Infallible) -> Reason {
+        match never {}
     }
 }
 
