@@ -12,7 +12,7 @@ use crate::domain::push::PushError;
 use crate::domain::reason::{AsReason, Reason, display_as_reason, joined, reason};
 
 /// Why the value of an argument is refused.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct WrongValue(pub Reason);
 
 impl Error for WrongValue {}

@@ -87,10 +87,9 @@ fn argument_in_language(argument: Arg, lang: Lang, path: &[String]) -> Arg {
 /// The key of a command's text, or of its argument's (`#ID`, `#ID=VALUE`): the narrowest of `build start#rule`,
 /// `build#rule` and `#rule` that has one; none where none has. The help of a command within `help` is that command's.
 fn key(path: &[String], argument: &str) -> Option<String> {
-    let path: Vec<&str> = match path {
-        [help, rest @ ..] if help == "help" && !rest.is_empty() => rest.iter().map(String::as_str).collect(),
-        path => path.iter().map(String::as_str).collect(),
-    };
+    let last = path.len().saturating_sub(1);
+    let names = path.iter().enumerate().filter(|(at, name)| *at == last || *name != "help");
+    let path: Vec<&str> = names.map(|(_, name)| name.as_str()).collect();
     let keys: Vec<String> = match argument {
         "" if path.last() == Some(&"help") => vec!["help".to_owned()],
         "" => vec![path.join(" ")],
@@ -211,8 +210,9 @@ mod tests {
             match key(&path, &argument) {
                 None => drop(faults.insert(format!("{}{argument} is missing: {english}", path.join(" ")))),
                 Some(key) => match english_of.insert(key.clone(), english.clone()) {
-                    // One text for several arguments is right where their English is one, too.
-                    Some(other) if other != english => {
+                    // One text for several arguments is right where their English is one, too; within `help`, commands
+                    // have the first paragraph alone.
+                    Some(other) if !other.starts_with(&english) && !english.starts_with(&other) => {
                         faults.insert(format!("{}{argument} needs a text of its own: {english}", path.join(" ")));
                     }
                     _ => {}

@@ -217,8 +217,8 @@ mod tests {
 
     #[test]
     fn a_secret_that_no_build_could_get_is_refused_before_it_is_stored() {
-        assert_eq!(checked(b"a b\r\n\n", "standard input").unwrap().as_deref(), Some("a b"));
-        assert_eq!(checked(b"\n\n", "standard input").unwrap(), None);
+        assert_eq!(checked(b"a b\r\n\n", phrase!("word.standard_input")).unwrap().as_deref(), Some("a b"));
+        assert_eq!(checked(b"\n\n", phrase!("word.standard_input")).unwrap(), None);
         for (bytes, why) in [(b"a\0b".to_vec(), "NUL"), (vec![b'x'; 65 * 1024], "64 KiB"), (vec![0xff], "UTF-8")] {
             let error = checked(&bytes, phrase!("word.standard_input")).unwrap_err();
             assert!(error.to_string().contains(why) && error.exit_status() == 2, "{error}");

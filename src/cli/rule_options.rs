@@ -273,6 +273,6 @@ mod tests {
         assert_eq!(branch("refs/heads/feature/x").as_deref(), Ok("feature/x"));
         assert_eq!(tag("refs/tags/v1").as_deref(), Ok("v1"));
         assert_eq!(branch("main").as_deref(), Ok("main"));
-        assert!(branch("refs/tags/v1").unwrap_err().contains("--tag"));
+        assert!(branch("refs/tags/v1").unwrap_err().to_string().contains("--tag"));
     }
 }

@@ -45,7 +45,7 @@ impl Verb {
             }
             Verb::Set { name } => {
                 // Before a value is asked for.
-                grant_keys::check_file(&name).map_err(|error| CliError::usage(error))?;
+                grant_keys::check_file(&name).map_err(CliError::usage)?;
                 let value =
                     if io::stdin().is_terminal() { typed(&name).await? } else { from_stdin(phrase!("word.secret"))? };
                 source::save(client, Entity::Secret { name: name.clone(), value }, SaveMode::Apply).await?;
