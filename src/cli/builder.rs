@@ -139,31 +139,7 @@ impl Verb {
         match self {
             Verb::List => {
                 let views = views(client).await?;
-                print(format, &views, || {
-                    let mut table = Table::new([
-                        phrase!("label.name"),
-                        phrase!("label.kind"),
-                        phrase!("label.state"),
-                        phrase!("label.slots"),
-                        phrase!("label.cache"),
-                        phrase!("label.platforms"),
-                        phrase!("label.labels"),
-                        phrase!("label.reason"),
-                    ]);
-                    for View { status, .. } in &views {
-                        table.row([
-                            status.name.clone(),
-                            status.kind.clone(),
-                            told(&status.state),
-                            format!("{}/{}", status.busy, status.slots),
-                            cache_text(status),
-                            status.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-                            labels_text(status),
-                            told(&status.reason),
-                        ]);
-                    }
-                    table.text()
-                })
+                print(format, &views, || list(&views))
             }
             Verb::Show { name } => {
                 let view = views(client)
@@ -171,26 +147,7 @@ impl Verb {
                     .into_iter()
                     .find(|view| view.status.name == name)
                     .ok_or_else(|| CliError::not_found(reason!("builder.not_found", name = quoted(&name))))?;
-                let status = &view.status;
-                print(format, &view, || {
-                    fields(&[
-                        (phrase!("label.name"), status.name.clone()),
-                        (phrase!("label.kind"), status.kind.clone()),
-                        (phrase!("label.state"), told(&status.state)),
-                        (phrase!("label.reason"), told(&status.reason)),
-                        (phrase!("label.address"), status.address.clone().unwrap_or_default()),
-                        (
-                            phrase!("label.slots"),
-                            told(reason!("builder.busy_slots", busy = status.busy, slots = status.slots)),
-                        ),
-                        (phrase!("label.cache_takes"), cache_text(status)),
-                        (
-                            phrase!("label.platforms"),
-                            status.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-                        ),
-                        (phrase!("label.labels"), labels_text(status)),
-                    ])
-                })
+                print(format, &view, || details(&view.status))
             }
             Verb::Create { name, kind, options } => {
                 let mut value = Builder::of(match kind {
@@ -215,6 +172,48 @@ impl Verb {
             Verb::Delete { name, yes } => source::delete(client, EntityName::Builder(name), yes).await,
         }
     }
+}
+
+/// The builders as people read them.
+fn list(views: &[View]) -> String {
+    let mut table = Table::new([
+        phrase!("label.name"),
+        phrase!("label.kind"),
+        phrase!("label.state"),
+        phrase!("label.slots"),
+        phrase!("label.cache"),
+        phrase!("label.platforms"),
+        phrase!("label.labels"),
+        phrase!("label.reason"),
+    ]);
+    for View { status, .. } in views {
+        table.row([
+            status.name.clone(),
+            status.kind.clone(),
+            told(&status.state),
+            format!("{}/{}", status.busy, status.slots),
+            cache_text(status),
+            status.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            labels_text(status),
+            told(&status.reason),
+        ]);
+    }
+    table.text()
+}
+
+/// A builder as people read it.
+fn details(status: &BuilderStatus) -> String {
+    fields(&[
+        (phrase!("label.name"), status.name.clone()),
+        (phrase!("label.kind"), status.kind.clone()),
+        (phrase!("label.state"), told(&status.state)),
+        (phrase!("label.reason"), told(&status.reason)),
+        (phrase!("label.address"), status.address.clone().unwrap_or_default()),
+        (phrase!("label.slots"), told(reason!("builder.busy_slots", busy = status.busy, slots = status.slots))),
+        (phrase!("label.cache_takes"), cache_text(status)),
+        (phrase!("label.platforms"), status.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+        (phrase!("label.labels"), labels_text(status)),
+    ])
 }
 
 /// How much its cache takes, `1.2 GB`; empty before it has said so.

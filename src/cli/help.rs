@@ -5,10 +5,9 @@
 //! there, and is replaced in what it made. Completions and the manual page stay English.
 
 use clap::builder::{PossibleValue, Resettable, StyledStr};
-use clap::{Arg, Command, CommandFactory as _};
+use clap::{Arg, Command};
 use unicode_width::UnicodeWidthChar as _;
 
-use super::Cli;
 use super::terminal::{Door, To};
 use crate::domain::reason::{Phrase, phrase};
 use crate::lang::{self, Lang};
@@ -25,8 +24,7 @@ const AROUND: [(&str, Phrase); 6] = [
 ];
 
 /// The command line with its help in that language.
-pub(super) fn command(lang: Lang) -> Command {
-    let mut command = Cli::command();
+pub(super) fn in_language_of(mut command: Command, lang: Lang) -> Command {
     if lang != Lang::En {
         // Only then the texts of `--help` and of the subcommand `help` are there.
         command.build();
@@ -160,7 +158,10 @@ fn is_wide(character: char) -> bool {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
+    use clap::CommandFactory as _;
+
     use super::*;
+    use crate::cli::Cli;
 
     /// Each text of the help below a command: the command's path, the argument with its suffix, and the English.
     fn texts(command: &Command, path: &[String], found: &mut Vec<(Vec<String>, String, String)>) {
@@ -238,13 +239,13 @@ mod tests {
             }
         }
         let mut found = 0;
-        each(&command(Lang::ZhCn), &Cli::command(), &[], &mut found);
+        each(&in_language_of(Cli::command(), Lang::ZhCn), &Cli::command(), &[], &mut found);
         assert!(found > 100, "only {found} were found");
     }
 
     #[test]
     fn the_help_of_a_command_reads_as_clap_would_have_made_it() {
-        let command = command(Lang::ZhCn);
+        let command = in_language_of(Cli::command(), Lang::ZhCn);
         insta::assert_snapshot!(help_of(&command, &["completions", "-h"]), @r"
         输出 shell 的补全脚本
 

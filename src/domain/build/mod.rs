@@ -19,7 +19,7 @@ use super::repository::{BuildSettings, Fetch};
 use super::requester::Requester;
 use super::rule::Rule;
 use super::tag::Tag;
-use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason, use_as_reason};
+use crate::domain::reason::{AsReason, Reason, argument_by_name, display_as_reason, quoted, reason, use_as_reason};
 
 /// A build's number; it only grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ impl fmt::Display for BuildId {
         write!(f, "#{}", self.0)
     }
 }
+
+argument_by_name!(BuildId);
 
 /// A text that is no build's number.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
