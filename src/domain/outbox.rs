@@ -201,6 +201,14 @@ struct Lane {
 #[derive(Debug, Default)]
 pub struct Outbox {
     lanes: BTreeMap<LaneKey, Lane>,
+    /// How many messages of each receiver are in the lanes.
+    counts: BTreeMap<Receiver, usize>,
+    /// The lanes of the messages that are on their way, by the messages' ids.
+    sending: BTreeMap<String, LaneKey>,
+    /// The lanes are not as they were when [`Outbox::begin`] looked at them last.
+    changed: bool,
+    /// When a lane is due that was not due then.
+    due: Option<Deadline>,
 }
 
 impl Outbox {
@@ -211,7 +219,8 @@ impl Outbox {
         if waiting.into_iter().any(|other| other.id == message.id) {
             return None;
         }
-        let is_full = self.waiting_for(&key.receiver) >= MOST_WAITING;
+        self.changed = true;
+        let is_full = self.counts.get(&key.receiver).is_some_and(|count| *count >= MOST_WAITING);
         let lane = self.lanes.entry(key.clone()).or_default();
         let first = usize::from(lane.sending);
         let replaced = (first..lane.waiting.len()).find(|index| message.replaces(&lane.waiting[*index]));
@@ -220,6 +229,9 @@ impl Outbox {
             None if is_full => self.drop_oldest(&key.receiver).map(Dropped::TooMany),
             None => None,
         };
+        if dropped.is_none() {
+            *self.counts.entry(key.receiver.clone()).or_default() += 1;
+        }
         self.lanes.entry(key).or_default().waiting.push_back(message);
         dropped
     }
@@ -227,10 +239,6 @@ impl Outbox {
     fn lanes_of<'a>(&'a self, receiver: &'a Receiver) -> impl Iterator<Item = (&'a LaneKey, &'a Lane)> {
         let first = LaneKey { receiver: receiver.clone(), subject: None };
         self.lanes.range(first..).take_while(move |(key, _)| key.receiver == *receiver)
-    }
-
-    fn waiting_for(&self, receiver: &Receiver) -> usize {
-        self.lanes_of(receiver).map(|(_, lane)| lane.waiting.len()).sum()
     }
 
     /// Takes out the oldest message of a receiver that is not on its way.
@@ -250,8 +258,11 @@ impl Outbox {
 
     /// The messages that are sent now, the oldest first.
     pub fn begin(&mut self, now: DateTime<Utc>) -> Vec<Message> {
+        if !std::mem::take(&mut self.changed) && self.due.is_none_or(|due| !due.is_over(now)) {
+            return Vec::new();
+        }
         let mut sending: BTreeMap<Receiver, usize> = BTreeMap::new();
-        for (key, _) in self.lanes.iter().filter(|(_, lane)| lane.sending) {
+        for key in self.sending.values() {
             *sending.entry(key.receiver.clone()).or_default() += 1;
         }
         let is_ready = |lane: &Lane| !lane.sending && lane.due.is_none_or(|due| due.is_over(now));
@@ -266,21 +277,31 @@ impl Outbox {
             }
             *of_receiver += 1;
             lane.sending = true;
-            begun.extend(lane.waiting.front().cloned());
+            let message = lane.waiting.front().cloned();
+            self.sending.extend(message.iter().map(|message| (message.id.clone(), key.clone())));
+            begun.extend(message);
         }
+        self.due = self.first_due(now);
         begun
+    }
+
+    /// When the first lane is due that is not due now. One that is due and waits for others of its receiver is looked at
+    /// once they have ended. The wait began with the last one: a clock that is set to before that ends it.
+    fn first_due(&self, now: DateTime<Utc>) -> Option<Deadline> {
+        let waits = |lane: &&Lane| !lane.sending && !lane.waiting.is_empty();
+        let dues = self.lanes.values().filter(waits).filter_map(|lane| lane.due).filter(|due| !due.is_over(now));
+        dues.reduce(|one, other| Deadline::between(one.from().max(other.from()), one.at().min(other.at())))
     }
 
     /// When the next one is due that is not sent yet; none where nothing waits for a time.
     pub fn next_due(&self) -> Option<DateTime<Utc>> {
-        let waits = |lane: &&Lane| !lane.sending && !lane.waiting.is_empty();
-        self.lanes.values().filter(waits).filter_map(|lane| lane.due).map(|due| due.at()).min()
+        self.due.map(|due| due.at())
     }
 
     /// What becomes of the message that was on its way, by its id; none where there was none.
     pub fn ended(&mut self, id: &str, attempt: Attempt, now: DateTime<Utc>) -> Option<Fate> {
-        let is_it = |lane: &Lane| lane.sending && lane.waiting.front().is_some_and(|message| message.id == id);
-        let key = self.lanes.iter().find(|(_, lane)| is_it(lane)).map(|(key, _)| key.clone())?;
+        let key = self.sending.remove(id)?;
+        self.changed = true;
         let lane = self.lanes.get_mut(&key)?;
         lane.sending = false;
         let message = lane.waiting.front()?.clone();
@@ -302,6 +323,9 @@ impl Outbox {
             }
         };
         lane.waiting.pop_front();
+        if let Some(count) = self.counts.get_mut(&key.receiver) {
+            *count -= 1;
+        }
         if !matches!(attempt, Attempt::Failed { .. }) {
             // It answers: the next one need not wait.
             (lane.failures, lane.due) = (0, None);
@@ -316,6 +340,7 @@ impl Outbox {
     /// What was configured changed: whoever failed so far may be reached now.
     pub fn retry_now(&mut self) {
         self.lanes.values_mut().for_each(|lane| lane.due = None);
+        self.changed = true;
     }
 }
 
@@ -374,6 +399,19 @@ mod tests {
         assert_eq!(outbox.ended("1-mail", Attempt::Delivered, at(1)), None);
         assert_eq!(outbox.ended("1-chat", Attempt::Refused, at(2)), Some(Fate::GivenUp(event(1, "chat"))));
         assert_eq!(outbox.begin(at(2)), [event(2, "chat")]);
+    }
+
+    #[test]
+    fn what_is_due_and_waits_for_others_of_its_receiver_is_no_time_to_wait_for() {
+        let mut outbox = Outbox::default();
+        for build in 1..=6 {
+            outbox.add(status(build, BuildState::Running, &format!("rule {build}")));
+        }
+        for id in outbox.begin(at(0)).iter().map(|message| message.id.clone()).collect::<Vec<_>>() {
+            assert!(matches!(outbox.ended(&id, FAILED, at(0)), Some(Fate::Again { .. })));
+        }
+        assert_eq!((outbox.begin(at(0)).len(), outbox.next_due()), (2, Some(at(1))));
+        assert_eq!((outbox.begin(at(1)).len(), outbox.next_due()), (2, None), "two more wait for these four");
     }
 
     #[test]

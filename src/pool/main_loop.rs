@@ -283,6 +283,9 @@ impl Hands {
             Command::ReadCommit { push, path, source, reference, commit, since } => {
                 tokio::spawn(source_reader::read_commit(context, push, path, source, reference, commit, since));
             }
+            Command::CheckMoves { path, source, moves } => {
+                tokio::spawn(source_reader::check_moves(context, path, source, moves));
+            }
             Command::Launch { build, builders } => {
                 let abort = watch::Sender::new(false);
                 self.launches.insert(build.id, abort.clone());

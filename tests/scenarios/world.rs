@@ -19,8 +19,8 @@ use slipway::domain::push::{CommitId, Ref};
 use slipway::domain::requester::Requester;
 use slipway::domain::rule_history::RuleHistory;
 use slipway::pool::core::{
-    Announcement, Ask, Command, Core, Due, Event, File, Found, FoundBuild, FoundPush, Machine, ManagedEvent,
-    PastOfBuild, RequestId, RunnerEnd, TagCheckFailure, Target, Workers, WriteFailure,
+    Announcement, Ask, Command, Core, DoubtfulMove, Due, Event, File, Found, FoundBuild, FoundPush, Machine,
+    ManagedEvent, PastOfBuild, RequestId, RunnerEnd, TagCheckFailure, Target, Workers, WriteFailure,
 };
 use slipway::protocol::{Error, ErrorKind};
 use slipway::registry::publish::Taken;
@@ -420,8 +420,16 @@ impl World {
             }
             Command::CheckTags { submission, .. } => Event::TagsChecked { submission, result: self.registry_answer() },
             Command::ReadCommit { push, .. } => {
-                let commit = Commit { message: "news".into(), changed: BTreeMap::new() };
+                let commit = Commit { message: "news".into(), changed: BTreeMap::new(), is_within: None };
                 Event::CommitRead { push, commit: Ok(commit) }
+            }
+            Command::CheckMoves { path, source, moves } => {
+                // Commits of scenarios are made in the order of their letters.
+                let check = |doubtful: DoubtfulMove| {
+                    let is_earlier = doubtful.listed.as_str() <= doubtful.known.as_str();
+                    (doubtful, Some(is_earlier))
+                };
+                Event::MovesChecked { repository: path, source, checked: moves.into_iter().map(check).collect() }
             }
             Command::Launch { build, .. } => match self.launches.strip_prefix("fail: ") {
                 Some(kind) => {

@@ -1,5 +1,6 @@
 //! The invariants: what holds at any time, and what holds once the world is quiet.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use slipway::domain::build::{Build, BuildId, BuildState, RetryCause, Trigger};
@@ -9,6 +10,7 @@ use slipway::domain::name::RepositoryPath;
 use slipway::domain::notification;
 use slipway::domain::outbox::Message;
 use slipway::domain::push::{CommitId, Ref, RefKind};
+use slipway::domain::rule::Rule;
 use slipway::pool::core::{File, WriteId};
 
 use crate::sources::number_of;
@@ -27,6 +29,8 @@ type Root = (RepositoryPath, String, Ref, CommitId);
 pub struct Checks {
     /// The builds that each list of files that is being written is of.
     writes: BTreeMap<WriteId, Vec<BuildId>>,
+    /// In how many of them each build is.
+    being_written: BTreeMap<BuildId, usize>,
     /// The builds that pushes started.
     roots: BTreeMap<Root, BuildId>,
     /// The builds that were tried again by themselves, and as which.
@@ -49,15 +53,29 @@ impl Checks {
     /// What was being written is not written any more.
     pub fn pool_ended(&mut self) {
         self.writes.clear();
+        self.being_written.clear();
         self.ended = 0;
     }
 
     pub fn write_begins(&mut self, write: WriteId, files: &[File]) {
-        self.writes.insert(write, files.iter().filter_map(build_of).collect());
+        // A list that could not be written is written again.
+        self.write_ends(write);
+        let builds: Vec<BuildId> = files.iter().filter_map(build_of).collect();
+        for id in &builds {
+            *self.being_written.entry(*id).or_default() += 1;
+        }
+        self.writes.insert(write, builds);
     }
 
     pub fn write_ends(&mut self, write: WriteId) {
-        self.writes.remove(&write);
+        for id in self.writes.remove(&write).into_iter().flatten() {
+            if let Entry::Occupied(mut count) = self.being_written.entry(id) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        }
     }
 
     pub fn started(&mut self, id: BuildId, at: i64) {
@@ -183,7 +201,7 @@ impl World {
         }
         let Some(core) = &self.core else { return };
         let snapshot = core.snapshot();
-        let is_being_written = |id: BuildId| self.checks.writes.values().any(|builds| builds.contains(&id));
+        let is_being_written = |id: BuildId| self.checks.being_written.contains_key(&id);
         for (id, shown) in &snapshot.builds {
             if is_being_written(*id) {
                 continue;
@@ -317,8 +335,8 @@ impl World {
                 Verdict::Skipped => matches && skips && reference.kind == RefKind::Branch,
                 Verdict::Paths => matches && rule.looks_at_files(),
                 Verdict::Paused => self.disk.settings.config.pool.pause_after > 0,
-                // Of rules that make the same tag, and of immutable tags.
-                Verdict::Refused => matches && (repository.immutable || rule.name == "two"),
+                // Of two rules that make the same tag one is built: the one that waits for the disk may come second.
+                Verdict::Refused => matches && (repository.immutable || is_built_by_another(push, rule)),
                 Verdict::Waiting | Verdict::AutoOff | Verdict::Superseded | Verdict::Failed => false,
             };
             if !is_right {
@@ -388,4 +406,11 @@ impl World {
             })
         })
     }
+}
+
+/// Whether the other one of two rules that make the same tag builds a push.
+fn is_built_by_another(push: &PushRecord, rule: &Rule) -> bool {
+    let others = push.answers.iter().filter(|answer| answer.rule != rule.name);
+    ["one", "two"].contains(&rule.name.as_str())
+        && others.into_iter().any(|answer| matches!(answer.verdict, Verdict::Built | Verdict::Duplicate))
 }

@@ -12,7 +12,8 @@ use slipway::domain::outbox::{Attempt, Message};
 use slipway::domain::push::{CommitId, Ref};
 use slipway::domain::repository::Source;
 use slipway::pool::core::{
-    BuilderKey, ChosenBuilder, Command, Event, File, ManagedEvent, TagCheckFailure, Topic, Workers, WriteId,
+    BuilderKey, ChosenBuilder, Command, DoubtfulMove, Event, File, ManagedEvent, TagCheckFailure, Topic, Workers,
+    WriteId,
 };
 use slipway::protocol::{Error, ErrorKind};
 use slipway::registry::publish::Taken;
@@ -88,6 +89,11 @@ impl World {
             Command::ReadCommit { push, path, commit, since, .. } => {
                 let commit = self.read_commit(&path, &commit, &since);
                 self.deliver_after(wait, Event::CommitRead { push, commit });
+            }
+            Command::CheckMoves { path, source, moves } => {
+                let check = |doubtful: DoubtfulMove| (doubtful.clone(), self.check_move(&path, &doubtful));
+                let checked = moves.into_iter().map(check).collect();
+                self.deliver_after(wait, Event::MovesChecked { repository: path, source, checked });
             }
             Command::Launch { build, builders } => self.begin_launch(wait, &build, builders),
             Command::AbortLaunch(build) => {
@@ -197,7 +203,13 @@ impl World {
             numbers.map(|number| if number % 3 == 0 { "docs/a" } else { "src/a" }.to_owned()).take(50).collect()
         };
         let changed = since.iter().map(|since| (since.clone(), changes(since))).collect();
-        Ok(Commit { message: server.message(commit), changed })
+        Ok(Commit { message: server.message(commit), changed, is_within: None })
+    }
+
+    /// All commits of a source are made one after the other.
+    fn check_move(&mut self, path: &RepositoryPath, doubtful: &DoubtfulMove) -> Option<bool> {
+        let server = self.servers.get(path).filter(|server| !server.down)?;
+        (!self.troubled || self.random.below(10) > 0).then(|| server.comes_before(&doubtful.listed, &doubtful.known))
     }
 
     fn measure_disk(&mut self, wait: i64, after_freeing: bool) {
@@ -297,8 +309,6 @@ impl World {
         let (down, lag) = (server.down, if troubled { server.lag } else { 0 });
         // Each request is answered by another copy, as old as it is, at some time between question and answer.
         let (lag, when) = (self.between(0, lag), self.between(0, took));
-        // An earlier pool told the next one of the last move alone.
-        let lag = if self.now - self.started < 2 * MINUTE { 0 } else { lag };
         let Some(server) = self.servers.get_mut(&path) else { return };
         let refs = server.list(began + when - lag);
         let interval = self.plan.poll as i64 * SECOND;

@@ -34,7 +34,7 @@ enum Fate {
 }
 
 impl World {
-    fn fate(&mut self) -> Fate {
+    fn fate(&mut self, build: &Build) -> Fate {
         if self.one_in(12) {
             return Fate::Fails(FailureKind::Dockerfile);
         }
@@ -48,9 +48,14 @@ impl World {
             4 => Fate::Fails(FailureKind::Registry),
             5 => Fate::Fails(FailureKind::Daemon),
             6 => Fate::Fails(FailureKind::Disk),
-            7 => Fate::Fails(FailureKind::NoCommit),
+            // The builder fetches itself, from a copy that lags behind.
+            7 if self.is_missing_in_a_copy(build) => Fate::Fails(FailureKind::NoCommit),
             _ => Fate::Succeeds,
         }
+    }
+
+    fn is_missing_in_a_copy(&self, build: &Build) -> bool {
+        self.servers.get(&build.path()).is_some_and(|server| !server.has(&build.commit, self.now - server.lag))
     }
 
     /// A launch is at its point of no return: its runner begins, or it fails.
@@ -114,7 +119,7 @@ impl World {
         if directory.record.as_ref().is_none_or(|record| record.state.is_final()) {
             return self.fail(format!("build {id} gets a runner, and is final"));
         }
-        let fate = self.fate();
+        let fate = self.fate(&build);
         let seconds = match fate {
             Fate::TimesOut => self.plan.longest_build as i64 * 3,
             _ => self.between(1, self.plan.longest_build as i64),

@@ -18,11 +18,28 @@ async fn look(
     commit: &str,
     since: &[&str],
 ) -> Result<Commit, SourceError> {
+    look_within(address, access, store, commit, since, None).await
+}
+
+/// Whether a commit is a part of the history of another one.
+async fn is_within(address: &str, access: &Access, store: &Path, commit: &str, later: &str) -> Option<bool> {
+    look_within(address, access, store, commit, &[], Some(later)).await.unwrap().is_within
+}
+
+async fn look_within(
+    address: &str,
+    access: &Access,
+    store: &Path,
+    commit: &str,
+    since: &[&str],
+    within: Option<&str>,
+) -> Result<Commit, SourceError> {
     let wanted = Wanted {
         store: store.to_owned(),
         reference: "refs/heads/feature/x".parse().unwrap(),
         commit: commit.parse().unwrap(),
         since: since.iter().map(|commit| commit.parse().unwrap()).collect(),
+        within: within.map(|commit| commit.parse().unwrap()),
     };
     speaking_git().look(&url(address), access, wanted, LIMITS).await
 }
@@ -46,6 +63,25 @@ async fn a_local_commit_says_its_message_and_what_it_changes() {
     assert_eq!(found.changed, BTreeMap::new(), "nothing can be said of a commit that is gone");
     let error = look(&address, &Access::default(), &store, &gone, &[]).await.unwrap_err();
     assert_eq!(error.kind, Kind::NoCommit, "{error}");
+}
+
+#[tokio::test]
+async fn a_commit_of_the_history_of_another_is_told_from_one_that_is_not() {
+    let fixture = Fixture::new();
+    let daemon = git_daemon(fixture.dir.path());
+    let store = fixture.dir.path().join("store");
+    let (first, second, gone) = (fixture.first.as_str(), fixture.second.as_str(), "f".repeat(40));
+    for address in [fixture.bare.display().to_string(), format!("git://127.0.0.1:{}/api.git", daemon.port)] {
+        for (commit, later, expected) in [
+            (first, second, Some(true)),
+            (second, first, Some(false)),
+            (second, second, Some(true)),
+            (second, gone.as_str(), None),
+        ] {
+            let found = is_within(&address, &Access::default(), &store, commit, later).await;
+            assert_eq!(found, expected, "{address}: {commit} in {later}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::command::{ChosenBuilder, Command, File, LogLevel};
 use super::event::{BuilderKey, PastOfBuild, RunnerEnd, SubmissionId, WriteFailure};
 use super::outcome::{self, Circumstances, Conclusion};
+use super::recent_moves::server_lag;
 use super::schedule::{BuilderView, Decision, PoolView, WaitReason, Waiting, schedule};
 use super::writes::{AfterWrite, BuildWrites};
 use super::{Core, DISK_AGAIN, Workers, builders, notifications};
@@ -19,7 +20,6 @@ use crate::domain::build::{
 use crate::domain::builder::labels_asked;
 use crate::domain::config::ByteSize;
 use crate::domain::failure::{Failure, FailureKind};
-use crate::domain::journal::SERVER_LAG;
 use crate::domain::platform::Platform;
 use crate::domain::reason::{AsReason as _, Reason, joined, output, reason};
 use crate::domain::rule_history::ending;
@@ -215,7 +215,19 @@ impl Core {
         let mut files = self.messages(&record, &PastOfBuild::default());
         files.push(File::NewBuild(record));
         self.builds.insert(id, OpenBuild::at(Stage::Recording { build, waiters: vec![waiter] }));
+        self.is_queued(id);
         self.write_build(id, files, AfterWrite::Recorded(id));
+    }
+
+    /// From here on the server of a build's source may lag behind for a while.
+    fn is_queued(&mut self, id: BuildId) {
+        while let Some(oldest) = self.lately_queued.first_entry() {
+            if self.uptime - *oldest.get() < server_lag() {
+                break;
+            }
+            oldest.remove();
+        }
+        self.lately_queued.insert(id, self.uptime);
     }
 
     /// Records a build that a rule forbids.
@@ -406,6 +418,7 @@ impl Core {
     pub(super) fn wait_on(&mut self, build: WaitingBuild) {
         let (id, cancel) = (build.record().id, build.record().cancel.clone());
         self.builds.insert(id, OpenBuild::at(Stage::Waiting(build)));
+        self.is_queued(id);
         if let Some(cancel) = cancel {
             self.cancel(id, cancel);
         }
@@ -443,7 +456,7 @@ impl Core {
     /// without its commit, though a webhook or another copy told of it. A person who tries again does not wait for that.
     fn may_lag(&self, id: BuildId) -> bool {
         let Some(record) = self.builds.get(&id).map(OpenBuild::record) else { return false };
-        let is_new = (self.now - record.queued_at).to_std().is_ok_and(|age| age < SERVER_LAG);
+        let is_new = self.lately_queued.get(&id).is_some_and(|since| self.uptime - *since < server_lag());
         is_new && record.push.is_some() && record.retry_cause != Some(RetryCause::Person)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::event::{BuilderKey, RequestId, SubmissionId, WriteId};
+use super::event::{BuilderKey, DoubtfulMove, RequestId, SubmissionId, WriteId};
 use crate::buildkit::daemon::Spec;
 use crate::domain::build::{Build, BuildId};
 use crate::domain::builder::{Builder, BuilderTls};
@@ -100,6 +100,16 @@ pub enum Command {
         commit: CommitId,
         /// The commits that it is compared with.
         since: Vec<CommitId>,
+    },
+    /// Looks up which listed commits are parts of the history of those that are known; answered by
+    /// [`super::Event::MovesChecked`].
+    CheckMoves {
+        /// The repository.
+        path: RepositoryPath,
+        /// Its source.
+        source: Source,
+        /// What a listing has.
+        moves: Vec<DoubtfulMove>,
     },
     /// Starts the runner of a build; answered by [`super::Event::Launched`] or [`super::Event::NotLaunched`].
     Launch {
@@ -305,6 +315,12 @@ impl fmt::Display for Command {
             }
             Command::ReadCommit { path, reference, commit, .. } => {
                 write!(f, "read commit {} of {reference} of {path}", commit.short(7))
+            }
+            Command::CheckMoves { path, moves, .. } => {
+                write!(f, "check moves of {path}:")?;
+                moves.iter().try_for_each(|one| {
+                    write!(f, " {} from {} to {}", one.reference, one.known.short(7), one.listed.short(7))
+                })
             }
             Command::Launch { build, builders } => {
                 let builders: Vec<String> = builders.iter().map(ToString::to_string).collect();

@@ -56,7 +56,7 @@ enum Stage {
     /// The pasts of the rules that match are being read.
     History,
     /// Its commit is to be read, or is being read.
-    Commit { reading: bool },
+    Commit,
     /// Rules are asked.
     Rules { commit: CommitFacts, waiting: BTreeMap<String, RuleWait> },
     /// All rules have answered, and that is being written.
@@ -157,7 +157,8 @@ impl Core {
         if knows_all || repository.is_none_or(|repository| repository.source.is_none()) {
             return self.know_commit(id, CommitFacts::default());
         }
-        push.stage = Stage::Commit { reading: false };
+        push.stage = Stage::Commit;
+        self.unread_pushes.insert(id);
         self.read_commits();
     }
 
@@ -168,22 +169,27 @@ impl Core {
         }
     }
 
-    /// Has commits read, of each repository one at a time.
-    fn read_commits(&mut self) {
-        for (id, push) in &mut self.pushes {
+    /// Has commits read, of each repository one at a time. Those that doubtful moves wait for come first.
+    pub(super) fn read_commits(&mut self) {
+        self.check_moves(READ_AT_ONCE);
+        let (mut begun, mut gone) = (Vec::new(), Vec::new());
+        for id in &self.unread_pushes {
             if self.reading_commits.len() >= READ_AT_ONCE {
-                return;
+                break;
             }
+            let Some(push) = self.pushes.get_mut(id) else { continue };
             let path = push.record.repository.clone();
-            if !matches!(push.stage, Stage::Commit { reading: false }) || self.reading_commits.contains(&path) {
+            if self.reading_commits.contains(&path) {
                 continue;
             }
             let repository = self.settings.repositories.get(&path);
             let Some((repository, source)) = repository.and_then(|found| Some((found, found.source.clone()?))) else {
+                // It was removed meanwhile, and its rules with it.
+                gone.push(*id);
                 continue;
             };
             let since = push.since(Some(repository));
-            push.stage = Stage::Commit { reading: true };
+            begun.push(*id);
             self.out.push(Command::ReadCommit {
                 push: *id,
                 source,
@@ -194,13 +200,15 @@ impl Core {
             });
             self.reading_commits.insert(path);
         }
+        begun.iter().chain(&gone).for_each(|id| _ = self.unread_pushes.remove(id));
+        gone.into_iter().for_each(|id| self.know_commit(id, CommitFacts::default()));
     }
 
     pub(super) fn commit_read(&mut self, id: PushId, commit: Result<Commit, String>) {
         let Some(push) = self.pushes.get_mut(&id) else { return };
         self.reading_commits.remove(&push.record.repository);
         let facts = match commit {
-            Ok(Commit { message, changed }) => {
+            Ok(Commit { message, changed, .. }) => {
                 push.record.subject = Some(subject(&message).to_owned());
                 CommitFacts { changed, unknown: None }
             }
@@ -335,6 +343,7 @@ impl Core {
         wait.failures += 1;
         let retry = Deadline::after(self.now, pause);
         wait.retry = Some(retry);
+        self.waiting_pushes.insert(id);
         let reason = reason!("journal.waiting", why = error.reason, at = retry.at());
         push.answer(Answer { rule: rule.to_owned(), verdict: Verdict::Waiting, build: None, reason });
         let text = format!("push {id} of {}: rule {rule:?} waits: {}", push.record.repository, error.reason);
@@ -368,11 +377,14 @@ impl Core {
     pub(super) fn retry_pushes(&mut self) {
         let now = self.now;
         let mut due = Vec::new();
-        for (id, push) in &mut self.pushes {
-            let Stage::Rules { waiting, .. } = &mut push.stage else { continue };
+        self.waiting_pushes.retain(|id| {
+            let Some(PendingPush { stage: Stage::Rules { waiting, .. }, .. }) = self.pushes.get(id) else {
+                return false;
+            };
             let over = waiting.iter().filter(|(_, wait)| wait.retry.is_some_and(|retry| retry.is_over(now)));
             due.extend(over.map(|(rule, wait)| (*id, rule.clone(), wait.failures)));
-        }
+            waiting.values().any(|wait| wait.retry.is_some())
+        });
         for (id, rule, failures) in due {
             let Some(push) = self.pushes.get(&id) else { continue };
             // One of a push at a time: rules of one push may not make the same tag.

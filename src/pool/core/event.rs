@@ -154,6 +154,15 @@ pub enum Event {
         /// How.
         end: RunnerEnd,
     },
+    /// Whether listed commits are parts of the history of those that are known.
+    MovesChecked {
+        /// The repository.
+        repository: RepositoryPath,
+        /// Its source when it was asked.
+        source: Source,
+        /// Each move, and whether its commit is an earlier one; none where that can't be told.
+        checked: Vec<(DoubtfulMove, Option<bool>)>,
+    },
     /// How much disk space is free.
     DiskMeasured {
         /// Free space where builds are kept.
@@ -264,6 +273,17 @@ pub struct FoundBuild {
     pub runner: Option<ProcessId>,
     /// The builders of its job.
     pub builders: Vec<String>,
+}
+
+/// A commit that a listing has for a ref which moved to another one lately.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DoubtfulMove {
+    /// The ref.
+    pub reference: Ref,
+    /// The commit that is listed.
+    pub listed: CommitId,
+    /// The commit that the ref was known at last.
+    pub known: CommitId,
 }
 
 /// An unsettled push of an earlier pool.

@@ -3,6 +3,7 @@
 //! Fair between repositories, builders that are warm first, and never a build that waits without a reason in one line.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
@@ -58,7 +59,7 @@ pub struct BuilderView {
     /// Whether it can take builds.
     pub readiness: Readiness,
     /// The repositories whose last build it ran.
-    pub warm: BTreeSet<String>,
+    pub warm: Arc<BTreeSet<String>>,
 }
 
 /// The pool as the scheduler sees it.

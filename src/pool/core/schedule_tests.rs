@@ -24,7 +24,7 @@ fn builder(name: &str, slots: u32, platforms: &[&str]) -> BuilderView {
         labels: BTreeMap::new(),
         platforms: Some(platforms.iter().map(|platform| platform.parse().unwrap()).collect()),
         readiness: Readiness::Ready,
-        warm: BTreeSet::new(),
+        warm: Arc::default(),
     }
 }
 
@@ -102,7 +102,7 @@ fn each_platform_goes_to_a_builder_of_its_own_and_to_one_where_one_has_both() {
 #[test]
 fn a_warm_builder_comes_first_and_a_busy_one_last() {
     let mut warm = builder("warm", 2, &[]);
-    warm.warm.insert("a/x".into());
+    warm.warm = Arc::new(BTreeSet::from(["a/x".to_owned()]));
     warm.busy = 1;
     let cold = builder("cold", 2, &[]);
     let decisions = schedule(now(), &[build(1, "a/x"), build(2, "b/y")], &[cold, warm], &pool(9));

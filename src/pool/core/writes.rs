@@ -163,6 +163,7 @@ impl Core {
             *announced = None;
         }
         pending.retry = Some(Deadline::after(now, WRITE_AGAIN.wait(pending.failures)));
+        self.failed_writes.insert(write);
         pending.failures += 1;
         if let Some(topic) = then.topic() {
             self.set_problem(topic, Some(format!("{}; it is tried again until it works", failure.why)));
@@ -189,16 +190,19 @@ impl Core {
 
     pub(super) fn retry_writes(&mut self) {
         let now = self.now;
-        for (write, pending) in &mut self.writes {
-            if pending.retry.is_some_and(|retry| retry.is_over(now)) {
+        self.failed_writes.retain(|write| {
+            let Some(pending) = self.writes.get_mut(write) else { return false };
+            let is_due = pending.retry.is_some_and(|retry| retry.is_over(now));
+            if is_due {
                 pending.retry = None;
                 self.out.push(Command::Write { write: *write, files: pending.files.clone() });
             }
-        }
+            !is_due
+        });
     }
 
     /// Whether everything that was to be written is on disk, or fails.
     pub fn has_written(&self) -> bool {
-        self.writes.values().all(|pending| pending.retry.is_some())
+        self.writes.len() == self.failed_writes.len()
     }
 }

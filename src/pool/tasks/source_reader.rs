@@ -5,7 +5,7 @@ use crate::domain::name::RepositoryPath;
 use crate::domain::push::{CommitId, Ref};
 use crate::domain::repository::{Repository, Source};
 use crate::domain::rule::Rule;
-use crate::pool::core::{Event, SubmissionId};
+use crate::pool::core::{DoubtfulMove, Event, SubmissionId};
 use crate::pool::tasks::TaskContext;
 use crate::pool::tasks::settings_service::SettingsService;
 use crate::protocol::Error;
@@ -44,6 +44,32 @@ async fn create(
     service.create_repository(path, repository).await
 }
 
+/// Looks up which commits that a listing has are parts of the history of those that their refs were moved to lately.
+pub(in crate::pool) async fn check_moves(
+    context: TaskContext,
+    path: RepositoryPath,
+    source: Source,
+    moves: Vec<DoubtfulMove>,
+) {
+    let (settings, mut checked) = (context.settings(), Vec::with_capacity(moves.len()));
+    for doubtful in moves {
+        let wanted = Wanted {
+            store: context.home.git_dir(&path),
+            reference: doubtful.reference.clone(),
+            commit: doubtful.listed.clone(),
+            since: Vec::new(),
+            within: Some(doubtful.known.clone()),
+        };
+        let commit = sources::look(&context.home, &settings, &source, wanted).await;
+        let is_earlier = commit.map(|commit| commit.is_within).unwrap_or_else(|error| {
+            tracing::debug!("{} of {path} is not compared: {error}", doubtful.listed);
+            None
+        });
+        checked.push((doubtful, is_earlier));
+    }
+    context.report(Event::MovesChecked { repository: path, source, checked });
+}
+
 /// Reads a commit's message, and the files that differ from other commits.
 pub(in crate::pool) async fn read_commit(
     context: TaskContext,
@@ -55,7 +81,7 @@ pub(in crate::pool) async fn read_commit(
     since: Vec<CommitId>,
 ) {
     let settings = context.settings();
-    let wanted = Wanted { store: context.home.git_dir(&path), reference, commit, since };
+    let wanted = Wanted { store: context.home.git_dir(&path), reference, commit, since, within: None };
     let commit = sources::look(&context.home, &settings, &source, wanted).await.map_err(|error| error.to_string());
     context.report(Event::CommitRead { push, commit });
 }

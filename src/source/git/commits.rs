@@ -39,6 +39,8 @@ pub struct Wanted {
     pub commit: CommitId,
     /// The commits that it is compared with.
     pub since: Vec<CommitId>,
+    /// The commit whose history it may be a part of.
+    pub within: Option<CommitId>,
 }
 
 /// What is known of a commit.
@@ -49,6 +51,8 @@ pub struct Commit {
     /// The files that differ from each commit that it was to be compared with, by their paths from the root; those
     /// commits that are not to be had, or differ in more than [`MOST_CHANGED`] files, are left out.
     pub changed: BTreeMap<CommitId, Vec<String>>,
+    /// Whether it is a part of the history that was asked for; none where none was, or that can't be told.
+    pub is_within: Option<bool>,
 }
 
 /// Collects a message of any length, and keeps as much of it as the limits allow.
@@ -123,7 +127,26 @@ pub(super) async fn read(
             changed.insert(since.clone(), paths);
         }
     }
-    Ok(Commit { message, changed })
+    let is_within = match &wanted.within {
+        Some(later) => is_ancestor(git(), &wanted.commit, later).await,
+        None => None,
+    };
+    Ok(Commit { message, changed, is_within })
+}
+
+/// Whether a commit is a part of the history of a later one; none where that can't be told.
+async fn is_ancestor(mut git: GitCommand, commit: &CommitId, later: &CommitId) -> Option<bool> {
+    git.args(["merge-base", "--is-ancestor", commit.as_str(), later.as_str()]);
+    let ended = git.run(Limits { time: TIME, output: MOST_PATHS, memory: Some(MEMORY) }).await;
+    match ended.map(|ended| ended.status.code()) {
+        Ok(Some(0)) => Some(true),
+        Ok(Some(1)) => Some(false),
+        Ok(_) => None,
+        Err(error) => {
+            tracing::warn!("cannot tell whether {commit} is a part of the history of {later}: {error}");
+            None
+        }
+    }
 }
 
 async fn message(mut git: GitCommand, url: &SourceUrl, commit: &CommitId) -> Result<String, SourceError> {

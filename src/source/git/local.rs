@@ -110,5 +110,9 @@ pub(super) fn look(url: &SourceUrl, path: &Path, wanted: &Wanted) -> Result<(Com
     let changed = wanted.since.iter().filter_map(|since| Some((since.clone(), compare(since).ok()??))).collect();
     let mut message = Message::default();
     message.take(commit.message_bytes());
-    Ok((Commit { message: message.text(), changed }, size))
+    let is_within = wanted.within.as_ref().and_then(|later| {
+        let later = Oid::from_str(later.as_str()).ok()?;
+        Some(later == id || repository.graph_descendant_of(later, id).ok()?)
+    });
+    Ok((Commit { message: message.text(), changed, is_within }, size))
 }
