@@ -16,7 +16,7 @@ use crate::domain::build::{Build, BuildId, BuildState};
 use crate::domain::build_query::{BuildQuery, MOST_OF_PAGE};
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::Ref;
-use crate::domain::reason::reason;
+use crate::domain::reason::{quoted, reason};
 use crate::log::follow::Lines;
 use crate::log::reader::Selection;
 use crate::protocol::Request;
@@ -129,14 +129,14 @@ impl Verb {
             }
             Verb::Logs(logs) => logs.run(client).await,
             Verb::Cancel { id, yes } => {
-                if !yes && !source::confirm(reason!("cli_build.cancel_build", id))? {
-                    say(reason!("cli_build.nothing_cancelled"));
+                if !yes && !source::confirm(reason!("build.confirm_cancel", id))? {
+                    say(reason!("build.nothing_cancelled"));
                     return Ok(ExitCode::SUCCESS);
                 }
                 let build = client.cancel(id).await?;
                 let view = build_view::load(client, build.id).await?;
                 print(format, &view, || {
-                    told(reason!("cli_build.build", id = view.id, state = view.state, reason = view.why))
+                    told(reason!("build.with_reason", id = view.id, state = view.state, reason = view.why))
                 })?;
                 Ok(ExitCode::SUCCESS)
             }
@@ -148,7 +148,7 @@ impl Verb {
 async fn started(client: &Client, request: Request, wait: bool, format: Format) -> Result<ExitCode, CliError> {
     let (build, already) = client.queue(request).await?;
     if already {
-        warn(reason!("cli.build_exists", id = build.id, state = build.state));
+        warn(reason!("build.exists", id = build.id, state = build.state));
     }
     for warning in &build.warnings {
         warn(warning);
@@ -182,11 +182,11 @@ async fn finish(client: &Client, build: Build, wait: bool, format: Format) -> Re
 
 /// One line for a build, and the images that it made.
 fn summary(view: &BuildView) -> String {
-    let mut text = format!("build {} {}", view.id, view.state);
-    if view.state.is_final() && view.state != BuildState::Succeeded {
-        text.push_str(": ");
-        text.push_str(&view.reason);
-    }
+    let mut text = if view.state.is_final() && view.state != BuildState::Succeeded {
+        told(reason!("build.with_reason", id = view.id, state = view.state, reason = view.why))
+    } else {
+        told(reason!("build.in_state", id = view.id, state = view.state))
+    };
     for image in &view.images {
         text.push_str(&format!("\n{}@{}", image.name, image.digest));
     }
@@ -232,18 +232,20 @@ impl List {
             // Builds of a repository that was deleted since are listed.
             source::repository(&source::settings(client).await?, path)?;
         }
-        let of = self.path.as_ref().map_or_else(String::new, |path| format!(" of {path}"));
         print(format, &views, || {
             if views.is_empty() {
                 if self.rule.is_none() {
-                    say(reason!("cli_build.builds_makes_one"));
+                    say(reason!("build.none_yet"));
                 }
                 return String::new();
             }
             build_view::table(&views, Utc::now())
         })?;
         match (&self.rule, views.is_empty()) {
-            (Some(rule), true) => Err(CliError::not_found(format!("there are no builds of rule {rule:?}{of}"))),
+            (Some(rule), true) => Err(CliError::not_found(match &self.path {
+                Some(path) => reason!("build.none_of_rule_of_repository", rule = quoted(rule), path),
+                None => reason!("build.none_of_rule", rule = quoted(rule)),
+            })),
             _ => Ok(ExitCode::SUCCESS),
         }
     }
@@ -257,7 +259,7 @@ impl Logs {
         if self.follow && !build.state.is_final() {
             let attempt = self.attempt.unwrap_or_else(|| build.newest_attempt());
             let build = follow::until_final(client, self.id, attempt, &selection, To::Stdout).await?;
-            warn(reason!("cli.build_state", id = build.id, state = build.state, reason = build.reason));
+            warn(reason!("build.with_reason", id = build.id, state = build.state, reason = build.reason));
             return Ok(exit_code(build.state));
         }
         if let Some(step) = self.step.filter(|_| self.attempt.is_none()) {
@@ -271,7 +273,7 @@ impl Logs {
         lines.finish(&mut take).map_err(printing_log)?;
         out.flush().map_err(printing_log)?;
         if !printed {
-            say(reason!("cli_build.build_output", id = build.id, state = build.state, reason = build.reason));
+            say(reason!("build.no_output", id = build.id, state = build.state, reason = build.reason));
         }
         Ok(if self.follow { exit_code(build.state) } else { ExitCode::SUCCESS })
     }

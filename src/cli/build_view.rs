@@ -9,9 +9,9 @@ use serde::Serialize;
 use super::CliError;
 use super::output::{Table, fields, told};
 use crate::client::Client;
-use crate::domain::build::{Attempt, AttemptProgress, BuildId, BuildState, Image};
+use crate::domain::build::{Attempt, AttemptProgress, BuildId, BuildState, Image, Trigger};
 use crate::domain::failure::FailureView;
-use crate::domain::reason::{Reason, reason};
+use crate::domain::reason::{Reason, phrase, reason};
 use crate::domain::step::{Step, progress};
 use crate::protocol::builds::BuildDetail;
 
@@ -26,6 +26,8 @@ pub(super) struct BuildView {
     pub reference: String,
     pub commit: String,
     pub trigger: &'static str,
+    #[serde(skip)]
+    why_built: Trigger,
     pub asked_by: String,
     pub asked_by_uid: Option<u32>,
     pub state: BuildState,
@@ -96,6 +98,7 @@ impl From<BuildDetail> for BuildView {
             reference: build.reference.to_string(),
             commit: build.commit.to_string(),
             trigger: build.trigger.word(),
+            why_built: build.trigger,
             asked_by_uid: build.asked_by.uid,
             asked_by: build.asked_by.to_string(),
             state: build.state,
@@ -165,11 +168,18 @@ impl BuildView {
         if self.progress.is_none() {
             return String::new();
         }
-        let mut table = Table::new(["ATTEMPT", "STATE", "STARTED", "TOOK", "BUILDER", "REASON"]);
+        let mut table = Table::new([
+            phrase!("label.attempt"),
+            phrase!("label.state"),
+            phrase!("label.started"),
+            phrase!("label.took"),
+            phrase!("label.builder"),
+            phrase!("label.reason"),
+        ]);
         for attempt in &self.attempts {
             table.row([
                 attempt.number.to_string(),
-                told(attempt.state.word()),
+                told(attempt.state),
                 time(attempt.started_at),
                 took(attempt.started_at, attempt.finished_at),
                 attempt.builder.clone().unwrap_or_default(),
@@ -186,48 +196,55 @@ impl BuildView {
             return Ok(());
         }
         let last = self.steps.iter().map(|step| step.number).max().unwrap_or(0);
-        let known = if last == 0 { "it has none".to_owned() } else { format!("its steps are 1 to {last}") };
-        Err(CliError::not_found(format!("build {} has no step {number}; {known}", self.id)))
+        Err(CliError::not_found(match last {
+            0 => reason!("build_view.no_steps", id = self.id, number),
+            last => reason!("build_view.no_such_step", id = self.id, number, last),
+        }))
     }
 
     /// For people.
     pub(super) fn text(&self) -> String {
         let (done, total) = progress(&self.steps);
         let cached = self.steps.iter().filter(|step| step.cached && !step.internal).count();
-        let steps = if total == 0 { String::new() } else { told(format!("{done}/{total}, {cached} cached")) };
+        let steps = if total == 0 { String::new() } else { told(reason!("build_view.steps", done, total, cached)) };
         let images: Vec<String> = self.images.iter().map(|image| format!("{} {}", image.name, image.digest)).collect();
         let id = |id: Option<BuildId>| id.map_or_else(String::new, |id| id.to_string());
         let mut text = fields(&[
-            ("build", self.id.to_string()),
-            ("repository", format!("{}/{}", self.namespace, self.repository)),
-            ("rule", self.rule.clone()),
-            ("ref", self.reference.clone()),
-            ("commit", self.commit.clone()),
-            ("trigger", told(self.trigger)),
-            ("asked by", self.asked_by.clone()),
-            ("state", told(self.state.word())),
-            ("reason", self.attempts_and_reason(Utc::now())),
-            ("pushed", time(Some(self.pushed_at))),
-            ("queued", time(Some(self.queued_at))),
-            ("started", time(self.started_at)),
-            ("finished", time(self.finished_at)),
-            ("took", took(self.started_at, self.finished_at)),
-            ("builder", self.builder.clone().unwrap_or_default()),
-            ("tags", self.tags.join(", ")),
-            ("images", images.join("\n")),
-            ("steps", steps),
-            ("retry of", id(self.retry_of)),
-            ("retried as", id(self.retried_as)),
-            ("warnings", self.warnings.join("\n")),
-            ("log", self.log.clone()),
+            (phrase!("label.build"), self.id.to_string()),
+            (phrase!("label.repository"), format!("{}/{}", self.namespace, self.repository)),
+            (phrase!("label.rule"), self.rule.clone()),
+            (phrase!("label.ref"), self.reference.clone()),
+            (phrase!("label.commit"), self.commit.clone()),
+            (phrase!("label.trigger"), told(self.why_built)),
+            (phrase!("label.asked_by"), self.asked_by.clone()),
+            (phrase!("label.state"), told(self.state)),
+            (phrase!("label.reason"), self.attempts_and_reason(Utc::now())),
+            (phrase!("label.pushed"), time(Some(self.pushed_at))),
+            (phrase!("label.queued"), time(Some(self.queued_at))),
+            (phrase!("label.started"), time(self.started_at)),
+            (phrase!("label.finished"), time(self.finished_at)),
+            (phrase!("label.took"), took(self.started_at, self.finished_at)),
+            (phrase!("label.builder"), self.builder.clone().unwrap_or_default()),
+            (phrase!("label.tags"), self.tags.join(", ")),
+            (phrase!("label.images"), images.join("\n")),
+            (phrase!("label.steps"), steps),
+            (phrase!("label.retry_of"), id(self.retry_of)),
+            (phrase!("label.retried_as"), id(self.retried_as)),
+            (phrase!("label.warnings"), self.warnings.join("\n")),
+            (phrase!("label.log"), self.log.clone()),
         ]);
         text.push_str(&self.attempts_text());
         if !self.steps.is_empty() {
-            let mut table = Table::new(["STEP", "STATE", "SECONDS", "NAME"]);
+            let mut table = Table::new([
+                phrase!("label.step"),
+                phrase!("label.state"),
+                phrase!("label.seconds"),
+                phrase!("label.name"),
+            ]);
             for step in self.steps.iter().filter(|step| !step.internal || step.error.is_some()) {
                 table.row([
                     format!("#{}", step.number),
-                    told(step.state.word()),
+                    told(step.state),
                     format!("{:.1}", step.seconds),
                     step.name.clone(),
                 ]);
@@ -252,8 +269,18 @@ fn took(started_at: Option<DateTime<Utc>>, finished_at: Option<DateTime<Utc>>) -
 
 /// Several builds in columns.
 pub(super) fn table(builds: &[BuildView], now: DateTime<Utc>) -> String {
-    let mut table =
-        Table::new(["BUILD", "STATE", "REPOSITORY", "RULE", "REF", "COMMIT", "TAGS", "STEPS", "TOOK", "REASON"]);
+    let mut table = Table::new([
+        phrase!("label.build"),
+        phrase!("label.state"),
+        phrase!("label.repository"),
+        phrase!("label.rule"),
+        phrase!("label.ref"),
+        phrase!("label.commit"),
+        phrase!("label.tags"),
+        phrase!("label.steps"),
+        phrase!("label.took"),
+        phrase!("label.reason"),
+    ]);
     for build in builds {
         let (done, total) = progress(&build.steps);
         let took = build.started_at.map_or_else(String::new, |start| {
@@ -263,7 +290,7 @@ pub(super) fn table(builds: &[BuildView], now: DateTime<Utc>) -> String {
         let short_ref = build.reference.trim_start_matches("refs/heads/").trim_start_matches("refs/");
         table.row([
             build.id.to_string(),
-            told(build.state.word()),
+            told(build.state),
             format!("{}/{}", build.namespace, build.repository),
             build.rule.clone(),
             short_ref.to_owned(),

@@ -45,7 +45,7 @@ impl Demo {
         client.create_home()?;
         let setup::Sample { directory, busybox } = setup::prepare_sample().await?;
         let made = make_source(&directory, busybox.as_deref())
-            .map_err(|error| CliError::failed(reason!("cli_demo.cannot_make_sample_source", directory, error)))?;
+            .map_err(|error| CliError::failed(reason!("demo.source_not_made", directory, error)))?;
         say(if made { reason!("demo.source", directory) } else { reason!("demo.source_as_it_was", directory) });
 
         let path = RepositoryPath { namespace: NAMESPACE.into(), repository: REPOSITORY.into() };
@@ -63,7 +63,7 @@ impl Demo {
             };
             source::save(client, Entity::Repository { path: path.clone(), value }, SaveMode::Apply).await?;
         }
-        say(format!("building {path}, rule \"main\""));
+        say(reason!("demo.building", path));
         let request = Request::Start { path, rule: Some("main".into()) };
         let (queued, _) = client.queue(request).await?;
         if format == Format::Text && tui::has_terminal() {
@@ -76,12 +76,10 @@ impl Demo {
             Some(image) => {
                 let (_, total) = crate::domain::step::progress(&view.steps);
                 let cached = view.steps.iter().filter(|step| step.cached && !step.internal).count();
-                format!(
-                    "build {} {state}: {cached} of {total} steps from the cache\n{}@{}",
-                    view.id, image.name, image.digest
-                )
+                let built = told(reason!("demo.built", id = view.id, state, cached, total));
+                format!("{built}\n{}@{}", image.name, image.digest)
             }
-            None => told(reason!("cli_demo.build", id = view.id, state, reason = view.why)),
+            None => told(reason!("build.with_reason", id = view.id, state, reason = view.why)),
         })?;
         Ok(if state == BuildState::Succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

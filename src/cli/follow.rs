@@ -68,7 +68,7 @@ async fn until_over(client: &Client, log: BuildLog, selection: &Selection, to: T
 /// On the way to its end a build may wait for things that only a person can mend.
 fn say_why_it_waits(build: &Build) {
     if build.state.is_waiting() && !build.reason.is_empty() {
-        output::warn(reason!("cli.build_state", id = build.id, state = build.state, reason = build.reason));
+        output::warn(reason!("build.with_reason", id = build.id, state = build.state, reason = build.reason));
     }
 }
 

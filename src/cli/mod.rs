@@ -9,6 +9,7 @@ mod build;
 mod build_view;
 mod builder;
 mod children;
+mod complaint;
 mod dashboard;
 mod demo;
 mod doctor;
@@ -169,7 +170,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         let done = match command {
             Command::Demo(demo) => return demo.run(&client, format).await,
             Command::Setup(setup) => {
-                return setup.run(format).await.map_err(|error| CliError::failed(error.to_string()));
+                return setup.run(format).await.map_err(CliError::failed);
             }
             Command::View(view) => return view.run(&client).await,
             Command::Doctor => return doctor::run(&client, format).await,

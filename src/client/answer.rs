@@ -15,5 +15,5 @@ pub(super) struct Answer {
 
 /// The pool answered something that was not asked.
 pub fn unexpected() -> Error {
-    Error::new(ErrorKind::Unreachable, reason!("client.pool_gave_answer_does"))
+    Error::new(ErrorKind::Unreachable, reason!("client.unexpected_answer"))
 }

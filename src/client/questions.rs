@@ -10,6 +10,7 @@ use crate::domain::image_tag::TagInfo;
 use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
 use crate::domain::platform_account::{Identity, RegisteredWebhook, RepositoryPage};
+use crate::domain::reason::Reason;
 use crate::domain::repository::Source;
 use crate::domain::step::StepsFile;
 use crate::protocol::builds::{BuildDetail, BuildPage};
@@ -50,7 +51,7 @@ impl Client {
     }
 
     /// Saves something; returns what people should know of it.
-    pub async fn save(&self, entity: Entity, mode: SaveMode) -> Result<Vec<String>, Error> {
+    pub async fn save(&self, entity: Entity, mode: SaveMode) -> Result<Vec<Reason>, Error> {
         ask!(self, Request::Save { entity: Box::new(entity), mode }, Reply::Saved { warnings } => warnings)
     }
 

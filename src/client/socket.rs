@@ -87,7 +87,7 @@ impl Client {
             }
         };
         let Some(line) = line else {
-            return Err(Error::new(ErrorKind::Unreachable, reason!("client.pool_went_away_before")));
+            return Err(Error::new(ErrorKind::Unreachable, reason!("client.pool_gone_before_answer")));
         };
         let reply = match serde_json::from_slice(&line) {
             Ok(protocol::Answer::Reply(reply)) => reply,
@@ -129,13 +129,13 @@ fn untrusted(why: impl Into<Reason>) -> Error {
 /// A call as it is sent.
 pub(super) fn call(request: Request) -> Result<Vec<u8>, Error> {
     let mut line = serde_json::to_vec(&Call { version: VERSION, request })
-        .map_err(|error| Error::new(ErrorKind::Failed, reason!("client.cannot_write_request", error)))?;
+        .map_err(|error| Error::new(ErrorKind::Failed, reason!("client.request_not_written", error)))?;
     line.push(b'\n');
     Ok(line)
 }
 
 pub(super) fn lost(error: io::Error) -> Error {
-    Error::new(ErrorKind::Unreachable, reason!("client.pool_went_away", error))
+    Error::new(ErrorKind::Unreachable, reason!("client.pool_gone", error))
 }
 
 /// Reads lines and the files that come with them.
@@ -171,7 +171,7 @@ impl LineReader {
         let length = usize::try_from(length).map_err(|_| unexpected())?;
         while self.read.len() < length {
             if !self.more(stream).await? {
-                return Err(Error::new(ErrorKind::Unreachable, "the pool went away in the middle of an answer"));
+                return Err(Error::new(ErrorKind::Unreachable, reason!("client.pool_gone_within_answer")));
             }
         }
         self.read.truncate(length);

@@ -138,5 +138,5 @@ fn take(answer: Answer, heard: &mut impl FnMut(Heard) -> bool) -> Result<Option<
 }
 
 fn went_away() -> Error {
-    Error::new(ErrorKind::Unreachable, reason!("client.pool_went_away_builds"))
+    Error::new(ErrorKind::Unreachable, reason!("client.connection_lost_builds_go_on"))
 }

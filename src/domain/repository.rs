@@ -1,5 +1,6 @@
 //! Image repositories: `namespaces/<namespace>/<repository>.toml`.
 
+use crate::domain::reason::{Reason, reason};
 use serde::{Deserialize, Serialize};
 
 use super::duration::HumanDuration;
@@ -80,8 +81,9 @@ impl Fetch {
 }
 
 /// What people must know who let the builder fetch.
-pub const BUILDER_FETCHES: &str = "fetch = \"builder\": every Dockerfile of this source can read the credentials of its platform and use \
-                                   them; leave it out where slipway reaches the source itself";
+pub fn builder_fetches() -> Reason {
+    reason!("repository.builder_fetches")
+}
 
 /// `[build]`: how a repository is built.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

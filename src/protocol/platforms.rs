@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::preview::PreviewRow;
 use crate::domain::push::{CommitId, Ref};
+use crate::domain::reason::Reason;
 use crate::domain::rule::Rule;
 
 /// The refs of a source.
@@ -41,7 +42,7 @@ pub struct SavePreview {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starter: Option<Box<Rule>>,
     /// What people should know before it is saved.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Reason>,
 }
 
 /// The number of a login that has begun; the pool that began it knows it, no other.

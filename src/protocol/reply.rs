@@ -15,6 +15,7 @@ use crate::domain::image_tag::TagInfo;
 use crate::domain::journal::PushRecord;
 use crate::domain::outline::Outline;
 use crate::domain::platform_account::{Identity, RegisteredWebhook, RepositoryPage};
+use crate::domain::reason::Reason;
 use crate::domain::settings::Settings;
 use crate::domain::step::StepsFile;
 
@@ -54,7 +55,7 @@ pub enum Reply {
     /// It is saved.
     Saved {
         /// What people should know of it.
-        warnings: Vec<String>,
+        warnings: Vec<Reason>,
     },
     /// What saving would do.
     SavePreview(SavePreview),

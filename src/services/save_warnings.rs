@@ -5,7 +5,7 @@ use crate::domain::grant_keys::SecretRefs;
 use crate::domain::grants::Grants;
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
-use crate::domain::reason::reason;
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::secret_ref::{SecretRef, is_own_file};
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::Entity;
@@ -15,7 +15,7 @@ use crate::store::Home;
 use crate::store::settings::Settings;
 
 /// The warnings about what is to be saved, or was; `settings` may be those before or after.
-pub fn of(home: &Home, settings: &Settings, entity: &Entity) -> Vec<String> {
+pub fn of(home: &Home, settings: &Settings, entity: &Entity) -> Vec<Reason> {
     match entity {
         Entity::Namespace { name, value } => {
             let mut warnings = missing_files(home, &value.secrets, &value.ssh);
@@ -36,55 +36,53 @@ pub fn of(home: &Home, settings: &Settings, entity: &Entity) -> Vec<String> {
 }
 
 /// The files under `secrets/` that are named and not there, each once.
-fn missing_files(home: &Home, secrets: &SecretRefs, ssh: &[String]) -> Vec<String> {
+fn missing_files(home: &Home, secrets: &SecretRefs, ssh: &[String]) -> Vec<Reason> {
     let files = secrets.values().filter_map(|reference| match reference {
         SecretRef::File(name) => Some((name, "")),
         SecretRef::Env(_) | SecretRef::Command(_) => None,
     });
     let keys = ssh.iter().map(|name| (name, " < KEYFILE"));
-    let mut warnings: Vec<String> = files
+    let mut warnings: Vec<Reason> = files
         .chain(keys)
         .filter(|(name, _)| !is_own_file(name) && !home.secrets_dir().join(name).exists())
-        .map(|(name, from)| {
-            format!("secrets/{name} is not there yet, and builds fail without it; `slipway secret set {name}{from}` stores it")
-        })
+        .map(|(name, from)| reason!("save_warning.secret_missing", name, from))
         .collect();
     warnings.dedup();
     warnings
 }
 
 /// The rules of a namespace that want the host's network, where it does not allow that.
-fn host_network(settings: &Settings, name: &str, namespace: &Namespace) -> Vec<String> {
+fn host_network(settings: &Settings, name: &str, namespace: &Namespace) -> Vec<Reason> {
     let repositories = settings.repositories.iter().filter(|(path, _)| path.namespace == name);
     let rules = repositories.flat_map(|(path, repository)| repository.rules.iter().map(move |rule| (path, rule)));
     rules
         .filter_map(|(path, rule)| {
             let error = Grants::network_mode(name, namespace, rule).err()?;
-            Some(format!("builds of rule {:?} of {path} are refused: {error}", rule.name))
+            Some(reason!("save_warning.builds_refused", rule = quoted(&rule.name), path, error))
         })
         .collect()
 }
 
 /// The repositories whose sources the platform's credentials no longer go to.
-fn orphans(settings: &Settings, name: &str, platform: &SourcePlatform) -> Vec<String> {
+fn orphans(settings: &Settings, name: &str, platform: &SourcePlatform) -> Vec<Reason> {
     let mut settings = settings.clone();
     settings.platforms.insert(name.to_owned(), platform.clone());
     let bound = settings.repositories.iter().filter_map(|(path, value)| Some((path, value.source.as_ref()?)));
     bound
         .filter(|(_, source)| source.platform.as_deref() == Some(name))
-        .filter_map(|(path, source)| Some(orphan(path, &sources::checked(&settings, source).err()?.reason.to_string())))
+        .filter_map(|(path, source)| Some(orphan(path, &sources::checked(&settings, source).err()?.reason)))
         .collect()
 }
 
 /// What to do with a private key that has a passphrase.
-fn passphrase(key: &str) -> Option<String> {
+fn passphrase(key: &str) -> Option<Reason> {
     let path = ssh::expanded(key);
     let has_one = ssh::Key::read(&path).is_ok_and(|key| key == ssh::Key::Passphrase);
-    has_one.then(|| reason!("services.key_has_passphrase", key = path).to_string())
+    has_one.then(|| reason!("services.key_has_passphrase", key = path))
 }
 
-fn orphan(path: &RepositoryPath, why: &str) -> String {
-    format!("the source of {path} is not read any more: {why}")
+fn orphan(path: &RepositoryPath, why: &Reason) -> Reason {
+    reason!("save_warning.source_not_read", path, why)
 }
 
 #[cfg(test)]
@@ -116,8 +114,8 @@ mod tests {
         let entity = Entity::Rule { path: "acme/api".parse().unwrap(), value: rule };
         let warnings = of(&home, &Settings::default(), &entity);
         assert_eq!(warnings.len(), 2, "{warnings:?}");
-        assert!(warnings[0].starts_with("secrets/pypi is not there yet"), "{warnings:?}");
-        assert!(warnings[1].ends_with("`slipway secret set deploy < KEYFILE` stores it"), "{warnings:?}");
+        assert!(warnings[0].to_string().starts_with("secrets/pypi is not there yet"), "{warnings:?}");
+        assert!(warnings[1].to_string().ends_with("`slipway secret set deploy < KEYFILE` stores it"), "{warnings:?}");
     }
 
     #[test]
@@ -133,10 +131,10 @@ mod tests {
             name: "acme".into(),
             value: Namespace { allow_host_network, ..Namespace::default() },
         };
-        assert_eq!(of(&home, &settings, &namespace(true)), Vec::<String>::new());
+        assert_eq!(of(&home, &settings, &namespace(true)), Vec::<Reason>::new());
         let warnings = of(&home, &settings, &namespace(false));
         assert!(
-            warnings[0].starts_with("builds of rule \"main\" of acme/api are refused: network_mode"),
+            warnings[0].to_string().starts_with("builds of rule \"main\" of acme/api are refused: network_mode"),
             "{warnings:?}"
         );
         let platform = |host: &str| Entity::Platform {
@@ -150,8 +148,11 @@ mod tests {
             webhook_secret: None,
             login: None,
         };
-        assert_eq!(of(&home, &settings, &platform("git.example.com")), Vec::<String>::new());
+        assert_eq!(of(&home, &settings, &platform("git.example.com")), Vec::<Reason>::new());
         let warnings = of(&home, &settings, &platform("other.example.com"));
-        assert!(warnings[0].starts_with("the source of acme/api is not read any more: the token"), "{warnings:?}");
+        assert!(
+            warnings[0].to_string().starts_with("the source of acme/api is not read any more: the token"),
+            "{warnings:?}"
+        );
     }
 }

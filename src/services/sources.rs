@@ -90,6 +90,15 @@ pub enum NotLooked {
     Unreadable(Error),
 }
 
+impl std::fmt::Display for NotLooked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            NotLooked::NotACommit(why) => why.fmt(f),
+            NotLooked::Unreadable(error) => error.reason.fmt(f),
+        }
+    }
+}
+
 impl From<Error> for NotLooked {
     fn from(error: Error) -> NotLooked {
         NotLooked::Unreadable(error)

@@ -75,7 +75,7 @@ pub enum Link {
     /// It is there and has not answered since then.
     Silent(DateTime<Utc>),
     /// It went away, for this reason; it is tried again.
-    Lost(String),
+    Lost(Reason),
     /// It was told to stop; it is started again when somebody asks for it.
     Stopped,
 }
@@ -256,7 +256,7 @@ mod tests {
     fn builds_that_ended_while_the_pool_was_away_are_read_again() {
         let mut data = Data::default();
         data.learn(news(vec![sample()], Vec::new()));
-        data.link = Link::Lost("killed".into());
+        data.link = Link::Lost(Reason::verbatim("killed"));
         assert_eq!(data.learn(news(Vec::new(), Vec::new())).ended, [sample().id]);
         assert_eq!(data.link, Link::Connected);
     }
@@ -286,7 +286,7 @@ mod tests {
         let mut data = Data::default();
         assert!(data.learn(news(Vec::new(), Vec::new())).missed);
         assert!(!data.learn(news(Vec::new(), Vec::new())).missed);
-        data.link = Link::Lost("killed".into());
+        data.link = Link::Lost(Reason::verbatim("killed"));
         assert!(data.learn(news(Vec::new(), Vec::new())).missed);
     }
 }

@@ -44,7 +44,7 @@ pub enum Event {
     /// The pool told what changed.
     News(Box<News>),
     /// The pool went away, for this reason.
-    PoolLost(String),
+    PoolLost(Reason),
     /// The pool has not answered since then.
     PoolSilent(DateTime<Utc>),
     /// The pool answers again.
@@ -143,6 +143,6 @@ pub enum Event {
         /// What it had open.
         file: PathBuf,
         /// Why it could not do its work.
-        problem: Option<String>,
+        problem: Option<Reason>,
     },
 }

@@ -49,7 +49,7 @@ pub(super) async fn keep(client: Client, sender: UnboundedSender<Event>, wanted:
                 let _ = wanted.notified().now_or_never();
                 Some(Event::PoolStopped)
             }
-            Err(error) => Some(Event::PoolLost(error.reason.to_string())),
+            Err(error) => Some(Event::PoolLost(error.reason)),
         };
         if sender.is_closed() || event.is_some_and(|event| sender.send(event).is_err()) {
             return;

@@ -50,6 +50,7 @@ const TIED: &[&str] = &[
     "pool/core/mod.rs",
     "pool/core/notifications.rs",
     "pool/core/problems.rs",
+    "pool/core/recent_moves.rs",
     "pool/core/ref_tracker.rs",
     "pool/core/requests.rs",
     "pool/core/submit.rs",

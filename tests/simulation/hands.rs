@@ -13,8 +13,7 @@ use slipway::domain::push::{CommitId, Ref};
 use slipway::domain::repository::Source;
 use slipway::pool::core::{
     BuilderKey, ChosenBuilder, Command, CommitUnread, DoubtfulMove, Event, File, ManagedEvent, TagCheckFailure, Topic,
-    Workers,
-    WriteId,
+    Workers, WriteId,
 };
 use slipway::protocol::{Error, ErrorKind};
 use slipway::registry::publish::Taken;

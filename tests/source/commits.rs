@@ -179,6 +179,7 @@ async fn a_tag_of_a_tag_is_its_commit_and_one_of_a_tree_or_a_file_says_that_it_n
                     reference: format!("refs/tags/{name}").parse().unwrap(),
                     commit: commit(name).parse().unwrap(),
                     since: Vec::new(),
+                    within: None,
                 };
                 let error = speaking_git().look(&url(&address), &Access::default(), wanted, LIMITS).await.unwrap_err();
                 assert_eq!(error.kind, Kind::NoRef, "{address}: {error}");

@@ -4,9 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{Build, BuildState};
+use crate::domain::duration::HumanDuration;
 use crate::domain::failure::Failure;
 use crate::domain::reason::{Reason, reason};
-use crate::domain::repository::HumanDuration;
 
 /// How an attempt ended that another one follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,11 +17,11 @@ pub use state::BuildState;
 use super::failure::{Failure, FailureKind};
 use super::name::RepositoryPath;
 use super::push::{CommitId, Push, PushId, Ref};
-use super::reason::{AsReason, Reason, argument_by_name, display_as_reason, quoted, reason};
 use super::repository::{BuildSettings, Fetch};
 use super::requester::Requester;
 use super::rule::Rule;
 use super::tag::Tag;
+use crate::domain::reason::{AsReason, Reason, argument_by_name, display_as_reason, quoted, reason, use_as_reason};
 
 /// A build's number; it only grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -94,6 +94,21 @@ impl Trigger {
     /// Whether a person chose what is built, and so may move a tag back to an older commit.
     pub fn asked_by_person(self) -> bool {
         matches!(self, Trigger::Manual | Trigger::Replay)
+    }
+}
+
+use_as_reason!(Trigger);
+
+impl AsReason for Trigger {
+    fn reason(&self) -> Reason {
+        match self {
+            Trigger::Push => reason!("trigger.push"),
+            Trigger::Manual => reason!("trigger.manual"),
+            Trigger::Retry => reason!("trigger.retry"),
+            Trigger::Replay => reason!("trigger.replay"),
+            Trigger::Schedule => reason!("trigger.schedule"),
+            Trigger::BaseImage => reason!("trigger.base_image"),
+        }
     }
 }
 

@@ -119,6 +119,10 @@ fn message(locale: &str, id: &str) -> Option<Cow<'static, str>> {
     if id.is_empty() {
         return None;
     }
+    #[cfg(test)]
+    if let Some(message) = super::tests::sample(locale, id) {
+        return Some(Cow::Owned(message));
+    }
     crate::_rust_i18n_try_translate(locale, id).or_else(|| crate::_rust_i18n_try_translate(ENGLISH, id))
 }
 
@@ -196,6 +200,13 @@ impl From<&String> for Reason {
 impl From<std::borrow::Cow<'_, str>> for Reason {
     fn from(text: std::borrow::Cow<'_, str>) -> Reason {
         Reason::text_only(text)
+    }
+}
+
+/// For parsers that can't fail.
+impl From<std::convert::Infallible> for Reason {
+    fn from(never: std::convert::Infallible) -> Reason {
+        match never {}
     }
 }
 

@@ -44,8 +44,7 @@ pub use builders::Workers;
 pub use command::{ChosenBuilder, Command, File, LogLevel, LogLine, Response};
 pub use event::{
     Announcement, Ask, BuilderKey, CommitUnread, DoubtfulMove, Due, Event, Found, FoundBuild, FoundPush, ManagedEvent,
-    PastOfBuild,
-    RequestId, RunnerEnd, SubmissionId, TagCheckFailure, Target, Topic, WriteFailure, WriteId,
+    PastOfBuild, RequestId, RunnerEnd, SubmissionId, TagCheckFailure, Target, Topic, WriteFailure, WriteId,
 };
 pub use snapshot::{Recent, RemoteIds, Snapshot};
 

@@ -30,6 +30,7 @@ pub(in crate::pool) async fn resolve(
             reference: reference.clone(),
             commit: id.clone(),
             since: Vec::new(),
+            within: None,
         };
         if let Err(NotLooked::NotACommit(why)) = sources::look(&context.home, &settings, &source, wanted).await {
             commit = Err(Error::new(ErrorKind::Refused, reason!("journal.not_a_commit", why)));

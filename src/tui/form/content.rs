@@ -12,7 +12,7 @@ use crate::domain::duration::HumanDuration;
 use crate::domain::name::{self, NameKind, RepositoryPath};
 use crate::domain::namespace::Namespace;
 use crate::domain::platform::Platform;
-use crate::domain::reason::reason;
+use crate::domain::reason::{Reason, reason};
 use crate::domain::repository::{Fetch, Repository, Source, Visibility};
 use crate::domain::settings::Settings;
 use crate::protocol::Entity;
@@ -21,7 +21,7 @@ use crate::protocol::Entity;
 pub(super) const ANY: &str = "-";
 
 /// What is wrong: the field's key and number, and why. An empty key is the form's own.
-pub(super) type Problems = Vec<(String, usize, String)>;
+pub(super) type Problems = Vec<(String, usize, Reason)>;
 
 fn visibility_word(visibility: Visibility) -> &'static str {
     match visibility {
@@ -159,8 +159,8 @@ impl<'a> Reader<'a> {
         self.text(key) == "true"
     }
 
-    pub(super) fn wrong(&mut self, key: &str, number: usize, why: impl ToString) {
-        self.problems.push((key.to_owned(), number, why.to_string()));
+    pub(super) fn wrong(&mut self, key: &str, number: usize, why: impl Into<Reason>) {
+        self.problems.push((key.to_owned(), number, why.into()));
     }
 
     /// A length of time; none where nothing is typed.
@@ -176,7 +176,7 @@ impl<'a> Reader<'a> {
     /// A list with commas between.
     pub(super) fn list<T: std::str::FromStr>(&mut self, key: &str) -> Vec<T>
     where
-        T::Err: ToString,
+        T::Err: Into<Reason>,
     {
         let text = self.text(key);
         let mut list = Vec::new();

@@ -8,6 +8,7 @@ use rust_i18n::t;
 
 use super::field::{Field, Value};
 use super::{Form, Kind, grants, rule};
+use crate::domain::reason::Reason;
 use crate::log::sanitize::printable;
 use crate::protocol::EntityName;
 use crate::tui::look::Look;
@@ -228,8 +229,8 @@ fn render_value(field: &mut Field, focused: bool, area: Rect, buf: &mut Buffer, 
 }
 
 /// Draws the change from a row on; the row that it could be.
-fn render_diff(diff: &str, warnings: &[String], offset: usize, area: Rect, buf: &mut Buffer, look: &Look) -> usize {
-    let warning = |text: &String| Line::styled(printable(&look.say(text)).into_owned(), look.style(Role::FieldError));
+fn render_diff(diff: &str, warnings: &[Reason], offset: usize, area: Rect, buf: &mut Buffer, look: &Look) -> usize {
+    let warning = |text: &Reason| Line::styled(printable(&look.say(text)).into_owned(), look.style(Role::FieldError));
     let mut lines: Vec<Line> = warnings.iter().map(warning).collect();
     lines.push(Line::styled(look.text("form.diff.title").into_owned(), look.style(Role::Header)));
     if diff.is_empty() {

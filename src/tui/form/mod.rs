@@ -57,7 +57,7 @@ pub struct Form {
     /// The change to the TOML, once it is to be saved; none: the fields are shown.
     pub diff: Option<String>,
     /// What to know before the change is saved.
-    warnings: Vec<String>,
+    warnings: Vec<Reason>,
     /// The rule that a new repository starts with, as the change has it.
     starter: Option<Rule>,
     /// What saving would change is being worked out, or it is being saved.

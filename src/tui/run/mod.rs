@@ -52,7 +52,7 @@ pub enum TuiError {
         source: io::Error,
     },
     /// config.toml can't be used.
-    Config(String),
+    Config(Reason),
 }
 
 display_as_reason!(TuiError);
@@ -62,7 +62,7 @@ impl AsReason for TuiError {
         match self {
             TuiError::NoTerminal => reason!("tui.no_terminal"),
             TuiError::Io { doing, source } => reason!("tui.io", doing, source),
-            TuiError::Config(text) => Reason::verbatim(text),
+            TuiError::Config(reason) => reason.clone(),
         }
     }
 }
@@ -124,7 +124,7 @@ pub async fn view_file(
     app.zoomed = true;
     // Somebody may still write it.
     let subject = Subject { build: None, origin: Origin::File { log, steps }, live: true, title };
-    let view = LogView::open(subject, waker(&sender)).map_err(|error| TuiError::Config(error.to_string()))?;
+    let view = LogView::open(subject, waker(&sender)).map_err(|error| TuiError::Config(Reason::from(error)))?;
     app.log = Some(view);
     let screen = Screen::take(app.manners.mouse).map_err(cannot(phrase!("verb.take_the_terminal_over")))?;
     let outside = Outside::new(client.clone(), sender.clone());
@@ -353,8 +353,8 @@ impl Dashboard {
         self.screen.enter().map_err(cannot(phrase!("verb.take_the_terminal_over_again")))?;
         let problem = match status {
             Ok(status) if status.success() => None,
-            Ok(status) => Some(format!("{program}: {status}")),
-            Err(error) => Some(reason!("run.cannot_run", program, error).to_string()),
+            Ok(status) => Some(Reason::verbatim(format!("{program}: {status}"))),
+            Err(error) => Some(reason!("run.cannot_run", program, error)),
         };
         // The sender lives as long as the dashboard does.
         let _ = self.sender.send(Event::ProgramEnded { file, problem });

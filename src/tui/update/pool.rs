@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use rust_i18n::t;
 
 use crate::domain::build::BuildState;
-use crate::domain::reason::{quoted, reason};
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::protocol::{Error, News, Reply};
 use crate::tui::app::App;
 use crate::tui::data::{Link, Tags};
@@ -46,12 +46,12 @@ impl App {
         effects
     }
 
-    pub(super) fn pool_lost(&mut self, reason: String) -> Vec<Effect> {
+    pub(super) fn pool_lost(&mut self, reason: Reason) -> Vec<Effect> {
         match self.data.link {
-            Link::Connected | Link::Silent(_) => self.complain(self.lost(&reason)),
+            Link::Connected | Link::Silent(_) => self.complain(Reason::verbatim(self.lost(&reason))),
             Link::Connecting => {}
             Link::Lost(_) => return Vec::new(),
-            Link::Stopped => self.complain(self.lost(&reason)),
+            Link::Stopped => self.complain(Reason::verbatim(self.lost(&reason))),
         }
         self.data.link = Link::Lost(reason);
         Vec::new()
@@ -82,15 +82,15 @@ impl App {
         Vec::new()
     }
 
-    fn lost(&self, reason: &str) -> String {
+    fn lost(&self, reason: &Reason) -> String {
         let reason = self.translated(reason);
         t!("notice.pool_lost", locale = self.manners.lang.code(), reason = reason).into_owned()
     }
 
     /// Tells what is wrong since, and takes down what is no more.
-    pub(in crate::tui) fn tell_changes(&mut self, before: &[String], now: &[String]) {
+    pub(in crate::tui) fn tell_changes<T: PartialEq + Clone + Into<Reason>>(&mut self, before: &[T], now: &[T]) {
         for mended in before.iter().filter(|problem| !now.contains(problem)) {
-            self.notices.settle(&self.translated(mended));
+            self.notices.settle(&self.translated(mended.clone()));
         }
         for new in now.iter().filter(|problem| !before.contains(problem)) {
             self.complain(new.clone());
@@ -113,7 +113,7 @@ impl App {
                 t!("notice.ended", locale = self.manners.lang.code(), id = row.id, path = row.path, state = state)
                     .into_owned();
             if row.state == BuildState::Failed || row.state == BuildState::TimedOut {
-                self.complain(format!("{text}: {}", self.translated(&row.reason)));
+                self.complain(Reason::verbatim(format!("{text}: {}", self.translated(&row.reason))));
             } else {
                 self.say(text.clone());
             }
@@ -150,7 +150,7 @@ impl App {
             (Purpose::Build, Reply::Queued { build, already }) => {
                 let (id, state) = (build.id, build.state);
                 if state == BuildState::Refused {
-                    self.refuse(format!("{id}: {}", self.translated(&build.reason)));
+                    self.refuse(Reason::verbatim(format!("{id}: {}", self.translated(&build.reason))));
                 } else {
                     let key = if already { "notice.already" } else { "notice.queued" };
                     self.say(t!(key, locale = lang, id = id));
@@ -183,8 +183,8 @@ impl App {
 }
 
 /// The builders that are down, and why.
-fn down(data: &crate::tui::data::Data) -> Vec<String> {
+fn down(data: &crate::tui::data::Data) -> Vec<Reason> {
     let builders = data.status.iter().flat_map(|status| &status.builders);
     let down = builders.filter(|builder| builder.state == "down");
-    down.map(|builder| format!("{}: {}", builder.name, builder.reason)).collect()
+    down.map(|builder| reason!("tui.builder_is_down", name = builder.name, reason = builder.reason)).collect()
 }

@@ -6,6 +6,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::domain::build::{Build, BuildId, BuildState, sample};
 use crate::domain::name::RepositoryPath;
+use crate::domain::reason::Reason;
 use crate::domain::rule::Rule;
 use crate::protocol::platforms::SavePreview;
 use crate::protocol::{Entity, Error, ErrorKind, Reply, Request, SaveMode};
@@ -155,8 +156,8 @@ fn what_the_pool_refuses_is_shown_until_it_is_closed_or_was_up_for_a_while() {
 fn a_pool_that_went_away_is_told_once_and_its_return_too() {
     let mut app = with_builds();
     app.update(Event::News(Box::new(news(Vec::new(), Vec::new()))), now());
-    app.update(Event::PoolLost("killed".into()), now());
-    app.update(Event::PoolLost("still gone".into()), now());
+    app.update(Event::PoolLost(Reason::verbatim("killed")), now());
+    app.update(Event::PoolLost(Reason::verbatim("still gone")), now());
     assert_eq!(app.notices.all.len(), 1);
     assert!(matches!(app.data.link, Link::Lost(_)));
     app.update(Event::News(Box::new(news(Vec::new(), Vec::new()))), now());

@@ -20,7 +20,7 @@ use crate::domain::requester::Requester;
 use crate::pool::core::Event;
 use crate::protocol::{BuilderStatus, Entity, EntityName, Error, ErrorKind, Reply, Request, SaveMode};
 use crate::store::edit;
-use crate::store::settings::{self, Settings, Stamps};
+use crate::store::settings::{self, Stamps};
 use crate::store::watch::{self, Change};
 use crate::sys::environment;
 use checks::check_presence;
