@@ -286,14 +286,18 @@ impl Outbox {
             self.sending.extend(message.iter().map(|message| (message.id.clone(), key.clone())));
             begun.extend(message);
         }
-        self.due = self.first_due(now);
+        self.due = self.first_due(now, &sending);
         begun
     }
 
-    /// When the first lane is due that is not due now. One that is due and waits for others of its receiver is looked at
-    /// once they have ended. The wait began with the last one: a clock that is set to before that ends it.
-    fn first_due(&self, now: DateTime<Utc>) -> Option<Deadline> {
-        let waits = |(_, lane): &(&LaneKey, &Lane)| !lane.sending && !lane.waiting.is_empty();
+    /// When the first lane is due that is not due now. One that waits for others of its receiver, of which as many are
+    /// `sending` as it takes at once, is looked at once they have ended. The wait began with the last one: a clock that is
+    /// set to before that ends it.
+    fn first_due(&self, now: DateTime<Utc>, sending: &BTreeMap<Receiver, usize>) -> Option<Deadline> {
+        let waits = |(key, lane): &(&LaneKey, &Lane)| {
+            let is_busy = sending.get(&key.receiver).is_some_and(|sending| *sending >= STATUSES_AT_ONCE);
+            !lane.sending && !lane.waiting.is_empty() && !is_busy
+        };
         let due = |(key, lane): (&LaneKey, &Lane)| {
             let rest = self.rests.get(&key.receiver).copied();
             lane.due.into_iter().chain(rest).filter(|due| !due.is_over(now)).max_by_key(Deadline::at)

@@ -119,10 +119,9 @@ async fn start(
     atomic::create_dir_all(&directory).map_err(|error| Failure::of_error(&error, FailureKind::Host))?;
     // What is missing fails the build before anything is fetched for it.
     let (mut grants, secrets) = grants::resolve(&home, settings, build).await?;
-    let path = build.path();
     let source = source(settings, build);
     let wish = ContextRequest {
-        path: &path,
+        path: &build.path(),
         source: &source,
         rule: &build.rule,
         reference: &build.reference,
