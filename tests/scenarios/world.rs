@@ -379,6 +379,7 @@ impl World {
     }
 
     /// What the world answers to a command.
+    #[expect(clippy::too_many_lines, reason = "a table: one arm for each command")]
     fn answer(&mut self, command: Command) -> Option<Event> {
         Some(match command {
             Command::Write { write, files } => {
