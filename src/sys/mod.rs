@@ -7,6 +7,7 @@ pub mod fd_passing;
 pub mod hardening;
 pub mod lock;
 pub mod memory;
+pub mod parallel;
 pub mod process;
 pub mod secret;
 pub mod shell;

@@ -13,12 +13,13 @@ use flate2::Crc;
 use serde::{Deserialize, Serialize};
 
 use super::loader::has_problem;
-use super::{Stamp, Stamps, in_parallel};
+use super::stamps::{Stamp, Stamps};
 use crate::domain::name::RepositoryPath;
 use crate::domain::repository::Repository;
 use crate::domain::settings::Settings;
 use crate::store::{Home, trust};
 use crate::sys::atomic;
+use crate::sys::parallel::in_parallel;
 
 /// A file that changed this short a time before it was read may have been changed again without another stamp: the
 /// system's clock for files has ticks.

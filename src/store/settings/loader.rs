@@ -11,7 +11,7 @@ use crate::domain::namespace::Namespace;
 use crate::domain::settings::Settings;
 use crate::store::{Home, last_good, read, trust};
 
-use super::Stamps;
+use super::stamps::Stamps;
 
 /// The problem with a managed builder where there is another.
 pub fn second_managed(other: &str) -> String {

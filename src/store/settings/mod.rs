@@ -4,16 +4,11 @@
 
 mod cache;
 mod loader;
+mod stamps;
 
 use std::collections::BTreeMap;
-use std::fs::{self, Metadata};
-use std::num::NonZero;
-use std::os::unix::fs::MetadataExt as _;
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
-
-use serde::{Deserialize, Serialize};
 
 use super::{Home, last_good, schema};
 use crate::domain::builder::Builder;
@@ -24,9 +19,12 @@ use crate::domain::repository::Repository;
 pub use crate::domain::settings::Settings;
 use crate::domain::source_platform::SourcePlatform;
 use crate::sys::atomic::{self, WriteError};
+use crate::sys::parallel::in_parallel;
 
 pub use loader::second_managed;
 use loader::{Before, Loader, first};
+pub use stamps::Stamps;
+use stamps::directories;
 
 /// The settings for a pool that starts, and how their files are. Files of an older form are brought to the current one, each
 /// with a backup; repositories whose files are as an earlier pool read them are not read.
@@ -126,16 +124,6 @@ fn read(home: &Home, before: Before) -> (Settings, Vec<(PathBuf, String)>) {
     (settings, loader.changed)
 }
 
-/// Works on parts of a list on all cores: ten thousand files take long on one.
-fn in_parallel<T: Sync, R: Send>(list: &[T], work: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-    std::thread::scope(|scope| {
-        let parts = list.chunks(list.len().div_ceil(threads).max(1));
-        let workers: Vec<_> = parts.map(|part| scope.spawn(|| work(part))).collect();
-        workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
-    })
-}
-
 /// Brings a file to the current form, with a backup; the file with the reason where that fails.
 fn upgrade(file: &Path) -> Option<(PathBuf, String)> {
     match schema::upgrade(file, schema::MIGRATIONS) {
@@ -174,55 +162,6 @@ fn repositories<'a>(
     (repositories, loader)
 }
 
-/// How the files of the settings are, and the directories that they are in: where two are the same, nothing changed in
-/// between.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Stamps(BTreeMap<PathBuf, Stamp>);
-
-/// What tells one state of a file from another: device, inode, size, and the times of its content and its inode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(meta: &Metadata) -> Stamp {
-        Stamp {
-            device: meta.dev(),
-            inode: meta.ino(),
-            size: meta.size(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            changed: (meta.ctime(), meta.ctime_nsec()),
-        }
-    }
-}
-
-impl Stamps {
-    /// Looks at the files; none is read.
-    pub fn of(home: &Home) -> Stamps {
-        let directories = directories(home);
-        let files = directories.iter().flat_map(|directory| toml_files(directory)).chain([home.config_file()]);
-        let paths: Vec<PathBuf> = files.chain(directories.iter().cloned()).collect();
-        let stamp = |path: &PathBuf| Some((path.clone(), Stamp::of(&fs::metadata(path).ok()?)));
-        let stamps = in_parallel(&paths, |paths| paths.iter().filter_map(stamp).collect::<Vec<_>>());
-        Stamps(stamps.into_iter().flatten().collect())
-    }
-
-    /// The files among them.
-    fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        self.0.keys().filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
-    }
-
-    /// Whether a file is there, and as it is in others.
-    fn is_same(&self, others: &Stamps, path: &Path) -> bool {
-        self.0.get(path).is_some_and(|stamp| others.0.get(path) == Some(stamp))
-    }
-}
-
 /// Removes what writers that are gone left half-written among the settings and the secrets.
 ///
 /// # Errors
@@ -233,22 +172,6 @@ pub fn clean(home: &Home) -> Result<(), WriteError> {
         atomic::clean(&directory)?;
     }
     Ok(())
-}
-
-/// The directories that hold settings, one file each thing.
-fn directories(home: &Home) -> Vec<PathBuf> {
-    let mut directories = vec![home.platforms_dir(), home.builders_dir(), home.registries_dir(), home.namespaces_dir()];
-    if let Ok(entries) = fs::read_dir(home.namespaces_dir()) {
-        directories.extend(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()));
-    }
-    directories
-}
-
-fn toml_files(directory: &Path) -> Vec<PathBuf> {
-    // A directory that can't be listed is reported when it is read.
-    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
-    let files = entries.flatten().map(|entry| entry.path());
-    files.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).collect()
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 
 fn home_with(files: &[(&str, &str)]) -> (tempfile::TempDir, Home) {
