@@ -7,8 +7,8 @@ use super::output::{Table, print, say, told};
 use super::{CliError, Format};
 use crate::client::Client;
 use crate::domain::audit::{AuditEntry, AuditQuery, FieldChange};
+use crate::domain::duration::HumanDuration;
 use crate::domain::reason::{quoted, reason};
-use crate::domain::repository::HumanDuration;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {

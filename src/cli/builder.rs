@@ -139,42 +139,13 @@ impl Verb {
         match self {
             Verb::List => {
                 let views = views(client).await?;
-                print(format, &views, || {
-                    let mut table =
-                        Table::new(["NAME", "KIND", "STATE", "SLOTS", "CACHE", "PLATFORMS", "LABELS", "REASON"]);
-                    for View { status, .. } in &views {
-                        table.row([
-                            status.name.clone(),
-                            status.kind.clone(),
-                            told(&status.state),
-                            format!("{}/{}", status.busy, status.slots),
-                            cache_text(status),
-                            status.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-                            labels_text(status),
-                            told(&status.reason),
-                        ]);
-                    }
-                    table.text()
-                })
+                print(format, &views, || list(&views))
             }
             Verb::Show { name } => {
                 let view = views(client).await?.into_iter().find(|view| view.status.name == name).ok_or_else(|| {
                     CliError::not_found(reason!("cli_builder.there_builder_shows_them", name = quoted(&name)))
                 })?;
-                let status = &view.status;
-                print(format, &view, || {
-                    fields(&[
-                        ("name", status.name.clone()),
-                        ("kind", status.kind.clone()),
-                        ("state", told(&status.state)),
-                        ("reason", told(&status.reason)),
-                        ("address", status.address.clone().unwrap_or_default()),
-                        ("slots", told(reason!("cli_builder.busy", busy = status.busy, slots = status.slots))),
-                        ("cache takes", cache_text(status)),
-                        ("platforms", status.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
-                        ("labels", labels_text(status)),
-                    ])
-                })
+                print(format, &view, || details(&view.status))
             }
             Verb::Create { name, kind, options } => {
                 let mut value = Builder::of(match kind {
@@ -197,6 +168,39 @@ impl Verb {
             Verb::Delete { name, yes } => source::delete(client, EntityName::Builder(name), yes).await,
         }
     }
+}
+
+/// The builders as people read them.
+fn list(views: &[View]) -> String {
+    let mut table = Table::new(["NAME", "KIND", "STATE", "SLOTS", "CACHE", "PLATFORMS", "LABELS", "REASON"]);
+    for View { status, .. } in views {
+        table.row([
+            status.name.clone(),
+            status.kind.clone(),
+            told(&status.state),
+            format!("{}/{}", status.busy, status.slots),
+            cache_text(status),
+            status.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            labels_text(status),
+            told(&status.reason),
+        ]);
+    }
+    table.text()
+}
+
+/// A builder as people read it.
+fn details(status: &BuilderStatus) -> String {
+    fields(&[
+        ("name", status.name.clone()),
+        ("kind", status.kind.clone()),
+        ("state", told(&status.state)),
+        ("reason", told(&status.reason)),
+        ("address", status.address.clone().unwrap_or_default()),
+        ("slots", told(reason!("cli_builder.busy", busy = status.busy, slots = status.slots))),
+        ("cache takes", cache_text(status)),
+        ("platforms", status.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+        ("labels", labels_text(status)),
+    ])
 }
 
 /// How much its cache takes, `1.2 GB`; empty before it has said so.

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::Args;
 use git2::{IndexAddOption, Repository as Git, RepositoryInitOptions, Signature};
 
+use super::dashboard::dashboard;
 use super::follow;
 use super::output::{print, say, told};
 use super::terminal::To;
@@ -65,7 +66,7 @@ impl Demo {
         let request = Request::Start { path, rule: Some("main".into()) };
         let (queued, _) = client.queue(request).await?;
         if format == Format::Text && tui::has_terminal() {
-            return super::dashboard(client, Some(queued.id)).await;
+            return dashboard(client, Some(queued.id)).await;
         }
         let build = follow::through_retries(client, queued.id, To::Stderr).await?;
         let state = build.state;

@@ -5,10 +5,9 @@
 //! stay English.
 
 use clap::builder::{PossibleValue, Resettable, StyledStr};
-use clap::{Arg, Command, CommandFactory as _};
+use clap::{Arg, Command};
 use unicode_width::UnicodeWidthChar as _;
 
-use super::Cli;
 use super::terminal::{Door, To};
 use crate::lang::{self, Lang};
 use crate::tui::widget::wrap::may_break;
@@ -17,8 +16,7 @@ use crate::tui::widget::wrap::may_break;
 const AROUND: [&str; 6] = ["Usage", "Commands", "Arguments", "Options", "[aliases", "[alias"];
 
 /// The command line with its help in that language.
-pub(super) fn command(lang: Lang) -> Command {
-    let mut command = Cli::command();
+pub(super) fn in_language_of(mut command: Command, lang: Lang) -> Command {
     if lang != Lang::En {
         // Only then the texts of `--help` and of the subcommand `help` are there.
         command.build();
@@ -127,7 +125,10 @@ fn is_wide(character: char) -> bool {
 mod tests {
     use std::collections::BTreeSet;
 
+    use clap::CommandFactory as _;
+
     use super::*;
+    use crate::cli::Cli;
 
     /// Every text of the help below a command.
     fn texts(command: &Command, found: &mut BTreeSet<String>) {
@@ -182,13 +183,13 @@ mod tests {
             }
         }
         let mut found = 0;
-        each(&command(Lang::ZhCn), &Cli::command(), &[], &mut found);
+        each(&in_language_of(Cli::command(), Lang::ZhCn), &Cli::command(), &[], &mut found);
         assert!(found > 100, "only {found} were found");
     }
 
     #[test]
     fn the_help_of_a_command_reads_as_clap_would_have_made_it() {
-        let command = command(Lang::ZhCn);
+        let command = in_language_of(Cli::command(), Lang::ZhCn);
         insta::assert_snapshot!(help_of(&command, &["completions", "-h"]), @r"
         输出 shell 的补全脚本
 

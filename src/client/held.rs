@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tokio::net::UnixStream;
 
-use super::{Client, Way};
+use super::address::{Client, Way};
 use crate::domain::reason::{Reason, reason};
 use crate::protocol::{Error, ErrorKind};
 use crate::sys::lock;

@@ -8,9 +8,11 @@ use chrono::{DateTime, Utc};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
-use super::{Client, Way, held, unexpected};
+use super::address::{Client, Way};
+use super::answer::{Answer, unexpected};
+use super::held;
 use crate::domain::reason::{Reason, reason};
-use crate::protocol::{self, Call, Error, ErrorKind, Reply, Request, VERSION};
+use crate::protocol::{self, Call, Error, ErrorKind, Request, VERSION};
 use crate::services::agent;
 use crate::sys::{fd_passing, socket, users};
 
@@ -21,14 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LONGEST_LINE: usize = 256 * 1024 * 1024;
 /// What is read at once.
 const CHUNK: usize = 64 * 1024;
-
-/// An answer with what comes along.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub reply: Reply,
-    pub files: Vec<OwnedFd>,
-    pub bytes: Vec<u8>,
-}
 
 impl Client {
     /// Connects to the pool; none where nobody listens.

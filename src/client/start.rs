@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::net::UnixStream;
 
-use super::{Client, Way, held};
+use super::address::{Client, Way};
+use super::held;
 use crate::domain::reason::{Reason, reason};
 use crate::protocol::{ALREADY_RUNS, Error, ErrorKind};
 use crate::store::Home;

@@ -9,8 +9,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrit
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::socket::Answer;
-use super::unexpected;
+use super::answer::{Answer, unexpected};
 use crate::domain::reason::reason;
 use crate::protocol::logs::LONGEST_RANGE;
 use crate::protocol::{self, Call, Error, ErrorKind, NumberedAnswer, NumberedCall, Request, VERSION};

@@ -5,8 +5,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::io::AsyncWriteExt;
 
+use super::address::{Client, Way};
+use super::answer::unexpected;
 use super::socket::{LineReader, call, lost};
-use super::{Client, Way, unexpected};
 use crate::domain::build::{Build, BuildId};
 use crate::domain::reason::{Reason, reason};
 use crate::protocol::{Answer, Error, ErrorKind, News, Reply, Request};

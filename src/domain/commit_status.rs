@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::build::{Build, BuildState};
+use super::duration::HumanDuration;
 use super::failure::FailureKind;
-use super::repository::HumanDuration;
 
 /// GitHub's limit on a description, in characters: the smallest.
 const LONGEST_DESCRIPTION: usize = 140;

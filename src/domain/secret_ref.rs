@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::reason::argument_by_name;
+
 /// A reference to a secret, as it stands in TOML.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -50,6 +52,8 @@ impl fmt::Display for SecretRef {
         }
     }
 }
+
+argument_by_name!(SecretRef);
 
 /// Reads a secret as a flag or a field of a form has it: `npm` is the file of that name, `npm=file:NAME`,
 /// `npm=env:VARIABLE`, `npm=command:COMMAND`.

@@ -102,7 +102,6 @@ impl Step {
     }
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(platform_build: &u32) -> bool {
     *platform_build == 0
 }

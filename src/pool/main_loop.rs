@@ -252,7 +252,7 @@ impl Hands {
     }
 
     /// Sets a task to work for a command. One arm for each command, each a line or two.
-    #[allow(clippy::too_many_lines, reason = "a table: one arm for each command")]
+    #[expect(clippy::too_many_lines, reason = "a table: one arm for each command")]
     fn carry_out_one(&mut self, command: Command) {
         let context = self.context.clone();
         match command {

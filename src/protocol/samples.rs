@@ -52,6 +52,7 @@ fn repository() -> Repository {
 }
 
 /// Every request, by its name in `tests/protocol/requests`.
+#[expect(clippy::too_many_lines, reason = "a table: one row for each request")]
 pub(crate) fn requests() -> Vec<(&'static str, Request)> {
     let save = |entity| Request::Save { entity: Box::new(entity), mode: SaveMode::Apply };
     let (id, log, rule) = (BuildId(7), LogName::Build(BuildId(7)), || "main".to_owned());

@@ -45,6 +45,7 @@ impl World {
     }
 
     /// Sets a task to work for a command. One arm for each command.
+    #[expect(clippy::too_many_lines, reason = "a table: one arm for each command")]
     pub fn carry_out(&mut self, command: Command) {
         let wait = self.usual_delay();
         match command {

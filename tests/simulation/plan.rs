@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use slipway::domain::builder::{Builder, BuilderKind};
 use slipway::domain::config::NotifyConfig;
+use slipway::domain::duration::HumanDuration;
 use slipway::domain::name::RepositoryPath;
 use slipway::domain::namespace::Namespace;
 use slipway::domain::notification;
-use slipway::domain::repository::{HumanDuration, Repository};
+use slipway::domain::repository::Repository;
 use slipway::domain::secret_ref::SecretRef;
 use slipway::domain::source_platform::{PlatformKind, SourcePlatform};
 use slipway::store::settings::Settings;

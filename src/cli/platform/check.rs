@@ -7,12 +7,16 @@ use serde::Serialize;
 
 use super::super::output::{Table, fields, print};
 use super::super::{CliError, Format};
-use super::Bound;
 use crate::client::Client;
+use crate::domain::name::RepositoryPath;
 use crate::domain::platform_account::Identity;
 use crate::domain::reason::{quoted, reason};
+use crate::domain::repository::Source;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Error, ErrorKind};
+
+/// A repository whose source names a platform, and that source.
+pub(super) type Bound<'a> = (&'a RepositoryPath, &'a Source);
 
 /// Who a token is.
 #[derive(Serialize)]

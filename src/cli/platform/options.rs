@@ -5,12 +5,12 @@ use clap::Args;
 use super::super::output::{print_own, say};
 use super::super::registry::from_stdin;
 use super::super::{CliError, rule_options, source};
-use super::webhook;
-use crate::client::Client;
+use crate::client::{Client, checks};
 use crate::domain::reason::{phrase, reason};
 use crate::domain::secret_ref::SecretRef;
+use crate::domain::settings::Settings;
 use crate::domain::source_platform::SourcePlatform;
-use crate::protocol::{Entity, SaveMode};
+use crate::protocol::{Entity, PoolStatus, SaveMode};
 use crate::sys::secret::Secret;
 
 #[derive(Debug, Args)]
@@ -106,4 +106,9 @@ impl Options {
         }
         Ok(())
     }
+}
+
+/// Where a platform's webhooks go: the public address, else where the pool takes some.
+pub(super) fn webhook(settings: &Settings, status: Option<&PoolStatus>, name: &str) -> Option<String> {
+    checks::webhook_url(settings, name).ok().or_else(|| Some(format!("{}/{name}", status?.webhooks.as_ref()?)))
 }

@@ -15,7 +15,7 @@ pub use state::BuildState;
 use super::failure::{Failure, FailureKind};
 use super::name::RepositoryPath;
 use super::push::{CommitId, Push, PushId, Ref};
-use super::reason::{AsReason, Reason, display_as_reason, quoted, reason};
+use super::reason::{AsReason, Reason, argument_by_name, display_as_reason, quoted, reason};
 use super::repository::{BuildSettings, Fetch};
 use super::requester::Requester;
 use super::rule::Rule;
@@ -31,6 +31,8 @@ impl fmt::Display for BuildId {
         write!(f, "#{}", self.0)
     }
 }
+
+argument_by_name!(BuildId);
 
 /// A text that is no build's number.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

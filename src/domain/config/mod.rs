@@ -18,9 +18,9 @@ pub use notify::{NotifyConfig, NotifyUrl, is_notify_url};
 pub use size::ByteSize;
 pub use ui::{GlyphSet, Language, Notify, UiConfig};
 
+use super::duration::HumanDuration;
 use super::frontend;
 use super::name::NameKind;
-use super::repository::HumanDuration;
 use super::secret_ref::SecretRef;
 
 /// `config.toml`

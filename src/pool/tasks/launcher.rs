@@ -91,6 +91,17 @@ fn platform_build(
     Ok(PlatformBuild { builder: name, daemon, platforms, cache, host_network })
 }
 
+/// The shares of all builders of a build.
+fn platform_builds(
+    context: &TaskContext,
+    settings: &Settings,
+    build: &Build,
+    builders: Vec<ChosenBuilder>,
+) -> Result<Vec<PlatformBuild>, Failure> {
+    let several = builders.len() > 1;
+    builders.into_iter().map(|builder| platform_build(context, settings, build, builder, several)).collect()
+}
+
 async fn start(
     context: &TaskContext,
     settings: &Settings,
@@ -99,26 +110,15 @@ async fn start(
     abort: &watch::Sender<bool>,
 ) -> Result<(ProcessId, Vec<String>), Failure> {
     let id = build.id;
-    let several = builders.len() > 1;
     let uses_managed = builders.iter().any(|builder| builder.config.kind == BuilderKind::Managed);
-    let platform_builds = builders
-        .into_iter()
-        .map(|builder| platform_build(context, settings, build, builder, several))
-        .collect::<Result<Vec<_>, Failure>>()?;
+    let platform_builds = platform_builds(context, settings, build, builders)?;
 
     let home = context.home.clone();
     let directory = home.build_dir(id.0);
     // What is missing fails the build before anything is fetched for it.
     let (mut grants, secrets) = grants::resolve(&home, settings, build).await?;
     let path = build.path();
-    // Those that are listed now: a submodule that was taken off the list since the push is not fetched any more.
-    let bound = settings.repositories.get(&path).and_then(|repository| repository.source.as_ref());
-    let source = Source {
-        platform: build.platform.clone(),
-        url: build.source.clone(),
-        fetch: build.fetch,
-        submodules: bound.map(|source| source.submodules.clone()).unwrap_or_default(),
-    };
+    let source = source(settings, build);
     let wish = ContextRequest {
         path: &path,
         source: &source,
@@ -168,6 +168,18 @@ async fn start(
     tokio::task::spawn_blocking(work)
         .await
         .unwrap_or_else(|error| Err(daemon_failure(format!("an internal task failed: {error}"))))
+}
+
+/// The source of a build. Its submodules are those that are listed now: one that was taken off the list since the push is
+/// not fetched any more.
+fn source(settings: &Settings, build: &Build) -> Source {
+    let bound = settings.repositories.get(&build.path()).and_then(|repository| repository.source.as_ref());
+    Source {
+        platform: build.platform.clone(),
+        url: build.source.clone(),
+        fetch: build.fetch,
+        submodules: bound.map(|source| source.submodules.clone()).unwrap_or_default(),
+    }
 }
 
 /// The directory with the Dockerfile, where the pool has the tree; what the Dockerfile asks for and does not get is

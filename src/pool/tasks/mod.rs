@@ -16,6 +16,7 @@ pub(in crate::pool) mod retention;
 pub(in crate::pool) mod settings_service;
 pub(in crate::pool) mod source_reader;
 pub(in crate::pool) mod tag_check;
+pub(in crate::pool) mod tag_deletion;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

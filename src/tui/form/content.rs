@@ -8,11 +8,12 @@ use super::rule::rule;
 use super::{Kind, Page, grants};
 use crate::client::checks;
 use crate::domain::builder::{Builder, BuilderKind};
+use crate::domain::duration::HumanDuration;
 use crate::domain::name::{self, NameKind, RepositoryPath};
 use crate::domain::namespace::Namespace;
 use crate::domain::platform::Platform;
 use crate::domain::reason::reason;
-use crate::domain::repository::{Fetch, HumanDuration, Repository, Source, Visibility};
+use crate::domain::repository::{Fetch, Repository, Source, Visibility};
 use crate::domain::settings::Settings;
 use crate::protocol::Entity;
 
@@ -112,7 +113,7 @@ pub(super) fn builder_pages(name: Option<&str>, value: &Builder) -> Vec<Page> {
     let labels: Vec<String> = value.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let platforms: Vec<String> = value.platforms.iter().map(ToString::to_string).collect();
     fields.extend([
-        Field::choice("kind", words(["managed", "existing", "fresh", "provisioned"]), value.kind.word()),
+        Field::choice("kind", words(BuilderKind::ALL.map(BuilderKind::word)), value.kind.word()),
         Field::text("address", value.address.as_deref().unwrap_or_default()),
         Field::toggle("plain", value.plain),
         Field::text("slots", &value.slots.map_or_else(String::new, |slots| slots.to_string())),
@@ -282,12 +283,8 @@ fn builder(reader: &mut Reader, name: Option<&str>, base: &Builder) -> Entity {
     if let Err(error) = name::check(NameKind::Builder, &name) {
         reader.wrong("name", 0, error);
     }
-    let kind = match reader.text("kind").as_str() {
-        "existing" => BuilderKind::Existing,
-        "fresh" => BuilderKind::Fresh,
-        "provisioned" => BuilderKind::Provisioned,
-        _ => BuilderKind::Managed,
-    };
+    let word = reader.text("kind");
+    let kind = BuilderKind::ALL.into_iter().find(|kind| kind.word() == word).unwrap_or(BuilderKind::Managed);
     let slots = reader.optional("slots");
     let parsed = slots.as_deref().map(str::parse::<u32>);
     if matches!(parsed, Some(Err(_))) {
