@@ -45,6 +45,18 @@ fn a_build_ends_well_after_pool_stop_and_takes_the_managed_daemon_with_it() {
 }
 
 #[test]
+fn a_build_whose_pool_is_stopped_the_moment_it_starts_keeps_its_daemon() {
+    let project = Project::new(&["RUN true"]);
+    project.slipway.run(&["build", "start", REPOSITORY, "--wait"]).ok();
+    for id in 2..6 {
+        assert_eq!(project.start(), id);
+        project.slipway.run(&["pool", "stop"]).ok();
+        assert_eq!(project.wait_for(id, "succeeded")["attempt"], 0);
+    }
+    assert_eq!(project.slipway.json(&["build", "list"]).as_array().map(Vec::len), Some(5), "none was retried");
+}
+
+#[test]
 fn an_idle_managed_daemon_ends_with_its_pool() {
     let project = Project::new(&["RUN true"]);
     project.slipway.run(&["build", "start", REPOSITORY, "--wait"]).ok();
@@ -230,4 +242,20 @@ fn a_home_on_a_full_disk_takes_no_build_and_loses_none() {
     assert!(refused.stderr.contains("it is not queued"), "{refused}");
     fs::remove_file(ballast).unwrap();
     project.slipway.run(&["build", "start", REPOSITORY, "--wait"]).ok();
+}
+
+#[test]
+fn a_pool_whose_home_is_moved_away_ends_with_its_builds_and_the_next_one_is_for_the_home_that_is_there() {
+    let project = Project::new(&[&ticking("home-moved", 600)]);
+    let id = project.start();
+    project.wait_for_tick(id, 3);
+    let (pool, daemons) = (project.pool_pid(), project.daemons());
+    let home = project.slipway.home();
+    fs::rename(home, home.with_extension("moved")).unwrap();
+    project.slipway.wait_until("the pool and its daemon have ended", || {
+        !is_alive(pool) && !daemons.iter().any(|daemon| is_alive(*daemon))
+    });
+    project.slipway.run(&["namespace", "create", "new"]).ok();
+    assert_ne!(project.pool_pid(), pool);
+    assert_eq!(project.slipway.json(&["build", "list"]), serde_json::json!([]));
 }
