@@ -251,7 +251,7 @@ fn build(app: &App, look: &Look, columns: usize) -> Vec<Line<'static>> {
     fields.add("took", row.duration(look.now).map(duration).unwrap_or_default());
     fields.add("builder", row.builders.join(", "));
     if let Some(progress) = &row.attempt {
-        fields.add("attempts", look.say(&progress.told(look.now)));
+        fields.add("attempts", look.say(progress.told(look.now)));
         let shown = app.log.as_ref().and_then(|log| log.record()).filter(|build| build.id == row.id);
         for attempt in shown.map(Build::attempts).unwrap_or_default() {
             let state = look.text(&format!("state.{}", attempt.state.word())).into_owned();

@@ -60,7 +60,7 @@ pub(super) fn build_cells(app: &App, row: &BuildSummary, look: &Look) -> Vec<Spa
         }
         _ if narrowed => Span::styled(reason(), look.style(Role::Muted)),
         _ => match &row.attempt {
-            Some(attempt) => Span::raw(format!("{}  {}", row.path, look.say(&attempt.told(look.now)))),
+            Some(attempt) => Span::raw(format!("{}  {}", row.path, look.say(attempt.told(look.now)))),
             None => Span::raw(row.path.to_string()),
         },
     };
