@@ -27,13 +27,11 @@
 pub mod bounded;
 pub mod buildctl;
 pub mod buildkit;
-#[allow(clippy::too_many_lines, reason = "a match over all verbs is one function")]
 pub mod cli;
 pub mod client;
 pub mod domain;
 pub mod lang;
 pub mod log;
-#[allow(clippy::too_many_lines, reason = "its dispatchers are still to be divided")]
 pub mod pool;
 pub mod protocol;
 pub mod registry;
@@ -42,7 +40,7 @@ pub mod source;
 pub mod store;
 pub mod sys;
 pub mod tls;
-#[allow(clippy::too_many_lines, reason = "its dispatchers are still to be divided")]
+#[expect(clippy::too_many_lines, reason = "its dispatchers go when panes and modals become components")]
 pub mod tui;
 
 rust_i18n::i18n!("src/locales", fallback = "en");

@@ -67,7 +67,7 @@ fn typed_reasons_are_rendered_by_this_version_and_those_it_makes_no_more_by_thei
     let held = builds::load(&home, BuildId(1)).unwrap();
     assert_eq!(held.reason.id(), "wait.unknown_builder");
     assert_eq!(held.reason.render("zh-CN"), "没有构建器 \"big\"；请创建它，或修改仓库的 build.builder");
-    assert_eq!((held.asked_by.uid, held.attempt), (Some(1000), 1));
+    assert_eq!((held.asked_by.uid, held.retry_of), (Some(1000), None));
 
     let push = pushes::load(&home, PushId(1)).unwrap();
     let reason = &push.answers[0].reason;

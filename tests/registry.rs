@@ -12,13 +12,20 @@ mod with_tokens;
 use std::fs;
 use std::path::Path;
 
+use slipway::domain::publish::Origin;
 use slipway::registry::client::Settings;
 use slipway::registry::publish::{Built, Outcome, PublishError, Target, check, inspect, publish};
 use slipway::registry::{Kind as ErrorKind, Layout, Pruned};
 use tools::*;
 
-fn built(digest: &str, origin: &slipway::domain::publish::Origin) -> Built {
+fn built(digest: &str, origin: &Origin) -> Built {
     Built { platform_builds: vec![digest.to_owned()], origin: origin.clone() }
+}
+
+/// Whether an image is of a later push, as the clocks say.
+fn by_clock(ours: &Origin) -> impl Fn(&Origin) -> bool + Send + Sync + 'static {
+    let ours = ours.clone();
+    move |there| there.is_later_than(&ours)
 }
 
 fn tags(tags: &[&str]) -> Vec<String> {
@@ -46,7 +53,9 @@ async fn an_image_in_a_layout_gets_its_tags_and_skopeo_reads_them() {
     assert_eq!(check(&target, &tags(&["v1", "latest"]), true).await.unwrap(), []);
 
     let published =
-        publish(&target, &built(&digest, &origin), &tags(&["latest", "v1", "v1-c1"]), true, false).await.unwrap();
+        publish(&target, &built(&digest, &origin), &tags(&["latest", "v1", "v1-c1"]), true, by_clock(&origin))
+            .await
+            .unwrap();
     drop(stage);
     let order: Vec<_> = published.iter().map(|one| (one.tag.as_str(), one.outcome)).collect();
     assert_eq!(order, [("v1-c1", Outcome::Moved), ("v1", Outcome::Moved), ("latest", Outcome::Moved)]);
@@ -81,18 +90,19 @@ async fn a_layouts_immutable_tag_stays_and_no_tag_goes_back() {
     let stage = layout.stage("1").unwrap();
     let old_digest = bench.build_local("old", &old, stage.dir());
     // The stage of the first build is gone, and nothing has pruned since.
-    publish(&target, &built(&new_digest, &new), &tags(&["v1", "latest"]), true, false).await.unwrap();
+    publish(&target, &built(&new_digest, &new), &tags(&["v1", "latest"]), true, by_clock(&new)).await.unwrap();
 
-    let refused = publish(&target, &built(&old_digest, &old), &tags(&["v2", "v1"]), true, true).await.unwrap_err();
+    let refused = publish(&target, &built(&old_digest, &old), &tags(&["v2", "v1"]), true, |_| false).await.unwrap_err();
     assert!(
         matches!(&refused, PublishError::Immutable { tag, existing, .. } if tag == "v1" && *existing == new_digest)
     );
     assert_eq!(layout.resolve("v2").unwrap(), None, "nothing moves when one is refused");
-    let refused = publish(&target, &built(&old_digest, &old), &tags(&["latest"]), true, false).await.unwrap_err();
+    let refused =
+        publish(&target, &built(&old_digest, &old), &tags(&["latest"]), true, by_clock(&old)).await.unwrap_err();
     assert!(matches!(refused, PublishError::Backwards { .. }), "{refused}");
-    let again = publish(&target, &built(&new_digest, &new), &tags(&["v1"]), true, false).await.unwrap();
+    let again = publish(&target, &built(&new_digest, &new), &tags(&["v1"]), true, by_clock(&new)).await.unwrap();
     assert_eq!(again[0].outcome, Outcome::AlreadyPublished);
-    publish(&target, &built(&old_digest, &old), &tags(&["latest"]), true, true).await.unwrap();
+    publish(&target, &built(&old_digest, &old), &tags(&["latest"]), true, |_| false).await.unwrap();
     assert_eq!(skopeo_layout_digest(&layout, "latest"), old_digest);
     assert_eq!(skopeo_layout_digest(&layout, "v1"), new_digest);
 }
@@ -106,7 +116,7 @@ async fn pruning_keeps_what_is_tagged_and_frees_the_rest() {
     for text in ["kept", "deleted"] {
         let stage = layout.stage(text).unwrap();
         let digest = bench.build_local(text, &origin, stage.dir());
-        publish(&target, &built(&digest, &origin), &tags(&[text]), false, false).await.unwrap();
+        publish(&target, &built(&digest, &origin), &tags(&[text]), false, by_clock(&origin)).await.unwrap();
         assert_eq!(layout.prune().unwrap(), Pruned::Busy, "an export is in progress");
     }
     assert_eq!(layout.prune().unwrap(), Pruned::Freed(0));
@@ -135,7 +145,7 @@ async fn builds_that_export_into_one_layout_at_a_time_lose_nothing() {
                     let stage = layout.stage(&tag).unwrap();
                     let digest = bench.build_local(&tag, &origin, stage.dir());
                     let tags = [tag, shared];
-                    runtime.block_on(publish(target, &built(&digest, &origin), &tags, false, true)).unwrap();
+                    runtime.block_on(publish(target, &built(&digest, &origin), &tags, false, |_| false)).unwrap();
                     drop(stage);
                     layout.prune().unwrap();
                 }
@@ -195,21 +205,22 @@ async fn an_image_in_a_registry_gets_its_tags_and_the_rules_hold() {
     assert_eq!(bench.client(None).tags().await.unwrap(), tags(&[]), "buildctl has moved no tag");
 
     let wanted = tags(&["latest", "v1"]);
-    let published = publish(&target, &built(&new_digest, &new), &wanted, true, false).await.unwrap();
+    let published = publish(&target, &built(&new_digest, &new), &wanted, true, by_clock(&new)).await.unwrap();
     assert_eq!(published.iter().map(|one| one.tag.as_str()).collect::<Vec<_>>(), ["v1", "latest"]);
     assert_eq!(bench.skopeo_tags(), wanted);
     assert_eq!(bench.skopeo_digest("v1"), new_digest, "the same bytes under the same digest");
 
-    let refused = publish(&target, &built(&old_digest, &old), &tags(&["v1", "v2"]), true, true).await.unwrap_err();
+    let refused = publish(&target, &built(&old_digest, &old), &tags(&["v1", "v2"]), true, |_| false).await.unwrap_err();
     assert!(matches!(refused, PublishError::Immutable { .. }), "{refused}");
-    let refused = publish(&target, &built(&old_digest, &old), &tags(&["latest", "v2"]), true, false).await.unwrap_err();
+    let refused =
+        publish(&target, &built(&old_digest, &old), &tags(&["latest", "v2"]), true, by_clock(&old)).await.unwrap_err();
     assert!(matches!(refused, PublishError::Backwards { .. }), "{refused}");
     assert_eq!(bench.skopeo_tags(), wanted, "nothing moves when one is refused");
-    let again = publish(&target, &built(&new_digest, &new), &wanted, true, false).await.unwrap();
+    let again = publish(&target, &built(&new_digest, &new), &wanted, true, by_clock(&new)).await.unwrap();
     assert!(again.iter().all(|one| one.outcome == Outcome::AlreadyPublished));
     let taken = check(&target, &tags(&["v1", "v9"]), true).await.unwrap();
     assert_eq!(taken.iter().map(|one| one.tag.as_str()).collect::<Vec<_>>(), ["v1"]);
-    publish(&target, &built(&old_digest, &old), &tags(&["latest"]), true, true).await.unwrap();
+    publish(&target, &built(&old_digest, &old), &tags(&["latest"]), true, |_| false).await.unwrap();
     assert_eq!(bench.skopeo_digest("latest"), old_digest);
 
     let info = inspect(&target, "latest").await.unwrap();
@@ -229,7 +240,7 @@ async fn what_two_builders_pushed_becomes_one_index_with_every_attestation() {
         ["linux/amd64", "linux/arm64"].map(|platform| bench.build_remote("one", &origin, platform)).to_vec();
     let target = Target::from(client);
     let image = Built { platform_builds: platform_builds.clone(), origin: origin.clone() };
-    let published = publish(&target, &image, &tags(&["v1"]), false, false).await.unwrap();
+    let published = publish(&target, &image, &tags(&["v1"]), false, by_clock(&image.origin)).await.unwrap();
     assert_eq!(bench.skopeo_digest("v1"), published[0].digest);
     let index: serde_json::Value = serde_json::from_slice(&bench.skopeo(&["inspect", "--raw"], ":v1")).unwrap();
     let manifests = index["manifests"].as_array().unwrap();
@@ -240,7 +251,7 @@ async fn what_two_builders_pushed_becomes_one_index_with_every_attestation() {
         (4, vec![manifests[0]["digest"].as_str().unwrap(), manifests[2]["digest"].as_str().unwrap()])
     );
     assert_eq!(index["annotations"]["org.opencontainers.image.revision"], "c1");
-    let again = publish(&target, &image, &tags(&["v1"]), true, false).await.unwrap();
+    let again = publish(&target, &image, &tags(&["v1"]), true, by_clock(&image.origin)).await.unwrap();
     assert_eq!(again[0].outcome, Outcome::AlreadyPublished);
     for arch in ["amd64", "arm64"] {
         let read: serde_json::Value =
@@ -252,7 +263,7 @@ async fn what_two_builders_pushed_becomes_one_index_with_every_attestation() {
         platform_builds: vec![platform_builds[0].clone(), bench.build_remote("two", &origin, "linux/amd64")],
         origin,
     };
-    let error = publish(&target, &same, &tags(&["v2"]), false, false).await.unwrap_err();
+    let error = publish(&target, &same, &tags(&["v2"]), false, by_clock(&same.origin)).await.unwrap_err();
     assert!(matches!(error, PublishError::Compose { .. }) && error.to_string().contains("linux/amd64"));
     assert_eq!(bench.skopeo_tags(), tags(&["v1"]));
 }
@@ -267,7 +278,7 @@ async fn legs_in_a_layout_become_one_index_too() {
         bench.build("one", &origin, platform, &format!("type=oci,tar=false,dest={}", stage.dir().display()), &[])
     });
     let image = Built { platform_builds: platform_builds.collect(), origin: origin.clone() };
-    publish(&Target::Local(layout.clone()), &image, &tags(&["v1"]), false, false).await.unwrap();
+    publish(&Target::Local(layout.clone()), &image, &tags(&["v1"]), false, by_clock(&image.origin)).await.unwrap();
     drop(stages);
     layout.prune().unwrap();
     let tag = layout.tags().unwrap().remove(0);
@@ -281,7 +292,7 @@ async fn a_private_registry_wants_its_ca_and_the_right_password() {
     let origin = origin("c1", 1);
     let digest = bench.build_remote("one", &origin, "linux/amd64");
     let target = Target::from(bench.client(Some(ada(PASSWORD))));
-    publish(&target, &built(&digest, &origin), &tags(&["v1"]), false, false).await.unwrap();
+    publish(&target, &built(&digest, &origin), &tags(&["v1"]), false, by_clock(&origin)).await.unwrap();
     assert_eq!(bench.skopeo_digest("v1"), digest);
 
     let wrong = bench.client(Some(ada("wrong"))).head("v1").await.unwrap_err();
@@ -317,13 +328,13 @@ async fn deleting_a_tag_takes_no_other_tag_with_it() {
     let origin = origin("c1", 1);
     let digest = bench.build_remote("one", &origin, "linux/amd64");
     let target = Target::from(bench.client(None));
-    publish(&target, &built(&digest, &origin), &tags(&["v1", "v2"]), false, false).await.unwrap();
+    publish(&target, &built(&digest, &origin), &tags(&["v1", "v2"]), false, by_clock(&origin)).await.unwrap();
     // This registry deletes by digest only.
     let refused = client.delete_tag("v1").await.unwrap_err();
     assert!(matches!(&refused.kind, ErrorKind::Refused { message, .. } if message.contains("v2")), "{refused}");
     assert_eq!(bench.skopeo_tags(), tags(&["v1", "v2"]));
     let other = bench.build_remote("two", &origin, "linux/amd64");
-    publish(&target, &built(&other, &origin), &tags(&["v2"]), false, true).await.unwrap();
+    publish(&target, &built(&other, &origin), &tags(&["v2"]), false, |_| false).await.unwrap();
     assert_eq!(client.delete_tag("v1").await.unwrap(), digest);
     assert_eq!(bench.skopeo_tags(), tags(&["v2"]));
     assert_eq!(client.delete_tag("v1").await.unwrap_err().kind, ErrorKind::NotFound);
@@ -335,7 +346,7 @@ async fn a_registry_that_deletes_nothing_says_so_and_keeps_everything() {
     let origin = origin("c1", 1);
     let digest = bench.build_remote("one", &origin, "linux/amd64");
     let target = Target::from(bench.client(None));
-    publish(&target, &built(&digest, &origin), &tags(&["v1"]), false, false).await.unwrap();
+    publish(&target, &built(&digest, &origin), &tags(&["v1"]), false, by_clock(&origin)).await.unwrap();
     let refused = bench.client(None).delete_tag("v1").await.unwrap_err();
     assert!(matches!(refused.kind, ErrorKind::Refused { status: Some(405), .. }), "{refused}");
     assert_eq!(bench.skopeo_digest("v1"), digest);

@@ -420,3 +420,12 @@ async fn two_setups_at_once_fetch_it_once() {
     let fetched = world.asked().iter().filter(|path| path.starts_with("/files/")).count();
     assert_eq!(fetched, 1);
 }
+
+/// `tests/setup/fill_test` says what it does.
+#[test]
+fn the_script_that_fills_the_digests_takes_only_what_the_releases_workflow_signed() {
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/setup/fill_test");
+    let ended = std::process::Command::new("bash").arg(script).output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success(), "{said}{}", String::from_utf8_lossy(&ended.stderr));
+}

@@ -165,6 +165,23 @@ fn csv(fields: &[String]) -> String {
     fields.iter().map(quoted).collect::<Vec<_>>().join(",")
 }
 
+/// The arguments that name a daemon.
+pub fn daemon(address: &str, tls: Option<&BuilderTls>) -> Vec<String> {
+    let mut arguments = vec!["--addr".to_owned(), address.to_owned()];
+    let Some(tls) = tls else { return arguments };
+    for (flag, value) in [
+        ("--tlscacert", &tls.ca),
+        ("--tlscert", &tls.cert),
+        ("--tlskey", &tls.key),
+        ("--tlsservername", &tls.server_name),
+    ] {
+        if let Some(value) = value {
+            arguments.extend([flag.to_owned(), value.clone()]);
+        }
+    }
+    arguments
+}
+
 /// A list of arguments that grows.
 #[derive(Default)]
 pub(super) struct Arguments(Vec<String>);
@@ -172,18 +189,7 @@ pub(super) struct Arguments(Vec<String>);
 impl Arguments {
     /// The daemon.
     pub(super) fn address(&mut self, address: &str, tls: Option<&BuilderTls>) {
-        self.pair("--addr", address);
-        let Some(tls) = tls else { return };
-        for (flag, value) in [
-            ("--tlscacert", &tls.ca),
-            ("--tlscert", &tls.cert),
-            ("--tlskey", &tls.key),
-            ("--tlsservername", &tls.server_name),
-        ] {
-            if let Some(value) = value {
-                self.pair(flag, value);
-            }
-        }
+        self.0.extend(daemon(address, tls));
     }
 
     /// The Dockerfile frontend, with its context and the Dockerfile in it.

@@ -25,6 +25,8 @@ fn job() -> Job {
         destination: Destination::Layout { directory: "/s/images/acme/api".into() },
         timeout_seconds: 7200,
         log_limit: ByteSize::default(),
+        disk_limit: ByteSize::default(),
+        min_free: ByteSize::default(),
         sockets: "/s".into(),
         managed: None,
         platform_builds: vec![PlatformBuild {

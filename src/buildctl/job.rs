@@ -1,4 +1,4 @@
-//! The job: everything a runner needs to build without its pool. `builds/<id>/job.toml`
+//! The job: everything a runner needs to build without its pool. `job.toml` in the attempt's directory.
 //!
 //! The pool writes it before it starts the runner. No secret is in it: those come by the runner's standard input
 //! ([`super::handover`]).
@@ -46,6 +46,12 @@ pub struct Job {
     /// How much its log may hold; 0: as much as it likes.
     #[serde(default)]
     pub log_limit: ByteSize,
+    /// How much its RUN steps may write on a builder of this machine; 0: as much as they like.
+    #[serde(default)]
+    pub disk_limit: ByteSize,
+    /// Where less is free on such a builder's disk, the build whose steps wrote most ends; 0: none does.
+    #[serde(default)]
+    pub min_free: ByteSize,
     /// Where sockets of the runner's own daemons go: a directory with a short path.
     pub sockets: PathBuf,
     /// The managed daemon that is in use while the build runs; none where no platform build uses it.
@@ -206,7 +212,7 @@ pub enum Outcome {
     Refused,
 }
 
-/// What a runner leaves behind: `builds/<id>/result.toml`
+/// What a runner leaves behind: `result.toml` in the attempt's directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunResult {
     /// The build.

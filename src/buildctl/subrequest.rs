@@ -169,4 +169,11 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn a_table_whose_columns_stand_in_another_order_is_read_without_harm() {
+        let mut outline = Outline::default();
+        Subrequest::Outline.read("BUILD ARG  DESCRIPTION  VALUE\nA          words        1\n", &mut outline);
+        assert_eq!(outline.args[0].value, "");
+    }
 }

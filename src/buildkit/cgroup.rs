@@ -1,8 +1,10 @@
 //! Limits of memory, processes and processors for the RUN steps of a daemon: a control group that is the parent of
 //! every step's own, in each hierarchy of this machine (version 1 or 2).
 //!
-//! Only root makes groups at the top of the hierarchy. BuildKit gives the steps of a rootless daemon no group of their
-//! own; its limits are those of the systemd unit or session that slipway runs in.
+//! Only root makes groups at the top of the hierarchy. Another user makes them in a subtree that was delegated to it: in
+//! version 2 the topmost group above slipway's own that it may write (of systemd a user's `user@UID.service`, or a unit
+//! with `Delegate=yes`), in version 1 one that root made for it, [`for_user`]. BuildKit gives the steps of a rootless
+//! daemon no group of their own, so the whole daemon is started in the group, and its steps with it.
 
 use std::fs;
 use std::io;
@@ -35,6 +37,15 @@ const MOUNT: &str = "/sys/fs/cgroup";
 /// Where the groups of all daemons are, in every hierarchy.
 const PARENT: &str = "slipway";
 
+/// The group of a rootless daemon in its limited one (version 2).
+const DAEMON: &str = "daemon";
+
+/// Where processes go that are in a group which has groups of builds (version 2).
+const OTHERS: &str = "slipway-others";
+
+/// The controllers that builds are limited by.
+const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
+
 /// The hierarchies of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Hierarchy {
@@ -51,10 +62,57 @@ pub struct Group {
     path: String,
 }
 
+/// The group that root makes for a user, in each hierarchy of version 1: its path.
+pub fn for_user(uid: u32) -> String {
+    format!("/{PARENT}-{uid}")
+}
+
+/// Whether this machine's groups are those of version 2.
+pub fn is_unified() -> bool {
+    matches!(Hierarchy::of(Path::new(MOUNT)), Hierarchy::Unified(_))
+}
+
+impl Hierarchy {
+    fn of(cgroups: &Path) -> Hierarchy {
+        if cgroups.join("cgroup.controllers").exists() {
+            Hierarchy::Unified(cgroups.to_owned())
+        } else {
+            Hierarchy::Separate(cgroups.to_owned())
+        }
+    }
+
+    /// The directory of a group, by its path.
+    fn directory(&self, controller: &str, path: &str) -> PathBuf {
+        let top = match self {
+            Hierarchy::Unified(directory) => directory.clone(),
+            Hierarchy::Separate(directory) => directory.join(controller),
+        };
+        top.join(path.trim_start_matches('/'))
+    }
+}
+
 impl Group {
-    /// The group of the daemon whose state is in `root`; none where this user cannot make one.
+    /// The group of the daemon of root's whose state is in `root`; none where no groups can be made.
     pub fn of(root: &Path) -> Option<Group> {
-        Group::in_directory(Path::new(MOUNT), path_for(root))
+        Group::in_directory(Path::new(MOUNT), path_for("", root))
+    }
+
+    /// The group of the daemon of this user's whose state is in `root`; none where nothing was delegated to it.
+    pub fn delegated(root: &Path) -> Option<Group> {
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let uid = rustix::process::geteuid().as_raw();
+        Group::delegated_in(Path::new(MOUNT), &own, uid, root)
+    }
+
+    fn delegated_in(cgroups: &Path, own: &str, uid: u32, root: &Path) -> Option<Group> {
+        let hierarchy = Hierarchy::of(cgroups);
+        let base = match &hierarchy {
+            Hierarchy::Separate(_) => {
+                Some(for_user(uid)).filter(|base| hierarchy.directory("memory", base).is_dir())?
+            }
+            Hierarchy::Unified(top) => topmost_writable(top, own)?,
+        };
+        Group::in_directory(cgroups, path_for(&base, root))
     }
 
     /// The group of a daemon that was started with this path.
@@ -63,16 +121,10 @@ impl Group {
     }
 
     fn in_directory(cgroups: &Path, path: String) -> Option<Group> {
-        let hierarchy = if cgroups.join("cgroup.controllers").exists() {
-            Hierarchy::Unified(cgroups.to_owned())
-        } else {
-            Hierarchy::Separate(cgroups.to_owned())
-        };
-        let writable = match &hierarchy {
-            Hierarchy::Unified(directory) => access(directory, Access::WRITE_OK).is_ok(),
-            Hierarchy::Separate(directory) => access(directory.join("memory"), Access::WRITE_OK).is_ok(),
-        };
-        writable.then_some(Group { hierarchy, path })
+        let hierarchy = Hierarchy::of(cgroups);
+        let (top, directory) = (hierarchy.directory("memory", ""), hierarchy.directory("memory", &path));
+        let nearest = directory.ancestors().find(|directory| directory.exists())?;
+        (nearest.starts_with(top) && access(nearest, Access::WRITE_OK).is_ok()).then_some(Group { hierarchy, path })
     }
 
     /// The path in each hierarchy, for `defaultCgroupParent` of buildkitd.toml.
@@ -81,11 +133,40 @@ impl Group {
     }
 
     fn directory(&self, controller: &str) -> PathBuf {
-        let top = match &self.hierarchy {
-            Hierarchy::Unified(directory) => directory.clone(),
-            Hierarchy::Separate(directory) => directory.join(controller),
+        self.hierarchy.directory(controller, &self.path)
+    }
+
+    /// Lets the group have a controller (version 2). Only groups without processes pass one on to those in them, so what
+    /// runs in the topmost one that this user may write, such as slipway itself in a unit, moves into one of its own.
+    fn pass_on(&self, top: &Path, controller: &str) -> bool {
+        let directory = self.directory(controller);
+        // Its path ends in two names of slipway's own.
+        let Some(base) = directory.ancestors().nth(2) else { return false };
+        if base != top {
+            // One that cannot be moved shows below, as a controller that is lacking.
+            let _ = move_processes(base, &base.join(OTHERS));
+        }
+        enable(base, controller) && enable(&base.join(PARENT), controller)
+    }
+
+    /// The files that a process writes `0` to in order to enter the group with all that it starts. In version 2 it is one
+    /// below the limited group: a rootless runtime makes the groups of steps beside the one that it runs in.
+    ///
+    /// # Errors
+    /// When the group cannot be made or entered.
+    pub fn doors(&self) -> io::Result<Vec<fs::File>> {
+        let directories = match &self.hierarchy {
+            Hierarchy::Unified(_) => vec![self.directory("").join(DAEMON)],
+            Hierarchy::Separate(_) => {
+                let all = CONTROLLERS.map(|controller| self.directory(controller));
+                all.into_iter().filter(|directory| directory.is_dir()).collect()
+            }
         };
-        top.join(self.path.trim_start_matches('/'))
+        let open = |directory: PathBuf| {
+            fs::create_dir_all(&directory)?;
+            fs::File::options().write(true).open(directory.join("cgroup.procs"))
+        };
+        directories.into_iter().map(open).collect()
     }
 
     /// Makes the group and sets its limits. A controller that this machine does not have, or not with the limit, is
@@ -100,9 +181,12 @@ impl Group {
             let has_controller = match &self.hierarchy {
                 Hierarchy::Unified(top) => {
                     fs::create_dir_all(&directory)?;
-                    enable(top, controller) && enable(&top.join(PARENT), controller)
+                    self.pass_on(top, controller)
                 }
-                Hierarchy::Separate(top) => top.join(controller).is_dir(),
+                Hierarchy::Separate(_) => {
+                    // What root made for a user may lack a controller.
+                    directory.parent().is_some_and(|parent| parent.is_dir() || fs::create_dir(parent).is_ok())
+                }
             };
             if has_controller {
                 fs::create_dir_all(&directory)?;
@@ -175,9 +259,40 @@ impl Group {
     }
 }
 
-fn path_for(root: &Path) -> String {
+/// The path of the group of the daemon whose state is in `root`, below `base`.
+fn path_for(base: &str, root: &Path) -> String {
     let hash = Sha256::digest(root.as_os_str().as_encoded_bytes());
-    format!("/{PARENT}/{}", hex::encode(&hash[..8]))
+    format!("{base}/{PARENT}/{}", hex::encode(&hash[..8]))
+}
+
+/// The topmost group above the one that `own` (`/proc/self/cgroup`) names, itself included, that this user may make
+/// groups in and move its processes within: its path (version 2).
+fn topmost_writable(top: &Path, own: &str) -> Option<String> {
+    let own = Path::new(own.lines().find_map(|line| line.strip_prefix("0::/"))?);
+    if own.components().any(|part| !matches!(part, std::path::Component::Normal(_))) {
+        // Outside of what this process sees.
+        return None;
+    }
+    let is_ours = |group: &&Path| {
+        let directory = top.join(group);
+        let files = ["", "cgroup.procs", "cgroup.subtree_control"];
+        files.iter().all(|file| access(directory.join(file), Access::WRITE_OK).is_ok())
+    };
+    let topmost = own.ancestors().take_while(is_ours).last()?;
+    (!topmost.as_os_str().is_empty()).then(|| format!("/{}", topmost.display()))
+}
+
+/// Moves the processes of a group into another one, which is made.
+fn move_processes(from: &Path, to: &Path) -> io::Result<()> {
+    let processes = fs::read_to_string(from.join("cgroup.procs"))?;
+    if processes.is_empty() {
+        return Ok(());
+    }
+    fs::create_dir_all(to)?;
+    let moved = |pid: &str| fs::write(to.join("cgroup.procs"), pid);
+    // One that has ended meanwhile is not there to be moved.
+    processes.lines().for_each(|pid| drop(moved(pid)));
+    Ok(())
 }
 
 /// How often the steps of a daemon ran into each limit since its group was made.
@@ -221,7 +336,7 @@ mod tests {
     fn the_limits_are_files_of_the_one_hierarchy_of_version_2() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("cgroup.controllers"), "cpu memory pids").unwrap();
-        let group = Group::in_directory(dir.path(), path_for(Path::new("/r"))).unwrap();
+        let group = Group::in_directory(dir.path(), path_for("", Path::new("/r"))).unwrap();
         assert_eq!(group.create(&LIMITS).unwrap(), [""; 0]);
         let below = dir.path().join(group.path().trim_start_matches('/'));
         let read = |file: &str| fs::read_to_string(below.join(file)).unwrap();
@@ -239,7 +354,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("memory")).unwrap();
         fs::create_dir(dir.path().join("cpu")).unwrap();
-        let group = Group::in_directory(dir.path(), path_for(Path::new("/r"))).unwrap();
+        let group = Group::in_directory(dir.path(), path_for("", Path::new("/r"))).unwrap();
         assert_eq!(group.create(&Limits { cpus: None, ..LIMITS }).unwrap(), ["pids"]);
         let read = |path: &str| fs::read_to_string(dir.path().join(path)).unwrap();
         let path = group.path();
@@ -252,7 +367,61 @@ mod tests {
     #[test]
     fn who_may_not_make_groups_has_none() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(Group::in_directory(dir.path(), path_for(Path::new("/r"))), None);
+        assert_eq!(Group::in_directory(dir.path(), path_for("", Path::new("/r"))), None);
+    }
+
+    /// A group of version 2 as the kernel shows it, as far as it matters.
+    fn make(directory: &Path, processes: &str) {
+        fs::create_dir_all(directory).unwrap();
+        for (file, text) in [("cgroup.procs", processes), ("cgroup.subtree_control", "")] {
+            fs::write(directory.join(file), text).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_user_has_the_groups_of_the_topmost_one_above_its_own_that_it_may_write() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("cgroup.controllers"), "cpu memory pids").unwrap();
+        let unit = dir.path().join("user.slice/user@7.service");
+        make(&unit, "");
+        make(&unit.join("app.slice/slipway.service"), "12\n");
+        // root may write everything, but no group of this machine is in the way: `user.slice` has no such files.
+        let own = "1:name=systemd:/x\n0::/user.slice/user@7.service/app.slice\n";
+        make(&unit.join("app.slice"), "");
+        let group = Group::delegated_in(dir.path(), own, 7, Path::new("/r")).unwrap();
+        assert!(group.path().starts_with("/user.slice/user@7.service/slipway/"), "{}", group.path());
+        make(&unit.join("slipway"), "");
+        assert_eq!(group.create(&LIMITS).unwrap(), [""; 0]);
+        assert_eq!(fs::read_to_string(unit.join("cgroup.subtree_control")).unwrap(), "+cpu");
+        assert!(!unit.join(OTHERS).exists(), "nothing runs in it");
+        for own in ["0::/../elsewhere\n", "0::/\n", "9:pids:/user.slice\n", "0::/user.slice\n"] {
+            assert_eq!(Group::delegated_in(dir.path(), own, 7, Path::new("/r")), None, "{own}");
+        }
+    }
+
+    #[test]
+    fn what_runs_in_a_delegated_unit_makes_way_for_the_groups_of_builds() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("cgroup.controllers"), "cpu memory pids").unwrap();
+        let unit = dir.path().join("system.slice/slipway.service");
+        make(&unit, "12\n");
+        let own = "0::/system.slice/slipway.service\n";
+        let group = Group::delegated_in(dir.path(), own, 7, Path::new("/r")).unwrap();
+        make(&unit.join("slipway"), "");
+        group.create(&LIMITS).unwrap();
+        assert_eq!(fs::read_to_string(unit.join(OTHERS).join("cgroup.procs")).unwrap(), "12");
+    }
+
+    #[test]
+    fn a_user_has_the_group_of_version_1_that_root_made_for_it_and_of_each_controller_that_is_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let delegated = || Group::delegated_in(dir.path(), "4:memory:/\n", 7, Path::new("/r"));
+        fs::create_dir(dir.path().join("cpu")).unwrap();
+        assert_eq!(delegated(), None);
+        fs::create_dir_all(dir.path().join("memory").join(&for_user(7)[1..])).unwrap();
+        let group = delegated().unwrap();
+        assert!(group.path().starts_with("/slipway-7/slipway/"), "{}", group.path());
+        assert_eq!(group.create(&LIMITS).unwrap(), ["pids", "cpu"]);
     }
 
     #[test]

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::output::{Format, print, print_text, say};
+use super::output::{Format, print, print_text, say, told};
 use super::{CliError, source};
 use crate::client::{Client, toml_file};
 use crate::domain::grant_keys::{NetworkMode, SecretRefs};
 use crate::domain::grants;
 use crate::domain::name::{NameKind, RepositoryPath, check};
 use crate::domain::namespace::Namespace;
-use crate::domain::reason::{phrase, reason};
+use crate::domain::reason::{Reason, output, phrase, quoted, reason};
 use crate::domain::repository::{BuildSettings, Repository, Source, Visibility};
 use crate::domain::rule::Rule;
 use crate::domain::settings::Settings;
@@ -150,33 +150,32 @@ impl Apply {
                 print_text(diff)?;
             }
             for path in &pruned {
-                print_text(&format!("delete repository {path}\n"))?;
+                print_text(&format!("{}\n", told(reason!("apply.delete_repository", path))))?;
             }
         }
         if changes.is_empty() && pruned.is_empty() {
-            say(reason!("cli_apply.nothing_change"));
-        } else if !self.yes
-            && !source::confirm(reason!("cli_apply.apply_changes", pruned = changes.len() + pruned.len()))?
-        {
-            say(reason!("cli_apply.nothing_changed"));
+            say(reason!("apply.nothing_to_change"));
+        } else if !self.yes && !source::confirm(reason!("apply.confirm", pruned = changes.len() + pruned.len()))? {
+            say(reason!("apply.nothing_changed"));
             return Ok(());
         }
         let mut done = Done { applied: Vec::new(), deleted: Vec::new() };
+        let (mut applied, mut deleted) = (Vec::new(), Vec::new());
         for (entity, _) in changes {
+            applied.push(entity.name());
             done.applied.push(entity.name().to_string());
             source::save(client, entity, SaveMode::Apply).await?;
         }
         for path in pruned {
             let name = EntityName::Repository(path);
             done.deleted.push(name.to_string());
+            deleted.push(name.clone());
             client.delete(name).await?;
         }
         print(format, &done, || {
-            done.applied
-                .iter()
-                .map(|name| format!("applied {name}\n"))
-                .chain(done.deleted.iter().map(|name| format!("deleted {name}\n")))
-                .collect()
+            let applied = applied.iter().map(|name| reason!("apply.applied", name));
+            let deleted = deleted.iter().map(|name| reason!("apply.deleted", name));
+            applied.chain(deleted).map(|line| told(line) + "\n").collect()
         })
     }
 }
@@ -184,8 +183,8 @@ impl Apply {
 impl Wanted {
     fn read(&mut self, file: &Path, settings: &Settings) -> Result<(), CliError> {
         let usage = |error: toml_file::ReadError| match error.missing {
-            true => CliError::not_found(error.to_string()),
-            false => CliError::usage(format!("{error}\n{}", error.excerpt())),
+            true => CliError::not_found(error),
+            false => CliError::usage(reason!("apply.unreadable", excerpt = output(error.excerpt()), error)),
         };
         let (text, shown) = if file == Path::new("-") {
             let text =
@@ -224,28 +223,31 @@ impl Wanted {
 
     /// All problems at once, before anything is written.
     fn check(&self, settings: &Settings) -> Result<(), CliError> {
-        let mut problems = Vec::new();
+        let mut problems: Vec<Reason> = Vec::new();
         for (name, namespace) in &self.namespaces {
-            problems.extend(check(NameKind::Namespace, name).err().map(|error| error.to_string()));
-            problems.extend(namespace.problems().into_iter().map(|problem| format!("namespace {name:?}: {problem}")));
+            problems.extend(check(NameKind::Namespace, name).err().map(Reason::from));
+            problems.extend(
+                namespace
+                    .problems()
+                    .into_iter()
+                    .map(|problem| reason!("apply.in_namespace", name = quoted(name), problem)),
+            );
         }
         for (path, repository) in &self.repositories {
-            problems.extend(repository.problems().into_iter().map(|problem| format!("repository {path}: {problem}")));
+            problems
+                .extend(repository.problems().into_iter().map(|problem| reason!("apply.in_repository", path, problem)));
             match self.namespaces.get(&path.namespace).or_else(|| settings.namespaces.get(&path.namespace)) {
                 Some(namespace) => problems.extend(
                     repository
                         .rules
                         .iter()
                         .flat_map(|rule| grants::forbidden(&path.namespace, namespace, rule))
-                        .map(|problem| format!("repository {path}: {problem}")),
+                        .map(|problem| reason!("apply.in_repository", path, problem)),
                 ),
-                None => problems.push(format!(
-                    "repository {path}: there is no namespace {:?}; add a [[namespace]] of that name",
-                    path.namespace
-                )),
+                None => problems.push(reason!("apply.no_namespace", path, name = quoted(&path.namespace))),
             }
         }
-        if problems.is_empty() { Ok(()) } else { Err(CliError::usage(problems.join("\n"))) }
+        if problems.is_empty() { Ok(()) } else { Err(CliError::usage(Reason::lines(problems))) }
     }
 
     /// What differs from what is there, each with its diff; namespaces first.

@@ -3,12 +3,13 @@
 use chrono::Utc;
 use clap::Subcommand;
 
+use super::complaint::WrongValue;
 use super::output::{Table, print, say, told};
 use super::{CliError, Format};
 use crate::client::Client;
 use crate::domain::audit::{AuditEntry, AuditQuery, FieldChange};
-use crate::domain::reason::{quoted, reason};
-use crate::domain::repository::HumanDuration;
+use crate::domain::duration::HumanDuration;
+use crate::domain::reason::{phrase, quoted, reason};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -29,8 +30,8 @@ pub(super) enum Verb {
     },
 }
 
-fn duration(text: &str) -> Result<HumanDuration, String> {
-    HumanDuration::parse(text).ok_or_else(|| reason!("cli_audit.while_write_as_or", text = quoted(&text)).to_string())
+fn duration(text: &str) -> Result<HumanDuration, WrongValue> {
+    HumanDuration::parse(text).ok_or_else(|| WrongValue(reason!("argument.no_period", text = quoted(text))))
 }
 
 impl Verb {
@@ -54,10 +55,17 @@ impl Verb {
 
 fn text(entries: &[AuditEntry]) -> String {
     if entries.is_empty() {
-        say(reason!("cli_audit.such_change_recorded"));
+        say(reason!("audit.no_entries"));
         return String::new();
     }
-    let mut table = Table::new(["TIME", "BY", "VERB", "OBJECT", "OUTCOME", "CHANGES"]);
+    let mut table = Table::new([
+        phrase!("label.time"),
+        phrase!("label.by"),
+        phrase!("label.verb"),
+        phrase!("label.object"),
+        phrase!("label.outcome"),
+        phrase!("label.changes"),
+    ]);
     for entry in entries {
         let detail = (!entry.detail.is_empty()).then(|| told(&entry.detail));
         let changes: Vec<String> = detail.into_iter().chain(entry.changes.iter().map(change)).collect();
@@ -69,7 +77,7 @@ fn text(entries: &[AuditEntry]) -> String {
             },
             entry.verb.clone(),
             entry.object.clone(),
-            told(entry.outcome.word()),
+            told(entry.outcome),
             changes.join("; "),
         ]);
     }
@@ -80,7 +88,7 @@ fn change(change: &FieldChange) -> String {
     match (&change.from, &change.to) {
         (Some(from), Some(to)) => format!("{}: {from} -> {to}", change.field),
         (None, Some(to)) => format!("{} = {to}", change.field),
-        (Some(from), None) => format!("{}: {from} -> (none)", change.field),
+        (Some(from), None) => told(reason!("audit.field_removed", field = change.field, from)),
         (None, None) => change.field.clone(),
     }
 }

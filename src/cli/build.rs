@@ -12,14 +12,15 @@ use super::output::{print, say, told, warn};
 use super::terminal::{Door, To};
 use super::{CliError, Format, source};
 use crate::client::Client;
-use crate::domain::build::{BuildId, BuildState};
+use crate::domain::build::{Build, BuildId, BuildState};
 use crate::domain::build_query::{BuildQuery, MOST_OF_PAGE};
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::Ref;
-use crate::domain::reason::reason;
+use crate::domain::reason::{quoted, reason};
 use crate::log::follow::Lines;
 use crate::log::reader::Selection;
 use crate::protocol::Request;
+use crate::protocol::logs::BuildLog;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -65,7 +66,8 @@ pub(super) enum Verb {
         #[arg(long, short)]
         yes: bool,
     },
-    /// Build again what a finished build was: the same commit, rule and push time
+    /// Build again what a finished build was: the same commit, rule and push time. One that waits for its next attempt is
+    /// attempted now
     Retry {
         /// Its number
         id: BuildId,
@@ -97,6 +99,9 @@ pub(super) struct Logs {
     /// Go on until the build ends; its end is the exit status
     #[arg(long, short)]
     follow: bool,
+    /// Of this attempt; the newest that has output where it is left out
+    #[arg(long, value_name = "NUMBER")]
+    attempt: Option<u32>,
     /// Only this step's lines
     #[arg(long, value_name = "NUMBER")]
     step: Option<u32>,
@@ -115,7 +120,7 @@ impl Verb {
             Verb::Replay { path, rule, reference, wait } => {
                 started(client, Request::Replay { path, rule, reference }, wait, format).await
             }
-            Verb::Retry { id, wait } => started(client, Request::Retry { id }, wait, format).await,
+            Verb::Retry { id, wait } => retry(client, id, wait, format).await,
             Verb::List(list) => list.run(client, format).await,
             Verb::Show { id } => {
                 let view = build_view::load(client, id).await?;
@@ -124,14 +129,14 @@ impl Verb {
             }
             Verb::Logs(logs) => logs.run(client).await,
             Verb::Cancel { id, yes } => {
-                if !yes && !source::confirm(reason!("cli_build.cancel_build", id))? {
-                    say(reason!("cli_build.nothing_cancelled"));
+                if !yes && !source::confirm(reason!("build.confirm_cancel", id))? {
+                    say(reason!("build.nothing_cancelled"));
                     return Ok(ExitCode::SUCCESS);
                 }
                 let build = client.cancel(id).await?;
                 let view = build_view::load(client, build.id).await?;
                 print(format, &view, || {
-                    told(reason!("cli_build.build", id = view.id, state = view.state, reason = view.why))
+                    told(reason!("build.with_reason", id = view.id, state = view.state, reason = view.why))
                 })?;
                 Ok(ExitCode::SUCCESS)
             }
@@ -143,13 +148,30 @@ impl Verb {
 async fn started(client: &Client, request: Request, wait: bool, format: Format) -> Result<ExitCode, CliError> {
     let (build, already) = client.queue(request).await?;
     if already {
-        warn(reason!("cli.build_exists", id = build.id, state = build.state));
+        warn(reason!("build.exists", id = build.id, state = build.state));
     }
     for warning in &build.warnings {
         warn(warning);
     }
+    finish(client, build, wait, format).await
+}
+
+/// Builds a finished build again, or starts the next attempt of one that waits for it.
+async fn retry(client: &Client, id: BuildId, wait: bool, format: Format) -> Result<ExitCode, CliError> {
+    let (build, _) = client.queue(Request::Retry { id }).await?;
+    if build.id == id {
+        let attempt = build.present_attempt();
+        let most = build.most_attempts.unwrap_or(attempt);
+        warn(reason!("build.attempt_starts", attempt, most, id));
+    }
+    finish(client, build, wait, format).await
+}
+
+/// Prints a build that was asked for; with `wait` its end.
+async fn finish(client: &Client, build: Build, wait: bool, format: Format) -> Result<ExitCode, CliError> {
     let build = if wait && !build.state.is_final() {
-        follow::through_retries(client, build.id, To::Stderr).await?
+        let attempt = build.present_attempt();
+        follow::until_final(client, build.id, attempt, &Selection::default(), To::Stderr).await?
     } else {
         build
     };
@@ -160,11 +182,11 @@ async fn started(client: &Client, request: Request, wait: bool, format: Format) 
 
 /// One line for a build, and the images that it made.
 fn summary(view: &BuildView) -> String {
-    let mut text = format!("build {} {}", view.id, view.state);
-    if view.state.is_final() && view.state != BuildState::Succeeded {
-        text.push_str(": ");
-        text.push_str(&view.reason);
-    }
+    let mut text = if view.state.is_final() && view.state != BuildState::Succeeded {
+        told(reason!("build.with_reason", id = view.id, state = view.state, reason = view.why))
+    } else {
+        told(reason!("build.in_state", id = view.id, state = view.state))
+    };
     for image in &view.images {
         text.push_str(&format!("\n{}@{}", image.name, image.digest));
     }
@@ -206,18 +228,24 @@ impl List {
         for ids in ids.chunks(MOST_OF_PAGE) {
             views.extend(client.builds(ids.to_vec()).await?.into_iter().map(BuildView::from));
         }
-        let of = self.path.as_ref().map_or_else(String::new, |path| format!(" of {path}"));
+        if let (true, Some(path)) = (views.is_empty(), &self.path) {
+            // Builds of a repository that was deleted since are listed.
+            source::repository(&source::settings(client).await?, path)?;
+        }
         print(format, &views, || {
             if views.is_empty() {
                 if self.rule.is_none() {
-                    say(reason!("cli_build.builds_makes_one"));
+                    say(reason!("build.none_yet"));
                 }
                 return String::new();
             }
             build_view::table(&views, Utc::now())
         })?;
         match (&self.rule, views.is_empty()) {
-            (Some(rule), true) => Err(CliError::not_found(format!("there are no builds of rule {rule:?}{of}"))),
+            (Some(rule), true) => Err(CliError::not_found(match &self.path {
+                Some(path) => reason!("build.none_of_rule_of_repository", rule = quoted(rule), path),
+                None => reason!("build.none_of_rule", rule = quoted(rule)),
+            })),
             _ => Ok(ExitCode::SUCCESS),
         }
     }
@@ -225,26 +253,40 @@ impl List {
 
 impl Logs {
     async fn run(self, client: &Client) -> Result<ExitCode, CliError> {
-        let selection = Selection { step: self.step, grep: self.grep, plain: self.plain };
         let build = client.build(self.id).await?.build;
+        check_attempt(self.attempt, &build)?;
+        let selection = Selection { step: self.step, grep: self.grep, plain: self.plain };
         if self.follow && !build.state.is_final() {
-            let build = follow::until_final(client, self.id, &selection, To::Stdout).await?;
-            warn(reason!("cli.build_state", id = build.id, state = build.state, reason = build.reason));
+            let attempt = self.attempt.unwrap_or_else(|| build.newest_attempt());
+            let build = follow::until_final(client, self.id, attempt, &selection, To::Stdout).await?;
+            warn(reason!("build.with_reason", id = build.id, state = build.state, reason = build.reason));
             return Ok(exit_code(build.state));
         }
-        if let Some(step) = self.step {
+        if let Some(step) = self.step.filter(|_| self.attempt.is_none()) {
             build_view::load(client, self.id).await?.check_step(step)?;
         }
         let mut lines = Lines::default();
         let mut out = Door::to(To::Stdout);
         let mut take = |line: &[u8]| selection.select(line).map_or(Ok(()), |wanted| out.log_line(wanted));
-        let printed =
-            client.read_whole_log(self.id, |piece| lines.push(piece, &mut take).map_err(printing_log)).await?;
+        let log = BuildLog { id: self.id, attempt: self.attempt };
+        let printed = client.read_whole_log(log, |piece| lines.push(piece, &mut take).map_err(printing_log)).await?;
         lines.finish(&mut take).map_err(printing_log)?;
         out.flush().map_err(printing_log)?;
         if !printed {
-            say(reason!("cli_build.build_output", id = build.id, state = build.state, reason = build.reason));
+            say(reason!("build.no_output", id = build.id, state = build.state, reason = build.reason));
         }
         Ok(if self.follow { exit_code(build.state) } else { ExitCode::SUCCESS })
+    }
+}
+
+/// # Errors
+/// When the build has no attempt of this number.
+fn check_attempt(attempt: Option<u32>, build: &Build) -> Result<(), CliError> {
+    let newest = build.newest_attempt();
+    match attempt {
+        Some(attempt) if attempt == 0 || attempt > newest => {
+            Err(CliError::not_found(reason!("build.no_attempt", id = build.id, attempt, newest)))
+        }
+        _ => Ok(()),
     }
 }

@@ -10,7 +10,7 @@ use crate::client::Client;
 use crate::domain::builder::{Builder, BuilderKind, BuilderTls};
 use crate::domain::config::ByteSize;
 use crate::domain::platform::Platform;
-use crate::domain::reason::{quoted, reason};
+use crate::domain::reason::{phrase, quoted, reason};
 use crate::protocol::{BuilderStatus, Entity, EntityName, SaveMode};
 
 #[derive(Debug, Subcommand)]
@@ -139,42 +139,15 @@ impl Verb {
         match self {
             Verb::List => {
                 let views = views(client).await?;
-                print(format, &views, || {
-                    let mut table =
-                        Table::new(["NAME", "KIND", "STATE", "SLOTS", "CACHE", "PLATFORMS", "LABELS", "REASON"]);
-                    for View { status, .. } in &views {
-                        table.row([
-                            status.name.clone(),
-                            status.kind.word().to_owned(),
-                            told(status.readiness.word()),
-                            format!("{}/{}", status.busy, status.slots),
-                            cache_text(status),
-                            status.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-                            labels_text(status),
-                            status.readiness.reason().map_or_else(String::new, told),
-                        ]);
-                    }
-                    table.text()
-                })
+                print(format, &views, || list(&views))
             }
             Verb::Show { name } => {
-                let view = views(client).await?.into_iter().find(|view| view.status.name == name).ok_or_else(|| {
-                    CliError::not_found(reason!("cli_builder.there_builder_shows_them", name = quoted(&name)))
-                })?;
-                let status = &view.status;
-                print(format, &view, || {
-                    fields(&[
-                        ("name", status.name.clone()),
-                        ("kind", status.kind.word().to_owned()),
-                        ("state", told(status.readiness.word())),
-                        ("reason", status.readiness.reason().map_or_else(String::new, told)),
-                        ("address", status.address.clone().unwrap_or_default()),
-                        ("slots", told(reason!("cli_builder.busy", busy = status.busy, slots = status.slots))),
-                        ("cache takes", cache_text(status)),
-                        ("platforms", status.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
-                        ("labels", labels_text(status)),
-                    ])
-                })
+                let view = views(client)
+                    .await?
+                    .into_iter()
+                    .find(|view| view.status.name == name)
+                    .ok_or_else(|| CliError::not_found(reason!("builder.not_found", name = quoted(&name))))?;
+                print(format, &view, || details(&view.status))
             }
             Verb::Create { name, kind, options } => {
                 let mut value = Builder::of(match kind {
@@ -188,15 +161,59 @@ impl Verb {
             }
             Verb::Edit { name, options } => {
                 let settings = source::settings(client).await?;
-                let mut value = settings.builders.get(&name).cloned().ok_or_else(|| {
-                    CliError::not_found(reason!("cli_builder.there_builder_builders_makes", name = quoted(&name)))
-                })?;
+                let mut value = settings
+                    .builders
+                    .get(&name)
+                    .cloned()
+                    .ok_or_else(|| CliError::not_found(reason!("builder.not_configured", name = quoted(&name))))?;
                 options.apply(&mut value);
                 source::save(client, Entity::Builder { name, value }, SaveMode::Edit).await
             }
             Verb::Delete { name, yes } => source::delete(client, EntityName::Builder(name), yes).await,
         }
     }
+}
+
+/// The builders as people read them.
+fn list(views: &[View]) -> String {
+    let mut table = Table::new([
+        phrase!("label.name"),
+        phrase!("label.kind"),
+        phrase!("label.state"),
+        phrase!("label.slots"),
+        phrase!("label.cache"),
+        phrase!("label.platforms"),
+        phrase!("label.labels"),
+        phrase!("label.reason"),
+    ]);
+    for View { status, .. } in views {
+        table.row([
+            status.name.clone(),
+            status.kind.word().to_owned(),
+            told(status.readiness.word()),
+            format!("{}/{}", status.busy, status.slots),
+            cache_text(status),
+            status.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            labels_text(status),
+            status.readiness.reason().map_or_else(String::new, told),
+        ]);
+    }
+    table.text()
+}
+
+/// A builder as people read it.
+fn details(status: &BuilderStatus) -> String {
+    fields(&[
+        (phrase!("label.name"), status.name.clone()),
+        (phrase!("label.kind"), status.kind.word().to_owned()),
+        (phrase!("label.state"), told(status.readiness.word())),
+        (phrase!("label.reason"), status.readiness.reason().map_or_else(String::new, told)),
+        (phrase!("label.address"), status.address.clone().unwrap_or_default()),
+        (phrase!("label.slots"), told(reason!("builder.busy_slots", busy = status.busy, slots = status.slots))),
+        (phrase!("label.cache_takes"), cache_text(status)),
+        (phrase!("label.platforms"), status.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+        (phrase!("label.labels"), labels_text(status)),
+    ])
 }
 
 /// How much its cache takes, `1.2 GB`; empty before it has said so.

@@ -8,7 +8,7 @@ use clap::Subcommand;
 
 use super::{CliError, output};
 use crate::buildctl::runner;
-use crate::domain::reason::{Phrase, phrase};
+use crate::domain::reason::{Phrase, Reason, phrase};
 use crate::source::git::credential;
 use crate::source::{git, tree};
 
@@ -46,7 +46,7 @@ impl Child {
             Child::Runner { directory } => Ok(match runner::run(directory) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
-                    output::say(error.to_string());
+                    output::say(Reason::verbatim(error.to_string()));
                     ExitCode::FAILURE
                 }
             }),

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::Args;
 use git2::{IndexAddOption, Repository as Git, RepositoryInitOptions, Signature};
 
+use super::dashboard::dashboard;
 use super::follow;
 use super::output::{print, say, told};
 use super::terminal::To;
@@ -20,6 +21,7 @@ use crate::domain::namespace::Namespace;
 use crate::domain::reason::reason;
 use crate::domain::repository::{Repository, Source};
 use crate::domain::rule::Rule;
+use crate::log::reader::Selection;
 use crate::protocol::{Entity, Request, SaveMode};
 use crate::tui;
 
@@ -43,7 +45,7 @@ impl Demo {
         client.create_home()?;
         let setup::Sample { directory, busybox } = setup::prepare_sample().await?;
         let made = make_source(&directory, busybox.as_deref())
-            .map_err(|error| CliError::failed(reason!("cli_demo.cannot_make_sample_source", directory, error)))?;
+            .map_err(|error| CliError::failed(reason!("demo.source_not_made", directory, error)))?;
         say(if made { reason!("demo.source", directory) } else { reason!("demo.source_as_it_was", directory) });
 
         let path = RepositoryPath { namespace: NAMESPACE.into(), repository: REPOSITORY.into() };
@@ -61,25 +63,23 @@ impl Demo {
             };
             source::save(client, Entity::Repository { path: path.clone(), value }, SaveMode::Apply).await?;
         }
-        say(format!("building {path}, rule \"main\""));
+        say(reason!("demo.building", path));
         let request = Request::Start { path, rule: Some("main".into()) };
         let (queued, _) = client.queue(request).await?;
         if format == Format::Text && tui::has_terminal() {
-            return super::dashboard(client, Some(queued.id)).await;
+            return dashboard(client, Some(queued.id)).await;
         }
-        let build = follow::through_retries(client, queued.id, To::Stderr).await?;
+        let build = follow::until_final(client, queued.id, 1, &Selection::default(), To::Stderr).await?;
         let state = build.state;
         let view = build_view::load(client, build.id).await?;
         print(format, &view, || match view.images.first() {
             Some(image) => {
                 let (_, total) = crate::domain::step::progress(&view.steps);
                 let cached = view.steps.iter().filter(|step| step.cached && !step.internal).count();
-                format!(
-                    "build {} {state}: {cached} of {total} steps from the cache\n{}@{}",
-                    view.id, image.name, image.digest
-                )
+                let built = told(reason!("demo.built", id = view.id, state, cached, total));
+                format!("{built}\n{}@{}", image.name, image.digest)
             }
-            None => told(reason!("cli_demo.build", id = view.id, state, reason = view.why)),
+            None => told(reason!("build.with_reason", id = view.id, state, reason = view.why)),
         })?;
         Ok(if state == BuildState::Succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

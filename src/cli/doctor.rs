@@ -7,20 +7,21 @@ use serde::Serialize;
 
 use super::CliError;
 use super::output::{Format, print, told};
-use crate::buildkit::cgroup::Group;
+use crate::buildkit::cgroup::{self, Group};
+use crate::buildkit::daemon;
 use crate::buildkit::install::advisories::{self, Verdict};
 use crate::buildkit::install::{self, Place, Tool, Version};
 use crate::buildkit::{rootless, sandbox};
 use crate::client::{Client, unexpected};
 use crate::domain::builder::{BuilderKind, Readiness};
 use crate::domain::config::{BuildNetwork, ByteSize, NotifyUrl};
-use crate::domain::reason::{Reason, quoted, reason};
-use crate::domain::repository::BUILDER_FETCHES;
+use crate::domain::reason::{Reason, phrase, quoted, reason};
+use crate::domain::repository::builder_fetches;
 use crate::protocol::{ErrorKind, Reply, Request};
 use crate::services::sources;
 use crate::source::git::GitProgram;
 use crate::store::secrets::{Secrets, shell_quoted};
-use crate::store::settings::Settings;
+use crate::store::settings::{self, Settings};
 use crate::store::{Home, trust};
 
 /// One thing that was looked at.
@@ -57,7 +58,7 @@ impl Check {
 
 pub(super) async fn run(client: &Client, format: Format) -> Result<ExitCode, CliError> {
     let home = &Home::from_env().map_err(|error| CliError::usage(error.to_string()))?;
-    let settings = Settings::load(home, &Settings::default());
+    let settings = settings::look(home);
     let mut checks = untrusted(home);
     let is_trusted = checks.is_empty();
     if is_trusted {
@@ -66,7 +67,10 @@ pub(super) async fn run(client: &Client, format: Format) -> Result<ExitCode, Cli
     }
     checks.extend(exposed(home, &settings));
     checks.extend(
-        settings.problems.values().map(|problem| Check::bad("settings", problem, reason!("cli_doctor.correct_file"))),
+        settings
+            .problems
+            .values()
+            .map(|problem| Check::bad(phrase!("check.settings"), problem, reason!("doctor.correct_file"))),
     );
     checks.extend(buildkit(home).await);
     checks.push(build_network(home, &settings).await);
@@ -84,16 +88,16 @@ pub(super) async fn run(client: &Client, format: Format) -> Result<ExitCode, Cli
     print(format, &checks, || {
         let line = |check: &Check| {
             let word = match (check.ok, check.mend.is_empty()) {
-                (true, true) => "ok  ",
-                (true, false) => "warn",
-                (false, _) => "FAIL",
+                (true, true) => phrase!("check_result.good"),
+                (true, false) => phrase!("check_result.warning"),
+                (false, _) => phrase!("check_result.bad"),
             };
             let mend = if check.mend.is_empty() {
                 String::new()
             } else {
-                format!("\n      {}", told(reason!("cli_doctor.mend", mend = check.mend)))
+                format!("\n      {}", told(reason!("doctor.fix", mend = check.mend)))
             };
-            format!("{word}  {}: {}{mend}\n", told(&check.name), told(&check.says))
+            format!("{}  {}: {}{mend}\n", told(word), told(&check.name), told(&check.says))
         };
         checks.iter().map(line).collect()
     })?;
@@ -104,20 +108,22 @@ fn home_check(home: &Home, settings: &Settings) -> Check {
     let directory = home.state_dir();
     let shown = directory.display();
     if let Err(error) = crate::sys::atomic::create_dir_all(directory) {
-        return Check::bad("home", error.to_string(), reason!("cli_doctor.set_slipway_home_directory"));
+        return Check::bad(phrase!("check.home"), error, reason!("doctor.set_home"));
     }
     match rustix::fs::statvfs(directory) {
-        Err(error) => {
-            Check::bad("home", reason!("cli_doctor.cannot_looked_at", shown, error), reason!("cli_doctor.check_disk"))
-        }
+        Err(error) => Check::bad(
+            phrase!("check.home"),
+            reason!("doctor.home_unreadable", shown, error),
+            reason!("doctor.check_disk"),
+        ),
         Ok(stat) => {
             let free = ByteSize(stat.f_bavail.saturating_mul(stat.f_frsize));
             let least = settings.config.pool.min_free;
-            let says = reason!("cli_doctor.free", shown, free);
+            let says = reason!("doctor.free_space", shown, free);
             if free < least {
-                Check::bad("home", says, reason!("cli_doctor.free_some_space_builds", least))
+                Check::bad(phrase!("check.home"), says, reason!("doctor.free_some_space", least))
             } else {
-                Check::good("home", says)
+                Check::good(phrase!("check.home"), says)
             }
         }
     }
@@ -125,14 +131,17 @@ fn home_check(home: &Home, settings: &Settings) -> Check {
 
 /// What of the home another user controls.
 fn untrusted(home: &Home) -> Vec<Check> {
-    home.untrusted().into_iter().map(|untrusted| Check::bad("home", untrusted.to_string(), untrusted.fix())).collect()
+    home.untrusted()
+        .into_iter()
+        .map(|untrusted| Check::bad(phrase!("check.home"), untrusted.to_string(), untrusted.fix()))
+        .collect()
 }
 
 /// Secrets that other users may read.
 fn exposed(home: &Home, settings: &Settings) -> Vec<Check> {
     let files = Secrets::at(home.secrets_dir()).exposed().into_iter().map(|(path, mode)| {
-        let says = reason!("cli_doctor.other_users_may_read", path, mode = format!("{:04o}", mode));
-        Check::bad("secrets", says, format!("chmod 600 {}", shell_quoted(&path)))
+        let says = reason!("doctor.secret_exposed", path, mode = format!("{:04o}", mode));
+        Check::bad(phrase!("check.secrets"), says, Reason::verbatim(format!("chmod 600 {}", shell_quoted(&path))))
     });
     let config = home.config_file();
     let readable = trust::others_may_read(&config);
@@ -140,13 +149,9 @@ fn exposed(home: &Home, settings: &Settings) -> Vec<Check> {
         settings.config.notify.iter().filter(|notify| readable && matches!(notify.url, Some(NotifyUrl::Plain(_))));
     let addresses = addresses.map(|notify| {
         Check::bad(
-            "notify",
-            reason!("cli_doctor.other_users_may_read_url", name = quoted(&notify.name), config),
-            format!(
-                "chmod 600 {}, or keep it as a secret: url = {{ file = {:?} }}",
-                shell_quoted(&config),
-                notify.name
-            ),
+            phrase!("check.notify"),
+            reason!("doctor.notify_url_exposed", name = quoted(&notify.name), config),
+            reason!("doctor.protect_notify_url", config = shell_quoted(&config), name = quoted(&notify.name)),
         )
     });
     files.chain(addresses).collect()
@@ -160,17 +165,18 @@ async fn buildkit(home: &Home) -> Vec<Check> {
         .into_iter()
         .filter_map(|(name, tool)| {
             let tool = tool?;
-            let version = match &tool.version {
-                Version::Known(version) => version.as_str(),
-                _ => "version unknown",
+            let says = match &tool.version {
+                Version::Known(version) => Reason::verbatim(format!("{} ({version})", tool.path.display())),
+                _ => reason!("doctor.version_unknown", path = tool.path),
             };
-            let says = format!("{} ({version})", tool.path.display());
-            Some(judged(name, says, &advisories::judge(tool), upgrade(tool)))
+            Some(judged(Reason::verbatim(name), says, &advisories::judge(tool), upgrade(tool)))
         })
         .collect();
     let missing = found.missing();
-    checks.retain(|check| missing.iter().all(|missing| Reason::from(missing.name) != check.name));
-    checks.extend(missing.into_iter().map(|missing| Check::bad(missing.name, missing.why, missing.fix)));
+    checks.retain(|check| missing.iter().all(|missing| Reason::verbatim(missing.name) != check.name));
+    checks.extend(
+        missing.into_iter().map(|missing| Check::bad(Reason::verbatim(missing.name), missing.why, missing.fix)),
+    );
     checks
 }
 
@@ -179,15 +185,15 @@ fn upgrade(tool: &Tool) -> Reason {
     let path = tool.path.display();
     let name = tool.path.file_name().unwrap_or_default().to_string_lossy();
     match tool.place {
-        Place::Slipway => format!("rm {path} && slipway setup").into(),
+        Place::Slipway => Reason::verbatim(format!("rm {path} && slipway setup")),
         Place::System if tool.path.starts_with("/usr/local") => {
-            reason!("cli_doctor.install_newer_where_from", name, path)
+            reason!("doctor.install_newer_by_hand", name, path)
         }
         Place::System => {
             let command = format!(
                 "sudo apt-get update && sudo apt-get install --only-upgrade {name} || sudo dnf upgrade -y {name}"
             );
-            reason!("cli_doctor.upgrade_package", command)
+            reason!("doctor.upgrade_package", command)
         }
     }
 }
@@ -198,58 +204,65 @@ fn judged(name: impl Into<Reason>, says: impl Into<Reason>, verdict: &Verdict, m
     let says = says.into();
     match verdict {
         Verdict::Good => Check::good(name, says),
-        Verdict::Vulnerable(open) => {
-            Check::warning(name, reason!("cli_doctor.builds_can_break_out", says, open = ids(open)), mend)
-        }
+        Verdict::Vulnerable(open) => Check::warning(name, reason!("doctor.vulnerable", says, open = ids(open)), mend),
         Verdict::Unknown(open) => {
-            Check::warning(name, reason!("cli_doctor.could_tell_whether_repaired", says, open = ids(open)), mend)
+            Check::warning(name, reason!("doctor.vulnerability_unknown", says, open = ids(open)), mend)
         }
     }
 }
 
 /// Whether RUN steps of slipway's own builders have a network of their own.
 async fn build_network(home: &Home, settings: &Settings) -> Check {
-    let name = reason!("cli_doctor.build_network");
+    let name = reason!("check.build_network");
     if settings.config.buildkit.network == BuildNetwork::Host {
-        let says = reason!("cli_doctor.run_steps_host_network");
+        let says = reason!("doctor.host_network_configured");
         return Check::good(name, says);
     }
     let found = install::find(home);
     let kit = found.rootlesskit.as_ref().map(|tool| tool.path.clone()).filter(|_| crate::pool::is_rootless(settings));
     let problem = match found.sandbox_problems.into_iter().next() {
-        Some(problem) => Some((reason!("cli_doctor.run_steps_host_network_14", what = problem.what), problem.fix)),
+        Some(problem) => Some((reason!("doctor.host_network_forced", what = problem.what), problem.fix)),
         None => sandbox::attempt(kit.as_deref()).await.err().map(|problem| (problem.what.into(), problem.fix)),
     };
     match problem {
         Some((says, mend)) => Check::bad(name, says, mend),
         None if sandbox::is_ipv6_only() => {
-            Check::warning(name, reason!("cli_doctor.run_steps_ipv_only"), reason!("cli_doctor.set_network_host_under"))
+            Check::warning(name, reason!("doctor.ipv4_only_on_ipv6_host"), reason!("doctor.set_host_network"))
         }
-        None => Check::good(name, reason!("cli_doctor.run_steps_reach_other")),
+        None => Check::good(name, reason!("doctor.build_network_works")),
     }
 }
 
 /// Whether the steps of slipway's own builders are limited.
 fn build_limits(home: &Home, settings: &Settings) -> Check {
-    let name = reason!("cli_doctor.build_limits");
-    if crate::pool::is_rootless(settings) {
-        return Check::good(name, reason!("cli_doctor.builds_limits_systemd_unit"));
-    }
-    match Group::of(&home.buildkit_dir()) {
-        Some(_) => Check::good(name, reason!("cli_doctor.memory_processes_builds_limited")),
-        None => Check::warning(
-            name,
-            reason!("cli_doctor.memory_processes_builds_limited_sys"),
-            reason!("cli_doctor.mount_writable_or_limit"),
-        ),
+    let name = reason!("check.build_limits");
+    let directory = home.buildkit_dir();
+    let is_rootless = crate::pool::is_rootless(settings);
+    // A pool may run in a unit that has groups of its own, and this command in none.
+    let running = daemon::find(&directory).ok().flatten().and_then(|daemon| daemon.record().cgroup.clone());
+    let group = running.as_deref().and_then(Group::at);
+    let group = group.or_else(|| if is_rootless { Group::delegated(&directory) } else { Group::of(&directory) });
+    match group {
+        Some(_) => Check::good(name, reason!("doctor.limits_work")),
+        None if is_rootless => {
+            let uid = rustix::process::geteuid().as_raw();
+            let mend = match cgroup::is_unified() {
+                true => reason!("doctor.delegate_unit"),
+                false => reason!("doctor.delegate_directories", uid, path = cgroup::for_user(uid)),
+            };
+            Check::warning(name, reason!("doctor.no_delegated_group"), mend)
+        }
+        None => Check::warning(name, reason!("doctor.no_limits"), reason!("doctor.mount_cgroup_writable")),
     }
 }
 
 /// Sources on other machines are fetched with git.
 fn git() -> Check {
     match GitProgram::find() {
-        Ok(git) => Check::good("git", format!("{} ({})", git.path().display(), git.version())),
-        Err(error) => Check::bad("git", error.problem(), error.advice()),
+        Ok(git) => {
+            Check::good(phrase!("check.git"), Reason::verbatim(format!("{} ({})", git.path().display(), git.version())))
+        }
+        Err(error) => Check::bad(phrase!("check.git"), error.problem(), error.advice()),
     }
 }
 
@@ -258,12 +271,14 @@ fn source_checks(settings: &Settings) -> Vec<Check> {
     let bound = settings.repositories.iter().filter_map(|(path, repository)| Some((path, repository.source.as_ref()?)));
     bound
         .filter_map(|(path, source)| {
-            let name = reason!("cli_doctor.source", path);
+            let name = reason!("check.source", path);
             match sources::checked(settings, source) {
-                Err(error) => {
-                    Some(Check::bad(name, error, format!("slipway repo edit {path} --source URL --platform PLATFORM")))
-                }
-                Ok(_) if !source.fetch.is_by_slipway() => Some(Check::good(name, BUILDER_FETCHES)),
+                Err(error) => Some(Check::bad(
+                    name,
+                    error,
+                    Reason::verbatim(format!("slipway repo edit {path} --source URL --platform PLATFORM")),
+                )),
+                Ok(_) if !source.fetch.is_by_slipway() => Some(Check::good(name, builder_fetches())),
                 Ok(_) => None,
             }
         })
@@ -274,9 +289,9 @@ async fn rootless_checks(home: &Home) -> Vec<Check> {
     let kit = install::find(home).rootlesskit.map(|tool| tool.path);
     let problems = rootless::preflight(kit.as_deref()).await;
     if problems.is_empty() {
-        return vec![Check::good("rootless", reason!("cli_doctor.user_can_run_builder"))];
+        return vec![Check::good(phrase!("check.rootless"), reason!("doctor.rootless_works"))];
     }
-    problems.into_iter().map(|problem| Check::bad("rootless", problem.what, problem.fix)).collect()
+    problems.into_iter().map(|problem| Check::bad(phrase!("check.rootless"), problem.what, problem.fix)).collect()
 }
 
 /// Emulators are no must: they are for platforms that are not the machine's own.
@@ -288,49 +303,44 @@ fn emulators() -> Check {
         })
         .unwrap_or_default();
     if registered.is_empty() {
-        return Check::good("emulators", reason!("cli_doctor.none_builds_other_platforms"));
+        return Check::good(phrase!("check.emulators"), reason!("doctor.no_emulators"));
     }
-    Check::good("emulators", registered.join(", "))
+    Check::good(phrase!("check.emulators"), Reason::verbatim(registered.join(", ")))
 }
 
 async fn pool(client: &Client) -> Result<Vec<Check>, CliError> {
     let status = match client.ask_if_running(Request::Status).await {
         Ok(None) => {
-            return Ok(vec![Check::good("pool", reason!("doctor.pool_does_not_run"))]);
+            return Ok(vec![Check::good(phrase!("check.pool"), reason!("doctor.pool_does_not_run"))]);
         }
         Ok(Some(Reply::Status(status))) => status,
         Ok(Some(_)) => return Err(unexpected().into()),
         Err(error) if error.kind == ErrorKind::Unreachable => {
-            return Ok(vec![Check::bad("pool", error.to_string(), "slipway pool stop")]);
+            return Ok(vec![Check::bad(phrase!("check.pool"), error, Reason::verbatim("slipway pool stop"))]);
         }
         Err(error) => return Err(error.into()),
     };
     let mut checks = vec![Check::good(
-        "pool",
-        reason!(
-            "cli_doctor.process_running_queued",
-            pid = status.pid,
-            running = status.running,
-            queued = status.queued
-        ),
+        phrase!("check.pool"),
+        reason!("doctor.pool_running", pid = status.pid, running = status.running, queued = status.queued),
     )];
     for builder in status.builders {
-        let name = reason!("cli_doctor.builder", name = builder.name);
+        let name = reason!("check.builder", name = builder.name);
         checks.push(match builder.readiness {
-            Readiness::Down(reason) => Check::bad(name, reason, reason!("cli_doctor.mend_what_says_looked")),
+            Readiness::Down(reason) => Check::bad(name, reason, reason!("doctor.fix_builder")),
             Readiness::Ready | Readiness::Starting => {
                 let state = builder.readiness.word();
-                let says = reason!("cli_doctor.slots_busy", state, busy = builder.busy, slots = builder.slots);
+                let says = reason!("doctor.builder_state", state, busy = builder.busy, slots = builder.slots);
                 let verdict = builder.version.as_deref().map_or(Verdict::Good, advisories::judge_buildkitd);
                 // Of slipway's own builders the build network is another line.
                 let is_open = builder.host_network && builder.kind == BuilderKind::Existing;
                 match verdict {
                     Verdict::Good if is_open => Check::warning(
                         name,
-                        reason!("cli_doctor.run_steps_network_host", says),
-                        reason!("cli_doctor.start_buildkitd_oci_worker"),
+                        reason!("doctor.builder_on_host_network", says),
+                        reason!("doctor.set_worker_network"),
                     ),
-                    verdict => judged(name, says, &verdict, reason!("cli_doctor.upgrade_buildkitd")),
+                    verdict => judged(name, says, &verdict, reason!("doctor.upgrade_buildkitd")),
                 }
             }
         });

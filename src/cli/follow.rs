@@ -1,4 +1,4 @@
-//! Following a build: its log as it is written, until its state is final, through every retry where that is wanted.
+//! Following a build: its log as it is written, through all attempts until its state is final.
 
 use std::io;
 
@@ -9,18 +9,36 @@ use crate::domain::build::{Build, BuildId, BuildState};
 use crate::domain::reason::{phrase, reason};
 use crate::log::follow::Lines;
 use crate::log::reader::Selection;
+use crate::protocol::logs::BuildLog;
 
-/// Prints a build's log as it is written and returns the final record.
+/// Prints the logs of a build's attempts as they are written, from this one on, and returns the final record.
 pub(super) async fn until_final(
     client: &Client,
     id: BuildId,
+    mut attempt: u32,
     selection: &Selection,
     to: To,
 ) -> Result<Build, CliError> {
+    loop {
+        let build = until_over(client, BuildLog::of(id, attempt), selection, to).await?;
+        if build.state.is_final() {
+            return Ok(build);
+        }
+        if let Some(past) = build.past_attempts.iter().find(|past| past.number == attempt) {
+            let (most, state) = (build.most_attempts.unwrap_or(attempt), BuildState::from(past.outcome));
+            output::warn(reason!("build.attempt_failed", id, attempt, most, state, why = past.reason));
+        }
+        attempt += 1;
+    }
+}
+
+/// Prints the log of an attempt as it is written until it is over, and returns the build's record.
+async fn until_over(client: &Client, log: BuildLog, selection: &Selection, to: To) -> Result<Build, CliError> {
     let mut last = None;
     let mut failed = None;
     let ended = async {
-        match client.wait_for(id, say_why_it_waits).await {
+        let is_over = |build: &Build| log.attempt.is_some_and(|attempt| attempt < build.present_attempt());
+        match client.wait_until(log.id, is_over, say_why_it_waits).await {
             Ok(build) => last = Some(build),
             Err(error) => failed = Some(error),
         }
@@ -36,7 +54,7 @@ pub(super) async fn until_final(
         };
         printed.and_then(|()| out.flush()).map_err(printing_log)
     };
-    client.follow_log(id, ended, take).await?;
+    client.follow_log(log, ended, take).await?;
     // A runner that was killed may have left half a line.
     let finished = lines.finish(|line| selection.select(line).map_or(Ok(()), |wanted| out.log_line(wanted)));
     finished.and_then(|()| out.flush()).map_err(printing_log)?;
@@ -49,22 +67,8 @@ pub(super) async fn until_final(
 
 /// On the way to its end a build may wait for things that only a person can mend.
 fn say_why_it_waits(build: &Build) {
-    if matches!(build.state, BuildState::Queued | BuildState::Held) && !build.reason.is_empty() {
-        output::warn(reason!("cli.build_state", id = build.id, state = build.state, reason = build.reason));
-    }
-}
-
-/// Prints the logs of a build and of the retries that follow it by themselves; the final record of the last one.
-pub(super) async fn through_retries(client: &Client, mut id: BuildId, to: To) -> Result<Build, CliError> {
-    loop {
-        let build = until_final(client, id, &Selection::default(), to).await?;
-        match build.retried_as.filter(|_| matches!(build.state, BuildState::Failed | BuildState::Interrupted)) {
-            Some(next) => {
-                output::warn(reason!("cli.build_state", id, state = build.state, reason = build.reason));
-                id = next;
-            }
-            None => return Ok(build),
-        }
+    if build.state.is_waiting() && !build.reason.is_empty() {
+        output::warn(reason!("build.with_reason", id = build.id, state = build.state, reason = build.reason));
     }
 }
 

@@ -1,58 +1,78 @@
 //! The command line's help in the language of the person.
 //!
-//! The texts are clap's own attributes, in English; they are put into the other language where the help is made. What
-//! clap itself says around them can't be set there, and is replaced in what it made. Completions and the manual page
-//! stay English.
+//! English is clap's own attributes. The other language has a text for each command path and argument id
+//! ([`lang::help`]), which replaces the English where the help is made. What clap itself says around them can't be set
+//! there, and is replaced in what it made. Completions and the manual page stay English.
 
 use clap::builder::{PossibleValue, Resettable, StyledStr};
-use clap::{Arg, Command, CommandFactory as _};
+use clap::{Arg, Command};
 use unicode_width::UnicodeWidthChar as _;
 
-use super::Cli;
 use super::terminal::{Door, To};
+use crate::domain::reason::{Phrase, phrase};
 use crate::lang::{self, Lang};
 use crate::tui::widget::wrap::may_break;
 
 /// The names that clap puts before parts of the help, each with a colon.
-const AROUND: [&str; 6] = ["Usage", "Commands", "Arguments", "Options", "[aliases", "[alias"];
+const AROUND: [(&str, Phrase); 6] = [
+    ("Usage", phrase!("help.usage")),
+    ("Commands", phrase!("help.commands")),
+    ("Arguments", phrase!("help.arguments")),
+    ("Options", phrase!("help.options")),
+    ("[aliases", phrase!("help.aliases")),
+    ("[alias", phrase!("help.alias")),
+];
 
 /// The command line with its help in that language.
-pub(super) fn command(lang: Lang) -> Command {
-    let mut command = Cli::command();
+pub(super) fn in_language_of(mut command: Command, lang: Lang) -> Command {
     if lang != Lang::En {
         // Only then the texts of `--help` and of the subcommand `help` are there.
         command.build();
-        command = in_language(command, lang);
+        command = in_language(command, lang, &[]);
     }
     command
 }
 
-fn in_language(command: Command, lang: Lang) -> Command {
-    let text = |text: Option<&StyledStr>| Resettable::from(text.map(|text| StyledStr::from(translated(text, lang))));
-    let (about, long_about) = (text(command.get_about()), text(command.get_long_about()));
-    let command = command.about(about).long_about(long_about);
-    let command = command.mut_args(|argument| argument_in_language(argument, lang));
-    command.mut_subcommands(|command| in_language(command, lang))
+fn in_language(command: Command, lang: Lang, path: &[String]) -> Command {
+    let (about, long_about) = match key(path, "").and_then(|key| lang::help(&key, lang)) {
+        Some(text) => (Some(first_paragraph(text)), command.get_long_about().map(|_| breakable(text))),
+        None => (None, None),
+    };
+    let styled = |text: Option<String>| Resettable::from(text.map(StyledStr::from));
+    let command = command.about(styled(about)).long_about(styled(long_about));
+    let command = command.mut_args(|argument| argument_in_language(argument, lang, path));
+    command.mut_subcommands(|command| {
+        let path = [path, &[command.get_name().to_owned()]].concat();
+        in_language(command, lang, &path)
+    })
 }
 
-fn argument_in_language(argument: Arg, lang: Lang) -> Arg {
-    let (help, long_help) = (argument.get_help(), argument.get_long_help().or(argument.get_help()));
-    let [help, long_help] = [help, long_help].map(|text| text.map_or_else(String::new, |text| translated(text, lang)));
+fn argument_in_language(argument: Arg, lang: Lang, path: &[String]) -> Arg {
+    let text = |suffix: &str| {
+        key(path, &format!("#{}{suffix}", argument.get_id())).and_then(|key| lang::help(&key, lang)).unwrap_or_default()
+    };
+    let (help, long_help) = match text("+") {
+        "" => (first_paragraph(text("")), breakable(text(""))),
+        long => (breakable(text("")), breakable(long)),
+    };
     // clap would say these in English, and break lines within.
-    let says = |name: &str, value: &str| format!("[{}: {value}]", lang::help(name, lang).unwrap_or(name));
+    let says = |name: Phrase, value: &str| format!("[{}: {value}]", lang::render(&name.into(), lang));
     let mut notes = Vec::new();
     if argument.get_action().takes_values() && !argument.get_default_values().is_empty() {
         let values: Vec<_> = argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
-        notes.push(says("default", &values.join(" ")));
+        notes.push(says(phrase!("help.default"), &values.join(" ")));
     }
     let values = argument.get_possible_values();
     if !values.is_empty() {
         let names: Vec<&str> = values.iter().map(PossibleValue::get_name).collect();
-        notes.push(says("possible values", &names.join(", ")));
+        notes.push(says(phrase!("help.possible_values"), &names.join(", ")));
     }
     let help = format!("{help} {}", notes.join(" "));
-    for (value, text) in values.iter().filter_map(|value| Some((value.get_name(), value.get_help()?))) {
-        notes.push(format!("- {value}: {}", translated(text, lang)));
+    for value in values.iter().map(PossibleValue::get_name) {
+        match text(&format!("={value}")) {
+            "" => {}
+            text => notes.push(format!("- {value}: {}", breakable(text))),
+        }
     }
     let long_help = format!("{long_help}\n\n{}", notes.join("\n"));
     argument
@@ -62,13 +82,24 @@ fn argument_in_language(argument: Arg, lang: Lang) -> Arg {
         .hide_possible_values(true)
 }
 
-/// Each paragraph in that language, where it is known.
-fn translated(text: &StyledStr, lang: Lang) -> String {
-    let in_language = |text: &str| {
-        let (sentence, stop) = text.strip_suffix('.').map_or((text, ""), |sentence| (sentence, "。"));
-        lang::help(sentence, lang).map_or_else(|| text.to_owned(), |text| breakable(&format!("{text}{stop}")))
+/// The key of a command's text, or of its argument's (`#ID`, `#ID=VALUE`): the narrowest of `build start#rule`,
+/// `build#rule` and `#rule` that has one; none where none has. The help of a command within `help` is that command's.
+fn key(path: &[String], argument: &str) -> Option<String> {
+    let last = path.len().saturating_sub(1);
+    let names = path.iter().enumerate().filter(|(at, name)| *at == last || *name != "help");
+    let path: Vec<&str> = names.map(|(_, name)| name.as_str()).collect();
+    let keys: Vec<String> = match argument {
+        "" if path.last() == Some(&"help") => vec!["help".to_owned()],
+        "" => vec![path.join(" ")],
+        argument => (0..=path.len()).rev().map(|length| format!("{}{argument}", path[..length].join(" "))).collect(),
     };
-    text.to_string().split("\n\n").map(in_language).collect::<Vec<String>>().join("\n\n")
+    keys.into_iter().find(|key| lang::help(key, Lang::ZhCn).is_some())
+}
+
+/// The first paragraph, as clap has it in a list: without the full stop.
+fn first_paragraph(text: &str) -> String {
+    let first = text.split("\n\n").next().unwrap_or(text);
+    breakable(first.strip_suffix('。').unwrap_or(first))
 }
 
 /// Keeps a wide character and what follows together.
@@ -113,8 +144,8 @@ fn shown(made: &str, lang: Lang) -> String {
             !filler
         })
         .collect();
-    for name in AROUND {
-        text = text.replace(&format!("{name}:"), &format!("{}:", lang::help(name, lang).unwrap_or(name)));
+    for (name, phrase) in AROUND {
+        text = text.replace(&format!("{name}:"), &format!("{}:", lang::render(&phrase.into(), lang)));
     }
     text
 }
@@ -125,26 +156,39 @@ fn is_wide(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use clap::CommandFactory as _;
 
     use super::*;
+    use crate::cli::Cli;
 
-    /// Every text of the help below a command.
-    fn texts(command: &Command, found: &mut BTreeSet<String>) {
-        let mut add = |text: Option<&StyledStr>| {
-            let text = text.map(ToString::to_string).unwrap_or_default();
-            let paragraphs = text.split("\n\n").map(|text| text.strip_suffix('.').unwrap_or(text).to_owned());
-            found.extend(paragraphs.filter(|text| !text.is_empty()));
+    /// Each text of the help below a command: the command's path, the argument with its suffix, and the English.
+    fn texts(command: &Command, path: &[String], found: &mut Vec<(Vec<String>, String, String)>) {
+        let english = |text: Option<&StyledStr>| text.map(ToString::to_string).unwrap_or_default();
+        let mut add = |argument: String, text: String| {
+            if !text.is_empty() {
+                found.push((path.to_owned(), argument, text));
+            }
         };
-        add(command.get_about());
-        add(command.get_long_about());
-        add(command.get_after_help());
+        let about = english(command.get_about());
+        add(String::new(), command.get_long_about().map_or(about, ToString::to_string));
         for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
-            add(argument.get_help());
-            add(argument.get_long_help());
-            argument.get_possible_values().iter().for_each(|value| add(value.get_help()));
+            let (help, long) = (english(argument.get_help()), english(argument.get_long_help()));
+            let id = argument.get_id();
+            if long.is_empty() || long.starts_with(&help) {
+                add(format!("#{id}"), if long.is_empty() { help } else { long });
+            } else {
+                add(format!("#{id}"), help);
+                add(format!("#{id}+"), long);
+            }
+            for value in argument.get_possible_values() {
+                add(format!("#{id}={}", value.get_name()), english(value.get_help()));
+            }
         }
-        command.get_subcommands().filter(|command| !command.is_hide_set()).for_each(|command| texts(command, found));
+        for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
+            texts(command, &[path, &[command.get_name().to_owned()]].concat(), found);
+        }
     }
 
     /// What `slipway ARGUMENTS` shows in a terminal of 100 columns.
@@ -155,17 +199,30 @@ mod tests {
     }
 
     #[test]
-    fn every_text_of_the_help_has_a_translation() {
+    fn every_command_and_argument_has_a_text_of_its_own_in_the_other_language() {
         let mut command = Cli::command();
         command.build();
-        let mut found: BTreeSet<String> = AROUND.map(str::to_owned).into();
-        found.extend(["default", "possible values"].map(str::to_owned));
-        texts(&command, &mut found);
+        let mut found = Vec::new();
+        texts(&command, &[], &mut found);
         assert!(found.len() > 150, "only {} were found", found.len());
-        let missing: Vec<_> = found.iter().filter(|text| lang::help(text, Lang::ZhCn).is_none()).collect();
-        assert!(missing.is_empty(), "translate them under [help] of src/lang/cli.zh-CN.toml: {missing:#?}");
-        let idle: Vec<_> = lang::all_help().filter(|text| !found.contains(*text)).collect();
-        assert!(idle.is_empty(), "no help says so any more; remove them from [help]: {idle:#?}");
+        let mut faults = BTreeSet::new();
+        let mut english_of: BTreeMap<String, String> = BTreeMap::new();
+        for (path, argument, english) in found {
+            match key(&path, &argument) {
+                None => drop(faults.insert(format!("{}{argument} is missing: {english}", path.join(" ")))),
+                Some(key) => match english_of.insert(key.clone(), english.clone()) {
+                    // One text for several arguments is right where their English is one, too; within `help`, commands
+                    // have the first paragraph alone.
+                    Some(other) if !other.starts_with(&english) && !english.starts_with(&other) => {
+                        faults.insert(format!("{}{argument} needs a text of its own: {english}", path.join(" ")));
+                    }
+                    _ => {}
+                },
+            }
+        }
+        let idle = lang::help_keys().filter(|key| !english_of.contains_key(*key));
+        faults.extend(idle.map(|key| format!("nothing is called {key:?} any more")));
+        assert!(faults.is_empty(), "src/lang/help.zh-CN.toml: {faults:#?}");
     }
 
     #[test]
@@ -182,13 +239,13 @@ mod tests {
             }
         }
         let mut found = 0;
-        each(&command(Lang::ZhCn), &Cli::command(), &[], &mut found);
+        each(&in_language_of(Cli::command(), Lang::ZhCn), &Cli::command(), &[], &mut found);
         assert!(found > 100, "only {found} were found");
     }
 
     #[test]
     fn the_help_of_a_command_reads_as_clap_would_have_made_it() {
-        let command = command(Lang::ZhCn);
+        let command = in_language_of(Cli::command(), Lang::ZhCn);
         insta::assert_snapshot!(help_of(&command, &["completions", "-h"]), @r"
         输出 shell 的补全脚本
 

@@ -9,6 +9,8 @@ mod build;
 mod build_view;
 mod builder;
 mod children;
+mod complaint;
+mod dashboard;
 mod demo;
 mod doctor;
 mod error;
@@ -41,9 +43,8 @@ pub use error::CliError;
 pub use output::Format;
 
 use crate::client::Client;
-use crate::domain::build::BuildId;
 use crate::domain::reason::phrase;
-use crate::tui::{self, TuiError};
+use dashboard::dashboard;
 
 /// Turn git pushes into container images on machines that you own.
 #[derive(Debug, Parser)]
@@ -117,7 +118,7 @@ enum Command {
 
 /// Parses the command line, does what it says, and tells how it ended.
 pub fn main() -> ExitCode {
-    let mut command = help::command(output::language());
+    let mut command = help::in_language_of(Cli::command(), output::language());
     let parsed = command.try_get_matches_from_mut(std::env::args_os());
     let cli = match parsed.and_then(|given| Cli::from_arg_matches(&given).map_err(|error| error.format(&mut command))) {
         Ok(cli) => cli,
@@ -169,7 +170,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         let done = match command {
             Command::Demo(demo) => return demo.run(&client, format).await,
             Command::Setup(setup) => {
-                return setup.run(format).await.map_err(|error| CliError::failed(error.to_string()));
+                return setup.run(format).await.map_err(CliError::failed);
             }
             Command::View(view) => return view.run(&client).await,
             Command::Doctor => return doctor::run(&client, format).await,
@@ -190,15 +191,6 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Completions { .. } | Command::Man | Command::Child(_) => Ok(()),
         };
         done.map(|()| ExitCode::SUCCESS)
-    })
-}
-
-/// Opens the dashboard, on a build where one is named.
-async fn dashboard(client: &Client, build: Option<BuildId>) -> Result<ExitCode, CliError> {
-    client.create_home()?;
-    tui::run(client, build).await.map_err(|error| match error {
-        TuiError::NoTerminal => CliError::usage(error.to_string()),
-        error => CliError::failed(error.to_string()),
     })
 }
 

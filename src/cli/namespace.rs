@@ -10,7 +10,7 @@ use super::{CliError, Format, source};
 use crate::client::Client;
 use crate::domain::grant_keys::SecretRefs;
 use crate::domain::namespace::Namespace;
-use crate::domain::reason::{quoted, reason};
+use crate::domain::reason::{phrase, quoted, reason};
 use crate::domain::repository::{Source, Visibility};
 use crate::domain::secret_ref::SecretRef;
 use crate::domain::settings::Settings;
@@ -162,7 +162,7 @@ impl Verb {
                 let mut value = Namespace::default();
                 options.apply(&mut value);
                 source::save(client, Entity::Namespace { name: name.clone(), value }, SaveMode::Create).await?;
-                say(reason!("cli_namespace.created_namespace_next_slipway", name = quoted(&name), name_2 = name));
+                say(reason!("namespace.created", name = quoted(&name), name_2 = name));
                 Ok(())
             }
             Verb::Edit { name, options } => {
@@ -177,10 +177,17 @@ impl Verb {
 
 fn list_text(views: &[View]) -> String {
     if views.is_empty() {
-        say(reason!("cli_namespace.namespaces_yet_makes_one"));
+        say(reason!("namespace.none_yet"));
         return String::new();
     }
-    let mut table = Table::new(["NAME", "REGISTRY", "REPOSITORIES", "VISIBILITY", "AUTO-CREATE", "SUMMARY"]);
+    let mut table = Table::new([
+        phrase!("label.name"),
+        phrase!("label.registry"),
+        phrase!("label.repositories"),
+        phrase!("label.visibility"),
+        phrase!("label.auto_create"),
+        phrase!("label.summary"),
+    ]);
     for view in views {
         table.row([
             view.name.into(),
@@ -197,25 +204,28 @@ fn list_text(views: &[View]) -> String {
 fn show_text(view: &View) -> String {
     let namespace = view.namespace;
     fields(&[
-        ("name", view.name.into()),
-        ("registry", namespace.registry.clone()),
-        ("auto-create", yes_no(namespace.auto_create)),
-        ("visibility", told(visibility_word(namespace.visibility))),
-        ("immutable", yes_no(namespace.immutable)),
-        ("accelerate", yes_no(namespace.accelerate)),
-        ("source", namespace.source.as_ref().map_or_else(String::new, |source| source.url.clone())),
-        ("summary", namespace.summary.clone()),
-        ("secrets", secrets_text(&namespace.secrets)),
-        ("ssh keys", namespace.ssh.join("\n")),
-        ("network mode", namespace.network_mode.word().into()),
-        ("host network", if namespace.allow_host_network { told("allowed") } else { String::new() }),
-        ("pulls from", namespace.pull_from.join("\n")),
-        ("repositories", view.repositories.join("\n")),
+        (phrase!("label.name"), view.name.into()),
+        (phrase!("label.registry"), namespace.registry.clone()),
+        (phrase!("label.auto_create"), yes_no(namespace.auto_create)),
+        (phrase!("label.visibility"), told(visibility_word(namespace.visibility))),
+        (phrase!("label.immutable"), yes_no(namespace.immutable)),
+        (phrase!("label.accelerate"), yes_no(namespace.accelerate)),
+        (phrase!("label.source"), namespace.source.as_ref().map_or_else(String::new, |source| source.url.clone())),
+        (phrase!("label.summary"), namespace.summary.clone()),
+        (phrase!("label.secrets"), secrets_text(&namespace.secrets)),
+        (phrase!("label.ssh_keys"), namespace.ssh.join("\n")),
+        (phrase!("label.network_mode"), namespace.network_mode.word().into()),
+        (
+            phrase!("label.host_network"),
+            if namespace.allow_host_network { told(phrase!("word.allowed")) } else { String::new() },
+        ),
+        (phrase!("label.pulls_from"), namespace.pull_from.join("\n")),
+        (phrase!("label.repositories"), view.repositories.join("\n")),
     ])
 }
 
 /// `npm, in secrets/npm`: an id and where its value is, a line each.
 pub(super) fn secrets_text(secrets: &SecretRefs) -> String {
-    let line = |(id, reference): (&String, &SecretRef)| format!("{id}: {}", told(where_from(reference)));
+    let line = |(id, reference): (&String, &SecretRef)| format!("{id}: {}", where_from(reference));
     secrets.iter().map(line).collect::<Vec<_>>().join("\n")
 }

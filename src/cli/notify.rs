@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::output::{Table, print, say};
 use super::{CliError, Format};
 use crate::client::Client;
-use crate::domain::reason::reason;
+use crate::domain::reason::{phrase, reason};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -43,10 +43,16 @@ async fn list(client: &Client, format: Format) -> Result<(), CliError> {
     let notifications = client.notifications().await?;
     print(format, &notifications, || {
         if notifications.is_empty() {
-            say(reason!("cli_notify.there_notifications_notify_config"));
+            say(reason!("notify.none_yet"));
             return String::new();
         }
-        let mut table = Table::new(["NAME", "EVENTS", "REPOSITORIES", "WAITING", "TO"]);
+        let mut table = Table::new([
+            phrase!("label.name"),
+            phrase!("label.events"),
+            phrase!("label.repositories"),
+            phrase!("label.waiting"),
+            phrase!("label.to"),
+        ]);
         for view in &notifications {
             let events: Vec<&str> = view.events.iter().map(|event| event.word()).collect();
             table.row([

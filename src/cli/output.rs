@@ -1,6 +1,5 @@
 //! How results and errors are printed: plain text in columns, or one JSON document.
 
-use std::borrow::Cow;
 use std::io;
 use std::sync::LazyLock;
 
@@ -10,11 +9,11 @@ use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
 use super::terminal::{Door, To};
-use super::{CliError, help};
+use super::{CliError, complaint, help};
 use crate::client::Client;
 use crate::client::preferences::Preferences;
 use crate::domain::reason::{Phrase, Reason, as_texts, phrase, reason};
-use crate::lang::{self, Lang, translate};
+use crate::lang::{self, Lang};
 use crate::log::sanitize::{printable, printable_lines};
 use crate::tui::widget::text::{fit_middle, pad};
 
@@ -45,7 +44,7 @@ pub(super) fn print<T: Serialize>(format: Format, value: &T, text: impl FnOnce()
     let mut text = match format {
         Format::Text => text(),
         Format::Json => as_texts(|| serde_json::to_string_pretty(value))
-            .map_err(|error| CliError::failed(reason!("cli_output.cannot_write_json", error)))?,
+            .map_err(|error| CliError::failed(reason!("cli.json_not_written", error)))?,
     };
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
@@ -89,11 +88,6 @@ pub(super) fn warn(reason: impl Into<Reason>) {
     write_line(&format!("{OURS}{}", told(reason)));
 }
 
-/// A text in the language of the person.
-pub(super) fn translated(text: &str) -> Cow<'_, str> {
-    translate(text, *LANGUAGE)
-}
-
 /// A word or a reason in a cell, in the language of the person.
 pub(super) fn told(reason: impl Into<Reason>) -> String {
     lang::render(&reason.into(), *LANGUAGE)
@@ -112,14 +106,8 @@ pub(super) fn complain(error: &clap::Error) -> u8 {
             Lang::En => drop(error.print()),
             language => help::show(error, language),
         },
-        // The arguments may be the words of others.
         _ if *LANGUAGE == Lang::En => complain_in_colours(error),
-        _ => {
-            for line in error.render().to_string().trim_end().lines() {
-                let text = line.trim_start();
-                write_line(&format!("{}{}", &line[..line.len() - text.len()], translated(text)));
-            }
-        }
+        _ => say(complaint::of(error)),
     }
     u8::try_from(error.exit_code()).unwrap_or(2)
 }
@@ -174,12 +162,8 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new<const N: usize>(head: [&str; N]) -> Table {
-        Table::named(head.map(labelled))
-    }
-
-    fn named<const N: usize>(head: [&str; N]) -> Table {
-        Table { rows: vec![head.map(str::to_owned).to_vec()] }
+    pub(super) fn new<const N: usize>(head: [Phrase; N]) -> Table {
+        Table { rows: vec![head.map(|name| told(name).to_uppercase()).to_vec()] }
     }
 
     pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
@@ -211,18 +195,14 @@ impl Table {
 }
 
 /// Keys and values, one a line, the values aligned; empty values are left out.
-pub(super) fn fields(pairs: &[(&str, String)]) -> String {
-    let width = pairs.iter().map(|(key, _)| labelled(key).width()).max().unwrap_or(0);
-    let line = |(key, value): &(&str, String)| {
+pub(super) fn fields(pairs: &[(Phrase, String)]) -> String {
+    let pairs: Vec<(String, &String)> = pairs.iter().map(|(name, value)| (told(*name), value)).collect();
+    let width = pairs.iter().map(|(name, _)| name.width()).max().unwrap_or(0);
+    let line = |(name, value): &(String, &String)| {
         let value = printable_lines(value).replace('\n', &format!("\n{}", " ".repeat(width + 2)));
-        format!("{}  {value}\n", pad(labelled(key), width))
+        format!("{}  {value}\n", pad(name, width))
     };
     pairs.iter().filter(|(_, value)| !value.is_empty()).map(line).collect()
-}
-
-/// The name of a column or field, in the language of the person.
-fn labelled(name: &str) -> &str {
-    lang::label(name, *LANGUAGE).unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -231,7 +211,7 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_by_what_a_terminal_shows() {
-        let mut table = Table::named(["NAME", "STATE"]);
+        let mut table = Table::new([phrase!("label.name"), phrase!("label.state")]);
         table.row(["版本".into(), "ok".into()]);
         table.row(["a".into(), "line\nbreak".into()]);
         table.row(["\x1b[31mb\x1b]0;".into(), "\u{202e}ok".into()]);
@@ -240,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_long_name_does_not_push_the_rest_off_a_terminal() {
-        let mut table = Table::named(["REF", "STATE"]);
+        let mut table = Table::new([phrase!("label.ref"), phrase!("label.state")]);
         table.row(["feature/".to_owned() + &"x".repeat(200), "y".repeat(100)]);
         let text = table.text_within(10);
         assert_eq!(text, format!("REF         STATE\nfeat~xxxxx  {}\n", "y".repeat(100)));

@@ -10,7 +10,7 @@ use super::output::{Table, fields, print, say, told, warn};
 use super::terminal::{self, To};
 use super::{CliError, Format};
 use crate::client::{Client, unexpected};
-use crate::domain::reason::reason;
+use crate::domain::reason::{phrase, reason};
 use crate::log::events::EventLines;
 use crate::pool;
 use crate::protocol::{ErrorKind, PoolStatus, Reply, Request};
@@ -53,7 +53,7 @@ impl Verb {
                 Some(Reply::Status(status)) => show(&status, format)?,
                 Some(_) => return Err(unexpected().into()),
                 None => {
-                    let why = "the pool does not run; any command that needs it starts it";
+                    let why = reason!("pool.does_not_run");
                     return Err(crate::protocol::Error::new(ErrorKind::Unreachable, why).into());
                 }
             },
@@ -67,7 +67,7 @@ impl Verb {
 async fn stop(client: &Client) -> Result<(), CliError> {
     match client.ask_if_running(Request::Stop).await {
         Ok(None) => {
-            say(reason!("cli_pool.pool_does_run"));
+            say(reason!("pool.not_running"));
             return Ok(());
         }
         Ok(Some(_)) => {}
@@ -79,7 +79,7 @@ async fn stop(client: &Client) -> Result<(), CliError> {
         Err(error) => return Err(error.into()),
     }
     client.wait_for_end().await?;
-    say(reason!("cli_pool.pool_ended_running_builds"));
+    say(reason!("pool.stopped"));
     Ok(())
 }
 
@@ -91,7 +91,7 @@ fn log_to(home: &Home) -> Result<(), CliError> {
         subscriber.with_writer(terminal::event_lines).init();
         return Ok(());
     }
-    let doing = format!("write the pool's log {}", home.pool_log().display());
+    let doing = reason!("pool.write_log", log = home.pool_log());
     let log = PoolLog::open(home).map_err(CliError::io(doing))?;
     subscriber.with_writer(Mutex::new(EventLines(log))).init();
     Ok(())
@@ -99,7 +99,13 @@ fn log_to(home: &Home) -> Result<(), CliError> {
 
 fn show(status: &PoolStatus, format: Format) -> Result<(), CliError> {
     print(format, status, || {
-        let mut builders = Table::new(["BUILDER", "KIND", "STATE", "SLOTS", "REASON"]);
+        let mut builders = Table::new([
+            phrase!("label.builder"),
+            phrase!("label.kind"),
+            phrase!("label.state"),
+            phrase!("label.slots"),
+            phrase!("label.reason"),
+        ]);
         for builder in &status.builders {
             builders.row([
                 builder.name.clone(),
@@ -113,14 +119,17 @@ fn show(status: &PoolStatus, format: Format) -> Result<(), CliError> {
         let by_strangers = status.webhook_refusals.iter().filter(|refusal| !refusal.needs_people);
         let by_strangers: Vec<String> = by_strangers.map(told).collect();
         let head = fields(&[
-            ("pid", status.pid.to_string()),
-            ("version", status.version.clone()),
-            ("running", format!("{}/{}", status.running, status.limit)),
-            ("queued", status.queued.to_string()),
-            ("webhooks", status.webhooks.as_ref().map_or_else(String::new, |url| format!("{url}/PLATFORM"))),
-            ("refused webhooks", by_strangers.join("\n")),
-            ("paused", status.paused.iter().map(told).collect::<Vec<_>>().join("\n")),
-            ("problems", status.problems.iter().map(told).collect::<Vec<_>>().join("\n")),
+            (phrase!("label.pid"), status.pid.to_string()),
+            (phrase!("label.version"), status.version.clone()),
+            (phrase!("label.running"), format!("{}/{}", status.running, status.limit)),
+            (phrase!("label.queued"), status.queued.to_string()),
+            (
+                phrase!("label.webhooks"),
+                status.webhooks.as_ref().map_or_else(String::new, |url| format!("{url}/PLATFORM")),
+            ),
+            (phrase!("label.refused_webhooks"), by_strangers.join("\n")),
+            (phrase!("label.paused"), status.paused.iter().map(told).collect::<Vec<_>>().join("\n")),
+            (phrase!("label.problems"), status.problems.iter().map(told).collect::<Vec<_>>().join("\n")),
         ]);
         format!("{head}\n{}", builders.text())
     })

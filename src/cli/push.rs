@@ -7,9 +7,9 @@ use super::output::{Table, fields, print, say, told};
 use super::{CliError, Format, source};
 use crate::client::{Client, unexpected};
 use crate::domain::build_query::PushQuery;
-use crate::domain::journal::{PushId, PushRecord};
+use crate::domain::journal::{Origin, PushId, PushRecord, Verdict};
 use crate::domain::name::RepositoryPath;
-use crate::domain::reason::{Reason, reason};
+use crate::domain::reason::{Reason, phrase, reason};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -39,6 +39,8 @@ struct View {
     before: Option<String>,
     pushed_at: String,
     origin: &'static str,
+    #[serde(skip)]
+    seen_by: Origin,
     settled: bool,
     answers: Vec<AnswerView>,
 }
@@ -47,6 +49,8 @@ struct View {
 struct AnswerView {
     rule: String,
     verdict: &'static str,
+    #[serde(skip)]
+    outcome: Verdict,
     build: Option<u64>,
     reason: String,
     reason_id: String,
@@ -59,6 +63,7 @@ impl From<PushRecord> for View {
         let answers = push.answers.into_iter().map(|answer| AnswerView {
             rule: answer.rule,
             verdict: answer.verdict.word(),
+            outcome: answer.verdict,
             build: answer.build.map(|id| id.0),
             reason: answer.reason.to_string(),
             reason_id: answer.reason.id().to_owned(),
@@ -73,6 +78,7 @@ impl From<PushRecord> for View {
             before: push.before.map(|commit| commit.to_string()),
             pushed_at: push.pushed_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
             origin: push.origin.word(),
+            seen_by: push.origin,
             settled: push.settled,
             answers: answers.collect(),
         }
@@ -83,18 +89,18 @@ impl View {
     /// What became of it, in a few words.
     fn summary(&self) -> String {
         if !self.settled {
-            return told(reason!("cli_push.rules_being_asked"));
+            return told(reason!("push.being_evaluated"));
         }
         let answers: Vec<String> = self
             .answers
             .iter()
-            .filter(|answer| answer.verdict != "no_match")
+            .filter(|answer| answer.outcome != Verdict::NoMatch)
             .map(|answer| match answer.build {
-                Some(build) => format!("{}: {} #{build}", answer.rule, told(answer.verdict)),
-                None => format!("{}: {}", answer.rule, told(answer.verdict)),
+                Some(build) => format!("{}: {} #{build}", answer.rule, told(answer.outcome)),
+                None => format!("{}: {}", answer.rule, told(answer.outcome)),
             })
             .collect();
-        if answers.is_empty() { told(reason!("cli_push.rule_matches")) } else { answers.join(", ") }
+        if answers.is_empty() { told(reason!("push.no_rule_matches")) } else { answers.join(", ") }
     }
 }
 
@@ -127,10 +133,17 @@ async fn list(client: &Client, path: Option<RepositoryPath>, limit: usize, forma
     print(format, &views, || {
         if let Some(settings) = &settings {
             let poll = settings.config.pool.poll;
-            say(reason!("cli_push.push_seen_yet_sources", poll));
+            say(reason!("push.none_yet", poll));
             return String::new();
         }
-        let mut table = Table::new(["PUSH", "REPOSITORY", "REF", "COMMIT", "SEEN", "WHAT BECAME OF IT"]);
+        let mut table = Table::new([
+            phrase!("label.push"),
+            phrase!("label.repository"),
+            phrase!("label.ref"),
+            phrase!("label.commit"),
+            phrase!("label.seen"),
+            phrase!("label.what_became_of_it"),
+        ]);
         for view in &views {
             table.row([
                 view.id.to_string(),
@@ -150,18 +163,23 @@ async fn show(client: &Client, id: PushId, format: Format) -> Result<(), CliErro
     let view = View::from(push);
     print(format, &view, || {
         let mut text = fields(&[
-            ("push", view.id.to_string()),
-            ("repository", view.repository.clone()),
-            ("ref", view.reference.clone()),
-            ("commit", view.commit.clone()),
-            ("subject", view.subject.clone().unwrap_or_default()),
-            ("before", view.before.clone().unwrap_or_else(|| told("(new)"))),
-            ("pushed", format!("{} ({})", view.pushed_at, told(view.origin))),
+            (phrase!("label.push"), view.id.to_string()),
+            (phrase!("label.repository"), view.repository.clone()),
+            (phrase!("label.ref"), view.reference.clone()),
+            (phrase!("label.commit"), view.commit.clone()),
+            (phrase!("label.subject"), view.subject.clone().unwrap_or_default()),
+            (phrase!("label.before"), view.before.clone().unwrap_or_else(|| told(phrase!("word.new")))),
+            (phrase!("label.pushed"), format!("{} ({})", view.pushed_at, told(view.seen_by))),
         ]);
-        let mut table = Table::new(["RULE", "VERDICT", "BUILD", "REASON"]);
+        let mut table = Table::new([
+            phrase!("label.rule"),
+            phrase!("label.verdict"),
+            phrase!("label.build"),
+            phrase!("label.reason"),
+        ]);
         for answer in &view.answers {
             let build = answer.build.map_or_else(String::new, |id| format!("#{id}"));
-            table.row([answer.rule.clone(), told(answer.verdict), build, told(&answer.why)]);
+            table.row([answer.rule.clone(), told(answer.outcome), build, told(&answer.why)]);
         }
         text.push_str("\n\n");
         text.push_str(&table.text());

@@ -10,7 +10,7 @@ use super::words::{set, where_from, yes_no};
 use super::{CliError, Format, source};
 use crate::client::{Client, checks};
 use crate::domain::config::RegistrySettings;
-use crate::domain::reason::{quoted, reason};
+use crate::domain::reason::{Phrase, phrase, quoted, reason};
 use crate::domain::secret_ref::SecretRef;
 use crate::protocol::{Entity, EntityName, SaveMode};
 
@@ -96,21 +96,22 @@ impl Options {
         if !self.password_stdin {
             return Ok(None);
         }
-        from_stdin("password").map(Some)
+        from_stdin(phrase!("word.password")).map(Some)
     }
 }
 
 /// Reads a secret from standard input.
-pub(super) fn from_stdin(what: &str) -> Result<String, CliError> {
+pub(super) fn from_stdin(what: Phrase) -> Result<String, CliError> {
     let mut bytes = Vec::new();
     // One more than may be, which tells.
     let read = io::stdin().lock().take(checks::LONGEST_SECRET + 1).read_to_end(&mut bytes);
     read.map_err(CliError::io(reason!("cli.read_from_stdin", what)))?;
-    checked(&bytes, "standard input")?.ok_or_else(|| CliError::usage(reason!("cli_registry.came_standard_input", what)))
+    checked(&bytes, phrase!("word.standard_input"))?
+        .ok_or_else(|| CliError::usage(reason!("cli.nothing_on_stdin", what)))
 }
 
 /// A secret without the ends of lines behind it; none where nothing else is there.
-pub(super) fn checked(bytes: &[u8], from: &str) -> Result<Option<String>, CliError> {
+pub(super) fn checked(bytes: &[u8], from: Phrase) -> Result<Option<String>, CliError> {
     let end = bytes.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |last| last + 1);
     if end == 0 {
         return Ok(None);
@@ -137,10 +138,17 @@ impl Verb {
                     settings.registries.iter().map(|(host, settings)| View { host, settings }).collect();
                 print(format, &views, || {
                     if views.is_empty() {
-                        say(reason!("cli_registry.registry_settings_makes_some"));
+                        say(reason!("registry_settings.none_yet"));
                         return String::new();
                     }
-                    let mut table = Table::new(["HOST", "PLAIN HTTP", "CA", "USERNAME", "NAMESPACES", "MIRRORS"]);
+                    let mut table = Table::new([
+                        phrase!("label.host"),
+                        phrase!("label.plain_http"),
+                        phrase!("label.ca"),
+                        phrase!("label.username"),
+                        phrase!("label.namespaces"),
+                        phrase!("label.mirrors"),
+                    ]);
                     for View { host, settings } in &views {
                         table.row([
                             (*host).into(),
@@ -158,13 +166,13 @@ impl Verb {
                 let settings = find(client, &host).await?;
                 print(format, &View { host: &host, settings: &settings }, || {
                     fields(&[
-                        ("host", host.clone()),
-                        ("plain http", yes_no(settings.plain_http)),
-                        ("ca", settings.ca.clone().unwrap_or_default()),
-                        ("mirrors", settings.mirrors.join("\n")),
-                        ("username", settings.username.clone().unwrap_or_default()),
-                        ("password", settings.password.as_ref().map_or_else(String::new, where_from)),
-                        ("namespaces", settings.namespaces.join("\n")),
+                        (phrase!("label.host"), host.clone()),
+                        (phrase!("label.plain_http"), yes_no(settings.plain_http)),
+                        (phrase!("label.ca"), settings.ca.clone().unwrap_or_default()),
+                        (phrase!("label.mirrors"), settings.mirrors.join("\n")),
+                        (phrase!("label.username"), settings.username.clone().unwrap_or_default()),
+                        (phrase!("label.password"), settings.password.as_ref().map_or_else(String::new, where_from)),
+                        (phrase!("label.namespaces"), settings.namespaces.join("\n")),
                     ])
                 })
             }
@@ -187,7 +195,7 @@ async fn find(client: &Client, host: &str) -> Result<RegistrySettings, CliError>
         .await?
         .registries
         .remove(host)
-        .ok_or_else(|| CliError::not_found(reason!("cli_registry.there_settings_registry_shows", host = quoted(&host))))
+        .ok_or_else(|| CliError::not_found(reason!("registry_settings.not_found", host = quoted(&host))))
 }
 
 async fn save(
@@ -209,10 +217,10 @@ mod tests {
 
     #[test]
     fn a_secret_that_no_build_could_get_is_refused_before_it_is_stored() {
-        assert_eq!(checked(b"a b\r\n\n", "standard input").unwrap().as_deref(), Some("a b"));
-        assert_eq!(checked(b"\n\n", "standard input").unwrap(), None);
+        assert_eq!(checked(b"a b\r\n\n", phrase!("word.standard_input")).unwrap().as_deref(), Some("a b"));
+        assert_eq!(checked(b"\n\n", phrase!("word.standard_input")).unwrap(), None);
         for (bytes, why) in [(b"a\0b".to_vec(), "NUL"), (vec![b'x'; 65 * 1024], "64 KiB"), (vec![0xff], "UTF-8")] {
-            let error = checked(&bytes, "standard input").unwrap_err();
+            let error = checked(&bytes, phrase!("word.standard_input")).unwrap_err();
             assert!(error.to_string().contains(why) && error.exit_status() == 2, "{error}");
         }
     }

@@ -5,15 +5,17 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::complaint::WrongValue;
 use super::namespace::VisibilityWord;
 use super::output::{Table, fields, print, say, told, warn};
 use super::words::{set, visibility_word, yes_no};
 use super::{CliError, Format, rule_options, source};
 use crate::client::{Client, checks};
+use crate::domain::duration::HumanDuration;
 use crate::domain::name::RepositoryPath;
 use crate::domain::platform_account::RegisteredWebhook;
-use crate::domain::reason::{quoted, reason};
-use crate::domain::repository::{BUILDER_FETCHES, Fetch, HumanDuration, Repository, Source};
+use crate::domain::reason::{phrase, quoted, reason};
+use crate::domain::repository::{Fetch, Repository, Source, builder_fetches};
 use crate::domain::rule::Rule;
 use crate::domain::settings::Settings;
 use crate::protocol::{Entity, EntityName, SaveMode};
@@ -132,12 +134,12 @@ impl From<FetchWord> for Fetch {
 /// Says what it means that the builder fetches.
 fn warn_of_builder(repository: &Repository) {
     if repository.source.as_ref().is_some_and(|source| !source.fetch.is_by_slipway()) {
-        say(BUILDER_FETCHES);
+        say(builder_fetches());
     }
 }
 
-fn duration(text: &str) -> Result<HumanDuration, String> {
-    HumanDuration::parse(text).ok_or_else(|| reason!("cli_repo.length_time_write_as", text = quoted(&text)).to_string())
+fn duration(text: &str) -> Result<HumanDuration, WrongValue> {
+    HumanDuration::parse(text).ok_or_else(|| WrongValue(reason!("argument.no_duration", text = quoted(text))))
 }
 
 impl Options {
@@ -148,17 +150,15 @@ impl Options {
             repository.source = Some(Source { platform, url: checked_url(&url)?, ..before });
         } else if let Some(platform) = self.platform {
             let source = repository.source.as_mut();
-            source.ok_or_else(|| CliError::usage(reason!("cli_repo.platform_needs_source_give")))?.platform =
-                Some(platform);
+            source.ok_or_else(|| CliError::usage(reason!("repo.platform_needs_source")))?.platform = Some(platform);
         }
         if let Some(fetch) = self.fetch {
             let source = repository.source.as_mut();
-            source.ok_or_else(|| CliError::usage("--fetch needs a source; give --source URL, too"))?.fetch =
-                fetch.into();
+            source.ok_or_else(|| CliError::usage(reason!("repo.fetch_needs_source")))?.fetch = fetch.into();
         }
         if !self.submodule.is_empty() {
             let source = repository.source.as_mut();
-            let source = source.ok_or_else(|| CliError::usage("--submodule needs a source; give --source URL, too"))?;
+            let source = source.ok_or_else(|| CliError::usage(reason!("repo.submodule_needs_source")))?;
             rule_options::set_list(&mut source.submodules, self.submodule);
         }
         set(&mut repository.visibility, self.visibility.map(Into::into));
@@ -269,8 +269,8 @@ async fn create(client: &Client, path: RepositoryPath, options: Options, no_rule
     let rules: Vec<String> = value.rules.iter().map(|rule| rule.name.clone()).collect();
     source::save(client, Entity::Repository { path: path.clone(), value }, SaveMode::Create).await?;
     match rules.first() {
-        Some(rule) => say(reason!("cli_repo.created_rule_next_slipway", path, rule = quoted(&rule))),
-        None => say(reason!("cli_repo.created_next_slipway_rule", path)),
+        Some(rule) => say(reason!("repo.created_with_rule", path, rule = quoted(&rule))),
+        None => say(reason!("repo.created_without_rule", path)),
     }
     if register { register_webhook(client, &settings, path).await } else { Ok(()) }
 }
@@ -278,22 +278,19 @@ async fn create(client: &Client, path: RepositoryPath, options: Options, no_rule
 /// What is missing for a webhook is told before anything is saved.
 fn check_hook(settings: &Settings, value: &Repository) -> Result<(), CliError> {
     let source = value.source.as_ref();
-    let source = source.ok_or_else(|| CliError::usage(reason!("cli_repo.register_webhook_needs_source")))?;
-    let platform = source
-        .platform
-        .as_deref()
-        .ok_or_else(|| CliError::usage(reason!("cli_repo.register_webhook_needs_platform")))?;
+    let source = source.ok_or_else(|| CliError::usage(reason!("repo.webhook_needs_source")))?;
+    let platform = source.platform.as_deref().ok_or_else(|| CliError::usage(reason!("repo.webhook_needs_platform")))?;
     checks::webhook_url(settings, platform)?;
     Ok(())
 }
 
 async fn register_webhook(client: &Client, settings: &Settings, path: RepositoryPath) -> Result<(), CliError> {
     match client.register_webhook(path).await? {
-        (RegisteredWebhook::Created, url) => say(reason!("cli_repo.made_webhook", url)),
-        (RegisteredWebhook::Updated, url) => say(reason!("cli_repo.webhook_there_secret_events", url)),
+        (RegisteredWebhook::Created, url) => say(reason!("repo.webhook_created", url)),
+        (RegisteredWebhook::Updated, url) => say(reason!("repo.webhook_updated", url)),
     }
     if settings.config.webhook.listen.is_none() {
-        say(reason!("cli_repo.nothing_listens_webhooks_yet"));
+        say(reason!("repo.no_webhook_listener"));
     }
     Ok(())
 }
@@ -315,10 +312,17 @@ async fn default_branch(client: &Client, bound: &Source) -> String {
 
 fn list_text(views: &[View]) -> String {
     if views.is_empty() {
-        say(reason!("cli_repo.repositories_yet_makes_one"));
+        say(reason!("repo.none_yet"));
         return String::new();
     }
-    let mut table = Table::new(["NAME", "SOURCE", "RULES", "VISIBILITY", "IMMUTABLE", "SUMMARY"]);
+    let mut table = Table::new([
+        phrase!("label.name"),
+        phrase!("label.source"),
+        phrase!("label.rules"),
+        phrase!("label.visibility"),
+        phrase!("label.immutable"),
+        phrase!("label.summary"),
+    ]);
     for view in views {
         table.row([
             view.name.clone(),
@@ -338,22 +342,25 @@ fn show_text(view: &View) -> String {
     let source =
         |part: fn(&Source) -> Option<&String>| value.source.as_ref().and_then(part).cloned().unwrap_or_default();
     fields(&[
-        ("name", view.name.clone()),
-        ("image", view.image.clone()),
-        ("source", source(|source| Some(&source.url))),
-        ("platform", source(|source| source.platform.as_ref())),
-        ("submodules", value.source.as_ref().map_or_else(String::new, |source| source.submodules.join("\n"))),
-        ("visibility", told(visibility_word(value.visibility))),
-        ("immutable", yes_no(value.immutable)),
-        ("accelerate", yes_no(value.accelerate)),
-        ("auto", yes_no(build.auto)),
-        ("cache", yes_no(build.cache)),
-        ("overseas", yes_no(build.overseas)),
-        ("network", build.network.clone()),
-        ("builder", build.builder.clone()),
-        ("timeout", build.timeout.map_or_else(String::new, |timeout| timeout.to_string())),
-        ("summary", value.summary.clone()),
-        ("description", value.description.clone()),
-        ("rules", value.rules.iter().map(super::rule::one_line).collect::<Vec<_>>().join("\n")),
+        (phrase!("label.name"), view.name.clone()),
+        (phrase!("label.image"), view.image.clone()),
+        (phrase!("label.source"), source(|source| Some(&source.url))),
+        (phrase!("label.platform"), source(|source| source.platform.as_ref())),
+        (
+            phrase!("label.submodules"),
+            value.source.as_ref().map_or_else(String::new, |source| source.submodules.join("\n")),
+        ),
+        (phrase!("label.visibility"), told(visibility_word(value.visibility))),
+        (phrase!("label.immutable"), yes_no(value.immutable)),
+        (phrase!("label.accelerate"), yes_no(value.accelerate)),
+        (phrase!("label.auto"), yes_no(build.auto)),
+        (phrase!("label.cache"), yes_no(build.cache)),
+        (phrase!("label.overseas"), yes_no(build.overseas)),
+        (phrase!("label.network"), build.network.clone()),
+        (phrase!("label.builder"), build.builder.clone()),
+        (phrase!("label.timeout"), build.timeout.map_or_else(String::new, |timeout| timeout.to_string())),
+        (phrase!("label.summary"), value.summary.clone()),
+        (phrase!("label.description"), value.description.clone()),
+        (phrase!("label.rules"), value.rules.iter().map(super::rule::one_line).collect::<Vec<_>>().join("\n")),
     ])
 }

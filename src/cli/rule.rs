@@ -14,11 +14,11 @@ use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
 use crate::domain::pattern::Pattern;
 use crate::domain::preview::{Answer, PreviewRow};
-use crate::domain::reason::{Reason, quoted, reason};
+use crate::domain::reason::{Reason, phrase, quoted, reason};
 use crate::domain::rule::Rule;
 use crate::domain::schedule::Schedule;
 use crate::domain::settings::Settings;
-use crate::domain::version::Version;
+use crate::domain::version::{CommitDigits, Version};
 use crate::protocol::{Entity, EntityName, SaveMode};
 
 #[derive(Debug, Subcommand)]
@@ -92,15 +92,16 @@ pub(super) fn one_line(rule: &Rule) -> String {
 
 fn pattern_text(rule: &Rule) -> String {
     match rule.pattern() {
-        Ok((kind, Pattern::Literal(name))) => format!("{} {name}", kind.word()),
-        Ok((kind, Pattern::Regex(regex))) => format!("{} ~ {regex}", kind.word()),
-        Err(_) => "no ref".into(),
+        Ok((kind, Pattern::Literal(name))) => format!("{} {name}", told(kind)),
+        Ok((kind, Pattern::Regex(regex))) => format!("{} ~ {regex}", told(kind)),
+        Err(_) => told(reason!("rule_view.no_ref")),
     }
 }
 
 fn version_text(version: &Version) -> String {
     let time = version.time.map_or_else(String::new, |time| format!("-{}", time.word()));
-    let commit = version.commit.map_or_else(String::new, |digits| format!("-<{} digits of the commit>", digits.get()));
+    let digits = |digits: CommitDigits| format!("-{}", told(reason!("rule_view.commit_digits", digits = digits.get())));
+    let commit = version.commit.map_or_else(String::new, digits);
     format!("{}{time}{commit}", version.name)
 }
 
@@ -138,7 +139,7 @@ fn find(settings: &Settings, path: &RepositoryPath, name: &str) -> Result<Rule, 
     repository
         .rule(name)
         .cloned()
-        .ok_or_else(|| CliError::not_found(reason!("cli_rule.rule_shows_them", path, name = quoted(&name))))
+        .ok_or_else(|| CliError::not_found(reason!("rule_view.not_found", path, name = quoted(&name))))
 }
 
 impl Verb {
@@ -184,15 +185,21 @@ async fn show_preview(
     source::repository(&source::settings(client).await?, &path)?;
     let found = client.preview_rule(path, rule).await?;
     if found.left_out > 0 {
-        say(reason!("cli_rule.refs_left_out_slipway", left_out = found.left_out, url = found.source));
+        say(reason!("rule_view.refs_left_out", left_out = found.left_out, url = found.source));
     }
     let rows: Vec<PreviewRow> = found.rows.into_iter().filter(|row| all || row.answer != Answer::None).collect();
     print(format, &rows, || {
         if rows.is_empty() {
-            say(reason!("cli_rule.none_refs_matches_all", refs = found.refs, url = found.source));
+            say(reason!("rule_view.nothing_matches", refs = found.refs, url = found.source));
             return String::new();
         }
-        let mut table = Table::new(["REF", "COMMIT", "ANSWER", "TAGS", "NOTES"]);
+        let mut table = Table::new([
+            phrase!("label.ref"),
+            phrase!("label.commit"),
+            phrase!("label.answer"),
+            phrase!("label.tags"),
+            phrase!("label.notes"),
+        ]);
         for row in &rows {
             let answer = match row.answer {
                 Answer::Match => reason!("answer.match"),
@@ -214,10 +221,16 @@ async fn show_preview(
 
 fn list_text(path: &RepositoryPath, rules: &[Rule]) -> String {
     if rules.is_empty() {
-        say(reason!("cli_rule.rules_yet_makes_one", path));
+        say(reason!("rule_view.none_yet", path));
         return String::new();
     }
-    let mut table = Table::new(["NAME", "REF", "VERSIONS", "PLATFORMS", "BUILD NOW"]);
+    let mut table = Table::new([
+        phrase!("label.name"),
+        phrase!("label.ref"),
+        phrase!("label.versions"),
+        phrase!("label.platforms"),
+        phrase!("label.build_now"),
+    ]);
     for rule in rules {
         table.row([
             rule.name.clone(),
@@ -238,51 +251,57 @@ fn next_text(schedule: &Schedule) -> String {
 
 fn platforms_text(rule: &Rule) -> String {
     if rule.platforms.is_empty() {
-        return told(reason!("cli_rule.builder_own"));
+        return told(reason!("rule_view.builders_own_platform"));
     }
     rule.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// A line for each thing that a rule has, and for each that it has from its namespace.
 fn with_inherited(own: String, inherited: &str) -> String {
-    let inherited = inherited.lines().map(|line| told(reason!("cli_rule.from_namespace", line)));
+    let inherited = inherited.lines().map(|line| told(reason!("rule_view.from_namespace", line)));
     own.lines().map(str::to_owned).chain(inherited).collect::<Vec<_>>().join("\n")
 }
 
 fn show_text(view: &View) -> String {
     let View { rule, from_namespace } = view;
     let secrets = super::namespace::secrets_text;
-    let pause = |failures: u32| told(reason!("cli_rule.failures_row", failures));
+    let pause = |failures: u32| told(reason!("rule_view.failures_in_a_row", failures));
     let args: Vec<String> = rule.args.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let versions: Vec<String> = rule.versions.iter().map(version_text).collect();
     fields(&[
-        ("name", rule.name.clone()),
-        ("ref", pattern_text(rule)),
-        ("dockerfile", format!("{} in {}", rule.dockerfile.file, rule.dockerfile.directory)),
-        ("context", rule.context.clone().unwrap_or_default()),
-        ("target", rule.target.clone().unwrap_or_default()),
-        ("platforms", platforms_text(rule)),
-        ("arguments", args.join("\n")),
-        ("secrets", with_inherited(secrets(&rule.secrets), &secrets(&from_namespace.secrets))),
-        ("ssh keys", with_inherited(rule.ssh.join("\n"), &from_namespace.ssh.join("\n"))),
-        ("network mode", {
+        (phrase!("label.name"), rule.name.clone()),
+        (phrase!("label.ref"), pattern_text(rule)),
+        (
+            phrase!("label.dockerfile"),
+            told(reason!("rule_view.dockerfile", file = rule.dockerfile.file, directory = rule.dockerfile.directory)),
+        ),
+        (phrase!("label.context"), rule.context.clone().unwrap_or_default()),
+        (phrase!("label.target"), rule.target.clone().unwrap_or_default()),
+        (phrase!("label.platforms"), platforms_text(rule)),
+        (phrase!("label.arguments"), args.join("\n")),
+        (phrase!("label.secrets"), with_inherited(secrets(&rule.secrets), &secrets(&from_namespace.secrets))),
+        (phrase!("label.ssh_keys"), with_inherited(rule.ssh.join("\n"), &from_namespace.ssh.join("\n"))),
+        (phrase!("label.network_mode"), {
             let word = |mode: Option<NetworkMode>| mode.map_or("", NetworkMode::word);
             with_inherited(word(rule.network_mode).to_owned(), word(from_namespace.network_mode))
         }),
-        ("keep git", if rule.keep_git { yes_no(true) } else { String::new() }),
-        ("versions", versions.join("\n")),
-        ("auto", yes_no(rule.auto)),
-        ("supersede", rule.supersede.word().into()),
-        ("paths", rule.paths.join("\n")),
-        ("ignored paths", rule.ignore_paths.join("\n")),
-        ("schedule", rule.schedule.as_ref().map_or_else(String::new, ToString::to_string)),
-        ("next", rule.schedule.as_ref().map_or_else(String::new, next_text)),
-        ("base images", if rule.follow_base_images { told("followed") } else { String::new() }),
-        ("pause after", rule.pause_after.map_or_else(String::new, pause)),
+        (phrase!("label.keep_git"), if rule.keep_git { yes_no(true) } else { String::new() }),
+        (phrase!("label.versions"), versions.join("\n")),
+        (phrase!("label.auto"), yes_no(rule.auto)),
+        (phrase!("label.supersede"), rule.supersede.word().into()),
+        (phrase!("label.paths"), rule.paths.join("\n")),
+        (phrase!("label.ignored_paths"), rule.ignore_paths.join("\n")),
+        (phrase!("label.schedule"), rule.schedule.as_ref().map_or_else(String::new, ToString::to_string)),
+        (phrase!("label.next"), rule.schedule.as_ref().map_or_else(String::new, next_text)),
         (
-            "build now",
+            phrase!("label.base_images"),
+            if rule.follow_base_images { told(phrase!("word.followed")) } else { String::new() },
+        ),
+        (phrase!("label.pause_after"), rule.pause_after.map_or_else(String::new, pause)),
+        (
+            phrase!("label.build_now"),
             rule.build_now_ref()
-                .map_or_else(|error| told(reason!("cli_rule.text", reason = error.reason)), |_| told("yes")),
+                .map_or_else(|error| told(reason!("rule_view.no_build_now", reason = error.reason)), |_| yes_no(true)),
         ),
     ])
 }

@@ -6,12 +6,13 @@ use chrono::{DateTime, Utc};
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
+use super::complaint::WrongValue;
 use super::output::{print, say, warn};
 use super::rule_options::{KindWord, branch, commit_digits, tag, time_format};
 use super::{CliError, Format};
 use crate::domain::pattern::Pattern;
 use crate::domain::push::{CommitId, Push, Ref};
-use crate::domain::reason::reason;
+use crate::domain::reason::{Reason, output, quoted, reason};
 use crate::domain::rule::Rule;
 use crate::domain::version::{CommitDigits, TimeFormat, Version};
 use crate::protocol::{Error, ErrorKind};
@@ -51,10 +52,10 @@ pub(super) struct Match {
     pushed_at: DateTime<Utc>,
 }
 
-fn rfc3339(text: &str) -> Result<DateTime<Utc>, String> {
+fn rfc3339(text: &str) -> Result<DateTime<Utc>, WrongValue> {
     let time = DateTime::parse_from_rfc3339(text);
     time.map(|time| time.to_utc())
-        .map_err(|error| format!("{text:?} is not a time ({error}); write 2020-10-15T16:25:00+08:00"))
+        .map_err(|error| WrongValue(reason!("argument.no_time", text = quoted(text), error = output(error))))
 }
 
 #[derive(Serialize)]
@@ -78,8 +79,8 @@ impl Match {
         };
         let problems = rule.problems();
         if !problems.is_empty() {
-            let text: Vec<String> = problems.iter().map(|problem| problem.reason.to_string()).collect();
-            return Err(CliError::usage(text.join("\n")));
+            let problems = problems.into_iter().map(|problem| problem.reason);
+            return Err(CliError::usage(Reason::lines(problems)));
         }
         let push = Push { reference: self.reference.clone(), commit: self.commit.clone(), at: self.pushed_at };
         let tags = rule.tags(&push).map_err(|error| Error::new(ErrorKind::Refused, error.reason))?;
@@ -93,7 +94,7 @@ impl Match {
         };
         print(format, &matched, || {
             if !matched.matches {
-                say(reason!("cli_rule_match.does_match", reference = self.reference));
+                say(reason!("rule_view.does_not_match", reference = self.reference));
             }
             for note in &matched.notes {
                 warn(note);

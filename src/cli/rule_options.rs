@@ -2,12 +2,14 @@
 
 use clap::{Args, ValueEnum};
 
+use super::complaint::WrongValue;
 use super::source;
 use super::words::set;
 use crate::domain::grant_keys::{NetworkMode, SecretRefs};
 use crate::domain::pattern::Pattern;
 use crate::domain::platform::Platform;
 use crate::domain::push::{Ref, RefKind};
+use crate::domain::reason::{joined, quoted, reason};
 use crate::domain::rule::{Dockerfile, Rule, Supersede};
 use crate::domain::schedule::Schedule;
 use crate::domain::secret_ref::{self, SecretRef};
@@ -61,25 +63,27 @@ pub(super) enum KindWord {
 }
 
 /// A branch by its short name, also where it is given as `refs/heads/NAME`.
-pub(super) fn branch(text: &str) -> Result<String, String> {
+pub(super) fn branch(text: &str) -> Result<String, WrongValue> {
     short_name(text, RefKind::Branch)
 }
 
 /// A tag by its short name, also where it is given as `refs/tags/NAME`.
-pub(super) fn tag(text: &str) -> Result<String, String> {
+pub(super) fn tag(text: &str) -> Result<String, WrongValue> {
     short_name(text, RefKind::Tag)
 }
 
-fn short_name(text: &str, kind: RefKind) -> Result<String, String> {
+fn short_name(text: &str, kind: RefKind) -> Result<String, WrongValue> {
     match text.parse::<Ref>() {
         Ok(whole) if whole.kind == kind => Ok(whole.name),
-        Ok(other) => Err(format!("{other} is a {}; give it with --{}", other.kind.word(), other.kind.word())),
+        Ok(other) => {
+            Err(WrongValue(reason!("argument.other_kind_of_ref", other, kind = other.kind, option = other.kind.word())))
+        }
         Err(_) => Ok(text.to_owned()),
     }
 }
 
 /// `latest`, `${imageTag},time=yyyyMMddHHmm,commit=30`
-fn version(text: &str) -> Result<Version, String> {
+fn version(text: &str) -> Result<Version, WrongValue> {
     let mut parts = text.split(',');
     let mut version = Version::named(parts.next().unwrap_or_default());
     for part in parts {
@@ -88,25 +92,29 @@ fn version(text: &str) -> Result<Version, String> {
             ("commit", "") => version.commit = Some(CommitDigits::DEFAULT),
             ("commit", digits) => version.commit = Some(commit_digits(digits)?),
             (other, _) => {
-                return Err(format!("{other:?} is no part of a version; write NAME[,time=FORMAT][,commit[=DIGITS]]"));
+                return Err(WrongValue(reason!("argument.no_part_of_version", other = quoted(other))));
             }
         }
     }
     Ok(version)
 }
 
-pub(super) fn time_format(text: &str) -> Result<TimeFormat, String> {
-    TimeFormat::from_word(text).ok_or_else(|| format!("{text:?} is not a time format; write yyyyMMdd or yyyyMMddHHmm"))
+pub(super) fn time_format(text: &str) -> Result<TimeFormat, WrongValue> {
+    TimeFormat::from_word(text).ok_or_else(|| WrongValue(reason!("argument.no_time_format", text = quoted(text))))
 }
 
-pub(super) fn commit_digits(text: &str) -> Result<CommitDigits, String> {
+pub(super) fn commit_digits(text: &str) -> Result<CommitDigits, WrongValue> {
     let digits = text.parse().ok().and_then(CommitDigits::new);
-    digits.ok_or_else(|| format!("{text:?} is not a number of digits; a tag takes 6 to 40 of the commit id"))
+    digits.ok_or_else(|| WrongValue(reason!("argument.no_commit_digits", text = quoted(text))))
 }
 
-fn supersede(text: &str) -> Result<Supersede, String> {
+fn none_of<const N: usize>(text: &str, words: [&'static str; N]) -> WrongValue {
+    WrongValue(reason!("argument.none_of", text = quoted(text), words = joined(words)))
+}
+
+fn supersede(text: &str) -> Result<Supersede, WrongValue> {
     let found = Supersede::ALL.into_iter().find(|which| which.word() == text);
-    found.ok_or_else(|| format!("{text:?} is none of {}", Supersede::ALL.map(Supersede::word).join(", ")))
+    found.ok_or_else(|| none_of(text, Supersede::ALL.map(Supersede::word)))
 }
 
 impl Options {
@@ -169,14 +177,14 @@ pub(super) struct NetworkChoice(pub Option<NetworkMode>);
 pub(super) type NamedSecret = (String, SecretRef);
 
 /// A secret of a flag; none for the empty text.
-pub(super) fn secret(text: &str) -> Result<Option<NamedSecret>, String> {
-    if text.is_empty() { Ok(None) } else { secret_ref::parse_named(text).map(Some) }
+pub(super) fn secret(text: &str) -> Result<Option<NamedSecret>, WrongValue> {
+    if text.is_empty() { Ok(None) } else { secret_ref::parse_named(text).map(Some).map_err(WrongValue::from) }
 }
 
-pub(super) fn network_mode(text: &str) -> Result<NetworkChoice, String> {
+pub(super) fn network_mode(text: &str) -> Result<NetworkChoice, WrongValue> {
     match NetworkMode::from_word(text) {
         None if text.is_empty() => Ok(NetworkChoice(None)),
-        None => Err(format!("{text:?} is none of {}", NetworkMode::ALL.map(NetworkMode::word).join(", "))),
+        None => Err(none_of(text, NetworkMode::ALL.map(NetworkMode::word))),
         mode => Ok(NetworkChoice(mode)),
     }
 }
@@ -265,6 +273,6 @@ mod tests {
         assert_eq!(branch("refs/heads/feature/x").as_deref(), Ok("feature/x"));
         assert_eq!(tag("refs/tags/v1").as_deref(), Ok("v1"));
         assert_eq!(branch("main").as_deref(), Ok("main"));
-        assert!(branch("refs/tags/v1").unwrap_err().contains("--tag"));
+        assert!(branch("refs/tags/v1").unwrap_err().to_string().contains("--tag"));
     }
 }

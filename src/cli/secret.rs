@@ -45,10 +45,11 @@ impl Verb {
             }
             Verb::Set { name } => {
                 // Before a value is asked for.
-                grant_keys::check_file(&name).map_err(|error| CliError::usage(error.to_string()))?;
-                let value = if io::stdin().is_terminal() { typed(&name).await? } else { from_stdin("secret")? };
+                grant_keys::check_file(&name).map_err(CliError::usage)?;
+                let value =
+                    if io::stdin().is_terminal() { typed(&name).await? } else { from_stdin(phrase!("word.secret"))? };
                 source::save(client, Entity::Secret { name: name.clone(), value }, SaveMode::Apply).await?;
-                say(reason!("cli_secret.stored_secret_rule_grants", name = quoted(&name), name_2 = name));
+                say(reason!("secret.stored", name = quoted(&name), name_2 = name));
                 Ok(())
             }
             Verb::Delete { name, yes } => source::delete(client, EntityName::Secret(name), yes).await,
@@ -58,10 +59,10 @@ impl Verb {
 
 fn list_text(secrets: &[SecretUse]) -> String {
     if secrets.is_empty() {
-        say(reason!("cli_secret.secrets_yet_stores_one"));
+        say(reason!("secret.none_yet"));
         return String::new();
     }
-    let mut table = Table::new(["NAME", "USED BY"]);
+    let mut table = Table::new([phrase!("label.name"), phrase!("label.used_by")]);
     for secret in secrets {
         table.row([secret.name.clone(), secret.used_by.iter().map(told).collect::<Vec<_>>().join(", ")]);
     }
@@ -97,7 +98,7 @@ async fn typed(name: &str) -> Result<String, CliError> {
     let mut stop = Stop::new().map_err(CliError::io(phrase!("verb.wait_for_signals")))?;
     // Before the question: whoever sees it may type at once.
     let silence = Silence::begin().map_err(CliError::io(phrase!("verb.turn_the_terminals_echo_off")))?;
-    ask(reason!("cli_secret.value_secret", name = quoted(&name)), "")?;
+    ask(reason!("secret.ask_value", name = quoted(&name)), "")?;
     let (sender, line) = oneshot::channel();
     // A thread of no runtime: one that still reads when a signal came ends with the process.
     std::thread::spawn(move || {
@@ -111,10 +112,10 @@ async fn typed(name: &str) -> Result<String, CliError> {
         () = stop.signalled() => None,
     };
     drop(silence);
-    let unchanged = || reason!("cli_secret.value_typed_secret_as", name = quoted(&name));
+    let unchanged = || reason!("secret.nothing_typed", name = quoted(&name));
     let Some(line) = line else { return Err(CliError::failed(unchanged())) };
     let line = line
         .unwrap_or_else(|gone| Err(io::Error::other(gone)))
         .map_err(CliError::io(phrase!("verb.read_the_secret")))?;
-    checked(&line, "the terminal")?.ok_or_else(|| CliError::usage(unchanged()))
+    checked(&line, phrase!("word.terminal"))?.ok_or_else(|| CliError::usage(unchanged()))
 }

@@ -243,10 +243,10 @@ fn as_text(found: &Found) -> String {
     for (name, tool) in found.all() {
         let Some(tool) = tool else { continue };
         let place = match tool.place {
-            Place::Slipway => told(reason!("cli_setup.installed_slipway")),
+            Place::Slipway => told(reason!("setup.installed_by_slipway")),
             Place::System => String::new(),
         };
-        let version = version(tool).unwrap_or("unknown");
+        let version = version(tool).map_or_else(|| told(phrase!("word.unknown")), str::to_owned);
         text += format!("{name:<12} {version:<12} {} {place}", tool.path.display()).trim_end();
         text.push('\n');
     }
@@ -255,13 +255,13 @@ fn as_text(found: &Found) -> String {
         Err(error) => text += &format!("{}\n", told(&error)),
     }
     for problem in &found.sandbox_problems {
-        text += &format!("{}\n", told(reason!("cli_setup.run_steps_will_host", what = problem.what)));
+        text += &format!("{}\n", told(reason!("setup.host_network", what = problem.what)));
     }
     let missing = found.missing();
     if missing.is_empty() {
-        text += &format!("{}\n", told(reason!("cli_setup.everything_managed_builder_needs")));
+        text += &format!("{}\n", told(reason!("setup.complete")));
     } else {
-        text += &format!("{}\n", told("missing:"));
+        text += &format!("{}\n", told(phrase!("setup.missing")));
         for part in missing {
             text += &format!("  {}\n", told(part.to_string()));
         }

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead};
 
+use super::complaint::WrongValue;
 use super::terminal::{self, To};
 use super::{CliError, output};
 use crate::client::Client;
@@ -27,8 +28,8 @@ pub(super) fn repository(settings: &Settings, path: &RepositoryPath) -> Result<R
         return Ok(found.clone());
     }
     match settings.wrong_file(&path.namespace, Some(&path.repository)) {
-        Some(file) => Err(CliError::failed(reason!("cli_source.cannot_use_repository_fix", path, file))),
-        None => Err(CliError::not_found(reason!("cli_source.there_repository_shows_them", path))),
+        Some(file) => Err(CliError::failed(reason!("repo.file_unusable", path, file))),
+        None => Err(CliError::not_found(reason!("repo.not_found", path))),
     }
 }
 
@@ -38,27 +39,27 @@ pub(super) fn namespace(settings: &Settings, name: &str) -> Result<Namespace, Cl
         return Ok(found.clone());
     }
     match settings.wrong_file(name, None) {
-        Some(file) => Err(CliError::failed(reason!("cli_source.cannot_use_namespace_fix", name = quoted(&name), file))),
-        None => Err(CliError::not_found(reason!("cli_source.there_namespace_shows_them", name = quoted(&name)))),
+        Some(file) => Err(CliError::failed(reason!("namespace.file_unusable", name = quoted(&name), file))),
+        None => Err(CliError::not_found(reason!("namespace.not_found", name = quoted(&name)))),
     }
 }
 
 /// Lets the pool save something, and says what people should know of it.
 pub(super) async fn save(client: &Client, entity: Entity, mode: SaveMode) -> Result<(), CliError> {
     for warning in client.save(entity, mode).await? {
-        output::say(output::told(warning));
+        output::say(warning);
     }
     Ok(())
 }
 
 /// Lets the pool delete something, once a person at a terminal agreed; the default is No.
 pub(super) async fn delete(client: &Client, name: EntityName, yes: bool) -> Result<(), CliError> {
-    if !yes && !confirm(reason!("cli_source.delete", name))? {
-        output::say(reason!("cli_source.nothing_deleted"));
+    if !yes && !confirm(reason!("cli.confirm_delete", name))? {
+        output::say(reason!("cli.nothing_deleted"));
         return Ok(());
     }
     client.delete(name.clone()).await?;
-    output::say(reason!("cli_source.deleted", name));
+    output::say(reason!("cli.deleted", name));
     Ok(())
 }
 
@@ -74,9 +75,9 @@ pub(super) fn confirm(question: impl Into<Reason>) -> Result<bool, CliError> {
 }
 
 /// `KEY=VALUE` of a flag.
-pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
+pub(super) fn key_value(text: &str) -> Result<(String, String), WrongValue> {
     text.split_once('=')
         .filter(|(key, _)| !key.is_empty())
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .ok_or_else(|| format!("{text:?} is not KEY=VALUE"))
+        .ok_or_else(|| WrongValue(reason!("argument.no_key_value", text = quoted(text))))
 }

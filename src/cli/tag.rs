@@ -3,12 +3,13 @@
 use clap::Subcommand;
 use serde::Serialize;
 
+use super::complaint::WrongValue;
 use super::output::{Table, fields, print, say};
 use super::{CliError, Format, source};
 use crate::client::Client;
 use crate::domain::image_tag::TagInfo;
 use crate::domain::name::RepositoryPath;
-use crate::domain::reason::reason;
+use crate::domain::reason::{phrase, quoted, reason};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -40,12 +41,13 @@ pub(super) struct TagPath {
 }
 
 impl std::str::FromStr for TagPath {
-    type Err = String;
+    type Err = WrongValue;
 
-    fn from_str(text: &str) -> Result<TagPath, String> {
-        let (path, tag) = text.rsplit_once(':').ok_or_else(|| format!("{text:?} is not NAMESPACE/REPOSITORY:TAG"))?;
-        let path = path.parse::<RepositoryPath>().map_err(|error| error.to_string())?;
-        let tag = crate::domain::tag::Tag::parse(tag).map_err(|error| error.to_string())?;
+    fn from_str(text: &str) -> Result<TagPath, WrongValue> {
+        let (path, tag) =
+            text.rsplit_once(':').ok_or_else(|| WrongValue(reason!("argument.no_tag_path", text = quoted(text))))?;
+        let path = path.parse::<RepositoryPath>().map_err(WrongValue::from)?;
+        let tag = crate::domain::tag::Tag::parse(tag).map_err(WrongValue::from)?;
         Ok(TagPath { path, tag: tag.to_string() })
     }
 }
@@ -94,20 +96,20 @@ impl Verb {
                 let view = View::from(client.tag(tag.path, tag.tag).await?);
                 print(format, &view, || {
                     fields(&[
-                        ("name", view.name.clone()),
-                        ("digest", view.digest.clone()),
-                        ("platforms", view.platforms.join(", ")),
-                        ("size", view.size.map_or_else(String::new, size_text)),
-                        ("created", view.created.clone().unwrap_or_default()),
-                        ("ref", view.reference.clone().unwrap_or_default()),
-                        ("commit", view.commit.clone().unwrap_or_default()),
-                        ("build", view.build.map_or_else(String::new, |build| format!("#{build}"))),
+                        (phrase!("label.name"), view.name.clone()),
+                        (phrase!("label.digest"), view.digest.clone()),
+                        (phrase!("label.platforms"), view.platforms.join(", ")),
+                        (phrase!("label.size"), view.size.map_or_else(String::new, size_text)),
+                        (phrase!("label.created"), view.created.clone().unwrap_or_default()),
+                        (phrase!("label.ref"), view.reference.clone().unwrap_or_default()),
+                        (phrase!("label.commit"), view.commit.clone().unwrap_or_default()),
+                        (phrase!("label.build"), view.build.map_or_else(String::new, |build| format!("#{build}"))),
                     ])
                 })
             }
             Verb::Delete { tag, yes } => {
-                if !yes && !source::confirm(format!("delete {}:{}?", tag.path, tag.tag))? {
-                    say(reason!("cli_tag.nothing_deleted"));
+                if !yes && !source::confirm(reason!("tag.delete", path = tag.path, tag = tag.tag))? {
+                    say(reason!("cli.nothing_deleted"));
                     return Ok(());
                 }
                 client.delete_tag(tag.path.clone(), tag.tag.clone()).await?;
@@ -128,10 +130,17 @@ async fn list(client: &Client, path: &RepositoryPath, format: Format) -> Result<
     let views: Vec<View> = tags.into_iter().map(View::from).collect();
     print(format, &views, || {
         if views.is_empty() {
-            say(reason!("cli_tag.tags_yet_makes_first", path));
+            say(reason!("tag.none_yet", path));
             return String::new();
         }
-        let mut table = Table::new(["TAG", "DIGEST", "PLATFORMS", "SIZE", "CREATED", "BUILD"]);
+        let mut table = Table::new([
+            phrase!("label.tag"),
+            phrase!("label.digest"),
+            phrase!("label.platforms"),
+            phrase!("label.size"),
+            phrase!("label.created"),
+            phrase!("label.build"),
+        ]);
         for view in &views {
             table.row([
                 view.tag.clone(),

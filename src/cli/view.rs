@@ -32,7 +32,7 @@ impl View {
         let cannot = |doing: Phrase| CliError::io(reason!("cli.do_to_file", doing, file = self.file));
         let recorded = match recording::is_recording(&self.file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(CliError::not_found(reason!("cli_view.there_file", file = self.file)));
+                return Err(CliError::not_found(reason!("view.no_such_file", file = self.file)));
             }
             recorded => recorded.map_err(cannot(phrase!("verb.read")))?,
         };
@@ -60,6 +60,6 @@ impl View {
             return Ok(ExitCode::SUCCESS);
         }
         let title = self.file.display().to_string();
-        tui::view_file(client, title, log, steps).await.map_err(|error: TuiError| CliError::failed(error.to_string()))
+        tui::view_file(client, title, log, steps).await.map_err(|error: TuiError| CliError::failed(error))
     }
 }

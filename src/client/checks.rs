@@ -1,5 +1,6 @@
 //! Checks of what a person types, made before anything is sent: the pool makes them again.
 
+use crate::domain::reason::Phrase;
 use crate::domain::settings::Settings;
 use crate::protocol::{Error, ErrorKind};
 use crate::services::{platforms, sources};
@@ -19,7 +20,7 @@ pub fn source_url(url: &str) -> Result<(), Error> {
 /// # Errors
 /// When it is no host, or has no valid port.
 pub fn registry_host(host: &str) -> Result<(), Error> {
-    crate::registry::check_host_name(host).map_err(|error| Error::new(ErrorKind::Usage, error.to_string()))
+    crate::registry::check_host_name(host).map_err(|error| Error::new(ErrorKind::Usage, error))
 }
 
 /// Where the webhooks of a platform go.
@@ -37,7 +38,6 @@ pub const LONGEST_SECRET: u64 = secret::LONGEST;
 ///
 /// # Errors
 /// When they are no text, are empty or too long, or hold a NUL character.
-pub fn secret(bytes: &[u8], from: &str) -> Result<Secret, Error> {
-    crate::store::secrets::secret(bytes, || from.to_owned())
-        .map_err(|error| Error::new(ErrorKind::Usage, error.to_string()))
+pub fn secret(bytes: &[u8], from: Phrase) -> Result<Secret, Error> {
+    crate::store::secrets::secret(bytes, || from.to_string()).map_err(|error| Error::new(ErrorKind::Usage, error))
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Client, Way};
+use super::address::{Client, Way};
 use crate::domain::build::BuildId;
 use crate::domain::name::RepositoryPath;
 use crate::protocol::EntityName;

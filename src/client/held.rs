@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tokio::net::UnixStream;
 
-use super::{Client, Way};
+use super::address::{Client, Way};
 use crate::domain::reason::{Reason, reason};
 use crate::protocol::{Error, ErrorKind};
 use crate::sys::lock;
@@ -56,9 +56,9 @@ impl Client {
         // The pool writes its number into the file; the kernel says that it is the holder's.
         let pid = fs::read_to_string(&path).unwrap_or_default();
         let pid = pid.trim().parse::<i32>().ok().filter(|pid| holder.contains(&format!("process {pid} ")));
-        let failed = |why: String| Error::new(ErrorKind::Failed, why);
-        let pid = pid.ok_or_else(|| failed(format!("{} is held by {holder}; end it", path.display())))?;
+        let failed = |why: Reason| Error::new(ErrorKind::Failed, why);
+        let pid = pid.ok_or_else(|| failed(reason!("client.lock_held", path, holder)))?;
         let ended = ProcessId::of(pid).and_then(|process| process.map_or(Ok(false), |it| it.signal(Signal::TERM)));
-        ended.map_err(|error| failed(format!("cannot end {holder}: {error}")))
+        ended.map_err(|error| failed(reason!("client.holder_not_ended", holder, error)))
     }
 }

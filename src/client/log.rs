@@ -6,19 +6,20 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::{Client, unexpected};
-use crate::domain::build::BuildId;
 use crate::domain::step::StepsFile;
 use crate::log::follow;
-use crate::protocol::logs::{LONGEST_RANGE, LogName};
+use crate::protocol::logs::{BuildLog, LONGEST_RANGE, LogName};
 use crate::protocol::{Error, Reply, Request};
 use crate::store::builds;
 
 /// What is read at once.
 const CHUNK: usize = 256 * 1024;
 
-/// The log of a build.
+/// The log of an attempt of a build.
 #[derive(Debug)]
 pub struct OpenLog {
+    /// The number of the attempt.
+    pub attempt: u32,
     /// Where it is on the pool's host.
     pub path: PathBuf,
     /// Its size in bytes; none: there is no output yet.
@@ -35,28 +36,31 @@ pub fn steps_file(file: &Path) -> Option<StepsFile> {
 }
 
 impl Client {
-    /// Opens the log of a build.
+    /// Opens the log of an attempt of a build.
     ///
     /// # Errors
     /// When there is no such build, or the pool can't be reached.
-    pub async fn open_log(&self, id: BuildId) -> Result<OpenLog, Error> {
-        let answer = self.ask_for_all(Request::OpenLog { id }).await?;
+    pub async fn open_log(&self, log: BuildLog) -> Result<OpenLog, Error> {
+        let answer = self.ask_for_all(Request::OpenLog(log)).await?;
         let Reply::LogOpened(opened) = answer.reply else { return Err(unexpected()) };
         let mut files = answer.files.into_iter().map(File::from);
         let mut next = |wanted: bool| if wanted { files.next() } else { None };
-        Ok(OpenLog { log: next(opened.log), stderr: next(opened.stderr), path: opened.path, size: opened.size })
+        let (log, stderr) = (next(opened.log), next(opened.stderr));
+        Ok(OpenLog { attempt: opened.attempt, path: opened.path, size: opened.size, log, stderr })
     }
 
-    /// Hands a build's log to `take`, piece by piece; false: there is no output.
+    /// Hands the log of an attempt to `take`, piece by piece; false: there is no output.
     ///
     /// # Errors
     /// When it can't be read, or what `take` returned.
     pub async fn read_whole_log<E: From<Error> + From<io::Error>>(
         &self,
-        id: BuildId,
+        log: BuildLog,
         mut take: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<bool, E> {
-        let opened = self.open_log(id).await?;
+        let opened = self.open_log(log).await?;
+        // Another attempt may have output meanwhile.
+        let name = LogName::Build(BuildLog { attempt: Some(opened.attempt), ..log });
         if let Some(mut log) = opened.log {
             let mut buffer = vec![0; CHUNK];
             loop {
@@ -68,7 +72,7 @@ impl Client {
         }
         let mut offset = 0;
         while let Some(size) = opened.size {
-            let (range, bytes) = self.read_log(LogName::Build(id), offset, LONGEST_RANGE, false).await?;
+            let (range, bytes) = self.read_log(name, offset, LONGEST_RANGE, false).await?;
             take(&bytes)?;
             offset += range.length;
             if range.length == 0 || offset >= size {
@@ -78,21 +82,21 @@ impl Client {
         Ok(opened.size.is_some())
     }
 
-    /// Hands every piece of a build's log to `take` as it is written, until `ended` is ready and all of it was taken.
+    /// Hands every piece of the log of an attempt to `take` as it is written, until `ended` is ready and all of it was taken.
     ///
     /// # Errors
     /// When it can't be read, or what `take` returned.
     pub async fn follow_log<E: From<Error> + From<io::Error>>(
         &self,
-        id: BuildId,
+        log: BuildLog,
         ended: impl Future<Output = ()>,
         mut take: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut ended = std::pin::pin!(ended);
-        let name = LogName::Build(id);
+        let name = LogName::Build(log);
         let (mut offset, mut last) = (0, false);
         loop {
-            let opened = self.open_log(id).await?;
+            let opened = self.open_log(log).await?;
             if let Some(log) = opened.log {
                 return if last {
                     follow::follow(log, async {}, take).await

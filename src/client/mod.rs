@@ -4,6 +4,8 @@
 //! A [`Client`] reaches the pool of a home over its unix socket and starts it where none runs, or a pool elsewhere over
 //! the standard input and output of `slipway pool connect`.
 
+mod address;
+mod answer;
 pub mod checks;
 mod files;
 mod held;
@@ -17,87 +19,15 @@ mod stream;
 pub mod toml_file;
 mod watch;
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
-use crate::domain::reason::reason;
-use crate::protocol::{Error, ErrorKind, Reply, Request};
-use crate::store::Home;
-use socket::Answer;
-use stream::Stream;
+pub use address::{Client, SOCKET_VARIABLE};
+pub use answer::unexpected;
 pub use watch::{Heard, IfAbsent, WatchEnd};
 
-/// The environment variable that names the socket of a pool of another user, which is only talked to and never started.
-pub const SOCKET_VARIABLE: &str = "SLIPWAY_SOCKET";
-
-/// The way to a pool.
-#[derive(Debug, Clone)]
-pub struct Client {
-    /// The user's own side; with [`Way::Home`] the pool's home, too.
-    home: Home,
-    way: Way,
-}
-
-#[derive(Debug, Clone)]
-enum Way {
-    /// The pool of the home.
-    Home,
-    /// A pool of another user, by its socket.
-    Socket(PathBuf),
-    /// A pool at the other end of a stream.
-    Stream(Arc<Stream>),
-}
+use crate::protocol::{Error, ErrorKind, Reply, Request};
+use address::Way;
+use answer::Answer;
 
 impl Client {
-    /// The pool of a home.
-    pub fn of(home: Home) -> Client {
-        Client { home, way: Way::Home }
-    }
-
-    /// The pool that the environment names: of its home, or by [`SOCKET_VARIABLE`].
-    ///
-    /// # Errors
-    /// When the environment names no home, or one that can't be used.
-    pub fn from_env() -> Result<Client, Error> {
-        let usage = |text: String| Error::new(ErrorKind::Usage, text);
-        let home = Home::from_env().map_err(|error| usage(error.to_string()))?;
-        let state = home.state_dir();
-        let is_directory = match std::fs::metadata(state) {
-            Ok(meta) => meta.is_dir(),
-            Err(error) => error.kind() != std::io::ErrorKind::NotADirectory,
-        };
-        if !is_directory {
-            let text = reason!("client.home_is_no_directory", state);
-            return Err(Error::new(ErrorKind::Failed, text));
-        }
-        let socket = std::env::var_os(SOCKET_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let way = socket.map_or(Way::Home, Way::Socket);
-        Ok(Client { home, way })
-    }
-
-    /// The pool of a home that is nowhere.
-    #[cfg(test)]
-    pub fn nowhere() -> Client {
-        Client::of(Home::at("/nowhere"))
-    }
-
-    /// A pool at the other end of a program's standard input and output, such as `ssh HOST slipway pool connect`.
-    ///
-    /// # Errors
-    /// When the program can't be started.
-    pub fn through(home: Home, program: tokio::process::Command) -> Result<Client, Error> {
-        Ok(Client { home, way: Way::Stream(Arc::new(Stream::open(program)?)) })
-    }
-
-    /// Refuses a home that another user controls.
-    ///
-    /// # Errors
-    /// What of the home is whose, with the command that fixes it.
-    pub fn check_home(&self) -> Result<(), Error> {
-        let untrusted: Vec<String> = self.home.untrusted().iter().map(ToString::to_string).collect();
-        if untrusted.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::Refused, untrusted.join("\n"))) }
-    }
-
     /// Asks the pool; starts it where it is the home's and does not run.
     ///
     /// # Errors
@@ -137,56 +67,5 @@ impl Client {
             Err(error) if error.kind == ErrorKind::Unreachable && self.connect().await?.is_none() => Ok(None),
             answer => answer.map(|answer| Some(answer.reply)),
         }
-    }
-}
-
-/// The pool answered something that was not asked.
-pub fn unexpected() -> Error {
-    Error::new(ErrorKind::Unreachable, reason!("client.pool_gave_answer_does"))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::path::{Path, PathBuf};
-
-    /// Rooms that only the pool and this door may know.
-    const BEHIND_THE_DOOR: [&str; 6] = ["store", "services", "registry", "source", "buildctl", "buildkit"];
-    /// Commands that are no clients, which their heads say.
-    const NO_CLIENTS: [&str; 5] = ["children.rs", "doctor.rs", "pool.rs", "setup.rs", "view.rs"];
-
-    fn files(directory: &Path, found: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                files(&path, found);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push(path);
-            }
-        }
-    }
-
-    #[test]
-    fn dashboard_and_command_line_know_the_pool_by_this_door_alone() {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-        let mut found = Vec::new();
-        files(&source.join("cli"), &mut found);
-        files(&source.join("tui"), &mut found);
-        let mut breaches = Vec::new();
-        for path in found {
-            let text = fs::read_to_string(&path).unwrap();
-            let room = |room: &&&str| {
-                let import = format!("crate::{room}");
-                text.match_indices(&import).any(|(at, _)| !text[at + import.len()..].starts_with(char::is_alphanumeric))
-            };
-            let name = path.strip_prefix(&source).unwrap().to_str().unwrap();
-            let is_no_client = NO_CLIENTS.iter().any(|file| name == format!("cli/{file}"));
-            match BEHIND_THE_DOOR.iter().find(room) {
-                Some(room) if !is_no_client => breaches.push(format!("{name} imports {room}")),
-                None if is_no_client => breaches.push(format!("{name} is no exception any more")),
-                _ => {}
-            }
-        }
-        assert_eq!(breaches, Vec::<String>::new());
     }
 }

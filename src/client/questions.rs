@@ -31,7 +31,6 @@ macro_rules! ask {
 }
 
 /// Each of these fails as [`Client::ask`] does.
-#[allow(clippy::missing_errors_doc)]
 impl Client {
     /// How the pool is.
     pub async fn status(&self) -> Result<PoolStatus, Error> {

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use super::Client;
 use super::socket::{LineReader, lost};
+use crate::domain::reason::{Phrase, phrase, reason};
 use crate::protocol::{Answer, Error, ErrorKind, NumberedAnswer, NumberedCall, Reply, Request};
 
 /// A longer call is not from a client of ours.
@@ -31,14 +32,14 @@ impl Client {
         loop {
             let mut line = Vec::new();
             let mut limited = (&mut input).take(LONGEST_CALL);
-            if limited.read_until(b'\n', &mut line).await.map_err(cannot("read a call"))? == 0 {
+            if limited.read_until(b'\n', &mut line).await.map_err(cannot(phrase!("verb.read_a_call")))? == 0 {
                 break;
             }
             while let Some(ended) = calls.try_join_next() {
                 flatten(ended)?;
             }
             let NumberedCall { id, call } = serde_json::from_slice::<NumberedCall<Box<RawValue>>>(&line)
-                .map_err(|error| Error::new(ErrorKind::Usage, format!("cannot read the request: {error}")))?;
+                .map_err(|error| Error::new(ErrorKind::Usage, reason!("client.request_not_read", error)))?;
             let (client, output) = (self.clone(), output.clone());
             calls.spawn(async move { client.carry(id, &call, &output).await });
         }
@@ -125,19 +126,19 @@ fn text(value: &impl serde::Serialize) -> Result<Vec<u8>, Error> {
 /// Writes an answer whole: others are written by other tasks.
 async fn write(output: &Mutex<impl AsyncWrite + Unpin>, line: Vec<u8>, bytes: &[u8]) -> Result<(), Error> {
     let mut output = output.lock().await;
-    output.write_all(&line).await.map_err(cannot("write an answer"))?;
-    output.write_all(bytes).await.map_err(cannot("write an answer"))?;
-    output.flush().await.map_err(cannot("write an answer"))
+    output.write_all(&line).await.map_err(cannot(phrase!("verb.write_an_answer")))?;
+    output.write_all(bytes).await.map_err(cannot(phrase!("verb.write_an_answer")))?;
+    output.flush().await.map_err(cannot(phrase!("verb.write_an_answer")))
 }
 
 fn flatten(ended: Result<Result<(), Error>, tokio::task::JoinError>) -> Result<(), Error> {
-    ended.unwrap_or_else(|error| Err(Error::new(ErrorKind::Failed, format!("an internal task failed: {error}"))))
+    ended.unwrap_or_else(|error| Err(Error::new(ErrorKind::Failed, reason!("client.internal_task_failed", error))))
 }
 
-fn cannot(doing: &'static str) -> impl Fn(std::io::Error) -> Error {
-    move |error| Error::new(ErrorKind::Failed, format!("cannot {doing}: {error}"))
+fn cannot(doing: Phrase) -> impl Fn(std::io::Error) -> Error {
+    move |error| Error::new(ErrorKind::Failed, reason!("cli.io", doing, source = error))
 }
 
 fn not_json(error: serde_json::Error) -> Error {
-    Error::new(ErrorKind::Failed, format!("the pool's answer is no JSON: {error}"))
+    Error::new(ErrorKind::Failed, reason!("client.answer_is_no_json", error))
 }

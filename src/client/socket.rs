@@ -8,9 +8,11 @@ use chrono::{DateTime, Utc};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
-use super::{Client, Way, held, unexpected};
+use super::address::{Client, Way};
+use super::answer::{Answer, unexpected};
+use super::held;
 use crate::domain::reason::{Reason, reason};
-use crate::protocol::{self, Call, Error, ErrorKind, Reply, Request, VERSION};
+use crate::protocol::{self, Call, Error, ErrorKind, Request, VERSION};
 use crate::services::agent;
 use crate::sys::{fd_passing, socket, users};
 
@@ -21,14 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LONGEST_LINE: usize = 256 * 1024 * 1024;
 /// What is read at once.
 const CHUNK: usize = 64 * 1024;
-
-/// An answer with what comes along.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub reply: Reply,
-    pub files: Vec<OwnedFd>,
-    pub bytes: Vec<u8>,
-}
 
 impl Client {
     /// Connects to the pool; none where nobody listens.
@@ -93,7 +87,7 @@ impl Client {
             }
         };
         let Some(line) = line else {
-            return Err(Error::new(ErrorKind::Unreachable, reason!("client.pool_went_away_before")));
+            return Err(Error::new(ErrorKind::Unreachable, reason!("client.pool_gone_before_answer")));
         };
         let reply = match serde_json::from_slice(&line) {
             Ok(protocol::Answer::Reply(reply)) => reply,
@@ -135,13 +129,13 @@ fn untrusted(why: impl Into<Reason>) -> Error {
 /// A call as it is sent.
 pub(super) fn call(request: Request) -> Result<Vec<u8>, Error> {
     let mut line = serde_json::to_vec(&Call { version: VERSION, request })
-        .map_err(|error| Error::new(ErrorKind::Failed, reason!("client.cannot_write_request", error)))?;
+        .map_err(|error| Error::new(ErrorKind::Failed, reason!("client.request_not_written", error)))?;
     line.push(b'\n');
     Ok(line)
 }
 
 pub(super) fn lost(error: io::Error) -> Error {
-    Error::new(ErrorKind::Unreachable, reason!("client.pool_went_away", error))
+    Error::new(ErrorKind::Unreachable, reason!("client.pool_gone", error))
 }
 
 /// Reads lines and the files that come with them.
@@ -177,7 +171,7 @@ impl LineReader {
         let length = usize::try_from(length).map_err(|_| unexpected())?;
         while self.read.len() < length {
             if !self.more(stream).await? {
-                return Err(Error::new(ErrorKind::Unreachable, "the pool went away in the middle of an answer"));
+                return Err(Error::new(ErrorKind::Unreachable, reason!("client.pool_gone_within_answer")));
             }
         }
         self.read.truncate(length);

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use tokio::net::UnixStream;
 
-use super::{Client, Way, held};
-use crate::domain::reason::{Reason, reason};
+use super::address::{Client, Way};
+use super::held;
+use crate::domain::reason::{Reason, output, reason};
 use crate::protocol::{ALREADY_RUNS, Error, ErrorKind};
 use crate::store::Home;
-use crate::store::settings::Settings;
+use crate::store::settings;
 use crate::sys::environment::{self, ListedEnvironment as _, Receiver};
 use crate::sys::{lock, process};
 
@@ -29,8 +30,8 @@ impl Client {
     /// # Errors
     /// When they can't be made.
     pub fn create_home(&self) -> Result<(), Error> {
-        let state = self.home.state_dir().display();
-        let cannot = |error: io::Error| Error::new(ErrorKind::Failed, format!("cannot make {state}: {error}"));
+        let state = self.home.state_dir();
+        let cannot = |error: io::Error| Error::new(ErrorKind::Failed, reason!("client.home_not_made", state, error));
         self.home.create().map_err(cannot)
     }
 
@@ -41,11 +42,9 @@ impl Client {
     pub(super) async fn start(&self) -> Result<UnixStream, Error> {
         let home = &self.home;
         if let Way::Socket(path) = &self.way {
-            let text = format!("no pool listens on {}", path.display());
-            return Err(Error::new(ErrorKind::Unreachable, text));
+            return Err(unreachable(reason!("client.no_pool_listens", path)));
         }
-        let cannot =
-            |error: io::Error| unreachable(format!("cannot start the pool in {}: {error}", home.state_dir().display()));
+        let cannot = |error: io::Error| unreachable(reason!("client.pool_not_started", home = home.state_dir(), error));
         let secrets = settings_variables(home);
         let mut child = spawn(home, &secrets).map_err(cannot)?;
         let begun = Instant::now();
@@ -70,19 +69,15 @@ impl Client {
                 }
                 Some(_) => {
                     let tail = last_lines(&home.pool_log());
-                    return Err(unreachable(format!("the pool ended as soon as it was started:\n{tail}")));
+                    return Err(unreachable(reason!("client.pool_ended_at_once", tail = output(tail))));
                 }
             }
             if begun.elapsed() > START_LIMIT {
-                return Err(unreachable(format!(
-                    "the pool did not answer within {} s; its log is {}{}",
-                    START_LIMIT.as_secs(),
-                    home.pool_log().display(),
-                    match held::holder(self) {
-                        Some(holder) => format!("; its lock is held by {holder}"),
-                        None => String::new(),
-                    }
-                )));
+                let (seconds, log) = (START_LIMIT.as_secs(), home.pool_log());
+                return Err(unreachable(match held::holder(self) {
+                    Some(holder) => reason!("client.no_answer_while_held", seconds, log, holder),
+                    None => reason!("client.no_answer_at_start", seconds, log),
+                }));
             }
             tokio::time::sleep(START_POLL).await;
         }
@@ -97,7 +92,7 @@ impl Client {
         let path = self.home.pool_lock();
         let wait = move || lock::shared(&path).map(drop);
         let waited = tokio::task::spawn_blocking(wait).await.map_err(io::Error::other).and_then(|result| result);
-        waited.map_err(|error| Error::new(ErrorKind::Failed, reason!("client.cannot_wait_pool_end", error)))
+        waited.map_err(|error| Error::new(ErrorKind::Failed, reason!("client.end_not_awaited", error)))
     }
 }
 
@@ -117,7 +112,7 @@ fn spawn(home: &Home, secrets: &[(String, std::ffi::OsString)]) -> io::Result<Ch
 
 /// The variables of this process that settings name as secrets; also puts `[pool] environment` in force.
 fn settings_variables(home: &Home) -> Vec<(String, std::ffi::OsString)> {
-    let settings = Settings::load(home, &Settings::default());
+    let settings = settings::look(home);
     environment::pass_on(&settings.config.pool.environment);
     let names = settings.secret_variables().into_iter();
     names.filter_map(|name| Some((name.to_owned(), std::env::var_os(name)?))).collect()

@@ -9,9 +9,8 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrit
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::socket::Answer;
-use super::unexpected;
-use crate::domain::reason::reason;
+use super::answer::{Answer, unexpected};
+use crate::domain::reason::{Reason, reason};
 use crate::protocol::logs::LONGEST_RANGE;
 use crate::protocol::{self, Call, Error, ErrorKind, NumberedAnswer, NumberedCall, Request, VERSION};
 
@@ -36,7 +35,7 @@ struct Calls {
     last: u64,
     waiting: HashMap<u64, UnboundedSender<Arrived>>,
     /// Why the stream ended; none: it has not.
-    ended: Option<String>,
+    ended: Option<Reason>,
 }
 
 /// The answers to one call.
@@ -50,7 +49,7 @@ fn table(calls: &Mutex<Calls>) -> MutexGuard<'_, Calls> {
     calls.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn unreachable(why: impl Into<crate::domain::reason::Reason>) -> Error {
+fn unreachable(why: impl Into<Reason>) -> Error {
     Error::new(ErrorKind::Unreachable, why)
 }
 
@@ -59,10 +58,10 @@ impl Stream {
     pub(super) fn open(mut program: Command) -> Result<Stream, Error> {
         program.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let shown = format!("{:?}", program.as_std().get_program());
-        let cannot = |error: std::io::Error| unreachable(format!("cannot start {shown}: {error}"));
+        let cannot = |error: std::io::Error| unreachable(reason!("client.program_not_started", shown, error));
         let mut child = program.spawn().map_err(cannot)?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(unreachable(format!("cannot speak to {shown}")));
+            return Err(unreachable(reason!("client.program_without_pipe", shown)));
         };
         let calls = Arc::new(Mutex::new(Calls::default()));
         tokio::spawn(receive(output, calls.clone()));
@@ -85,10 +84,10 @@ impl Stream {
         let answers = Answers { id, arriving, calls: self.calls.clone() };
         let call = NumberedCall { id, call: Call { version: VERSION, request } };
         let mut line = serde_json::to_vec(&call)
-            .map_err(|error| Error::new(ErrorKind::Failed, reason!("client.cannot_write_request", error)))?;
+            .map_err(|error| Error::new(ErrorKind::Failed, reason!("client.request_not_written", error)))?;
         line.push(b'\n');
         let mut input = self.input.lock().await;
-        let lost = |error| unreachable(format!("the way to the pool is gone: {error}"));
+        let lost = |error| unreachable(reason!("client.connection_lost", error));
         input.write_all(&line).await.map_err(lost)?;
         input.flush().await.map_err(lost)?;
         Ok(answers)
@@ -99,7 +98,7 @@ impl Stream {
         match self.begin(request).await?.arriving().await {
             Some((Some(protocol::Answer::Reply(reply)), bytes)) => Ok(Answer { reply, files: Vec::new(), bytes }),
             Some((Some(protocol::Answer::Error(error)), _)) => Err(error),
-            Some((None, _)) => Err(unreachable(reason!("client.pool_went_away_before"))),
+            Some((None, _)) => Err(unreachable(reason!("client.pool_gone_before_answer"))),
             None => Err(unreachable(table(&self.calls).ended.clone().unwrap_or_default())),
         }
     }
@@ -141,8 +140,8 @@ async fn receive(output: ChildStdout, calls: Arc<Mutex<Calls>>) {
                     let _ = waiting.send(arrived);
                 }
             }
-            Ok(None) => break "the way to the pool ended".to_owned(),
-            Err(error) => break error.reason.to_string(),
+            Ok(None) => break reason!("client.connection_ended"),
+            Err(error) => break error.reason,
         }
     };
     let mut calls = table(&calls);
@@ -152,7 +151,7 @@ async fn receive(output: ChildStdout, calls: Arc<Mutex<Calls>>) {
 
 /// Reads one answer.
 async fn arrived(output: &mut (impl AsyncBufRead + Unpin)) -> Result<Option<(u64, bool, Arrived)>, Error> {
-    let lost = |error| unreachable(format!("the way to the pool is gone: {error}"));
+    let lost = |error| unreachable(reason!("client.connection_lost", error));
     let mut line = Vec::new();
     (&mut *output).take(LONGEST_LINE).read_until(b'\n', &mut line).await.map_err(lost)?;
     if line.is_empty() {

@@ -5,8 +5,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::io::AsyncWriteExt;
 
+use super::address::{Client, Way};
+use super::answer::unexpected;
 use super::socket::{LineReader, call, lost};
-use super::{Client, Way, unexpected};
 use crate::domain::build::{Build, BuildId};
 use crate::domain::reason::{Reason, reason};
 use crate::protocol::{Answer, Error, ErrorKind, News, Reply, Request};
@@ -97,18 +98,23 @@ impl Client {
         }
     }
 
-    /// Waits until a build is final, whatever happens to the pool meanwhile; `news` hears of every other reason on the
-    /// way.
+    /// Waits until a build is final or `enough` says so of it, whatever happens to the pool meanwhile; `news` hears of
+    /// every other reason on the way.
     ///
     /// # Errors
     /// When there is no such build, or no pool can be started any more.
-    pub async fn wait_for(&self, id: BuildId, mut news: impl FnMut(&Build)) -> Result<Build, Error> {
+    pub async fn wait_until(
+        &self,
+        id: BuildId,
+        enough: impl Fn(&Build) -> bool,
+        mut news: impl FnMut(&Build),
+    ) -> Result<Build, Error> {
         // A pool that ends while it is waited on is started again, which adopts the build; not for ever.
         let mut tries = 0;
         let mut known = Reason::default();
         loop {
             match self.ask(Request::Wait { id, known: Some(known.clone()) }).await {
-                Ok(Reply::Build(build)) if build.state.is_final() => return Ok(*build),
+                Ok(Reply::Build(build)) if build.state.is_final() || enough(&build) => return Ok(*build),
                 Ok(Reply::Build(build)) => {
                     news(&build);
                     known = build.reason;
@@ -132,5 +138,5 @@ fn take(answer: Answer, heard: &mut impl FnMut(Heard) -> bool) -> Result<Option<
 }
 
 fn went_away() -> Error {
-    Error::new(ErrorKind::Unreachable, reason!("client.pool_went_away_builds"))
+    Error::new(ErrorKind::Unreachable, reason!("client.connection_lost_builds_go_on"))
 }

@@ -1,5 +1,6 @@
 //! The audit log: who changed what, when, and whether it was allowed. Pure; `store::audit` keeps it.
 
+use crate::domain::reason::{AsReason, Reason, reason, use_as_reason};
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
@@ -60,6 +61,18 @@ impl Outcome {
             Outcome::Done => "done",
             Outcome::Refused => "refused",
             Outcome::Failed => "failed",
+        }
+    }
+}
+
+use_as_reason!(Outcome);
+
+impl AsReason for Outcome {
+    fn reason(&self) -> Reason {
+        match self {
+            Outcome::Done => reason!("audit_outcome.done"),
+            Outcome::Refused => reason!("audit_outcome.refused"),
+            Outcome::Failed => reason!("audit_outcome.failed"),
         }
     }
 }

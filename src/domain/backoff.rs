@@ -48,6 +48,11 @@ impl Deadline {
         Deadline { from, at }
     }
 
+    /// When the wait began.
+    pub fn from(&self) -> DateTime<Utc> {
+        self.from
+    }
+
     /// When the wait ends.
     pub fn at(&self) -> DateTime<Utc> {
         self.at

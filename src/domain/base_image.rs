@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::reason::argument_by_name;
 use super::step::Step;
 
 /// An image that a build began with, as BuildKit resolved it.
@@ -20,6 +21,8 @@ impl fmt::Display for BaseImage {
         write!(f, "{}:{}", self.name, self.tag)
     }
 }
+
+argument_by_name!(BaseImage);
 
 /// The images that a build's steps begin with, each once: `[1/3] FROM docker.io/library/alpine:3.20@sha256:…`. Those that a Dockerfile names by
 /// digest never change, and are left out: BuildKit looks up what it is to know, `[internal] load metadata for …`, by the name that

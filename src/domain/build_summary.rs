@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::build::{Build, BuildId, BuildState, Image, Trigger};
+use super::build::{AttemptProgress, Build, BuildId, BuildState, Image, Trigger};
 use super::name::RepositoryPath;
 use super::push::{CommitId, Ref};
 use super::reason::Reason;
@@ -21,6 +21,9 @@ pub struct BuildSummary {
     pub state: BuildState,
     /// One sentence: why it stands there, and what can be done.
     pub reason: Reason,
+    /// How far it is, where it is attempted more than once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<AttemptProgress>,
     /// The ref that is built.
     pub reference: Ref,
     /// Its commit.
@@ -50,7 +53,8 @@ impl From<&Build> for BuildSummary {
             path: build.path(),
             rule: build.rule.name.clone(),
             state: build.state,
-            reason: build.reason.clone(),
+            reason: build.why().clone(),
+            attempt: build.attempt_progress(),
             reference: build.reference.clone(),
             commit: build.commit.clone(),
             tags: build.tags.iter().map(ToString::to_string).collect(),
@@ -66,6 +70,16 @@ impl From<&Build> for BuildSummary {
 }
 
 impl BuildSummary {
+    /// Whether a person can have it built again, or its next attempt started.
+    pub fn can_be_retried(&self) -> bool {
+        self.state.is_final() || self.attempt.is_some_and(|attempt| attempt.next_at.is_some())
+    }
+
+    /// The number of its newest attempt.
+    pub fn newest_attempt(&self) -> u32 {
+        self.attempt.map_or(1, |attempt| attempt.number)
+    }
+
     /// How long it has run, or ran; none before it started.
     pub fn duration(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
         Some(self.finished_at.unwrap_or(now) - self.started_at?)

@@ -28,6 +28,10 @@ pub enum BuilderKind {
 }
 
 impl BuilderKind {
+    /// All of them.
+    pub const ALL: [BuilderKind; 4] =
+        [BuilderKind::Managed, BuilderKind::Existing, BuilderKind::Fresh, BuilderKind::Provisioned];
+
     /// As it is written in TOML.
     pub fn word(self) -> &'static str {
         match self {

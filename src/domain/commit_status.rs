@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::build::{Build, BuildState};
+use super::duration::HumanDuration;
 use super::failure::FailureKind;
-use super::repository::HumanDuration;
 
 /// GitHub's limit on a description, in characters: the smallest.
 const LONGEST_DESCRIPTION: usize = 140;
@@ -38,11 +38,8 @@ pub struct CommitStatus {
 }
 
 impl CommitStatus {
-    /// How a build stands; none where the build that tries it again says it.
-    pub fn of(build: &Build) -> Option<CommitStatus> {
-        if build.state.is_final() && build.retried_as.is_some() {
-            return None;
-        }
+    /// How a build stands.
+    pub fn of(build: &Build) -> CommitStatus {
         let (state, text) = match build.state {
             BuildState::Queued | BuildState::Held => (CommitState::Pending, "is queued".to_owned()),
             BuildState::Running => (CommitState::Pending, "is running".to_owned()),
@@ -53,12 +50,12 @@ impl CommitStatus {
             }
             BuildState::TimedOut => (CommitState::Error, "took longer than it may".to_owned()),
         };
-        Some(CommitStatus {
+        CommitStatus {
             state,
             context: format!("slipway/{}/{}", build.path(), build.rule.name),
             description: one_line(&format!("{} {text}", build.id)),
             reference: Some(build.reference.name.clone()),
-        })
+        }
     }
 }
 
@@ -78,6 +75,7 @@ fn failed(build: &Build) -> (CommitState, String) {
         | FailureKind::Source
         | FailureKind::NoCommit
         | FailureKind::LogLimit
+        | FailureKind::DiskLimit
         | FailureKind::Unknown => CommitState::Failure,
         FailureKind::Credentials
         | FailureKind::Settings
@@ -112,11 +110,11 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::domain::build::{BuildId, sample};
+    use crate::domain::build::sample;
     use crate::domain::failure::Failure;
 
     fn told(build: &Build) -> (CommitState, String) {
-        let status = CommitStatus::of(build).unwrap();
+        let status = CommitStatus::of(build);
         assert_eq!(status.context, "slipway/acme/api/main");
         (status.state, status.description)
     }
@@ -156,12 +154,6 @@ mod tests {
         for state in [BuildState::Cancelled, BuildState::TimedOut, BuildState::Refused, BuildState::Superseded] {
             assert_eq!(told(&Build { state, ..sample() }).0, CommitState::Error, "{state}");
         }
-    }
-
-    #[test]
-    fn a_build_that_is_tried_again_by_itself_leaves_the_word_to_that_one() {
-        let again = Build { retried_as: Some(BuildId(8)), ..failed(FailureKind::Network, "no route") };
-        assert_eq!(CommitStatus::of(&again), None);
     }
 
     #[test]

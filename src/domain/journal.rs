@@ -10,9 +10,9 @@ use super::build::{Build, BuildId, BuildState};
 use super::name::RepositoryPath;
 pub use super::push::PushId;
 use super::push::{CommitId, Ref, RefKind};
-use super::reason::{Reason, quoted, reason};
 use super::repository::Repository;
 use super::rule::Supersede;
+use crate::domain::reason::{AsReason, Reason, quoted, reason, use_as_reason};
 
 /// How long after a webhook a server may still answer from a copy without the push: GitHub's and other large hosts'
 /// replicas lag behind.
@@ -79,6 +79,17 @@ impl Origin {
     }
 }
 
+use_as_reason!(Origin);
+
+impl AsReason for Origin {
+    fn reason(&self) -> Reason {
+        match self {
+            Origin::Poll => reason!("origin.poll"),
+            Origin::Webhook => reason!("origin.webhook"),
+        }
+    }
+}
+
 /// What one rule made of a push.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
@@ -136,6 +147,26 @@ impl Verdict {
             Verdict::Superseded => "superseded",
             Verdict::Refused => "refused",
             Verdict::Failed => "failed",
+        }
+    }
+}
+
+use_as_reason!(Verdict);
+
+impl AsReason for Verdict {
+    fn reason(&self) -> Reason {
+        match self {
+            Verdict::Built => reason!("verdict.built"),
+            Verdict::Waiting => reason!("verdict.waiting"),
+            Verdict::NoMatch => reason!("verdict.no_match"),
+            Verdict::AutoOff => reason!("verdict.auto_off"),
+            Verdict::Skipped => reason!("verdict.skipped"),
+            Verdict::Paths => reason!("verdict.paths"),
+            Verdict::Paused => reason!("verdict.paused"),
+            Verdict::Duplicate => reason!("verdict.duplicate"),
+            Verdict::Superseded => reason!("verdict.superseded"),
+            Verdict::Refused => reason!("verdict.refused"),
+            Verdict::Failed => reason!("verdict.failed"),
         }
     }
 }

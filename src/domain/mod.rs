@@ -15,6 +15,7 @@ pub mod commit_message;
 pub mod commit_status;
 pub mod config;
 pub mod dockerfile;
+pub mod duration;
 pub mod event;
 pub mod failure;
 pub mod frontend;

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
+use crate::domain::reason::{AsReason, Reason, argument_by_name, display_as_reason, quoted, reason};
 
 /// What a name is for; it decides the allowed length and characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,6 +189,8 @@ impl fmt::Display for RepositoryPath {
         write!(f, "{}/{}", self.namespace, self.repository)
     }
 }
+
+argument_by_name!(RepositoryPath);
 
 impl TryFrom<String> for RepositoryPath {
     type Error = NameError;

@@ -1,11 +1,9 @@
 //! Notifications: which events a build's change means, who wants to hear of them, and in what words. Pure.
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::build::{Build, BuildId, BuildState, Image, RetryCause};
+use super::build::{Build, BuildId, BuildState, Image};
 use super::config::NotifyConfig;
 pub use super::event::Event;
 use super::failure::FailureView;
@@ -25,21 +23,12 @@ pub fn failed_before(build: &Build, earlier: impl Iterator<Item = Build>) -> boo
     let same = |other: &Build| {
         other.path() == build.path() && other.rule.name == build.rule.name && other.reference == build.reference
     };
-    // What was tried again by itself was never told as a failure; what a person tried again was.
-    let by_itself = |build: &Build| build.retry_of.filter(|_| build.retry_cause != Some(RetryCause::Person));
-    let mut tried_again = BTreeSet::from_iter(by_itself(build));
-    for other in earlier.filter(same) {
-        tried_again.extend(by_itself(&other));
-        if let Some(good) = outcome(&other).filter(|_| !tried_again.contains(&other.id)) {
-            return !good;
-        }
-    }
-    false
+    earlier.filter(same).find_map(|other| outcome(&other)) == Some(false)
 }
 
-/// Whether a build failed, and no other tries it again by itself.
+/// Whether a build failed.
 pub fn is_failure(build: &Build) -> bool {
-    outcome(build) == Some(false) && build.retried_as.is_none()
+    outcome(build) == Some(false)
 }
 
 /// The event that a notification gets for a build in its present state; none: it is for others. `pauses`: its rule is
@@ -64,8 +53,6 @@ pub fn event_for(
             let fixed = wants(Event::Fixed).filter(|_| failed_before());
             fixed.or_else(|| wants(Event::Succeeded))
         }
-        // The one that tries it again says it.
-        BuildState::Failed | BuildState::TimedOut | BuildState::Interrupted if !is_failure(build) => None,
         BuildState::Failed | BuildState::TimedOut | BuildState::Interrupted => {
             wants(Event::Paused).filter(|_| pauses).or_else(|| wants(Event::Failed))
         }
@@ -121,6 +108,8 @@ pub struct BuildBody {
     images: Vec<Image>,
     failure: Option<FailureView>,
     retry_of: Option<BuildId>,
+    /// How many attempts there were.
+    attempts: u32,
 }
 
 impl From<&Build> for BuildBody {
@@ -143,6 +132,7 @@ impl From<&Build> for BuildBody {
             images: build.images.clone(),
             failure: build.failure.as_ref().map(FailureView::from),
             retry_of: build.retry_of,
+            attempts: build.newest_attempt(),
         }
     }
 }
@@ -221,15 +211,6 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_that_is_tried_again_by_itself_is_not_told() {
-        for state in [BuildState::Failed, BuildState::Interrupted, BuildState::TimedOut] {
-            let again = Build { retried_as: Some(BuildId(8)), ..build(7, state) };
-            assert_eq!(event_for(&notify(&Event::ALL), &again, true, || false), None);
-            assert_eq!(event_for(&notify(&Event::ALL), &build(7, state), false, || false), Some(Event::Failed));
-        }
-    }
-
-    #[test]
     fn only_the_build_before_of_the_same_rule_and_ref_counts() {
         let now = build(9, BuildState::Succeeded);
         let passed_over = [
@@ -242,21 +223,6 @@ mod tests {
         assert!(failed_before(&now, earlier(BuildState::TimedOut)));
         assert!(!failed_before(&now, earlier(BuildState::Succeeded)));
         assert!(!failed_before(&now, std::iter::empty()));
-    }
-
-    #[test]
-    fn a_failure_that_was_tried_again_by_itself_is_none_and_one_that_a_person_tried_again_is() {
-        let failed = |id, of: Option<u64>, cause| Build {
-            retry_of: of.map(BuildId),
-            retry_cause: of.map(|_| cause),
-            retried_as: Some(BuildId(id + 1)),
-            ..build(id, BuildState::Failed)
-        };
-        let again = |cause| Build { state: BuildState::Succeeded, ..failed(9, Some(8), cause) };
-        let earlier = || [failed(8, Some(7), RetryCause::Machinery), failed(7, None, RetryCause::Person)].into_iter();
-        assert!(failed_before(&again(RetryCause::Person), earlier()));
-        assert!(!failed_before(&again(RetryCause::Machinery), earlier()));
-        assert!(failed_before(&again(RetryCause::Machinery), earlier().chain([build(6, BuildState::Failed)])));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What waits to be told to others: in which order, when it is tried again, and when it is given up. Pure, handed the clock.
 //!
-//! Every receiver has a lane of its own: its messages go out one after the other, in the order in which they came about, and one
-//! that hangs holds up none of the others.
+//! Notifications to one receiver go out one after the other, in the order in which they came about; statuses of a platform, in order for
+//! each commit and context. What hangs or is refused holds up none of the others.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -207,6 +207,16 @@ struct Lane {
 #[derive(Debug, Default)]
 pub struct Outbox {
     lanes: BTreeMap<LaneKey, Lane>,
+    /// How many messages of each receiver are in the lanes.
+    counts: BTreeMap<Receiver, usize>,
+    /// The lanes of the messages that are on their way, by the messages' ids.
+    sending: BTreeMap<String, LaneKey>,
+    /// The receivers that asked to be left alone, each until then: a platform's rate limit counts for all of its commits.
+    rests: BTreeMap<Receiver, Deadline>,
+    /// The lanes are not as they were when [`Outbox::begin`] looked at them last.
+    changed: bool,
+    /// When a lane is due that was not due then.
+    due: Option<Deadline>,
 }
 
 impl Outbox {
@@ -217,7 +227,8 @@ impl Outbox {
         if waiting.into_iter().any(|other| other.id == message.id) {
             return None;
         }
-        let is_full = self.waiting_for(&key.receiver) >= MOST_WAITING;
+        self.changed = true;
+        let is_full = self.counts.get(&key.receiver).is_some_and(|count| *count >= MOST_WAITING);
         let lane = self.lanes.entry(key.clone()).or_default();
         let first = usize::from(lane.sending);
         let replaced = (first..lane.waiting.len()).find(|index| message.replaces(&lane.waiting[*index]));
@@ -226,6 +237,9 @@ impl Outbox {
             None if is_full => self.drop_oldest(&key.receiver).map(Dropped::TooMany),
             None => None,
         };
+        if dropped.is_none() {
+            *self.counts.entry(key.receiver.clone()).or_default() += 1;
+        }
         self.lanes.entry(key).or_default().waiting.push_back(message);
         dropped
     }
@@ -233,10 +247,6 @@ impl Outbox {
     fn lanes_of<'a>(&'a self, receiver: &'a Receiver) -> impl Iterator<Item = (&'a LaneKey, &'a Lane)> {
         let first = LaneKey { receiver: receiver.clone(), subject: None };
         self.lanes.range(first..).take_while(move |(key, _)| key.receiver == *receiver)
-    }
-
-    fn waiting_for(&self, receiver: &Receiver) -> usize {
-        self.lanes_of(receiver).map(|(_, lane)| lane.waiting.len()).sum()
     }
 
     /// Takes out the oldest message of a receiver that is not on its way.
@@ -256,12 +266,18 @@ impl Outbox {
 
     /// The messages that are sent now, the oldest first.
     pub fn begin(&mut self, now: DateTime<Utc>) -> Vec<Message> {
+        if !std::mem::take(&mut self.changed) && self.due.is_none_or(|due| !due.is_over(now)) {
+            return Vec::new();
+        }
+        self.rests.retain(|_, rest| !rest.is_over(now));
         let mut sending: BTreeMap<Receiver, usize> = BTreeMap::new();
-        for (key, _) in self.lanes.iter().filter(|(_, lane)| lane.sending) {
+        for key in self.sending.values() {
             *sending.entry(key.receiver.clone()).or_default() += 1;
         }
-        let is_ready = |lane: &Lane| !lane.sending && lane.due.is_none_or(|due| due.is_over(now));
-        let ready = self.lanes.iter_mut().filter(|(_, lane)| is_ready(lane));
+        let is_ready = |key: &LaneKey, lane: &Lane| {
+            !lane.sending && lane.due.is_none_or(|due| due.is_over(now)) && !self.rests.contains_key(&key.receiver)
+        };
+        let ready = self.lanes.iter_mut().filter(|(key, lane)| is_ready(key, lane));
         let mut ready: Vec<_> = ready.filter(|(_, lane)| !lane.waiting.is_empty()).collect();
         ready.sort_by_key(|(_, lane)| lane.waiting.front().map(|message| message.at));
         let mut begun = Vec::new();
@@ -272,29 +288,50 @@ impl Outbox {
             }
             *of_receiver += 1;
             lane.sending = true;
-            begun.extend(lane.waiting.front().cloned());
+            let message = lane.waiting.front().cloned();
+            self.sending.extend(message.iter().map(|message| (message.id.clone(), key.clone())));
+            begun.extend(message);
         }
+        self.due = self.first_due(now, &sending);
         begun
+    }
+
+    /// When the first lane is due that is not due now. One that waits for others of its receiver, of which as many are
+    /// `sending` as it takes at once, is looked at once they have ended. The wait began with the last one: a clock that is
+    /// set to before that ends it.
+    fn first_due(&self, now: DateTime<Utc>, sending: &BTreeMap<Receiver, usize>) -> Option<Deadline> {
+        let waits = |(key, lane): &(&LaneKey, &Lane)| {
+            let is_busy = sending.get(&key.receiver).is_some_and(|sending| *sending >= STATUSES_AT_ONCE);
+            !lane.sending && !lane.waiting.is_empty() && !is_busy
+        };
+        let due = |(key, lane): (&LaneKey, &Lane)| {
+            let rest = self.rests.get(&key.receiver).copied();
+            lane.due.into_iter().chain(rest).filter(|due| !due.is_over(now)).max_by_key(Deadline::at)
+        };
+        let dues = self.lanes.iter().filter(waits).filter_map(due);
+        dues.reduce(|one, other| Deadline::between(one.from().max(other.from()), one.at().min(other.at())))
     }
 
     /// When the next one is due that is not sent yet; none where nothing waits for a time.
     pub fn next_due(&self) -> Option<DateTime<Utc>> {
-        let waits = |lane: &&Lane| !lane.sending && !lane.waiting.is_empty();
-        self.lanes.values().filter(waits).filter_map(|lane| lane.due).map(|due| due.at()).min()
+        self.due.map(|due| due.at())
     }
 
     /// What becomes of the message that was on its way, by its id; none where there was none.
     pub fn ended(&mut self, id: &str, attempt: Attempt, now: DateTime<Utc>) -> Option<Fate> {
-        let is_it = |lane: &Lane| lane.sending && lane.waiting.front().is_some_and(|message| message.id == id);
-        let key = self.lanes.iter().find(|(_, lane)| is_it(lane)).map(|(key, _)| key.clone())?;
+        let key = self.sending.remove(id)?;
+        self.changed = true;
         let lane = self.lanes.get_mut(&key)?;
         lane.sending = false;
         let message = lane.waiting.front()?.clone();
         let fate = match attempt {
             Attempt::Delivered => Fate::Delivered(message),
             Attempt::Refused => Fate::GivenUp(message),
-            Attempt::Failed { wait } => {
-                let wait = wait_after(lane.failures, wait);
+            Attempt::Failed { wait: asked } => {
+                let wait = wait_after(lane.failures, asked);
+                if asked.is_some() {
+                    self.rests.insert(key.receiver.clone(), Deadline::after(now, wait));
+                }
                 let at = now + wait;
                 lane.failures += 1;
                 lane.due = Some(Deadline::after(now, wait));
@@ -308,6 +345,9 @@ impl Outbox {
             }
         };
         lane.waiting.pop_front();
+        if let Some(count) = self.counts.get_mut(&key.receiver) {
+            *count -= 1;
+        }
         if !matches!(attempt, Attempt::Failed { .. }) {
             // It answers: the next one need not wait.
             (lane.failures, lane.due) = (0, None);
@@ -321,7 +361,9 @@ impl Outbox {
 
     /// What was configured changed: whoever failed so far may be reached now.
     pub fn retry_now(&mut self) {
+        self.rests.clear();
         self.lanes.values_mut().for_each(|lane| lane.due = None);
+        self.changed = true;
     }
 }
 
@@ -380,6 +422,19 @@ mod tests {
         assert_eq!(outbox.ended("1-mail", Attempt::Delivered, at(1)), None);
         assert_eq!(outbox.ended("1-chat", Attempt::Refused, at(2)), Some(Fate::GivenUp(event(1, "chat"))));
         assert_eq!(outbox.begin(at(2)), [event(2, "chat")]);
+    }
+
+    #[test]
+    fn what_is_due_and_waits_for_others_of_its_receiver_is_no_time_to_wait_for() {
+        let mut outbox = Outbox::default();
+        for build in 1..=6 {
+            outbox.add(status(build, BuildState::Running, &format!("rule {build}")));
+        }
+        for id in outbox.begin(at(0)).iter().map(|message| message.id.clone()).collect::<Vec<_>>() {
+            assert!(matches!(outbox.ended(&id, FAILED, at(0)), Some(Fate::Again { .. })));
+        }
+        assert_eq!((outbox.begin(at(0)).len(), outbox.next_due()), (2, Some(at(1))));
+        assert_eq!((outbox.begin(at(1)).len(), outbox.next_due()), (2, None), "two more wait for these four");
     }
 
     #[test]
@@ -450,6 +505,34 @@ mod tests {
         }
         let begun: Vec<u64> = outbox.begin(at(9)).iter().map(|message| message.build.0).collect();
         assert_eq!(begun, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_platform_that_asks_to_be_left_alone_is_sent_no_other_status_until_then() {
+        let mut outbox = Outbox::default();
+        let (first, other) = (status(1, BuildState::Running, "a"), status(2, BuildState::Running, "b"));
+        outbox.add(first.clone());
+        outbox.begin(at(0));
+        outbox.add(other.clone());
+        outbox.ended(&first.id, Attempt::Failed { wait: Some(TimeDelta::seconds(60)) }, at(0));
+        assert_eq!((outbox.begin(at(59)), outbox.next_due()), (Vec::new(), Some(at(60))));
+        assert_eq!(outbox.begin(at(60)), [first, other]);
+    }
+
+    #[test]
+    fn while_a_platform_has_all_that_it_takes_at_once_no_time_is_waited_for() {
+        let mut outbox = Outbox::default();
+        let message = |build| status(build, BuildState::Running, &format!("rule {build}"));
+        outbox.add(message(0));
+        outbox.begin(at(0));
+        outbox.ended(&message(0).id, FAILED, at(0));
+        for build in 1..=4 {
+            outbox.add(Message { at: at(-1), ..message(build) });
+        }
+        assert_eq!(outbox.begin(at(0)).len(), 4);
+        assert_eq!(outbox.next_due(), None);
+        outbox.ended(&message(1).id, Attempt::Delivered, at(2));
+        assert_eq!(outbox.begin(at(2)), [message(0)]);
     }
 
     #[test]

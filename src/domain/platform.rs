@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
+use crate::domain::reason::{AsReason, Reason, argument_by_name, display_as_reason, quoted, reason};
 
 /// A platform that images can be built for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -72,6 +72,8 @@ impl fmt::Display for Platform {
         f.write_str(&self.0)
     }
 }
+
+argument_by_name!(Platform);
 
 impl TryFrom<String> for Platform {
     type Error = PlatformError;

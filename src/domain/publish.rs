@@ -45,6 +45,16 @@ impl Origin {
         })
     }
 
+    /// Whether it is a push of the same ref to another commit.
+    pub fn is_other_push_of_ref(&self, other: &Origin) -> bool {
+        self.reference == other.reference && self.commit != other.commit
+    }
+
+    /// Whether it is a later push of the same ref to another commit, by the clocks of those who saw the two.
+    pub fn is_later_than(&self, other: &Origin) -> bool {
+        self.is_other_push_of_ref(other) && self.pushed_at > other.pushed_at
+    }
+
     /// The annotations that tell this origin, for the index of a new image.
     pub fn annotations(&self) -> BTreeMap<String, String> {
         BTreeMap::from([
@@ -100,9 +110,16 @@ pub fn is_protected(tag: &str, immutable: bool) -> bool {
 
 /// What happens to `tag`, which names `existing` now, when a build brings `new`.
 ///
-/// `asked_by_person` is true for builds that somebody started by hand: they may move a mutable tag back, but no more
-/// than anybody else overwrite an immutable one. An image that does not say where it came from holds no tag back.
-pub fn decide(tag: &str, existing: Option<&Existing>, new: &New, immutable: bool, asked_by_person: bool) -> Decision {
+/// `is_later` says whether an image is of a later push of the same ref, such as [`Origin::is_later_than`]. It is always
+/// false for builds that somebody started by hand: they may move a mutable tag back, but no more than anybody else
+/// overwrite an immutable one. An image that does not say where it came from holds no tag back.
+pub fn decide(
+    tag: &str,
+    existing: Option<&Existing>,
+    new: &New,
+    immutable: bool,
+    is_later: impl Fn(&Origin) -> bool,
+) -> Decision {
     let Some(existing) = existing else { return Decision::Move };
     if existing.digest == new.digest {
         return Decision::AlreadyPublished;
@@ -111,16 +128,9 @@ pub fn decide(tag: &str, existing: Option<&Existing>, new: &New, immutable: bool
         return Decision::RefusedImmutable { existing: existing.digest.clone() };
     }
     match &existing.origin {
-        Some(there) if !asked_by_person && is_later(there, &new.origin) => {
-            Decision::RefusedBackwards { existing: there.clone() }
-        }
+        Some(there) if is_later(there) => Decision::RefusedBackwards { existing: there.clone() },
         _ => Decision::Move,
     }
-}
-
-/// Whether `there` is a later push of the ref of `ours`, to another commit.
-fn is_later(there: &Origin, ours: &Origin) -> bool {
-    there.reference == ours.reference && there.commit != ours.commit && there.pushed_at > ours.pushed_at
 }
 
 /// The tags in the order in which they are moved: most specific first, `latest` last, no tag twice.
@@ -157,25 +167,33 @@ mod tests {
 
     const MAIN: &str = "refs/heads/main";
 
+    /// As for a build that nobody asked for.
+    fn decide(tag: &str, existing: Option<&Existing>, new: &New, immutable: bool) -> Decision {
+        super::decide(tag, existing, new, immutable, |there| there.is_later_than(&new.origin))
+    }
+
+    fn asked(tag: &str, existing: Option<&Existing>, new: &New, immutable: bool) -> Decision {
+        super::decide(tag, existing, new, immutable, |_| false)
+    }
+
     #[test]
     fn a_tag_that_is_not_there_is_made() {
         let ours = new("sha256:b", origin(MAIN, "b", 1));
-        assert_eq!(decide("v1", None, &ours, true, false), Decision::Move);
+        assert_eq!(decide("v1", None, &ours, true), Decision::Move);
     }
 
     #[test]
     fn the_same_digest_is_already_published_even_when_tags_are_immutable() {
         let there = existing("sha256:b", Some(origin(MAIN, "a", 9)));
         let ours = new("sha256:b", origin(MAIN, "b", 1));
-        assert_eq!(decide("v1", Some(&there), &ours, true, false), Decision::AlreadyPublished);
+        assert_eq!(decide("v1", Some(&there), &ours, true), Decision::AlreadyPublished);
     }
 
     #[test]
     fn an_immutable_tag_is_not_overwritten_by_anybody() {
         let there = existing("sha256:a", Some(origin(MAIN, "a", 1)));
         let ours = new("sha256:b", origin(MAIN, "b", 2));
-        for asked_by_person in [false, true] {
-            let decision = decide("v1", Some(&there), &ours, true, asked_by_person);
+        for decision in [decide("v1", Some(&there), &ours, true), asked("v1", Some(&there), &ours, true)] {
             assert_eq!(decision, Decision::RefusedImmutable { existing: "sha256:a".into() });
         }
     }
@@ -183,16 +201,16 @@ mod tests {
     #[test]
     fn latest_moves_where_tags_are_immutable_but_not_backwards() {
         let there = existing("sha256:a", Some(origin(MAIN, "a", 5)));
-        assert_eq!(decide("latest", Some(&there), &new("sha256:b", origin(MAIN, "b", 6)), true, false), Decision::Move);
+        assert_eq!(decide("latest", Some(&there), &new("sha256:b", origin(MAIN, "b", 6)), true), Decision::Move);
         let older = new("sha256:b", origin(MAIN, "b", 4));
         let refused = Decision::RefusedBackwards { existing: origin(MAIN, "a", 5) };
-        assert_eq!(decide("latest", Some(&there), &older, true, false), refused);
+        assert_eq!(decide("latest", Some(&there), &older, true), refused);
     }
 
     #[test]
     fn a_person_may_move_a_mutable_tag_back() {
         let there = existing("sha256:a", Some(origin(MAIN, "a", 5)));
-        assert_eq!(decide("v1", Some(&there), &new("sha256:b", origin(MAIN, "b", 4)), false, true), Decision::Move);
+        assert_eq!(asked("v1", Some(&there), &new("sha256:b", origin(MAIN, "b", 4)), false), Decision::Move);
     }
 
     #[test]
@@ -200,14 +218,14 @@ mod tests {
         let ours = new("sha256:b", origin(MAIN, "b", 4));
         let later = [Some(origin("refs/heads/other", "a", 5)), None, Some(origin(MAIN, "b", 5))];
         for there in later {
-            assert_eq!(decide("v1", Some(&existing("sha256:a", there)), &ours, false, false), Decision::Move);
+            assert_eq!(decide("v1", Some(&existing("sha256:a", there)), &ours, false), Decision::Move);
         }
     }
 
     #[test]
     fn two_commits_pushed_at_one_moment_do_not_block_each_other() {
         let there = existing("sha256:a", Some(origin(MAIN, "a", 4)));
-        assert_eq!(decide("v1", Some(&there), &new("sha256:b", origin(MAIN, "b", 4)), false, false), Decision::Move);
+        assert_eq!(decide("v1", Some(&there), &new("sha256:b", origin(MAIN, "b", 4)), false), Decision::Move);
     }
 
     #[test]

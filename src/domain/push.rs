@@ -6,7 +6,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason, use_as_reason};
+use crate::domain::reason::{AsReason, Reason, argument_by_name, display_as_reason, quoted, reason, use_as_reason};
 
 /// A branch or a tag of a source.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -125,6 +125,8 @@ impl fmt::Display for Ref {
     }
 }
 
+argument_by_name!(Ref);
+
 impl TryFrom<String> for Ref {
     type Error = PushError;
 
@@ -149,6 +151,8 @@ impl fmt::Display for PushId {
         write!(f, "{}", self.0)
     }
 }
+
+argument_by_name!(PushId);
 
 /// A commit's full object id, in lower case.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -184,6 +188,8 @@ impl fmt::Display for CommitId {
         f.write_str(&self.0)
     }
 }
+
+argument_by_name!(CommitId);
 
 impl TryFrom<String> for CommitId {
     type Error = PushError;

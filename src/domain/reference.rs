@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
+use crate::domain::reason::{AsReason, Reason, argument_by_name, display_as_reason, quoted, reason};
 
 /// A registry's or an image's name that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -119,6 +119,8 @@ impl fmt::Display for Registry {
     }
 }
 
+argument_by_name!(Registry);
+
 /// Checks a registry's name as its settings have it, and its file: a host without a path.
 ///
 /// # Errors
@@ -175,6 +177,8 @@ impl fmt::Display for ImageName {
         }
     }
 }
+
+argument_by_name!(ImageName);
 
 /// Whether `tag` is a valid OCI tag: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`.
 ///

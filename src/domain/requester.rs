@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::reason::argument_by_name;
+
 /// A user of the pool's host, or one of the parts of slipway that change something unasked. `build.toml`, `audit.log`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(from = "Recorded")]
@@ -62,6 +64,8 @@ impl fmt::Display for Requester {
         }
     }
 }
+
+argument_by_name!(Requester);
 
 /// As it stands in records; those of before hold the name alone.
 #[derive(Deserialize)]

@@ -134,7 +134,6 @@ fn yes() -> bool {
     true
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_yes(auto: &bool) -> bool {
     *auto
 }

@@ -1,8 +1,11 @@
 //! Where a secret comes from. The secret itself never stands in TOML.
 
+use crate::domain::reason::{Reason, quoted, reason};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use super::reason::argument_by_name;
 
 /// A reference to a secret, as it stands in TOML.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,12 +54,14 @@ impl fmt::Display for SecretRef {
     }
 }
 
+argument_by_name!(SecretRef);
+
 /// Reads a secret as a flag or a field of a form has it: `npm` is the file of that name, `npm=file:NAME`,
 /// `npm=env:VARIABLE`, `npm=command:COMMAND`.
 ///
 /// # Errors
 /// When it is none of these.
-pub fn parse_named(text: &str) -> Result<(String, SecretRef), String> {
+pub fn parse_named(text: &str) -> Result<(String, SecretRef), Reason> {
     let Some((id, from)) = text.split_once('=') else {
         return Ok((text.trim().to_owned(), SecretRef::File(text.trim().to_owned())));
     };
@@ -65,9 +70,7 @@ pub fn parse_named(text: &str) -> Result<(String, SecretRef), String> {
         Some(("env", name)) => SecretRef::Env(name.trim().to_owned()),
         Some(("command", command)) => SecretRef::Command(command.trim().to_owned()),
         _ => {
-            return Err(format!(
-                "{text:?} names no secret; write ID, ID=file:NAME, ID=env:VARIABLE or ID=command:COMMAND"
-            ));
+            return Err(reason!("secret_ref.names_no_secret", text = quoted(text)));
         }
     };
     Ok((id.trim().to_owned(), reference))

@@ -28,6 +28,30 @@ pub enum PlatformKind {
     AliyunCode,
 }
 
+/// What is so of every platform of a kind.
+struct Facts {
+    word: &'static str,
+    title: &'static str,
+    username: Option<&'static str>,
+    hosts: &'static [&'static str],
+    has_api: bool,
+    has_device_flow: bool,
+    has_statuses: bool,
+}
+
+impl Facts {
+    const NO_API: Facts = Facts {
+        word: "",
+        title: "",
+        username: None,
+        hosts: &[],
+        has_api: false,
+        has_device_flow: false,
+        has_statuses: false,
+    };
+    const API: Facts = Facts { has_api: true, has_statuses: true, ..Facts::NO_API };
+}
+
 impl PlatformKind {
     /// All of them.
     pub const ALL: [PlatformKind; 8] = [
@@ -41,80 +65,89 @@ impl PlatformKind {
         PlatformKind::AliyunCode,
     ];
 
-    /// As TOML has it.
-    pub fn word(self) -> &'static str {
+    /// The table: one row for each kind.
+    const fn facts(self) -> Facts {
         match self {
-            PlatformKind::Git => "git",
-            PlatformKind::Github => "github",
-            PlatformKind::Gitlab => "gitlab",
-            PlatformKind::Gitea => "gitea",
-            PlatformKind::Bitbucket => "bitbucket",
-            PlatformKind::Gitee => "gitee",
-            PlatformKind::Codeup => "codeup",
-            PlatformKind::AliyunCode => "aliyun_code",
+            PlatformKind::Git => Facts { word: "git", title: "a plain git server", ..Facts::NO_API },
+            PlatformKind::Github => Facts {
+                word: "github",
+                title: "GitHub",
+                username: Some("x-access-token"),
+                hosts: &["github.com", "ssh.github.com"],
+                has_device_flow: true,
+                ..Facts::API
+            },
+            PlatformKind::Gitlab => Facts {
+                word: "gitlab",
+                title: "GitLab",
+                username: Some("oauth2"),
+                hosts: &["gitlab.com", "altssh.gitlab.com"],
+                has_device_flow: true,
+                ..Facts::API
+            },
+            PlatformKind::Gitea => Facts { word: "gitea", title: "Gitea", ..Facts::API },
+            PlatformKind::Bitbucket => Facts {
+                word: "bitbucket",
+                title: "Bitbucket",
+                username: Some("x-token-auth"),
+                hosts: &["bitbucket.org", "altssh.bitbucket.org"],
+                ..Facts::API
+            },
+            PlatformKind::Gitee => {
+                Facts { word: "gitee", title: "Gitee", hosts: &["gitee.com"], has_statuses: false, ..Facts::API }
+            }
+            PlatformKind::Codeup => {
+                Facts { word: "codeup", title: "Codeup", hosts: &["codeup.aliyun.com"], ..Facts::API }
+            }
+            PlatformKind::AliyunCode => {
+                Facts { word: "aliyun_code", title: "Aliyun Code", hosts: &["code.aliyun.com"], ..Facts::NO_API }
+            }
         }
+    }
+
+    /// As TOML has it.
+    pub const fn word(self) -> &'static str {
+        self.facts().word
     }
 
     /// As people call it.
-    pub fn title(self) -> &'static str {
-        match self {
-            PlatformKind::Git => "a plain git server",
-            PlatformKind::Github => "GitHub",
-            PlatformKind::Gitlab => "GitLab",
-            PlatformKind::Gitea => "Gitea",
-            PlatformKind::Bitbucket => "Bitbucket",
-            PlatformKind::Gitee => "Gitee",
-            PlatformKind::Codeup => "Codeup",
-            PlatformKind::AliyunCode => "Aliyun Code",
-        }
+    pub const fn title(self) -> &'static str {
+        self.facts().title
     }
 
     /// The user name that its https takes with a token, where it is the same for everyone.
-    pub fn username(self) -> Option<&'static str> {
-        match self {
-            PlatformKind::Github => Some("x-access-token"),
-            PlatformKind::Gitlab => Some("oauth2"),
-            PlatformKind::Bitbucket => Some("x-token-auth"),
-            _ => None,
-        }
+    pub const fn username(self) -> Option<&'static str> {
+        self.facts().username
     }
 
     /// The hosts of its repositories, where its own makers run it.
-    pub fn hosts(self) -> &'static [&'static str] {
-        match self {
-            PlatformKind::Git | PlatformKind::Gitea => &[],
-            PlatformKind::Github => &["github.com", "ssh.github.com"],
-            PlatformKind::Gitlab => &["gitlab.com", "altssh.gitlab.com"],
-            PlatformKind::Bitbucket => &["bitbucket.org", "altssh.bitbucket.org"],
-            PlatformKind::Gitee => &["gitee.com"],
-            PlatformKind::Codeup => &["codeup.aliyun.com"],
-            PlatformKind::AliyunCode => &["code.aliyun.com"],
-        }
+    pub const fn hosts(self) -> &'static [&'static str] {
+        self.facts().hosts
     }
 
     /// Whether slipway knows an API of it.
-    pub fn has_api(self) -> bool {
-        !matches!(self, PlatformKind::Git | PlatformKind::AliyunCode)
+    pub const fn has_api(self) -> bool {
+        self.facts().has_api
     }
 
     /// Whether `platform login` can have a token from it.
-    pub fn has_device_flow(self) -> bool {
-        matches!(self, PlatformKind::Github | PlatformKind::Gitlab)
+    pub const fn has_device_flow(self) -> bool {
+        self.facts().has_device_flow
     }
 
-    /// Whether it shows statuses beside commits.
-    pub fn has_statuses(self) -> bool {
-        !matches!(self, PlatformKind::Git | PlatformKind::Gitee | PlatformKind::AliyunCode)
+    /// Whether it shows statuses next to commits.
+    pub const fn has_statuses(self) -> bool {
+        self.facts().has_statuses
     }
 
     /// Whether it finds a repository whatever the case of the letters in its path.
-    pub fn ignores_case(self) -> bool {
-        !matches!(self, PlatformKind::Git | PlatformKind::AliyunCode)
+    pub const fn ignores_case(self) -> bool {
+        self.has_api()
     }
 
-    /// Whether it can tell of pushes by itself.
-    pub fn has_webhooks(self) -> bool {
-        !matches!(self, PlatformKind::Git | PlatformKind::AliyunCode)
+    /// Whether it sends webhooks.
+    pub const fn has_webhooks(self) -> bool {
+        self.has_api()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Steps: BuildKit's vertexes as a user sees them, mostly lines of the Dockerfile.
 
+use crate::domain::reason::{AsReason, Reason, reason, use_as_reason};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,21 @@ impl StepState {
     /// Whether nothing more is to come of it.
     pub fn is_final(self) -> bool {
         !matches!(self, StepState::Pending | StepState::Running)
+    }
+}
+
+use_as_reason!(StepState);
+
+impl AsReason for StepState {
+    fn reason(&self) -> Reason {
+        match self {
+            StepState::Pending => reason!("step_state.pending"),
+            StepState::Running => reason!("step_state.running"),
+            StepState::Done => reason!("step_state.done"),
+            StepState::Cached => reason!("step_state.cached"),
+            StepState::Failed => reason!("step_state.failed"),
+            StepState::Cancelled => reason!("step_state.cancelled"),
+        }
     }
 }
 
@@ -102,7 +118,6 @@ impl Step {
     }
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(platform_build: &u32) -> bool {
     *platform_build == 0
 }

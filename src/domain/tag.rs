@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
+use crate::domain::reason::{AsReason, Reason, argument_by_name, display_as_reason, quoted, reason};
 
 /// The longest tag: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}` (OCI distribution specification).
 pub const LONGEST_TAG: usize = 128;
@@ -143,6 +143,8 @@ impl fmt::Display for Tag {
         f.write_str(&self.0)
     }
 }
+
+argument_by_name!(Tag);
 
 impl TryFrom<String> for Tag {
     type Error = TagError;

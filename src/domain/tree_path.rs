@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
+use crate::domain::reason::{AsReason, Reason, argument_by_name, display_as_reason, quoted, reason};
 
 /// A directory relative to the root of a tree, normalised: `/`, `svc/api`, `/svc/api/` and `./svc/api` are two of them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -73,6 +73,8 @@ impl fmt::Display for TreePath {
         write!(f, "/{}", self.0)
     }
 }
+
+argument_by_name!(TreePath);
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,12 @@
 //! The languages that slipway speaks: the dashboard's texts are in `src/locales`; errors and reasons are English and
 //! translated where they are shown.
 
-mod command_line;
+mod help;
 mod translate;
 
+pub use help::help;
 #[cfg(test)]
-pub(crate) use command_line::all_help;
-pub use command_line::{help, label};
+pub(crate) use help::help_keys;
 pub use translate::translate;
 
 use crate::domain::reason::Reason;

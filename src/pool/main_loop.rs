@@ -18,12 +18,13 @@ use super::tasks::notifier::{self, LAST_DELIVERIES, Notifier};
 use super::tasks::record_writer::RecordWriter;
 use super::tasks::settings_service::SettingsService;
 use super::tasks::{Input, TaskContext};
-use super::tasks::{build_task, builder_probe, launcher, record_reader, retention, source_reader, tag_check};
+use super::tasks::{
+    build_task, builder_probe, home_watch, launcher, record_reader, retention, source_reader, tag_check,
+};
 use super::triggers::{self, PollRequest};
 use crate::buildkit::daemon::in_use;
 use crate::domain::build::BuildId;
-use crate::store::settings::{Settings, Stamps};
-use crate::store::{Catalog, Home};
+use crate::store::{Catalog, Home, settings};
 use crate::sys::environment;
 
 /// So many inputs are taken before readers get a new snapshot.
@@ -38,15 +39,15 @@ const LAST_WRITES: Duration = Duration::from_secs(5);
 /// # Errors
 /// When another one runs, or the home can't be used.
 pub async fn run(home: Home) -> Result<(), PoolError> {
-    let lock = startup::prepare(&home)?;
+    let lock = Arc::new(startup::prepare(&home)?);
     let opened = Catalog::open(&home).map_err(|source| PoolError::Home { path: home.builds_dir(), source })?;
     let (catalog, start) = (Arc::new(opened.0), opened.1);
     let at_socket = |source| PoolError::Home { path: home.pool_socket(), source };
     let listener = Listener::begin(home.pool_socket()).map_err(at_socket)?;
     // Before the files are read: an edit in between would never be noticed.
     let edits = startup::watch_edits(&home);
-    let stamps = Stamps::of(&home);
-    let settings = Arc::new(Settings::take_over(&home, &Settings::default()));
+    let (settings, stamps) = settings::start(&home);
+    let settings = Arc::new(settings);
     environment::pass_on(&settings.config.pool.environment);
     tracing::info!("the pool of {} runs as process {}", home.state_dir().display(), std::process::id());
     if let Err(error) = in_use::withdraw_stop_request(&home.buildkit_dir()) {
@@ -64,6 +65,7 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
     let service = SettingsService::start(context.clone(), edits, stamps);
     let (polls, poll_requests) = mpsc::unbounded_channel();
     let tender = tokio::spawn(record_reader::tend(context.clone()));
+    let home_watch = tokio::spawn(home_watch::watch(context.clone(), lock.clone()));
     let hands = Hands::new(context.clone(), service.clone(), polls);
     let mut main_loop = MainLoop { core, inputs, snapshots, stopping, hands, builds_go_on: false };
     main_loop.hands.carry_out(commands);
@@ -79,15 +81,18 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
         // Those that wait were told, and clients that ask from here on start a new pool.
         let _ = server.await;
         let _ = tender.await;
+        let _ = home_watch.await;
     };
     main_loop.run_until(last).await;
     main_loop.finish_writes().await;
-    if main_loop.builds_go_on
-        && let Err(error) = in_use::ask_to_stop_when_idle(&home.buildkit_dir())
-    {
-        tracing::warn!("{error}");
+    // Nobody takes over the builds of a home that was removed: they end with its daemon.
+    let builds_go_on = main_loop.builds_go_on && lock.is_at(&home.pool_lock());
+    if builds_go_on {
+        startup::runners_begin(&home, main_loop.core.snapshot().builds.into_keys().collect()).await;
+        if let Err(error) = in_use::ask_to_stop_when_idle(&home.buildkit_dir()) {
+            tracing::warn!("{error}");
+        }
     }
-    let builds_go_on = main_loop.builds_go_on;
     main_loop.hands.supervisions.end(builds_go_on).await;
     drop(lock);
     let _ = in_use::stop_if_idle(&home.buildkit_dir(), &home.pool_lock()).await;
@@ -246,7 +251,7 @@ impl Hands {
     }
 
     /// Sets a task to work for a command. One arm for each command, each a line or two.
-    #[allow(clippy::too_many_lines, reason = "a table: one arm for each command")]
+    #[expect(clippy::too_many_lines, reason = "a table: one arm for each command")]
     fn carry_out_one(&mut self, command: Command) {
         let context = self.context.clone();
         match command {
@@ -270,8 +275,8 @@ impl Hands {
             Command::ReadBuildHistory(build) => {
                 tokio::spawn(record_reader::read_build_history(context, build));
             }
-            Command::ResolveRef { submission, source, reference } => {
-                tokio::spawn(source_reader::resolve(context, submission, source, reference));
+            Command::ResolveRef { submission, path, source, reference } => {
+                tokio::spawn(source_reader::resolve(context, submission, path, source, reference));
             }
             Command::CreateRepository { submission, path, repository } => {
                 let service = self.service.clone();
@@ -283,6 +288,9 @@ impl Hands {
             Command::ReadCommit { push, path, source, reference, commit, since } => {
                 tokio::spawn(source_reader::read_commit(context, push, path, source, reference, commit, since));
             }
+            Command::CheckMoves { path, source, moves } => {
+                tokio::spawn(source_reader::check_moves(context, path, source, moves));
+            }
             Command::Launch { build, builders } => {
                 let abort = watch::Sender::new(false);
                 self.launches.insert(build.id, abort.clone());
@@ -293,9 +301,9 @@ impl Hands {
                     abort.send_replace(true);
                 }
             }
-            Command::WatchRunner { build, runner } => {
+            Command::WatchRunner { build, attempt, runner } => {
                 self.launches.remove(&build);
-                tokio::spawn(build_task::watch(context, build, runner));
+                tokio::spawn(build_task::watch(context, build, attempt, runner));
             }
             Command::SignalRunner { runner, kill, .. } => build_task::signal(runner, kill),
             Command::MeasureDisk => retention::measure_disk(&context, None),

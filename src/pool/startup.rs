@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ const LOOKS_FOR_NUMBER: u32 = 20;
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// How long a runner that an earlier pool has just started may take to begin, or to leave.
 const BEGINS_WITHIN: Duration = Duration::from_secs(2);
+/// How long a pool that ends waits for a runner that it has just started.
+const LAST_BEGINNINGS: Duration = Duration::from_secs(10);
 
 /// Why a pool does not run.
 #[derive(Debug, thiserror::Error)]
@@ -171,6 +173,11 @@ fn find_build(home: &Home, catalog: &Catalog, id: BuildId) -> Option<FoundBuild>
             return None;
         }
     };
+    // Whatever an earlier attempt left is no concern of the one that is to run.
+    let directory = home.attempt_dir(id.0, build.present_attempt());
+    if let Err(error) = atomic::clean(&directory) {
+        tracing::warn!("{error}");
+    }
     let runner = builds::load_if_there::<ProcessId>(&directory.join(builds::RUNNER)).ok().flatten();
     let runner = runner.filter(|runner| !build.state.is_final() && has_begun(&directory, *runner));
     let job = runner.and_then(|_| builds::load_if_there::<Job>(&directory.join(builds::JOB)).ok().flatten());
@@ -180,11 +187,31 @@ fn find_build(home: &Home, catalog: &Catalog, id: BuildId) -> Option<FoundBuild>
 
 /// Whether a runner has begun to work. One whose pool died before it said that it may begin leaves at once, without a
 /// trace: its build is still to be started.
-fn has_begun(directory: &std::path::Path, runner: ProcessId) -> bool {
+fn has_begun(directory: &Path, runner: ProcessId) -> bool {
+    wait_for_begin(directory, runner, BEGINS_WITHIN) || runner.is_alive()
+}
+
+/// Waits until a runner has begun to work, as far as it is to: then it holds the daemon that it needs.
+fn wait_for_begin(directory: &Path, runner: ProcessId, within: Duration) -> bool {
     let begun = || [builds::LOG, builds::RESULT].iter().any(|file| directory.join(file).exists());
-    let until = std::time::Instant::now() + BEGINS_WITHIN;
+    let until = std::time::Instant::now() + within;
     while !begun() && runner.is_alive() && std::time::Instant::now() < until {
         std::thread::sleep(LOOK_AGAIN);
     }
-    begun() || runner.is_alive()
+    begun()
+}
+
+/// Waits until the runners of builds hold the managed daemon, which would be idle without them: what a pool does before it
+/// ends and they go on.
+pub(super) async fn runners_begin(home: &Home, builds: Vec<BuildId>) {
+    let directories: Vec<PathBuf> = builds.into_iter().map(|id| home.build_dir(id.0)).collect();
+    let wait = move || {
+        for directory in directories {
+            if let Ok(Some(runner)) = builds::load_if_there::<ProcessId>(&directory.join(builds::RUNNER)) {
+                wait_for_begin(&directory, runner, LAST_BEGINNINGS);
+            }
+        }
+    };
+    // It only waits.
+    let _ = tokio::task::spawn_blocking(wait).await;
 }

@@ -1,5 +1,6 @@
 //! Builds and their steps as clients get them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -14,10 +15,12 @@ use crate::domain::step::StepsFile;
 pub struct BuildDetail {
     /// Its record, as the pool has it.
     pub build: Build,
-    /// Its steps and the frontend's warnings, as far as its runner has written them.
+    /// The steps of its newest attempt that has output, and the frontend's warnings, as far as its runner has written them.
     pub steps: StepsFile,
-    /// Where its log is on the pool's host.
+    /// Where the log of that attempt is on the pool's host.
     pub log: PathBuf,
+    /// Where the logs of all attempts are, by their numbers; one that had no output has no file there.
+    pub logs: BTreeMap<u32, PathBuf>,
 }
 
 /// Builds that a query found.

@@ -18,16 +18,40 @@ pub const MOST_PLACES: u64 = 100_000;
 #[serde(rename_all = "snake_case")]
 pub enum LogName {
     /// The output of a build.
-    Build(BuildId),
+    Build(BuildLog),
     /// Which lines of a build's output came from standard error: pairs of 64-bit offsets, little-endian.
-    Stderr(BuildId),
+    Stderr(BuildLog),
     /// The pool's own log.
     Pool,
+}
+
+/// The output of one attempt of a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildLog {
+    /// The build.
+    pub id: BuildId,
+    /// The number of the attempt; none: the newest that has output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+}
+
+impl BuildLog {
+    /// That of the newest attempt.
+    pub fn newest(id: BuildId) -> BuildLog {
+        BuildLog { id, attempt: None }
+    }
+
+    /// That of an attempt.
+    pub fn of(id: BuildId, attempt: u32) -> BuildLog {
+        BuildLog { id, attempt: Some(attempt) }
+    }
 }
 
 /// What comes with [`super::Reply::LogOpened`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenedLog {
+    /// The number of the attempt whose output it is.
+    pub attempt: u32,
     /// Where the log is on the pool's host.
     pub path: PathBuf,
     /// Its size in bytes; none: there is no output yet.
@@ -47,7 +71,7 @@ pub struct LogRange {
     pub length: u64,
     /// The log's size when it was read.
     pub size: u64,
-    /// The build's state is final, so that nothing comes after `size`; of the pool's log never.
+    /// The attempt is over, so that nothing comes after `size`; of the pool's log never.
     pub is_final: bool,
 }
 

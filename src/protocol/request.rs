@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::logs::{LogName, LogSearch};
+use super::logs::{BuildLog, LogName, LogSearch};
 use super::platforms::LoginId;
 use super::{Entity, EntityName, SaveMode};
 use crate::domain::audit::AuditQuery;
@@ -74,7 +74,7 @@ pub enum Request {
         /// The ref.
         reference: Ref,
     },
-    /// Build again what a build was: [`super::Reply::Queued`].
+    /// Build again what a build was, or start the next attempt of one that waits for it: [`super::Reply::Queued`].
     Retry {
         /// The build.
         id: BuildId,
@@ -100,11 +100,8 @@ pub enum Request {
         /// Their numbers, at most [`crate::domain::build_query::MOST_OF_PAGE`].
         ids: Vec<PushId>,
     },
-    /// The files of a build's log: [`super::Reply::LogOpened`], with open descriptors over a unix socket.
-    OpenLog {
-        /// The build.
-        id: BuildId,
-    },
+    /// The files of the log of an attempt: [`super::Reply::LogOpened`], with open descriptors over a unix socket.
+    OpenLog(BuildLog),
     /// A part of a log: [`super::Reply::LogRange`] and the bytes.
     ReadLog {
         /// The log.
@@ -113,7 +110,7 @@ pub enum Request {
         offset: u64,
         /// At most this many bytes, and at most [`super::logs::LONGEST_RANGE`].
         limit: u64,
-        /// Where nothing is there yet, wait until something is or the build's state is final: at most 30 s.
+        /// Where nothing is there yet, wait until something is or the attempt is over: at most 30 s.
         #[serde(default)]
         wait: bool,
     },

@@ -7,11 +7,11 @@ use std::time::Duration;
 use chrono::DateTime;
 
 use super::builds::{BuildDetail, BuildPage};
-use super::logs::{FoundLine, LogFound, LogIndex, LogName, LogRange, LogSearch, OpenedLog};
+use super::logs::{BuildLog, FoundLine, LogFound, LogIndex, LogName, LogRange, LogSearch, OpenedLog};
 use super::platforms::{LoginId, LoginInvitation, NotificationState, RulePreview, SavePreview, SecretUse, SourceRefs};
 use super::*;
 use crate::domain::audit::{AuditPage, AuditQuery};
-use crate::domain::build::{BuildId, BuildState, sample};
+use crate::domain::build::{BuildId, BuildState, sample, sample_retried};
 use crate::domain::build_query::{BuildQuery, PushPage, PushQuery};
 use crate::domain::build_summary::BuildSummary;
 use crate::domain::builder::{Builder, BuilderKind, Readiness};
@@ -54,9 +54,10 @@ fn repository() -> Repository {
 }
 
 /// Every request, by its name in `tests/protocol/requests`.
+#[expect(clippy::too_many_lines, reason = "a table: one row for each request")]
 pub(crate) fn requests() -> Vec<(&'static str, Request)> {
     let save = |entity| Request::Save { entity: Box::new(entity), mode: SaveMode::Apply };
-    let (id, log, rule) = (BuildId(7), LogName::Build(BuildId(7)), || "main".to_owned());
+    let (id, log, rule) = (BuildId(7), LogName::Build(BuildLog::of(BuildId(7), 2)), || "main".to_owned());
     let platform = Entity::Platform {
         name: "gitlab".into(),
         value: SourcePlatform::new(PlatformKind::Gitlab),
@@ -106,10 +107,10 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         ("wait", Request::Wait { id, known: Some("waits for a slot".into()) }),
         ("push_page", Request::PushPage(PushQuery { before: Some(PushId(3)), ..PushQuery::default() })),
         ("pushes", Request::Pushes { ids: vec![PushId(3)] }),
-        ("open_log", Request::OpenLog { id }),
+        ("open_log", Request::OpenLog(BuildLog::newest(id))),
         ("read_log", Request::ReadLog { log, offset: 100, limit: 4096, wait: true }),
         ("read_log-of-the-pool", Request::ReadLog { log: LogName::Pool, offset: 0, limit: 4096, wait: false }),
-        ("index_log", Request::IndexLog { log: LogName::Stderr(id), every: 1000 }),
+        ("index_log", Request::IndexLog { log: LogName::Stderr(BuildLog::newest(id)), every: 1000 }),
         ("search_log", Request::SearchLog { log, search }),
         ("repository_refs", Request::RepositoryRefs { path: path() }),
         ("refs", Request::Refs(source())),
@@ -211,9 +212,11 @@ pub(crate) fn answers() -> Vec<(&'static str, Reply)> {
         pushes: vec![PushId(3)],
         settings_changes: 4,
     };
-    let detail = BuildDetail { build: sample(), steps: steps(), log: PathBuf::from("/srv/slipway/builds/7/log") };
+    let log = PathBuf::from("/srv/slipway/builds/7/log");
+    let detail =
+        BuildDetail { build: sample_retried(), steps: steps(), log: log.clone(), logs: BTreeMap::from([(1, log)]) };
     let page = BuildPage {
-        builds: vec![BuildSummary::from(&sample())],
+        builds: vec![BuildSummary::from(&sample_retried())],
         unreadable: vec![(BuildId(5), "no TOML".into())],
         next: Some(BuildId(5)),
         older: 4,
@@ -265,6 +268,7 @@ pub(crate) fn answers() -> Vec<(&'static str, Reply)> {
         (
             "log_opened",
             Reply::LogOpened(OpenedLog {
+                attempt: 1,
                 path: "/srv/slipway/builds/7/log".into(),
                 size: Some(10),
                 log: true,

@@ -338,4 +338,14 @@ mod tests {
         let written: Value = serde_json::from_slice(&serde_json::to_vec(&document).unwrap()).unwrap();
         assert_eq!(written, serde_json::from_str::<Value>(text).unwrap());
     }
+
+    #[test]
+    fn sizes_that_no_number_holds_together_are_the_largest_one() {
+        let blob =
+            |digit: &str| Descriptor::of("application/octet-stream", &format!("sha256:{}", digit.repeat(64)), u64::MAX);
+        let mut manifest = Document::index(Vec::new(), Annotations::new());
+        manifest.layers = Some(vec![blob("1"), blob("2")]);
+        let root = Document::index(Vec::new(), Annotations::new());
+        assert_eq!(describe("sha256:0", &root, &[manifest], None).size, u64::MAX);
+    }
 }

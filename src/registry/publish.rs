@@ -160,8 +160,8 @@ impl Target {
     }
 }
 
-/// Lets `tags` name the image, most specific first and `latest` last. All are checked before any moves: see
-/// [`publish::decide`]. The indexes of several builders become one index first.
+/// Lets `tags` name the image, most specific first and `latest` last. All are checked before any moves, also whether one
+/// names an image that `is_later`: see [`publish::decide`]. The indexes of several builders become one index first.
 ///
 /// The result has every tag once, in the order of the moves. In a layout all tags move in one step; keep the
 /// [`super::Stage`]s until this returns.
@@ -173,10 +173,10 @@ pub async fn publish(
     image: &Built,
     tags: &[String],
     immutable: bool,
-    asked_by_person: bool,
+    is_later: impl Fn(&Origin) -> bool + Send + Sync + 'static,
 ) -> Result<Vec<Published>, PublishError> {
     let tags = publish::order(tags);
-    let rules = Rules { image: target.image(), immutable, asked_by_person };
+    let rules = Rules { image: target.image(), immutable, is_later: Box::new(is_later) };
     match target {
         Target::Local(layout) => {
             let (layout, image) = (layout.clone(), image.clone());
@@ -222,7 +222,7 @@ pub async fn inspect(target: &Target, reference: &str) -> Result<ImageInfo, Publ
 struct Rules {
     image: String,
     immutable: bool,
-    asked_by_person: bool,
+    is_later: Box<dyn Fn(&Origin) -> bool + Send + Sync>,
 }
 
 impl Rules {
@@ -230,7 +230,7 @@ impl Rules {
     fn decide(&self, new: &New, there: Vec<(String, Option<Existing>)>) -> Result<Vec<Published>, PublishError> {
         let one = |(tag, existing): (String, Option<Existing>)| {
             let image = self.image.clone();
-            let outcome = match publish::decide(&tag, existing.as_ref(), new, self.immutable, self.asked_by_person) {
+            let outcome = match publish::decide(&tag, existing.as_ref(), new, self.immutable, &self.is_later) {
                 Decision::Move => Outcome::Moved,
                 Decision::AlreadyPublished => Outcome::AlreadyPublished,
                 Decision::RefusedImmutable { existing } => {

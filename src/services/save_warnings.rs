@@ -37,17 +37,14 @@ pub fn of(home: &Home, settings: &Settings, entity: &Entity) -> Vec<Reason> {
 /// The files under `secrets/` that are named and not there, each once.
 fn missing_files(home: &Home, secrets: &SecretRefs, ssh: &[String]) -> Vec<Reason> {
     let files = secrets.values().filter_map(|reference| match reference {
-        SecretRef::File(name) => Some((name, false)),
+        SecretRef::File(name) => Some((name, "")),
         SecretRef::Env(_) | SecretRef::Command(_) => None,
     });
-    let keys = ssh.iter().map(|name| (name, true));
+    let keys = ssh.iter().map(|name| (name, " < KEYFILE"));
     let mut warnings: Vec<Reason> = files
         .chain(keys)
         .filter(|(name, _)| !is_own_file(name) && !home.secrets_dir().join(name).exists())
-        .map(|(name, is_key)| match is_key {
-            true => reason!("save.key_missing", name),
-            false => reason!("save.secret_missing", name),
-        })
+        .map(|(name, from)| reason!("save_warning.secret_missing", name, from))
         .collect();
     warnings.dedup();
     warnings
@@ -60,7 +57,7 @@ fn host_network(settings: &Settings, name: &str, namespace: &Namespace) -> Vec<R
     rules
         .filter_map(|(path, rule)| {
             let error = Grants::network_mode(name, namespace, rule).err()?;
-            Some(reason!("problem.rule_refused", rule = quoted(&rule.name), path, error))
+            Some(reason!("save_warning.builds_refused", rule = quoted(&rule.name), path, error))
         })
         .collect()
 }
@@ -74,7 +71,7 @@ fn orphans(settings: &Settings, name: &str, platform: &SourcePlatform) -> Vec<Re
         .filter(|(_, source)| source.platform.as_deref() == Some(name))
         .filter_map(|(path, source)| {
             let why = sources::checked(&settings, source).err()?;
-            Some(reason!("save.source_lost", path, why))
+            Some(reason!("save_warning.source_not_read", path, why))
         })
         .collect()
 }
@@ -119,8 +116,8 @@ mod tests {
         let entity = Entity::Rule { path: "acme/api".parse().unwrap(), value: rule };
         let warnings = texts(&home, &Settings::default(), &entity);
         assert_eq!(warnings.len(), 2, "{warnings:?}");
-        assert!(warnings[0].starts_with("secrets/pypi is not there yet"), "{warnings:?}");
-        assert!(warnings[1].ends_with("`slipway secret set deploy < KEYFILE` stores it"), "{warnings:?}");
+        assert!(warnings[0].to_string().starts_with("secrets/pypi is not there yet"), "{warnings:?}");
+        assert!(warnings[1].to_string().ends_with("`slipway secret set deploy < KEYFILE` stores it"), "{warnings:?}");
     }
 
     #[test]
@@ -136,10 +133,10 @@ mod tests {
             name: "acme".into(),
             value: Namespace { allow_host_network, ..Namespace::default() },
         };
-        assert_eq!(of(&home, &settings, &namespace(true)), []);
-        let warnings = texts(&home, &settings, &namespace(false));
+        assert_eq!(of(&home, &settings, &namespace(true)), Vec::<Reason>::new());
+        let warnings = of(&home, &settings, &namespace(false));
         assert!(
-            warnings[0].starts_with("builds of rule \"main\" of acme/api are refused: network_mode"),
+            warnings[0].to_string().starts_with("builds of rule \"main\" of acme/api are refused: network_mode"),
             "{warnings:?}"
         );
         let platform = |host: &str| Entity::Platform {
@@ -153,8 +150,11 @@ mod tests {
             webhook_secret: None,
             login: None,
         };
-        assert_eq!(of(&home, &settings, &platform("git.example.com")), []);
-        let warnings = texts(&home, &settings, &platform("other.example.com"));
-        assert!(warnings[0].starts_with("the source of acme/api is not read any more: the token"), "{warnings:?}");
+        assert_eq!(of(&home, &settings, &platform("git.example.com")), Vec::<Reason>::new());
+        let warnings = of(&home, &settings, &platform("other.example.com"));
+        assert!(
+            warnings[0].to_string().starts_with("the source of acme/api is not read any more: the token"),
+            "{warnings:?}"
+        );
     }
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::{ServiceError, agent, tokens};
 use crate::domain::push::{CommitId, Ref, RefKind};
-use crate::domain::reason::{quoted, reason};
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::repository::Source;
 use crate::domain::source_platform::SourcePlatform;
 use crate::source::Wanted;
 use crate::source::git::{FetchLimits, ssh};
-use crate::source::{Access, Commit, Credentials, Git, Refs, SourceUrl, UrlError};
+use crate::source::{Access, Commit, Credentials, Git, Kind, Refs, SourceUrl, UrlError};
 use crate::store::Home;
 use crate::store::settings::Settings;
 
@@ -86,21 +86,47 @@ pub async fn list_refs(home: &Home, settings: &Settings, source: &Source) -> Res
     Ok(GIT.list(&url, &access).await?)
 }
 
+/// Why a commit was not looked at.
+#[derive(Debug)]
+pub enum NotLooked {
+    /// What the ref names is a tree or a blob: a tag may name anything.
+    NotACommit(Reason),
+    /// The source can't be read, or does not have the commit.
+    Unreadable(ServiceError),
+}
+
+impl std::fmt::Display for NotLooked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            NotLooked::NotACommit(why) => why.fmt(f),
+            NotLooked::Unreadable(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<ServiceError> for NotLooked {
+    fn from(error: ServiceError) -> NotLooked {
+        NotLooked::Unreadable(error)
+    }
+}
+
 /// Looks at a commit of a source, with the credentials of its platform.
 ///
 /// # Errors
 /// When the source can't be read, or does not have the commit.
-pub async fn look(home: &Home, settings: &Settings, source: &Source, wanted: Wanted) -> Result<Commit, ServiceError> {
-    let url = parse_url(&source.url)?;
+pub async fn look(home: &Home, settings: &Settings, source: &Source, wanted: Wanted) -> Result<Commit, NotLooked> {
+    let url = parse_url(&source.url).map_err(ServiceError::from)?;
     let access = access(home, settings, source).await?;
     let limits = fetch_limits(settings);
     let gone_on = url.clone();
     let looking = tokio::spawn(async move { GIT.look(&gone_on, &access, wanted, limits).await });
     match tokio::time::timeout(LOOK_LIMIT, looking).await {
-        Ok(Ok(looked)) => Ok(looked?),
-        Ok(Err(error)) => Err(ServiceError::Task(reason!("sources.internal_task_failed", error))),
+        Ok(Ok(Err(error))) if error.kind == Kind::NoRef => Err(NotLooked::NotACommit(error.reason)),
+        Ok(Ok(looked)) => Ok(looked.map_err(ServiceError::from)?),
+        Ok(Err(error)) => Err(ServiceError::Task(reason!("sources.internal_task_failed", error)).into()),
         Err(_) => {
-            Err(ServiceError::Late(reason!("sources.fetched_within_fetch_goes", url, as_secs = LOOK_LIMIT.as_secs())))
+            let why = reason!("sources.fetched_within_fetch_goes", url, as_secs = LOOK_LIMIT.as_secs());
+            Err(ServiceError::Late(why).into())
         }
     }
 }

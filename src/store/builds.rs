@@ -70,6 +70,14 @@ pub fn ids(home: &Home) -> io::Result<Vec<BuildId>> {
     Ok(ids)
 }
 
+/// The newest attempt of a build that has output; 1 where none has any.
+pub fn newest_with_output(home: &Home, id: BuildId) -> u32 {
+    let entries = fs::read_dir(home.attempts_dir(id.0)).into_iter().flatten().flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let has_output = |attempt: &u32| home.attempt_dir(id.0, *attempt).join(LOG).exists();
+    numbers.filter(has_output).max().unwrap_or(1)
+}
+
 /// Whether a build is marked as open.
 pub fn is_open(home: &Home, id: BuildId) -> bool {
     home.build_dir(id.0).join(OPEN).exists()
@@ -159,6 +167,21 @@ mod tests {
         close(&directory).unwrap();
         assert_eq!(list(&home).unwrap(), Listing { ids: seven, open: BTreeSet::new() });
         assert!(create(&home, BuildId(7)).is_err(), "a number is given once");
+    }
+
+    #[test]
+    fn the_newest_output_is_that_of_the_last_attempt_that_has_some() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        let id = BuildId(7);
+        assert_eq!((newest_with_output(&home, id), home.attempt_dir(7, 1)), (1, home.build_dir(7)));
+        for attempt in [2, 3, 10] {
+            fs::create_dir_all(home.attempt_dir(7, attempt)).unwrap();
+        }
+        for attempt in [2, 3] {
+            fs::write(home.attempt_dir(7, attempt).join(LOG), "").unwrap();
+        }
+        assert_eq!(newest_with_output(&home, id), 3);
     }
 
     #[test]

@@ -233,9 +233,27 @@ impl Home {
         self.state.join("catalog.db")
     }
 
-    /// One build's directory: record, log, steps.
+    /// The settings as they were last parsed: see [`super::settings`].
+    pub fn settings_cache(&self) -> PathBuf {
+        self.state.join("settings.cache")
+    }
+
+    /// One build's directory: its record, and the files of its first attempt.
     pub fn build_dir(&self, id: u64) -> PathBuf {
         self.builds_dir().join(id.to_string())
+    }
+
+    /// The directory of an attempt of a build: log, steps, job, result. That of the first is the build's own.
+    pub fn attempt_dir(&self, id: u64, attempt: u32) -> PathBuf {
+        match attempt {
+            0 | 1 => self.build_dir(id),
+            _ => self.attempts_dir(id).join(attempt.to_string()),
+        }
+    }
+
+    /// The directories of a build's attempts after the first, named by their numbers.
+    pub fn attempts_dir(&self, id: u64) -> PathBuf {
+        self.build_dir(id).join("attempts")
     }
 
     /// The OCI layout directory of a repository in the registry "local".

@@ -56,8 +56,8 @@ pub fn load<T: DeserializeOwned>(home: &Home, file: &Path) -> Option<T> {
     read::load(&copy).ok()
 }
 
-/// Removes the copies of files that are not there any more.
-pub(super) fn forget_removed(home: &Home) {
+/// Removes the copies of files that are not there any more; `is_there` knows of most that are.
+pub(super) fn forget_removed(home: &Home, is_there: impl Fn(&Path) -> bool) {
     let config = copy_of(home, &home.config_file());
     let mut directories = vec![home.last_good_dir()];
     while let Some(directory) = directories.pop() {
@@ -67,7 +67,9 @@ pub(super) fn forget_removed(home: &Home) {
             let file = if config.as_ref() == Some(&copy) { home.config_file() } else { home.state_dir().join(below) };
             if is_directory {
                 directories.push(copy);
-            } else if matches!(File::open(&file), Err(error) if error.kind() == io::ErrorKind::NotFound) {
+            } else if !is_there(&file)
+                && matches!(File::open(&file), Err(error) if error.kind() == io::ErrorKind::NotFound)
+            {
                 // One that stays is replaced with the next file of its name.
                 let _ = fs::remove_file(copy);
             }

@@ -35,14 +35,14 @@ pub struct Seen {
     /// The last commit of each ref.
     #[serde(default)]
     pub refs: BTreeMap<Ref, CommitId>,
-    /// The last push of each ref that was pushed to in the last days.
+    /// The last move of each ref that moved in the last days.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub pushed: BTreeMap<Ref, LastPush>,
+    pub moved: BTreeMap<Ref, LastMove>,
 }
 
-/// The last push of a ref.
+/// The last push of a ref, or its deletion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LastPush {
+pub struct LastMove {
     /// When it was. No later push of the ref is older, whatever the clocks say.
     pub at: DateTime<Utc>,
     /// Where the ref was before; none: it was new. A copy of the source that lags behind still lists that.
@@ -54,23 +54,23 @@ pub struct LastPush {
 const CLOCK_SET_BACK: TimeDelta = TimeDelta::days(7);
 
 impl Seen {
-    /// The time of a push of a ref that is found now: after that of the ref's push before. Of two images of a ref, the
-    /// one of the later push is newer.
-    pub fn push(&mut self, reference: &Ref, before: Option<CommitId>, at: DateTime<Utc>) -> DateTime<Utc> {
-        let after = self.pushed.get(reference).map(|last| last.at + TimeDelta::milliseconds(1));
+    /// Keeps a move of a ref that is found now; its time is after that of the ref's move before. Of two images of a ref,
+    /// the one of the later push is newer.
+    pub fn note_move(&mut self, reference: &Ref, before: Option<CommitId>, at: DateTime<Utc>) -> DateTime<Utc> {
+        let after = self.moved.get(reference).map(|last| last.at + TimeDelta::milliseconds(1));
         let at = after.map_or(at, |after| after.max(at));
-        self.pushed.retain(|_, last| at - last.at < CLOCK_SET_BACK);
-        self.pushed.insert(reference.clone(), LastPush { at, before });
+        self.moved.retain(|_, last| at - last.at < CLOCK_SET_BACK);
+        self.moved.insert(reference.clone(), LastMove { at, before });
         at
     }
 
     /// The time of what is built as though its ref was pushed to at a time.
-    pub fn push_again(&mut self, reference: &Ref, at: DateTime<Utc>) -> DateTime<Utc> {
-        let before = match self.pushed.get(reference) {
+    pub fn note_again(&mut self, reference: &Ref, at: DateTime<Utc>) -> DateTime<Utc> {
+        let before = match self.moved.get(reference) {
             Some(last) => last.before.clone(),
             None => self.refs.get(reference).cloned(),
         };
-        self.push(reference, before, at)
+        self.note_move(reference, before, at)
     }
 }
 
@@ -89,7 +89,7 @@ struct Packed {
     last_push: Option<PushId>,
     /// For each ref a byte for its kind, its name, a zero, the length of its commit and the commit's bytes.
     refs: Box<[u8]>,
-    pushed: BTreeMap<Ref, LastPush>,
+    moved: BTreeMap<Ref, LastMove>,
 }
 
 impl From<&Seen> for Packed {
@@ -113,7 +113,7 @@ impl From<&Seen> for Packed {
             default_branch: seen.default_branch.as_ref().map(|branch| branch.name.as_str().into()),
             last_push: seen.last_push,
             refs: refs.into(),
-            pushed: seen.pushed.clone(),
+            moved: seen.moved.clone(),
         }
     }
 }
@@ -126,7 +126,7 @@ impl From<&Packed> for Seen {
             default_branch: packed.default_branch.as_deref().map(Ref::branch),
             last_push: packed.last_push,
             refs: packed.refs(),
-            pushed: packed.pushed.clone(),
+            moved: packed.moved.clone(),
         }
     }
 }
@@ -198,8 +198,8 @@ impl Watched {
             };
             if seen.refs.get(&push.reference) == push.before.as_ref() {
                 seen.refs.insert(push.reference.clone(), push.commit.clone());
-                let last = LastPush { at: push.pushed_at, before: push.before.clone() };
-                seen.pushed.insert(push.reference.clone(), last);
+                let last = LastMove { at: push.pushed_at, before: push.before.clone() };
+                seen.moved.insert(push.reference.clone(), last);
             }
             seen.last_push = Some(push.id);
             self.insert(push.repository.clone(), &seen);
@@ -310,9 +310,9 @@ mod tests {
                 (Ref::branch("ünicode/x"), "a".repeat(64).parse().unwrap()),
                 (Ref::tag("v1"), commit("2")),
             ]),
-            pushed: BTreeMap::from([(
+            moved: BTreeMap::from([(
                 Ref::branch("main"),
-                LastPush { at: sample().pushed_at, before: Some(commit("3")) },
+                LastMove { at: sample().pushed_at, before: Some(commit("3")) },
             )]),
         }
     }
@@ -320,14 +320,14 @@ mod tests {
     #[test]
     fn no_push_of_a_ref_is_older_than_the_one_before_whatever_the_clocks_say() {
         let (mut seen, main, now) = (Seen::default(), Ref::branch("main"), sample().pushed_at);
-        assert_eq!(seen.push(&main, None, now), now);
-        let later = seen.push(&main, None, now - TimeDelta::hours(2));
+        assert_eq!(seen.note_move(&main, None, now), now);
+        let later = seen.note_move(&main, None, now - TimeDelta::hours(2));
         assert_eq!(later, now + TimeDelta::milliseconds(1));
-        assert_eq!(seen.push_again(&Ref::branch("other"), now - TimeDelta::hours(2)), now - TimeDelta::hours(2));
+        assert_eq!(seen.note_again(&Ref::branch("other"), now - TimeDelta::hours(2)), now - TimeDelta::hours(2));
         let text = toml::to_string(&seen).unwrap();
         assert_eq!(toml::from_str::<Seen>(&text).unwrap(), seen);
-        seen.push(&main, None, now + TimeDelta::days(8));
-        assert_eq!(seen.pushed.len(), 1, "what is long ago is forgotten");
+        seen.note_move(&main, None, now + TimeDelta::days(8));
+        assert_eq!(seen.moved.len(), 1, "what is long ago is forgotten");
     }
 
     #[test]

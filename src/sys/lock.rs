@@ -22,6 +22,17 @@ impl Held {
     pub fn file(&self) -> &File {
         &self.file
     }
+
+    /// Whether the locked file is still the one at `path`: with a directory that was removed, the lock keeps nobody out.
+    /// What can't be looked at is taken to be there.
+    pub fn is_at(&self, path: &Path) -> bool {
+        let identity = |meta: &fs::Metadata| (meta.dev(), meta.ino());
+        match (self.file.metadata(), fs::metadata(path)) {
+            (Ok(ours), Ok(there)) => identity(&ours) == identity(&there),
+            (_, Err(error)) => error.kind() != io::ErrorKind::NotFound,
+            (Err(_), _) => true,
+        }
+    }
 }
 
 /// The file to lock, made for its owner alone; one of before loses the permissions by which other users could hold it.
@@ -135,6 +146,12 @@ mod tests {
         assert!(try_exclusive(&path).unwrap().is_none() && try_shared(&path).unwrap().is_none());
         let told = holders(&path);
         assert!(told.starts_with(&format!("process {} (", std::process::id())) && told.contains("uid"), "{told}");
+        assert!(held.is_at(&path));
+        fs::rename(&path, dir.path().join("moved")).unwrap();
+        assert!(!held.is_at(&path), "nothing is there");
+        drop(try_exclusive(&path).unwrap().unwrap());
+        assert!(!held.is_at(&path), "another file is there");
+        fs::rename(dir.path().join("moved"), &path).unwrap();
         drop(held);
         assert_eq!(holders(&path), "");
         assert!(try_shared(&path).unwrap().is_some());

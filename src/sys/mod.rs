@@ -1,4 +1,4 @@
-//! The operating system: processes, locks, atomic writes, users, environments, priorities, secrets in memory. Knows nothing of slipway's
+//! The operating system: processes, locks, atomic writes, users, environments, priorities, memory, secrets in it. Knows nothing of slipway's
 //! own words.
 
 pub mod atomic;
@@ -6,6 +6,8 @@ pub mod environment;
 pub mod fd_passing;
 pub mod hardening;
 pub mod lock;
+pub mod memory;
+pub mod parallel;
 pub mod process;
 pub mod secret;
 pub mod shell;

@@ -94,8 +94,8 @@ pub struct App {
     pub log: Option<LogView>,
     /// What wakes the dashboard when the log has something new.
     pub waker: Waker,
-    /// The build that `log` is of, or is to be of, and its state.
-    pub log_of: Option<(BuildId, BuildState)>,
+    /// The build that `log` is of, or is to be of, its state, and the number of its newest attempt.
+    pub log_of: Option<(BuildId, BuildState, u32)>,
     /// What is in front of everything.
     pub modal: Option<Modal>,
     /// A form that was left with something typed in it.
@@ -319,13 +319,13 @@ impl App {
     }
 
     /// Why something can be done to none of the builds that it would be done to.
-    fn forbidden_for_builds(&self, fits: impl Fn(BuildState) -> bool, why: &str) -> Option<String> {
+    fn forbidden_for_builds(&self, fits: impl Fn(&BuildSummary) -> bool, why: &str) -> Option<String> {
         let builds = self.lists.builds.builds();
-        let mut states = builds.iter().filter_map(|id| self.data.builds.get(id)).map(|row| row.state).peekable();
-        if states.peek().is_none() {
+        let mut rows = builds.iter().filter_map(|id| self.data.builds.get(id)).peekable();
+        if rows.peek().is_none() {
             return Some(self.text("action_forbidden.no_build"));
         }
-        (!states.any(fits)).then(|| self.text(why))
+        (!rows.any(fits)).then(|| self.text(why))
     }
 
     /// Why an action can't be done now; none where it can.
@@ -343,8 +343,8 @@ impl App {
                 Some(push) => self.rules_for(push).is_empty().then(|| self.text("action_forbidden.no_rule_matches")),
             },
             Action::Replay => self.rule_in_question().is_none().then(|| self.text("action_forbidden.no_rule")),
-            Action::Cancel => self.forbidden_for_builds(|state| !state.is_final(), "action_forbidden.ended"),
-            Action::Retry => self.forbidden_for_builds(BuildState::is_final, "action_forbidden.not_ended"),
+            Action::Cancel => self.forbidden_for_builds(|row| !row.state.is_final(), "action_forbidden.ended"),
+            Action::Retry => self.forbidden_for_builds(BuildSummary::can_be_retried, "action_forbidden.not_ended"),
             Action::CheckPlatform => {
                 self.lists.platforms.name().is_none().then(|| self.text("notice.nothing_selected"))
             }

@@ -17,6 +17,8 @@ use crate::domain::settings::Settings;
 use crate::domain::step::{Step, StepState, progress};
 use crate::protocol::{News, PausedRule, PoolStatus};
 
+use super::window::{Scope, Windows};
+
 /// How far a build's steps are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
@@ -74,7 +76,7 @@ pub enum Link {
     /// It is there and has not answered since then.
     Silent(DateTime<Utc>),
     /// It went away, for this reason; it is tried again.
-    Lost(String),
+    Lost(Reason),
     /// It was told to stop; it is started again when somebody asks for it.
     Stopped,
 }
@@ -84,16 +86,19 @@ pub enum Link {
 pub struct Data {
     /// What is configured.
     pub settings: Settings,
-    /// All builds, as far as they are read.
+    /// The builds that were read.
     pub builds: BTreeMap<BuildId, BuildSummary>,
-    /// How many builds on disk are not read yet.
-    pub unread: usize,
+    /// Which builds these are.
+    pub build_windows: Windows<BuildId>,
+    /// The last builds of namespaces, repositories and rules that are older than the known part of all builds; none: there
+    /// is none, or it is being asked for.
+    pub last_builds: BTreeMap<Scope, Option<BuildId>>,
     /// Records that can't be read, each with the reason.
     pub unreadable: BTreeMap<BuildId, Reason>,
-    /// The journal, as far as it is read.
+    /// The pushes that were read.
     pub pushes: BTreeMap<PushId, PushRecord>,
-    /// How many pushes on disk are not read yet.
-    pub unread_pushes: usize,
+    /// Which pushes these are.
+    pub push_windows: Windows<PushId>,
     /// How far the steps of a build are, where somebody looked.
     pub progress: BTreeMap<BuildId, Progress>,
     /// When waiting builds will start, as past ones let expect.
@@ -119,8 +124,8 @@ pub struct Learnt {
     pub ended: Vec<BuildId>,
     /// Pushes that are new or were answered: they are to be read.
     pub pushes: Vec<PushId>,
-    /// What was written into the journal while the pool could not tell of it is to be read.
-    pub journal: bool,
+    /// The pool could not tell of everything until now.
+    pub missed: bool,
     /// The settings are to be read again.
     pub settings: bool,
 }
@@ -138,12 +143,16 @@ impl Data {
         for build in &news.builds {
             self.builds.insert(build.id, BuildSummary::from(build));
         }
-        let journal = self.link != Link::Connected;
+        let missed = self.link != Link::Connected;
+        if missed {
+            self.build_windows.stale();
+            self.push_windows.stale();
+        }
         let settings = self.settings_changes != Some(news.settings_changes) || self.link != Link::Connected;
         self.status = Some(news.status);
         self.link = Link::Connected;
         self.settings_changes = Some(news.settings_changes);
-        Learnt { ended: ended.into_iter().collect(), pushes: news.pushes, journal, settings }
+        Learnt { ended: ended.into_iter().collect(), pushes: news.pushes, missed, settings }
     }
 
     /// Takes over what was read from disk. What the pool says of an open build is newer than its record.
@@ -165,6 +174,14 @@ impl Data {
             if record.settled || !settled {
                 self.pushes.insert(record.id, record);
             }
+        }
+    }
+
+    /// Takes over the last builds of namespaces, repositories and rules.
+    pub fn read_last_builds(&mut self, last: Vec<(Scope, Option<BuildSummary>)>) {
+        for (scope, row) in last {
+            self.last_builds.insert(scope, row.as_ref().map(|row| row.id));
+            self.read(row.into_iter().collect());
         }
     }
 
@@ -202,10 +219,25 @@ impl Data {
         Some(format!("{}/{platform}", self.status.as_ref()?.webhooks.as_ref()?))
     }
 
-    /// The last build of a repository, or of one of its rules.
-    pub fn last_build(&self, path: &RepositoryPath, rule: Option<&str>) -> Option<&BuildSummary> {
-        let of_it = |row: &&BuildSummary| row.path == *path && rule.is_none_or(|rule| row.rule == rule);
-        self.builds.values().rev().find(of_it)
+    /// The newest builds without a gap, the newest first.
+    pub fn newest_builds(&self) -> impl Iterator<Item = &BuildSummary> {
+        let all = Scope::default();
+        self.builds.values().rev().take_while(move |row| self.build_windows.has(&all, row.id))
+    }
+
+    /// The last build of a namespace, a repository or a rule, as far as it is known.
+    pub fn last_build(&self, scope: &Scope) -> Option<&BuildSummary> {
+        let older = || self.builds.get(self.last_builds.get(scope)?.as_ref()?);
+        self.newest_builds().find(|row| scope.has_build(row)).or_else(older)
+    }
+
+    /// Whether the last build of a namespace, a repository or a rule is still to be asked for.
+    pub fn lacks_last_build(&self, scope: &Scope) -> bool {
+        let all = Scope::default();
+        self.build_windows.has_begun(&all)
+            && !self.build_windows.is_whole(&all)
+            && !self.last_builds.contains_key(scope)
+            && self.last_build(scope).is_none()
     }
 
     /// How many builds are in a state.
@@ -224,7 +256,7 @@ mod tests {
     fn builds_that_ended_while_the_pool_was_away_are_read_again() {
         let mut data = Data::default();
         data.learn(news(vec![sample()], Vec::new()));
-        data.link = Link::Lost("killed".into());
+        data.link = Link::Lost(Reason::verbatim("killed"));
         assert_eq!(data.learn(news(Vec::new(), Vec::new())).ended, [sample().id]);
         assert_eq!(data.link, Link::Connected);
     }
@@ -252,9 +284,9 @@ mod tests {
     #[test]
     fn what_was_pushed_while_the_pool_was_away_is_read_when_it_is_back() {
         let mut data = Data::default();
-        assert!(data.learn(news(Vec::new(), Vec::new())).journal);
-        assert!(!data.learn(news(Vec::new(), Vec::new())).journal);
-        data.link = Link::Lost("killed".into());
-        assert!(data.learn(news(Vec::new(), Vec::new())).journal);
+        assert!(data.learn(news(Vec::new(), Vec::new())).missed);
+        assert!(!data.learn(news(Vec::new(), Vec::new())).missed);
+        data.link = Link::Lost(Reason::verbatim("killed"));
+        assert!(data.learn(news(Vec::new(), Vec::new())).missed);
     }
 }

@@ -7,11 +7,13 @@ use crate::domain::journal::PushId;
 use crate::domain::name::RepositoryPath;
 use crate::domain::repository::Source;
 use crate::domain::source_platform::SourcePlatform;
+use crate::protocol::logs::BuildLog;
 use crate::protocol::{Entity, Request, SaveMode};
 use crate::sys::secret::Secret;
 
 use super::data::CheckId;
 use super::place::Place;
+use super::window::{PageWanted, Scope};
 
 /// Some of the repositories of a platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,25 +46,22 @@ pub enum Effect {
     ReadRecords(Vec<BuildId>),
     /// Read these pushes of the journal again.
     ReadPushes(Vec<PushId>),
-    /// Read what was written into the journal meanwhile.
-    CatchUp {
-        /// The newest push that is known; none: none is.
-        after: Option<PushId>,
-        /// Those whose rules were still being asked.
-        unsettled: Vec<PushId>,
-    },
+    /// Read a page of builds.
+    ReadBuilds(PageWanted<BuildId>),
+    /// Read a page of the journal.
+    ReadJournal(PageWanted<PushId>),
+    /// Read the last builds of namespaces, repositories or rules.
+    ReadLastBuilds(Vec<Scope>),
     /// Read the steps of these builds.
     ReadSteps(Vec<BuildId>),
-    /// Read everything on disk again.
-    ReadAll,
     /// Start the pool again that was told to stop.
     WantPool,
     /// Show the log of this build; where it is shown already, how its build stands now.
     ShowLog(BuildId),
     /// Bring the steps of the build whose log is shown again, and its files where `files` are wanted.
     RefreshLog {
-        /// The build.
-        id: BuildId,
+        /// The build and its attempt.
+        of: BuildLog,
         /// Whether the files are wanted, too.
         files: bool,
     },

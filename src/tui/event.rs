@@ -10,9 +10,10 @@ use crossterm::event::{KeyEvent, MouseEvent};
 use super::data::{BuildSummary, CheckId, Progress};
 use super::effect::{FormId, Purpose, RepositoryQuery};
 use super::log::Subject;
+use super::window::{PageRead, Scope};
 use crate::domain::build::BuildId;
 use crate::domain::image_tag::TagInfo;
-use crate::domain::journal::PushRecord;
+use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
 use crate::domain::platform_account::{Identity, RepositoryPage};
 use crate::domain::push::{CommitId, Ref};
@@ -20,6 +21,7 @@ use crate::domain::reason::Reason;
 use crate::domain::repository::Source;
 use crate::domain::settings::Settings;
 use crate::domain::step::StepsFile;
+use crate::protocol::logs::BuildLog;
 use crate::protocol::platforms::SavePreview;
 use crate::protocol::{Error, News, Reply};
 use crate::sys::secret::Secret;
@@ -42,7 +44,7 @@ pub enum Event {
     /// The pool told what changed.
     News(Box<News>),
     /// The pool went away, for this reason.
-    PoolLost(String),
+    PoolLost(Reason),
     /// The pool has not answered since then.
     PoolSilent(DateTime<Utc>),
     /// The pool answers again.
@@ -58,22 +60,30 @@ pub enum Event {
     },
     /// The settings, read again.
     Settings(Box<Settings>),
-    /// Records that were read, and how many are still to come.
+    /// Builds that were read.
     Records {
         /// As the lists show them.
         rows: Vec<BuildSummary>,
         /// Those that can't be read.
         unreadable: Vec<(BuildId, Reason)>,
-        /// How many are still to come; none: this was no reading of all.
-        unread: Option<usize>,
+        /// The page that they are; none: they were asked for by their numbers.
+        page: Option<PageRead<BuildId>>,
     },
-    /// Pushes of the journal that were read, and how many are still to come.
+    /// A build that was asked for is not kept any more.
+    BuildGone(BuildId),
+    /// The last builds of namespaces, repositories and rules.
+    LastBuilds(Vec<(Scope, Option<BuildSummary>)>),
+    /// Pushes of the journal that were read.
     Pushes {
         /// They.
         records: Vec<PushRecord>,
-        /// How many are still to come; none: this was no reading of all.
-        unread: Option<usize>,
+        /// The page that they are; none: they were asked for by their numbers.
+        page: Option<PageRead<PushId>>,
     },
+    /// A page of builds can't be had now.
+    NoBuildPage,
+    /// A page of pushes can't be had now.
+    NoPushPage,
     /// How far builds are.
     Steps(Vec<(BuildId, Progress)>),
     /// The tags of a repository.
@@ -113,8 +123,8 @@ pub enum Event {
     LogOpened(BuildId, Option<Box<Subject>>),
     /// The steps of the build whose log is shown, and its files where they were asked for.
     LogRefreshed {
-        /// The build.
-        id: BuildId,
+        /// The build and its attempt.
+        of: BuildLog,
         /// The steps; none: the pool can't be asked.
         steps: Option<StepsFile>,
         /// The log.
@@ -133,6 +143,6 @@ pub enum Event {
         /// What it had open.
         file: PathBuf,
         /// Why it could not do its work.
-        problem: Option<String>,
+        problem: Option<Reason>,
     },
 }

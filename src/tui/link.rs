@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use futures_util::FutureExt;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
@@ -10,20 +11,27 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::event::Event;
 use crate::client::{Client, Heard, IfAbsent, WatchEnd};
 
-/// How soon a pool that went away is looked for again, at first and at the longest.
-const RECONNECT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// A pool that went away is looked for again after this time at first.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// A pool that stays away is looked for this often.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+fn waits() -> ExponentialBackoff {
+    let waits = ExponentialBuilder::new().with_min_delay(FIRST_WAIT).with_max_delay(LONGEST_WAIT);
+    waits.without_max_times().build()
+}
 
 /// Hears of everything that changes in the pool, and starts it again when it goes away.
 ///
 /// One that was told to stop is left so until it is wanted, or somebody else starts it.
 pub(super) async fn keep(client: Client, sender: UnboundedSender<Event>, wanted: Arc<Notify>) {
-    let (mut wait, mut if_absent) = (RECONNECT.0, IfAbsent::Start);
+    let (mut waits_left, mut if_absent) = (waits(), IfAbsent::Start);
     loop {
         let now = if_absent;
         let heard = |heard| {
             let event = match heard {
                 Heard::News(news) => {
-                    (wait, if_absent) = (RECONNECT.0, IfAbsent::Start);
+                    (waits_left, if_absent) = (waits(), IfAbsent::Start);
                     Event::News(news)
                 }
                 Heard::Silent(since) => Event::PoolSilent(since),
@@ -41,15 +49,14 @@ pub(super) async fn keep(client: Client, sender: UnboundedSender<Event>, wanted:
                 let _ = wanted.notified().now_or_never();
                 Some(Event::PoolStopped)
             }
-            Err(error) => Some(Event::PoolLost(error.reason.to_string())),
+            Err(error) => Some(Event::PoolLost(error.reason)),
         };
         if sender.is_closed() || event.is_some_and(|event| sender.send(event).is_err()) {
             return;
         }
         tokio::select! {
-            () = tokio::time::sleep(wait) => {}
+            () = tokio::time::sleep(waits_left.next().unwrap_or(LONGEST_WAIT)) => {}
             () = wanted.notified() => if_absent = IfAbsent::Start,
         }
-        wait = (wait * 2).min(RECONNECT.1);
     }
 }

@@ -5,6 +5,11 @@ use std::collections::BTreeSet;
 use crate::domain::build::BuildId;
 use crate::domain::journal::PushId;
 
+/// As many rows as the screen of nearly everybody.
+const MOST_ON_SCREEN: usize = 100;
+/// Another order than the newest first is one of so many of the newest.
+pub const MOST_SORTED: usize = 10_000;
+
 /// What names a row.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
@@ -71,6 +76,22 @@ impl List {
         match self.selected() {
             Some(Key::Build(id)) => Some(*id),
             _ => None,
+        }
+    }
+
+    /// The build that the selection follows.
+    pub fn chosen_build(&self) -> Option<BuildId> {
+        match self.chosen {
+            Some(Key::Build(id)) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// How many rows there should be: those on the screen, and as many again for whoever goes on.
+    pub fn rows_wanted(&self) -> usize {
+        match self.sort {
+            Sort { by: 0, reversed: false } => self.index.max(self.offset) + 2 * self.height.max(MOST_ON_SCREEN / 2),
+            _ => MOST_SORTED,
         }
     }
 

@@ -12,6 +12,7 @@ use super::keymap::Keymap;
 use super::theme::{self, Background, Depth, Theme};
 use crate::client::preferences::Preferences;
 use crate::domain::config::{Config, Notify, UiConfig};
+use crate::domain::reason::Reason;
 use crate::lang::Lang;
 use crate::log::sanitize::printable;
 
@@ -42,14 +43,14 @@ pub(super) struct Taste {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Problems {
     /// With the file itself.
-    pub config: Vec<String>,
+    pub config: Vec<Reason>,
     /// With the theme.
-    pub theme: Option<String>,
+    pub theme: Option<Reason>,
 }
 
 impl Problems {
     /// All of them.
-    pub(super) fn all(&self) -> Vec<String> {
+    pub(super) fn all(&self) -> Vec<Reason> {
         self.config.iter().chain(&self.theme).cloned().collect()
     }
 }
@@ -71,7 +72,7 @@ pub(super) fn from_environment(preferences: &Preferences, themes: &Path) -> Tast
         (name, _) => name,
     };
     let loaded = Theme::load(name, themes, depth);
-    let problems = Problems { config: problems, theme: loaded.as_ref().err().map(ToString::to_string) };
+    let problems = Problems { config: problems, theme: loaded.as_ref().err().map(Reason::from) };
     let name = name.to_owned();
     let theme = loaded.unwrap_or_else(|_| Theme::terminal());
     let manners = Manners {

@@ -9,7 +9,7 @@
 //! | `outside`, `link`, `read`, `manners` | effects, the way to the pool, the disk, what config.toml and the terminal say |
 //! | `update` | what becomes of the state when something happens |
 //! | [`view`] | what is on the screen: layout, header, lists, what is in front |
-//! | [`app`], [`data`], [`list`], `rows`, [`place`], [`notice`], [`modal`] | the state |
+//! | [`app`], [`data`], [`list`], [`window`], `rows`, [`place`], [`notice`], [`modal`] | the state |
 //! | [`log`] | the log viewer |
 //! | [`form`] | the forms |
 //! | [`popup`] | help, palette, messages |
@@ -50,6 +50,7 @@ pub mod theme;
 mod update;
 pub mod view;
 pub mod widget;
+pub mod window;
 
 pub use run::{TuiError, run, view_file};
 pub use terminal::is_there as has_terminal;

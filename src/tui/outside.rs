@@ -13,10 +13,13 @@ use super::event::Event;
 use super::log::{BuildFiles, Origin, Subject};
 use super::place::Place;
 use super::read;
+use super::window::{PageWanted, Scope};
 use crate::client::Client;
 use crate::domain::build::{BuildId, BuildState};
+use crate::domain::build_query::BuildQuery;
 use crate::domain::reason::Reason;
-use crate::protocol::logs::LogName;
+use crate::domain::step::Step;
+use crate::protocol::logs::{BuildLog, LogName};
 use crate::protocol::{Entity, Error, ErrorKind, Request};
 use crate::sys::secret::Secret;
 
@@ -48,20 +51,16 @@ impl Outside {
             Effect::ReadSettings => self.read_settings(),
             Effect::ReadRecords(ids) => self.task(async move { read::records(&client, &ids).await }),
             Effect::ReadPushes(ids) => self.task(async move { read::push_records(&client, &ids).await }),
-            Effect::CatchUp { after, unsettled } => {
-                self.task(async move { read::catch_up(&client, after, &unsettled).await });
-            }
+            Effect::ReadBuilds(page) => self.read_builds(page),
+            Effect::ReadJournal(page) => self.task(async move { read::journal(&client, page).await }),
+            Effect::ReadLastBuilds(scopes) => self.task(async move { read::last_builds(&client, scopes).await }),
             Effect::ReadSteps(ids) => self.task(async move { read::progress(&client, &ids).await }),
-            Effect::ReadAll => {
-                self.read_all();
-                self.read_settings();
-            }
             Effect::WantPool => self.pool_wanted.notify_one(),
             Effect::ShowLog(id) => {
-                let good = last_good(app, id);
-                self.task(async move { Event::LogOpened(id, opened(&client, id, good).await.map(Box::new)) });
+                let rule = app.data.builds.get(&id).map(|row| Scope::of(&row.path, Some(&row.rule)));
+                self.task(async move { Event::LogOpened(id, opened(&client, id, rule).await.map(Box::new)) });
             }
-            Effect::RefreshLog { id, files } => self.task(async move { refreshed(&client, id, files).await }),
+            Effect::RefreshLog { of, files } => self.task(async move { refreshed(&client, of, files).await }),
             Effect::ListTags(path) => self.task(async move {
                 let tags = client.tags(path.clone()).await;
                 Event::Tags(path, tags.map_err(|error| error.reason))
@@ -130,15 +129,10 @@ impl Outside {
         });
     }
 
-    /// Begins to bring all builds and pushes, the newest first.
-    pub(super) fn read_all(&self) {
-        let (client, sender) = (self.client.clone(), self.sender.clone());
-        tokio::spawn(async move {
-            let Ok((event, next)) = read::builds(&client, None).await else { return };
-            if sender.send(event).is_ok() {
-                read::rest(&client, next, |event| sender.send(event).is_ok()).await;
-            }
-        });
+    /// Begins to bring a page of builds.
+    pub(super) fn read_builds(&self, page: PageWanted<BuildId>) {
+        let client = self.client.clone();
+        self.task(async move { read::builds(&client, page).await });
     }
 
     /// Keeps the place for the next time.
@@ -155,22 +149,23 @@ impl Outside {
     }
 }
 
-/// The last good build of the same rule before one.
-fn last_good(app: &App, id: BuildId) -> Option<BuildId> {
-    let build = app.data.builds.get(&id)?;
-    let mut earlier = app.data.builds.range(..id).rev().map(|(_, row)| row);
-    let good =
-        earlier.find(|row| row.state == BuildState::Succeeded && row.path == build.path && row.rule == build.rule);
-    good.map(|row| row.id)
+/// The last good build of a rule before one, with its steps.
+async fn last_good_steps(client: &Client, rule: Option<Scope>, id: BuildId) -> Option<Vec<Step>> {
+    let states = [BuildState::Succeeded].into();
+    let page = client.build_page(BuildQuery { states, before: Some(id), limit: 1, ..rule?.builds() }).await.ok()?;
+    let good = page.builds.first()?.id;
+    Some(client.steps(vec![good]).await.ok()?.remove(&good)?.steps)
 }
 
 /// The log of a build with its steps and those of the build that it is compared with; none where the pool can't be
 /// asked, or has no such build any more: its news bring it here again.
-async fn opened(client: &Client, id: BuildId, good: Option<BuildId>) -> Option<Subject> {
-    let before = good.map_or_else(Vec::new, |good| vec![good]);
-    let (detail, log, before) = tokio::join!(client.build(id), client.open_log(id), client.steps(before));
-    let (detail, log) = (detail.ok()?, log.ok()?);
-    let baseline = before.ok().and_then(|mut steps| steps.remove(&good?)).unwrap_or_default().steps;
+async fn opened(client: &Client, id: BuildId, rule: Option<Scope>) -> Option<Subject> {
+    let baseline = last_good_steps(client, rule, id);
+    let (detail, baseline) = tokio::join!(client.build(id), baseline);
+    let (detail, baseline) = (detail.ok()?, baseline.unwrap_or_default());
+    // One that has just begun has no output yet; that of the one before is not its own.
+    let attempt = detail.build.newest_attempt();
+    let log = client.open_log(BuildLog::of(id, attempt)).await.ok()?;
     let files =
         BuildFiles { log: log.log.map(Arc::new), stderr: log.stderr.map(Arc::new), steps: detail.steps, baseline };
     let build = detail.build;
@@ -183,15 +178,16 @@ async fn opened(client: &Client, id: BuildId, good: Option<BuildId>) -> Option<S
 }
 
 /// The steps of the build whose log is shown, and its files where they are wanted.
-async fn refreshed(client: &Client, id: BuildId, files: bool) -> Event {
+async fn refreshed(client: &Client, of: BuildLog, files: bool) -> Event {
+    let id = of.id;
     if files {
         // At once where there is output, else once there is or a while has passed.
-        let _ = client.read_log(LogName::Build(id), 0, 1, true).await;
+        let _ = client.read_log(LogName::Build(of), 0, 1, true).await;
     }
     let steps = client.steps(vec![id]).await.ok().and_then(|mut steps| steps.remove(&id));
-    let opened = if files { client.open_log(id).await.ok() } else { None };
+    let opened = if files { client.open_log(of).await.ok() } else { None };
     let (log, stderr) = opened.map_or((None, None), |opened| (opened.log, opened.stderr));
-    Event::LogRefreshed { id, steps, log: log.map(Arc::new), stderr: stderr.map(Arc::new) }
+    Event::LogRefreshed { of, steps, log: log.map(Arc::new), stderr: stderr.map(Arc::new) }
 }
 
 /// Copies a log to the working directory, under a name that is free.
@@ -208,7 +204,9 @@ async fn export(client: &Client, id: BuildId) -> Result<PathBuf, String> {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(cannot(&error)),
             Ok(mut copy) => {
-                let copied = client.read_whole_log(id, |piece| copy.write_all(piece).map_err(ExportError::from)).await;
+                let copied = client
+                    .read_whole_log(BuildLog::newest(id), |piece| copy.write_all(piece).map_err(ExportError::from))
+                    .await;
                 return match copied {
                     Ok(_) => Ok(file),
                     Err(error) => {

@@ -1,38 +1,40 @@
-//! Bringing builds and pushes from the pool: the newest first, the others in pages.
+//! Bringing builds and pushes from the pool: pages as lists want them, and records by their numbers.
 
 use super::data::{BuildSummary, Progress};
 use super::event::Event;
+use super::window::{PageRead, PageWanted, Scope};
 use crate::client::Client;
 use crate::domain::build::BuildId;
 use crate::domain::build_query::{BuildQuery, PushQuery};
-use crate::domain::journal::{PushId, PushRecord};
-use crate::protocol::Error;
+use crate::domain::journal::PushId;
+use crate::protocol::ErrorKind;
 
-/// So many of the newest builds are brought before the first frame, and of the pushes before all others: as many as a
-/// screen holds.
-const FIRST: usize = 50;
-/// The others are brought and shown so many at a time.
+/// So many records are asked for at once by their numbers.
 const CHUNK: usize = 500;
 
-/// A page of builds, and the place where the next one begins.
-pub(super) async fn builds(client: &Client, before: Option<BuildId>) -> Result<(Event, Option<BuildId>), Error> {
-    let limit = if before.is_none() { FIRST } else { CHUNK };
-    let page = client.build_page(BuildQuery { before, limit, ..BuildQuery::default() }).await?;
-    let event = Event::Records { rows: page.builds, unreadable: page.unreadable, unread: Some(page.older) };
-    Ok((event, page.next))
+/// A page of builds. Where the pool can't be asked, its link tells why.
+pub(super) async fn builds(client: &Client, wanted: PageWanted<BuildId>) -> Event {
+    let PageWanted { scope, before, limit } = wanted;
+    let Ok(page) = client.build_page(BuildQuery { before, limit, ..scope.builds() }).await else {
+        return Event::NoBuildPage;
+    };
+    let ids = page.builds.iter().map(|row| row.id).chain(page.unreadable.iter().map(|(id, _)| *id));
+    let newest = ids.max();
+    let read = PageRead { scope, before, next: page.next, older: page.older, newest };
+    Event::Records { rows: page.builds, unreadable: page.unreadable, page: Some(read) }
 }
 
-/// Brings all builds that are older than one, and all pushes, for lists that fill while somebody looks. The pool's news
-/// tell of what can't be brought now.
-pub(super) async fn rest(client: &Client, mut before: Option<BuildId>, tell: impl Fn(Event) -> bool) {
-    journal(client, &tell).await;
-    while before.is_some() {
-        let Ok((event, next)) = builds(client, before).await else { return };
-        if !tell(event) {
-            return;
-        }
-        before = next;
-    }
+/// A page of the journal.
+pub(super) async fn journal(client: &Client, wanted: PageWanted<PushId>) -> Event {
+    let PageWanted { scope, before, limit } = wanted;
+    let Ok(page) = client.push_page(PushQuery { before, limit, ..scope.pushes() }).await else {
+        return Event::NoPushPage;
+    };
+    // Their numbers begin with one: there are no more.
+    let older = page.more.map_or(0, |next| usize::try_from(next.0.saturating_sub(1)).unwrap_or(usize::MAX));
+    let newest = page.records.iter().map(|push| push.id).max();
+    let read = PageRead { scope, before, next: page.more, older, newest };
+    Event::Pushes { records: page.records, page: Some(read) }
 }
 
 /// Brings the records of builds again.
@@ -42,53 +44,30 @@ pub(super) async fn records(client: &Client, ids: &[BuildId]) -> Event {
     for ids in ids.chunks(CHUNK) {
         match client.builds(ids.to_vec()).await {
             Ok(builds) => rows.extend(builds.iter().map(|detail| BuildSummary::from(&detail.build))),
+            Err(error) if error.kind == ErrorKind::NotFound => return Event::BuildGone(ids[0]),
             Err(error) => unreadable.extend(ids.iter().map(|id| (*id, error.reason.clone()))),
         }
     }
-    Event::Records { rows, unreadable, unread: None }
+    Event::Records { rows, unreadable, page: None }
+}
+
+/// Brings the last builds of namespaces, repositories or rules. One that can't be brought is as though there were none.
+pub(super) async fn last_builds(client: &Client, scopes: Vec<Scope>) -> Event {
+    let mut last = Vec::new();
+    for scope in scopes {
+        let page = client.build_page(BuildQuery { limit: 1, ..scope.builds() }).await;
+        last.push((scope, page.ok().and_then(|page| page.builds.into_iter().next())));
+    }
+    Event::LastBuilds(last)
 }
 
 /// Brings pushes of the journal. One that is not there any more, or can't be read, is left out: the pool's log tells why.
 pub(super) async fn push_records(client: &Client, ids: &[PushId]) -> Event {
-    Event::Pushes { records: pushes(client, ids).await, unread: None }
-}
-
-async fn pushes(client: &Client, ids: &[PushId]) -> Vec<PushRecord> {
     let mut records = Vec::new();
     for ids in ids.chunks(CHUNK) {
         records.extend(client.pushes(ids.to_vec()).await.unwrap_or_default());
     }
-    records
-}
-
-/// Brings the journal in pages, the newest first: the first is small, so that it comes soon.
-async fn journal(client: &Client, tell: impl Fn(Event) -> bool) {
-    let mut query = PushQuery { limit: FIRST, ..PushQuery::default() };
-    while let Ok(page) = client.push_page(query.clone()).await {
-        // Their numbers begin with one: there are no more.
-        let older = page.more.map_or(0, |next| usize::try_from(next.0.saturating_sub(1)).unwrap_or(usize::MAX));
-        let is_heard = tell(Event::Pushes { records: page.records, unread: Some(older) });
-        query = PushQuery { before: page.more, limit: CHUNK, ..query };
-        if !is_heard || query.before.is_none() {
-            return;
-        }
-    }
-}
-
-/// Brings the pushes after one, and those that were not settled; where none is known yet, the newest.
-pub(super) async fn catch_up(client: &Client, after: Option<PushId>, unsettled: &[PushId]) -> Event {
-    let mut records = pushes(client, unsettled).await;
-    let limit = if after.is_none() { FIRST } else { CHUNK };
-    let mut query = PushQuery { limit, ..PushQuery::default() };
-    while let Ok(page) = client.push_page(query.clone()).await {
-        let known = page.records.iter().any(|push| Some(push.id) <= after);
-        records.extend(page.records.into_iter().filter(|push| Some(push.id) > after));
-        query.before = page.more.filter(|_| after.is_some() && !known);
-        if query.before.is_none() {
-            break;
-        }
-    }
-    Event::Pushes { records, unread: None }
+    Event::Pushes { records, page: None }
 }
 
 /// How far the steps of builds are; none for a build that has no steps yet.

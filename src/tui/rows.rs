@@ -1,12 +1,42 @@
 //! Which rows each list shows: what is narrowed by the panes before, filtered and sorted. Pure.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use super::app::App;
 use super::data::{BuildSummary, Tags};
+use super::effect::Effect;
 use super::list::{Key, List, Sort};
 use super::place::Pane;
+use super::window::Scope;
+use crate::domain::build::BuildId;
 use crate::domain::journal::PushRecord;
+use crate::domain::name::RepositoryPath;
+
+/// So many of the newest builds are always known.
+const NEWEST: usize = 1_000;
+
+/// How many records of a list are not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// All are known.
+    None,
+    /// Some are left.
+    Some,
+    /// About so many are left.
+    About(usize),
+}
+
+impl Left {
+    fn of(older: Option<usize>, is_whole: bool, is_all: bool) -> Left {
+        match older.filter(|_| is_all) {
+            _ if is_whole => Left::None,
+            // The pool does not know yet how many there are.
+            None | Some(0) => Left::Some,
+            Some(older) => Left::About(older),
+        }
+    }
+}
 
 /// The orders that a pane's list can have, as keys of their texts.
 pub fn orders(pane: Pane) -> &'static [&'static str] {
@@ -46,7 +76,7 @@ impl App {
         let mut names: Vec<&String> =
             self.data.settings.namespaces.keys().filter(|name| matches(&list.filter, &[name])).collect();
         if list.sort.by == 1 {
-            let last = |name: &str| self.data.builds.values().rev().find(|row| row.path.namespace == name);
+            let last = |name: &str| self.data.last_build(&Scope { namespace: Some(name.into()), ..Scope::default() });
             names.sort_by_cached_key(|name| std::cmp::Reverse(last(name).map(|row| row.id)));
         }
         with_all(names.into_iter().cloned(), list)
@@ -65,7 +95,9 @@ impl App {
             .filter(|(_, name)| matches(&list.filter, &[name]))
             .collect();
         if list.sort.by == 1 {
-            paths.sort_by_cached_key(|(path, _)| std::cmp::Reverse(self.data.last_build(path, None).map(|row| row.id)));
+            let newest: HashMap<&RepositoryPath, BuildId> =
+                self.data.builds.values().map(|row| (&row.path, row.id)).collect();
+            paths.sort_by_cached_key(|(path, _)| std::cmp::Reverse(newest.get(path)));
         }
         with_all(paths.into_iter().map(|(_, name)| name), list)
     }
@@ -78,20 +110,19 @@ impl App {
             repository.rules.iter().map(|rule| &rule.name).filter(|name| matches(&list.filter, &[name])).collect();
         if list.sort.by == 1 {
             names.sort_by_cached_key(|name| {
-                std::cmp::Reverse(self.data.last_build(&path, Some(name)).map(|row| row.id))
+                std::cmp::Reverse(self.data.last_build(&Scope::of(&path, Some(name))).map(|row| row.id))
             });
         }
         with_all(names.into_iter().cloned(), list)
     }
 
     fn build_rows(&self) -> Vec<Key> {
-        let list = &self.lists.builds;
-        let (namespace, repository) = (self.lists.namespaces.name(), self.selected_repository());
-        let rule = self.lists.rules.name().filter(|_| repository.is_some());
+        let (list, scope) = (&self.lists.builds, self.build_scope());
         let wanted = |row: &&BuildSummary| {
-            namespace.is_none_or(|namespace| row.path.namespace == namespace)
-                && repository.as_ref().is_none_or(|path| row.path == *path)
-                && rule.is_none_or(|rule| row.rule == rule)
+            // What was looked for by itself, such as the build of a push, is shown wherever it is, and so is what runs or waits.
+            let is_shown = list.chosen_build() == Some(row.id) || !row.state.is_final();
+            (is_shown || self.data.build_windows.has(&scope, row.id))
+                && scope.has_build(row)
                 && (list.filter.is_empty() || build_matches(&list.filter, row))
         };
         let mut rows: Vec<&BuildSummary> = self.data.builds.values().rev().filter(wanted).collect();
@@ -106,6 +137,96 @@ impl App {
             rows.sort_by_key(|row| std::cmp::Reverse(row.duration(self.now)));
         }
         in_order(rows.into_iter().map(|row| Key::Build(row.id)), list.sort)
+    }
+
+    /// What the list of builds is narrowed to.
+    pub fn build_scope(&self) -> Scope {
+        let repository = self.selected_repository();
+        Scope {
+            namespace: self.lists.namespaces.name().map(str::to_owned),
+            rule: self.lists.rules.name().filter(|_| repository.is_some()).map(str::to_owned),
+            repository,
+            text: self.lists.builds.filter.trim().to_owned(),
+        }
+    }
+
+    /// How many builds of the list are not known.
+    pub fn builds_left(&self) -> Left {
+        let scope = self.build_scope();
+        let older = self.data.build_windows.older(&scope);
+        Left::of(older, self.data.build_windows.is_whole(&scope), scope == Scope::default())
+    }
+
+    /// How many pushes of the list are not known.
+    pub fn pushes_left(&self) -> Left {
+        let scope = self.push_scope();
+        let older = self.data.push_windows.older(&scope);
+        let is_all = scope == Scope::default() && self.lists.pushes.filter.is_empty();
+        Left::of(older, self.data.push_windows.is_whole(&scope), is_all)
+    }
+
+    /// Asks for a page of builds where the list is to show more than are known.
+    pub fn builds_wanted(&mut self) -> Option<Effect> {
+        let (all, scope) = (Scope::default(), self.build_scope());
+        let windows = &self.data.build_windows;
+        let is_known = |key: &Key| matches!(key, Key::Build(id) if windows.has(&scope, *id));
+        let list = &self.lists.builds;
+        // One that is shown by itself leads to no others.
+        let wanted = if list.selected().is_none_or(is_known) { list.rows_wanted() } else { 0 };
+        let known = list.rows.iter().filter(|key| is_known(key)).count();
+        // Much is worked out from the newest: when builds start, which were last, what failed today.
+        let newest = self.data.newest_builds().take(NEWEST).count();
+        let picture = self.scope_of_picture();
+        let windows = &mut self.data.build_windows;
+        let page = windows.want(&scope, known, wanted).or_else(|| windows.want(&all, newest, NEWEST));
+        let page = page.or_else(|| windows.want(&picture?, 0, 0));
+        page.map(Effect::ReadBuilds)
+    }
+
+    /// What the details show the past of.
+    fn scope_of_picture(&self) -> Option<Scope> {
+        match self.focus {
+            _ if !self.details => None,
+            Pane::Repositories => self.selected_repository().map(|path| Scope::of(&path, None)),
+            Pane::Rules => self.rule_in_question().map(|(path, rule)| Scope::of(&path, Some(&rule.name))),
+            Pane::Builds | Pane::Log => self.selected_build().map(|row| Scope::of(&row.path, Some(&row.rule))),
+            _ => None,
+        }
+    }
+
+    /// Asks for a page of the journal where the list is to show more than are known.
+    pub fn journal_wanted(&mut self) -> Option<Effect> {
+        let (scope, list) = (self.push_scope(), &self.lists.pushes);
+        let page = self.data.push_windows.want(&scope, list.rows.len(), list.rows_wanted());
+        page.map(Effect::ReadJournal)
+    }
+
+    /// Asks for the last builds of what is on the screen, where they are not among the newest.
+    pub fn last_builds_wanted(&mut self) -> Option<Effect> {
+        let path = self.selected_repository();
+        let named = |list: &List, scope: &dyn Fn(&str) -> Option<Scope>| {
+            let names = list.visible().iter().filter_map(|key| match key {
+                Key::Name(name) => scope(name),
+                _ => None,
+            });
+            names.collect::<Vec<_>>()
+        };
+        let mut scopes =
+            named(&self.lists.namespaces, &|name| Some(Scope { namespace: Some(name.to_owned()), ..Scope::default() }));
+        scopes.extend(named(&self.lists.repositories, &|name| Some(Scope::of(&name.parse().ok()?, None))));
+        scopes.extend(named(&self.lists.rules, &|name| Some(Scope::of(path.as_ref()?, Some(name)))));
+        scopes.retain(|scope| self.data.lacks_last_build(scope));
+        for scope in &scopes {
+            // Asked for once; what was never built has none.
+            self.data.last_builds.insert(scope.clone(), None);
+        }
+        (!scopes.is_empty()).then_some(Effect::ReadLastBuilds(scopes))
+    }
+
+    /// What the journal is narrowed to. Its words are looked for here: they may be those of verdicts.
+    pub fn push_scope(&self) -> Scope {
+        let namespace = self.lists.namespaces.name().map(str::to_owned);
+        Scope { namespace, repository: self.selected_repository(), ..Scope::default() }
     }
 
     fn tag_rows(&self) -> Vec<Key> {
@@ -139,11 +260,10 @@ impl App {
     }
 
     fn push_rows(&self) -> Vec<Key> {
-        let list = &self.lists.pushes;
-        let (namespace, repository) = (self.lists.namespaces.name(), self.selected_repository());
+        let (list, scope) = (&self.lists.pushes, self.push_scope());
         let wanted = |push: &&PushRecord| {
-            namespace.is_none_or(|namespace| push.repository.namespace == namespace)
-                && repository.as_ref().is_none_or(|path| push.repository == *path)
+            self.data.push_windows.has(&scope, push.id)
+                && scope.has_push(push)
                 && (list.filter.is_empty() || push_matches(&list.filter, push))
         };
         let mut rows: Vec<&PushRecord> = self.data.pushes.values().rev().filter(wanted).collect();

@@ -11,6 +11,7 @@ use super::event::Event;
 use super::notice::Level;
 use super::testing::{SIZES, app, configured, news, now, text_of};
 use super::view;
+use super::window::PageRead;
 use crate::domain::build::{Build, BuildId, BuildState, sample};
 use crate::domain::image_tag::TagInfo;
 use crate::domain::journal::{self, Answer, Origin, PushId, PushRecord, Verdict};
@@ -90,7 +91,7 @@ fn full(lang: Lang) -> App {
     let builds: Vec<Build> = states.into_iter().enumerate().map(build).collect();
     let open = builds.iter().filter(|build| !build.state.is_final()).cloned().collect();
     let rows = builds.iter().filter(|build| build.state.is_final()).map(BuildSummary::from).collect();
-    app.update(Event::Records { rows, unreadable: Vec::new(), unread: Some(0) }, now());
+    app.update(Event::Records { rows, unreadable: Vec::new(), page: Some(PageRead::whole()) }, now());
     app.update(Event::News(Box::new(news(open, Vec::new()))), now());
     app.update(Event::Steps(vec![(BuildId(99), Progress { done: 7, total: 10, cached: 3 })]), now());
     let tag = |tag: &str| TagInfo {
@@ -104,7 +105,7 @@ fn full(lang: Lang) -> App {
         problem: None,
     };
     app.update(Event::Tags("acme/api".parse().unwrap(), Ok(vec![tag("latest"), tag("v1-202010151625")])), now());
-    app.update(Event::Pushes { records: pushes(), unread: Some(0) }, now());
+    app.update(Event::Pushes { records: pushes(), page: Some(PageRead::whole()) }, now());
     app
 }
 
@@ -407,6 +408,8 @@ fn nothing_is_there_yet() {
     for lang in [Lang::En, Lang::ZhCn] {
         let mut app = app();
         app.manners.lang = lang;
+        app.update(Event::Records { rows: Vec::new(), unreadable: Vec::new(), page: Some(PageRead::whole()) }, now());
+        app.update(Event::Pushes { records: Vec::new(), page: Some(PageRead::whole()) }, now());
         insta::assert_snapshot!(format!("empty-{}", lang.code()), screens(&mut app));
     }
 }

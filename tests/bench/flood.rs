@@ -118,7 +118,7 @@ fn slipway(world: &World, pool: u32, id: u64, wait: bool) -> Seen {
         } else {
             assert!(world.slipway(&["build", "start", "bench/flood"]).status().unwrap().success());
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let build = runtime.block_on(Client::of(world.home()).wait_for(BuildId(id), |_| {})).unwrap();
+            let build = runtime.block_on(Client::of(world.home()).wait_until(BuildId(id), |_| false, |_| {})).unwrap();
             assert_eq!(build.state, BuildState::Succeeded);
         }
         let wall = begun.elapsed().as_secs_f64();

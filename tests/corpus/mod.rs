@@ -163,7 +163,8 @@ samples! {
     "eol-no-more" Nothing |w| { w.write(".gitattributes", "*.bat text eol=crlf\n").write("a.bat", "echo\nx\n").commit(); w.remove(".gitattributes"); };
     "text-auto" Nothing |w| { w.write(".gitattributes", "* text=auto\n").write("a", "x\ny\n").write("b", b"\0bin\r\n").commit(); w.write("a", "x\nz\n"); };
     "ident" Nothing |w| { w.write(".gitattributes", "*.c ident\n").write("a.c", "/* $Id$ */\n").commit(); w.write("a.c", "/* $Id$ */ int x;\n"); };
-    "nested-attributes" Git |w| { w.write(".gitattributes", "* text eol=crlf\n").write("d/.gitattributes", "* -text\n").write("d/a", "x\n").write("b", "x\n").commit(); w.write("d/a", "y\n").write("b", "y\n"); };
+    "nested-attributes" Nothing |w| { w.write(".gitattributes", "* text eol=crlf\n").write("d/.gitattributes", "* -text\n").write("d/a", "x\n").write("b", "x\n").commit(); w.write("d/a", "y\n").write("b", "y\n"); };
+    "attributes-of-attributes" Nothing |w| { w.write(".gitattributes", "* text eol=lf\n").write("-first", "x\n").write("last", "x\n").commit(); w.write(".gitattributes", "* text eol=crlf\n").write("d/-first", "y\n").write("d/.gitattributes", "* text eol=lf\n"); };
     "macro-attributes" Nothing |w| { w.write(".gitattributes", "[attr]dos text eol=crlf\n*.txt dos\n").write("a.txt", "x\n").commit(); w.write("a.txt", "y\n"); };
     "working-tree-encoding" Git |w| { w.write(".gitattributes", "*.txt working-tree-encoding=UTF-16LE\n").write("a.txt", "x\0\n\0").commit(); w.write("a.txt", "y\0\n\0"); };
     "unknown-filter" Nothing |w| { w.write(".gitattributes", "* filter=evil diff=evil merge=evil\n").write("a", "x\n").commit(); w.write("a", "y\n"); };

@@ -9,12 +9,14 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use rustix::process::{Signal, geteuid};
+use slipway::buildkit::cgroup::Limits;
 use slipway::buildkit::config::Config;
 use slipway::buildkit::daemon::{ensure, fresh};
 use slipway::buildkit::rootless::{preflight, proc_can_be_mounted};
 use tempfile::TempDir;
 
-use crate::setting::{Setting, tool};
+use crate::limits;
+use crate::setting::{LONG, Setting, tool};
 
 const USER: &str = "slipway-test";
 
@@ -39,6 +41,62 @@ fn a_rootless_daemon_works_and_is_cleaned_up_after_where_a_container_engine_cove
     }
     assert!(!proc_can_be_mounted());
     build_kill_stop_discard();
+}
+
+/// Gives the user control groups, as `doctor` says: version 1 has a directory for each controller, in version 2 the
+/// user's processes have to be in the group.
+const DELEGATE: &str = r#"
+    uid=$(id -u slipway-test) top=/sys/fs/cgroup
+    if [ -e $top/cgroup.controllers ]; then
+        echo '+memory +pids +cpu' >$top/cgroup.subtree_control
+        mkdir "$top/slipway-test-$$" && cd "$top/slipway-test-$$"
+        chown "$uid" . cgroup.procs cgroup.subtree_control
+        echo $$ >cgroup.procs
+        cd "$OLDPWD"
+    else
+        for c in memory pids cpu; do install -d -o "$uid" "$top/$c/slipway-$uid"; done
+    fi
+    exec "$@"
+"#;
+
+#[test]
+fn steps_of_a_rootless_daemon_have_the_limits_of_a_control_group_that_was_delegated_to_its_user() {
+    if geteuid().is_root() {
+        if !limits::are_groups_ours_to_make() {
+            eprintln!("SKIPPED: this machine's control groups are not ours to make");
+            return;
+        }
+        let test =
+            "rootless::steps_of_a_rootless_daemon_have_the_limits_of_a_control_group_that_was_delegated_to_its_user";
+        return run(&mut as_ordinary_user(test, DELEGATE).1);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let setting = Setting::with(Some(tool(&["rootlesskit"])));
+        // The daemon itself, some 50 MB and as many threads, is in the group, too.
+        let limits = Limits { memory: Some(300 << 20), processes: Some(200), cpus: Some(1) };
+        let mut daemon = ensure(&setting.spec(&Config { limits, ..Config::default() })).await.unwrap();
+        let path = daemon.record().cgroup.clone().expect("a group was delegated");
+        limits::run_into(&setting, daemon.addr(), &path, "512M").await;
+        assert!(daemon.process().is_alive());
+        daemon.stop(LONG).await.unwrap();
+        limits::assert_gone(&path);
+    });
+}
+
+#[test]
+fn what_the_steps_of_a_rootless_daemon_write_is_seen_also_where_only_its_namespace_may_read_it() {
+    if geteuid().is_root() {
+        let test =
+            "rootless::what_the_steps_of_a_rootless_daemon_write_is_seen_also_where_only_its_namespace_may_read_it";
+        return run(&mut as_ordinary_user(test, "exec \"$@\"").1);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let setting = Setting::with(Some(tool(&["rootlesskit"])));
+        let daemon = ensure(&setting.spec(&Config::default())).await.unwrap();
+        limits::see_what_a_step_writes(&setting, &daemon).await;
+    });
 }
 
 fn build_kill_stop_discard() {

@@ -68,6 +68,17 @@ fn a_build_is_held_while_its_builder_cannot_be_reached_and_goes_on_by_itself() {
 }
 
 #[test]
+fn a_first_builder_that_is_made_by_a_command_leaves_the_managed_one_in_use() {
+    let project = Project::new(&["RUN true"]);
+    let address = ["--kind", "existing", "--address", "unix:///nowhere.sock"];
+    project.slipway.run(&[&["builder", "create", "abroad", "--label", "region=overseas"], &address[..]].concat()).ok();
+    let build = project.start_and_wait().finish().ok().json();
+    assert_eq!(build["builder"], "managed");
+    let builders = project.pool()["builders"].clone();
+    assert_eq!((&builders[0]["name"], &builders[1]["name"]), (&"abroad".into(), &"managed".into()));
+}
+
+#[test]
 fn labels_send_builds_to_the_builders_that_carry_them() {
     let daemon = Buildkitd::start("");
     let project = Project::new(&["RUN true"]);

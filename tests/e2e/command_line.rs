@@ -128,6 +128,8 @@ fn what_is_not_there_is_not_found_whatever_is_asked_of_it() {
         (vec!["repo", "create", "nobody/api", "--no-rule"], "nobody"),
         (vec!["rule", "show", "acme/api", "nothing"], "nothing"),
         (vec!["rule", "delete", "acme/api", "nothing"], "nothing"),
+        (vec!["build", "list", "acme/nothing"], "acme/nothing"),
+        (vec!["push", "list", "acme/nothing"], "acme/nothing"),
         (vec!["build", "show", "7"], "7"),
         (vec!["build", "logs", "7"], "7"),
         (vec!["build", "logs", "-f", "7"], "7"),

@@ -8,7 +8,7 @@ use rustix::process::{Signal, kill_process};
 use slipway::client::{Client, Heard, IfAbsent};
 use slipway::domain::build::BuildId;
 use slipway::domain::build_query::BuildQuery;
-use slipway::protocol::logs::{LogName, LogSearch};
+use slipway::protocol::logs::{BuildLog, LogName, LogSearch};
 use slipway::protocol::{Answer, Error, ErrorKind, Request, VERSION};
 use slipway::store::Home;
 use tokio::runtime::Runtime;
@@ -74,17 +74,17 @@ fn a_client_behind_pipes_gets_builds_and_logs_in_ranges_and_by_search() {
             let id = build.id;
             // The log is followed while it is written, to its end.
             let mut followed = Vec::new();
-            let ended = async { drop(client.wait_for(id, |_| {}).await) };
+            let ended = async { drop(client.wait_until(id, |_| false, |_| {}).await) };
             let take = |piece: &[u8]| {
                 followed.extend_from_slice(piece);
                 Ok::<(), Problem>(())
             };
-            client.follow_log(id, ended, take).await.unwrap();
+            client.follow_log(BuildLog::of(id, 1), ended, take).await.unwrap();
             let log = fs::read(slipway.home().join(format!("builds/{id}/log").replace('#', ""))).unwrap();
             assert_eq!(String::from_utf8_lossy(&followed), String::from_utf8_lossy(&log));
 
-            let name = LogName::Build(id);
-            let opened = client.open_log(id).await?;
+            let name = LogName::Build(BuildLog::newest(id));
+            let opened = client.open_log(BuildLog::newest(id)).await?;
             assert!(opened.log.is_none() && opened.size == Some(log.len() as u64), "{opened:?}");
             let (range, bytes) = client.read_log(name, 100, 50, false).await?;
             assert_eq!((range.offset, range.length, range.size, range.is_final), (100, 50, log.len() as u64, true));

@@ -1,8 +1,10 @@
 //! What builds may reach and use, and what is said of it.
 
 use crate::support::background::run;
-use crate::support::project::Project;
+use crate::support::git_repo::GitRepo;
+use crate::support::project::{Project, rule, ticking};
 use crate::support::slipway::Slipway;
+use crate::support::tmpfs::Tmpfs;
 
 /// The warnings of a build.
 fn warnings(build: &serde_json::Value) -> String {
@@ -37,6 +39,58 @@ fn a_build_that_runs_out_of_memory_says_so() {
     let build = project.wait_for(id, "failed");
     assert!(build["failure"]["hint"].as_str().unwrap().contains("it ran out of memory"), "{build}");
     assert_eq!(build["failure"]["exit_code"], 137, "{build}");
+}
+
+#[test]
+fn a_step_that_writes_too_much_ends_the_builds_that_share_it_and_no_other() {
+    // All steps of a build count together, those that are done, too.
+    let fills = [
+        "RUN /bin/busybox dd if=/dev/zero of=/first bs=1M count=40",
+        "RUN echo filling; /bin/busybox dd if=/dev/zero of=/second bs=1M; /bin/busybox sleep 600",
+    ];
+    let project = Project::new(&fills);
+    project.slipway.write("config.toml", "[buildkit]\ndisk_limit = \"100MB\"\n[pool]\nbuilds = 4\n");
+    let small = GitRepo::with_dockerfile(&[&ticking("beside", 30)]);
+    project.write_another_of("beside", &small.path(), &rule("main", "main"));
+    let beside = project.start_of("acme/beside");
+    project.wait_for_tick(beside, 1);
+    // A second repository of the same source has the very same steps.
+    project.write_another("twin", "", &rule("main", "main"));
+    let (id, twin) = (project.start(), project.start_of("acme/twin"));
+    let (build, twin) = (project.wait_for(id, "failed"), project.wait_for(twin, "failed"));
+    project.wait_for(beside, "succeeded");
+    let ended = [&build, &twin].into_iter().find(|build| build["failure"]["kind"] == "disk_limit");
+    let ended = ended.unwrap_or_else(|| panic!("{build}\n{twin}"));
+    let reason = ended["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("disk_limit of [buildkit], which is 100MB") && reason.contains("raise disk_limit"),
+        "{reason}"
+    );
+    for build in [&build, &twin].into_iter().filter(|build| build["failure"]["kind"] != "disk_limit") {
+        assert!(build["failure"]["hint"].as_str().unwrap().contains("disk_limit"), "{build}");
+    }
+    let id = ended["id"].as_u64().unwrap();
+    assert!(project.log(id).contains("slipway: the build was ended: its RUN steps wrote"), "{}", project.log(id));
+}
+
+#[test]
+fn where_a_builders_disk_gets_full_the_build_that_writes_most_ends_before_it_is() {
+    let disk = Tmpfs::mount(400 << 20);
+    let slipway = Slipway::new();
+    std::os::unix::fs::symlink(disk.path(), slipway.home().join("buildkit")).unwrap();
+    slipway.write("config.toml", "[pool]\nmin_free = \"150MB\"\n");
+    let small =
+        "RUN /bin/busybox dd if=/dev/zero of=/x bs=1M count=20; for i in $(seq 1 40); do echo tick $i; sleep 0.1; done";
+    let project = Project::in_home(slipway, &["RUN /bin/busybox dd if=/dev/zero of=/x bs=1M; /bin/busybox sleep 600"]);
+    let beside = GitRepo::with_dockerfile(&[small]);
+    project.write_another_of("beside", &beside.path(), &rule("main", "main"));
+    let beside = project.start_of("acme/beside");
+    project.wait_for_tick(beside, 1);
+    let build = project.wait_for(project.start(), "failed");
+    let reason = build["reason"].as_str().unwrap();
+    assert!(reason.contains("less than pool.min_free (150MB)"), "{reason}");
+    assert_eq!(build["failure"]["kind"], "disk_limit", "{build}");
+    project.wait_for(beside, "succeeded");
 }
 
 #[test]

@@ -45,6 +45,18 @@ fn a_build_ends_well_after_pool_stop_and_takes_the_managed_daemon_with_it() {
 }
 
 #[test]
+fn a_build_whose_pool_is_stopped_the_moment_it_starts_keeps_its_daemon() {
+    let project = Project::new(&["RUN true"]);
+    project.slipway.run(&["build", "start", REPOSITORY, "--wait"]).ok();
+    for id in 2..6 {
+        assert_eq!(project.start(), id);
+        project.slipway.run(&["pool", "stop"]).ok();
+        assert_eq!(project.wait_for(id, "succeeded")["attempt"], 0);
+    }
+    assert_eq!(project.slipway.json(&["build", "list"]).as_array().map(Vec::len), Some(5), "none was retried");
+}
+
+#[test]
 fn an_idle_managed_daemon_ends_with_its_pool() {
     let project = Project::new(&["RUN true"]);
     project.slipway.run(&["build", "start", REPOSITORY, "--wait"]).ok();
@@ -61,15 +73,17 @@ fn a_build_whose_runner_is_killed_is_interrupted_and_retried_once_by_itself() {
     assert!(container_running("runner-killed"));
     project.kill_runner(1);
 
-    let interrupted = project.wait_for(1, "interrupted");
-    assert_eq!((&interrupted["retried_as"], &interrupted["error"]), (&2.into(), &serde_json::Value::Null));
     let ran = waiting.finish().ok();
     let build = ran.json();
-    assert_eq!((&build["id"], &build["state"], &build["retry_of"]), (&2.into(), &"succeeded".into(), &1.into()));
-    assert_eq!((&build["trigger"], &build["pushed_at"]), (&"retry".into(), &interrupted["pushed_at"]));
-    assert!(ran.stderr.contains("build #1 interrupted"), "{ran}");
+    assert_eq!((&build["id"], &build["state"], &build["attempt"]), (&1.into(), &"succeeded".into(), &2.into()));
+    assert_eq!((&build["trigger"], &build["error"]), (&"manual".into(), &serde_json::Value::Null));
+    let states: Vec<&serde_json::Value> =
+        build["attempts"].as_array().unwrap().iter().map(|attempt| &attempt["state"]).collect();
+    assert_eq!(states, ["interrupted", "succeeded"]);
+    assert!(ran.stderr.contains("build #1: attempt 1 of 5 interrupted"), "{ran}");
     assert!(!container_running("runner-killed"));
-    assert_eq!(project.ticks(2), (1..=20).collect::<Vec<_>>());
+    assert_eq!(project.ticks_of(1, 2), (1..=20).collect::<Vec<_>>());
+    assert!(!project.is_there(2));
 }
 
 #[test]
@@ -80,43 +94,61 @@ fn a_container_ends_with_its_killed_runner_before_the_retry_is_through() {
     let first = crate::support::processes::with_command_line("sleep 70010.5");
     project.kill_runner(id);
     project.slipway.wait_until("the first container is gone", || first.iter().all(|pid| !is_alive(*pid)));
-    project.slipway.run(&["build", "cancel", "2", "--yes"]).ok();
+    project.slipway.run(&["build", "cancel", "1", "--yes"]).ok();
 }
 
 #[test]
 fn a_build_whose_runner_is_killed_twice_stays_interrupted() {
     let project = Project::new(&["RUN sleep 70011.5"]);
     let waiting = project.start_and_wait();
-    for id in [1, 2] {
-        project.slipway.wait_until("it runs", || project.is_there(id) && project.state(id) == "running");
+    for attempt in [1, 2] {
+        project.slipway.wait_until("it is recorded", || project.is_there(1));
+        project.wait_for_attempt(1, attempt);
         project.slipway.wait_until("its step runs", || container_running("sleep 70011.5"));
-        project.kill_runner(id);
-        project.wait_for(id, "interrupted");
-        project.slipway.wait_until("its container is gone", || id == 1 || !container_running("sleep 70011.5"));
+        project.kill_runner(1);
     }
     assert_eq!(waiting.finish().code(), Some(1));
-    let last = project.show(2);
-    assert_eq!(last["retried_as"], serde_json::Value::Null);
+    project.slipway.wait_until("its container is gone", || !container_running("sleep 70011.5"));
+    let last = project.wait_for(1, "interrupted");
+    assert_eq!(last["attempt"], 2);
     assert!(last["reason"].as_str().unwrap().contains("for the second time"), "{last}");
-    assert!(!project.is_there(3));
+    assert!(!project.is_there(2));
 }
 
 #[test]
 fn a_build_whose_managed_daemon_is_killed_fails_as_the_builders_failure_and_is_retried() {
     let project = Project::new(&[&ticking("daemon-killed", 20)]);
-    project.slipway.write("config.toml", "[pool]\nretry_delay = \"1s\"\n");
+    project.slipway.write("config.toml", "[pool]\nretry_delay = \"10m\"\n");
     let waiting = project.start_and_wait();
     project.slipway.wait_until("the build ticks", || project.ticks(1).contains(&3));
     let daemons = project.daemons();
     assert_eq!(daemons.len(), 1);
     kill_and_wait(daemons[0]);
 
-    let failed = project.wait_for(1, "failed");
-    assert_eq!(failed["failure"]["kind"], "daemon", "{failed}");
-    assert!(failed["reason"].as_str().unwrap().starts_with("the builder failed"), "{failed}");
-    let build = waiting.finish().ok().json();
-    assert_eq!((&build["id"], &build["state"], &build["attempt"]), (&2.into(), &"succeeded".into(), &1.into()));
-    assert_eq!(project.ticks(2), (1..=20).collect::<Vec<_>>());
+    // One row, with the attempt that failed; its log is there while the next one is waited for.
+    project.wait_until_held(1, "attempt 2 of 4 starts at");
+    let held = project.show(1);
+    assert_eq!((&held["attempt"], &held["most_attempts"]), (&1.into(), &4.into()), "{held}");
+    let first = &held["attempts"][0];
+    assert_eq!(first["state"], "failed", "{held}");
+    assert!(first["reason"].as_str().unwrap().starts_with("the builder failed"), "{held}");
+    let list = project.slipway.run(&["build", "list"]).ok().stdout;
+    assert!(list.contains("attempt 1 of 4, next in ") && list.lines().count() == 2, "{list}");
+    let logs = |attempt: &str| project.slipway.run(&["build", "logs", "1", "--attempt", attempt]);
+    assert!(logs("1").ok().stdout.contains(" tick 3"));
+    assert_eq!(logs("2").code(), Some(3));
+    // Nobody waits for ten minutes.
+    let again = project.slipway.run(&["build", "retry", "1"]).ok();
+    assert!(again.stderr.contains("attempt 2 of 4 of build #1 starts now"), "{again}");
+    let ran = waiting.finish().ok();
+    assert!(ran.stderr.contains("build #1: attempt 1 of 4 failed"), "{ran}");
+    let build = ran.json();
+    assert_eq!((&build["id"], &build["state"], &build["attempt"]), (&1.into(), &"succeeded".into(), &2.into()));
+    assert_eq!(project.ticks_of(1, 2), (1..=20).collect::<Vec<_>>());
+    assert!(logs("1").ok().stdout.contains(" tick 3") && !logs("1").ok().stdout.contains(" tick 20"));
+    let newest = project.slipway.run(&["build", "logs", "1"]).ok().stdout;
+    assert!(newest.contains(" tick 20"), "{newest}");
+    assert!(!project.is_there(2));
     assert!(!container_running("daemon-killed"));
     let restarted = project.daemons();
     assert!(restarted.len() == 1 && restarted != daemons, "{restarted:?}");
@@ -138,7 +170,7 @@ fn the_queue_survives_a_killed_pool() {
     project.pool();
     for id in ids {
         project.wait_for(id, "succeeded");
-        assert_eq!(project.show(id)["attempt"], 0);
+        assert_eq!(project.show(id)["attempt"], 1);
     }
 }
 
@@ -230,4 +262,20 @@ fn a_home_on_a_full_disk_takes_no_build_and_loses_none() {
     assert!(refused.stderr.contains("it is not queued"), "{refused}");
     fs::remove_file(ballast).unwrap();
     project.slipway.run(&["build", "start", REPOSITORY, "--wait"]).ok();
+}
+
+#[test]
+fn a_pool_whose_home_is_moved_away_ends_with_its_builds_and_the_next_one_is_for_the_home_that_is_there() {
+    let project = Project::new(&[&ticking("home-moved", 600)]);
+    let id = project.start();
+    project.wait_for_tick(id, 3);
+    let (pool, daemons) = (project.pool_pid(), project.daemons());
+    let home = project.slipway.home();
+    fs::rename(home, home.with_extension("moved")).unwrap();
+    project.slipway.wait_until("the pool and its daemon have ended", || {
+        !is_alive(pool) && !daemons.iter().any(|daemon| is_alive(*daemon))
+    });
+    project.slipway.run(&["namespace", "create", "new"]).ok();
+    assert_ne!(project.pool_pid(), pool);
+    assert_eq!(project.slipway.json(&["build", "list"]), serde_json::json!([]));
 }

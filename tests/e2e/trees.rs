@@ -18,6 +18,7 @@ use crate::support::skopeo::Images;
 use crate::support::slipway::Slipway;
 use crate::support::sshd::Sshd;
 use crate::support::tls_front::TlsFront;
+use crate::support::tools;
 
 /// The repositories of a directory, served in every way.
 struct Servers {
@@ -336,6 +337,7 @@ fn files_of_git_lfs_are_in_the_tree_and_a_pointer_without_its_file_fails_the_bui
         assert_eq!(fs::read_to_string(root(&name).join("not-lfs.txt")).unwrap(), pointer, "{way}");
         assert_eq!(layers(&slipway, &name), layers(&slipway, "large-path"), "{way}");
     }
+    over_ssh(&servers, &slipway, &stored.join(&oid), &large);
     // A disk damaged a fetched file: it is fetched again. That of a source on this disk is left alone.
     let damage = |storage: &Path| {
         let file = storage.join("objects").join(&oid[..2]).join(&oid[2..4]).join(&oid);
@@ -352,6 +354,51 @@ fn files_of_git_lfs_are_in_the_tree_and_a_pointer_without_its_file_fails_the_bui
     assert_eq!(damaged.code(), Some(1), "{damaged}");
     assert!(damaged.stdout.contains("they are damaged in"), "{damaged}");
     assert!(bare.join("lfs/objects").join(&oid[..2]).join(&oid[2..4]).join(&oid).exists());
+}
+
+/// Builds `large.git` over ssh, where the server has no Git LFS, refers to an http server, and has the protocol itself.
+fn over_ssh(servers: &Servers, slipway: &Slipway, stored: &Path, large: &[u8]) {
+    let (_, url, platform) = servers.ways("large").into_iter().find(|(way, ..)| *way == "ssh").unwrap();
+    let build = |name: &str| {
+        bind(slipway, name, &url, platform, "");
+        slipway.run(&["build", "start", &format!("acme/{name}"), "--wait", "--output", "json"])
+    };
+    let built = |name: &str| {
+        build(name).ok();
+        let file = slipway.home().join("trees/acme").join(name).join("0/tree/a/large.bin");
+        assert_eq!(fs::read(file).unwrap(), large, "{name}");
+        assert_eq!(layers(slipway, name), layers(slipway, "large-path"), "{name}");
+    };
+    let none = build("large-ssh");
+    assert_eq!((none.code(), &none.json()["failure"]["kind"]), (Some(1), &Value::from("source")), "{none}");
+    assert!(none.stdout.contains("lfs.url = https://"), "{none}");
+
+    let programs = servers.sshd.programs();
+    let authenticate = format!(
+        "#!/bin/sh\n[ \"$2\" = download ] || exit 1\nname=${{1##*/}}\necho '{{\"href\": \"http://127.0.0.1:{}/'\"$name\"'/info/lfs\", \
+         \"header\": {{\"Authorization\": \"Basic c29tZW9uZTphIHNlY3JldCB3b3Jk\"}}}}'\n",
+        servers.plain.port()
+    );
+    fs::write(programs.join("git-lfs-authenticate"), authenticate).unwrap();
+    fs::set_permissions(programs.join("git-lfs-authenticate"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    built("large-ssh");
+
+    let transfer = tools().join("lfs/git-lfs-transfer");
+    if !transfer.exists() {
+        eprintln!("skipped: there is no {}; tests/run builds it", transfer.display());
+        return;
+    }
+    std::os::unix::fs::symlink(transfer, programs.join("git-lfs-transfer")).unwrap();
+    fs::remove_file(programs.join("git-lfs-authenticate")).unwrap();
+    built("large-transfer");
+    // git-lfs says nothing at all of an object that such a server does not have.
+    let aside = stored.with_extension("aside");
+    fs::rename(stored, &aside).unwrap();
+    let missing = build("large-missing");
+    fs::rename(aside, stored).unwrap();
+    assert_eq!((missing.code(), &missing.json()["failure"]["kind"]), (Some(1), &Value::from("source")), "{missing}");
+    assert!(missing.stdout.contains("git lfs push --all"), "{missing}");
 }
 
 #[test]
@@ -465,4 +512,25 @@ fn a_commit_with_the_date_and_the_ground_id_of_another_repositorys_neither_reads
     assert_eq!((victim.0, victim.1), (attacker.0, attacker.1));
     assert_ne!(victim.2, attacker.2);
     assert_ne!(layers(&slipway, "victim"), layers(&slipway, "attacker"), "contents crossed");
+}
+
+#[test]
+fn a_partial_clone_on_this_disk_names_the_source_to_take_instead_and_that_one_builds() {
+    let servers = Servers::start();
+    let slipway = servers.home("");
+    let work = Work::new(servers.base.join("work/whole"), "sha1");
+    work.write("a", "contents").commit();
+    run(git(&servers.base).args(["clone", "--quiet", "--bare", "work/whole", "whole.git"])).ok();
+    run(git(&servers.base.join("whole.git")).args(["config", "uploadpack.allowFilter", "true"])).ok();
+    let [_, (_, url, _), ..] = servers.ways("whole");
+    let mut clone = git(&servers.base);
+    clone.env("GIT_ALLOW_PROTOCOL", "git").args(["clone", "--quiet", "--bare", "--filter=blob:none"]);
+    run(clone.args([url.as_str(), "partial.git"])).ok();
+    bind(&slipway, "partial", &servers.base.join("partial.git").display().to_string(), None, "");
+    let refused = slipway.run(&["build", "start", "acme/partial", "--wait", "--output", "json"]);
+    assert_eq!(refused.code(), Some(1), "{refused}");
+    let reason = refused.json()["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("partial clone") && reason.contains(&url), "{reason}");
+    slipway.run(&["repo", "edit", "acme/partial", "--source", &url]).ok();
+    slipway.run(&["build", "start", "acme/partial", "--wait"]).ok();
 }

@@ -159,3 +159,35 @@ fn a_newer_push_ends_the_running_build_of_a_rule_that_says_so() {
     project.wait_for(2, "running");
     project.slipway.run(&["build", "cancel", "2", "--yes"]).ok();
 }
+
+#[test]
+fn a_tag_of_a_tree_is_refused_with_a_reason_and_starts_no_build_and_one_of_a_tag_is_built() {
+    let project = watched(&["RUN true"]);
+    let tags = "[[rule]]\nname = \"tags\"\ntag = { regex = \".*\" }\nversions = [{ name = \"latest\" }]\n";
+    project.write_repository("", tags);
+    project.slipway.wait_until("the rules are taken over", || {
+        project.slipway.run(&["rule", "list", "acme/app"]).ok().stdout.contains("tags")
+    });
+    let tag = |name: &str, of: &str| {
+        project.source.git(&["-c", "tag.gpgSign=false", "tag", "-m", name, name, of]);
+    };
+    tag("a-tree", "HEAD^{tree}");
+    let push = settled(&project, 1).remove(0);
+    let answer = &push["answers"][0];
+    assert_eq!((&answer["verdict"], &answer["build"]), (&json!("refused"), &Value::Null), "{push}");
+    assert!(answer["reason"].as_str().unwrap().contains("is a tree, and not a commit"), "{push}");
+    let replay = ["build", "replay", "acme/app", "--rule", "tags", "--ref", "refs/tags/a-tree"];
+    let refused = project.slipway.run(&replay);
+    assert_eq!(refused.code(), Some(4), "{refused}");
+    assert!(refused.stderr.contains("is a tree, and not a commit"), "{refused}");
+    assert_eq!(project.slipway.json(&["build", "list"]), json!([]));
+
+    tag("once", "HEAD");
+    settled(&project, 2);
+    project.wait_for(1, "succeeded");
+    tag("twice", "once");
+    let push = settled(&project, 3).remove(0);
+    assert_eq!(push["answers"][0]["verdict"], json!("built"), "{push}");
+    assert_eq!(push["commit"], json!(project.source.head()), "{push}");
+    project.wait_for(push["answers"][0]["build"].as_u64().unwrap(), "succeeded");
+}

@@ -124,7 +124,7 @@ async fn a_registry_that_fails_after_the_first_tag_has_that_one_told() {
     let digest = INDEX_PATH.rsplit('/').next().unwrap().to_owned();
     let image = Built { platform_builds: vec![digest], origin: origin("c1", 1) };
     let tags = ["latest", "v1-c1"].map(str::to_owned);
-    let error = publish(&target, &image, &tags, false, false).await.unwrap_err();
+    let error = publish(&target, &image, &tags, false, |_| false).await.unwrap_err();
     assert!(error.to_string().contains("latest is frozen"), "{error}");
     let PublishError::Halfway { moved, .. } = error else { panic!("{error}") };
     assert_eq!(moved.iter().map(|one| one.tag.as_str()).collect::<Vec<_>>(), ["v1-c1"]);

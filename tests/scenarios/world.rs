@@ -15,13 +15,17 @@ use slipway::domain::journal::{PushId, PushRecord};
 use slipway::domain::name::RepositoryPath;
 use slipway::domain::notification;
 use slipway::domain::outbox::{Attempt, Message};
+use slipway::domain::platform::Platform;
 use slipway::domain::push::{CommitId, Ref};
 use slipway::domain::reason::Reason;
+use slipway::domain::repository::Repository;
 use slipway::domain::requester::Requester;
+use slipway::domain::rule::Rule;
 use slipway::domain::rule_history::RuleHistory;
 use slipway::pool::core::{
-    Announcement, Ask, Command, Core, Due, Event, File, Found, FoundBuild, FoundPush, Machine, ManagedEvent,
-    PastOfBuild, RequestId, RunnerEnd, TagCheckFailure, Target, Workers, WriteFailure,
+    Announcement, Ask, Command, CommitUnread, Core, DoubtfulMove, Due, Event, File, Found, FoundBuild, FoundPush,
+    Machine, ManagedEvent, PastOfBuild, RequestId, RunnerEnd, SubmissionId, TagCheckFailure, Target, Workers,
+    WriteFailure,
 };
 use slipway::protocol::{Error, ErrorKind};
 use slipway::registry::publish::Taken;
@@ -33,6 +37,14 @@ use slipway::store::refs_seen::Watched;
 use slipway::store::settings::Settings;
 use slipway::sys::process::ProcessId;
 
+/// What a scenario builds that gives no repository of its own.
+const REPOSITORY: &str = "[source]
+url = \"https://git.example.com/acme/api.git\"
+[[rule]]
+name = \"main\"
+branch = \"main\"
+versions = [{ name = \"latest\" }]
+";
 const BUILDER: &str = "kind = \"existing\"\naddress = \"unix:///run/buildkit/buildkitd.sock\"\n";
 /// More answers to one event mean that the core and the world talk in a circle.
 const MOST_ANSWERS: usize = 10_000;
@@ -53,6 +65,7 @@ pub struct Scenario {
 struct Given {
     files: BTreeMap<String, String>,
     sources: BTreeMap<String, BTreeMap<String, char>>,
+    platforms: BTreeMap<String, Vec<Platform>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -82,6 +95,12 @@ struct Step {
     free: Option<ByteSize>,
     builder: Option<String>,
     launches: Option<String>,
+    commits: Option<String>,
+    subject: Option<String>,
+    changed: Option<Vec<String>>,
+    head: Option<String>,
+    watched: Option<String>,
+    wait: Option<i64>,
     expect: Vec<String>,
     never: Vec<String>,
     builds: BTreeMap<String, String>,
@@ -97,7 +116,10 @@ struct Disk {
     pushes: BTreeMap<PushId, PushRecord>,
     watched: Watched,
     messages: BTreeMap<String, Message>,
-    runners: BTreeMap<BuildId, ProcessId>,
+    /// By build and attempt, as long as they are there.
+    runners: BTreeMap<(BuildId, u32), ProcessId>,
+    /// How runners ended, by build and attempt.
+    ends: BTreeMap<(BuildId, u32), RunnerEnd>,
 }
 
 /// A core, and all that it talks to.
@@ -115,6 +137,14 @@ pub struct World {
     free: ByteSize,
     builder_answers: bool,
     launches: String,
+    /// What builders build for; `linux/amd64` where it is not said.
+    platforms: BTreeMap<String, Vec<Platform>>,
+    /// The message of every commit; none: they can't be read.
+    subject: Option<String>,
+    /// The files that differ between any two commits.
+    changed: Vec<String>,
+    /// What was seen of the sources can be read.
+    watched_readable: bool,
     requests: u64,
     /// What the core wanted in this step.
     commands: Vec<String>,
@@ -154,10 +184,20 @@ impl World {
             free: ByteSize(100_000_000_000),
             builder_answers: true,
             launches: "work".into(),
+            platforms: scenario.given.platforms.clone(),
+            subject: Some("news".into()),
+            changed: Vec::new(),
+            watched_readable: true,
             requests: 0,
             commands: Vec::new(),
         };
         world.edit(&scenario.given.files);
+        if !scenario.given.files.keys().any(|file| file.starts_with("namespaces/")) {
+            world.edit(&BTreeMap::from([("namespaces/acme/api.toml".to_owned(), REPOSITORY.to_owned())]));
+        }
+        if world.sources.is_empty() {
+            world.sources = BTreeMap::from([("acme/api".into(), BTreeMap::from([("refs/heads/main".into(), 'a')]))]);
+        }
         if !scenario.given.files.keys().any(|file| file.starts_with("builders/")) {
             world.edit(&BTreeMap::from([("builders/b.toml".to_owned(), BUILDER.to_owned())]));
         }
@@ -197,7 +237,7 @@ impl World {
         let open = self.disk.open.iter().filter(|(_, open)| **open);
         let found = |id: &BuildId| FoundBuild {
             build: Build::clone(&self.disk.builds[id]),
-            runner: self.disk.runners.get(id).copied(),
+            runner: self.disk.runners.get(&(*id, self.disk.builds[id].present_attempt())).copied(),
             builders: vec!["b".into()],
         };
         let mut messages: Vec<Message> = self.disk.messages.values().cloned().collect();
@@ -229,6 +269,18 @@ impl World {
         if let Some(launches) = &step.launches {
             self.launches.clone_from(launches);
         }
+        if let Some(watched) = &step.watched {
+            self.watched_readable = watched == "readable";
+        }
+        if let Some(commits) = &step.commits {
+            self.subject = (commits != "unreadable").then(|| "news".into());
+        }
+        if let Some(subject) = &step.subject {
+            self.subject = Some(subject.clone());
+        }
+        if let Some(changed) = &step.changed {
+            self.changed.clone_from(changed);
+        }
         self.free = step.free.unwrap_or(self.free);
         if step.event == "kill" {
             // What was asked for and not done is lost with the pool.
@@ -245,7 +297,7 @@ impl World {
             }
         }
         if let Some(build) = step.unbegun {
-            self.disk.runners.remove(&BuildId(build));
+            self.disk.runners.retain(|(of, _), _| of.0 != build);
         }
         match step.event.as_str() {
             "" => {}
@@ -261,6 +313,7 @@ impl World {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table: one arm for each step")]
     fn event(&mut self, step: &Step) -> Event {
         let path = || -> RepositoryPath { step.repository.as_deref().unwrap_or("acme/api").parse().unwrap() };
         let by = Requester::part("kim");
@@ -287,7 +340,7 @@ impl World {
                     before: side(step.before),
                     after: side(step.after),
                     at: step.pushed.map(|at| beginning() + TimeDelta::seconds(at)),
-                    message: Some("news".into()),
+                    message: self.subject.clone(),
                 };
                 let announcement =
                     Announcement { pushed: vec![pushed], signed: step.signed, at: self.now, remote_id: None };
@@ -300,13 +353,22 @@ impl World {
                     commit: commit(*digit).to_string(),
                 };
                 let refs = step.refs.iter().map(remote).collect();
-                let refs = Refs { head: Some("refs/heads/main".into()), refs, ..Refs::default() };
-                let source = self.settings.repositories[&path()].source.clone().unwrap();
+                let head = step.head.clone().unwrap_or_else(|| "refs/heads/main".into());
+                let refs = Refs { head: Some(head), refs, ..Refs::default() };
+                let repository = self.settings.repositories.get(&path());
+                let repository =
+                    repository.unwrap_or_else(|| panic!("there is no {}: {:?}", path(), self.settings.problems));
+                let source = repository.source.clone().unwrap();
                 Event::RefsListed { repository: path(), source, refs, took: TimeDelta::zero() }
             }
             "runner ended" => {
-                self.disk.runners.remove(&id);
-                Event::RunnerEnded { build: id, end: self.runner_end(step, id) }
+                let end = self.runner_end(step, id);
+                let runner = self.disk.runners.keys().rfind(|(build, _)| *build == id).copied();
+                if let Some(attempt) = runner {
+                    self.disk.runners.remove(&attempt);
+                    self.disk.ends.insert(attempt, end.clone());
+                }
+                Event::RunnerEnded { build: id, end }
             }
             "sent" => {
                 let wanted = step.message.clone().unwrap_or_default();
@@ -314,10 +376,12 @@ impl World {
                 let attempt = match step.outcome.as_deref() {
                     Some("delivered") => Attempt::Delivered,
                     Some("refused") => Attempt::Refused,
-                    _ => Attempt::Failed { wait: None },
+                    _ => Attempt::Failed { wait: step.wait.map(TimeDelta::seconds) },
                 };
                 Event::Sent { message: message.unwrap().id.clone(), attempt, why: Some("it answered 500".into()) }
             }
+            "wait" => self.asked(Ask::Wait { id, known: None }),
+            "may delete" => self.asked(Ask::MayDelete(path())),
             "tick" => Event::Tick,
             "stop" => Event::Stop,
             other => panic!("there is no event {other:?}"),
@@ -374,14 +438,13 @@ impl World {
     }
 
     fn take(&mut self, command: Command) {
-        if let Some(event) = self.answer(command) {
-            self.handle(event);
-        }
+        self.answer(command).into_iter().for_each(|event| self.handle(event));
     }
 
     /// What the world answers to a command.
-    fn answer(&mut self, command: Command) -> Option<Event> {
-        Some(match command {
+    #[expect(clippy::too_many_lines, reason = "a table: one arm for each command")]
+    fn answer(&mut self, command: Command) -> Vec<Event> {
+        vec![match command {
             Command::Write { write, files } => {
                 let failure = WriteFailure { why: "cannot write: disk full".into(), disk_full: true };
                 let result = if self.writes_fail { Err(failure) } else { Ok(()) };
@@ -392,7 +455,9 @@ impl World {
             }
             Command::RefreshSettings => Event::SettingsFresh,
             Command::FindPushes => {
-                Event::PushesLeft { watched: Ok(self.disk.watched.clone()), pushes: self.disk.pushes_left() }
+                let watched = self.watched_readable.then(|| self.disk.watched.clone());
+                let watched = watched.ok_or_else(|| Reason::verbatim("the refs seen can't be read"));
+                Event::PushesLeft { watched, pushes: self.disk.pushes_left() }
             }
             Command::FindFailingRules => Event::RulesFailing(BTreeMap::new()),
             Command::ReadPushHistory { push, path, rules, .. } => {
@@ -405,23 +470,30 @@ impl World {
                 let history = self.disk.history(&build.path(), &build.rule.name);
                 Event::BuildHistory { build: build.id, past: Box::new(PastOfBuild { history, failed_before }) }
             }
-            Command::ResolveRef { submission, source, reference } => {
-                let of_url = |path: &String| {
-                    let path: RepositoryPath = path.parse().unwrap();
-                    let repository = self.settings.repositories.get(&path);
-                    repository
-                        .and_then(|repository| repository.source.as_ref())
-                        .is_some_and(|one| one.url == source.url)
-                };
-                let refs = self.sources.iter().find(|(path, _)| of_url(path)).map(|(_, refs)| refs);
-                let digit = refs.and_then(|refs| refs.get(&reference.to_string()));
-                let missing = || Error::new(ErrorKind::NotFound, format!("there is no {reference}"));
-                Event::RefResolved { submission, commit: digit.map(|digit| commit(*digit)).ok_or_else(missing) }
+            Command::ResolveRef { submission, source, reference, .. } => {
+                Event::RefResolved { submission, commit: self.resolve(&source.url, &reference) }
             }
             Command::CheckTags { submission, .. } => Event::TagsChecked { submission, result: self.registry_answer() },
-            Command::ReadCommit { push, .. } => {
-                let commit = Commit { message: "news".into(), changed: BTreeMap::new() };
-                Event::CommitRead { push, commit: Ok(commit) }
+            Command::ReadCommit { push, since, commit, .. } => {
+                let changed = since.into_iter().map(|commit| (commit, self.changed.clone())).collect();
+                let read = self.subject.clone().map(|message| Commit { message, changed, is_within: None });
+                let unread = || CommitUnread::Unknown(Reason::verbatim("the commit can't be read"));
+                let commit = match commit.as_str().starts_with('e') {
+                    true => Err(CommitUnread::NotACommit(Reason::verbatim(format!("{commit} is a tree")))),
+                    false => read.ok_or_else(unread),
+                };
+                Event::CommitRead { push, commit }
+            }
+            Command::CreateRepository { submission, path, repository } => {
+                return self.create(submission, &path, *repository);
+            }
+            Command::CheckMoves { path, source, moves } => {
+                // Commits of scenarios are made in the order of their letters.
+                let check = |doubtful: DoubtfulMove| {
+                    let is_earlier = doubtful.listed.as_str() <= doubtful.known.as_str();
+                    (doubtful, Some(is_earlier))
+                };
+                Event::MovesChecked { repository: path, source, checked: moves.into_iter().map(check).collect() }
             }
             Command::Launch { build, .. } => match self.launches.strip_prefix("fail: ") {
                 Some(kind) => {
@@ -431,7 +503,7 @@ impl World {
                 }
                 None => {
                     let runner = ProcessId { pid: 1000 + i32::try_from(build.id.0).unwrap(), start: 1 };
-                    self.disk.runners.insert(build.id, runner);
+                    self.disk.runners.insert((build.id, build.present_attempt()), runner);
                     Event::Launched { build: build.id, runner, warnings: Vec::new() }
                 }
             },
@@ -439,21 +511,48 @@ impl World {
                 let failure = Failure::new(FailureKind::Daemon, "it was cancelled");
                 Event::NotLaunched { build, failure }
             }
-            Command::WatchRunner { build, runner: None, .. } => Event::RunnerEnded { build, end: RunnerEnd::Died },
+            Command::WatchRunner { build, attempt, runner: None } => {
+                let end = self.disk.ends.get(&(build, attempt)).cloned().unwrap_or(RunnerEnd::Died);
+                Event::RunnerEnded { build, end }
+            }
             Command::MeasureDisk => Event::DiskMeasured { free: self.free, after_freeing: false },
             Command::FreeDisk { .. } => Event::DiskMeasured { free: self.free, after_freeing: true },
             Command::SpecifyManaged(builder) => {
                 Event::Managed { builder, event: ManagedEvent::Wanted(Err("buildkitd is missing".into())) }
             }
             Command::ProbeBuilder { builder, address, .. } => {
-                let workers = Workers { platforms: vec!["linux/amd64".parse().unwrap()], ..Workers::default() };
+                let platforms = self.platforms.get(&builder.name).cloned();
+                let platforms = platforms.unwrap_or_else(|| vec!["linux/amd64".parse().unwrap()]);
+                let workers = Workers { platforms, ..Workers::default() };
                 let silent = || Reason::verbatim(format!("{address} did not answer within 10 s"));
                 let result = if self.builder_answers { Ok(workers) } else { Err(silent()) };
                 Event::BuilderProbed { builder, address, result }
             }
             Command::WeighCache { builder, .. } => Event::CacheWeighed { builder, bytes: Some(1) },
-            _ => return None,
-        })
+            _ => return Vec::new(),
+        }]
+    }
+
+    /// The commit that a ref of a source has.
+    fn resolve(&self, url: &str, reference: &Ref) -> Result<CommitId, Error> {
+        let has_source = |path: &String| {
+            let path: RepositoryPath = path.parse().unwrap();
+            let source = self.settings.repositories.get(&path).and_then(|repository| repository.source.as_ref());
+            source.is_some_and(|source| source.url == url)
+        };
+        let refs = self.sources.iter().find(|(path, _)| has_source(path)).map(|(_, refs)| refs);
+        let digit = refs.and_then(|refs| refs.get(&reference.to_string()));
+        let missing = || Error::new(ErrorKind::NotFound, format!("there is no {reference}"));
+        digit.map(|digit| commit(*digit)).ok_or_else(missing)
+    }
+
+    /// A namespace makes a repository by itself.
+    fn create(&mut self, submission: SubmissionId, path: &RepositoryPath, repository: Repository) -> Vec<Event> {
+        let repository = Repository { rules: vec![Rule::starter("main")], ..repository };
+        let (file, text) = (format!("namespaces/{path}.toml"), toml::to_string(&repository).unwrap());
+        self.edit(&BTreeMap::from([(file, text)]));
+        let settings = Event::SettingsChanged(self.settings.clone());
+        vec![settings, Event::RepositoryCreated { submission, result: Ok(()) }]
     }
 
     fn registry_answer(&self) -> Result<Vec<Taken>, TagCheckFailure> {

@@ -1,14 +1,16 @@
 //! The invariants: what holds at any time, and what holds once the world is quiet.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use slipway::domain::build::{Build, BuildId, BuildState, RetryCause, Trigger};
+use slipway::domain::build::{AttemptOutcome, Build, BuildId, BuildState, Trigger};
 use slipway::domain::failure::FailureKind;
 use slipway::domain::journal::{PushId, PushRecord, Verdict, refusal};
 use slipway::domain::name::RepositoryPath;
 use slipway::domain::notification;
 use slipway::domain::outbox::Message;
 use slipway::domain::push::{CommitId, Ref, RefKind};
+use slipway::domain::rule::Rule;
 use slipway::pool::core::{File, WriteId};
 
 use crate::sources::number_of;
@@ -27,10 +29,10 @@ type Root = (RepositoryPath, String, Ref, CommitId);
 pub struct Checks {
     /// The builds that each list of files that is being written is of.
     writes: BTreeMap<WriteId, Vec<BuildId>>,
+    /// In how many of them each build is.
+    being_written: BTreeMap<BuildId, usize>,
     /// The builds that pushes started.
     roots: BTreeMap<Root, BuildId>,
-    /// The builds that were tried again by themselves, and as which.
-    retries: BTreeMap<BuildId, BuildId>,
     finals: BTreeMap<BuildId, Build>,
     journal: BTreeMap<PushId, PushRecord>,
     /// When each push was first in the journal, as long as it is not settled.
@@ -39,7 +41,8 @@ pub struct Checks {
     delivered: BTreeSet<String>,
     given_up: BTreeSet<String>,
     started: BTreeMap<BuildId, i64>,
-    meant_to_fail: BTreeSet<BuildId>,
+    /// Attempts of builds.
+    meant_to_fail: BTreeSet<(BuildId, u32)>,
     /// The sources whose refs were listed, and when that was first.
     listed: BTreeMap<RepositoryPath, i64>,
     ended: u64,
@@ -49,23 +52,37 @@ impl Checks {
     /// What was being written is not written any more.
     pub fn pool_ended(&mut self) {
         self.writes.clear();
+        self.being_written.clear();
         self.ended = 0;
     }
 
     pub fn write_begins(&mut self, write: WriteId, files: &[File]) {
-        self.writes.insert(write, files.iter().filter_map(build_of).collect());
+        // A list that could not be written is written again.
+        self.write_ends(write);
+        let builds: Vec<BuildId> = files.iter().filter_map(build_of).collect();
+        for id in &builds {
+            *self.being_written.entry(*id).or_default() += 1;
+        }
+        self.writes.insert(write, builds);
     }
 
     pub fn write_ends(&mut self, write: WriteId) {
-        self.writes.remove(&write);
+        for id in self.writes.remove(&write).into_iter().flatten() {
+            if let Entry::Occupied(mut count) = self.being_written.entry(id) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        }
     }
 
     pub fn started(&mut self, id: BuildId, at: i64) {
         self.started.insert(id, at);
     }
 
-    pub fn meant_to_fail(&mut self, id: BuildId) {
-        self.meant_to_fail.insert(id);
+    pub fn meant_to_fail(&mut self, id: BuildId, attempt: u32) {
+        self.meant_to_fail.insert((id, attempt));
     }
 
     pub fn delivered(&mut self, message: &Message) {
@@ -88,15 +105,6 @@ impl Checks {
 
     pub fn pushes(&self) -> usize {
         self.journal.len()
-    }
-
-    /// The last of a build and its automatic retries.
-    fn last_of(&self, id: BuildId) -> BuildId {
-        let mut id = id;
-        while let Some(next) = self.retries.get(&id) {
-            id = *next;
-        }
-        id
     }
 }
 
@@ -125,20 +133,12 @@ impl World {
         if self.disk.record(id).is_some_and(|there| there.commit != build.commit || there.rule != build.rule) {
             return self.fail(format!("build {id} replaces another one"));
         }
-        match (build.retry_of, build.retry_cause) {
-            (Some(earlier), Some(RetryCause::Machinery | RetryCause::Interrupted)) => {
-                if let Some(other) = self.checks.retries.insert(earlier, id).filter(|other| *other != id) {
-                    self.fail(format!("build {earlier} is tried again as {other} and as {id}"));
-                }
+        if build.trigger == Trigger::Push {
+            let root = (build.path(), build.rule.name.clone(), build.reference.clone(), build.commit.clone());
+            if let Some(other) = self.checks.roots.insert(root, id).filter(|other| *other != id) {
+                let what = format!("{} of {}", build.commit.short(8), build.path());
+                self.fail(format!("rule {} builds commit {what} as {other} and as {id}", build.rule.name));
             }
-            (None, _) if build.trigger == Trigger::Push => {
-                let root = (build.path(), build.rule.name.clone(), build.reference.clone(), build.commit.clone());
-                if let Some(other) = self.checks.roots.insert(root, id).filter(|other| *other != id) {
-                    let what = format!("{} of {}", build.commit.short(8), build.path());
-                    self.fail(format!("rule {} builds commit {what} as {other} and as {id}", build.rule.name));
-                }
-            }
-            _ => {}
         }
         if build.state.is_final() {
             self.checks.finals.insert(id, build.clone());
@@ -149,10 +149,16 @@ impl World {
         let Some(there) = self.disk.record(build.id) else { return };
         let may_follow = match there.state {
             BuildState::Queued | BuildState::Held => true,
-            BuildState::Running => build.state == BuildState::Running || build.state.is_final(),
+            BuildState::Running => !build.state.is_waiting() || build.past_attempts.len() > there.past_attempts.len(),
             // A person may try it again.
             _ => *build == Build { retried_as: build.retried_as, ..Build::clone(there) },
         };
+        let (past, before) = (&build.past_attempts, &there.past_attempts);
+        let keeps_attempts = past.starts_with(before) && past.len() <= before.len() + 1;
+        let has_another = build.most_attempts.is_none_or(|most| build.present_attempt() <= most);
+        if !keeps_attempts || !has_another {
+            return self.fail(format!("the attempts of build {} change from {before:?} to {past:?}", build.id));
+        }
         if !may_follow {
             let text = format!("the record of build {} changes from {} to {}", build.id, there.state, build.state);
             return self.fail(text);
@@ -183,7 +189,7 @@ impl World {
         }
         let Some(core) = &self.core else { return };
         let snapshot = core.snapshot();
-        let is_being_written = |id: BuildId| self.checks.writes.values().any(|builds| builds.contains(&id));
+        let is_being_written = |id: BuildId| self.checks.being_written.contains_key(&id);
         for (id, shown) in &snapshot.builds {
             if is_being_written(*id) {
                 continue;
@@ -317,15 +323,15 @@ impl World {
                 Verdict::Skipped => matches && skips && reference.kind == RefKind::Branch,
                 Verdict::Paths => matches && rule.looks_at_files(),
                 Verdict::Paused => self.disk.settings.config.pool.pause_after > 0,
-                // Of rules that make the same tag, and of immutable tags.
-                Verdict::Refused => matches && (repository.immutable || rule.name == "two"),
+                // Of two rules that make the same tag one is built: the one that waits for the disk may come second.
+                Verdict::Refused => matches && (repository.immutable || is_built_by_another(push, rule)),
                 Verdict::Waiting | Verdict::AutoOff | Verdict::Superseded | Verdict::Failed => false,
             };
             if !is_right {
                 return Some(format!("rule {} answers {answer:?} to commit {what}", rule.name));
             }
             let build = answer.build.filter(|_| answer.verdict == Verdict::Built)?;
-            let last = self.checks.finals.get(&self.checks.last_of(build))?;
+            let last = self.checks.finals.get(&build)?;
             (!self.is_right_end(last)).then(|| {
                 format!("build {} of the newest commit {what} ends as {}: {}", last.id, last.state, last.reason)
             })
@@ -335,33 +341,33 @@ impl World {
     /// Whether a build of the newest commit of a ref may end so, and not be tried again by itself.
     fn is_right_end(&self, build: &Build) -> bool {
         let config = &self.disk.settings.config.pool;
+        let is_meant_to_fail = self.checks.meant_to_fail.contains(&(build.id, build.newest_attempt()));
         match build.state {
             BuildState::Succeeded => true,
             BuildState::Cancelled => build.cancel.as_ref().is_some_and(|cancel| cancel.superseded_by.is_none()),
             BuildState::Superseded => false,
             BuildState::Failed => {
                 let kind = build.failure.as_ref().map(|failure| failure.kind);
-                let used_up = build.attempt >= config.retries;
-                self.checks.meant_to_fail.contains(&build.id) && kind != Some(FailureKind::NoCommit)
-                    || used_up && kind.is_some_and(FailureKind::is_machinery)
+                if kind.is_some_and(FailureKind::is_machinery) {
+                    let failed = build.past_attempts.iter().filter(|past| past.outcome == AttemptOutcome::Failed);
+                    return failed.count() == config.retries as usize;
+                }
+                is_meant_to_fail && kind != Some(FailureKind::NoCommit)
             }
-            BuildState::TimedOut => self.checks.meant_to_fail.contains(&build.id),
-            BuildState::Interrupted => build.retry_cause == Some(RetryCause::Interrupted),
+            BuildState::TimedOut => is_meant_to_fail,
+            BuildState::Interrupted => {
+                build.past_attempts.iter().any(|past| past.outcome == AttemptOutcome::Interrupted)
+            }
             BuildState::Refused => build.immutable || self.disk.settings.repositories.len() > 3,
             BuildState::Queued | BuildState::Held | BuildState::Running => false,
         }
     }
 
-    /// Every build is at its end, and every automatic retry is named by the build that it tries again.
+    /// Every build is at its end.
     fn builds_problem(&self) -> Option<String> {
         self.disk.builds.iter().find_map(|(id, directory)| {
             let Some(build) = &directory.record else { return Some(format!("build {id} has no record")) };
-            if !build.state.is_final() {
-                return Some(format!("build {id} is closed and {}", build.state));
-            }
-            let earlier = build.retry_of.filter(|_| build.retry_cause != Some(RetryCause::Person))?;
-            let named = self.disk.record(earlier).is_none_or(|earlier| earlier.retried_as.is_some());
-            (!named).then(|| format!("build {id} tries {earlier} again, which does not say so"))
+            (!build.state.is_final()).then(|| format!("build {id} is closed and {}", build.state))
         })
     }
 
@@ -388,4 +394,11 @@ impl World {
             })
         })
     }
+}
+
+/// Whether the other one of two rules that make the same tag builds a push.
+fn is_built_by_another(push: &PushRecord, rule: &Rule) -> bool {
+    let others = push.answers.iter().filter(|answer| answer.rule != rule.name);
+    ["one", "two"].contains(&rule.name.as_str())
+        && others.into_iter().any(|answer| matches!(answer.verdict, Verdict::Built | Verdict::Duplicate))
 }

@@ -26,8 +26,14 @@ pub struct BuildDirectory {
     /// The record; none where the pool was killed before it was written.
     pub record: Option<Arc<Build>>,
     pub open: bool,
-    /// The runner that has begun.
-    pub runner: Option<ProcessId>,
+    /// The attempts that have begun.
+    pub attempts: BTreeMap<u32, AttemptDirectory>,
+}
+
+/// The directory of an attempt.
+#[derive(Debug, Clone)]
+pub struct AttemptDirectory {
+    pub runner: ProcessId,
     /// The builders of its job.
     pub builders: Vec<String>,
     pub result: Option<RunResult>,
@@ -178,8 +184,9 @@ impl Disk {
         self.builds.retain(|_, directory| directory.record.is_some());
         let builds = self.builds.values().filter(|directory| directory.open).filter_map(|directory| {
             let build = Build::clone(directory.record.as_ref()?);
-            let runner = directory.runner.filter(|_| !build.state.is_final());
-            let builders = runner.map(|_| directory.builders.clone()).unwrap_or_default();
+            let attempt = directory.attempts.get(&build.present_attempt()).filter(|_| !build.state.is_final());
+            let runner = attempt.map(|attempt| attempt.runner);
+            let builders = attempt.map(|attempt| attempt.builders.clone()).unwrap_or_default();
             Some(FoundBuild { build, runner, builders })
         });
         let builds = builds.collect();

@@ -14,7 +14,8 @@ use slipway::domain::push::{CommitId, Ref};
 use slipway::domain::reason::Reason;
 use slipway::domain::repository::Source;
 use slipway::pool::core::{
-    BuilderKey, ChosenBuilder, Command, Event, File, ManagedEvent, TagCheckFailure, Workers, WriteId,
+    BuilderKey, ChosenBuilder, Command, CommitUnread, DoubtfulMove, Event, File, ManagedEvent, TagCheckFailure,
+    Workers, WriteId,
 };
 use slipway::protocol::{Error, ErrorKind};
 use slipway::registry::publish::Taken;
@@ -47,6 +48,7 @@ impl World {
     }
 
     /// Sets a task to work for a command. One arm for each command.
+    #[expect(clippy::too_many_lines, reason = "a table: one arm for each command")]
     pub fn carry_out(&mut self, command: Command) {
         let wait = self.usual_delay();
         match command {
@@ -75,7 +77,7 @@ impl World {
                 let past = Box::new(self.disk.past_of(&build));
                 self.deliver_after(wait, Event::BuildHistory { build: build.id, past });
             }
-            Command::ResolveRef { submission, source, reference } => {
+            Command::ResolveRef { submission, source, reference, .. } => {
                 let commit = self.resolve(&source, &reference);
                 self.deliver_after(wait, Event::RefResolved { submission, commit });
             }
@@ -87,8 +89,13 @@ impl World {
                 self.deliver_after(wait, Event::TagsChecked { submission, result });
             }
             Command::ReadCommit { push, path, commit, since, .. } => {
-                let commit = self.read_commit(&path, &commit, &since);
+                let commit = self.read_commit(&path, &commit, &since).map_err(CommitUnread::Unknown);
                 self.deliver_after(wait, Event::CommitRead { push, commit });
+            }
+            Command::CheckMoves { path, source, moves } => {
+                let check = |doubtful: DoubtfulMove| (doubtful.clone(), self.check_move(&path, &doubtful));
+                let checked = moves.into_iter().map(check).collect();
+                self.deliver_after(wait, Event::MovesChecked { repository: path, source, checked });
             }
             Command::Launch { build, builders } => self.begin_launch(wait, &build, builders),
             Command::AbortLaunch(build) => {
@@ -96,7 +103,7 @@ impl World {
                     *aborted = true;
                 }
             }
-            Command::WatchRunner { build, .. } => self.watch_runner(build),
+            Command::WatchRunner { build, attempt, .. } => self.watch_runner(build, attempt),
             Command::SignalRunner { build, kill, .. } => self.later_in_pool(wait.min(50), Action::Signal(build, kill)),
             Command::MeasureDisk => self.measure_disk(wait, false),
             Command::FreeDisk { .. } => self.measure_disk(wait, true),
@@ -198,7 +205,13 @@ impl World {
             numbers.map(|number| if number % 3 == 0 { "docs/a" } else { "src/a" }.to_owned()).take(50).collect()
         };
         let changed = since.iter().map(|since| (since.clone(), changes(since))).collect();
-        Ok(Commit { message: server.message(commit), changed })
+        Ok(Commit { message: server.message(commit), changed, is_within: None })
+    }
+
+    /// All commits of a source are made one after the other.
+    fn check_move(&mut self, path: &RepositoryPath, doubtful: &DoubtfulMove) -> Option<bool> {
+        let server = self.servers.get(path).filter(|server| !server.down)?;
+        (!self.troubled || self.random.below(10) > 0).then(|| server.comes_before(&doubtful.listed, &doubtful.known))
     }
 
     fn measure_disk(&mut self, wait: i64, after_freeing: bool) {
@@ -298,8 +311,6 @@ impl World {
         let (down, lag) = (server.down, if troubled { server.lag } else { 0 });
         // Each request is answered by another copy, as old as it is, at some time between question and answer.
         let (lag, when) = (self.between(0, lag), self.between(0, took));
-        // An earlier pool told the next one of the last move alone.
-        let lag = if self.now - self.started < 2 * MINUTE { 0 } else { lag };
         let Some(server) = self.servers.get_mut(&path) else { return };
         let refs = server.list(began + when - lag);
         let interval = self.plan.poll as i64 * SECOND;

@@ -1,6 +1,6 @@
 //! People push to sources, and platforms tell of it: in time, late, twice, or not at all.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use slipway::domain::name::RepositoryPath;
 use slipway::domain::push::{CommitId, Ref, RefKind};
@@ -45,7 +45,6 @@ pub fn servers(settings: &Settings, random: &mut Random) -> BTreeMap<RepositoryP
                 hooks: *random.pick(&[Hooks::No, Hooks::Signed, Hooks::Signed, Hooks::Unsigned]),
                 down: false,
                 lag: 0,
-                heard_of: BTreeSet::new(),
             };
             (path.clone(), server)
         };
@@ -125,9 +124,6 @@ impl World {
             return self.deliver_again(delivery);
         }
         let Delivery { path, change, signed, .. } = delivery.clone();
-        if let Some(server) = self.servers.get_mut(&path) {
-            server.heard_of.extend(change.after.clone());
-        }
         let side = |commit: &Option<CommitId>| commit.clone().map_or(Side::Absent, Side::Commit);
         // The platform's clock is right.
         let at = self.one_in(2).then(|| time(change.at));

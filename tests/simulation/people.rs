@@ -82,8 +82,10 @@ impl World {
                 }
             }
             6..9 => {
-                if let Some(id) = self.some_build(false)
-                    && let Some(earlier) = self.disk.record(id).filter(|build| build.state.is_final())
+                // One that is finished, or one that may wait for its next attempt.
+                let open = self.one_in(3);
+                if let Some(id) = self.some_build(open)
+                    && let Some(earlier) = self.disk.record(id).filter(|build| open || build.state.is_final())
                 {
                     let earlier = Box::new(Build::clone(earlier));
                     self.ask(Purpose::Other, Ask::Retry { earlier, by });

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use slipway::domain::builder::{Builder, BuilderKind};
 use slipway::domain::config::NotifyConfig;
+use slipway::domain::duration::HumanDuration;
 use slipway::domain::name::RepositoryPath;
 use slipway::domain::namespace::Namespace;
 use slipway::domain::notification;
-use slipway::domain::repository::{HumanDuration, Repository};
+use slipway::domain::repository::Repository;
 use slipway::domain::secret_ref::SecretRef;
 use slipway::domain::source_platform::{PlatformKind, SourcePlatform};
 use slipway::store::settings::Settings;
@@ -103,14 +104,22 @@ impl Plan {
     /// A small world with all faults.
     pub fn of(seed: u64) -> Plan {
         let mut random = Random::of(seed, 0);
+        let repositories = 1 + random.below(5);
+        let minutes = 30 + random.below(120) as u64;
+        let push_every = *random.pick(&[60, 300, 900]);
+        let poll = *random.pick(&[5, 60, 60, 300]);
+        let limit = 1 + random.below(4) as u32;
+        let longest_build: u64 = *random.pick(&[20, 120, 600]);
+        // Where more is pushed than can be built, the queue only grows.
+        let affordable = push_every * u64::from(limit) / (2 * repositories as u64);
         Plan {
             seed,
-            repositories: 1 + random.below(5),
-            minutes: 30 + random.below(270) as u64,
-            push_every: *random.pick(&[60, 300, 900]),
-            poll: *random.pick(&[5, 60, 60, 300]),
-            limit: 1 + random.below(4) as u32,
-            longest_build: *random.pick(&[20, 120, 600]),
+            repositories,
+            minutes,
+            push_every,
+            poll,
+            limit,
+            longest_build: longest_build.min(affordable),
             faults: Fault::ALL.into_iter().filter(|_| random.below(3) > 0).collect(),
         }
     }

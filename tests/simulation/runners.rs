@@ -7,6 +7,7 @@ use slipway::domain::publish::{self, Decision, Existing, New, Origin};
 use slipway::pool::core::{Event, RunnerEnd};
 use slipway::sys::process::ProcessId;
 
+use crate::disk::AttemptDirectory;
 use crate::plan::Fault;
 use crate::sources::number_of;
 use crate::world::{Action, SECOND, World};
@@ -34,7 +35,7 @@ enum Fate {
 }
 
 impl World {
-    fn fate(&mut self) -> Fate {
+    fn fate(&mut self, build: &Build) -> Fate {
         if self.one_in(12) {
             return Fate::Fails(FailureKind::Dockerfile);
         }
@@ -48,9 +49,14 @@ impl World {
             4 => Fate::Fails(FailureKind::Registry),
             5 => Fate::Fails(FailureKind::Daemon),
             6 => Fate::Fails(FailureKind::Disk),
-            7 => Fate::Fails(FailureKind::NoCommit),
+            // The builder fetches itself, from a copy that lags behind.
+            7 if self.is_missing_in_a_copy(build) => Fate::Fails(FailureKind::NoCommit),
             _ => Fate::Succeeds,
         }
+    }
+
+    fn is_missing_in_a_copy(&self, build: &Build) -> bool {
+        self.servers.get(&build.path()).is_some_and(|server| !server.has(&build.commit, self.now - server.lag))
     }
 
     /// A launch is at its point of no return: its runner begins, or it fails.
@@ -108,13 +114,19 @@ impl World {
     fn begin_runner(&mut self, build: Build, builders: Vec<String>) {
         let id = build.id;
         let Some(directory) = self.disk.builds.get_mut(&id) else { return };
-        let pid = i32::try_from(id.0).unwrap_or(i32::MAX);
+        let attempt = build.present_attempt();
+        let pid = i32::try_from(id.0 * 100 + u64::from(attempt)).unwrap_or(i32::MAX);
         let process = ProcessId { pid, start: self.now.unsigned_abs() };
-        (directory.runner, directory.builders) = (Some(process), builders.clone());
-        if directory.record.as_ref().is_none_or(|record| record.state.is_final()) {
+        let begun = AttemptDirectory { runner: process, builders: builders.clone(), result: None };
+        let again = directory.attempts.insert(attempt, begun).is_some();
+        let Some(record) = directory.record.as_ref().filter(|record| !record.state.is_final()) else {
             return self.fail(format!("build {id} gets a runner, and is final"));
+        };
+        let recorded = record.present_attempt();
+        if again || recorded != attempt {
+            return self.fail(format!("attempt {attempt} of build {id} runs, which is in attempt {recorded}"));
         }
-        let fate = self.fate();
+        let fate = self.fate(&build);
         let seconds = match fate {
             Fate::TimesOut => self.plan.longest_build as i64 * 3,
             _ => self.between(1, self.plan.longest_build as i64),
@@ -127,10 +139,10 @@ impl World {
         self.deliver_after(wait, Event::Launched { build: id, runner: process, warnings: Vec::new() });
     }
 
-    pub fn watch_runner(&mut self, id: BuildId) {
-        self.watched_runners.insert(id);
+    pub fn watch_runner(&mut self, id: BuildId, attempt: u32) {
+        self.watched_runners.insert((id, attempt));
         if !self.runners.get(&id).is_some_and(|runner| runner.alive) {
-            self.later_in_pool(5, Action::ReportEnd(id));
+            self.later_in_pool(5, Action::ReportEnd(id, attempt));
         }
     }
 
@@ -142,12 +154,12 @@ impl World {
         match fate {
             Fate::Succeeds => self.publish(&build),
             Fate::Fails(kind) => {
-                self.checks.meant_to_fail(id);
+                self.checks.meant_to_fail(id, build.present_attempt());
                 let failure = Failure::new(kind, "as the simulation has it");
                 self.gone(id, Some((Outcome::Failed, Some(failure), Vec::new())));
             }
             Fate::TimesOut => {
-                self.checks.meant_to_fail(id);
+                self.checks.meant_to_fail(id, build.present_attempt());
                 self.gone(id, Some((Outcome::TimedOut, None, Vec::new())));
             }
             Fate::Dies => self.gone(id, None),
@@ -168,30 +180,33 @@ impl World {
     pub fn gone(&mut self, id: BuildId, left: Option<(Outcome, Option<Failure>, Vec<Image>)>) {
         let Some(runner) = self.runners.get_mut(&id) else { return };
         runner.alive = false;
+        let attempt = runner.build.present_attempt();
         let fits = !self.disk.read_only && !self.disk.full;
         if let Some((outcome, failure, images)) = left.filter(|_| fits)
-            && let Some(directory) = self.disk.builds.get_mut(&id)
+            && let Some(directory) = self.disk.builds.get_mut(&id).and_then(|build| build.attempts.get_mut(&attempt))
         {
             let finished_at = crate::world::time(self.now + self.clock);
             directory.result = Some(RunResult { id, outcome, finished_at, failure, notes: Vec::new(), images });
         }
-        let has_result = self.disk.builds.get(&id).is_some_and(|directory| directory.result.is_some());
+        let directory = self.disk.builds.get(&id).and_then(|build| build.attempts.get(&attempt));
+        let has_result = directory.is_some_and(|directory| directory.result.is_some());
         self.note(|| {
             format!("the runner of build {id} is gone, {} a result", if has_result { "with" } else { "without" })
         });
-        if self.watched_runners.contains(&id) && self.core.is_some() {
+        if self.watched_runners.contains(&(id, attempt)) && self.core.is_some() {
             let wait = self.usual_delay();
-            self.later_in_pool(wait, Action::ReportEnd(id));
+            self.later_in_pool(wait, Action::ReportEnd(id, attempt));
         }
     }
 
-    pub fn report_end(&mut self, id: BuildId) {
-        if !self.watched_runners.remove(&id) {
+    pub fn report_end(&mut self, id: BuildId, attempt: u32) {
+        if !self.watched_runners.remove(&(id, attempt)) {
             return;
         }
         self.runners.remove(&id);
-        let Some(directory) = self.disk.builds.get(&id) else { return };
-        let end = directory.result.clone().map_or(RunnerEnd::Died, |result| RunnerEnd::Result(Box::new(result)));
+        let Some(build) = self.disk.builds.get(&id) else { return };
+        let result = build.attempts.get(&attempt).and_then(|directory| directory.result.clone());
+        let end = result.map_or(RunnerEnd::Died, |result| RunnerEnd::Result(Box::new(result)));
         self.handle(Event::RunnerEnded { build: id, end });
     }
 
@@ -209,8 +224,8 @@ impl World {
         for tag in &build.tags {
             let key = (build.path(), tag.to_string());
             let existing = self.registry.get(&key);
-            let decision =
-                publish::decide(tag.as_str(), existing, &new, build.immutable, build.trigger.asked_by_person());
+            let is_later = |there: &Origin| !build.trigger.asked_by_person() && there.is_later_than(&origin);
+            let decision = publish::decide(tag.as_str(), existing, &new, build.immutable, is_later);
             self.check_tag(build, tag.as_str(), &decision);
             match decision {
                 Decision::Move => moves.push(key),

@@ -1,6 +1,6 @@
 //! The simulated git servers: refs that move, copies that lag behind.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use slipway::domain::push::{CommitId, Ref};
 use slipway::source::{Refs, RemoteRef};
@@ -34,9 +34,6 @@ pub struct Server {
     pub down: bool,
     /// Some of its copies are as old as this, in milliseconds.
     pub lag: i64,
-    /// The commits that the pool heard of. A copy that lags behind answers with one of them, or with the newest: that one
-    /// of a commit that nobody asked for is older than those that were seen, only the history of the source says.
-    pub heard_of: BTreeSet<CommitId>,
 }
 
 /// A commit that was made after all those before it.
@@ -62,23 +59,20 @@ impl Server {
         self.changes.iter().rev().any(|change| change.after.as_ref() == Some(commit) && change.at <= at)
     }
 
-    /// The refs that a copy lists that is as old as `at`.
-    pub fn list(&mut self, at: i64) -> BTreeMap<Ref, CommitId> {
-        let mut refs = self.refs_at(at);
-        let unheard: Vec<Ref> =
-            refs.iter().filter(|(_, commit)| !self.heard_of.contains(*commit)).map(|(name, _)| name.clone()).collect();
-        for name in unheard {
-            match self.refs.get(&name) {
-                Some(commit) => _ = refs.insert(name, commit.clone()),
-                None => _ = refs.remove(&name),
-            }
+    /// Whether a commit is a part of the history of another one: each ref only grows.
+    pub fn comes_before(&self, commit: &CommitId, later: &CommitId) -> bool {
+        let of = |commit: &CommitId| {
+            let change = self.changes.iter().rev().find(|change| change.after.as_ref() == Some(commit));
+            change.map(|change| (change.reference.clone(), number_of(commit)))
+        };
+        match (of(commit), of(later)) {
+            (Some((reference, commit)), Some((of_later, later))) => reference == of_later && commit <= later,
+            _ => false,
         }
-        self.heard_of.extend(refs.values().cloned());
-        refs
     }
 
-    /// The refs as they were.
-    fn refs_at(&self, at: i64) -> BTreeMap<Ref, CommitId> {
+    /// The refs that a copy lists that is as old as `at`.
+    pub fn list(&self, at: i64) -> BTreeMap<Ref, CommitId> {
         let mut refs = self.refs.clone();
         for change in self.changes.iter().rev().take_while(|change| change.at > at) {
             match &change.before {

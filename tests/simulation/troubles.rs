@@ -56,7 +56,8 @@ impl World {
             Fault::Source | Fault::Lag => {
                 let paths: Vec<RepositoryPath> = self.servers.keys().cloned().collect();
                 let path = self.random.pick(&paths).clone();
-                let lag = self.between(SECOND, 90 * SECOND);
+                // A clock that is set forth makes up to a minute of the pool's patience.
+                let lag = self.between(SECOND, MINUTE);
                 let Some(server) = self.servers.get_mut(&path) else { return };
                 if fault == Fault::Source {
                     server.down = true;

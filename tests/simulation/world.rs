@@ -40,7 +40,7 @@ pub enum Action {
     /// A runner is at its end, unless it ended before.
     RunnerEnds(BuildId, i32),
     /// The end of a runner is noticed.
-    ReportEnd(BuildId),
+    ReportEnd(BuildId, u32),
     /// The poller's turn of a source; none but the last one that was planned counts.
     PollTurn(RepositoryPath, u64),
     /// The answer of a source that was asked at a time.
@@ -87,7 +87,7 @@ pub struct World {
     pub runners: BTreeMap<BuildId, Runner>,
     /// The launches under way, and whether they are aborted.
     pub launches: BTreeMap<BuildId, bool>,
-    pub watched_runners: BTreeSet<BuildId>,
+    pub watched_runners: BTreeSet<(BuildId, u32)>,
     /// What tags name.
     pub registry: BTreeMap<(RepositoryPath, String), Existing>,
     pub registry_down: bool,
@@ -250,7 +250,7 @@ impl World {
             Action::Launch(build, builders) => self.launch(*build, builders),
             Action::Signal(build, kill) => self.signal(build, kill),
             Action::RunnerEnds(build, pid) => self.runner_ends(build, pid),
-            Action::ReportEnd(build) => self.report_end(build),
+            Action::ReportEnd(build, attempt) => self.report_end(build, attempt),
             Action::PollTurn(path, turn) => self.poll_turn(path, turn),
             Action::PollAnswer(path, began) => self.poll_answer(path, began),
             Action::Arrives(message) => self.arrives(&message),

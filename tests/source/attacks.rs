@@ -105,6 +105,7 @@ async fn a_message_of_100_mb_is_cut_where_it_is_read() {
             reference: "refs/heads/long".parse().unwrap(),
             commit: commit.parse().unwrap(),
             since: vec![],
+            within: None,
         };
         let found = speaking_git().look(&url(&address), &Access::default(), wanted, LIMITS).await.unwrap();
         assert!(found.message.starts_with("subject\n") && found.message.len() == 64 * 1024, "{address}");
@@ -184,7 +185,7 @@ async fn what_a_repository_on_this_disk_is_configured_to_run_is_not_run() {
         let reference = list(repository.display().to_string()).await.unwrap().refs[0].name.parse().unwrap();
         let store = fixture.dir.path().join("store");
         let (commit, since) = (commit.parse().unwrap(), vec![commit.parse().unwrap()]);
-        let wanted = Wanted { store, reference, commit, since };
+        let wanted = Wanted { store, reference, commit, since, within: None };
         speaking_git().look(&url(repository.display().to_string()), &Access::default(), wanted, LIMITS).await.unwrap();
     }
     assert!(!mark.exists());

@@ -139,6 +139,7 @@ async fn repositories_with_sha_256_ids_are_listed_fetched_and_looked_at() {
             reference: "refs/heads/main".parse().unwrap(),
             commit: second.parse().unwrap(),
             since: vec![first.parse().unwrap()],
+            within: None,
         };
         let found = speaking_git().look(&url(&address), &Access::default(), wanted, LIMITS).await.unwrap();
         assert_eq!((found.message.as_str(), found.changed.len()), ("The second\n", 1), "{address}");

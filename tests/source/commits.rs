@@ -18,11 +18,28 @@ async fn look(
     commit: &str,
     since: &[&str],
 ) -> Result<Commit, SourceError> {
+    look_within(address, access, store, commit, since, None).await
+}
+
+/// Whether a commit is a part of the history of another one.
+async fn is_within(address: &str, access: &Access, store: &Path, commit: &str, later: &str) -> Option<bool> {
+    look_within(address, access, store, commit, &[], Some(later)).await.unwrap().is_within
+}
+
+async fn look_within(
+    address: &str,
+    access: &Access,
+    store: &Path,
+    commit: &str,
+    since: &[&str],
+    within: Option<&str>,
+) -> Result<Commit, SourceError> {
     let wanted = Wanted {
         store: store.to_owned(),
         reference: "refs/heads/feature/x".parse().unwrap(),
         commit: commit.parse().unwrap(),
         since: since.iter().map(|commit| commit.parse().unwrap()).collect(),
+        within: within.map(|commit| commit.parse().unwrap()),
     };
     speaking_git().look(&url(address), access, wanted, LIMITS).await
 }
@@ -46,6 +63,25 @@ async fn a_local_commit_says_its_message_and_what_it_changes() {
     assert_eq!(found.changed, BTreeMap::new(), "nothing can be said of a commit that is gone");
     let error = look(&address, &Access::default(), &store, &gone, &[]).await.unwrap_err();
     assert_eq!(error.kind, Kind::NoCommit, "{error}");
+}
+
+#[tokio::test]
+async fn a_commit_of_the_history_of_another_is_told_from_one_that_is_not() {
+    let fixture = Fixture::new();
+    let daemon = git_daemon(fixture.dir.path());
+    let store = fixture.dir.path().join("store");
+    let (first, second, gone) = (fixture.first.as_str(), fixture.second.as_str(), "f".repeat(40));
+    for address in [fixture.bare.display().to_string(), format!("git://127.0.0.1:{}/api.git", daemon.port)] {
+        for (commit, later, expected) in [
+            (first, second, Some(true)),
+            (second, first, Some(false)),
+            (second, second, Some(true)),
+            (second, gone.as_str(), None),
+        ] {
+            let found = is_within(&address, &Access::default(), &store, commit, later).await;
+            assert_eq!(found, expected, "{address}: {commit} in {later}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -112,5 +148,43 @@ async fn the_message_and_the_changes_of_a_commit_are_bounded_where_they_are_read
         assert_eq!(found.message.lines().next().unwrap().len(), 1024, "{address}");
         assert!(found.message.len() <= 64 * 1024 && found.message.ends_with("body\n"), "{address}");
         assert_eq!(found.changed[&fixture.first.parse().unwrap()], Vec::<String>::new(), "{address}");
+    }
+}
+
+#[tokio::test]
+async fn a_tag_of_a_tag_is_its_commit_and_one_of_a_tree_or_a_file_says_that_it_names_none() {
+    for format in ["sha1", "sha256"] {
+        let fixture = Fixture::of(format);
+        let daemon = git_daemon(fixture.dir.path());
+        let tag = |name: &str, of: &str| {
+            git(&fixture.bare, &["-c", "tag.gpgSign=false", "tag", "-m", name, name, of]);
+        };
+        tag("once", &fixture.first);
+        tag("twice", "once");
+        tag("thrice", "twice");
+        tag("tree", &format!("{}^{{tree}}", fixture.first));
+        tag("tree-twice", "tree");
+        git(&fixture.bare, &["tag", "blob", &format!("{}:a.txt", fixture.first)]);
+        let store = fixture.dir.path().join("clone");
+        for address in [fixture.bare.display().to_string(), format!("git://127.0.0.1:{}/api.git", daemon.port)] {
+            let refs = speaking_git().list(&url(&address), &Access::default()).await.unwrap().refs;
+            let commit = |name: &str| {
+                let name = format!("refs/tags/{name}");
+                refs.iter().find(|found| found.name == name).unwrap().commit.clone()
+            };
+            assert_eq!(commit("thrice"), fixture.first, "{address}");
+            for (name, kind) in [("tree", "tree"), ("tree-twice", "tree"), ("blob", "blob")] {
+                let wanted = Wanted {
+                    store: store.clone(),
+                    reference: format!("refs/tags/{name}").parse().unwrap(),
+                    commit: commit(name).parse().unwrap(),
+                    since: Vec::new(),
+                    within: None,
+                };
+                let error = speaking_git().look(&url(&address), &Access::default(), wanted, LIMITS).await.unwrap_err();
+                assert_eq!(error.kind, Kind::NoRef, "{address}: {error}");
+                assert!(error.to_string().contains(&format!("is a {kind}, and not a commit")), "{address}: {error}");
+            }
+        }
     }
 }

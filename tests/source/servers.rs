@@ -36,10 +36,15 @@ pub struct Fixture {
 
 impl Fixture {
     pub fn new() -> Fixture {
+        Fixture::of("sha1")
+    }
+
+    /// With ids of that format.
+    pub fn of(format: &str) -> Fixture {
         let dir = tempfile::tempdir().unwrap();
         let work = dir.path().join("work");
         fs::create_dir_all(work.join("svc")).unwrap();
-        git(&work, &["init", "-q", "-b", "trunk"]);
+        git(&work, &["init", "-q", "-b", "trunk", &format!("--object-format={format}")]);
         fs::write(work.join("a.txt"), "one\n").unwrap();
         fs::write(work.join("run.sh"), "#!/bin/sh\n").unwrap();
         fs::write(work.join("svc/Dockerfile"), "FROM scratch\n").unwrap();

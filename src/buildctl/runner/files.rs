@@ -1,4 +1,4 @@
-//! What a runner has in the build's directory besides the record, the log and the steps.
+//! What a runner has in the attempt's directory besides the log and the steps.
 
 use std::fs;
 use std::path::{Path, PathBuf};

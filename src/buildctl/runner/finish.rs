@@ -1,5 +1,6 @@
 //! After the build: the tags are moved, once they are checked again.
 
+use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -75,15 +76,13 @@ async fn move_tags(
             build: build.id.0,
         },
     };
-    let published = match publish::publish(target, &built, tags, build.immutable, build.trigger.asked_by_person()).await
-    {
-        // Clocks disagree with the journal.
-        Err(PublishError::Backwards { existing, .. }) if is_earlier_push_of_home(directory, &existing, build) => {
-            publish::publish(target, &built, tags, build.immutable, true).await
-        }
-        published => published,
+    let (asked_by_person, ours) = (build.trigger.asked_by_person(), (build.clone(), built.origin.clone()));
+    let builds = directory.parent().map(Path::to_path_buf);
+    let is_later = move |existing: &Origin| {
+        let (build, origin) = &ours;
+        !asked_by_person && is_later_push(builds.as_deref(), existing, build, origin)
     };
-    let published = published.map_err(failure_of)?;
+    let published = publish::publish(target, &built, tags, build.immutable, is_later).await.map_err(failure_of)?;
     let mut images = Vec::new();
     let mut platforms: Option<Vec<String>> = None;
     let altered = build.rule.altered_tags(&build.push());
@@ -103,18 +102,34 @@ async fn move_tags(
     Ok(images)
 }
 
-/// Whether the image that a tag names was built in this home for an earlier push of the journal, whatever the clocks said
-/// when the two were pushed.
-fn is_earlier_push_of_home(directory: &Path, existing: &Origin, ours: &Build) -> bool {
-    let Some(builds) = directory.parent() else { return false };
+/// Whether the image that a tag names is of a later push of the same ref: by the order in which this home saw the two, or
+/// by the clocks where the image was made elsewhere, or its record is gone.
+fn is_later_push(builds: Option<&Path>, existing: &Origin, build: &Build, ours: &Origin) -> bool {
+    if !existing.is_other_push_of_ref(ours) {
+        return false;
+    }
+    let in_home = builds.and_then(|builds| order_in_home(builds, existing, build));
+    in_home.map_or_else(|| existing.is_later_than(ours), Ordering::is_gt)
+}
+
+/// How the push of an image stands to a build's in the order in which this home saw them, whatever the clocks said.
+fn order_in_home(builds: &Path, existing: &Origin, ours: &Build) -> Option<Ordering> {
     let file = builds.join(existing.build.to_string()).join(RECORD);
-    let Ok(Some(there)) = load_if_there::<Build>(&file) else { return false };
+    let there = load_if_there::<Build>(&file).ok().flatten()?;
     // A build of that number in another home is of another push.
     let is_it = there.path() == ours.path()
         && there.reference.to_string() == existing.reference
         && there.commit.to_string() == existing.commit
         && there.pushed_at.timestamp() == existing.pushed_at.timestamp();
-    is_it && there.push.is_some() && there.push < ours.push
+    if !is_it {
+        return None;
+    }
+    match (there.push, ours.push) {
+        (Some(there), Some(ours)) => Some(there.cmp(&ours)),
+        // A schedule's build is of the commit that the ref had when it was queued.
+        _ if there.retry_of.is_none() && ours.retry_of.is_none() => Some(there.id.cmp(&ours.id)),
+        _ => None,
+    }
 }
 
 fn target(job: &Job, stopped: watch::Receiver<bool>) -> Result<Target, End> {
@@ -183,29 +198,35 @@ mod tests {
     fn pushes_of_one_home_are_in_the_order_of_its_journal_whatever_the_clocks_say() {
         let home = tempfile::tempdir().unwrap();
         let hour = chrono::TimeDelta::hours(1);
-        let build = |id, push, later| Build {
+        let build = |id, push, commit: &str, later| Build {
             id: BuildId(id),
             push: Some(PushId(push)),
+            commit: commit.repeat(40).parse().unwrap(),
             pushed_at: sample().pushed_at + later,
             ..sample()
         };
-        let earlier = build(1, 1, hour);
-        std::fs::create_dir(home.path().join("1")).unwrap();
-        save(&home.path().join("1").join(RECORD), &earlier).unwrap();
-        let existing = Origin {
-            reference: earlier.reference.to_string(),
-            commit: earlier.commit.to_string(),
-            pushed_at: earlier.pushed_at,
-            build: 1,
+        let origin = |build: &Build| Origin {
+            reference: build.reference.to_string(),
+            commit: build.commit.to_string(),
+            pushed_at: build.pushed_at,
+            build: build.id.0,
         };
-        let directory = home.path().join("2");
-        let is_earlier = |existing: &Origin, push| {
-            is_earlier_push_of_home(&directory, existing, &build(2, push, chrono::TimeDelta::zero()))
-        };
-        assert!(is_earlier(&existing, 2));
-        assert!(!is_earlier(&existing, 1), "the same push, or a later one, stays");
-        let elsewhere = Origin { commit: "b".repeat(40), ..existing.clone() };
-        assert!(!is_earlier(&elsewhere, 2), "a build of that number in another home");
-        assert!(!is_earlier(&Origin { build: 9, ..existing }, 2), "a record that is gone says nothing");
+        let (ahead, behind) = (build(1, 1, "a", hour), build(2, 2, "b", chrono::TimeDelta::zero()));
+        let is_later =
+            |existing: &Origin, ours: &Build| is_later_push(Some(home.path()), existing, ours, &origin(ours));
+        // Where no record says it, the clocks do.
+        assert!(is_later(&origin(&ahead), &behind) && !is_later(&origin(&behind), &ahead));
+        for build in [&ahead, &behind] {
+            let directory = home.path().join(build.id.0.to_string());
+            std::fs::create_dir(&directory).unwrap();
+            save(&directory.join(RECORD), build).unwrap();
+        }
+        assert!(!is_later(&origin(&ahead), &behind), "the newer push is published, though its clock was behind");
+        assert!(is_later(&origin(&behind), &ahead), "the older one is not, though its clock was ahead");
+        let scheduled = Build { push: None, ..build(3, 0, "c", -hour) };
+        assert!(!is_later(&origin(&behind), &scheduled), "what a schedule builds is newer than what was built before");
+        let elsewhere = Origin { commit: "d".repeat(40), ..origin(&ahead) };
+        assert!(is_later(&elsewhere, &behind), "a build of that number in another home is as its clock says");
+        assert!(!is_later(&origin(&Build { commit: behind.commit.clone(), ..ahead.clone() }), &behind));
     }
 }

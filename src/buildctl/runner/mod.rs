@@ -1,10 +1,11 @@
 //! The runner: the process that owns the `buildctl`s of one build and outlives the pool that started it.
 //!
-//! `slipway runner <build directory>`. It reads `job.toml`, writes `log` and `steps.toml` while it works, moves the
+//! `slipway runner <attempt's directory>`. It reads `job.toml`, writes `log` and `steps.toml` while it works, moves the
 //! tags, and leaves `result.toml`. It begins once it has a whole [`Handover`] from its standard input, and stops on
 //! SIGTERM. It talks to nobody.
 
 mod builder_up;
+mod disk_limit;
 mod end;
 mod files;
 mod finish;
@@ -76,7 +77,7 @@ impl AsReason for RunnerError {
     }
 }
 
-/// Runs the job in a build's directory to its end, once the pool says that it may begin.
+/// Runs the job in an attempt's directory to its end, once the pool says that it may begin.
 ///
 /// # Errors
 /// When the pool died before it said so, there is no job, or its result can't be written.
@@ -251,7 +252,8 @@ struct Stages {
 
 impl Stages {
     fn open(job: &Job) -> Result<Stages, crate::registry::LayoutError> {
-        let name = |platform_build: usize| format!("{}-{platform_build}", job.build.id.0);
+        let (id, attempt) = (job.build.id.0, job.build.present_attempt());
+        let name = |platform_build: usize| format!("{id}.{attempt}-{platform_build}");
         let images = match &job.destination {
             Destination::Layout { directory } => {
                 let layout = Layout::new(directory);

@@ -9,6 +9,7 @@ use chrono::Utc;
 use tokio::sync::watch;
 
 use super::builder_up::{BuilderUp, PlatformBuildEnd, PlatformBuildRun, daemon_failure};
+use super::disk_limit::{self, Watch};
 use super::end::{End, Stop};
 use super::limits::StepLimits;
 use super::output::{Output, StepsOf};
@@ -128,7 +129,12 @@ async fn run_buildctl(
         _ => None,
     };
     let of = StepsOf { platform_build: number, platform };
-    let mut buildctl = Buildctl::start(&run.job.buildctl, &arguments, &environment(run), output, of)
+    let trace = disk_limit::trace(run, accelerated);
+    let mut watch = Watch::of(run, builder, &trace);
+    let parent = disk_limit::traceparent(&trace);
+    let mut environment = environment(run);
+    environment.push(("TRACEPARENT".into(), &parent));
+    let mut buildctl = Buildctl::start(&run.job.buildctl, &arguments, &environment, output, of)
         .map_err(|error| daemon_failure(reason!("platform_build.cannot_run", buildctl = run.job.buildctl, error)))?;
     let mut stopped = stop.subscribe();
     let mut stopped_by_another = others.subscribe();
@@ -138,6 +144,11 @@ async fn run_buildctl(
         () = until(&mut stopped_by_another, |stopped| *stopped) => {
             buildctl.stop().await.map_err(daemon_failure)?;
             return Err(PlatformBuildEnd::StoppedByAnother);
+        }
+        failure = exceeded(&mut watch, output) => {
+            output.say(&format!("slipway: the build was ended: {}", failure.reason));
+            buildctl.stop().await.map_err(daemon_failure)?;
+            return Err(PlatformBuildEnd::Failed(failure));
         }
     };
     let Finished { status, text } = finished.map_err(daemon_failure)?;
@@ -187,6 +198,14 @@ fn source_policy(run: &PlatformBuildRun) -> Result<Option<PathBuf>, PlatformBuil
     atomic::write_volatile(&file, policy.to_string().as_bytes(), 0o600)
         .map_err(|error| PlatformBuildEnd::Failed(Failure::new(FailureKind::Disk, error.to_string())))?;
     Ok(Some(file))
+}
+
+/// Completes when the steps wrote more than they may.
+async fn exceeded(watch: &mut Option<Watch>, output: &Output) -> Failure {
+    match watch {
+        Some(watch) => watch.exceeded(output).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The variables that carry the values of the build's secrets.

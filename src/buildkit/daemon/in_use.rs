@@ -1,7 +1,7 @@
 //! Who needs the daemon: every runner holds `in-use` shared while it builds, so the last one to let go can end a daemon
 //! whose pool was stopped meanwhile. Locks vanish with their holders; the wish to stop is a file, `stop-when-idle`.
 //!
-//! The pool holds a guard of its own from before it starts a runner until the runner says that it holds one.
+//! While a pool runs, nobody stops its daemon. One that ends waits until the runners that it has just started hold theirs.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;

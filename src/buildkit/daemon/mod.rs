@@ -20,6 +20,7 @@ mod running;
 mod spec;
 mod ssh;
 mod start;
+pub mod step_usage;
 pub mod supervise;
 
 pub use error::DaemonError;

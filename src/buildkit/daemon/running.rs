@@ -1,6 +1,6 @@
 //! A daemon that runs: its process, its record, and its end.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -35,6 +35,11 @@ impl Daemon {
     /// Its process; for a rootless daemon the `rootlesskit` that it lives and dies with.
     pub fn process(&self) -> ProcessId {
         self.record.process
+    }
+
+    /// Where its record is.
+    pub fn directory(&self) -> &Path {
+        &self.dir
     }
 
     /// What its record says.

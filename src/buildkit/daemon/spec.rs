@@ -61,14 +61,15 @@ impl Spec {
         let root = dir.join("root");
         let sandbox = tools.sandbox.then(|| Sandbox::of(&dir));
         let nameservers = sandbox.as_ref().and_then(|_| sandbox::nameservers());
-        let group = tools.rootlesskit.is_none().then(|| Group::of(&root)).flatten();
+        let group = if tools.rootlesskit.is_some() { Group::delegated(&root) } else { Group::of(&root) };
         let mut text = config.render(Place {
             root: &root,
             socket: &socket_in(&sockets),
             trace_socket: &sockets.join("otel.sock"),
             runtime: &tools.runtime,
             process_sandbox,
-            cgroup: group.as_ref().map(Group::path),
+            // A rootless daemon is in its group itself.
+            cgroup: group.as_ref().map(Group::path).filter(|_| tools.rootlesskit.is_none()),
             sandbox: sandbox.as_ref(),
             nameservers: nameservers.as_deref(),
         });

@@ -1,7 +1,7 @@
 //! Starting the process, waiting until it answers, and reading what it said when it does not.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -18,6 +18,7 @@ use super::record::Record;
 use super::running::Daemon;
 use super::spec::{Spec, set_runtime_dir};
 use super::ssh;
+use crate::buildkit::cgroup::{Group, Limits};
 use crate::buildkit::rootless;
 use crate::domain::reason::phrase;
 use crate::sys::atomic;
@@ -71,12 +72,7 @@ pub(super) async fn start(spec: &Spec) -> Result<Daemon, DaemonError> {
     }
     let mut command = command(spec, &log)?;
     if let Some((group, limits)) = &spec.limits {
-        let path = PathBuf::from(group.path());
-        let lacking =
-            group.create(limits).map_err(DaemonError::file(phrase!("verb.limit_the_control_group"), &path))?;
-        if !lacking.is_empty() {
-            tracing::warn!("this kernel has no {} controller, so builds have no such limit", lacking.join(" and no "));
-        }
+        limit(&mut command, spec, group, limits)?;
     }
     let child = command.spawn().map_err(|source| {
         // No record tells of the group yet, so nothing else would remove it.
@@ -100,6 +96,23 @@ pub(super) async fn start(spec: &Spec) -> Result<Daemon, DaemonError> {
     daemon.record.version = version;
     daemon.record.save(&spec.dir)?;
     Ok(daemon)
+}
+
+/// Makes the control group of the daemon's steps; a rootless daemon enters it when it starts.
+fn limit(command: &mut Command, spec: &Spec, group: &Group, limits: &Limits) -> Result<(), DaemonError> {
+    let path = PathBuf::from(group.path());
+    let lacking = group.create(limits).map_err(DaemonError::file(phrase!("verb.limit_the_control_group"), &path))?;
+    if !lacking.is_empty() {
+        tracing::warn!("there is no {} controller, so builds have no such limit", lacking.join(" and no "));
+    }
+    if spec.tools.rootlesskit.is_some() {
+        let mut doors = group.doors().map_err(DaemonError::file(phrase!("verb.enter_the_control_group"), &path))?;
+        // SAFETY: writing to a descriptor is async-signal-safe and touches no memory of ours.
+        unsafe {
+            command.pre_exec(move || doors.iter_mut().try_for_each(|door| door.write_all(b"0")));
+        }
+    }
+    Ok(())
 }
 
 fn command(spec: &Spec, log: &File) -> Result<Command, DaemonError> {

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::{Instant, sleep};
 
@@ -88,9 +89,9 @@ pub enum Order {
 /// Keeps the daemon of `spec` alive until an order ends it. Events are sent in order and wait for room in the channel;
 /// when nobody reads them any more they are dropped.
 pub async fn supervise(mut spec: Spec, mut orders: Receiver<Order>, events: Sender<Event>) {
-    let mut failures = 0;
+    let mut delays = restart_delays();
     loop {
-        let Some(order) = one_life(&spec, &mut orders, &events, &mut failures).await else { continue };
+        let Some(order) = one_life(&spec, &mut orders, &events, &mut delays).await else { continue };
         if let Order::Stop { grace } | Order::Restart { grace, .. } = &order {
             tell(&events, stop(&spec, *grace).await).await;
         }
@@ -98,7 +99,7 @@ pub async fn supervise(mut spec: Spec, mut orders: Receiver<Order>, events: Send
             Order::Leave | Order::Stop { .. } => return,
             Order::Restart { spec: wanted, .. } => {
                 spec = *wanted;
-                failures = 0;
+                delays = restart_delays();
             }
         }
     }
@@ -109,7 +110,7 @@ async fn one_life(
     spec: &Spec,
     orders: &mut Receiver<Order>,
     events: &Sender<Event>,
-    failures: &mut u32,
+    delays: &mut ExponentialBackoff,
 ) -> Option<Order> {
     // An `ensure` that is given up has recorded what it started, so an order finds it.
     let ensured = tokio::select! {
@@ -124,14 +125,12 @@ async fn one_life(
                 order = orders.recv() => return Some(order.unwrap_or(Order::Leave)),
                 ended = daemon.exited() => ended,
             };
-            *failures = failures_after(*failures, since.elapsed());
-            let next_try = restart_delay(*failures);
+            let next_try = next_delay(delays, since.elapsed());
             let status = ended.ok().flatten().map(|status| status.to_string());
             (Event::Died { status, log_tail: daemon.log_tail(), next_try }, next_try)
         }
         Err(error) => {
-            *failures = failures_after(*failures, Duration::ZERO);
-            let next_try = restart_delay(*failures);
+            let next_try = next_delay(delays, Duration::ZERO);
             (Event::RestartFailed { error: error.into(), next_try }, next_try)
         }
     };
@@ -168,31 +167,40 @@ async fn tell(events: &Sender<Event>, event: Event) {
     let _ = events.send(event).await;
 }
 
-/// How long to wait before the restart that follows so many failures in a row.
-fn restart_delay(failures: u32) -> Duration {
-    FIRST_DELAY.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_DELAY)
+/// The waits before restarts, each twice as long as the one before.
+fn restart_delays() -> ExponentialBackoff {
+    let delays = ExponentialBuilder::new().with_min_delay(FIRST_DELAY).with_max_delay(LONGEST_DELAY);
+    delays.without_max_times().build()
 }
 
-/// How many failures in a row there are when a daemon ends that lived so long.
-fn failures_after(failures: u32, alive: Duration) -> u32 {
-    if alive >= WELL_AFTER { 1 } else { failures.saturating_add(1) }
+/// The wait before the restart of a daemon that lived so long.
+fn next_delay(delays: &mut ExponentialBackoff, alive: Duration) -> Duration {
+    if alive >= WELL_AFTER {
+        *delays = restart_delays();
+    }
+    delays.next().unwrap_or(LONGEST_DELAY)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn restarts_wait_twice_as_long_each_time_up_to_half_a_minute() {
-        let waits: Vec<u64> = (1..=11).map(|n| restart_delay(n).as_millis() as u64).collect();
-        assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000]);
-        assert_eq!(restart_delay(u32::MAX), LONGEST_DELAY);
+    fn waits(delays: &mut ExponentialBackoff, count: usize) -> Vec<u128> {
+        (0..count).map(|_| next_delay(delays, Duration::ZERO).as_millis()).collect()
     }
 
     #[test]
-    fn a_daemon_that_lived_a_minute_starts_the_count_again() {
-        assert_eq!(failures_after(7, Duration::from_secs(59)), 8);
-        assert_eq!(failures_after(7, Duration::from_secs(60)), 1);
-        assert_eq!(failures_after(0, Duration::ZERO), 1);
+    fn restarts_wait_twice_as_long_each_time_up_to_half_a_minute() {
+        let mut delays = restart_delays();
+        assert_eq!(waits(&mut delays, 9), [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600]);
+        assert_eq!(waits(&mut delays, 100), [30_000; 100]);
+    }
+
+    #[test]
+    fn a_daemon_that_lived_a_minute_starts_the_waits_again() {
+        let mut delays = restart_delays();
+        waits(&mut delays, 3);
+        assert_eq!(next_delay(&mut delays, Duration::from_secs(59)).as_millis(), 800);
+        assert_eq!(next_delay(&mut delays, Duration::from_secs(60)).as_millis(), FIRST_DELAY.as_millis());
     }
 }

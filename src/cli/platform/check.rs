@@ -5,14 +5,18 @@ use std::borrow::Cow;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
-use super::super::output::{Table, fields, print};
+use super::super::output::{Table, fields, print, told};
 use super::super::{CliError, Format};
-use super::Bound;
 use crate::client::Client;
+use crate::domain::name::RepositoryPath;
 use crate::domain::platform_account::Identity;
-use crate::domain::reason::{quoted, reason};
+use crate::domain::reason::{phrase, quoted, reason};
+use crate::domain::repository::Source;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Error, ErrorKind};
+
+/// A repository whose source names a platform, and that source.
+pub(super) type Bound<'a> = (&'a RepositoryPath, &'a Source);
 
 /// Who a token is.
 #[derive(Serialize)]
@@ -45,22 +49,29 @@ impl From<Identity> for Who {
 impl Who {
     pub(super) fn text(&self, now: DateTime<Utc>) -> String {
         let scopes = match &self.scopes {
-            None => "the platform does not say".to_owned(),
-            Some(scopes) if scopes.is_empty() => "none".to_owned(),
+            None => told(reason!("platform.scopes_unknown")),
+            Some(scopes) if scopes.is_empty() => told(reason!("platform.no_scopes")),
             Some(scopes) => scopes.join(", "),
         };
         let expires = self.expires_at.map_or_else(String::new, |at| {
             let days = (at - now).num_days();
-            let left = if at <= now { "it has ended".to_owned() } else { format!("{days} days left") };
-            format!("{} ({left})", at.to_rfc3339_opts(SecondsFormat::Secs, true))
+            let at_text = at.to_rfc3339_opts(SecondsFormat::Secs, true);
+            told(if at <= now {
+                reason!("platform.token_has_ended", at = at_text)
+            } else {
+                reason!("platform.token_days_left", at = at_text, days)
+            })
         });
         let lacks = self.lacks.iter().map(|lack| format!("{} {}", lack.right, lack.purpose));
         fields(&[
-            ("login", self.login.clone().unwrap_or_else(|| "the token belongs to no account".into())),
-            ("name", self.name.clone().unwrap_or_default()),
-            ("scopes", scopes),
-            ("expires", expires),
-            ("lacks", lacks.collect::<Vec<_>>().join("\n")),
+            (
+                phrase!("label.login"),
+                self.login.clone().unwrap_or_else(|| told(reason!("platform.token_of_no_account"))),
+            ),
+            (phrase!("label.name"), self.name.clone().unwrap_or_default()),
+            (phrase!("label.scopes"), scopes),
+            (phrase!("label.expires"), expires),
+            (phrase!("label.lacks"), lacks.collect::<Vec<_>>().join("\n")),
         ])
     }
 }
@@ -92,7 +103,7 @@ pub(super) async fn run(
 ) -> Result<(), CliError> {
     let asked = platform.kind.has_api() && platform.token.is_some();
     if !asked && bound.is_empty() {
-        let text = reason!("cli_check.repository_source_names_platform", name = quoted(&name));
+        let text = reason!("platform.nothing_to_check", name = quoted(&name));
         return Err(Error::new(ErrorKind::Refused, text).into());
     }
     let identity = if asked { Some(client.check_platform(name.to_owned()).await) } else { None };
@@ -117,8 +128,7 @@ pub(super) async fn run(
     if failed == 0 {
         return Ok(());
     }
-    let text =
-        reason!("cli_check.sources_platform_can_read", failed, sources = view.sources.len(), name = quoted(&name));
+    let text = reason!("platform.sources_unreadable", failed, sources = view.sources.len(), name = quoted(&name));
     Err(Error::new(ErrorKind::Unreachable, text).into())
 }
 
@@ -128,7 +138,7 @@ fn text(view: &View) -> String {
         if !text.is_empty() {
             text.push('\n');
         }
-        let mut table = Table::new(["REPOSITORY", "REFS", "SOURCE"]);
+        let mut table = Table::new([phrase!("label.repository"), phrase!("label.refs"), phrase!("label.source")]);
         for one in &view.sources {
             let refs = if one.error.is_some() { "-".to_owned() } else { one.refs.to_string() };
             table.row([one.repository.clone(), refs, one.error.clone().unwrap_or_else(|| one.source.clone())]);

@@ -13,7 +13,7 @@ use crate::protocol::{Entity, SaveMode};
 pub(super) async fn run(client: &Client, value: SourcePlatform, name: String, format: Format) -> Result<(), CliError> {
     let invitation = client.begin_login(name.clone()).await?;
     let minutes = invitation.holds.as_secs() / 60;
-    say(reason!("cli_login.open_enter_code_holds", address = invitation.address, code = invitation.code, minutes));
+    say(reason!("platform.enter_code", address = invitation.address, code = invitation.code, minutes));
     client.finish_login(invitation.login).await?;
     // As it is by now: people take minutes.
     let value = source::settings(client).await?.platforms.remove(&name).unwrap_or(value);
@@ -21,6 +21,6 @@ pub(super) async fn run(client: &Client, value: SourcePlatform, name: String, fo
     let entity = Entity::Platform { name: name.clone(), value, token: None, webhook_secret: None, login };
     source::save(client, entity, SaveMode::Edit).await?;
     let identity: Who = client.check_platform(name.clone()).await?.into();
-    say(reason!("cli_login.token_platform_kept_under", name = quoted(&name)));
+    say(reason!("platform.token_kept", name = quoted(&name)));
     print(format, &identity, || identity.text(Utc::now()))
 }

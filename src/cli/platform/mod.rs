@@ -9,18 +9,17 @@ mod repos;
 use clap::Subcommand;
 use serde::Serialize;
 
+use super::complaint::WrongValue;
 use super::output::{Table, fields, print, say, told};
 use super::words::{where_from, yes_no};
 use super::{CliError, Format, source};
-use crate::client::{Client, checks};
-use crate::domain::name::RepositoryPath;
-use crate::domain::reason::{quoted, reason};
-use crate::domain::repository::Source;
+use crate::client::Client;
+use crate::domain::reason::{joined, phrase, quoted, reason};
 use crate::domain::secret_ref::SecretRef;
-use crate::domain::settings::Settings;
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::protocol::{EntityName, PoolStatus, SaveMode, WebhookRefusal};
-use options::Options;
+use check::Bound;
+use options::{Options, webhook};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -79,9 +78,9 @@ pub(super) enum Verb {
     },
 }
 
-fn kind(text: &str) -> Result<PlatformKind, String> {
-    let words = || PlatformKind::ALL.map(PlatformKind::word).join(", ");
-    PlatformKind::ALL.into_iter().find(|kind| kind.word() == text).ok_or_else(|| format!("known are {}", words()))
+fn kind(text: &str) -> Result<PlatformKind, WrongValue> {
+    let known = || WrongValue(reason!("argument.known_are", words = joined(PlatformKind::ALL.map(PlatformKind::word))));
+    PlatformKind::ALL.into_iter().find(|kind| kind.word() == text).ok_or_else(known)
 }
 
 #[derive(Serialize)]
@@ -98,14 +97,11 @@ struct View<'a> {
     webhook_refusal: Option<WebhookRefusal>,
 }
 
-/// A repository whose source names a platform, and that source.
-type Bound<'a> = (&'a RepositoryPath, &'a Source);
-
 impl Verb {
     pub(super) async fn run(self, client: &Client, format: Format) -> Result<(), CliError> {
         let settings = source::settings(client).await?;
         let find = |name: &str| {
-            let none = || reason!("cli_platform.there_platform_shows_them", name = quoted(&name));
+            let none = || reason!("platform.not_found", name = quoted(&name));
             settings.platforms.get(name).cloned().ok_or_else(|| CliError::not_found(none()))
         };
         let bound = |name: &str| -> Vec<Bound<'_>> {
@@ -126,20 +122,10 @@ impl Verb {
                 let views: Vec<View> = views.collect();
                 print(format, &views, || {
                     if views.is_empty() {
-                        say(reason!("cli_platform.there_platforms_makes_one"));
+                        say(reason!("platform.none_yet"));
                         return String::new();
                     }
-                    let mut table = Table::new(["NAME", "KIND", "TOKEN", "WEBHOOKS", "REPOSITORIES"]);
-                    for View { name, platform, repositories, .. } in &views {
-                        table.row([
-                            (*name).into(),
-                            platform.kind.word().into(),
-                            yes_no(platform.token.is_some()),
-                            yes_no(platform.webhook_secret.is_some()),
-                            repositories.len().to_string(),
-                        ]);
-                    }
-                    table.text()
+                    list(&views)
                 })
             }
             Verb::Show { name } => {
@@ -150,28 +136,7 @@ impl Verb {
                 let webhook_refusal = refusal(status.as_ref(), &name);
                 let repositories = paths(&bound(&name));
                 let view = View { name: &name, platform: &platform, repositories, webhook, webhook_refusal };
-                print(format, &view, || {
-                    let secret = |secret: &Option<SecretRef>| secret.as_ref().map_or_else(String::new, where_from);
-                    fields(&[
-                        ("name", name.clone()),
-                        ("kind", platform.kind.word().into()),
-                        ("url", platform.url.clone().unwrap_or_default()),
-                        ("hosts", platform.hosts.join("\n")),
-                        ("organization", platform.organization.clone().unwrap_or_default()),
-                        ("username", platform.username.clone().unwrap_or_default()),
-                        ("token", secret(&platform.token)),
-                        ("ssh key", platform.ssh_key.clone().unwrap_or_default()),
-                        ("ca", platform.ca.clone().unwrap_or_default()),
-                        ("proxy", platform.proxy.clone().unwrap_or_default()),
-                        ("statuses", yes_no(platform.takes_statuses())),
-                        ("plain http", if platform.plain_http { "yes".into() } else { String::new() }),
-                        ("oauth client id", platform.oauth_client_id.clone().unwrap_or_default()),
-                        ("webhook secret", secret(&platform.webhook_secret)),
-                        ("webhook", view.webhook.clone().unwrap_or_default()),
-                        ("refused", view.webhook_refusal.as_ref().map_or_else(String::new, told)),
-                        ("repositories", view.repositories.join("\n")),
-                    ])
-                })
+                print(format, &view, || details(&view))
             }
             Verb::Create { name, kind, options } => {
                 options.save(client, name, SourcePlatform::new(kind), SaveMode::Create).await
@@ -188,9 +153,50 @@ impl Verb {
     }
 }
 
-/// Where a platform's webhooks go: the public address, else where the pool takes some.
-fn webhook(settings: &Settings, status: Option<&PoolStatus>, name: &str) -> Option<String> {
-    checks::webhook_url(settings, name).ok().or_else(|| Some(format!("{}/{name}", status?.webhooks.as_ref()?)))
+/// The platforms as people read them.
+fn list(views: &[View<'_>]) -> String {
+    let mut table = Table::new([
+        phrase!("label.name"),
+        phrase!("label.kind"),
+        phrase!("label.token"),
+        phrase!("label.webhooks"),
+        phrase!("label.repositories"),
+    ]);
+    for View { name, platform, repositories, .. } in views {
+        table.row([
+            (*name).into(),
+            platform.kind.word().into(),
+            yes_no(platform.token.is_some()),
+            yes_no(platform.webhook_secret.is_some()),
+            repositories.len().to_string(),
+        ]);
+    }
+    table.text()
+}
+
+/// A platform as people read it.
+fn details(view: &View<'_>) -> String {
+    let platform = view.platform;
+    let secret = |secret: &Option<SecretRef>| secret.as_ref().map_or_else(String::new, where_from);
+    fields(&[
+        (phrase!("label.name"), view.name.to_owned()),
+        (phrase!("label.kind"), platform.kind.word().into()),
+        (phrase!("label.url"), platform.url.clone().unwrap_or_default()),
+        (phrase!("label.hosts"), platform.hosts.join("\n")),
+        (phrase!("label.organization"), platform.organization.clone().unwrap_or_default()),
+        (phrase!("label.username"), platform.username.clone().unwrap_or_default()),
+        (phrase!("label.token"), secret(&platform.token)),
+        (phrase!("label.ssh_key"), platform.ssh_key.clone().unwrap_or_default()),
+        (phrase!("label.ca"), platform.ca.clone().unwrap_or_default()),
+        (phrase!("label.proxy"), platform.proxy.clone().unwrap_or_default()),
+        (phrase!("label.statuses"), yes_no(platform.takes_statuses())),
+        (phrase!("label.plain_http"), if platform.plain_http { "yes".into() } else { String::new() }),
+        (phrase!("label.oauth_client_id"), platform.oauth_client_id.clone().unwrap_or_default()),
+        (phrase!("label.webhook_secret"), secret(&platform.webhook_secret)),
+        (phrase!("label.webhook"), view.webhook.clone().unwrap_or_default()),
+        (phrase!("label.refused"), view.webhook_refusal.as_ref().map_or_else(String::new, told)),
+        (phrase!("label.repositories"), view.repositories.join("\n")),
+    ])
 }
 
 fn refusal(status: Option<&PoolStatus>, name: &str) -> Option<WebhookRefusal> {

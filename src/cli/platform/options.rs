@@ -5,12 +5,12 @@ use clap::Args;
 use super::super::output::{print_own, say};
 use super::super::registry::from_stdin;
 use super::super::{CliError, rule_options, source};
-use super::webhook;
-use crate::client::Client;
+use crate::client::{Client, checks};
 use crate::domain::reason::{phrase, reason};
 use crate::domain::secret_ref::SecretRef;
+use crate::domain::settings::Settings;
 use crate::domain::source_platform::SourcePlatform;
-use crate::protocol::{Entity, SaveMode};
+use crate::protocol::{Entity, PoolStatus, SaveMode};
 use crate::sys::secret::Secret;
 
 #[derive(Debug, Args)]
@@ -88,7 +88,7 @@ impl Options {
         value.token = token.or(value.token);
         let hook = self.webhook_secret_env.map(SecretRef::Env).or(self.webhook_secret_command.map(SecretRef::Command));
         value.webhook_secret = hook.or(value.webhook_secret);
-        let token = if self.token_stdin { Some(from_stdin("token")?) } else { None };
+        let token = if self.token_stdin { Some(from_stdin(phrase!("word.token"))?) } else { None };
         let webhook_secret = if self.new_webhook_secret {
             Some(Secret::random().map_err(CliError::io(phrase!("verb.read_dev_urandom")))?.expose().to_owned())
         } else {
@@ -98,12 +98,19 @@ impl Options {
         source::save(client, Entity::Platform { name: name.clone(), value, token, webhook_secret, login: None }, mode)
             .await?;
         if let Some(secret) = made {
-            say(reason!("cli_options.give_platform_secret_webhooks"));
+            say(reason!("platform.give_webhook_secret"));
             let url = webhook(&source::settings(client).await?, client.status_if_running().await.as_ref(), &name);
-            let none = "set webhook.listen in config.toml, such as \"127.0.0.1:8484\", and webhooks are taken";
-            say(url.map_or_else(|| none.into(), |url| reason!("cli_options.webhooks_go", url)));
+            say(url.map_or_else(
+                || reason!("platform.no_webhook_listener"),
+                |url| reason!("platform.webhook_address", url),
+            ));
             return print_own(format!("{secret}\n").as_bytes());
         }
         Ok(())
     }
+}
+
+/// Where a platform's webhooks go: the public address, else where the pool takes some.
+pub(super) fn webhook(settings: &Settings, status: Option<&PoolStatus>, name: &str) -> Option<String> {
+    checks::webhook_url(settings, name).ok().or_else(|| Some(format!("{}/{name}", status?.webhooks.as_ref()?)))
 }

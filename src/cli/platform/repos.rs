@@ -8,7 +8,7 @@ use super::super::output::{Table, print, say};
 use super::super::words::yes_no;
 use super::super::{CliError, Format};
 use crate::client::Client;
-use crate::domain::reason::reason;
+use crate::domain::reason::{phrase, reason};
 
 #[derive(Serialize)]
 struct View {
@@ -49,10 +49,15 @@ pub(super) async fn run(
     views.truncate(limit);
     print(format, &views, || {
         if views.is_empty() {
-            say(reason!("cli_repos.token_sees_such_repository"));
+            say(reason!("platform.no_repositories_seen"));
             return String::new();
         }
-        let mut table = Table::new(["NAME", "BRANCH", "PRIVATE", "URL"]);
+        let mut table = Table::new([
+            phrase!("label.name"),
+            phrase!("label.branch"),
+            phrase!("label.private"),
+            phrase!("label.url"),
+        ]);
         for View { name, url, default_branch, private } in &views {
             let branch = default_branch.clone().unwrap_or_else(|| "-".into());
             table.row([name.clone(), branch, yes_no(*private), url.clone()]);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::{Build, BuildId, BuildState, CancelRequest, Image};
+use super::{Build, BuildState, CancelRequest, Image, PastAttempt, Retry};
 use crate::domain::failure::Failure;
 use crate::domain::reason::{Reason, joined, reason};
 
@@ -71,8 +71,6 @@ pub struct Ending {
     pub reason: Reason,
     /// Why it failed.
     pub failure: Option<Failure>,
-    /// The build that tries it again.
-    pub retried_as: Option<BuildId>,
 }
 
 impl From<EndBeforeStart> for BuildState {
@@ -121,9 +119,28 @@ fn end(mut record: Arc<Build>, state: BuildState, ending: Ending, at: DateTime<U
     build.state = state;
     build.reason = ending.reason;
     build.failure = ending.failure;
-    build.retried_as = ending.retried_as;
-    build.finished_at = Some(at);
+    build.not_before = None;
+    // A clock that was set back ends no build before its beginning.
+    build.finished_at = Some(at.max(build.started_at.unwrap_or(at)));
     FinalBuild(record)
+}
+
+/// The present attempt failed, and the build waits for the next one.
+fn retry(mut record: Arc<Build>, builders: Vec<String>, retry: Retry, at: DateTime<Utc>) -> WaitingBuild {
+    let build = Arc::make_mut(&mut record);
+    let Retry { outcome, reason, failure, not_before, most } = retry;
+    let next = build.present_attempt() + 1;
+    build.reason = match not_before {
+        Some(at) => reason!("wait.attempt", attempt = next, most, at, why = reason),
+        None => reason!("wait.attempt_now", attempt = next, most, why = reason),
+    };
+    let number = build.present_attempt();
+    let started_at = build.started_at.take();
+    build.past_attempts.push(PastAttempt { number, outcome, reason, builders, started_at, finished_at: at, failure });
+    build.state = BuildState::Held;
+    (build.builders, build.images) = (Vec::new(), Vec::new());
+    (build.failure, build.not_before, build.most_attempts) = (None, not_before, Some(most));
+    WaitingBuild(record)
 }
 
 impl WaitingBuild {
@@ -166,6 +183,18 @@ impl WaitingBuild {
         (build.failure, build.not_before) = (Some(failure), Some(not_before));
     }
 
+    /// It waits no longer for its next attempt, or for its commit.
+    pub fn bring_forward(&mut self) {
+        if self.0.not_before.is_some() {
+            Arc::make_mut(&mut self.0).not_before = None;
+        }
+    }
+
+    /// Its runner could not be started on these builders; it is attempted again.
+    pub fn retry(self, builders: Vec<String>, end: Retry, at: DateTime<Utc>) -> WaitingBuild {
+        retry(self.0, builders, end, at)
+    }
+
     /// What people should know besides.
     pub fn warn(&mut self, warnings: Vec<Reason>) {
         add_warnings(&mut self.0, warnings);
@@ -178,8 +207,8 @@ impl WaitingBuild {
         build.reason = reason!("build.runs", builders = joined(&builders));
         build.builders = builders;
         build.started_at = Some(at);
-        // The one that it waited through.
-        build.failure = None;
+        // Those that it waited through.
+        (build.failure, build.not_before) = (None, None);
         RunningBuild(self.0)
     }
 
@@ -214,9 +243,14 @@ impl RunningBuild {
 
     /// What its runner left: images, and what people should know besides.
     pub fn take_results(&mut self, images: &[Image], notes: &[Reason]) {
-        let build = Arc::make_mut(&mut self.0);
-        build.images = images.to_vec();
-        build.warnings.extend(notes.iter().cloned());
+        Arc::make_mut(&mut self.0).images = images.to_vec();
+        add_warnings(&mut self.0, notes.to_vec());
+    }
+
+    /// The attempt failed, and the build is attempted again.
+    pub fn retry(self, end: Retry, at: DateTime<Utc>) -> WaitingBuild {
+        let builders = self.0.builders.clone();
+        retry(self.0, builders, end, at)
     }
 
     /// It ends.
@@ -256,6 +290,13 @@ mod tests {
             assert_eq!(matches!(staged, StagedBuild::Final(_)), state.is_final(), "{state}");
             assert_eq!(matches!(staged, StagedBuild::Running(_)), state == BuildState::Running, "{state}");
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_ends_no_build_before_it_began() {
+        let running = WaitingBuild::new(sample()).start(vec!["big".into()], at());
+        let ended = running.end(EndOfRun::Succeeded, Ending::default(), at() - chrono::TimeDelta::hours(1));
+        assert_eq!(ended.record().duration(at()), Some(chrono::TimeDelta::zero()));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Builds: one run of a rule for one commit, and the states it goes through.
 
+mod attempt;
 mod lifecycle;
 mod state;
 
@@ -9,17 +10,18 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+pub use attempt::{Attempt, AttemptOutcome, AttemptProgress, PastAttempt, Retry};
 pub use lifecycle::{EndBeforeStart, EndOfRun, Ending, FinalBuild, RunningBuild, StagedBuild, WaitingBuild};
 pub use state::BuildState;
 
 use super::failure::{Failure, FailureKind};
 use super::name::RepositoryPath;
 use super::push::{CommitId, Push, PushId, Ref};
-use super::reason::{AsReason, Reason, display_as_reason, quoted, reason};
 use super::repository::{BuildSettings, Fetch};
 use super::requester::Requester;
 use super::rule::Rule;
 use super::tag::Tag;
+use crate::domain::reason::{AsReason, Reason, argument_by_name, display_as_reason, quoted, reason, use_as_reason};
 
 /// A build's number; it only grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -31,6 +33,8 @@ impl fmt::Display for BuildId {
         write!(f, "#{}", self.0)
     }
 }
+
+argument_by_name!(BuildId);
 
 /// A text that is no build's number.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,7 +68,7 @@ pub enum Trigger {
     Push,
     /// "Build now".
     Manual,
-    /// An earlier build again, with the rule and the push time as they were.
+    /// A person wants an earlier build again, with the rule and the push time as they were.
     Retry,
     /// A rule for a chosen ref as though it had just been pushed.
     Replay,
@@ -93,6 +97,21 @@ impl Trigger {
     }
 }
 
+use_as_reason!(Trigger);
+
+impl AsReason for Trigger {
+    fn reason(&self) -> Reason {
+        match self {
+            Trigger::Push => reason!("trigger.push"),
+            Trigger::Manual => reason!("trigger.manual"),
+            Trigger::Retry => reason!("trigger.retry"),
+            Trigger::Replay => reason!("trigger.replay"),
+            Trigger::Schedule => reason!("trigger.schedule"),
+            Trigger::BaseImage => reason!("trigger.base_image"),
+        }
+    }
+}
+
 /// An image that a build published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
@@ -102,18 +121,6 @@ pub struct Image {
     pub digest: String,
     /// What the index holds.
     pub platforms: Vec<String>,
-}
-
-/// Why a build was tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RetryCause {
-    /// The runner of the build before died without a result.
-    Interrupted,
-    /// The machinery failed: daemon, network, registry, disk.
-    Machinery,
-    /// Somebody asked.
-    Person,
 }
 
 /// Who asked to stop a build, and when.
@@ -134,16 +141,23 @@ impl CancelRequest {
         CancelRequest { by, at, superseded_by: None }
     }
 
-    /// How the build ends, and why; `before_start`: it never ran.
-    pub fn conclusion(&self, build: BuildId, before_start: bool) -> (BuildState, Reason) {
-        let id = build.0;
+    /// Why a build ends that was running.
+    pub fn reason(&self, build: &Build) -> Reason {
+        let id = build.id.0;
         match self.superseded_by {
-            Some(newer) if before_start => {
-                (BuildState::Superseded, reason!("build.superseded_before_start", newer, id))
-            }
-            Some(newer) => (BuildState::Superseded, reason!("build.superseded", newer, id)),
-            None if before_start => (BuildState::Cancelled, reason!("build.cancelled_before_start", by = self.by, id)),
-            None => (BuildState::Cancelled, reason!("build.cancelled", by = self.by, id)),
+            Some(newer) => reason!("build.superseded", newer, id),
+            None => reason!("build.cancelled", by = self.by, id),
+        }
+    }
+
+    /// Why a build ends that was waiting, for its start or for another attempt.
+    pub fn reason_while_waiting(&self, build: &Build) -> Reason {
+        let (id, attempt) = (build.id.0, build.present_attempt());
+        match (self.superseded_by, attempt) {
+            (Some(newer), 1) => reason!("build.superseded_before_start", newer, id),
+            (Some(newer), _) => reason!("build.superseded_before_attempt", newer, attempt, id),
+            (None, 1) => reason!("build.cancelled_before_start", by = self.by, id),
+            (None, _) => reason!("build.cancelled_before_attempt", by = self.by, attempt, id),
         }
     }
 }
@@ -176,35 +190,33 @@ pub struct Build {
     pub reason: Reason,
     /// When it was asked for.
     pub queued_at: DateTime<Utc>,
-    /// When its runner started.
+    /// When the runner of its newest attempt started; none while it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<DateTime<Utc>>,
     /// When its state became final.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<DateTime<Utc>>,
-    /// Not started before: the wait before a retry.
+    /// Not started before: the wait for another attempt, or for a commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<DateTime<Utc>>,
     /// What its image is to be called.
     pub tags: Vec<Tag>,
-    /// The builders it runs on.
+    /// The builders of its newest attempt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub builders: Vec<String>,
-    /// The build that this one tries again.
+    /// The build that this one tries again because a person asked; until version 0.1 also by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<BuildId>,
     /// The build that tries this one again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retried_as: Option<BuildId>,
-    /// Why it tries that build again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_cause: Option<RetryCause>,
     /// The push that it was started by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push: Option<PushId>,
-    /// How many automatic retries after failures of the machinery came before it.
-    #[serde(default)]
-    pub attempt: u32,
+    /// How many attempts it gets at most, as was decided when the last one failed; none: it is attempted for the first
+    /// time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most_attempts: Option<u32>,
     /// Who asked to stop it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<CancelRequest>,
@@ -237,6 +249,9 @@ pub struct Build {
     /// The images that it published.
     #[serde(default, rename = "image", skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<Image>,
+    /// The attempts before the present one, the oldest first.
+    #[serde(default, rename = "past_attempt", skip_serializing_if = "Vec::is_empty")]
+    pub past_attempts: Vec<PastAttempt>,
 }
 
 impl Build {
@@ -261,12 +276,12 @@ impl Build {
         failed.filter(|_| !self.state.is_final()).map(|_| &self.commit)
     }
 
-    /// A build that tries this one again: the same commit, rule and push time.
-    pub fn again(&self, id: BuildId, cause: RetryCause, at: DateTime<Utc>) -> Build {
+    /// A build that tries this one again, as a person asks: the same commit, rule and push time.
+    pub fn again(&self, id: BuildId, by: Requester, at: DateTime<Utc>) -> Build {
         Build {
             id,
             trigger: Trigger::Retry,
-            asked_by: Requester::default(),
+            asked_by: by,
             state: BuildState::Queued,
             reason: Reason::default(),
             queued_at: at,
@@ -276,15 +291,11 @@ impl Build {
             builders: Vec::new(),
             retry_of: Some(self.id),
             retried_as: None,
-            retry_cause: Some(cause),
-            attempt: match cause {
-                RetryCause::Machinery => self.attempt + 1,
-                RetryCause::Interrupted => self.attempt,
-                RetryCause::Person => 0,
-            },
+            most_attempts: None,
             cancel: None,
             failure: None,
             images: Vec::new(),
+            past_attempts: Vec::new(),
             ..self.clone()
         }
     }
@@ -313,9 +324,8 @@ pub(crate) fn sample() -> Build {
         builders: vec!["managed".into()],
         retry_of: None,
         retried_as: None,
-        retry_cause: None,
         push: None,
-        attempt: 0,
+        most_attempts: None,
         cancel: None,
         failure: None,
         warnings: Vec::new(),
@@ -328,7 +338,23 @@ pub(crate) fn sample() -> Build {
         settings: BuildSettings::default(),
         rule: Rule::starter("main"),
         images: Vec::new(),
+        past_attempts: Vec::new(),
     }
+}
+
+/// The sample after its first attempt failed, waiting for the second.
+#[cfg(test)]
+pub(crate) fn sample_retried() -> Build {
+    let at = |second: i64| sample().queued_at + chrono::TimeDelta::seconds(second);
+    let retry = Retry {
+        outcome: AttemptOutcome::Failed,
+        reason: reason!("build.failure", kind = FailureKind::Network, reason = "no route to host"),
+        failure: Some(Failure::new(FailureKind::Network, "no route to host")),
+        not_before: Some(at(17)),
+        most: 4,
+    };
+    let waiting = WaitingBuild::new(sample()).start(vec!["managed".into()], at(2)).retry(retry, at(12));
+    Build::clone(waiting.record())
 }
 
 #[cfg(test)]

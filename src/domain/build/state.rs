@@ -64,6 +64,11 @@ impl BuildState {
         }
     }
 
+    /// Whether no runner works on it yet.
+    pub fn is_waiting(self) -> bool {
+        matches!(self, BuildState::Queued | BuildState::Held)
+    }
+
     /// Whether nothing follows.
     pub fn is_final(self) -> bool {
         !matches!(self, BuildState::Queued | BuildState::Held | BuildState::Running)

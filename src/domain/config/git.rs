@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::size::ByteSize;
-use crate::domain::repository::HumanDuration;
+use crate::domain::duration::HumanDuration;
 
 /// `[git]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,10 +18,10 @@ pub use notify::{NotifyConfig, NotifyUrl, is_notify_url};
 pub use size::ByteSize;
 pub use ui::{GlyphSet, Language, Notify, UiConfig};
 
+use super::duration::HumanDuration;
 use super::frontend;
 use super::name::NameKind;
 use super::reason::{Reason, quoted, reason};
-use super::repository::HumanDuration;
 use super::secret_ref::SecretRef;
 use super::setting_problem::SettingProblem;
 
@@ -99,7 +99,7 @@ pub struct PoolConfig {
     pub retry_delay: HumanDuration,
     /// After so many failures in a row a rule is built only when a person asks, unless it says otherwise; 0: never.
     pub pause_after: u32,
-    /// Builds wait while less than this is free where they are kept.
+    /// Builds wait while less than this is free where they are kept; one that runs, and wrote most, is ended.
     pub min_free: ByteSize,
     /// Environment variables that git, buildctl and the operator's commands get beyond the usual ones: names, or
     /// beginnings of names as in `AWS_*`.
@@ -163,6 +163,8 @@ pub struct BuildkitConfig {
     /// How many processors they may keep busy; absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpus: Option<u32>,
+    /// How much the RUN steps of one build may write on a managed or fresh builder; 0: as much as they like.
+    pub disk_limit: ByteSize,
     /// Which network RUN steps of managed and fresh builders are in.
     pub network: BuildNetwork,
     /// The Dockerfile frontends that `# syntax=` may name: repositories, or single images by tag or digest.
@@ -178,6 +180,7 @@ impl Default for BuildkitConfig {
             memory: None,
             processes: None,
             cpus: None,
+            disk_limit: ByteSize(100 << 30),
             network: BuildNetwork::default(),
             frontends: vec![DEFAULT_FRONTEND.into()],
         }

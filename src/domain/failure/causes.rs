@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::FailureKind::{self, *};
 use super::hint::Hint;
+use super::kind::FailureKind::{self, *};
 
 /// One row.
 pub(super) struct Cause {
@@ -14,6 +14,11 @@ pub(super) struct Cause {
     /// It fits when all words of one of these groups are in the error, in lower case.
     groups: &'static [&'static [&'static str]],
     pub(super) hint: Option<Hint>,
+}
+
+/// A pattern of this room.
+pub(super) fn regex(pattern: &str) -> Regex {
+    Regex::new(pattern).expect("a pattern in the source code, tried by the tests")
 }
 
 /// The row that fits an error.
@@ -27,7 +32,7 @@ pub(super) fn find(error: &str) -> Option<&'static Cause> {
 /// after it is each server's own.
 fn with_status(error: &str) -> String {
     static STATUS: LazyLock<Regex> =
-        LazyLock::new(|| super::regex(r"unexpected status(?: from [a-z]+ request to \S+)?: (\d{3})\b"));
+        LazyLock::new(|| regex(r"unexpected status(?: from [a-z]+ request to \S+)?: (\d{3})\b"));
     match STATUS.captures(error) {
         Some(found) => format!("{error} status={}", &found[1]),
         None => error.to_owned(),

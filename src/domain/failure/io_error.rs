@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io::{self, ErrorKind};
 
-use super::FailureKind;
+use super::kind::FailureKind;
 
 impl FailureKind {
     /// The kind that an error's causes make certain: a disk, this machine or a connection; none where no cause is an

@@ -1,93 +1,16 @@
-//! What a reason is about.
+//! Types that can be arguments of reasons.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 
-use super::Reason;
+use super::macros::argument_by_name;
+use super::message::{Argument, Reason, ToArgument, Typed, output};
 use crate::domain::config::ByteSize;
-use crate::domain::repository::HumanDuration;
-
-/// An argument of a reason. It keeps its type, so that each language formats it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Argument {
-    /// A number.
-    Number(i64),
-    /// A name, a path, an address.
-    Text(String),
-    /// Several arguments.
-    List(Vec<Argument>),
-    /// A value of another type.
-    Typed(Typed),
-    /// A cause, or a word that each language has its own for. The last variant: it takes every table with an id.
-    Reason(Box<Reason>),
-}
-
-/// An argument that TOML has no type of its own for, or that is told apart from a text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Typed {
-    /// A time.
-    Time(DateTime<Utc>),
-    /// A number of bytes.
-    Bytes(u64),
-    /// A length of time in seconds.
-    Seconds(u64),
-    /// What a program, a server or the kernel said: never translated.
-    Output(String),
-}
-
-impl Argument {
-    /// Changes the texts in it.
-    pub(super) fn for_each_text(&mut self, change: &mut impl FnMut(&mut String)) {
-        match self {
-            Argument::Text(text) | Argument::Typed(Typed::Output(text)) => change(text),
-            Argument::List(values) => values.iter_mut().for_each(|value| value.for_each_text(change)),
-            Argument::Reason(reason) => reason.for_each_text(change),
-            Argument::Number(_) | Argument::Typed(_) => {}
-        }
-    }
-
-    /// Appends the argument in a language.
-    pub(super) fn render(&self, locale: &str, text: &mut String) {
-        // Writing to a string can't fail.
-        let _ = match self {
-            Argument::Number(number) => write!(text, "{number}"),
-            Argument::Text(value) | Argument::Typed(Typed::Output(value)) => write!(text, "{value}"),
-            Argument::Typed(Typed::Time(time)) => write!(text, "{}", time.format("%Y-%m-%d %H:%M:%SZ")),
-            Argument::Typed(Typed::Bytes(bytes)) => write!(text, "{}", ByteSize(*bytes)),
-            Argument::Typed(Typed::Seconds(seconds)) => {
-                write!(text, "{}", HumanDuration(Duration::from_secs(*seconds)))
-            }
-            Argument::Reason(reason) => write!(text, "{}", reason.render(locale)),
-            Argument::List(values) => {
-                for (index, value) in values.iter().enumerate() {
-                    if index > 0 {
-                        text.push_str(if locale == super::ENGLISH { ", " } else { "、" });
-                    }
-                    value.render(locale, text);
-                }
-                Ok(())
-            }
-        };
-    }
-}
-
-/// A type that can be an argument.
-pub trait ToArgument {
-    /// The argument.
-    fn to_argument(&self) -> Argument;
-}
-
-/// What a program, a server or the kernel said: it is shown as it is in every language.
-pub fn output(said: impl fmt::Display) -> Argument {
-    Argument::Typed(Typed::Output(said.to_string()))
-}
+use crate::domain::duration::HumanDuration;
 
 /// A text in quotes, with its control characters escaped.
 pub fn quoted<T: fmt::Debug + ?Sized>(text: &T) -> String {
@@ -97,12 +20,6 @@ pub fn quoted<T: fmt::Debug + ?Sized>(text: &T) -> String {
 /// Several texts that are listed, or joined by a text that is the same in every language.
 pub fn joined<T: fmt::Display>(values: impl IntoIterator<Item = T>) -> Argument {
     Argument::List(values.into_iter().map(|value| Argument::Text(value.to_string())).collect())
-}
-
-impl ToArgument for Argument {
-    fn to_argument(&self) -> Argument {
-        self.clone()
-    }
 }
 
 impl ToArgument for Reason {
@@ -193,17 +110,6 @@ impl ToArgument for HumanDuration {
     }
 }
 
-/// Implements [`ToArgument`] for types whose `Display` is a name, the same in every language.
-macro_rules! names {
-    ($($type:ty),+ $(,)?) => {
-        $(impl ToArgument for $type {
-            fn to_argument(&self) -> Argument {
-                Argument::Text(self.to_string())
-            }
-        })+
-    };
-}
-
 /// Implements [`ToArgument`] for numbers.
 macro_rules! numbers {
     ($($type:ty),+ $(,)?) => {
@@ -226,28 +132,10 @@ macro_rules! outputs {
     };
 }
 
-names!(
-    str,
-    String,
-    Cow<'_, str>,
-    char,
-    std::net::SocketAddr,
-    std::net::IpAddr,
-    crate::domain::base_image::BaseImage,
-    crate::domain::build::BuildId,
-    crate::domain::journal::PushId,
-    crate::domain::name::RepositoryPath,
-    crate::domain::platform::Platform,
-    crate::domain::push::CommitId,
-    crate::domain::push::Ref,
-    crate::domain::reference::ImageName,
-    crate::domain::reference::Registry,
-    crate::domain::requester::Requester,
-    crate::domain::secret_ref::SecretRef,
-    crate::domain::tag::Tag,
-    crate::domain::tree_path::TreePath,
-);
+argument_by_name!(str, String, Cow<'_, str>, char, std::net::SocketAddr, std::net::IpAddr);
+
 numbers!(u8, u16, u32, u64, usize, i32, i64);
+
 outputs!(
     std::io::Error,
     std::process::ExitStatus,

@@ -16,7 +16,6 @@ pub enum Colour {
 
 /// Appearance of a piece of text. Conceal (SGR 8) and blinking are not represented.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools, reason = "they are independent, as in a terminal")]
 pub struct Style {
     /// The text's colour.
     pub foreground: Option<Colour>,

@@ -1,6 +1,7 @@
 //! The builders as they are now: each is a small state machine that events drive.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -47,7 +48,7 @@ pub(super) struct BuilderState {
     version: Option<String>,
     host_network: bool,
     /// The repositories whose last build it ran.
-    pub warm: BTreeSet<String>,
+    pub warm: Arc<BTreeSet<String>>,
     /// Its daemon is being asked what it builds for.
     probing: bool,
     /// When it is asked next, where builds are open then.
@@ -112,7 +113,7 @@ impl BuilderState {
             cache_bytes: None,
             version: None,
             host_network: false,
-            warm: BTreeSet::new(),
+            warm: Arc::default(),
             probing: false,
             probe: None,
             weigh: None,
@@ -374,9 +375,9 @@ impl Builders {
     pub(super) fn became_warm(&mut self, repository: &str, names: &[String]) {
         for (name, builder) in &mut self.builders {
             if names.contains(name) {
-                builder.warm.insert(repository.to_owned());
-            } else {
-                builder.warm.remove(repository);
+                Arc::make_mut(&mut builder.warm).insert(repository.to_owned());
+            } else if builder.warm.contains(repository) {
+                Arc::make_mut(&mut builder.warm).remove(repository);
             }
         }
     }

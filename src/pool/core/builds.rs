@@ -8,18 +8,18 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::command::{ChosenBuilder, Command, File, LogLevel};
 use super::event::{BuilderKey, PastOfBuild, RunnerEnd, SubmissionId, WriteFailure};
 use super::outcome::{self, Circumstances, Conclusion};
-use super::schedule::{BuilderView, Decision, PoolView, WaitReason, Waiting, schedule};
+use super::recent_moves::server_lag;
+use super::schedule::{AwaitedAttempt, BuilderView, Decision, PoolView, WaitReason, Waiting, schedule};
 use super::writes::{AfterWrite, BuildWrites};
 use super::{Core, DISK_AGAIN, Workers, builders, notifications};
 use crate::domain::backoff::Deadline;
 use crate::domain::build::{
-    Build, BuildId, BuildState, CancelRequest, EndBeforeStart, EndOfRun, Ending, FinalBuild, RetryCause, RunningBuild,
+    Build, BuildId, BuildState, CancelRequest, EndBeforeStart, EndOfRun, Ending, FinalBuild, RunningBuild, Trigger,
     WaitingBuild,
 };
 use crate::domain::builder::labels_asked;
 use crate::domain::config::ByteSize;
 use crate::domain::failure::{Failure, FailureKind};
-use crate::domain::journal::SERVER_LAG;
 use crate::domain::platform::Platform;
 use crate::domain::reason::{AsReason as _, Reason, joined, reason};
 use crate::domain::rule_history::ending;
@@ -52,7 +52,9 @@ enum Stage {
     Starting { build: WaitingBuild, builders: Vec<String> },
     /// Its runner works. After a cancel it is killed at a time.
     Running { build: RunningBuild, runner: Option<ProcessId>, kill: Option<Deadline> },
-    /// How it ends is decided; its retry is being recorded, or the builds before it are being read.
+    /// Its attempt failed, and the record that says so is being written; clients see it as it was before.
+    Retrying { build: WaitingBuild, shown: Arc<Build> },
+    /// How it ends is decided; the builds before it are being read.
     Ending(Box<PendingEnd>),
     /// Its final record is being written; clients see it as it was before.
     Closing { build: FinalBuild, shown: Arc<Build> },
@@ -65,8 +67,6 @@ pub(super) enum Waiter {
     Submission(SubmissionId),
     /// Who asked for the same, while it was being recorded.
     Twin(SubmissionId),
-    /// The build that it tries again.
-    Retried(BuildId),
 }
 
 /// A build that is about to be closed.
@@ -114,7 +114,10 @@ impl OpenBuild {
     /// The record as it is now.
     pub(super) fn record(&self) -> &Arc<Build> {
         match &self.stage {
-            Stage::Recording { build, .. } | Stage::Waiting(build) | Stage::Starting { build, .. } => build.record(),
+            Stage::Recording { build, .. }
+            | Stage::Waiting(build)
+            | Stage::Starting { build, .. }
+            | Stage::Retrying { build, .. } => build.record(),
             Stage::Running { build, .. } => build.record(),
             Stage::Ending(pending) => pending.end.record(),
             Stage::Refusing { build, .. } | Stage::Closing { build, .. } => build.record(),
@@ -125,17 +128,10 @@ impl OpenBuild {
     pub(super) fn shown(&self) -> Option<&Arc<Build>> {
         match &self.stage {
             Stage::Recording { .. } | Stage::Refusing { .. } => None,
-            Stage::Closing { shown, .. } => Some(shown),
+            Stage::Retrying { shown, .. } | Stage::Closing { shown, .. } => Some(shown),
             Stage::Waiting(_) | Stage::Starting { .. } | Stage::Running { .. } | Stage::Ending(_) => {
                 Some(self.record())
             }
-        }
-    }
-
-    pub(super) fn waiters(&self) -> &[Waiter] {
-        match &self.stage {
-            Stage::Recording { waiters, .. } | Stage::Refusing { waiters, .. } => waiters,
-            _ => &[],
         }
     }
 
@@ -183,9 +179,15 @@ impl OpenBuild {
     }
 }
 
-/// The wait of a build, which was asked for when it was queued.
+/// The wait of a build: for another attempt since the last one failed, or for its commit since it was queued.
 fn not_before(build: &Build) -> Option<Deadline> {
-    build.not_before.map(|at| Deadline::between(build.queued_at, at))
+    let since = match build.past_attempts.last() {
+        Some(past) => past.finished_at,
+        None if build.awaits_commit().is_some() => build.queued_at,
+        // Versions up to 0.1 queued a build to try another one again.
+        None => return None,
+    };
+    build.not_before.map(|at| Deadline::between(since, at))
 }
 
 impl Core {
@@ -215,7 +217,19 @@ impl Core {
         let mut files = self.messages(&record, &PastOfBuild::default());
         files.push(File::NewBuild(record));
         self.builds.insert(id, OpenBuild::at(Stage::Recording { build, waiters: vec![waiter] }));
+        self.is_queued(id);
         self.write_build(id, files, AfterWrite::Recorded(id));
+    }
+
+    /// From here on the server of a build's source may lag behind for a while.
+    fn is_queued(&mut self, id: BuildId) {
+        while let Some(oldest) = self.lately_queued.first_entry() {
+            if self.uptime - *oldest.get() < server_lag() {
+                break;
+            }
+            oldest.remove();
+        }
+        self.lately_queued.insert(id, self.uptime);
     }
 
     /// Records a build that a rule forbids.
@@ -265,7 +279,6 @@ impl Core {
         match waiter {
             Waiter::Submission(submission) => self.submission_queued(submission, record.clone(), false),
             Waiter::Twin(submission) => self.submission_queued(submission, record.clone(), true),
-            Waiter::Retried(earlier) => self.close(earlier),
         }
     }
 
@@ -276,13 +289,8 @@ impl Core {
         else {
             return;
         };
-        for waiter in waiters {
-            match waiter {
-                Waiter::Submission(submission) | Waiter::Twin(submission) => {
-                    self.submission_not_recorded(submission, id, &failure);
-                }
-                Waiter::Retried(earlier) => self.close(earlier),
-            }
+        for Waiter::Submission(submission) | Waiter::Twin(submission) in waiters {
+            self.submission_not_recorded(submission, id, &failure);
         }
     }
 
@@ -309,9 +317,15 @@ impl Core {
             Stage::Waiting(mut build) => {
                 let cancel = build.record().cancel.clone().unwrap_or(request);
                 build.request_cancel(cancel.clone());
-                let conclusion = outcome::of_cancel(build.record(), &cancel, true);
-                self.end_before_start(id, build, conclusion, writes);
+                let conclusion = outcome::of_cancel(build.record(), &cancel);
+                self.conclude_waiting(id, (build, Vec::new()), conclusion, writes);
                 return true;
+            }
+            Stage::Retrying { mut build, shown } => {
+                if build.record().cancel.is_none() {
+                    build.request_cancel(request);
+                }
+                Stage::Retrying { build, shown }
             }
             Stage::Starting { mut build, builders } => {
                 if build.record().cancel.is_none() {
@@ -386,18 +400,20 @@ impl Core {
     ) {
         let build = build.start(builders, self.now);
         let record = build.record().clone();
-        let mut files = self.messages(&record, &PastOfBuild::default());
+        // Others are told of a build's start, not of each of its attempts.
+        let is_first = record.past_attempts.iter().all(|past| past.started_at.is_none());
+        let mut files = if is_first { self.messages(&record, &PastOfBuild::default()) } else { Vec::new() };
         files.push(File::Build(record.clone()));
         self.builds.insert(id, OpenBuild { stage: Stage::Running { build, runner, kill: None }, writes });
         self.write_build(id, files, AfterWrite::Noted(id));
-        self.out.push(Command::WatchRunner { build: id, runner });
+        self.out.push(Command::WatchRunner { build: id, attempt: record.present_attempt(), runner });
     }
 
     /// Carries on with a build that an earlier pool left running.
     pub(super) fn run_on(&mut self, build: RunningBuild, runner: Option<ProcessId>) {
-        let id = build.record().id;
+        let (id, attempt) = (build.record().id, build.record().present_attempt());
         self.builds.insert(id, OpenBuild::at(Stage::Running { build, runner, kill: None }));
-        self.out.push(Command::WatchRunner { build: id, runner });
+        self.out.push(Command::WatchRunner { build: id, attempt, runner });
         // The earlier pool was asked to cancel it.
         self.stop_if_cancelled(id);
     }
@@ -406,6 +422,7 @@ impl Core {
     pub(super) fn wait_on(&mut self, build: WaitingBuild) {
         let (id, cancel) = (build.record().id, build.record().cancel.clone());
         self.builds.insert(id, OpenBuild::at(Stage::Waiting(build)));
+        self.is_queued(id);
         if let Some(cancel) = cancel {
             self.cancel(id, cancel);
         }
@@ -423,7 +440,7 @@ impl Core {
     pub(super) fn not_launched(&mut self, id: BuildId, failure: Failure) {
         let (now, lags) = (self.now, self.may_lag(id));
         let Some(OpenBuild { stage, writes }) = self.builds.remove(&id) else { return };
-        let Stage::Starting { mut build, builders: _ } = stage else {
+        let Stage::Starting { mut build, builders } = stage else {
             self.builds.insert(id, OpenBuild { stage, writes });
             return;
         };
@@ -436,15 +453,15 @@ impl Core {
         }
         let around = Circumstances { config: &self.settings.config.pool, lags, now };
         let conclusion = outcome::of_launch(build.record(), &failure, around);
-        self.end_before_start(id, build, conclusion, writes);
+        self.conclude_waiting(id, (build, builders), conclusion, writes);
     }
 
     /// Whether a build is of a push, and was queued so lately that the server of its source may still answer from a copy
     /// without its commit, though a webhook or another copy told of it. A person who tries again does not wait for that.
     fn may_lag(&self, id: BuildId) -> bool {
         let Some(record) = self.builds.get(&id).map(OpenBuild::record) else { return false };
-        let is_new = (self.now - record.queued_at).to_std().is_ok_and(|age| age < SERVER_LAG);
-        is_new && record.push.is_some() && record.retry_cause != Some(RetryCause::Person)
+        let is_new = self.lately_queued.get(&id).is_some_and(|since| self.uptime - *since < server_lag());
+        is_new && record.push.is_some() && record.trigger != Trigger::Retry
     }
 
     pub(super) fn runner_ended(&mut self, id: BuildId, end: RunnerEnd) {
@@ -460,58 +477,85 @@ impl Core {
         };
         let around = Circumstances { config: &self.settings.config.pool, lags, now: self.now };
         let conclusion = outcome::of_run(build.record(), &end, around);
+        let shown = build.record().clone();
         if let RunnerEnd::Result(result) = &end {
             build.take_results(&result.images, &result.notes);
         }
         let builders = build.record().builders.clone();
-        if conclusion.state == EndOfRun::Failed {
+        self.builders.build_ended(&builders, self.now);
+        if matches!(conclusion, Conclusion::Ends(EndOfRun::Failed, _) | Conclusion::Retries(_)) {
             self.builders.ask_again(&builders, &mut self.out);
         }
-        self.builders.build_ended(&builders, self.now);
-        let Conclusion { state, reason, failure, retry } = conclusion;
-        let ending = Ending { reason, failure, retried_as: None };
-        self.end(id, PendingEnd { end: End::OfRun(build, state), ending, at, past: PastState::Unknown }, retry, writes);
+        match conclusion {
+            Conclusion::Ends(state, ending) => self.end(id, End::OfRun(build, state), ending, at, writes),
+            Conclusion::Retries(retry) => self.attempt_again(id, build.retry(retry, at), shown, writes),
+        }
     }
 
-    fn end_before_start(
+    /// A build that waits, or whose runner was to be started on these builders, ends or is attempted again.
+    fn conclude_waiting(
         &mut self,
         id: BuildId,
-        build: WaitingBuild,
+        (build, builders): (WaitingBuild, Vec<String>),
         conclusion: Conclusion<EndBeforeStart>,
         writes: BuildWrites,
     ) {
-        let Conclusion { state, reason, failure, retry } = conclusion;
-        let ending = Ending { reason, failure, retried_as: None };
-        let end = PendingEnd { end: End::BeforeStart(build, state), ending, at: self.now, past: PastState::Unknown };
-        self.end(id, end, retry, writes);
-    }
-
-    /// Ends a build, once its retry is recorded where one is due: a pool that is killed in between finds one of them.
-    fn end(
-        &mut self,
-        id: BuildId,
-        mut pending: PendingEnd,
-        retry: Option<(RetryCause, DateTime<Utc>)>,
-        writes: BuildWrites,
-    ) {
-        self.reschedule = true;
-        let mut again = None;
-        if let Some((cause, not_before)) = retry {
-            // An earlier pool may have queued it, and died before it could say so.
-            let queued = self.open_records().find(|other| other.retry_of == Some(id)).map(|other| other.id);
-            let retry = queued.unwrap_or_else(|| self.take_id());
-            pending.ending.reason = reason!("build.retried_as", reason = pending.ending.reason, id = retry);
-            pending.ending.retried_as = Some(retry);
-            if queued.is_none() {
-                let build = pending.end.record().again(retry, cause, self.now);
-                again = Some(Build { not_before: Some(not_before).filter(|at| *at > self.now), ..build });
+        let at = self.now;
+        match conclusion {
+            Conclusion::Ends(state, ending) => self.end(id, End::BeforeStart(build, state), ending, at, writes),
+            Conclusion::Retries(retry) => {
+                let shown = build.record().clone();
+                self.attempt_again(id, build.retry(builders, retry, at), shown, writes);
             }
         }
-        self.builds.insert(id, OpenBuild { stage: Stage::Ending(Box::new(pending)), writes });
-        match again {
-            Some(again) => self.record_new(again, Waiter::Retried(id)),
-            None => self.close(id),
+    }
+
+    /// Records that an attempt failed. The next one starts once that is on disk: a pool that is killed before decides
+    /// the same again, and one that is killed after never takes the files of one attempt for those of another.
+    fn attempt_again(&mut self, id: BuildId, build: WaitingBuild, shown: Arc<Build>, writes: BuildWrites) {
+        let record = build.record().clone();
+        self.log(LogLevel::Info, format!("build {id} of {} is attempted again: {}", record.path(), record.reason));
+        self.builds.insert(id, OpenBuild { stage: Stage::Retrying { build, shown }, writes });
+        self.write_build(id, vec![File::Build(record)], AfterWrite::Retrying(id));
+        // Its slot is free.
+        self.reschedule = true;
+    }
+
+    /// The end of an attempt is on disk: the build waits for the next one.
+    pub(super) fn attempt_recorded(&mut self, id: BuildId) {
+        let Some(OpenBuild { stage, writes }) = self.builds.remove(&id) else { return };
+        let Stage::Retrying { build, .. } = stage else {
+            self.builds.insert(id, OpenBuild { stage, writes });
+            return;
+        };
+        let cancel = build.record().cancel.clone();
+        self.builds.insert(id, OpenBuild { stage: Stage::Waiting(build), writes });
+        self.reschedule = true;
+        if let Some(cancel) = cancel {
+            self.cancel(id, cancel);
         }
+    }
+
+    /// Ends the wait of a build for its next attempt, or for its commit; none where it does not wait for that.
+    pub(super) fn bring_forward(&mut self, id: BuildId) -> Option<Arc<Build>> {
+        let open = self.builds.get_mut(&id)?;
+        let (Stage::Waiting(build) | Stage::Retrying { build, .. }) = &mut open.stage else { return None };
+        if build.record().cancel.is_some() || not_before(build.record()).is_none() {
+            return None;
+        }
+        build.bring_forward();
+        let record = build.record().clone();
+        self.write_build(id, vec![File::Build(record.clone())], AfterWrite::Noted(id));
+        self.reschedule = true;
+        Some(record)
+    }
+
+    /// Ends a build, once the builds before it are known where they matter.
+    fn end(&mut self, id: BuildId, end: End, ending: Ending, at: DateTime<Utc>, writes: BuildWrites) {
+        self.reschedule = true;
+        let pending = PendingEnd { end, ending, at, past: PastState::Unknown };
+        self.builds.insert(id, OpenBuild { stage: Stage::Ending(Box::new(pending)), writes });
+        self.close(id);
     }
 
     /// Writes the final record of a build whose end is decided, what it means for others, and that it is open no more.
@@ -634,7 +678,11 @@ impl Core {
         if self.stopping {
             return;
         }
-        let waiting: Vec<Waiting> = self.builds.values().filter_map(OpenBuild::waiting).collect();
+        let with_turn = |build: Waiting| {
+            let last_turn = self.last_turns.get(&build.repository).copied().unwrap_or(0);
+            Waiting { last_turn, ..build }
+        };
+        let waiting: Vec<Waiting> = self.builds.values().filter_map(OpenBuild::waiting).map(with_turn).collect();
         let decisions = schedule(self.now, &waiting, &self.builder_views(), &self.pool_view());
         let lacks = |decision: &Decision| matches!(decision, Decision::Hold(WaitReason::NoPlatform(_)));
         if decisions.values().any(lacks) && self.refreshed_platforms.is_none_or(|at| at.is_over(self.now)) {
@@ -667,6 +715,8 @@ impl Core {
                 };
                 let chosen: Vec<ChosenBuilder> = platform_builds.into_iter().filter_map(chosen).collect();
                 let builders = chosen.iter().map(|builder| builder.name.clone()).collect();
+                self.turns += 1;
+                self.last_turns.insert(build.record().path().to_string(), self.turns);
                 self.out.push(Command::Launch { build: build.record().clone(), builders: chosen });
                 Stage::Starting { build, builders }
             }
@@ -731,8 +781,7 @@ impl PendingEnd {
             End::OfRun(_, state) => (*state).into(),
             End::Recorded(build) => return Build::clone(build.record()),
         };
-        let (failure, retried_as) = (self.ending.failure.clone(), self.ending.retried_as);
-        Build { state, failure, retried_as, ..Build::clone(self.end.record()) }
+        Build { state, failure: self.ending.failure.clone(), ..Build::clone(self.end.record()) }
     }
 }
 
@@ -748,7 +797,13 @@ impl OpenBuild {
             labels: labels_asked(&build.settings),
             builder: Some(build.settings.builder.clone()).filter(|name| !name.is_empty()),
             not_before: not_before(build),
+            retry: build.past_attempts.last().map(|past| AwaitedAttempt {
+                number: build.present_attempt(),
+                most: build.most_attempts.unwrap_or_else(|| build.present_attempt()),
+                why: past.reason.clone(),
+            }),
             awaited: build.awaits_commit().cloned(),
+            last_turn: 0,
         })
     }
 }

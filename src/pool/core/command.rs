@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::event::{BuilderKey, RequestId, SubmissionId, WriteId};
+use super::event::{BuilderKey, DoubtfulMove, RequestId, SubmissionId, WriteId};
 use crate::buildkit::daemon::Spec;
 use crate::domain::build::{Build, BuildId};
 use crate::domain::builder::{Builder, BuilderTls};
@@ -60,6 +60,8 @@ pub enum Command {
     ResolveRef {
         /// The build that is asked for.
         submission: SubmissionId,
+        /// The repository, whose clone of the source tells what a tag names.
+        path: RepositoryPath,
         /// The source.
         source: Source,
         /// The ref.
@@ -101,6 +103,16 @@ pub enum Command {
         /// The commits that it is compared with.
         since: Vec<CommitId>,
     },
+    /// Looks up which listed commits are parts of the history of those that are known; answered by
+    /// [`super::Event::MovesChecked`].
+    CheckMoves {
+        /// The repository.
+        path: RepositoryPath,
+        /// Its source.
+        source: Source,
+        /// What a listing has.
+        moves: Vec<DoubtfulMove>,
+    },
     /// Starts the runner of a build; answered by [`super::Event::Launched`] or [`super::Event::NotLaunched`].
     Launch {
         /// The build.
@@ -114,6 +126,8 @@ pub enum Command {
     WatchRunner {
         /// The build.
         build: BuildId,
+        /// The number of its attempt.
+        attempt: u32,
         /// The runner; none where its process is not on record.
         runner: Option<ProcessId>,
     },
@@ -306,13 +320,19 @@ impl fmt::Display for Command {
             Command::ReadCommit { path, reference, commit, .. } => {
                 write!(f, "read commit {} of {reference} of {path}", commit.short(7))
             }
+            Command::CheckMoves { path, moves, .. } => {
+                write!(f, "check moves of {path}:")?;
+                moves.iter().try_for_each(|one| {
+                    write!(f, " {} from {} to {}", one.reference, one.known.short(7), one.listed.short(7))
+                })
+            }
             Command::Launch { build, builders } => {
                 let builders: Vec<String> = builders.iter().map(ToString::to_string).collect();
-                write!(f, "launch build {} on {}", build.id, builders.join(", "))
+                write!(f, "launch build {}{} on {}", build.id, again(build.present_attempt()), builders.join(", "))
             }
             Command::AbortLaunch(id) => write!(f, "abort launch of build {id}"),
-            Command::WatchRunner { build, runner: Some(_) } => write!(f, "watch runner of build {build}"),
-            Command::WatchRunner { build, runner: None } => write!(f, "collect what build {build} left"),
+            Command::WatchRunner { build, runner: Some(_), .. } => write!(f, "watch runner of build {build}"),
+            Command::WatchRunner { build, runner: None, .. } => write!(f, "collect what build {build} left"),
             Command::SignalRunner { build, kill, .. } => {
                 write!(f, "{} runner of build {build}", if *kill { "kill" } else { "stop" })
             }
@@ -345,7 +365,7 @@ impl fmt::Display for File {
             File::Message(message) => write!(f, "message {message}"),
             File::RemoveMessage(message) => write!(f, "no message {message}"),
             File::NewBuild(build) => write!(f, "new build {} {}", build.id, build.state),
-            File::Build(build) => write!(f, "build {} {}", build.id, build.state),
+            File::Build(build) => write!(f, "build {}{} {}", build.id, again(build.present_attempt()), build.state),
             File::CloseBuild(id) => write!(f, "build {id} closed"),
             File::Push(push) => {
                 let answers: Vec<String> =
@@ -355,6 +375,11 @@ impl fmt::Display for File {
             File::RefsSeen { .. } => f.write_str("refs seen"),
         }
     }
+}
+
+/// The number of an attempt that is not the first.
+fn again(attempt: u32) -> String {
+    if attempt > 1 { format!(" attempt {attempt}") } else { String::new() }
 }
 
 impl fmt::Display for ChosenBuilder {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::command::{Command, File, LogLevel};
-use super::event::Target;
+use super::event::{CommitUnread, Target};
 use super::submit::{Purpose, RuleChoice, Submission};
 use super::writes::AfterWrite;
 use super::{AfterRefresh, Core};
@@ -57,7 +57,7 @@ enum Stage {
     /// The pasts of the rules that match are being read.
     History,
     /// Its commit is to be read, or is being read.
-    Commit { reading: bool },
+    Commit,
     /// Rules are asked.
     Rules { commit: CommitFacts, waiting: BTreeMap<String, RuleWait> },
     /// All rules have answered, and that is being written.
@@ -71,6 +71,8 @@ struct CommitFacts {
     changed: BTreeMap<CommitId, Vec<String>>,
     /// Why the source could not say.
     unknown: Option<Reason>,
+    /// What the ref names instead of a commit.
+    not_a_commit: Option<Reason>,
 }
 
 /// A rule whose build is on its way into the queue.
@@ -158,7 +160,8 @@ impl Core {
         if knows_all || repository.is_none_or(|repository| repository.source.is_none()) {
             return self.know_commit(id, CommitFacts::default());
         }
-        push.stage = Stage::Commit { reading: false };
+        push.stage = Stage::Commit;
+        self.unread_pushes.insert(id);
         self.read_commits();
     }
 
@@ -169,22 +172,27 @@ impl Core {
         }
     }
 
-    /// Has commits read, of each repository one at a time.
-    fn read_commits(&mut self) {
-        for (id, push) in &mut self.pushes {
+    /// Has commits read, of each repository one at a time. Those that doubtful moves wait for come first.
+    pub(super) fn read_commits(&mut self) {
+        self.check_moves(READ_AT_ONCE);
+        let (mut begun, mut gone) = (Vec::new(), Vec::new());
+        for id in &self.unread_pushes {
             if self.reading_commits.len() >= READ_AT_ONCE {
-                return;
+                break;
             }
+            let Some(push) = self.pushes.get_mut(id) else { continue };
             let path = push.record.repository.clone();
-            if !matches!(push.stage, Stage::Commit { reading: false }) || self.reading_commits.contains(&path) {
+            if self.reading_commits.contains(&path) {
                 continue;
             }
             let repository = self.settings.repositories.get(&path);
             let Some((repository, source)) = repository.and_then(|found| Some((found, found.source.clone()?))) else {
+                // It was removed meanwhile, and its rules with it.
+                gone.push(*id);
                 continue;
             };
             let since = push.since(Some(repository));
-            push.stage = Stage::Commit { reading: true };
+            begun.push(*id);
             self.out.push(Command::ReadCommit {
                 push: *id,
                 source,
@@ -195,17 +203,20 @@ impl Core {
             });
             self.reading_commits.insert(path);
         }
+        begun.iter().chain(&gone).for_each(|id| _ = self.unread_pushes.remove(id));
+        gone.into_iter().for_each(|id| self.know_commit(id, CommitFacts::default()));
     }
 
-    pub(super) fn commit_read(&mut self, id: PushId, commit: Result<Commit, Reason>) {
+    pub(super) fn commit_read(&mut self, id: PushId, commit: Result<Commit, CommitUnread>) {
         let Some(push) = self.pushes.get_mut(&id) else { return };
         self.reading_commits.remove(&push.record.repository);
         let facts = match commit {
-            Ok(Commit { message, changed }) => {
+            Ok(Commit { message, changed, .. }) => {
                 push.record.subject = Some(subject(&message).to_owned());
-                CommitFacts { changed, unknown: None }
+                CommitFacts { changed, ..CommitFacts::default() }
             }
-            Err(why) => CommitFacts { unknown: Some(why), ..CommitFacts::default() },
+            Err(CommitUnread::NotACommit(why)) => CommitFacts { not_a_commit: Some(why), ..CommitFacts::default() },
+            Err(CommitUnread::Unknown(why)) => CommitFacts { unknown: Some(why), ..CommitFacts::default() },
         };
         let unknown = facts.unknown.clone();
         if let Some(why) = unknown {
@@ -332,6 +343,7 @@ impl Core {
         wait.failures += 1;
         let retry = Deadline::after(self.now, pause);
         wait.retry = Some(retry);
+        self.waiting_pushes.insert(id);
         let reason = reason!("journal.waiting", why = error.reason, at = retry.at());
         push.answer(Answer { rule: rule.to_owned(), verdict: Verdict::Waiting, build: None, reason });
         let repository = &push.record.repository;
@@ -366,11 +378,14 @@ impl Core {
     pub(super) fn retry_pushes(&mut self) {
         let now = self.now;
         let mut due = Vec::new();
-        for (id, push) in &mut self.pushes {
-            let Stage::Rules { waiting, .. } = &mut push.stage else { continue };
+        self.waiting_pushes.retain(|id| {
+            let Some(PendingPush { stage: Stage::Rules { waiting, .. }, .. }) = self.pushes.get(id) else {
+                return false;
+            };
             let over = waiting.iter().filter(|(_, wait)| wait.retry.is_some_and(|retry| retry.is_over(now)));
             due.extend(over.map(|(rule, wait)| (*id, rule.clone(), wait.failures)));
-        }
+            waiting.values().any(|wait| wait.retry.is_some())
+        });
         for (id, rule, failures) in due {
             let Some(push) = self.pushes.get(&id) else { continue };
             // One of a push at a time: rules of one push may not make the same tag.
@@ -465,6 +480,9 @@ fn not_of_interest(
     past: &Past,
     is_building: bool,
 ) -> Option<(Verdict, Reason)> {
+    if let Some(why) = &commit.not_a_commit {
+        return Some((Verdict::Refused, reason!("journal.not_a_commit", why)));
+    }
     let kind = if rule.tag.is_some() { RefKind::Tag } else { RefKind::Branch };
     if let Some(words) = push.subject.as_deref().and_then(|subject| asks_for_no_build(subject, kind)) {
         return Some((Verdict::Skipped, reason!("journal.skip_words", words)));

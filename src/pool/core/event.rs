@@ -29,6 +29,15 @@ use crate::store::refs_seen::Watched;
 use crate::store::settings::Settings;
 use crate::sys::process::ProcessId;
 
+/// Why a push's commit was not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommitUnread {
+    /// What the ref names is a tree or a blob.
+    NotACommit(Reason),
+    /// Why the source could not say.
+    Unknown(Reason),
+}
+
 /// A client's or a trigger's request, for as long as it is not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
@@ -130,7 +139,7 @@ pub enum Event {
         /// The push.
         push: PushId,
         /// The commit.
-        commit: Result<Commit, Reason>,
+        commit: Result<Commit, CommitUnread>,
     },
     /// The runner of a build works.
     Launched {
@@ -154,6 +163,15 @@ pub enum Event {
         build: BuildId,
         /// How.
         end: RunnerEnd,
+    },
+    /// Whether listed commits are parts of the history of those that are known.
+    MovesChecked {
+        /// The repository.
+        repository: RepositoryPath,
+        /// Its source when it was asked.
+        source: Source,
+        /// Each move, and whether its commit is an earlier one; none where that can't be told.
+        checked: Vec<(DoubtfulMove, Option<bool>)>,
     },
     /// How much disk space is free.
     DiskMeasured {
@@ -265,6 +283,17 @@ pub struct FoundBuild {
     pub runner: Option<ProcessId>,
     /// The builders of its job.
     pub builders: Vec<String>,
+}
+
+/// A commit that a listing has for a ref which moved to another one lately.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DoubtfulMove {
+    /// The ref.
+    pub reference: Ref,
+    /// The commit that is listed.
+    pub listed: CommitId,
+    /// The commit that the ref was known at last.
+    pub known: CommitId,
 }
 
 /// An unsettled push of an earlier pool.

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `builds` | a build's way from its record to its end |
 //! | `submit`, `admission` | which builds are queued, and which are refused |
-//! | `ref_tracker` | which refs moved: what is a push |
+//! | `ref_tracker`, `recent_moves` | which refs moved: what is a push |
 //! | `evaluate` | what each rule answers to a push |
 //! | `schedule` | which build starts, and on which builders |
 //! | `outcome` | what the end of a runner means |
@@ -26,6 +26,7 @@ mod event;
 pub(in crate::pool) mod notifications;
 mod outcome;
 mod problems;
+mod recent_moves;
 mod ref_tracker;
 mod requests;
 pub mod schedule;
@@ -42,8 +43,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub use builders::Workers;
 pub use command::{ChosenBuilder, Command, File, LogLevel, LogLine, Response};
 pub use event::{
-    Announcement, Ask, BuilderKey, Due, Event, Found, FoundBuild, FoundPush, ManagedEvent, PastOfBuild, RequestId,
-    RunnerEnd, SubmissionId, TagCheckFailure, Target, WriteFailure, WriteId,
+    Announcement, Ask, BuilderKey, CommitUnread, DoubtfulMove, Due, Event, Found, FoundBuild, FoundPush, ManagedEvent,
+    PastOfBuild, RequestId, RunnerEnd, SubmissionId, TagCheckFailure, Target, WriteFailure, WriteId,
 };
 pub use snapshot::{Recent, RemoteIds, Snapshot};
 
@@ -69,6 +70,9 @@ const RETENTION_EVERY: TimeDelta = TimeDelta::hours(1);
 /// A full disk is measured again after this time.
 const DISK_AGAIN: TimeDelta = TimeDelta::seconds(2);
 
+/// The main loop sleeps no longer: a clock that moves by more was set, or the machine slept.
+const LONGEST_STEP: TimeDelta = TimeDelta::minutes(1);
+
 /// What the core knows of the machine that it is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
@@ -91,6 +95,8 @@ pub struct Core {
     started_at: DateTime<Utc>,
     /// The time of the event that is handled.
     now: DateTime<Utc>,
+    /// How long the pool runs, as far as the clock tells: a clock that is set changes it by [`LONGEST_STEP`] at most.
+    uptime: TimeDelta,
     /// What is to be done about it.
     out: Vec<Command>,
     settings: Arc<Settings>,
@@ -99,6 +105,9 @@ pub struct Core {
     /// The builds that are not final, or not final on disk.
     builds: BTreeMap<BuildId, OpenBuild>,
     last_build: u64,
+    /// The builds that were queued or found within [`SERVER_LAG`](crate::domain::journal::SERVER_LAG), and at which
+    /// uptime: their commits may not be on all copies of their sources yet.
+    lately_queued: BTreeMap<BuildId, TimeDelta>,
     ended: Arc<Recent<BuildId>>,
     submissions: BTreeMap<SubmissionId, Submission>,
     last_submission: u64,
@@ -106,6 +115,10 @@ pub struct Core {
     failing: BTreeMap<(RepositoryPath, String), RuleHistory>,
     /// The pushes that rules are still to be asked of.
     pushes: BTreeMap<PushId, PendingPush>,
+    /// Those with rules that are asked again at a time.
+    waiting_pushes: BTreeSet<PushId>,
+    /// Those whose commits are to be read.
+    unread_pushes: BTreeSet<PushId>,
     written_pushes: Arc<Recent<PushId>>,
     refs: RefTracker,
     /// The repositories whose commits are being read: their clones are in one place each.
@@ -113,10 +126,16 @@ pub struct Core {
     builders: Builders,
     outbox: Outbox,
     writes: BTreeMap<WriteId, PendingWrite>,
+    /// Those that failed and are tried again at a time.
+    failed_writes: BTreeSet<WriteId>,
     last_write: u64,
     waits: Vec<Wait>,
     problems: Problems,
     disk: Disk,
+    /// How many builds were launched.
+    turns: u64,
+    /// Which launch was the last one of each repository.
+    last_turns: BTreeMap<String, u64>,
     /// A build may be able to start.
     reschedule: bool,
     /// A waiting build lacked a platform, and the builders were asked again.
@@ -158,27 +177,34 @@ impl Core {
             machine,
             started_at: now,
             now,
+            uptime: TimeDelta::zero(),
             out: Vec::new(),
             settings: Arc::default(),
             settings_changes: 0,
             freshness: Freshness::default(),
             builds: BTreeMap::new(),
             last_build: 0,
+            lately_queued: BTreeMap::new(),
             ended: Arc::default(),
             submissions: BTreeMap::new(),
             last_submission: 0,
             failing: BTreeMap::new(),
             pushes: BTreeMap::new(),
+            waiting_pushes: BTreeSet::new(),
+            unread_pushes: BTreeSet::new(),
             written_pushes: Arc::default(),
             refs: RefTracker::default(),
             reading_commits: BTreeSet::new(),
             builders: Builders::default(),
             outbox: Outbox::default(),
             writes: BTreeMap::new(),
+            failed_writes: BTreeSet::new(),
             last_write: 0,
             waits: Vec::new(),
             problems: Problems::default(),
             disk: Disk::default(),
+            turns: 0,
+            last_turns: BTreeMap::new(),
             reschedule: false,
             refreshed_platforms: None,
             retention: None,
@@ -188,6 +214,7 @@ impl Core {
 
     /// Takes a fact over and says what is to be done about it.
     pub fn handle(&mut self, event: Event, now: DateTime<Utc>) -> Vec<Command> {
+        self.uptime += (now - self.now).clamp(TimeDelta::zero(), LONGEST_STEP);
         self.now = now;
         self.take(event);
         self.outbox_turn();
@@ -215,6 +242,7 @@ impl Core {
             Event::RepositoryCreated { submission, result } => self.repository_created(submission, result),
             Event::TagsChecked { submission, result } => self.tags_checked(submission, result),
             Event::CommitRead { push, commit } => self.commit_read(push, commit),
+            Event::MovesChecked { repository, source, checked } => self.moves_checked(&repository, &source, checked),
             Event::Launched { build, runner, warnings } => self.launched(build, runner, warnings),
             Event::NotLaunched { build, failure } => self.not_launched(build, failure),
             Event::RunnerEnded { build, end } => self.runner_ended(build, end),
@@ -252,14 +280,16 @@ impl Core {
         let builds_open = !self.builds.is_empty();
         let deadlines = [self.disk.again, self.retention].into_iter().flatten().map(|deadline| deadline.at());
         let builds = self.builds.values().filter_map(|build| build.next_due(self.now));
-        let pushes = self.pushes.values().filter_map(PendingPush::next_due);
-        let writes = self.writes.values().filter_map(PendingWrite::next_due);
+        let pushes = self.waiting_pushes.iter().filter_map(|id| self.pushes.get(id)?.next_due());
+        let writes = self.failed_writes.iter().filter_map(|id| self.writes.get(id)?.next_due());
+        // A pool that ends sends nothing more.
+        let outbox = self.outbox.next_due().filter(|_| !self.stopping);
         deadlines
             .chain(builds)
             .chain(pushes)
             .chain(writes)
             .chain(self.refs.next_due())
-            .chain(self.outbox.next_due())
+            .chain(outbox)
             .chain(self.builders.next_due(builds_open))
             .min()
     }

@@ -42,11 +42,11 @@ pub(super) fn messages(machine: &Machine, settings: &Settings, past: &PastOfBuil
         Some(message(id, Content::Notification { to: notify.name.clone(), event, body }))
     });
     let takes_statuses = |name: &&String| settings.platforms.get(*name).is_some_and(SourcePlatform::takes_statuses);
-    let status = build.platform.as_ref().filter(takes_statuses).and_then(|to| {
-        let status = CommitStatus::of(build)?;
+    let status = build.platform.as_ref().filter(takes_statuses).map(|to| {
+        let status = CommitStatus::of(build);
         let id = id_of(machine, build, &[build.state.word(), "status", to]);
         let (source, commit) = (build.source.clone(), build.commit.clone());
-        Some(message(id, Content::Status { to: to.clone(), source, commit, status }))
+        message(id, Content::Status { to: to.clone(), source, commit, status })
     });
     told.chain(status).collect()
 }

@@ -1,12 +1,11 @@
-//! What the end of a launch or of a runner means: the build's state, its sentence, and whether it is tried again by
-//! itself. Pure.
+//! What the end of a launch or of a runner means: the build is at its end, or it is attempted again. Pure.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::event::RunnerEnd;
 use crate::buildctl::job::{Outcome, RunResult};
 use crate::domain::backoff::Backoff;
-use crate::domain::build::{Build, CancelRequest, EndBeforeStart, EndOfRun, RetryCause};
+use crate::domain::build::{AttemptOutcome, Build, CancelRequest, EndBeforeStart, EndOfRun, Ending, Retry};
 use crate::domain::config::PoolConfig;
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::reason::{Reason, joined, reason};
@@ -16,15 +15,11 @@ const LONGEST_WAIT: TimeDelta = TimeDelta::days(1);
 
 /// What becomes of a build; `End` is the kind of end that its stage allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Conclusion<End> {
-    /// Its final state.
-    pub state: End,
-    /// One sentence: why, and what can be done.
-    pub reason: Reason,
-    /// Why it failed.
-    pub failure: Option<Failure>,
-    /// It is tried again, not before this.
-    pub retry: Option<(RetryCause, DateTime<Utc>)>,
+pub enum Conclusion<End> {
+    /// It is at its end.
+    Ends(End, Ending),
+    /// It is attempted again.
+    Retries(Retry),
 }
 
 /// The circumstances of an end.
@@ -44,106 +39,123 @@ pub fn of_launch(build: &Build, failure: &Failure, around: Circumstances) -> Con
     let is_machinery = is_machinery(failure, around);
     if let Some(cancel) = build.cancel.as_ref().filter(|_| is_machinery) {
         // What fails while it is stopped was stopped; a failure of the Dockerfile came first.
-        return of_cancel(build, cancel, true);
+        return of_cancel(build, cancel);
     }
-    let (reason, retry) = failed(build, failure, around);
-    Conclusion { state: EndBeforeStart::Failed, reason, failure: Some(failure.clone()), retry }
+    failed(build, failure, EndBeforeStart::Failed, around)
 }
 
-/// What becomes of a build that was cancelled before it started.
-pub fn of_cancel(build: &Build, cancel: &CancelRequest, before_start: bool) -> Conclusion<EndBeforeStart> {
+/// What becomes of a build that was cancelled while it waited.
+pub fn of_cancel(build: &Build, cancel: &CancelRequest) -> Conclusion<EndBeforeStart> {
     let state = if cancel.superseded_by.is_some() { EndBeforeStart::Superseded } else { EndBeforeStart::Cancelled };
-    let (_, reason) = cancel.conclusion(build.id, before_start);
-    Conclusion { state, reason, failure: None, retry: None }
+    Conclusion::Ends(state, Ending { reason: cancel.reason_while_waiting(build), failure: None })
 }
 
 /// Decides what becomes of a build whose runner ended.
 pub fn of_run(build: &Build, end: &RunnerEnd, around: Circumstances) -> Conclusion<EndOfRun> {
     match end {
         RunnerEnd::Result(result) => of_result(build, result, around),
-        RunnerEnd::Died => stopped(build, around.now),
+        RunnerEnd::Died => stopped(build, around),
     }
 }
 
 fn of_result(build: &Build, result: &RunResult, around: Circumstances) -> Conclusion<EndOfRun> {
-    let conclusion = |state, reason| Conclusion { state, reason, failure: result.failure.clone(), retry: None };
+    let ends = |state, reason| Conclusion::Ends(state, Ending { reason, failure: result.failure.clone() });
     let id = build.id.0;
     match (result.outcome, &result.failure) {
         (Outcome::Succeeded, _) => {
             let names: Vec<&str> = result.images.iter().map(|image| image.name.as_str()).collect();
             let reason = reason!("build.published", images = joined(names));
-            Conclusion { failure: None, ..conclusion(EndOfRun::Succeeded, reason) }
+            Conclusion::Ends(EndOfRun::Succeeded, Ending { reason, failure: None })
         }
         (Outcome::Refused, failure) => {
             let why = failure.as_ref().map_or_else(Reason::default, |failure| failure.reason.clone());
-            conclusion(EndOfRun::Refused, why)
+            ends(EndOfRun::Refused, why)
         }
         (Outcome::TimedOut, _) => {
             let limit = build.settings.timeout.unwrap_or(around.config.timeout);
-            let reason = reason!("build.timed_out", limit, id);
-            conclusion(EndOfRun::TimedOut, reason)
+            ends(EndOfRun::TimedOut, reason!("build.timed_out", limit, id))
         }
-        (Outcome::Stopped, _) => stopped(build, around.now),
-        (Outcome::Failed, Some(failure)) => {
-            if build.cancel.is_some() && is_machinery(failure, around) {
-                // What fails while it is stopped was stopped; a failure of the Dockerfile came first.
-                return stopped(build, around.now);
-            }
-            let (reason, retry) = failed(build, failure, around);
-            Conclusion { retry, ..conclusion(EndOfRun::Failed, reason) }
+        (Outcome::Stopped, _) => stopped(build, around),
+        // What fails while it is stopped was stopped; a failure of the Dockerfile came first.
+        (Outcome::Failed, Some(failure)) if build.cancel.is_some() && is_machinery(failure, around) => {
+            stopped(build, around)
         }
-        (Outcome::Failed, None) => conclusion(EndOfRun::Failed, reason!("build.failed", id)),
+        (Outcome::Failed, Some(failure)) => failed(build, failure, EndOfRun::Failed, around),
+        (Outcome::Failed, None) => ends(EndOfRun::Failed, reason!("build.failed", id)),
     }
 }
 
 /// The runner was stopped: by a person, or by something else, which is an interruption.
-fn stopped(build: &Build, now: DateTime<Utc>) -> Conclusion<EndOfRun> {
-    if let Some(cancel) = &build.cancel {
-        let state = if cancel.superseded_by.is_some() { EndOfRun::Superseded } else { EndOfRun::Cancelled };
-        let (_, reason) = cancel.conclusion(build.id, false);
-        return Conclusion { state, reason, failure: None, retry: None };
+fn stopped(build: &Build, around: Circumstances) -> Conclusion<EndOfRun> {
+    let ends = |state, reason| Conclusion::Ends(state, Ending { reason, failure: None });
+    match &build.cancel {
+        Some(cancel) if cancel.superseded_by.is_some() => ends(EndOfRun::Superseded, cancel.reason(build)),
+        Some(cancel) => ends(EndOfRun::Cancelled, cancel.reason(build)),
+        None if ended_as(build, AttemptOutcome::Interrupted) == 0 => Conclusion::Retries(Retry {
+            outcome: AttemptOutcome::Interrupted,
+            reason: reason!("build.runner_died"),
+            failure: None,
+            not_before: None,
+            most: most_attempts(build, AttemptOutcome::Interrupted, around.config),
+        }),
+        None => ends(EndOfRun::Interrupted, reason!("build.runner_died_again", id = build.id.0)),
     }
-    let again = build.retry_cause != Some(RetryCause::Interrupted);
-    let reason = if again { reason!("build.runner_died") } else { reason!("build.runner_died_again", id = build.id.0) };
-    let retry = again.then_some((RetryCause::Interrupted, now));
-    Conclusion { state: EndOfRun::Interrupted, reason, failure: None, retry }
 }
 
 fn is_machinery(failure: &Failure, around: Circumstances) -> bool {
     failure.kind.is_machinery() || failure.kind == FailureKind::NoCommit && around.lags
 }
 
-/// The sentence of a failure, and the retry where one is due.
-fn failed(build: &Build, failure: &Failure, around: Circumstances) -> (Reason, Option<(RetryCause, DateTime<Utc>)>) {
+/// How many attempts before the present one ended so.
+fn ended_as(build: &Build, outcome: AttemptOutcome) -> u32 {
+    let attempts = build.past_attempts.iter().filter(|past| past.outcome == outcome).count();
+    u32::try_from(attempts).unwrap_or(u32::MAX)
+}
+
+/// How many attempts a build gets at most whose present one ended so: an interruption does not use up a retry.
+fn most_attempts(build: &Build, outcome: AttemptOutcome, config: &PoolConfig) -> u32 {
+    let interrupted = ended_as(build, AttemptOutcome::Interrupted) + u32::from(outcome == AttemptOutcome::Interrupted);
+    config.retries.saturating_add(1).saturating_add(interrupted)
+}
+
+/// An attempt failed: the build is attempted again, or fails.
+fn failed<End>(build: &Build, failure: &Failure, end: End, around: Circumstances) -> Conclusion<End> {
     let Circumstances { config, now, .. } = around;
     let id = build.id.0;
     let is_machinery = is_machinery(failure, around);
-    let retry = (is_machinery && build.attempt < config.retries).then(|| {
-        let first = TimeDelta::from_std(config.retry_delay.0).unwrap_or(LONGEST_WAIT);
-        (RetryCause::Machinery, now + Backoff { first, longest: LONGEST_WAIT }.wait(build.attempt))
-    });
+    let failures = ended_as(build, AttemptOutcome::Failed);
     let why = match &failure.hint {
         Some(hint) => reason!("build.failure_hinted", kind = failure.kind, reason = failure.reason, hint),
         None => reason!("build.failure", kind = failure.kind, reason = failure.reason),
     };
-    let reason = match &retry {
-        Some((_, at)) => {
-            reason!("build.retried", why, at = *at, retry = build.attempt + 1, retries = config.retries)
+    if is_machinery && failures < config.retries {
+        let first = TimeDelta::from_std(config.retry_delay.0).unwrap_or(LONGEST_WAIT);
+        let wait = Backoff { first, longest: LONGEST_WAIT }.wait(failures);
+        return Conclusion::Retries(Retry {
+            outcome: AttemptOutcome::Failed,
+            reason: why,
+            failure: Some(failure.clone()),
+            not_before: (wait > TimeDelta::zero()).then(|| now + wait),
+            most: most_attempts(build, AttemptOutcome::Failed, config),
+        });
+    }
+    let fix_and_retry = || reason!("build.fix_and_retry", why = why.clone(), id);
+    let reason = match failure.kind {
+        _ if is_machinery && build.present_attempt() > 1 => {
+            reason!("build.given_up", why, attempts = build.present_attempt(), id)
         }
-        None if is_machinery => reason!("build.given_up", why, attempts = build.attempt + 1, id),
         // No push changes what this machine's operator sets.
-        None if matches!(failure.kind, FailureKind::Settings | FailureKind::RegistryRefused) => {
-            reason!("build.fix_and_retry", why, id)
-        }
-        None => reason!("build.fix_and_push", why, id),
+        FailureKind::Settings | FailureKind::RegistryRefused => fix_and_retry(),
+        _ if is_machinery => fix_and_retry(),
+        _ => reason!("build.fix_and_push", why, id),
     };
-    (reason, retry)
+    Conclusion::Ends(end, Ending { reason, failure: Some(failure.clone()) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::build::sample;
+    use crate::domain::build::{WaitingBuild, sample};
     use crate::domain::requester::Requester;
 
     fn now() -> DateTime<Utc> {
@@ -158,14 +170,26 @@ mod tests {
         of_launch(build, &Failure::new(kind, "no route to it"), around(&PoolConfig::default(), false))
     }
 
+    fn retry<End: std::fmt::Debug>(conclusion: Conclusion<End>) -> Retry {
+        match conclusion {
+            Conclusion::Retries(retry) => retry,
+            ends @ Conclusion::Ends(..) => panic!("{ends:?}"),
+        }
+    }
+
     #[test]
-    fn a_failure_of_the_machinery_is_tried_again_until_the_retries_are_used_up() {
-        let mut build = sample();
-        let conclusion = not_started(&build, FailureKind::Network);
-        assert_eq!(conclusion.state, EndBeforeStart::Failed);
-        assert!(matches!(conclusion.retry, Some((RetryCause::Machinery, at)) if at > now()));
-        build.attempt = PoolConfig::default().retries;
-        assert_eq!(not_started(&build, FailureKind::Network).retry, None);
+    fn a_failure_of_the_machinery_is_attempted_again_until_the_retries_are_used_up() {
+        let mut waiting = WaitingBuild::new(sample());
+        let mut waits = Vec::new();
+        for _ in 0..PoolConfig::default().retries {
+            let next = retry(not_started(waiting.record(), FailureKind::Network));
+            assert_eq!((next.outcome, next.most), (AttemptOutcome::Failed, 4));
+            waits.push((next.not_before.unwrap() - now()).num_seconds());
+            waiting = waiting.retry(Vec::new(), next, now());
+        }
+        assert_eq!(waits, [5, 10, 20]);
+        let last = not_started(waiting.record(), FailureKind::Network);
+        assert!(matches!(last, Conclusion::Ends(EndBeforeStart::Failed, _)), "{last:?}");
     }
 
     #[test]
@@ -173,24 +197,25 @@ mod tests {
         let cancel = Some(CancelRequest::of(Requester::part("ann"), now()));
         let build = Build { cancel, ..sample() };
         let conclusion = not_started(&build, FailureKind::Daemon);
-        assert_eq!((conclusion.state, conclusion.retry), (EndBeforeStart::Cancelled, None));
+        assert!(matches!(conclusion, Conclusion::Ends(EndBeforeStart::Cancelled, _)), "{conclusion:?}");
     }
 
     #[test]
-    fn a_build_whose_runner_died_is_tried_again_once() {
-        let (build, config) = (sample(), PoolConfig::default());
-        let died = RunnerEnd::Died;
-        let conclusion = of_run(&build, &died, around(&config, false));
-        assert_eq!(conclusion.state, EndOfRun::Interrupted);
-        let again = build.again(crate::domain::build::BuildId(8), conclusion.retry.unwrap().0, now());
-        assert_eq!(of_run(&again, &died, around(&config, false)).retry, None);
+    fn a_build_whose_runner_died_is_attempted_again_once_and_keeps_its_retries() {
+        let (running, config) = (WaitingBuild::new(sample()).start(Vec::new(), now()), PoolConfig::default());
+        let died = retry(of_run(running.record(), &RunnerEnd::Died, around(&config, false)));
+        assert_eq!((died.outcome, died.not_before, died.most), (AttemptOutcome::Interrupted, None, 5));
+        let again = running.retry(died, now()).start(Vec::new(), now());
+        assert_eq!(retry(not_started(again.record(), FailureKind::Network)).most, 5);
+        let died = of_run(again.record(), &RunnerEnd::Died, around(&config, false));
+        assert!(matches!(died, Conclusion::Ends(EndOfRun::Interrupted, _)), "{died:?}");
     }
 
     #[test]
     fn a_commit_that_is_not_there_yet_is_asked_for_again_and_one_that_is_gone_is_not() {
         let failure = Failure::new(FailureKind::NoCommit, "reference is not a tree");
         let config = PoolConfig::default();
-        let retry = |lags| of_launch(&sample(), &failure, around(&config, lags)).retry.is_some();
-        assert!(retry(true) && !retry(false));
+        let retries = |lags| matches!(of_launch(&sample(), &failure, around(&config, lags)), Conclusion::Retries(_));
+        assert!(retries(true) && !retries(false));
     }
 }

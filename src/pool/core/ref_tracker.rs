@@ -8,12 +8,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::command::{Command, File};
 use super::event::{Announcement, Ask, Event, RequestId};
+use super::recent_moves::RecentMoves;
 use super::snapshot::RemoteIds;
 use super::writes::AfterWrite;
 use super::{Core, Response};
 use crate::domain::backoff::Deadline;
 use crate::domain::commit_message::subject;
-use crate::domain::journal::{Moved, Origin, PushId, PushRecord, SERVER_LAG, caught_up, follows, moved};
+use crate::domain::journal::{Moved, Origin, PushId, PushRecord, caught_up, follows, moved};
 use crate::domain::name::RepositoryPath;
 use crate::domain::problem::Topic;
 use crate::domain::push::{CommitId, Ref};
@@ -25,8 +26,8 @@ use crate::source::webhook::{Pushed, Side};
 use crate::store::refs_seen::{Seen, Watched};
 use crate::store::settings::Settings;
 
-/// How much of what webhooks told is kept for the next listing of a source.
-const MOST_TOLD: usize = 10_000;
+/// How many refs of webhooks are kept for the next listing of a source.
+const MOST_HINTS: usize = 10_000;
 /// What was seen and is no push is kept within this time, together with all of its kind.
 const KEEP_WITHIN: TimeDelta = TimeDelta::seconds(1);
 
@@ -37,6 +38,8 @@ pub(super) struct RefTracker {
     state: TrackerState,
     last_push: u64,
     told: BTreeMap<RepositoryPath, Told>,
+    /// The repositories with moves that are to be checked.
+    pub(super) doubtful: BTreeSet<RepositoryPath>,
     remote_ids: Arc<RemoteIds>,
     /// Something changed that is no push: it waits for more of its kind.
     unkept: Option<Deadline>,
@@ -57,11 +60,10 @@ enum TrackerState {
     Ready,
 }
 
-/// What webhooks told of a source lately.
+/// What was told of a source lately.
 #[derive(Debug, Default)]
 struct Told {
-    /// Where the refs were before, and when that was told.
-    before: Vec<(Ref, Option<CommitId>, DateTime<Utc>)>,
+    moves: RecentMoves,
     /// Refs that were pushed and whose commits the source is asked for.
     hints: BTreeMap<Ref, Hint>,
 }
@@ -70,29 +72,24 @@ struct Told {
 #[derive(Debug, Clone)]
 struct Hint {
     pushed_at: DateTime<Utc>,
-    told: DateTime<Utc>,
+    /// When it was told, in the uptime of the pool.
+    told: TimeDelta,
 }
 
 /// A push that was found.
-struct FoundMove {
-    moved: Moved,
+#[derive(Debug)]
+pub(super) struct FoundMove {
+    pub moved: Moved,
     at: DateTime<Utc>,
     origin: Origin,
     subject: Option<String>,
 }
 
 impl Told {
-    fn hint(&mut self, reference: Ref, pushed_at: DateTime<Utc>, told: DateTime<Utc>) {
-        if self.hints.len() < MOST_TOLD {
+    fn hint(&mut self, reference: Ref, pushed_at: DateTime<Utc>, told: TimeDelta) {
+        if self.hints.len() < MOST_HINTS {
             self.hints.insert(reference, Hint { pushed_at, told });
         }
-    }
-
-    fn was(&mut self, reference: Ref, before: Option<CommitId>, told: DateTime<Utc>) {
-        if self.before.len() >= MOST_TOLD {
-            self.before.remove(0);
-        }
-        self.before.push((reference, before, told));
     }
 }
 
@@ -141,9 +138,13 @@ impl RefTracker {
     }
 
     /// What was seen of a source; nothing where it is new.
-    fn seen(&self, path: &RepositoryPath, source: &Source) -> Seen {
+    pub(super) fn seen(&self, path: &RepositoryPath, source: &Source) -> Seen {
         let seen = self.watched.of(path, &source.url);
         seen.unwrap_or_else(|| Seen { source: source.url.clone(), ..Seen::default() })
+    }
+
+    pub(super) fn moves_of(&mut self, path: &RepositoryPath) -> &mut RecentMoves {
+        &mut self.told.entry(path.clone()).or_default().moves
     }
 
     /// The time of what is built as though it was pushed at a time: no earlier push of its ref is later, and no later one
@@ -157,7 +158,7 @@ impl RefTracker {
         now: DateTime<Utc>,
     ) -> DateTime<Utc> {
         let Some(mut seen) = self.watched.of(path, source) else { return at };
-        let at = seen.push_again(reference, at);
+        let at = seen.note_again(reference, at);
         self.watched.insert(path.clone(), &seen);
         self.changed(path.clone(), now);
         at
@@ -195,7 +196,7 @@ impl RefTracker {
 
 impl Core {
     /// The source of a repository that builds by itself.
-    fn watched_source(&self, path: &RepositoryPath) -> Option<&Source> {
+    pub(super) fn watched_source(&self, path: &RepositoryPath) -> Option<&Source> {
         let repository = self.settings.repositories.get(path).filter(|repository| repository.build.auto)?;
         repository.source.as_ref()
     }
@@ -213,47 +214,40 @@ impl Core {
         if self.tell_of_listing(&path, &source, refs) {
             return;
         }
-        let (now, began) = (self.now, self.now - took);
-        let told = self.refs.told.entry(path.clone()).or_default();
-        // A clock that was set back makes nothing younger than it is.
-        let lag = TimeDelta::from_std(SERVER_LAG).unwrap_or(TimeDelta::MAX);
-        told.before.retain(|(_, _, since)| *since <= now && now - *since < lag);
-        let mut before: BTreeMap<Ref, Vec<Option<CommitId>>> = BTreeMap::new();
-        for (reference, commit, _) in &told.before {
-            before.entry(reference.clone()).or_default().push(commit.clone());
-        }
+        let (now, uptime) = (self.now, self.uptime);
         let seen = self.refs.watched.of(&path, &source.url);
         let seen_refs = seen.as_ref().map(|seen| &seen.refs);
-        // Those of an earlier pool.
-        for (reference, last) in seen.iter().flat_map(|seen| &seen.pushed) {
-            if last.at <= now && now - last.at < lag {
-                before.entry(reference.clone()).or_default().push(last.before.clone());
-            }
-        }
+        let told = self.refs.told.entry(path.clone()).or_default();
+        let left = told.moves.left(seen.as_ref(), uptime);
         let hints = told.hints.clone();
-        told.hints.retain(|_, hint| hint.told >= began);
+        told.hints.retain(|_, hint| hint.told >= uptime - took);
         let listed: BTreeMap<Ref, CommitId> =
             refs.refs.iter().filter_map(|found| Some((found.name.parse().ok()?, found.commit.parse().ok()?))).collect();
-        let as_listed = listed.clone();
-        let listed = caught_up(listed, seen_refs, &before);
-        if listed != as_listed {
-            // Should it not be a copy that lags behind, the refs that it lists are believed later.
-            self.out.push(Command::Poll { path: path.clone(), now: false });
-        }
-        let default_branch = refs.head.as_ref().and_then(|head| head.parse().ok());
-        if seen_refs == Some(&listed) && seen.as_ref().is_some_and(|seen| seen.default_branch == default_branch) {
-            return;
-        }
-        let found = moved(seen_refs, &listed).into_iter().map(|moved| match hints.get(&moved.reference) {
+        let mut believed = caught_up(listed.clone(), seen_refs, &left);
+        let found = moved(seen_refs, &believed).into_iter().map(|moved| match hints.get(&moved.reference) {
             Some(hint) => FoundMove { moved, at: hint.pushed_at, origin: Origin::Webhook, subject: None },
             None => FoundMove { moved, at: now, origin: Origin::Poll, subject: None },
         });
-        let found: Vec<FoundMove> = found.collect();
-        let told = self.refs.told.entry(path.clone()).or_default();
-        for FoundMove { moved, .. } in &found {
-            told.was(moved.reference.clone(), moved.before.clone(), now);
+        let found = self.take_doubtful(&path, found.collect(), &mut believed, &left);
+        if believed != listed {
+            // Should it not be a copy that lags behind, the refs that it lists are believed later.
+            self.out.push(Command::Poll { path: path.clone(), now: false });
         }
-        let seen = Seen { refs: listed, default_branch, ..self.refs.seen(&path, &source) };
+        self.read_commits();
+        let default_branch = refs.head.as_ref().and_then(|head| head.parse().ok());
+        if seen_refs == Some(&believed) && seen.as_ref().is_some_and(|seen| seen.default_branch == default_branch) {
+            return;
+        }
+        let mut new = Seen { default_branch, ..self.refs.seen(&path, &source) };
+        let moves = self.refs.moves_of(&path);
+        for FoundMove { moved, .. } in &found {
+            moves.moved(moved.reference.clone(), moved.before.clone(), uptime);
+        }
+        for (reference, commit) in seen_refs.into_iter().flatten().filter(|(name, _)| !believed.contains_key(name)) {
+            moves.moved(reference.clone(), Some(commit.clone()), uptime);
+            new.note_move(reference, Some(commit.clone()), now);
+        }
+        let seen = Seen { refs: believed, ..new };
         self.record_pushes(&path, seen, found, None);
     }
 
@@ -296,8 +290,8 @@ impl Core {
                 ask |= self.take_one(&path, &mut seen, pushed, (signed, at), &mut found);
             } else {
                 // It is seen for the first time soon, or another source is.
-                let now = self.now;
-                self.refs.told.entry(path.clone()).or_default().hint(pushed.reference, at, now);
+                let uptime = self.uptime;
+                self.refs.told.entry(path.clone()).or_default().hint(pushed.reference, at, uptime);
                 ask = true;
             }
         }
@@ -319,7 +313,7 @@ impl Core {
         (signed, at): (bool, DateTime<Utc>),
         found: &mut Vec<FoundMove>,
     ) -> bool {
-        let now = self.now;
+        let (now, uptime) = (self.now, self.uptime);
         let told = self.refs.told.entry(path.clone()).or_default();
         let Pushed { reference, before, after, message, at: pushed_at } = pushed;
         let before = match before {
@@ -329,8 +323,10 @@ impl Core {
         };
         // A ref that was deleted, or moved back, is where it was before an earlier push: that one's webhook, come late,
         // would follow on it.
-        let may_be_late = seen.pushed.get(&reference).is_some_and(|last| {
-            before.as_ref() == Some(&last.before) || pushed_at.is_some_and(|pushed_at| pushed_at <= last.at)
+        let may_be_late = seen.moved.get(&reference).is_some_and(|last| {
+            !seen.refs.contains_key(&reference)
+                || before.as_ref() == Some(&last.before)
+                || pushed_at.is_some_and(|pushed_at| pushed_at <= last.at)
         });
         let refs = &mut seen.refs;
         let follows = before.as_ref().is_some_and(|before| follows(Some(refs), &reference, before.as_ref()));
@@ -341,7 +337,7 @@ impl Core {
             Side::Commit(commit) if enough => {
                 let before = before.flatten();
                 refs.insert(reference.clone(), commit.clone());
-                told.was(reference.clone(), before.clone(), now);
+                told.moves.moved(reference.clone(), before.clone(), uptime);
                 let subject = message.as_deref().map(subject).map(str::to_owned);
                 let moved = Moved { reference, before, commit };
                 found.push(FoundMove { moved, at, origin: Origin::Webhook, subject });
@@ -350,11 +346,13 @@ impl Core {
             // Made again with the same commit, it is a push.
             Side::Absent if enough => {
                 refs.remove(&reference);
-                told.was(reference, before.flatten(), now);
+                let before = before.flatten();
+                seen.note_move(&reference, before.clone(), now);
+                told.moves.moved(reference, before, uptime);
                 false
             }
             Side::Commit(_) | Side::Unsaid => {
-                told.hint(reference, at, now);
+                told.hint(reference, at, uptime);
                 true
             }
             Side::Absent => true,
@@ -374,7 +372,7 @@ impl Core {
 
     /// Writes pushes into the journal and then what was seen to disk; then the rules are asked. A pool that is killed in
     /// between finds the pushes in the journal, and does not see them again.
-    fn record_pushes(
+    pub(super) fn record_pushes(
         &mut self,
         path: &RepositoryPath,
         mut seen: Seen,
@@ -384,7 +382,7 @@ impl Core {
         let missing = self.missing_branches(path, &seen);
         let default_branch = seen.default_branch.clone();
         for found in &mut found {
-            found.at = seen.push(&found.moved.reference, found.moved.before.clone(), found.at);
+            found.at = seen.note_move(&found.moved.reference, found.moved.before.clone(), found.at);
         }
         if found.is_empty() {
             self.refs.watched.insert(path.clone(), &seen);

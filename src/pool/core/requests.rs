@@ -7,7 +7,7 @@ use super::command::{Command, Response};
 use super::event::{Ask, Due, RequestId, Target};
 use super::schedule::{Waiting, eligible};
 use super::submit::{Purpose, RuleChoice, Submission};
-use crate::domain::build::{Build, BuildId, CancelRequest, RetryCause, Trigger};
+use crate::domain::build::{Build, BuildId, CancelRequest, Trigger};
 use crate::domain::builder::{BuilderKind, Readiness, labels_asked};
 use crate::domain::name::RepositoryPath;
 use crate::domain::reason::{Reason, reason};
@@ -126,15 +126,21 @@ impl Core {
         }
     }
 
-    /// A finished build again, as a person asks: the same commit, rule and push time.
+    /// A finished build again, as a person asks: the same commit, rule and push time. One that waits for its next attempt
+    /// is attempted at once.
     fn retry(&mut self, request: RequestId, earlier: Build, by: Requester) {
         let id = earlier.id;
+        if self.ending_error().is_none()
+            && let Some(build) = self.bring_forward(id)
+        {
+            return self.respond(request, Response::Queued { build, already: true });
+        }
         if self.builds.contains_key(&id) {
             return self.respond(request, refuse(reason!("build.not_finished", id)));
         }
         let rule = RuleChoice::Named(earlier.rule.name.clone());
         let submission = Submission::new(Purpose::Request(request), earlier.path(), rule, None, Trigger::Retry);
-        self.submit_retry(submission.asked_by(by), earlier, RetryCause::Person);
+        self.submit_retry(submission.asked_by(by), earlier);
     }
 
     /// A builder that can be asked about the Dockerfile of a repository: one that may build it, ready now. Where it
@@ -149,7 +155,9 @@ impl Core {
             labels: labels_asked(&settings),
             builder: Some(settings.builder).filter(|name| !name.is_empty()),
             not_before: None,
+            retry: None,
             awaited: None,
+            last_turn: 0,
         };
         let unreachable = |reason: Reason| Response::Error(Error::new(ErrorKind::Unreachable, reason));
         let views = self.builder_views();

@@ -3,6 +3,7 @@
 //! Fair between repositories, builders that are warm first, and never a build that waits without a reason in one line.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
@@ -28,8 +29,23 @@ pub struct Waiting {
     pub builder: Option<String>,
     /// Not before this.
     pub not_before: Option<Deadline>,
+    /// The attempt that it waits for, after one that failed.
+    pub retry: Option<AwaitedAttempt>,
     /// The commit that its source did not have when it was asked last.
     pub awaited: Option<CommitId>,
+    /// When its repository had its last turn: the larger, the later; 0: it had none yet.
+    pub last_turn: u64,
+}
+
+/// The next attempt of a build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AwaitedAttempt {
+    /// Its number.
+    pub number: u32,
+    /// How many attempts the build gets at most.
+    pub most: u32,
+    /// Why the last one failed.
+    pub why: Reason,
 }
 
 /// A builder as the scheduler sees it.
@@ -48,7 +64,7 @@ pub struct BuilderView {
     /// Whether it can take builds.
     pub readiness: Readiness,
     /// The repositories whose last build it ran.
-    pub warm: BTreeSet<String>,
+    pub warm: Arc<BTreeSet<String>>,
 }
 
 /// The pool as the scheduler sees it.
@@ -78,9 +94,11 @@ pub enum Decision {
 /// Why a build waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WaitReason {
-    /// The wait before a retry.
-    Retry {
-        /// When it ends.
+    /// The wait before another attempt.
+    Attempt {
+        /// The attempt.
+        attempt: AwaitedAttempt,
+        /// When it starts.
         at: DateTime<Utc>,
     },
     /// Its server does not have the commit that a webhook told of.
@@ -127,7 +145,9 @@ display_as_reason!(WaitReason);
 impl AsReason for WaitReason {
     fn reason(&self) -> Reason {
         match self {
-            WaitReason::Retry { at } => reason!("wait.retry", at = *at),
+            WaitReason::Attempt { attempt: AwaitedAttempt { number, most, why }, at } => {
+                reason!("wait.attempt", attempt = *number, most = *most, at = *at, why)
+            }
             WaitReason::Commit { commit, at } => reason!("wait.commit", commit = commit.short(12), at = *at),
             WaitReason::Blocked(why) => why.clone(),
             WaitReason::UnusableBuilders(files) => reason!("wait.unusable_builders", files),
@@ -171,7 +191,8 @@ fn waits_for_slot(why: Reason, ahead: usize) -> Reason {
 
 /// Decides for every waiting build, given in the order in which they were queued.
 ///
-/// The repository with the fewest running builds is served next; within it, the build that waits longest.
+/// The repository with the fewest running builds is served next, of several the one whose last turn is the longest ago;
+/// within it, the build that waits longest.
 pub fn schedule(
     now: DateTime<Utc>,
     waiting: &[Waiting],
@@ -187,12 +208,17 @@ pub fn schedule(
     for (index, build) in waiting.iter().enumerate() {
         queues.entry(&build.repository).or_default().push_back((index, build));
     }
-    let turn = |repository: &str, queue: &VecDeque<(usize, &Waiting)>, running: &BTreeMap<String, u32>| {
-        queue.front().map(|(index, _)| (running.get(repository).copied().unwrap_or(0), *index))
-    };
+    let mut last_turns: BTreeMap<&str, u64> = BTreeMap::new();
+    for build in waiting {
+        let last = last_turns.entry(&build.repository).or_default();
+        *last = build.last_turn.max(*last);
+    }
+    let mut turns_so_far = last_turns.values().copied().max().unwrap_or(0);
     // The repositories that have builds waiting, the one whose turn it is first.
-    let mut turns: BTreeMap<(u32, usize), &str> =
-        queues.iter().filter_map(|(name, queue)| Some((turn(name, queue, &running)?, *name))).collect();
+    let mut turns: BTreeMap<Turn, &str> = BTreeMap::new();
+    for (name, queue) in &queues {
+        turns.extend(turn(name, queue, &running, &last_turns).map(|turn| (turn, *name)));
+    }
     while let Some((_, repository)) = turns.pop_first() {
         let Some(queue) = queues.get_mut(repository) else { continue };
         let Some((_, build)) = queue.pop_front() else { continue };
@@ -201,6 +227,8 @@ pub fn schedule(
             Decision::Start(platform_builds) => {
                 total += 1;
                 *running.entry(build.repository.clone()).or_default() += 1;
+                turns_so_far += 1;
+                last_turns.insert(repository, turns_so_far);
                 for (name, _) in platform_builds {
                     if let Some(builder) = builders.iter_mut().find(|builder| builder.name == *name) {
                         builder.busy += 1;
@@ -211,11 +239,24 @@ pub fn schedule(
             Decision::Hold(_) => {}
         }
         decisions.insert(build.id, decision);
-        if let Some(next) = turn(repository, queue, &running) {
-            turns.insert(next, repository);
-        }
+        turns.extend(turn(repository, queue, &running, &last_turns).map(|next| (next, repository)));
     }
     decisions
+}
+
+/// How many builds of a repository run, when it had its last turn, and where its next build stands in the queue: the
+/// smallest is next.
+type Turn = (u32, u64, usize);
+
+fn turn(
+    repository: &str,
+    queue: &VecDeque<(usize, &Waiting)>,
+    running: &BTreeMap<String, u32>,
+    last_turns: &BTreeMap<&str, u64>,
+) -> Option<Turn> {
+    let (index, _) = queue.front()?;
+    let running = running.get(repository).copied().unwrap_or(0);
+    Some((running, last_turns.get(repository).copied().unwrap_or(0), *index))
 }
 
 fn decide(
@@ -228,10 +269,12 @@ fn decide(
 ) -> Decision {
     if let Some(deadline) = build.not_before.filter(|deadline| !deadline.is_over(now)) {
         let at = deadline.at();
-        return Decision::Hold(match &build.awaited {
-            Some(commit) => WaitReason::Commit { commit: commit.clone(), at },
-            None => WaitReason::Retry { at },
-        });
+        match (&build.awaited, &build.retry) {
+            (Some(commit), _) => return Decision::Hold(WaitReason::Commit { commit: commit.clone(), at }),
+            (None, Some(attempt)) => return Decision::Hold(WaitReason::Attempt { attempt: attempt.clone(), at }),
+            // Nothing else has a wait.
+            (None, None) => {}
+        }
     }
     if let Some(reason) = &pool.blocked {
         return Decision::Hold(WaitReason::Blocked(reason.clone()));

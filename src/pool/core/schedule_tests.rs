@@ -12,8 +12,14 @@ fn build(id: u64, repository: &str) -> Waiting {
         labels: BTreeMap::new(),
         builder: None,
         not_before: None,
+        retry: None,
         awaited: None,
+        last_turn: 0,
     }
+}
+
+fn retry() -> Option<AwaitedAttempt> {
+    Some(AwaitedAttempt { number: 2, most: 4, why: "no route to host".into() })
 }
 
 fn builder(name: &str, slots: u32, platforms: &[&str]) -> BuilderView {
@@ -24,7 +30,7 @@ fn builder(name: &str, slots: u32, platforms: &[&str]) -> BuilderView {
         labels: BTreeMap::new(),
         platforms: Some(platforms.iter().map(|platform| platform.parse().unwrap()).collect()),
         readiness: Readiness::Ready,
-        warm: BTreeSet::new(),
+        warm: Arc::default(),
     }
 }
 
@@ -44,6 +50,15 @@ fn reason(decision: &Decision) -> String {
 }
 
 #[test]
+fn repositories_take_turns_where_one_build_runs_at_a_time() {
+    let builder = [builder("m", 1, &["linux/amd64"])];
+    let waiting = [Waiting { last_turn: 3, ..build(2, "a/x") }, Waiting { last_turn: 2, ..build(4, "b/y") }];
+    let decisions = schedule(now(), &waiting, &builder, &pool(1));
+    assert_eq!(started(&decisions), [4]);
+    assert!(reason(&decisions[&BuildId(2)]).ends_with("it is next"));
+}
+
+#[test]
 fn a_repository_with_many_builds_does_not_starve_another() {
     let waiting = [build(1, "a/x"), build(2, "a/x"), build(3, "a/x"), build(4, "b/y")];
     let decisions = schedule(now(), &waiting, &[builder("m", 2, &["linux/amd64"])], &pool(2));
@@ -59,10 +74,10 @@ fn a_build_whose_time_has_not_come_is_held_and_the_next_one_starts() {
     let decisions = schedule(now(), &[awaits], &[builder("m", 1, &[])], &pool(1));
     let expected = "waits for the server to have commit cccccccccccc; asked again at 2026-01-01 00:00:05Z";
     assert_eq!(reason(&decisions[&BuildId(2)]), expected);
-    let held = Waiting { not_before, ..build(1, "a/x") };
+    let held = Waiting { not_before, retry: retry(), ..build(1, "a/x") };
     let decisions = schedule(now(), &[held, build(2, "a/x")], &[builder("m", 1, &[])], &pool(1));
     assert_eq!(started(&decisions), [2]);
-    assert_eq!(reason(&decisions[&BuildId(1)]), "waits until 2026-01-01 00:00:05Z to be tried again");
+    assert_eq!(reason(&decisions[&BuildId(1)]), "attempt 2 of 4 starts at 2026-01-01 00:00:05Z: no route to host");
 }
 
 #[test]
@@ -102,7 +117,7 @@ fn each_platform_goes_to_a_builder_of_its_own_and_to_one_where_one_has_both() {
 #[test]
 fn a_warm_builder_comes_first_and_a_busy_one_last() {
     let mut warm = builder("warm", 2, &[]);
-    warm.warm.insert("a/x".into());
+    warm.warm = Arc::new(BTreeSet::from(["a/x".to_owned()]));
     warm.busy = 1;
     let cold = builder("cold", 2, &[]);
     let decisions = schedule(now(), &[build(1, "a/x"), build(2, "b/y")], &[cold, warm], &pool(9));
@@ -133,7 +148,7 @@ fn a_full_disk_holds_everything() {
 #[test]
 fn a_clock_that_is_set_back_holds_a_build_no_longer_than_its_wait() {
     let not_before = Some(Deadline::after(now(), chrono::TimeDelta::seconds(10)));
-    let waiting = [Waiting { not_before, ..build(1, "a/x") }];
+    let waiting = [Waiting { not_before, retry: retry(), ..build(1, "a/x") }];
     let at = |now| started(&schedule(now, &waiting, &[builder("m", 1, &[])], &pool(1)));
     assert_eq!(at(now()), [] as [u64; 0]);
     assert_eq!(at(now() - chrono::TimeDelta::days(1)), [1]);

@@ -21,8 +21,7 @@ impl Core {
         }
         self.out.push(Command::FindFailingRules);
         messages.into_iter().for_each(|message| self.deliver(message));
-        // The newest first, so that a build that was tried again already is not tried again twice.
-        builds.sort_by_key(|found| std::cmp::Reverse(found.build.id));
+        builds.sort_by_key(|found| found.build.id);
         builds.into_iter().for_each(|found| self.carry_on(found));
         // What an earlier pool wrote into the journal and did not keep as seen must not be seen again: nothing is compared
         // before `pushes_left`.

@@ -9,7 +9,7 @@ use super::command::{Command, File, Response};
 use super::event::{RequestId, SubmissionId, TagCheckFailure, Target, WriteFailure};
 use super::writes::AfterWrite;
 use super::{AfterRefresh, Core};
-use crate::domain::build::{Build, BuildId, BuildState, RetryCause, Trigger};
+use crate::domain::build::{Build, BuildId, BuildState, Trigger};
 use crate::domain::grants;
 use crate::domain::journal::PushId;
 use crate::domain::name::RepositoryPath;
@@ -68,7 +68,7 @@ enum Plan {
     /// A rule's, as the settings have it.
     New(Box<NewPlan>),
     /// An earlier one's, again.
-    Again(Box<Build>, RetryCause),
+    Again(Box<Build>),
 }
 
 #[derive(Debug)]
@@ -146,11 +146,11 @@ impl Core {
     }
 
     /// Takes an earlier build that is to be built again.
-    pub(super) fn submit_retry(&mut self, submission: Submission, earlier: Build, cause: RetryCause) {
+    pub(super) fn submit_retry(&mut self, submission: Submission, earlier: Build) {
         let (registry, path) = (earlier.registry.clone(), earlier.path());
         let protected = earlier.state == BuildState::Succeeded && earlier.immutable;
         let tags = if protected { admission::protected(&earlier.tags) } else { Vec::new() };
-        let submission = Submission { plan: Some(Plan::Again(Box::new(earlier), cause)), ..submission };
+        let submission = Submission { plan: Some(Plan::Again(Box::new(earlier))), ..submission };
         let id = self.add_submission(submission);
         if tags.is_empty() {
             return self.admit(id);
@@ -217,15 +217,16 @@ impl Core {
     }
 
     fn find_commit(&mut self, id: SubmissionId) {
-        let Some(Submission { plan: Some(Plan::New(plan)), resolving, .. }) = self.submissions.get_mut(&id) else {
+        let Some(Submission { plan: Some(Plan::New(plan)), path, resolving, .. }) = self.submissions.get_mut(&id)
+        else {
             return;
         };
         match resolving.take() {
             Some(Target::At(push)) => self.find_tags(id, push),
             Some(Target::Now(reference, at)) => {
-                let source = plan.source.clone();
+                let (path, source) = (path.clone(), plan.source.clone());
                 *resolving = Some(Target::Now(reference.clone(), at));
-                self.out.push(Command::ResolveRef { submission: id, source, reference });
+                self.out.push(Command::ResolveRef { submission: id, path, source, reference });
             }
             None => {}
         }
@@ -305,7 +306,7 @@ impl Core {
                 let path = &submission.path;
                 let image = match &submission.plan {
                     Some(Plan::New(plan)) => admission::image_name(&plan.registry, path),
-                    Some(Plan::Again(build, _)) => admission::image_name(&build.registry, path),
+                    Some(Plan::Again(build)) => admission::image_name(&build.registry, path),
                     None => path.to_string(),
                 };
                 let why = reason!("tag.immutable", image, tag, digest, path);
@@ -340,9 +341,8 @@ impl Core {
                     None => return,
                 }
             }
-            Some(Plan::Again(earlier, cause)) => {
-                let mut build = earlier.again(BuildId(self.last_build + 1), cause, self.now);
-                build.asked_by = submission.by.clone();
+            Some(Plan::Again(earlier)) => {
+                let build = earlier.again(BuildId(self.last_build + 1), submission.by.clone(), self.now);
                 ((build, None), Some(earlier))
             }
             None => return,
@@ -432,9 +432,8 @@ fn new_build(submission: &Submission, plan: NewPlan, id: BuildId, now: chrono::D
         builders: Vec::new(),
         retry_of: None,
         retried_as: None,
-        retry_cause: None,
         push: submission.push(),
-        attempt: 0,
+        most_attempts: None,
         cancel: None,
         failure: None,
         warnings,
@@ -447,5 +446,6 @@ fn new_build(submission: &Submission, plan: NewPlan, id: BuildId, now: chrono::D
         settings: repository.build,
         rule,
         images: Vec::new(),
+        past_attempts: Vec::new(),
     })
 }

@@ -6,7 +6,6 @@ use std::collections::VecDeque;
 use chrono::{DateTime, Utc};
 
 use super::Core;
-use super::builds::Waiter;
 use super::command::{Command, File, LogLevel};
 use super::event::{RequestId, WriteFailure, WriteId};
 use crate::domain::backoff::{Backoff, Deadline};
@@ -41,6 +40,8 @@ pub(super) enum AfterWrite {
     Recorded(BuildId),
     /// A build's record says that it runs, or that it is to be stopped.
     Noted(BuildId),
+    /// An attempt of a build failed, and it waits for the next one.
+    Retrying(BuildId),
     /// A build is at its end, and others are told.
     Closed(BuildId),
     /// The rules are asked of pushes, and who announced them is answered.
@@ -61,7 +62,9 @@ pub(super) enum AfterWrite {
 impl AfterWrite {
     fn build(&self) -> Option<BuildId> {
         match self {
-            AfterWrite::Recorded(id) | AfterWrite::Noted(id) | AfterWrite::Closed(id) => Some(*id),
+            AfterWrite::Recorded(id) | AfterWrite::Noted(id) | AfterWrite::Retrying(id) | AfterWrite::Closed(id) => {
+                Some(*id)
+            }
             AfterWrite::Journal { .. } | AfterWrite::RefsSeen | AfterWrite::Push(_) | AfterWrite::Nothing => None,
         }
     }
@@ -69,7 +72,9 @@ impl AfterWrite {
     /// What clients see as out of order while it fails.
     fn topic(&self) -> Option<Topic> {
         match self {
-            AfterWrite::Recorded(id) | AfterWrite::Noted(id) | AfterWrite::Closed(id) => Some(Topic::Build(*id)),
+            AfterWrite::Recorded(id) | AfterWrite::Noted(id) | AfterWrite::Retrying(id) | AfterWrite::Closed(id) => {
+                Some(Topic::Build(*id))
+            }
             AfterWrite::Journal { pushes, .. } => pushes.first().map(|id| Topic::Journal(*id)),
             AfterWrite::Push(id) => Some(Topic::Journal(*id)),
             AfterWrite::RefsSeen => Some(Topic::RefsSeen),
@@ -124,6 +129,7 @@ impl Core {
         match then {
             AfterWrite::Recorded(id) => self.recorded(id),
             AfterWrite::Noted(id) => self.stop_if_cancelled(id),
+            AfterWrite::Retrying(id) => self.attempt_recorded(id),
             AfterWrite::Closed(id) => self.closed(id),
             AfterWrite::Journal { pushes, announced } => self.journalled(&pushes, announced),
             AfterWrite::RefsSeen => self.refs.kept(),
@@ -143,7 +149,7 @@ impl Core {
         let Some(pending) = self.writes.get(&write) else { return };
         let then = pending.then.clone();
         match &then {
-            AfterWrite::Recorded(id) if !self.is_retry(*id) => {
+            AfterWrite::Recorded(id) => {
                 // Its client is told, or its push is evaluated again; nothing of it stays.
                 let pending = self.writes.remove(&write);
                 self.withdraw(pending.map(|pending| pending.files).unwrap_or_default());
@@ -165,6 +171,7 @@ impl Core {
             *announced = None;
         }
         pending.retry = Some(Deadline::after(now, WRITE_AGAIN.wait(pending.failures)));
+        self.failed_writes.insert(write);
         pending.failures += 1;
         if let Some(topic) = then.topic() {
             self.set_problem(topic, Some(reason!("problem.write_again", why = failure.why)));
@@ -183,24 +190,21 @@ impl Core {
         }
     }
 
-    /// Whether a build that is being recorded tries another one again that waits for it.
-    fn is_retry(&self, id: BuildId) -> bool {
-        let waiters = self.builds.get(&id).map(|open| open.waiters()).unwrap_or_default();
-        waiters.iter().any(|waiter| matches!(waiter, Waiter::Retried(_)))
-    }
-
     pub(super) fn retry_writes(&mut self) {
         let now = self.now;
-        for (write, pending) in &mut self.writes {
-            if pending.retry.is_some_and(|retry| retry.is_over(now)) {
+        self.failed_writes.retain(|write| {
+            let Some(pending) = self.writes.get_mut(write) else { return false };
+            let is_due = pending.retry.is_some_and(|retry| retry.is_over(now));
+            if is_due {
                 pending.retry = None;
                 self.out.push(Command::Write { write: *write, files: pending.files.clone() });
             }
-        }
+            !is_due
+        });
     }
 
     /// Whether everything that was to be written is on disk, or fails.
     pub fn has_written(&self) -> bool {
-        self.writes.values().all(|pending| pending.retry.is_some())
+        self.writes.len() == self.failed_writes.len()
     }
 }

@@ -1,6 +1,7 @@
 //! Builds: pages of them, their records, their steps.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{RequestContext, blocking, failed};
@@ -78,12 +79,19 @@ fn record(context: &RequestContext, id: BuildId) -> Result<Option<Build>, Error>
 
 fn detail(context: &RequestContext, build: Build) -> Result<BuildDetail, Error> {
     let steps = steps_of(context, build.id)?.unwrap_or_default();
-    let log = context.home.build_dir(build.id.0).join(builds::LOG);
-    Ok(BuildDetail { build, steps, log })
+    let log = output_dir(context, build.id).join(builds::LOG);
+    let log_of = |number| context.home.attempt_dir(build.id.0, number).join(builds::LOG);
+    let logs = build.attempts().iter().map(|attempt| (attempt.number, log_of(attempt.number))).collect();
+    Ok(BuildDetail { build, steps, log, logs })
 }
 
 fn steps_of(context: &RequestContext, id: BuildId) -> Result<Option<StepsFile>, Error> {
-    builds::load_if_there(&context.home.build_dir(id.0).join(builds::STEPS)).map_err(failed)
+    builds::load_if_there(&output_dir(context, id).join(builds::STEPS)).map_err(failed)
+}
+
+/// The directory of the newest attempt that has output.
+fn output_dir(context: &RequestContext, id: BuildId) -> PathBuf {
+    context.home.attempt_dir(id.0, builds::newest_with_output(&context.home, id))
 }
 
 /// There is no such build.

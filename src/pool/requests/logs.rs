@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Answered, RequestContext, blocking, builds, failed};
-use crate::domain::build::BuildId;
 use crate::domain::reason::{output, quoted, reason};
 use crate::log::file::LogFile;
 use crate::log::follow::Changes;
 use crate::log::scan::{self, BLOCK, Counts, Search};
 use crate::log::stderr::Stderr;
 use crate::protocol::logs::{
-    FoundLine, LONGEST_RANGE, LogFound, LogIndex, LogName, LogRange, LogSearch, MOST_HITS, MOST_PLACES, OpenedLog,
+    BuildLog, FoundLine, LONGEST_RANGE, LogFound, LogIndex, LogName, LogRange, LogSearch, MOST_HITS, MOST_PLACES,
+    OpenedLog,
 };
 use crate::protocol::{Error, ErrorKind, Reply};
 use crate::store;
@@ -25,14 +25,14 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// The most blocks that one search reads: 64 MiB.
 const MOST_BLOCKS: u64 = 512;
 
-/// The open files of a build's log.
-pub(super) async fn open(context: Arc<RequestContext>, id: BuildId) -> Result<Answered, Error> {
+/// The open files of the log of an attempt.
+pub(super) async fn open(context: Arc<RequestContext>, log: BuildLog) -> Result<Answered, Error> {
     blocking(move || {
-        let path = path_of(&context, LogName::Build(id))?;
+        let (attempt, path) = of_build(&context, log)?;
         let log = open_if_there(&path)?;
         let stderr = open_if_there(&Stderr::path_of(&path))?;
         let size = log.as_ref().map(File::metadata).transpose().map_err(cannot_read(&path))?.map(|meta| meta.len());
-        let opened = OpenedLog { path, size, log: log.is_some(), stderr: log.is_some() && stderr.is_some() };
+        let opened = OpenedLog { attempt, path, size, log: log.is_some(), stderr: log.is_some() && stderr.is_some() };
         // Without a log there is no list of its lines either.
         let files = log.map(|log| std::iter::once(log).chain(stderr).map(OwnedFd::from).collect()).unwrap_or_default();
         Ok(Answered { reply: Reply::LogOpened(opened), files, bytes: Vec::new() })
@@ -175,21 +175,32 @@ fn find(log: &LogFile, wanted: &Search, search: &LogSearch) -> io::Result<LogFou
 
 /// Where a log is; an error where there is no such build.
 fn path_of(context: &RequestContext, log: LogName) -> Result<PathBuf, Error> {
-    let of_build = |id: BuildId| {
-        let directory = context.home.build_dir(id.0);
-        if directory.is_dir() { Ok(directory.join(store::builds::LOG)) } else { Err(builds::no_build(id)) }
-    };
     match log {
-        LogName::Build(id) => of_build(id),
-        LogName::Stderr(id) => of_build(id).map(|log| Stderr::path_of(&log)),
+        LogName::Build(log) => of_build(context, log).map(|(_, log)| log),
+        LogName::Stderr(log) => of_build(context, log).map(|(_, log)| Stderr::path_of(&log)),
         LogName::Pool => Ok(context.home.pool_log()),
     }
+}
+
+/// Where the log of an attempt is, with the number of the attempt.
+fn of_build(context: &RequestContext, BuildLog { id, attempt }: BuildLog) -> Result<(u32, PathBuf), Error> {
+    if !context.home.build_dir(id.0).is_dir() {
+        return Err(builds::no_build(id));
+    }
+    let attempt = attempt.unwrap_or_else(|| store::builds::newest_with_output(&context.home, id));
+    Ok((attempt, context.home.attempt_dir(id.0, attempt).join(store::builds::LOG)))
 }
 
 /// Whether nothing more is written into a log.
 fn is_final(context: &RequestContext, log: LogName) -> bool {
     match log {
-        LogName::Build(id) | LogName::Stderr(id) => !store::builds::is_open(&context.home, id),
+        LogName::Build(log) | LogName::Stderr(log) => {
+            let is_past = |attempt| {
+                let build = store::builds::load(&context.home, log.id).ok();
+                build.is_some_and(|build| attempt < build.present_attempt())
+            };
+            !store::builds::is_open(&context.home, log.id) || log.attempt.is_some_and(is_past)
+        }
         LogName::Pool => false,
     }
 }

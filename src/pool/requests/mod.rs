@@ -2,6 +2,7 @@
 //! one file for each noun. Requests that decide or change something of the pool itself are the server's.
 
 mod builds;
+mod context;
 mod errors;
 pub(in crate::pool) mod logins;
 mod logs;
@@ -11,45 +12,12 @@ mod refs;
 mod settings;
 mod tags;
 
-use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::domain::build::{Build, BuildId};
-use crate::domain::reason::{Reason, reason};
-use crate::pool::tasks::task_failed;
-use crate::protocol::{Error, ErrorKind, Reply, Request};
-use crate::store::settings::Settings;
-use crate::store::{Catalog, Home};
-use logins::Logins;
-
-/// What a request is answered by: a snapshot, taken when the request came.
-pub(in crate::pool) struct RequestContext {
-    pub home: Home,
-    pub settings: Arc<Settings>,
-    /// Which settings they are: see [`crate::protocol::SettingsSnapshot`].
-    pub stamp: u64,
-    /// The builds that are not final, as the pool has them.
-    pub open: BTreeMap<BuildId, Build>,
-    pub catalog: Arc<Catalog>,
-    pub logins: Arc<Logins>,
-}
-
-/// An answer with what comes along.
-#[derive(Debug)]
-pub(in crate::pool) struct Answered {
-    pub reply: Reply,
-    /// Open files that are handed over, where the stream is a unix socket.
-    pub files: Vec<OwnedFd>,
-    /// As many bytes as [`Reply::following_bytes`] says.
-    pub bytes: Vec<u8>,
-}
-
-impl From<Reply> for Answered {
-    fn from(reply: Reply) -> Answered {
-        Answered { reply, files: Vec::new(), bytes: Vec::new() }
-    }
-}
+use crate::domain::reason::reason;
+use crate::protocol::{Error, Reply, Request};
+pub(in crate::pool) use context::{Answered, RequestContext};
+use context::{blocking, failed};
 
 /// Answers a request.
 ///
@@ -69,7 +37,7 @@ pub(in crate::pool) async fn answer(context: RequestContext, request: Request) -
         Request::Steps { ids } => Reply::Steps(builds::steps(context, ids).await?),
         Request::PushPage(query) => Reply::PushPage(pushes::page(context, query).await?),
         Request::Pushes { ids } => Reply::Pushes(pushes::records(context, ids).await?),
-        Request::OpenLog { id } => return logs::open(context, id).await,
+        Request::OpenLog(log) => return logs::open(context, log).await,
         Request::ReadLog { log, offset, limit, wait } => return logs::read(context, log, offset, limit, wait).await,
         Request::IndexLog { log, every } => Reply::LogIndex(logs::index(context, log, every).await?),
         Request::SearchLog { log, search } => Reply::LogFound(logs::search(context, log, search).await?),
@@ -101,14 +69,4 @@ pub(in crate::pool) async fn answer(context: RequestContext, request: Request) -
         | Request::Audit(_) => return Err(failed(reason!("request.unanswered"))),
     };
     Ok(reply.into())
-}
-
-fn failed(why: impl Into<Reason>) -> Error {
-    Error::new(ErrorKind::Failed, why)
-}
-
-/// Runs file work off the threads of the runtime.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
-    let ended = tokio::task::spawn_blocking(work).await;
-    ended.unwrap_or_else(|error| Err(failed(task_failed(&error))))
 }

@@ -17,7 +17,8 @@ use crate::domain::requester::Requester;
 use crate::pool::core::{Ask, Response};
 use crate::pool::requests::logins::Logins;
 use crate::pool::requests::{self, Answered, RequestContext};
-use crate::pool::tasks::settings_service::{self, SettingsService};
+use crate::pool::tasks::settings_service::SettingsService;
+use crate::pool::tasks::tag_deletion::delete_tag;
 use crate::pool::tasks::{TaskContext, audit, blocking, dockerfile_outline, failed, notifier};
 use crate::protocol::{Answer, Call, Entity, Error, ErrorKind, Reply, Request, Right, SaveMode, VERSION};
 use crate::services::{save_warnings, tokens};
@@ -216,7 +217,7 @@ async fn answer(client: &Client, request: Request, by: &Requester) -> Result<Ans
             Reply::Audit(blocking(page).await?)
         }
         Request::DeleteTag { path, tag } => {
-            settings_service::delete_tag(context, &path, &tag).await?;
+            delete_tag(context, &path, &tag).await?;
             Reply::Done
         }
         request => {

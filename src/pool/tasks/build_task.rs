@@ -19,15 +19,15 @@ const WATCH_AGAIN: Duration = Duration::from_secs(1);
 
 /// Waits for the end of a runner, removes what the build needed only while it ran, and reports how it ended. A pool that
 /// ends first leaves the runner to the next one.
-pub(in crate::pool) async fn watch(context: TaskContext, build: BuildId, runner: Option<ProcessId>) {
+pub(in crate::pool) async fn watch(context: TaskContext, build: BuildId, attempt: u32, runner: Option<ProcessId>) {
     if let Some(runner) = runner {
         tokio::select! {
             () = exited(build, runner) => {}
             () = context.stopped() => return,
         }
     }
-    let mut end = end_of(&context, build);
-    launcher::clean_up(&context.home, build).await;
+    let mut end = end_of(&context, build, attempt);
+    launcher::clean_up(&context.home, build, attempt).await;
     explain_refusal(&context, build, &mut end);
     context.report(Event::RunnerEnded { build, end });
 }
@@ -40,9 +40,9 @@ async fn exited(build: BuildId, runner: ProcessId) {
     }
 }
 
-/// What a runner that is gone left behind.
-fn end_of(context: &TaskContext, build: BuildId) -> RunnerEnd {
-    let directory = context.home.build_dir(build.0);
+/// What the runner of an attempt that is gone left behind.
+fn end_of(context: &TaskContext, build: BuildId, attempt: u32) -> RunnerEnd {
+    let directory = context.home.attempt_dir(build.0, attempt);
     match builds::load_if_there::<RunResult>(&directory.join(builds::RESULT)) {
         Ok(Some(result)) => return RunnerEnd::Result(Box::new(result)),
         Ok(None) => {}

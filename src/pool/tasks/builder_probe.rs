@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
+use crate::buildctl::arguments;
 use crate::buildkit::install;
 use crate::domain::builder::BuilderTls;
 use crate::domain::platform::Platform;
@@ -67,20 +68,11 @@ async fn ask(
 ) -> Result<Vec<u8>, Reason> {
     let tools = install::find(&context.home).tools().ok_or_else(|| reason!("builder.no_buildctl"))?;
     let mut command = Command::new(&tools.buildctl);
-    command.arg("--addr").arg(address);
-    if let Some(tls) = tls {
-        for (flag, value) in [
-            ("--tlscacert", &tls.ca),
-            ("--tlscert", &tls.cert),
-            ("--tlskey", &tls.key),
-            ("--tlsservername", &tls.server_name),
-        ] {
-            if let Some(value) = value {
-                command.arg(flag).arg(value);
-            }
-        }
-    }
-    command.args(question).args(["--format", "{{json .}}"]).listed_environment(Receiver::Buildctl);
+    command
+        .args(arguments::daemon(address, tls))
+        .args(question)
+        .args(["--format", "{{json .}}"])
+        .listed_environment(Receiver::Buildctl);
     command.kill_on_drop(true).stdin(std::process::Stdio::null());
     let ended = tokio::time::timeout(ASK_LIMIT, command.output())
         .await

@@ -37,6 +37,7 @@ use crate::source::Transport;
 use crate::source::tree::{Slot, resolve_inside};
 use crate::store::settings::Settings;
 use crate::store::{Home, builds};
+use crate::sys::atomic;
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 use crate::sys::process::{self, ProcessId};
 
@@ -52,11 +53,11 @@ pub(in crate::pool) async fn launch(
     abort: watch::Sender<bool>,
 ) {
     let settings = context.settings();
-    let id = build.id;
+    let (id, attempt) = (build.id, build.present_attempt());
     match start(&context, &settings, &build, builders, &abort).await {
         Ok((runner, warnings)) => context.report(Event::Launched { build: id, runner, warnings }),
         Err(failure) => {
-            clean_up(&context.home, id).await;
+            clean_up(&context.home, id, attempt).await;
             context.report(Event::NotLaunched { build: id, failure });
         }
     }
@@ -92,6 +93,17 @@ fn platform_build(
     Ok(PlatformBuild { builder: name, daemon, platforms, cache, host_network })
 }
 
+/// The shares of all builders of a build.
+fn platform_builds(
+    context: &TaskContext,
+    settings: &Settings,
+    build: &Build,
+    builders: Vec<ChosenBuilder>,
+) -> Result<Vec<PlatformBuild>, Failure> {
+    let several = builders.len() > 1;
+    builders.into_iter().map(|builder| platform_build(context, settings, build, builder, several)).collect()
+}
+
 async fn start(
     context: &TaskContext,
     settings: &Settings,
@@ -100,28 +112,17 @@ async fn start(
     abort: &watch::Sender<bool>,
 ) -> Result<(ProcessId, Vec<Reason>), Failure> {
     let id = build.id;
-    let several = builders.len() > 1;
     let uses_managed = builders.iter().any(|builder| builder.config.kind == BuilderKind::Managed);
-    let platform_builds = builders
-        .into_iter()
-        .map(|builder| platform_build(context, settings, build, builder, several))
-        .collect::<Result<Vec<_>, Failure>>()?;
+    let platform_builds = platform_builds(context, settings, build, builders)?;
 
     let home = context.home.clone();
-    let directory = home.build_dir(id.0);
+    let directory = home.attempt_dir(id.0, build.present_attempt());
+    atomic::create_dir_all(&directory).map_err(|error| Failure::of_error(&error, FailureKind::Host))?;
     // What is missing fails the build before anything is fetched for it.
     let (mut grants, secrets) = grants::resolve(&home, settings, build).await?;
-    let path = build.path();
-    // Those that are listed now: a submodule that was taken off the list since the push is not fetched any more.
-    let bound = settings.repositories.get(&path).and_then(|repository| repository.source.as_ref());
-    let source = Source {
-        platform: build.platform.clone(),
-        url: build.source.clone(),
-        fetch: build.fetch,
-        submodules: bound.map(|source| source.submodules.clone()).unwrap_or_default(),
-    };
+    let source = source(settings, build);
     let wish = ContextRequest {
-        path: &path,
+        path: &build.path(),
         source: &source,
         rule: &build.rule,
         reference: &build.reference,
@@ -151,6 +152,8 @@ async fn start(
         destination: destination(&home, settings, &build),
         timeout_seconds: build.settings.timeout.unwrap_or(settings.config.pool.timeout).0.as_secs(),
         log_limit: settings.config.pool.log_limit,
+        disk_limit: settings.config.buildkit.disk_limit,
+        min_free: settings.config.pool.min_free,
         sockets: home.runtime_dir(),
         managed: uses_managed.then(|| Managed { directory: home.buildkit_dir(), pool_lock: home.pool_lock() }),
         platform_builds,
@@ -169,6 +172,18 @@ async fn start(
     tokio::task::spawn_blocking(work)
         .await
         .unwrap_or_else(|error| Err(daemon_failure(format!("an internal task failed: {error}"))))
+}
+
+/// The source of a build. Its submodules are those that are listed now: one that was taken off the list since the push is
+/// not fetched any more.
+fn source(settings: &Settings, build: &Build) -> Source {
+    let bound = settings.repositories.get(&build.path()).and_then(|repository| repository.source.as_ref());
+    Source {
+        platform: build.platform.clone(),
+        url: build.source.clone(),
+        fetch: build.fetch,
+        submodules: bound.map(|source| source.submodules.clone()).unwrap_or_default(),
+    }
 }
 
 /// The directory with the Dockerfile, where the pool has the tree; what the Dockerfile asks for and does not get is
@@ -360,9 +375,9 @@ fn spawn(
     Ok(process)
 }
 
-/// Removes what a build needs only while it runs, also where its runner was killed.
-pub(in crate::pool) async fn clean_up(home: &Home, id: BuildId) {
-    let directory = home.build_dir(id.0);
+/// Removes what an attempt of a build needs only while it runs, also where its runner was killed.
+pub(in crate::pool) async fn clean_up(home: &Home, id: BuildId, attempt: u32) {
+    let directory = home.attempt_dir(id.0, attempt);
     let fresh = runner::fresh_directories(&directory);
     for directory in fresh {
         if let Err(error) = fresh::discard(&directory).await {

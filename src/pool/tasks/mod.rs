@@ -6,6 +6,7 @@ pub(in crate::pool) mod builder_probe;
 pub(in crate::pool) mod builder_supervisor;
 pub(in crate::pool) mod dockerfile_outline;
 pub(in crate::pool) mod grants;
+pub(in crate::pool) mod home_watch;
 pub(in crate::pool) mod launcher;
 pub(in crate::pool) mod managed_builder;
 pub(in crate::pool) mod notifier;
@@ -15,6 +16,7 @@ pub(in crate::pool) mod retention;
 pub(in crate::pool) mod settings_service;
 pub(in crate::pool) mod source_reader;
 pub(in crate::pool) mod tag_check;
+pub(in crate::pool) mod tag_deletion;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

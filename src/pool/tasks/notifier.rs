@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, redirect};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::{Client, Response, StatusCode, Url, redirect};
 
 use super::{TaskContext, blocking, failed};
 use crate::bounded;
@@ -72,6 +72,15 @@ enum SendError {
         /// How long it asks to be left alone.
         wait: Option<TimeDelta>,
     },
+    /// It is elsewhere now: a body is posted where people said, and nowhere else.
+    Redirected {
+        /// The host.
+        host: String,
+        /// The status.
+        status: StatusCode,
+        /// Where to.
+        to: SentTo,
+    },
     /// The command can't be run, or took too long.
     Shell(#[from] ShellError),
     /// The command failed.
@@ -98,6 +107,12 @@ impl AsReason for SendError {
             SendError::Client { why } => reason!("delivery.no_client", why = output(why)),
             SendError::Unreachable { host, why } => reason!("delivery.unreachable", host, why = output(why)),
             SendError::Status { host, status, answer, .. } => answered(host, *status, answer),
+            SendError::Redirected { host, status, to: SentTo::Server(to) } => {
+                reason!("delivery.redirected", host, status = output(status), to)
+            }
+            SendError::Redirected { host, status, to: SentTo::AnotherPath } => {
+                reason!("delivery.redirected_within", host, status = output(status))
+            }
             SendError::Shell(error) => reason!("delivery.command", why = error),
             SendError::Command { how, stderr } if stderr.is_empty() => reason!("delivery.command", why = how),
             SendError::Command { how, stderr } => reason!("delivery.command_said", how, said = output(stderr)),
@@ -129,6 +144,7 @@ impl SendError {
             SendError::Secret(_)
             | SendError::Client { .. }
             | SendError::Unreachable { .. }
+            | SendError::Redirected { .. }
             | SendError::Shell(_)
             | SendError::Command { .. } => Attempt::Failed { wait: None },
         }
@@ -268,7 +284,12 @@ async fn post(
         .await
         .map_err(|error| SendError::Unreachable { host: host.clone(), why: causes(&error.without_url()) })?;
     let (status, wait) = (response.status(), retry_after(response.headers(), Utc::now()));
+    let location = response.headers().get(LOCATION).filter(|_| status.is_redirection());
+    let sent_to = location.and_then(|location| sent_to(response.url(), location.to_str().ok()?));
     let text = beginning_of(response).await;
+    if let Some(to) = sent_to {
+        return Err(SendError::Redirected { host, status, to });
+    }
     if status.is_success() {
         return Ok(answered(&host, status, &text));
     }
@@ -313,6 +334,21 @@ fn client(notifier: &Notifier) -> Result<&Client, SendError> {
     Ok(notifier.client.get_or_init(|| made))
 }
 
+/// Where a redirect leads, as far as it can be shown: the path of such an address may be a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum SentTo {
+    /// Another path of the same server.
+    AnotherPath,
+    /// Another server.
+    Server(String),
+}
+
+fn sent_to(from: &Url, location: &str) -> Option<SentTo> {
+    let to = from.join(location).ok()?;
+    let is_same = to.origin() == from.origin();
+    Some(if is_same { SentTo::AnotherPath } else { SentTo::Server(to.origin().ascii_serialization()) })
+}
+
 /// The beginning of an answer's text, on one line; one that breaks off is as good as it came.
 async fn beginning_of(mut response: Response) -> String {
     one_line(&String::from_utf8_lossy(&bounded::beginning(&mut response, ANSWER_BYTES).await))
@@ -343,6 +379,15 @@ mod tests {
         for nothing in ["", "soon", "-5", "0", "Wed, 31 Dec 1969 23:00:00 GMT"] {
             assert_eq!(asked(nothing), None, "{nothing}");
         }
+    }
+
+    #[test]
+    fn a_redirect_says_where_it_leads_without_the_path() {
+        let from = Url::parse("https://chat.example.com/s3cret").unwrap();
+        let server = SentTo::Server("https://new.example.com".to_owned());
+        assert_eq!(sent_to(&from, "https://new.example.com/s3cret?x"), Some(server));
+        assert_eq!(sent_to(&from, "/v2/s3cret"), Some(SentTo::AnotherPath));
+        assert_eq!(sent_to(&from, "http://["), None);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::domain::push::Ref;
 use crate::domain::rule_history::{Past, RuleHistory};
 use crate::pool::core::{Event, FoundPush, PastOfBuild};
 use crate::store::{Catalog, refs_seen};
+use crate::sys::memory;
 
 /// So many builds of the same rule and ref are looked at for the one before that says something of the rule.
 const LOOKED_BACK: usize = 50;
@@ -119,7 +120,12 @@ pub(in crate::pool) async fn find_failing_rules(context: TaskContext) {
 pub(in crate::pool) async fn find_pushes(context: TaskContext) {
     context.catalog.completed().await;
     let home = context.home.clone();
-    let watched = tokio::task::spawn_blocking(move || refs_seen::load_all(&home)).await;
+    let watched = tokio::task::spawn_blocking(move || {
+        let watched = refs_seen::load_all(&home);
+        memory::give_back();
+        watched
+    });
+    let watched = watched.await;
     let watched = watched.unwrap_or_else(|error| Err(task_failed(&error)));
     let pushes = ask(&context, move |catalog| {
         let found = |push: crate::domain::journal::PushRecord| {
@@ -144,7 +150,12 @@ pub(in crate::pool) async fn tend(context: TaskContext) {
     loop {
         damages.mark_unchanged();
         let worker = context.clone();
-        match tokio::task::spawn_blocking(move || worker.catalog.tend(|| worker.is_stopping())).await {
+        let tended = tokio::task::spawn_blocking(move || {
+            let tended = worker.catalog.tend(|| worker.is_stopping());
+            memory::give_back();
+            tended
+        });
+        match tended.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!("the catalog of builds and pushes can't be completed: {error}"),
             Err(error) => tracing::error!("an internal task failed: {error}"),

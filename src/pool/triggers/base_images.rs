@@ -60,7 +60,7 @@ impl Trigger for BaseImages {
 async fn follow(context: TriggerContext) {
     let mut wait = FIRST;
     // What a build was asked for already, and refused or failed before it could begin.
-    let mut asked = BTreeMap::new();
+    let mut asked = AskedFor::new();
     while !context.is_stopping() {
         let snapshot = context.snapshot();
         if !wants_any(&snapshot.settings) {
@@ -84,7 +84,22 @@ fn wants_any(settings: &Settings) -> bool {
     settings.repositories.values().flat_map(|repository| &repository.rules).any(|rule| rule.follow_base_images)
 }
 
-async fn look(context: &TriggerContext, asked: &mut BTreeMap<(RepositoryPath, String, Ref, String), String>) {
+/// The digests that base images have now, by namespace and image.
+type Digests = BTreeMap<(String, String), String>;
+
+/// What was asked for already: path, rule, ref and image, with the digest.
+type AskedFor = BTreeMap<(RepositoryPath, String, Ref, String), String>;
+
+async fn look(context: &TriggerContext, asked: &mut AskedFor) {
+    let followed = followed(context).await;
+    let now = digests(context, &followed).await;
+    for one in followed {
+        ask_for_build(context, one, &now, asked).await;
+    }
+}
+
+/// The refs of all rules that follow their base images.
+async fn followed(context: &TriggerContext) -> Vec<Followed> {
     let settings = context.settings();
     let mut followed = Vec::new();
     for (path, repository) in &settings.repositories {
@@ -108,16 +123,21 @@ async fn look(context: &TriggerContext, asked: &mut BTreeMap<(RepositoryPath, St
             followed.extend(read.unwrap_or_default());
         }
     }
-    // Each image is asked for once for each namespace, which decides on the credential, however many rules begin with
-    // it.
+    followed
+}
+
+/// Asks the registries for the digests of all images. Each image is asked for once for each namespace, which decides on
+/// the credential, however many rules begin with it.
+async fn digests(context: &TriggerContext, followed: &[Followed]) -> Digests {
     let images: BTreeMap<(String, String), &BaseImage> = followed
         .iter()
         .flat_map(|one| one.images.iter().map(|image| ((one.path.namespace.clone(), image.to_string()), image)))
         .collect();
-    let mut now: BTreeMap<(String, String), String> = BTreeMap::new();
+    let mut now = Digests::new();
     for (key, image) in images {
         let topic = Topic::BaseImage(image.to_string());
-        let (home, settings, asked, namespace) = (context.home.clone(), settings.clone(), image.clone(), key.0.clone());
+        let (home, settings) = (context.home.clone(), context.settings());
+        let (asked, namespace) = (image.clone(), key.0.clone());
         // A registry that a Dockerfile names, and that answers slowly, keeps the others waiting no longer than that.
         let digest = registries::on_own_thread(async move || {
             let scope = CredentialScope::of(&settings, &namespace);
@@ -136,33 +156,34 @@ async fn look(context: &TriggerContext, asked: &mut BTreeMap<(RepositoryPath, St
         };
         context.problem(topic, Some(reason!("problem.base_image", image, why)));
     }
-    for one in followed {
-        let of = |image: &BaseImage| now.get(&(one.path.namespace.clone(), image.to_string()));
-        let changed = |image: &BaseImage| of(image).filter(|digest| **digest != image.digest);
-        let Some((image, digest)) = one.images.iter().find_map(|image| Some((image, changed(image)?))) else {
-            continue;
-        };
-        let key = (one.path.clone(), one.rule.name.clone(), one.good.reference.clone(), image.to_string());
-        if asked.get(&key) == Some(digest) {
-            continue;
-        }
-        let note = reason!("base_image.moved", image, digest, before = image.digest);
-        tracing::info!("{} rule {:?}: {note}", one.path, one.rule.name);
-        // The tags stay those of the push.
-        let push = Push { reference: one.good.reference, commit: one.good.commit, at: one.good.pushed_at };
-        let due = Due {
-            path: one.path.clone(),
-            rule: one.rule.name.clone(),
-            target: Target::At(push),
-            trigger: BuildTrigger::BaseImage,
-            note: Some(note),
-        };
-        match context.due(due).await {
-            Ok(_) => drop(asked.insert(key, digest.clone())),
-            // The next look tries again.
-            Err(error) => {
-                tracing::warn!("{} rule {:?} is not built for its new base image: {error}", one.path, one.rule.name);
-            }
+    now
+}
+
+/// Asks for a build where one of the images has another digest than the last build began with.
+async fn ask_for_build(context: &TriggerContext, one: Followed, now: &Digests, asked: &mut AskedFor) {
+    let of = |image: &BaseImage| now.get(&(one.path.namespace.clone(), image.to_string()));
+    let changed = |image: &BaseImage| of(image).filter(|digest| **digest != image.digest);
+    let Some((image, digest)) = one.images.iter().find_map(|image| Some((image, changed(image)?))) else { return };
+    let key = (one.path.clone(), one.rule.name.clone(), one.good.reference.clone(), image.to_string());
+    if asked.get(&key) == Some(digest) {
+        return;
+    }
+    let note = reason!("base_image.moved", image, digest, before = image.digest);
+    tracing::info!("{} rule {:?}: {note}", one.path, one.rule.name);
+    // The tags stay those of the push.
+    let push = Push { reference: one.good.reference, commit: one.good.commit, at: one.good.pushed_at };
+    let due = Due {
+        path: one.path.clone(),
+        rule: one.rule.name.clone(),
+        target: Target::At(push),
+        trigger: BuildTrigger::BaseImage,
+        note: Some(note),
+    };
+    match context.due(due).await {
+        Ok(_) => drop(asked.insert(key, digest.clone())),
+        // The next look tries again.
+        Err(error) => {
+            tracing::warn!("{} rule {:?} is not built for its new base image: {error}", one.path, one.rule.name);
         }
     }
 }

@@ -142,6 +142,9 @@ impl Work<'_> {
             return Ok(());
         }
         let (reason, temporary) = match said {
+            // Of an object that is not there a server of ssh's own protocol lets git-lfs say nothing at all.
+            Ok(stderr) if stderr.trim().is_empty() => (reason!("lfs.silent").to_string(), false),
+            Ok(stderr) if stderr.contains("git-lfs-authenticate") => (reason!("lfs.not_over_ssh").to_string(), false),
             Ok(stderr) => {
                 let error = sources::git().explain(&origin.url, &origin.access, &stderr);
                 // Of an object that is not there git-lfs says this, and its server nothing else.

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use super::sources;
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::{CommitId, Ref};
+use crate::domain::reason::{Reason, reason};
 use crate::domain::repository::Source;
 use crate::services::ServiceError;
 use crate::source::git::{Fallback, GitProgram, Want, clone};
@@ -36,6 +37,9 @@ static TREES: LazyLock<Trees> = LazyLock::new(|| {
 
 /// A repository on this machine's disk that could not be looked at by then is given up: its disk hangs.
 const LEND_LIMIT: Duration = Duration::from_secs(30);
+
+/// As long as an error waits for the address that a local repository was cloned from.
+const ORIGIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// Which tree is wanted.
 #[derive(Debug, Clone, Copy)]
@@ -170,9 +174,11 @@ impl Work<'_> {
                 self.ask(&Request::Move { site: site.clone(), from: None, room }).await
             }
             Err(TreeError::Damaged { repository, reason }) => {
-                let reason = format!(
-                    "{reason}; where it is a partial clone, name a full one, or the repository that it is a clone of"
-                );
+                // What is missing from a partial clone is not fetched for it: from where, and with whose keys, would be
+                // the word of whoever may write the repository's configuration. SECURITY.md says more.
+                let known = sources::git().origin(&origin.url, ORIGIN_LIMIT).await;
+                let clone_of = known.map_or_else(|| reason!("tree.its_origin"), |url| Reason::verbatim(url.as_str()));
+                let reason = reason!("tree.partial_clone", reason, clone_of).to_string();
                 Err(TreeError::Checkout { repository, commit: commit.to_owned(), reason })
             }
             answer => answer,

@@ -39,6 +39,8 @@ pub struct Wanted {
     pub commit: CommitId,
     /// The commits that it is compared with.
     pub since: Vec<CommitId>,
+    /// The commit whose history it may be a part of.
+    pub within: Option<CommitId>,
 }
 
 /// What is known of a commit.
@@ -49,6 +51,13 @@ pub struct Commit {
     /// The files that differ from each commit that it was to be compared with, by their paths from the root; those
     /// commits that are not to be had, or differ in more than [`MOST_CHANGED`] files, are left out.
     pub changed: BTreeMap<CommitId, Vec<String>>,
+    /// Whether it is a part of the history that was asked for; none where none was, or that can't be told.
+    pub is_within: Option<bool>,
+}
+
+/// That an id is one of a tree or a blob: a tag may name anything.
+pub(super) fn not_a_commit(url: &SourceUrl, id: &CommitId, kind: &str) -> SourceError {
+    SourceError::new(Kind::NoRef, url, reason!("source.not_a_commit", id = id.to_string(), kind))
 }
 
 /// Collects a message of any length, and keeps as much of it as the limits allow.
@@ -107,7 +116,7 @@ pub(super) async fn read(
     url: &SourceUrl,
     wanted: &Wanted,
 ) -> Result<Commit, SourceError> {
-    let message = match tokio::time::timeout(TIME, message(git(), url, &wanted.commit)).await {
+    let message = match tokio::time::timeout(TIME, message(git(), git(), url, &wanted.commit)).await {
         Ok(message) => message?,
         Err(_) => {
             return Err(SourceError::new(
@@ -123,10 +132,34 @@ pub(super) async fn read(
             changed.insert(since.clone(), paths);
         }
     }
-    Ok(Commit { message, changed })
+    let is_within = match &wanted.within {
+        Some(later) => is_ancestor(git(), &wanted.commit, later).await,
+        None => None,
+    };
+    Ok(Commit { message, changed, is_within })
 }
 
-async fn message(mut git: GitCommand, url: &SourceUrl, commit: &CommitId) -> Result<String, SourceError> {
+/// Whether a commit is a part of the history of a later one; none where that can't be told.
+async fn is_ancestor(mut git: GitCommand, commit: &CommitId, later: &CommitId) -> Option<bool> {
+    git.args(["merge-base", "--is-ancestor", commit.as_str(), later.as_str()]);
+    let ended = git.run(Limits { time: TIME, output: MOST_PATHS, memory: Some(MEMORY) }).await;
+    match ended.map(|ended| ended.status.code()) {
+        Ok(Some(0)) => Some(true),
+        Ok(Some(1)) => Some(false),
+        Ok(_) => None,
+        Err(error) => {
+            tracing::warn!("cannot tell whether {commit} is a part of the history of {later}: {error}");
+            None
+        }
+    }
+}
+
+async fn message(
+    mut git: GitCommand,
+    again: GitCommand,
+    url: &SourceUrl,
+    commit: &CommitId,
+) -> Result<String, SourceError> {
     let cannot = |error: std::io::Error| SourceError::io(url, reason!("commits.cannot_run_git", error), &error);
     git.args(["cat-file", "commit", commit.as_str()]);
     let mut running = git.start(Some(MEMORY)).map_err(cannot)?;
@@ -135,11 +168,22 @@ async fn message(mut git: GitCommand, url: &SourceUrl, commit: &CommitId) -> Res
     }
     let (_, said) = running.end().await.map_err(cannot)?;
     let error = stderr::error_of(url, &Access::default(), &said);
+    if let Some(kind) = kind_of(again, commit).await.filter(|kind| kind != "commit") {
+        return Err(not_a_commit(url, commit, &kind));
+    }
     Err(match error.kind {
         Kind::TooBig => error.advising(reason!("commits.make_commit_message_shorter")),
         Kind::Damaged | Kind::Owner => error,
         _ => SourceError::new(Kind::NoCommit, url, reason!("commits.does_commit_any_more", commit)),
     })
+}
+
+/// The kind of an object; none where it is not there.
+async fn kind_of(mut git: GitCommand, id: &CommitId) -> Option<String> {
+    git.args(["cat-file", "-t", id.as_str()]);
+    let ended = git.run(Limits { time: TIME, output: 1024, memory: Some(MEMORY) }).await.ok()?;
+    let kind = String::from_utf8_lossy(&ended.stdout).trim().to_owned();
+    (!kind.is_empty()).then_some(kind)
 }
 
 /// The message of a commit's object: what follows the first empty line; none where there is no such line.

@@ -128,7 +128,7 @@ impl Git {
         let store = wanted.store.as_path();
         let want = Want { fallback: Fallback::Ref(&wanted.reference), commit: &wanted.commit, tags: false };
         self.fetch(store, url, access, want, limits).await?;
-        for since in &wanted.since {
+        for since in wanted.since.iter().chain(&wanted.within) {
             // Most are there, as its ancestors. One that is lost is not compared with, and not worth a fetch of all
             // branches.
             let want = Want { fallback: Fallback::None, commit: since, tags: false };

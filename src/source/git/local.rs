@@ -5,7 +5,7 @@ use std::path::Path;
 
 use git2::{DiffOptions, ErrorClass, ObjectType, Oid, Repository};
 
-use super::commits::{Commit, MOST_CHANGED, Message, Wanted};
+use super::commits::{Commit, MOST_CHANGED, Message, Wanted, not_a_commit};
 use crate::domain::push::CommitId;
 use crate::domain::reason::reason;
 use crate::source::error::{Kind, SourceError};
@@ -82,7 +82,10 @@ pub(super) fn look(url: &SourceUrl, path: &Path, wanted: &Wanted) -> Result<(Com
     let missing =
         || SourceError::new(Kind::NoCommit, url, reason!("local.does_commit_any_more", commit = wanted.commit));
     let id = Oid::from_str(wanted.commit.as_str()).map_err(|_| missing())?;
-    let size = repository.odb().and_then(|odb| odb.read_header(id)).map_err(|_| missing())?.0;
+    let (size, kind) = repository.odb().and_then(|odb| odb.read_header(id)).map_err(|_| missing())?;
+    if kind != ObjectType::Commit {
+        return Err(not_a_commit(url, &wanted.commit, kind.str()).into());
+    }
     if size > LARGEST_COMMIT {
         let reason = reason!(
             "local.commit_mb_more_than",
@@ -110,5 +113,9 @@ pub(super) fn look(url: &SourceUrl, path: &Path, wanted: &Wanted) -> Result<(Com
     let changed = wanted.since.iter().filter_map(|since| Some((since.clone(), compare(since).ok()??))).collect();
     let mut message = Message::default();
     message.take(commit.message_bytes());
-    Ok((Commit { message: message.text(), changed }, size))
+    let is_within = wanted.within.as_ref().and_then(|later| {
+        let later = Oid::from_str(later.as_str()).ok()?;
+        Some(later == id || repository.graph_descendant_of(later, id).ok()?)
+    });
+    Ok((Commit { message: message.text(), changed, is_within }, size))
 }

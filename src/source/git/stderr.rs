@@ -267,7 +267,7 @@ mod tests {
     const HTTPS: &str = "https://host/a.git";
 
     #[test]
-    fn what_git_and_ssh_say_is_told_apart() {
+    fn what_ssh_says_is_told_apart() {
         let generic = "\nfatal: Could not read from remote repository.\n\nPlease make sure you have the correct access rights\nand the repository exists.\n";
         for (url, stderr, kind) in [
             (
@@ -299,6 +299,10 @@ mod tests {
         ] {
             assert_eq!(error(url, &format!("{stderr}{generic}")).kind, kind, "{stderr}");
         }
+    }
+
+    #[test]
+    fn what_git_says_of_servers_is_told_apart() {
         for (url, stderr, kind) in [
             (HTTPS, "fatal: could not read Username for 'https://host': terminal prompts disabled", Kind::Credentials),
             (HTTPS, "remote: no\nfatal: Authentication failed for 'https://host/a.git/'", Kind::Credentials),

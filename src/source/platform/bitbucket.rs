@@ -4,17 +4,74 @@ use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::api::{Answered, Api, Platform, Webhook};
 use super::error::{ApiError, ApiProblem};
+use super::forms::{Need, READ, STATUS, WEBHOOKS, at_most, lacks};
 use super::http::{Http, Proof};
-use super::{
-    Identity, Need, PlatformRepository, READ, RegisteredWebhook, RepositoryPage, STATUS, WEBHOOKS, Webhook, at_most,
-    lacks,
-};
+use super::place::Place;
 use crate::domain::commit_status::{CommitState, CommitStatus};
+use crate::domain::platform_account::{Identity, PlatformRepository, RegisteredWebhook, RepositoryPage};
 use crate::domain::push::CommitId;
 use crate::domain::reason::{Phrase, phrase};
 use crate::domain::source_platform::PlatformKind;
+use crate::domain::source_platform::SourcePlatform;
 use crate::store::secrets::Secret;
+
+/// Bitbucket Cloud.
+#[derive(Debug)]
+pub(super) struct Bitbucket;
+
+impl Platform for Bitbucket {
+    fn place(&self) -> Place {
+        Place {
+            makers: "https://api.bitbucket.org/2.0",
+            hosts: &["bitbucket.org", "api.bitbucket.org"],
+            clouds: None,
+            path: "2.0",
+            form: "WORKSPACE/REPOSITORY",
+            deep: false,
+        }
+    }
+
+    fn proof(&self, platform: &SourcePlatform, token: Secret) -> Proof {
+        proof(platform.username.as_deref(), token)
+    }
+
+    fn identity<'a>(&'a self, api: &'a Api) -> Answered<'a, Identity> {
+        Box::pin(identity(&api.http))
+    }
+
+    fn repositories<'a>(
+        &'a self,
+        api: &'a Api,
+        attempted: Phrase,
+        filter: &'a str,
+        page: Option<Url>,
+    ) -> Answered<'a, RepositoryPage> {
+        Box::pin(repositories(&api.http, attempted, api.organization.as_deref(), filter, page))
+    }
+
+    fn set_status<'a>(
+        &'a self,
+        api: &'a Api,
+        attempted: Phrase,
+        path: &'a [String],
+        commit: &'a CommitId,
+        status: &'a CommitStatus,
+    ) -> Answered<'a, ()> {
+        Box::pin(set_status(&api.http, attempted, path, commit, status))
+    }
+
+    fn register_webhook<'a>(
+        &'a self,
+        api: &'a Api,
+        attempted: Phrase,
+        path: &'a [String],
+        hook: Webhook<'a>,
+    ) -> Answered<'a, RegisteredWebhook> {
+        Box::pin(register_webhook(&api.http, attempted, path, hook))
+    }
+}
 
 /// Scopes of access tokens and OAuth, and those of API tokens, which are called otherwise.
 const NEEDS: [Need; 3] = [
@@ -28,7 +85,7 @@ const LONGEST_KEY: usize = 40;
 
 /// Access tokens of repositories and workspaces stand alone; API tokens belong to an account, whose e-mail address is the user
 /// name.
-pub(super) fn proof(username: Option<&str>, token: Secret) -> Proof {
+fn proof(username: Option<&str>, token: Secret) -> Proof {
     match username.filter(|name| Some(*name) != PlatformKind::Bitbucket.username()) {
         Some(username) => Proof::Basic(username.to_owned(), token),
         None => Proof::Bearer(token),
@@ -42,7 +99,7 @@ struct User {
     display_name: Option<String>,
 }
 
-pub(super) async fn identity(http: &Http) -> Result<Identity, ApiError> {
+async fn identity(http: &Http) -> Result<Identity, ApiError> {
     let asked = http.get::<User>(phrase!("verb.read_who_the_token_is"), &http.at(["user"])).await;
     let (user, answer) = match asked {
         Ok(found) => found,
@@ -92,7 +149,7 @@ struct CloneLink {
     href: String,
 }
 
-pub(super) async fn repositories(
+async fn repositories(
     http: &Http,
     attempted: Phrase,
     workspace: Option<&str>,
@@ -138,7 +195,7 @@ fn below<'a>(path: &'a [String], rest: &'a [&'a str]) -> impl Iterator<Item = &'
     ["repositories"].into_iter().chain(path.iter().map(String::as_str)).chain(rest.iter().copied())
 }
 
-pub(super) async fn set_status(
+async fn set_status(
     http: &Http,
     attempted: Phrase,
     path: &[String],
@@ -169,7 +226,7 @@ struct Hook {
 }
 
 /// A push of several branches and tags is one event.
-pub(super) async fn register_webhook(
+async fn register_webhook(
     http: &Http,
     attempted: Phrase,
     path: &[String],

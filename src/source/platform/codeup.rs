@@ -5,15 +5,78 @@ use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::api::{Answered, Api, Platform, Webhook};
 use super::error::{ApiError, ApiProblem};
+use super::forms::at_most;
+use super::github;
 use super::http::Http;
-use super::{Identity, PlatformRepository, RegisteredWebhook, RepositoryPage, Webhook, at_most, github};
+use super::http::Proof;
+use super::place::Place;
 use crate::domain::commit_status::CommitStatus;
+use crate::domain::platform_account::{Identity, PlatformRepository, RegisteredWebhook, RepositoryPage};
 use crate::domain::push::CommitId;
 use crate::domain::reason::{Phrase, phrase};
+use crate::domain::source_platform::SourcePlatform;
+use crate::store::secrets::Secret;
+
+/// Codeup.
+#[derive(Debug)]
+pub(super) struct Codeup;
+
+impl Platform for Codeup {
+    fn place(&self) -> Place {
+        Place {
+            makers: "https://openapi-rdc.aliyuncs.com/oapi/v1",
+            hosts: &["codeup.aliyun.com"],
+            clouds: None,
+            path: "oapi/v1",
+            form: "ORGANIZATION/REPOSITORY",
+            deep: true,
+        }
+    }
+
+    fn proof(&self, _platform: &SourcePlatform, token: Secret) -> Proof {
+        Proof::Header(TOKEN, token)
+    }
+
+    fn identity<'a>(&'a self, api: &'a Api) -> Answered<'a, Identity> {
+        Box::pin(identity(&api.http))
+    }
+
+    fn repositories<'a>(
+        &'a self,
+        api: &'a Api,
+        attempted: Phrase,
+        filter: &'a str,
+        page: Option<Url>,
+    ) -> Answered<'a, RepositoryPage> {
+        Box::pin(repositories(&api.http, attempted, api.organization.as_deref(), filter, page))
+    }
+
+    fn set_status<'a>(
+        &'a self,
+        api: &'a Api,
+        attempted: Phrase,
+        path: &'a [String],
+        commit: &'a CommitId,
+        status: &'a CommitStatus,
+    ) -> Answered<'a, ()> {
+        Box::pin(set_status(&api.http, attempted, api.organization.as_deref(), path, commit, status))
+    }
+
+    fn register_webhook<'a>(
+        &'a self,
+        api: &'a Api,
+        attempted: Phrase,
+        path: &'a [String],
+        hook: Webhook<'a>,
+    ) -> Answered<'a, RegisteredWebhook> {
+        Box::pin(register_webhook(&api.http, attempted, api.organization.as_deref(), path, hook))
+    }
+}
 
 /// The header that its tokens go in.
-pub(super) const TOKEN: &str = "x-yunxiao-token";
+const TOKEN: &str = "x-yunxiao-token";
 
 /// The host of the central edition's API.
 const CENTRAL: &str = "openapi-rdc.aliyuncs.com";
@@ -28,7 +91,7 @@ struct User {
     id: Option<String>,
 }
 
-pub(super) async fn identity(http: &Http) -> Result<Identity, ApiError> {
+async fn identity(http: &Http) -> Result<Identity, ApiError> {
     let (user, _): (User, _) = http.get(phrase!("verb.read_who_the_token_is"), &http.at(["platform", "user"])).await?;
     Ok(Identity { login: user.username.or(user.id), name: user.name, ..Identity::default() })
 }
@@ -64,7 +127,7 @@ struct Repository {
     visibility: Option<String>,
 }
 
-pub(super) async fn repositories(
+async fn repositories(
     http: &Http,
     attempted: Phrase,
     organization: Option<&str>,
@@ -93,7 +156,7 @@ pub(super) async fn repositories(
     Ok(RepositoryPage { repositories: repositories.into_iter().map(found).collect(), next: next.map(String::from) })
 }
 
-pub(super) async fn set_status(
+async fn set_status(
     http: &Http,
     attempted: Phrase,
     organization: Option<&str>,
@@ -117,7 +180,7 @@ struct Hook {
 }
 
 /// A tag never comes as a push: it has an event of its own.
-pub(super) async fn register_webhook(
+async fn register_webhook(
     http: &Http,
     attempted: Phrase,
     organization: Option<&str>,

@@ -3,15 +3,71 @@
 
 use reqwest::Url;
 
+use super::api::{Answered, Api, Platform, Webhook};
 use super::error::ApiError;
+use super::forms::has;
+use super::github;
 use super::github::{Repository, User};
 use super::http::Http;
-use super::{Identity, RegisteredWebhook, RepositoryPage, Webhook, github, has};
+use super::place::Place;
 use crate::domain::commit_status::CommitStatus;
+use crate::domain::platform_account::{Identity, RegisteredWebhook, RepositoryPage};
 use crate::domain::push::CommitId;
 use crate::domain::reason::{Phrase, phrase};
 
-pub(super) async fn identity(http: &Http) -> Result<Identity, ApiError> {
+/// Gitea and Forgejo.
+#[derive(Debug)]
+pub(super) struct Gitea;
+
+impl Platform for Gitea {
+    fn place(&self) -> Place {
+        Place {
+            makers: "https://gitea.com/api/v1",
+            hosts: &[],
+            clouds: None,
+            path: "api/v1",
+            form: "OWNER/REPOSITORY",
+            deep: false,
+        }
+    }
+
+    fn identity<'a>(&'a self, api: &'a Api) -> Answered<'a, Identity> {
+        Box::pin(identity(&api.http))
+    }
+
+    fn repositories<'a>(
+        &'a self,
+        api: &'a Api,
+        attempted: Phrase,
+        filter: &'a str,
+        page: Option<Url>,
+    ) -> Answered<'a, RepositoryPage> {
+        Box::pin(repositories(&api.http, attempted, filter, page))
+    }
+
+    fn set_status<'a>(
+        &'a self,
+        api: &'a Api,
+        attempted: Phrase,
+        path: &'a [String],
+        commit: &'a CommitId,
+        status: &'a CommitStatus,
+    ) -> Answered<'a, ()> {
+        Box::pin(set_status(&api.http, attempted, path, commit, status))
+    }
+
+    fn register_webhook<'a>(
+        &'a self,
+        api: &'a Api,
+        attempted: Phrase,
+        path: &'a [String],
+        hook: Webhook<'a>,
+    ) -> Answered<'a, RegisteredWebhook> {
+        Box::pin(register_webhook(&api.http, attempted, path, hook))
+    }
+}
+
+async fn identity(http: &Http) -> Result<Identity, ApiError> {
     #[derive(serde::Deserialize)]
     struct Account {
         #[serde(flatten)]
@@ -24,7 +80,7 @@ pub(super) async fn identity(http: &Http) -> Result<Identity, ApiError> {
 }
 
 /// Gitea's search finds everyone's repositories; the list is the token's own, and has no search.
-pub(super) async fn repositories(
+async fn repositories(
     http: &Http,
     attempted: Phrase,
     filter: &str,
@@ -36,7 +92,7 @@ pub(super) async fn repositories(
     Ok(RepositoryPage { repositories: repositories.collect(), next: next.map(String::from) })
 }
 
-pub(super) async fn set_status(
+async fn set_status(
     http: &Http,
     attempted: Phrase,
     path: &[String],
@@ -47,7 +103,7 @@ pub(super) async fn set_status(
 }
 
 /// Pushes of tags are among Gitea's pushes.
-pub(super) async fn register_webhook(
+async fn register_webhook(
     http: &Http,
     attempted: Phrase,
     path: &[String],

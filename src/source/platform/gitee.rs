@@ -4,13 +4,71 @@ use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::error::ApiError;
+use super::api::{Answered, Api, Platform, Webhook};
+use super::error::{ApiError, ApiProblem};
 use super::github::User;
 use super::http::Http;
-use super::{Identity, PlatformRepository, RegisteredWebhook, RepositoryPage, Webhook};
+use super::place::Place;
+use crate::domain::commit_status::CommitStatus;
+use crate::domain::platform_account::{Identity, PlatformRepository, RegisteredWebhook, RepositoryPage};
+use crate::domain::push::CommitId;
 use crate::domain::reason::{Phrase, phrase};
 
-pub(super) async fn identity(http: &Http) -> Result<Identity, ApiError> {
+/// Gitee.
+#[derive(Debug)]
+pub(super) struct Gitee;
+
+impl Platform for Gitee {
+    fn place(&self) -> Place {
+        Place {
+            makers: "https://gitee.com/api/v5",
+            hosts: &[],
+            clouds: None,
+            path: "api/v5",
+            form: "OWNER/REPOSITORY",
+            deep: false,
+        }
+    }
+
+    fn identity<'a>(&'a self, api: &'a Api) -> Answered<'a, Identity> {
+        Box::pin(identity(&api.http))
+    }
+
+    fn repositories<'a>(
+        &'a self,
+        api: &'a Api,
+        attempted: Phrase,
+        filter: &'a str,
+        page: Option<Url>,
+    ) -> Answered<'a, RepositoryPage> {
+        Box::pin(repositories(&api.http, attempted, filter, page))
+    }
+
+    fn set_status<'a>(
+        &'a self,
+        api: &'a Api,
+        attempted: Phrase,
+        _path: &'a [String],
+        _commit: &'a CommitId,
+        _status: &'a CommitStatus,
+    ) -> Answered<'a, ()> {
+        let what = "it has no statuses of commits; set no `status` for repositories of it";
+        let reason = ApiProblem::Unsupported { platform: api.kind.title(), what };
+        Box::pin(std::future::ready(Err(api.http.error(attempted, reason))))
+    }
+
+    fn register_webhook<'a>(
+        &'a self,
+        api: &'a Api,
+        attempted: Phrase,
+        path: &'a [String],
+        hook: Webhook<'a>,
+    ) -> Answered<'a, RegisteredWebhook> {
+        Box::pin(register_webhook(&api.http, attempted, path, hook))
+    }
+}
+
+async fn identity(http: &Http) -> Result<Identity, ApiError> {
     let (user, _): (User, _) = http.get(phrase!("verb.read_who_the_token_is"), &http.at(["user"])).await?;
     Ok(Identity { login: Some(user.login), name: user.name, ..Identity::default() })
 }
@@ -28,7 +86,7 @@ struct Repository {
     internal: bool,
 }
 
-pub(super) async fn repositories(
+async fn repositories(
     http: &Http,
     attempted: Phrase,
     filter: &str,
@@ -58,7 +116,7 @@ struct Hook {
 }
 
 /// `encryption_type` 1: the secret signs, and is not sent itself.
-pub(super) async fn register_webhook(
+async fn register_webhook(
     http: &Http,
     attempted: Phrase,
     path: &[String],

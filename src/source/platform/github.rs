@@ -6,18 +6,88 @@ use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::api::{Answered, Api, Platform, Pushed, Webhook};
 use super::error::ApiError;
+use super::forms::{Need, READ, STATUS, WEBHOOKS, has, lacks};
 use super::http::Http;
-use super::{
-    Identity, Need, PlatformRepository, Pushed, READ, RegisteredWebhook, RepositoryPage, STATUS, WEBHOOKS, Webhook,
-    has, lacks,
-};
+use super::place::Place;
 use crate::domain::commit_status::{CommitState, CommitStatus};
+use crate::domain::platform_account::{Identity, PlatformRepository, RegisteredWebhook, RepositoryPage};
 use crate::domain::push::CommitId;
 use crate::domain::reason::{Phrase, phrase};
 
-pub(super) const MEDIA_TYPE: &str = "application/vnd.github+json";
-pub(super) const VERSION: (&str, &str) = ("x-github-api-version", "2022-11-28");
+/// GitHub.
+#[derive(Debug)]
+pub(super) struct Github;
+
+impl Platform for Github {
+    fn place(&self) -> Place {
+        Place {
+            makers: "https://api.github.com",
+            hosts: &["github.com", "www.github.com", "api.github.com"],
+            clouds: Some(".ghe.com"),
+            path: "api/v3",
+            form: "OWNER/REPOSITORY",
+            deep: false,
+        }
+    }
+
+    fn headers(&self) -> &'static [(&'static str, &'static str)] {
+        &[("accept", MEDIA_TYPE), VERSION]
+    }
+
+    fn identity<'a>(&'a self, api: &'a Api) -> Answered<'a, Identity> {
+        Box::pin(identity(&api.http))
+    }
+
+    fn repositories<'a>(
+        &'a self,
+        api: &'a Api,
+        attempted: Phrase,
+        filter: &'a str,
+        page: Option<Url>,
+    ) -> Answered<'a, RepositoryPage> {
+        Box::pin(repositories(&api.http, attempted, filter, page))
+    }
+
+    fn set_status<'a>(
+        &'a self,
+        api: &'a Api,
+        attempted: Phrase,
+        path: &'a [String],
+        commit: &'a CommitId,
+        status: &'a CommitStatus,
+    ) -> Answered<'a, ()> {
+        Box::pin(set_status(&api.http, attempted, path, commit, status))
+    }
+
+    fn register_webhook<'a>(
+        &'a self,
+        api: &'a Api,
+        attempted: Phrase,
+        path: &'a [String],
+        hook: Webhook<'a>,
+    ) -> Answered<'a, RegisteredWebhook> {
+        Box::pin(register_webhook(&api.http, attempted, path, hook))
+    }
+
+    fn tells_of_pushes(&self) -> bool {
+        true
+    }
+
+    fn pushed_since<'a>(
+        &'a self,
+        api: &'a Api,
+        attempted: Phrase,
+        path: &'a [String],
+        etag: Option<&'a str>,
+    ) -> Answered<'a, Pushed> {
+        Box::pin(pushed_since(&api.http, attempted, path, etag))
+    }
+}
+
+const MEDIA_TYPE: &str = "application/vnd.github+json";
+const VERSION: (&str, &str) = ("x-github-api-version", "2022-11-28");
 
 /// Scopes of classic tokens and of OAuth; fine-grained tokens have none.
 const NEEDS: [Need; 3] = [
@@ -32,7 +102,7 @@ pub(super) struct User {
     pub name: Option<String>,
 }
 
-pub(super) async fn identity(http: &Http) -> Result<Identity, ApiError> {
+async fn identity(http: &Http) -> Result<Identity, ApiError> {
     let (user, answer): (User, _) = http.get(phrase!("verb.read_who_the_token_is"), &http.at(["user"])).await?;
     // Fine-grained tokens get no such header.
     let scopes = answer.scopes();
@@ -67,7 +137,7 @@ impl Repository {
 }
 
 /// GitHub's search finds everyone's repositories; the list is the token's own, and has no search.
-pub(super) async fn repositories(
+async fn repositories(
     http: &Http,
     attempted: Phrase,
     filter: &str,
@@ -122,7 +192,7 @@ struct HookConfig {
 }
 
 /// Pushes of tags are among GitHub's pushes.
-pub(super) async fn register_webhook(
+async fn register_webhook(
     http: &Http,
     attempted: Phrase,
     path: &[String],
@@ -162,12 +232,7 @@ pub(super) async fn register(
 }
 
 /// A repository's `pushed_at` is part of what its ETag is of. A 304 is free of the rate limit.
-pub(super) async fn pushed_since(
-    http: &Http,
-    attempted: Phrase,
-    path: &[String],
-    etag: Option<&str>,
-) -> Result<Pushed, ApiError> {
+async fn pushed_since(http: &Http, attempted: Phrase, path: &[String], etag: Option<&str>) -> Result<Pushed, ApiError> {
     let mut headers = HeaderMap::new();
     if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(etag).ok()) {
         headers.insert(IF_NONE_MATCH, etag);

@@ -5,15 +5,67 @@ use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::api::{Answered, Api, Platform, Webhook};
 use super::error::{ApiError, ApiProblem};
+use super::forms::{Need, READ, STATUS, WEBHOOKS, at_most, lacks};
 use super::http::Http;
-use super::{
-    Identity, Need, PlatformRepository, READ, RegisteredWebhook, RepositoryPage, STATUS, WEBHOOKS, Webhook, at_most,
-    lacks,
-};
+use super::place::Place;
 use crate::domain::commit_status::{CommitState, CommitStatus};
+use crate::domain::platform_account::{Identity, PlatformRepository, RegisteredWebhook, RepositoryPage};
 use crate::domain::push::CommitId;
 use crate::domain::reason::{Phrase, phrase};
+
+/// GitLab.
+#[derive(Debug)]
+pub(super) struct Gitlab;
+
+impl Platform for Gitlab {
+    fn place(&self) -> Place {
+        Place {
+            makers: "https://gitlab.com/api/v4",
+            hosts: &[],
+            clouds: None,
+            path: "api/v4",
+            form: "GROUP/PROJECT",
+            deep: true,
+        }
+    }
+
+    fn identity<'a>(&'a self, api: &'a Api) -> Answered<'a, Identity> {
+        Box::pin(identity(&api.http))
+    }
+
+    fn repositories<'a>(
+        &'a self,
+        api: &'a Api,
+        attempted: Phrase,
+        filter: &'a str,
+        page: Option<Url>,
+    ) -> Answered<'a, RepositoryPage> {
+        Box::pin(repositories(&api.http, attempted, filter, page))
+    }
+
+    fn set_status<'a>(
+        &'a self,
+        api: &'a Api,
+        attempted: Phrase,
+        path: &'a [String],
+        commit: &'a CommitId,
+        status: &'a CommitStatus,
+    ) -> Answered<'a, ()> {
+        Box::pin(set_status(&api.http, attempted, path, commit, status))
+    }
+
+    fn register_webhook<'a>(
+        &'a self,
+        api: &'a Api,
+        attempted: Phrase,
+        path: &'a [String],
+        hook: Webhook<'a>,
+    ) -> Answered<'a, RegisteredWebhook> {
+        Box::pin(register_webhook(&api.http, attempted, path, hook))
+    }
+}
 
 const NEEDS: [Need; 3] = [
     Need { scopes: &["read_repository", "write_repository", "api"], purpose: READ },
@@ -46,7 +98,7 @@ struct OauthToken {
     expires_in: Option<u32>,
 }
 
-pub(super) async fn identity(http: &Http) -> Result<Identity, ApiError> {
+async fn identity(http: &Http) -> Result<Identity, ApiError> {
     const ATTEMPTED: Phrase = phrase!("verb.read_who_the_token_is");
     let (user, _): (User, _) = http.get(ATTEMPTED, &http.at(["user"])).await?;
     let (scopes, expires_at) = rights(http, ATTEMPTED).await?;
@@ -95,7 +147,7 @@ struct Project {
     visibility: Option<String>,
 }
 
-pub(super) async fn repositories(
+async fn repositories(
     http: &Http,
     attempted: Phrase,
     filter: &str,
@@ -123,7 +175,7 @@ pub(super) async fn repositories(
 /// What GitLab answers where a status is already the one asked for.
 const ALREADY: &str = "Cannot transition status";
 
-pub(super) async fn set_status(
+async fn set_status(
     http: &Http,
     attempted: Phrase,
     path: &[String],
@@ -155,7 +207,7 @@ struct Hook {
     url: String,
 }
 
-pub(super) async fn register_webhook(
+async fn register_webhook(
     http: &Http,
     attempted: Phrase,
     path: &[String],

@@ -6,12 +6,13 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable as _};
 use chrono::Utc;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Client, Method, Proxy, Request, RequestBuilder, Response, StatusCode, Url, redirect};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::error::{ApiError, ApiProblem, causes, words};
 use super::{limit, paging};
@@ -26,9 +27,9 @@ use crate::tls;
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long one request may take in all: somebody waits for it.
 const REQUEST: Duration = Duration::from_secs(30);
-/// The pauses before a question is asked again that failed for a reason that passes. What changes something is sent
-/// once.
-const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
+/// The pause before a question that failed for a reason that passes is asked again; the second pause is four times as
+/// long, and there is no third. What changes something is sent once.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// In bytes. A page of a hundred repositories has some 700 KB on GitHub, which says most.
 const LARGEST: usize = 8 * 1024 * 1024;
 /// Bytes read of an answer that is an error: enough for the platform's words.
@@ -170,16 +171,10 @@ impl Http {
 
     /// Asks a question, again where that may help.
     pub(super) async fn ask(&self, attempted: Phrase, url: &Url, headers: HeaderMap) -> Result<Answer, ApiError> {
-        let mut pauses = PAUSES.into_iter();
-        loop {
-            let request = self.client.get(url.clone()).headers(headers.clone());
-            match (self.send(attempted, request).await, pauses.next()) {
-                (Err(ApiError { reason: ApiProblem::OutOfOrder { .. } | ApiProblem::Network(_), .. }), Some(pause)) => {
-                    sleep(pause).await;
-                }
-                (answer, _) => return answer,
-            }
-        }
+        let pauses = ExponentialBuilder::new().with_min_delay(FIRST_PAUSE).with_factor(4.0).with_max_times(2);
+        let ask = || self.send(attempted, self.client.get(url.clone()).headers(headers.clone()));
+        let passes = |error: &ApiError| matches!(error.reason, ApiProblem::OutOfOrder { .. } | ApiProblem::Network(_));
+        ask.retry(pauses).when(passes).await
     }
 
     /// Asks a question whose answer is JSON.

@@ -6,41 +6,41 @@ use super::error::ApiProblem;
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::source::{SourceUrl, Transport};
 
+/// Where an API is, and how repositories lie on its platform.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    /// The API of the server that the platform's makers run.
+    pub makers: &'static str,
+    /// Hosts that people may name for that server.
+    pub hosts: &'static [&'static str],
+    /// The end of the names of clouds whose API has a host of its own, `api.` before the cloud's.
+    pub clouds: Option<&'static str>,
+    /// The path of the API on other servers.
+    pub path: &'static str,
+    /// The form of a repository's path.
+    pub form: &'static str,
+    /// Whether a repository may lie deeper than below one owner.
+    pub deep: bool,
+}
+
 /// Where the API of a platform is: of the platform's own url, or of where the kind's makers run it.
 ///
 /// # Errors
-/// When its kind has no API, or its url is none.
-pub(super) fn api(platform: &SourcePlatform) -> Result<Url, ApiProblem> {
-    let kind = platform.kind;
-    let (makers, path) = match kind {
-        PlatformKind::Github => ("https://api.github.com", "api/v3"),
-        PlatformKind::Gitlab => ("https://gitlab.com/api/v4", "api/v4"),
-        PlatformKind::Gitea => ("https://gitea.com/api/v1", "api/v1"),
-        PlatformKind::Bitbucket => ("https://api.bitbucket.org/2.0", "2.0"),
-        PlatformKind::Gitee => ("https://gitee.com/api/v5", "api/v5"),
-        PlatformKind::Codeup => ("https://openapi-rdc.aliyuncs.com/oapi/v1", "oapi/v1"),
-        PlatformKind::Git | PlatformKind::AliyunCode => return Err(ApiProblem::NoApi { platform: kind.title() }),
-    };
+/// When its url is none.
+pub(super) fn api(platform: &SourcePlatform, place: &Place) -> Result<Url, ApiProblem> {
     let wrong = |why: String| ApiProblem::Setting(format!("its url is no address: {why}"));
-    let Some(url) = &platform.url else {
-        return Url::parse(makers).map_err(|error| wrong(error.to_string()));
-    };
-    let mut url = Url::parse(url).map_err(|error| wrong(error.to_string()))?;
+    let parse = |text: &str| Url::parse(text).map_err(|error| wrong(error.to_string()));
+    let Some(url) = &platform.url else { return parse(place.makers) };
+    let mut url = parse(url)?;
     let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
-    match (kind, host.as_str()) {
-        (PlatformKind::Github, "github.com" | "www.github.com" | "api.github.com")
-        | (PlatformKind::Bitbucket, "bitbucket.org" | "api.bitbucket.org")
-        | (PlatformKind::Codeup, "codeup.aliyun.com") => {
-            return Url::parse(makers).map_err(|error| wrong(error.to_string()));
-        }
-        // GitHub's own clouds for enterprises have their API beside them.
-        (PlatformKind::Github, host) if host.ends_with(".ghe.com") && !host.starts_with("api.") => {
-            return Url::parse(&format!("https://api.{host}")).map_err(|error| wrong(error.to_string()));
-        }
-        _ => {}
+    if place.hosts.contains(&host.as_str()) {
+        return parse(place.makers);
+    }
+    if place.clouds.is_some_and(|end| host.ends_with(end)) && !host.starts_with("api.") {
+        return parse(&format!("https://api.{host}"));
     }
     if let Ok(mut segments) = url.path_segments_mut() {
-        segments.pop_if_empty().extend(path.split('/'));
+        segments.pop_if_empty().extend(place.path.split('/'));
     }
     Ok(url)
 }
@@ -68,13 +68,13 @@ pub(super) fn prefix(platform: &SourcePlatform) -> Vec<String> {
 ///
 /// # Errors
 /// When the source's URL has no such path.
-pub(super) fn repository(kind: PlatformKind, prefix: &[String], source: &SourceUrl) -> Result<Vec<String>, ApiProblem> {
-    let form = match kind {
-        PlatformKind::Gitlab => "GROUP/PROJECT",
-        PlatformKind::Codeup => "ORGANIZATION/REPOSITORY",
-        PlatformKind::Bitbucket => "WORKSPACE/REPOSITORY",
-        _ => "OWNER/REPOSITORY",
-    };
+pub(super) fn repository(
+    kind: PlatformKind,
+    place: &Place,
+    prefix: &[String],
+    source: &SourceUrl,
+) -> Result<Vec<String>, ApiProblem> {
+    let form = place.form;
     let none = || ApiProblem::NoRepository { url: source.to_string(), platform: kind.title(), form };
     let mut path = parts(&source.remote_path().ok_or_else(none)?);
     if matches!(source.transport(), Transport::Http | Transport::Https) && path.starts_with(prefix) {
@@ -83,8 +83,7 @@ pub(super) fn repository(kind: PlatformKind, prefix: &[String], source: &SourceU
     if let Some(name) = path.last_mut() {
         *name = name.strip_suffix(".git").unwrap_or(name).to_owned();
     }
-    let deep = matches!(kind, PlatformKind::Gitlab | PlatformKind::Codeup);
-    let fits = if deep { path.len() >= 2 } else { path.len() == 2 };
+    let fits = if place.deep { path.len() >= 2 } else { path.len() == 2 };
     // A part that is `..` would lead to another place of the API.
     let named = path.iter().all(|part| part != "." && part != ".." && !part.is_empty());
     if fits && named { Ok(path) } else { Err(none()) }
@@ -99,6 +98,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::source::platform::platform as platform_of;
+
+    fn place(kind: PlatformKind) -> Place {
+        platform_of(kind).unwrap().place()
+    }
 
     fn platform(kind: PlatformKind, url: Option<&str>) -> SourcePlatform {
         SourcePlatform { url: url.map(str::to_owned), ..SourcePlatform::new(kind) }
@@ -120,10 +124,8 @@ mod tests {
             (K::Codeup, Some("https://codeup.aliyun.com"), "https://openapi-rdc.aliyuncs.com/oapi/v1"),
             (K::Codeup, Some("https://acme.rdc.aliyuncs.com"), "https://acme.rdc.aliyuncs.com/oapi/v1"),
         ] {
-            assert_eq!(api(&platform(kind, url)).unwrap().as_str(), expected);
+            assert_eq!(api(&platform(kind, url), &place(kind)).unwrap().as_str(), expected);
         }
-        let none = api(&platform(K::AliyunCode, None)).unwrap_err();
-        assert_eq!(none, ApiProblem::NoApi { platform: "Aliyun Code" });
     }
 
     #[test]
@@ -138,11 +140,11 @@ mod tests {
             (K::Codeup, "https://codeup.aliyun.com/60de7a/api.git", "60de7a/api"),
             (K::Bitbucket, "git@bitbucket.org:acme/.git.git", "acme/.git"),
         ] {
-            let found = repository(kind, &["gitlab".into()], &SourceUrl::parse(url).unwrap()).unwrap();
+            let found = repository(kind, &place(kind), &["gitlab".into()], &SourceUrl::parse(url).unwrap()).unwrap();
             assert_eq!(found.join("/"), expected, "{url}");
         }
         for url in ["/srv/git/acme/api.git", "https://github.com/api", "https://github.com/a/b/c", "git@h:a/../b"] {
-            let error = repository(K::Github, &[], &SourceUrl::parse(url).unwrap()).unwrap_err();
+            let error = repository(K::Github, &place(K::Github), &[], &SourceUrl::parse(url).unwrap()).unwrap_err();
             assert!(error.to_string().ends_with("it should end in OWNER/REPOSITORY"), "{error}");
         }
     }
@@ -151,7 +153,7 @@ mod tests {
         #[test]
         fn no_source_leads_out_of_the_apis_repositories(text in "(https://h/|git@h:|ssh://h/)[a-z./%]{1,20}") {
             if let Ok(source) = SourceUrl::parse(&text)
-                && let Ok(path) = repository(PlatformKind::Github, &[], &source)
+                && let Ok(path) = repository(PlatformKind::Github, &place(PlatformKind::Github), &[], &source)
             {
                 prop_assert!(path.len() == 2 && path.iter().all(|part| part != ".." && !part.contains('/')));
             }

@@ -3,11 +3,15 @@
 //! It blocks, and knows neither SHA-256 repositories nor `working-tree-encoding`; a tree with submodules or LFS files
 //! needs git, too.
 
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
 use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use git2::build::CheckoutBuilder;
-use git2::{Commit, Delta, DiffFile, DiffOptions, Index, ObjectType, Oid, Repository, Sort};
+use git2::{Commit, Delta, DiffFile, DiffOptions, Index, IndexEntry, IndexTime, ObjectType, Oid, Repository, Sort};
 
 use super::change::{Change, Entry, Link, MOST_FILES, Mode, TreeFile};
 use super::error::TreeError;
@@ -142,6 +146,21 @@ impl PlainObjects {
         changes.into_iter().map(|change| change.map_err(|path| self.bad_path(new, &path))).collect()
     }
 
+    /// Removes a file of the tree, and nothing that a link leads to.
+    fn remove(&self, path: &TreeFile) -> io::Result<()> {
+        let file = self.root.join(OsStr::from_bytes(path.as_bytes()));
+        let directory = file.parent().unwrap_or(&self.root).canonicalize();
+        let is_inside =
+            directory.is_ok_and(|directory| self.root.canonicalize().is_ok_and(|root| directory.starts_with(root)));
+        if !is_inside {
+            return Ok(());
+        }
+        match fs::remove_file(&file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     fn bad_path(&self, commit: &str, path: &[u8]) -> TreeError {
         TreeError::Path { commit: commit.into(), path: String::from_utf8_lossy(path).into_owned() }
     }
@@ -190,19 +209,30 @@ impl PlainObjects {
     }
 
     pub(super) fn write_all(&self, commit: &str, entries: &[Entry]) -> Result<(), TreeError> {
-        // Attributes are read from the working tree, so they come first.
-        let (attributes, others): (Vec<&Entry>, Vec<&Entry>) =
-            entries.iter().partition(|entry| entry.path.gives_attributes());
-        self.write(commit, &attributes)?;
-        self.write(commit, &others)
+        self.write_by(commit, &entries.iter().collect::<Vec<_>>(), entries)
     }
 
     pub(super) fn write(&self, commit: &str, entries: &[&Entry]) -> Result<(), TreeError> {
         if entries.is_empty() {
             return Ok(());
         }
+        self.write_by(commit, entries, &self.list(commit)?)
+    }
+
+    /// Writes files by the attributes that are among `all` files of the commit. libgit2 reads attributes in the working
+    /// tree, and where they are not there yet in the index: so they are in the index, and those that are to be written
+    /// are not in the working tree. A `.gitattributes` is then written by its own rules, as git does.
+    fn write_by(&self, commit: &str, entries: &[&Entry], all: &[Entry]) -> Result<(), TreeError> {
+        for entry in entries.iter().filter(|entry| entry.path.gives_attributes()) {
+            self.remove(&entry.path).map_err(|error| TreeError::io("write", &self.root, &error))?;
+        }
         let write = || -> Result<(), git2::Error> {
             let repository = self.open()?;
+            let mut attributes = Index::new()?;
+            for entry in all.iter().filter(|entry| entry.path.gives_attributes() && entry.mode.is_file()) {
+                attributes.add(&index_entry(entry)?)?;
+            }
+            repository.set_index(&mut attributes)?;
             let found = find(&repository, commit)?;
             let mut options = CheckoutBuilder::new();
             options.force().recreate_missing(true).update_index(false).refresh(false).disable_pathspec_match(true);
@@ -214,6 +244,24 @@ impl PlainObjects {
         };
         write().map_err(|error| self.failed(commit, &error))
     }
+}
+
+/// A regular file in git's index.
+fn index_entry(entry: &Entry) -> Result<IndexEntry, git2::Error> {
+    Ok(IndexEntry {
+        ctime: IndexTime::new(0, 0),
+        mtime: IndexTime::new(0, 0),
+        dev: 0,
+        ino: 0,
+        mode: 0o100_644,
+        uid: 0,
+        gid: 0,
+        file_size: 0,
+        id: Oid::from_str(&entry.id)?,
+        flags: 0,
+        flags_extended: 0,
+        path: entry.path.as_bytes().to_owned(),
+    })
 }
 
 fn mode(file: &DiffFile<'_>) -> Mode {

@@ -3,110 +3,33 @@
 //! A field that is null, missing or of another type is nothing: only a push without any ref, or of no nameable
 //! repository, is refused.
 
-use std::borrow::Cow;
-
 use chrono::DateTime;
 
-use reqwest::Url;
 use serde::Deserialize;
 
-use super::bitbucket;
 use super::hook::{Hook, Pushed, RemoteRepository, Side, malformed, named};
 use super::lenient::{self, Beginning, Identifier, lenient, lenient_objects};
-use super::request::{Headers, HookError};
+use super::request::HookError;
 use crate::domain::push::Ref;
 use crate::domain::source_platform::PlatformKind;
 
-/// The headers that may carry the event, the platform's own first.
-fn event_headers(kind: PlatformKind) -> &'static [&'static str] {
-    match kind {
-        PlatformKind::Github => &["x-github-event"],
-        PlatformKind::Gitea => &["x-forgejo-event", "x-gitea-event", "x-gogs-event", "x-github-event"],
-        PlatformKind::Gitlab => &["x-gitlab-event"],
-        // Real requests have the first; its documentation says the second.
-        PlatformKind::Codeup => &["x-codeup-event", "codeup-event"],
-        PlatformKind::Gitee => &["x-gitee-event"],
-        PlatformKind::Bitbucket => &["x-event-key"],
-        PlatformKind::Git | PlatformKind::AliyunCode => &[],
-    }
-}
-
-/// The event of a webhook, from its header.
-///
-/// # Errors
-/// When the platform sends no webhooks, or the request has no such header.
-pub fn event(kind: PlatformKind, headers: &impl Headers) -> Result<&str, HookError> {
-    let names = event_headers(kind);
-    let Some(header) = names.first() else { return Err(HookError::NoWebhooks { platform: kind.title() }) };
-    let found = names.iter().find_map(|name| headers.header(name)).map(str::trim).filter(|event| !event.is_empty());
-    found.ok_or(HookError::NoEvent { header, platform: kind.title() })
-}
-
-/// Reads a webhook.
-///
-/// # Errors
-/// When it has no event, or is a push that names no ref or no repository, or one in a form that slipway does not know.
-pub fn read(kind: PlatformKind, headers: &impl Headers, body: &[u8]) -> Result<Hook, HookError> {
-    let event = event(kind, headers)?;
-    let json = json_of(kind, headers, body)?;
-    match (kind, event) {
-        (PlatformKind::Github | PlatformKind::Gitea, "ping") | (PlatformKind::Bitbucket, "diagnostics:ping") => {
-            Ok(Hook::Ping)
-        }
-        (PlatformKind::Github | PlatformKind::Gitea, "push")
-        | (PlatformKind::Gitlab | PlatformKind::Gitee, "Push Hook" | "Tag Push Hook") => {
-            one_ref(kind, parse(kind, &json)?)
-        }
-        (PlatformKind::Codeup, "Push Hook" | "Tag Push Hook") => {
-            let push: Push = parse(kind, &json)?;
-            // The button that tries a webhook sends `before` and `after` alone.
-            if push.reference.is_none() && push.repository.is_nameless() && push.project.is_nameless() {
-                return Ok(Hook::Ping);
-            }
-            one_ref(kind, push)
-        }
-        (PlatformKind::Gitlab, "System Hook") => system_hook(parse(kind, &json)?, &json),
-        (PlatformKind::Bitbucket, "repo:push") => bitbucket::cloud(parse(kind, &json)?),
-        (PlatformKind::Bitbucket, "repo:refs_changed" | "mirror:repo_synchronized") => {
-            bitbucket::data_center(parse(kind, &json)?)
-        }
-        (_, other) => another(kind, other, &json),
-    }
-}
-
 /// An event that is not read. One that carries a push is an error, so that the platform shows its delivery as failed.
-fn another(kind: PlatformKind, event: &str, json: &[u8]) -> Result<Hook, HookError> {
+pub(super) fn another(kind: PlatformKind, event: &str, choose: &'static str, json: &[u8]) -> Result<Hook, HookError> {
     let probe: Push = lenient::read(json).unwrap_or_default();
     let says_push = event.to_ascii_lowercase().split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == "push");
     if says_push || probe.reference.is_some() && (probe.after.is_some() || probe.checkout_sha.is_some()) {
-        let choose = match kind {
-            PlatformKind::Gitlab | PlatformKind::Gitee | PlatformKind::Codeup => "push and tag push events",
-            PlatformKind::Bitbucket => "the repository push event",
-            _ => "the push event",
-        };
         return Err(HookError::UnknownPush { event: event.to_owned(), platform: kind.title(), choose });
     }
     Ok(Hook::Other(format!("the event {event:?}")))
 }
 
-fn parse<T: lenient::Lenient>(kind: PlatformKind, json: &[u8]) -> Result<T, HookError> {
+/// Reads the JSON of a platform.
+pub(super) fn parse<T: lenient::Lenient>(kind: PlatformKind, json: &[u8]) -> Result<T, HookError> {
     lenient::read(json).map_err(|error| malformed(kind, error))
 }
 
-/// The body's JSON. GitHub and Gitea also send forms, with the JSON in a field.
-fn json_of<'a>(kind: PlatformKind, headers: &impl Headers, body: &'a [u8]) -> Result<Cow<'a, [u8]>, HookError> {
-    const FORM: &str = "application/x-www-form-urlencoded";
-    let content_type = headers.header("content-type").unwrap_or_default();
-    let form = content_type.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(FORM));
-    if !form {
-        return Ok(Cow::Borrowed(body));
-    }
-    let text = std::str::from_utf8(body).map_err(|error| malformed(kind, error))?;
-    let mut url = Url::parse("form:").map_err(|error| malformed(kind, error))?;
-    url.set_query(Some(text));
-    let field = url.query_pairs().find(|(name, _)| name == "payload").map(|(_, value)| value.into_owned().into_bytes());
-    field.map(Cow::Owned).ok_or_else(|| malformed(kind, "the form has no field named payload"))
-}
+/// The events of platforms that have one for tags.
+pub(super) const PUSH_AND_TAG: &str = "push and tag push events";
 
 /// A repository as the platforms describe it; each has some of these.
 #[derive(Debug, Default, Deserialize)]
@@ -232,6 +155,20 @@ impl Push {
     }
 }
 
+/// Reads a push that has one ref.
+pub(super) fn push(kind: PlatformKind, json: &[u8]) -> Result<Hook, HookError> {
+    one_ref(kind, parse(kind, json)?)
+}
+
+/// Reads a push of Codeup, whose button that tries a webhook sends `before` and `after` alone.
+pub(super) fn codeup(kind: PlatformKind, json: &[u8]) -> Result<Hook, HookError> {
+    let push: Push = parse(kind, json)?;
+    if push.reference.is_none() && push.repository.is_nameless() && push.project.is_nameless() {
+        return Ok(Hook::Ping);
+    }
+    one_ref(kind, push)
+}
+
 /// Reads a push that has one ref. Refs that are neither branches nor tags are of no interest.
 fn one_ref(kind: PlatformKind, push: Push) -> Result<Hook, HookError> {
     let name = push.reference.as_deref().ok_or_else(|| malformed(kind, "it has no ref"))?;
@@ -257,8 +194,8 @@ fn one_ref(kind: PlatformKind, push: Push) -> Result<Hook, HookError> {
 }
 
 /// Reads a system hook of GitLab, which tells of all projects of an instance.
-fn system_hook(push: Push, json: &[u8]) -> Result<Hook, HookError> {
-    let kind = PlatformKind::Gitlab;
+pub(super) fn system_hook(kind: PlatformKind, json: &[u8]) -> Result<Hook, HookError> {
+    let push: Push = parse(kind, json)?;
     match push.event_name.as_deref() {
         Some("push" | "tag_push") => one_ref(kind, push),
         Some("repository_update") => {
@@ -270,6 +207,6 @@ fn system_hook(push: Push, json: &[u8]) -> Result<Hook, HookError> {
             };
             Ok(Hook::Pushed { repository, pushed: push.changes.iter().filter_map(pushed).collect() })
         }
-        other => another(kind, other.unwrap_or("System Hook"), json),
+        other => another(kind, other.unwrap_or("System Hook"), PUSH_AND_TAG, json),
     }
 }

@@ -8,7 +8,6 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
 use super::request::{Headers, HookError};
-use crate::domain::source_platform::PlatformKind;
 
 /// How old a signature of the Standard Webhooks specification may be.
 const STANDARD_WINDOW: TimeDelta = TimeDelta::minutes(5);
@@ -46,24 +45,29 @@ enum Proof {
     Gitee { given: String, signed: Option<(String, [u8; 32])>, age: Result<(), HookError> },
 }
 
+/// How a platform says that it has the secret.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Signature {
+    /// The hexadecimal HMAC-SHA256 of the body, in the first of these headers that is there.
+    HexOfBody(&'static [&'static str]),
+    /// The secret itself, in a header.
+    Token(&'static str),
+    /// The Standard Webhooks specification where its header is there, else the secret itself in this header.
+    StandardOrToken(&'static str),
+    /// Gitee's two ways.
+    Gitee,
+}
+
 impl Claim {
     /// Reads a request's claim.
-    ///
-    /// # Errors
-    /// When there is none, it can't be one whatever the secret is, or it was signed too long ago.
-    pub fn of(kind: PlatformKind, headers: &impl Headers, now: DateTime<Utc>) -> Result<Claim, HookError> {
-        match kind {
-            PlatformKind::Github => Claim::hex_of_body(headers, &["x-hub-signature-256"]),
-            PlatformKind::Bitbucket => Claim::hex_of_body(headers, &["x-hub-signature"]),
-            PlatformKind::Gitea => {
-                let names = ["x-forgejo-signature", "x-gitea-signature", "x-gogs-signature", "x-hub-signature-256"];
-                Claim::hex_of_body(headers, &names)
+    pub(super) fn read(signature: Signature, headers: &impl Headers, now: DateTime<Utc>) -> Result<Claim, HookError> {
+        match signature {
+            Signature::HexOfBody(names) => Claim::hex_of_body(headers, names),
+            Signature::StandardOrToken(_) if headers.header("webhook-signature").is_some() => {
+                Claim::standard(headers, now)
             }
-            PlatformKind::Gitlab if headers.header("webhook-signature").is_some() => Claim::standard(headers, now),
-            PlatformKind::Gitlab => Claim::token(headers, "x-gitlab-token"),
-            PlatformKind::Codeup => Claim::token(headers, "x-codeup-token"),
-            PlatformKind::Gitee => Claim::gitee(headers, now),
-            PlatformKind::Git | PlatformKind::AliyunCode => Err(HookError::NoWebhooks { platform: kind.title() }),
+            Signature::StandardOrToken(header) | Signature::Token(header) => Claim::token(headers, header),
+            Signature::Gitee => Claim::gitee(headers, now),
         }
     }
 
@@ -163,22 +167,6 @@ impl Verifier {
         let fits = digests.iter().any(|digest| mac.clone().verify_slice(digest).is_ok());
         if fits { Ok(Trust::Body) } else { Err(HookError::Forged { header: self.header }) }
     }
-}
-
-/// Whether a whole webhook was sent by somebody who has the secret.
-///
-/// # Errors
-/// When it is unsigned, forged, or signed too long ago.
-pub fn verify(
-    kind: PlatformKind,
-    headers: &impl Headers,
-    body: &[u8],
-    secret: &str,
-    now: DateTime<Utc>,
-) -> Result<Trust, HookError> {
-    let mut verifier = Claim::of(kind, headers, now)?.begin(secret)?;
-    verifier.update(body);
-    verifier.finish()
 }
 
 /// A header's value; one that is empty is as good as none: the webhook has no secret on the platform's side.

@@ -10,7 +10,10 @@ use crate::domain::builder::{Builder, BuilderKind};
 use crate::domain::name::NameError;
 use crate::domain::namespace::Namespace;
 use crate::domain::reason::{Reason, quoted, reason};
+use crate::domain::settings::Settings;
 use crate::store::{Home, last_good, read, trust};
+
+use super::stamps::Stamps;
 
 /// The problem with a managed builder where there is another.
 pub fn second_managed(other: &str) -> Reason {
@@ -22,9 +25,32 @@ pub(super) fn first(name_problem: Option<NameError>, problems: Vec<impl Into<Rea
     name_problem.map(Reason::from).or_else(|| problems.into_iter().next().map(Into::into))
 }
 
+/// Settings that were read before, and the files as they were then and as they are now.
+#[derive(Clone, Copy)]
+pub(super) struct Before<'a> {
+    pub(super) settings: &'a Settings,
+    /// None: it is not known how the files were.
+    pub(super) stamps: Option<&'a Stamps>,
+    /// Files that come after these were taken are read.
+    pub(super) now: &'a Stamps,
+}
+
+impl Before<'_> {
+    /// Whether a file is as it was when the settings were read, and it was read then.
+    pub(super) fn is_same(&self, file: &Path) -> bool {
+        self.stamps.is_some_and(|stamps| stamps.is_same(self.now, file)) && !has_problem(self.settings, file)
+    }
+}
+
+/// Whether something is wrong with a file, or with a directory that it is in.
+pub(super) fn has_problem(settings: &Settings, file: &Path) -> bool {
+    !settings.problems.is_empty() && file.ancestors().any(|path| settings.problems.contains_key(path))
+}
+
 /// Reads settings files one by one.
 pub(super) struct Loader<'a> {
     home: &'a Home,
+    before: Before<'a>,
     pub(super) problems: BTreeMap<PathBuf, Reason>,
     /// Files with problems that are not there.
     pub(super) missing: BTreeSet<PathBuf>,
@@ -34,8 +60,8 @@ pub(super) struct Loader<'a> {
 
 impl<'a> Loader<'a> {
     /// A loader that has read nothing.
-    pub(super) fn new(home: &'a Home) -> Loader<'a> {
-        Loader { home, problems: BTreeMap::new(), missing: BTreeSet::new(), changed: Vec::new() }
+    pub(super) fn new(home: &'a Home, before: Before<'a>) -> Loader<'a> {
+        Loader { home, before, problems: BTreeMap::new(), missing: BTreeSet::new(), changed: Vec::new() }
     }
 
     /// A file's state; of one that can't be read, or that `check` finds wrong, the last good one: `last`, else the copy.
@@ -45,6 +71,10 @@ impl<'a> Loader<'a> {
         last: Option<&T>,
         check: impl Fn(&T) -> Option<Reason>,
     ) -> Option<T> {
+        // A change of its owner or its mode would be another stamp, too.
+        if let Some(last) = last.filter(|_| self.before.is_same(file)) {
+            return Some(last.clone());
+        }
         // What another user may write is not believed, were it written a moment ago.
         if let Err(untrusted) = trust::check_settings(file) {
             self.problems.insert(file.to_path_buf(), untrusted.into());

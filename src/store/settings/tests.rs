@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 
 fn home_with(files: &[(&str, &str)]) -> (tempfile::TempDir, Home) {
@@ -65,7 +67,7 @@ fn a_file_that_is_broken_when_the_pool_starts_has_its_last_good_state_in_force()
         ("namespaces/acme/api.toml", rule),
         ("namespaces/acme/web.toml", rule),
     ]);
-    let good = Settings::take_over(&home, &Settings::default());
+    let good = start(&home).0;
     for below in ["config.toml", "namespaces/acme.toml", "namespaces/acme/api.toml", "namespaces/acme/web.toml"] {
         wait_for_copy(&home, below);
     }
@@ -73,7 +75,7 @@ fn a_file_that_is_broken_when_the_pool_starts_has_its_last_good_state_in_force()
     for file in &files {
         fs::write(file, "auto = = true\n").unwrap();
     }
-    let now = Settings::take_over(&home, &Settings::default());
+    let now = start(&home).0;
     assert_eq!((&now.config, &now.namespaces), (&good.config, &good.namespaces));
     assert_eq!(now.repositories, good.repositories);
     assert_eq!(now.problems.keys().collect::<std::collections::BTreeSet<_>>(), files.iter().collect());
@@ -82,7 +84,7 @@ fn a_file_that_is_broken_when_the_pool_starts_has_its_last_good_state_in_force()
 
     // What is removed is gone, and does not come back with a broken file of its name.
     fs::remove_file(home.repository_file("acme", "api")).unwrap();
-    let now = Settings::take_over(&home, &Settings::default());
+    let now = start(&home).0;
     assert_eq!(now.repositories.len(), 1);
     assert!(!home.last_good_dir().join("namespaces/acme/api.toml").exists());
     fs::write(home.repository_file("acme", "api"), "auto = = true\n").unwrap();
@@ -102,7 +104,7 @@ fn repositories_without_their_namespaces_file_are_told() {
 fn a_file_of_an_unknown_older_form_is_told_and_kept() {
     let (_dir, home) =
         home_with(&[("builders/a.toml", "schema = 0\nkind = \"fresh\"\n"), ("builders/b.toml", "kind = \"fresh\"\n")]);
-    let settings = Settings::take_over(&home, &Settings::default());
+    let settings = start(&home).0;
     assert_eq!(settings.builders.keys().collect::<Vec<_>>(), ["b"]);
     assert!(settings.problems.values().next().unwrap().to_string().contains("knows no way"));
 }
@@ -113,4 +115,62 @@ fn what_a_dead_writer_left_is_cleaned_up() {
         home_with(&[("namespaces/acme/.api.toml.slipway-4294967295-0.tmp", "x"), ("namespaces/acme.toml", "")]);
     clean(&home).unwrap();
     assert_eq!(fs::read_dir(home.namespaces_dir().join("acme")).unwrap().count(), 0);
+}
+
+/// A home with a repository of this summary, and a cache that says another one: it shows which of the two is believed.
+fn home_with_cache() -> (tempfile::TempDir, Home) {
+    let files = [("namespaces/acme.toml", ""), ("namespaces/acme/api.toml", "summary = \"file\"\n")];
+    let (dir, home) = home_with(&files);
+    let (mut settings, stamps) = start(&home);
+    settings.repositories.values_mut().for_each(|repository| repository.summary = "cache".into());
+    let later = SystemTime::now() + std::time::Duration::from_secs(3_600);
+    cache::keep(&home, &cache::outdated(&home, &settings, &stamps, &Stamps::default(), later).unwrap());
+    (dir, home)
+}
+
+fn summaries(settings: &Settings) -> Vec<&str> {
+    settings.repositories.values().map(|repository| repository.summary.as_str()).collect()
+}
+
+#[test]
+fn repositories_whose_files_are_as_they_were_come_from_the_cache() {
+    let (_dir, home) = home_with_cache();
+    assert_eq!(summaries(&look(&home)), ["cache"]);
+    let (settings, stamps) = start(&home);
+    assert_eq!(summaries(&settings), ["cache"]);
+    assert_eq!(summaries(&again(&home, &settings, &stamps).0), ["cache"]);
+    fs::write(home.repository_file("acme", "api"), "summary = \"edit\"\n").unwrap();
+    fs::write(home.repository_file("acme", "web"), "summary = \"new\"\n").unwrap();
+    assert_eq!(summaries(&start(&home).0), ["edit", "new"]);
+    let (settings, stamps) = again(&home, &settings, &stamps);
+    assert_eq!(summaries(&settings), ["edit", "new"]);
+    fs::remove_file(home.repository_file("acme", "web")).unwrap();
+    fs::write(home.repository_file("acme", "api"), "summary = = 1\n").unwrap();
+    let (settings, stamps) = again(&home, &settings, &stamps);
+    assert_eq!((summaries(&settings), settings.problems.len()), (vec!["edit"], 1), "the last good state stays");
+    assert_eq!(again(&home, &settings, &stamps).0.problems.len(), 1, "a problem is told as long as it is there");
+}
+
+#[test]
+fn a_cache_that_is_damaged_or_writable_by_others_is_none() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (_dir, home) = home_with_cache();
+    let text = fs::read_to_string(home.settings_cache()).unwrap();
+    for damaged in [text.replace("cache", "casht"), text.replacen("checksum", "chocksum", 1), String::new()] {
+        fs::write(home.settings_cache(), damaged).unwrap();
+        assert_eq!(summaries(&look(&home)), ["file"]);
+    }
+    fs::write(home.settings_cache(), &text).unwrap();
+    assert_eq!(summaries(&look(&home)), ["cache"]);
+    fs::set_permissions(home.settings_cache(), fs::Permissions::from_mode(0o666)).unwrap();
+    assert_eq!(summaries(&look(&home)), ["file"]);
+}
+
+#[test]
+fn what_was_edited_a_moment_ago_is_not_kept_in_the_cache() {
+    let (_dir, home) = home_with(&[("namespaces/acme.toml", ""), ("namespaces/acme/api.toml", "")]);
+    let (settings, stamps) = start(&home);
+    let outdated = |began| cache::outdated(&home, &settings, &stamps, &Stamps::default(), began);
+    assert_eq!(outdated(SystemTime::now()), None);
+    assert!(outdated(SystemTime::now() + std::time::Duration::from_secs(3_600)).is_some());
 }

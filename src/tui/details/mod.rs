@@ -20,7 +20,7 @@ use super::theme::Role;
 use super::view::role_of;
 use super::widget::pane::PaneBlock;
 use super::widget::text::{bytes, duration, pad, width};
-use crate::domain::build::BuildState;
+use crate::domain::build::{Build, BuildState};
 use crate::domain::grant_keys::{NetworkMode, SecretRefs};
 use crate::domain::history::{Past, expected_duration};
 use crate::domain::rule::{Rule, Supersede};
@@ -250,6 +250,16 @@ fn build(app: &App, look: &Look, columns: usize) -> Vec<Line<'static>> {
     fields.add("finished", row.finished_at.map(time).unwrap_or_default());
     fields.add("took", row.duration(look.now).map(duration).unwrap_or_default());
     fields.add("builder", row.builders.join(", "));
+    if let Some(progress) = &row.attempt {
+        fields.add("attempts", look.say(progress.told(look.now)));
+        let shown = app.log.as_ref().and_then(|log| log.record()).filter(|build| build.id == row.id);
+        for attempt in shown.map(Build::attempts).unwrap_or_default() {
+            let state = look.text(&format!("state.{}", attempt.state.word())).into_owned();
+            let took = attempt.duration(look.now).map(duration).unwrap_or_default();
+            let line = format!("{}  {state}  {took}  {}", attempt.number, look.say(&attempt.reason));
+            fields.add("attempt", line);
+        }
+    }
     fields.add("tags", row.tags.join(" "));
     for image in &row.images {
         fields.add("image", &image.name);

@@ -8,11 +8,12 @@ use super::rule::rule;
 use super::{Kind, Page, grants};
 use crate::client::checks;
 use crate::domain::builder::{Builder, BuilderKind};
+use crate::domain::duration::HumanDuration;
 use crate::domain::name::{self, NameKind, RepositoryPath};
 use crate::domain::namespace::Namespace;
 use crate::domain::platform::Platform;
-use crate::domain::reason::reason;
-use crate::domain::repository::{Fetch, HumanDuration, Repository, Source, Visibility};
+use crate::domain::reason::{Reason, reason};
+use crate::domain::repository::{Fetch, Repository, Source, Visibility};
 use crate::domain::setting_problem::SettingProblem;
 use crate::domain::settings::Settings;
 use crate::protocol::Entity;
@@ -21,7 +22,7 @@ use crate::protocol::Entity;
 pub(super) const ANY: &str = "-";
 
 /// What is wrong: the field's key and number, and why. An empty key is the form's own.
-pub(super) type Problems = Vec<(String, usize, String)>;
+pub(super) type Problems = Vec<(String, usize, Reason)>;
 
 fn visibility_word(visibility: Visibility) -> &'static str {
     match visibility {
@@ -113,7 +114,7 @@ pub(super) fn builder_pages(name: Option<&str>, value: &Builder) -> Vec<Page> {
     let labels: Vec<String> = value.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let platforms: Vec<String> = value.platforms.iter().map(ToString::to_string).collect();
     fields.extend([
-        Field::choice("kind", words(["managed", "existing", "fresh", "provisioned"]), value.kind.word()),
+        Field::choice("kind", words(BuilderKind::ALL.map(BuilderKind::word)), value.kind.word()),
         Field::text("address", value.address.as_deref().unwrap_or_default()),
         Field::toggle("plain", value.plain),
         Field::text("slots", &value.slots.map_or_else(String::new, |slots| slots.to_string())),
@@ -159,8 +160,8 @@ impl<'a> Reader<'a> {
         self.text(key) == "true"
     }
 
-    pub(super) fn wrong(&mut self, key: &str, number: usize, why: impl ToString) {
-        self.problems.push((key.to_owned(), number, why.to_string()));
+    pub(super) fn wrong(&mut self, key: &str, number: usize, why: impl Into<Reason>) {
+        self.problems.push((key.to_owned(), number, why.into()));
     }
 
     /// A length of time; none where nothing is typed.
@@ -176,7 +177,7 @@ impl<'a> Reader<'a> {
     /// A list with commas between.
     pub(super) fn list<T: std::str::FromStr>(&mut self, key: &str) -> Vec<T>
     where
-        T::Err: ToString,
+        T::Err: Into<Reason>,
     {
         let text = self.text(key);
         let mut list = Vec::new();
@@ -283,12 +284,8 @@ fn builder(reader: &mut Reader, name: Option<&str>, base: &Builder) -> Entity {
     if let Err(error) = name::check(NameKind::Builder, &name) {
         reader.wrong("name", 0, error);
     }
-    let kind = match reader.text("kind").as_str() {
-        "existing" => BuilderKind::Existing,
-        "fresh" => BuilderKind::Fresh,
-        "provisioned" => BuilderKind::Provisioned,
-        _ => BuilderKind::Managed,
-    };
+    let word = reader.text("kind");
+    let kind = BuilderKind::ALL.into_iter().find(|kind| kind.word() == word).unwrap_or(BuilderKind::Managed);
     let slots = reader.optional("slots");
     let parsed = slots.as_deref().map(str::parse::<u32>);
     if matches!(parsed, Some(Err(_))) {

@@ -2,6 +2,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent};
 
+use crate::domain::reason::Reason;
 use crate::tui::widget::input::Input;
 
 /// What a field holds.
@@ -30,7 +31,7 @@ pub struct Field {
     /// What it holds.
     pub value: Value,
     /// What is wrong with it.
-    pub error: Option<String>,
+    pub error: Option<Reason>,
 }
 
 impl Field {

@@ -8,7 +8,7 @@ use crate::domain::outline::Outline;
 use crate::domain::pattern::Pattern;
 use crate::domain::preview::Answer;
 use crate::domain::push::{Ref, RefKind};
-use crate::domain::reason::Reason;
+use crate::domain::reason::{Phrase, Reason, phrase};
 use crate::domain::rule::Rule;
 use crate::log::sanitize::printable;
 use crate::protocol::{Entity, Request};
@@ -83,12 +83,12 @@ impl Form {
     ///
     /// # Errors
     /// Why there is nothing to take.
-    pub(super) fn take_offer(&mut self) -> Result<(), &'static str> {
-        const NOTHING: &str = "the Dockerfile offers nothing for this field";
+    pub(super) fn take_offer(&mut self) -> Result<(), Phrase> {
+        const NOTHING: Phrase = phrase!("outline.nothing_offered");
         let outline = match &self.offered.answer {
             Some(Ok(outline)) => outline,
             Some(Err(_)) => return Err(NOTHING),
-            None => return Err("BuildKit has not said yet what the Dockerfile offers"),
+            None => return Err(phrase!("outline.not_known_yet")),
         };
         let page = &self.pages[self.page];
         let Some(field) = page.fields.get(self.focus) else { return Err(NOTHING) };

@@ -13,7 +13,7 @@ use rust_i18n::t;
 use super::{Form, Kind, Value};
 use crate::domain::name::{self, NameKind};
 use crate::domain::platform_account::{PlatformRepository, RepositoryPage};
-use crate::domain::reason::Reason;
+use crate::domain::reason::{Phrase, Reason, phrase};
 use crate::log::sanitize::printable;
 use crate::tui::effect::{Effect, RepositoryQuery};
 use crate::tui::look::Look;
@@ -219,9 +219,9 @@ impl Form {
     ///
     /// # Errors
     /// Where none is.
-    pub(super) fn open_picker(&mut self) -> Result<Effect, &'static str> {
+    pub(super) fn open_picker(&mut self) -> Result<Effect, Phrase> {
         let Some(platform) = self.platform_chosen() else {
-            return Err("choose a source platform first: then its repositories are offered here");
+            return Err(phrase!("picker.choose_platform_first"));
         };
         let (picker, query) = Picker::open(&platform);
         self.picker = Some(Box::new(picker));

@@ -4,6 +4,7 @@ use super::Page;
 use super::content::{ANY, Reader, words};
 use super::field::Field;
 use crate::domain::name::{self, NameKind};
+use crate::domain::reason::{Phrase, phrase};
 use crate::domain::secret_ref::{SecretRef, is_variable_name};
 use crate::domain::setting_problem::SettingProblem;
 use crate::domain::source_platform::{PlatformKind, SourcePlatform, token_file, webhook_secret_file};
@@ -126,17 +127,13 @@ fn secret(
 ) -> Option<SecretRef> {
     let (word, content) = (reader.text(from), reader.text(text));
     if [ANY, KEEP].contains(&word.as_str()) && !content.is_empty() {
-        reader.wrong(from, 0, "choose what is typed below: it is not used as it is");
+        reader.wrong(from, 0, phrase!("platform_form.choose_typed"));
     } else if word == NEW && !content.is_empty() {
-        reader.wrong(text, 0, "a secret is made when the form is saved: leave this empty");
+        reader.wrong(text, 0, phrase!("platform_form.leave_empty"));
     } else if word == ENV && !content.is_empty() && !is_variable_name(&content) {
-        reader.wrong(
-            text,
-            0,
-            "the name of an environment variable has letters, digits and _, and begins with no digit",
-        );
+        reader.wrong(text, 0, phrase!("platform_form.variable_name"));
     }
-    let mut needed = |why: &str| {
+    let mut needed = |why: Phrase| {
         if content.is_empty() {
             reader.wrong(text, 0, why);
         }
@@ -145,15 +142,15 @@ fn secret(
         KEEP => known.cloned(),
         NEW => Some(SecretRef::File(file)),
         TYPED => {
-            needed("type the token, or choose another place that it is from");
+            needed(phrase!("platform_form.type_token"));
             Some(SecretRef::File(file))
         }
         ENV => {
-            needed("the name of an environment variable of the pool, such as GITHUB_TOKEN");
+            needed(phrase!("platform_form.variable_needed"));
             Some(SecretRef::Env(content))
         }
         COMMAND => {
-            needed("a command that prints it, such as pass show github");
+            needed(phrase!("platform_form.command_needed"));
             Some(SecretRef::Command(content))
         }
         _ => None,

@@ -13,7 +13,7 @@ impl Form {
         self.tried = true;
         if let Kind::Delete { name, typed } = &self.kind {
             if self.pages[0].fields[0].content() != typed {
-                self.pages[0].fields[0].error = Some(reason!("saving.typed", typed).to_string());
+                self.pages[0].fields[0].error = Some(reason!("saving.typed", typed));
                 return Vec::new();
             }
             let request = Box::new(Request::Delete(name.clone()));

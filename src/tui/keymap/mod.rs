@@ -3,6 +3,7 @@
 mod action;
 mod key;
 
+use crate::domain::reason::{Reason, reason};
 use std::borrow::Cow;
 use std::path::Path;
 
@@ -30,9 +31,9 @@ impl Default for Keymap {
 impl Keymap {
     /// The defaults, changed by the `[keys]` of a config.toml; and everything that is wrong with it, each with the file's line.
     /// What is wrong changes nothing.
-    pub fn from_config(file: &Path, text: &str) -> (Keymap, Vec<String>) {
+    pub fn from_config(file: &Path, text: &str) -> (Keymap, Vec<Reason>) {
         let mut keymap = Keymap::default();
-        let mut problems = Vec::new();
+        let mut problems: Vec<Reason> = Vec::new();
         // A file that does not parse is told where everything else of it is read.
         let Ok(document) = Document::parse(text) else { return (keymap, problems) };
         let Some(table) = document.get("keys").and_then(Item::as_table_like) else { return (keymap, problems) };
@@ -42,9 +43,9 @@ impl Keymap {
         let mut lines = Vec::new();
         for (name, item) in table.iter() {
             let at = line(item.span());
-            let mut wrong = |what: String| problems.push(format!("{}:{at}: keys.{name}: {what}", file.display()));
+            let mut wrong = |what: Reason| problems.push(reason!("keymap.wrong", file, at, name, what));
             let Some(action) = Action::ALL.iter().copied().find(|action| action.name() == name) else {
-                wrong(format!("there is no such action{}", nearest(name)));
+                wrong(no_such_action(name));
                 continue;
             };
             match keys_of(item) {
@@ -57,12 +58,8 @@ impl Keymap {
         }
         for (one, other, key) in keymap.clashes() {
             let at = lines.iter().find(|(action, _)| *action == one || *action == other).map_or(1, |(_, line)| *line);
-            problems.push(format!(
-                "{}:{at}: keys: {key} is bound to {} and to {}; give one of them another key, or none: []",
-                file.display(),
-                one.name(),
-                other.name()
-            ));
+            let (first, second) = (one.name(), other.name());
+            problems.push(reason!("keymap.clash", file, at, key = key.to_string(), first, second));
             // The one that was not spoken of keeps its key.
             let loser = if lines.iter().any(|(action, _)| *action == other) { other } else { one };
             let kept = keymap.keys(loser).iter().copied().filter(|bound| *bound != key).collect();
@@ -135,20 +132,23 @@ impl Keymap {
 }
 
 /// `"b"`, or `["q", "ctrl-q"]`; an empty list unbinds.
-fn keys_of(item: &Item) -> Result<Vec<Key>, String> {
-    let parse = |text: &str| text.parse::<Key>().map_err(|error| error.to_string());
+fn keys_of(item: &Item) -> Result<Vec<Key>, Reason> {
+    let parse = |text: &str| text.parse::<Key>().map_err(Reason::from);
     match item.as_value() {
         Some(Value::String(text)) => Ok(vec![parse(text.value())?]),
         Some(Value::Array(keys)) => {
-            keys.iter().map(|key| key.as_str().ok_or_else(|| "a key is a text".to_owned()).and_then(parse)).collect()
+            keys.iter().map(|key| key.as_str().ok_or_else(|| reason!("keymap.key_is_text")).and_then(parse)).collect()
         }
-        _ => Err("write a key as \"b\", or several as [\"b\", \"ctrl-b\"]".into()),
+        _ => Err(reason!("keymap.how_to_write")),
     }
 }
 
-fn nearest(name: &str) -> String {
+fn no_such_action(name: &str) -> Reason {
     let near = Action::ALL.iter().map(|action| (strsim::damerau_levenshtein(name, action.name()), action.name())).min();
-    near.filter(|(distance, _)| *distance <= 4).map_or_else(String::new, |(_, near)| format!("; did you mean {near}?"))
+    match near.filter(|(distance, _)| *distance <= 4) {
+        Some((_, near)) => reason!("keymap.nearest_action", near),
+        None => reason!("keymap.no_such_action"),
+    }
 }
 
 #[cfg(test)]
@@ -161,14 +161,14 @@ mod tests {
         KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE)
     }
 
-    fn from(text: &str) -> (Keymap, Vec<String>) {
+    fn from(text: &str) -> (Keymap, Vec<Reason>) {
         Keymap::from_config(Path::new("config.toml"), text)
     }
 
     #[test]
     fn texts_name_the_keys_that_actions_have() {
         let (keymap, problems) = from("[keys]\nadd = \"ctrl-n\"\nhelp = []\n");
-        assert_eq!(problems, Vec::<String>::new());
+        assert_eq!(problems, Vec::<Reason>::new());
         let filled = |text: &'static str| keymap.fill(text.into()).into_owned();
         assert_eq!(filled("{add} adds one, {build_now} builds"), "ctrl-n adds one, b builds");
         assert_eq!(filled("{help} shows every key"), ":help shows every key");
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn a_config_binds_several_keys_and_none() {
         let (keymap, problems) = from("[keys]\nbuild_now = [\"B\", \"ctrl-x\"]\nreplay = []\n");
-        assert_eq!(problems, Vec::<String>::new());
+        assert_eq!(problems, Vec::<Reason>::new());
         assert_eq!(keymap.keys_text(Action::BuildNow), "B ctrl-x");
         assert_eq!(keymap.keys_text(Action::Replay), "");
     }
@@ -214,27 +214,31 @@ mod tests {
     fn what_is_wrong_names_the_line_and_the_nearest() {
         let (keymap, problems) = from("[ui]\n[keys]\nbuild_know = \"b\"\nquit = \"hyper-q\"\n");
         assert!(
-            problems[0].starts_with("config.toml:3: keys.build_know:") && problems[0].contains("build_now"),
+            problems[0].to_string().starts_with("config.toml:3: keys.build_know:")
+                && problems[0].to_string().contains("build_now"),
             "{problems:?}"
         );
-        assert!(problems[1].starts_with("config.toml:4: keys.quit:"), "{problems:?}");
+        assert!(problems[1].to_string().starts_with("config.toml:4: keys.quit:"), "{problems:?}");
         assert_eq!(keymap, Keymap::default());
     }
 
     #[test]
     fn a_key_that_a_pane_has_already_can_not_be_bound_everywhere() {
         let (keymap, problems) = from("[keys]\nsearch = \"x\"\n");
-        assert!(problems[0].contains("search") && problems[0].contains("cancel"), "{problems:?}");
+        assert!(
+            problems[0].to_string().contains("search") && problems[0].to_string().contains("cancel"),
+            "{problems:?}"
+        );
         assert_eq!(keymap.action(press('x'), &[Scope::Build, Scope::List, Scope::Global]), Some(Action::Cancel));
         let (_, problems) = from("[keys]\nwrap = \"b\"\n");
-        assert_eq!(problems, Vec::<String>::new(), "no list is at hand in the log");
+        assert_eq!(problems, Vec::<Reason>::new(), "no list is at hand in the log");
     }
 
     #[test]
     fn a_clash_names_both_actions_and_the_default_keeps_its_key() {
         let (keymap, problems) = from("[keys]\nadd = \"e\"\n");
-        assert!(problems[0].starts_with("config.toml:2:"), "{problems:?}");
-        assert!(problems[0].contains("add") && problems[0].contains("edit"), "{problems:?}");
+        assert!(problems[0].to_string().starts_with("config.toml:2:"), "{problems:?}");
+        assert!(problems[0].to_string().contains("add") && problems[0].to_string().contains("edit"), "{problems:?}");
         assert_eq!(keymap.action(press('e'), &[Scope::List]), Some(Action::Edit));
     }
 }

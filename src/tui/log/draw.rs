@@ -325,7 +325,6 @@ impl LogView {
         let seconds = shown.seconds.as_ref().and_then(|seconds| seconds.parse::<f64>().ok());
         match (step.and_then(|step| step.started), seconds) {
             (Some(started), Some(seconds)) => {
-                #[allow(clippy::cast_possible_truncation, reason = "a build lasts no million years")]
                 let at = started + TimeDelta::milliseconds((seconds * 1000.0) as i64);
                 at.with_timezone(&look.zone).format("%H:%M:%S").to_string()
             }

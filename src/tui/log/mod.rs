@@ -56,6 +56,13 @@ pub struct Subject {
     pub title: String,
 }
 
+impl Subject {
+    /// The number of the attempt that it is of; none for a mere file.
+    pub fn attempt(&self) -> Option<u32> {
+        self.build.as_ref().map(Build::newest_attempt)
+    }
+}
+
 /// Where a log comes from.
 #[derive(Debug, Clone)]
 pub enum Origin {
@@ -261,6 +268,16 @@ impl LogView {
     /// The build that is shown.
     pub fn build(&self) -> Option<BuildId> {
         self.subject.build.as_ref().map(|build| build.id)
+    }
+
+    /// The number of the attempt that is shown; none of a mere file.
+    pub fn attempt(&self) -> Option<u32> {
+        self.subject.attempt()
+    }
+
+    /// The record of the build that is shown.
+    pub fn record(&self) -> Option<&Build> {
+        self.subject.build.as_ref()
     }
 
     /// Whether lines are being selected.

@@ -6,6 +6,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::Dashboard;
 use crate::client::Client;
+use crate::domain::reason::Reason;
 use crate::tui::event::Event;
 use crate::tui::log::{Waker, Watch};
 use crate::tui::manners::{self, Problems};
@@ -72,7 +73,7 @@ impl Dashboard {
     pub(super) fn set_theme(&mut self, name: String) -> bool {
         let (theme, problem) = match Theme::load(&name, &self.app.client.themes_dir(), manners::depth()) {
             Ok(theme) => (Some(theme), None),
-            Err(error) => (None, Some(error.to_string())),
+            Err(error) => (None, Some(Reason::from(error))),
         };
         self.theme = name;
         self.tell(Problems { theme: problem, ..self.problems.clone() });

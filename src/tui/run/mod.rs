@@ -19,6 +19,7 @@ use crate::domain::build::BuildId;
 use crate::domain::reason::{AsReason, Phrase, Reason, display_as_reason, phrase, reason};
 use crate::sys::thread_priority::prompt;
 use crate::tui::app::App;
+use crate::tui::data::Data;
 use crate::tui::effect::Effect;
 use crate::tui::event::Event;
 use crate::tui::link;
@@ -30,6 +31,7 @@ use crate::tui::place::{Pane, Place};
 use crate::tui::signals::{Signals, Told};
 use crate::tui::terminal::{self, Screen};
 use crate::tui::view;
+use crate::tui::window::Scope;
 use looks::watch_themes;
 
 /// So long is waited for what belongs to the first frame.
@@ -50,7 +52,7 @@ pub enum TuiError {
         source: io::Error,
     },
     /// config.toml can't be used.
-    Config(String),
+    Config(Reason),
 }
 
 display_as_reason!(TuiError);
@@ -60,7 +62,7 @@ impl AsReason for TuiError {
         match self {
             TuiError::NoTerminal => reason!("tui.no_terminal"),
             TuiError::Io { doing, source } => reason!("tui.io", doing, source),
-            TuiError::Config(text) => Reason::verbatim(text),
+            TuiError::Config(reason) => reason.clone(),
         }
     }
 }
@@ -87,9 +89,15 @@ pub async fn run(client: &Client, build: Option<BuildId>) -> Result<ExitCode, Tu
     let (sender, mut events) = mpsc::unbounded_channel();
     let outside = Outside::new(client.clone(), sender.clone());
     outside.read_settings();
-    outside.read_all();
+    // What is still to be read is asked for while the dashboard is made.
+    let mut data = Data::default();
+    data.build_windows.want(&Scope::default(), 0, 1).into_iter().for_each(|page| outside.read_builds(page));
     let taste = manners::from_environment(&preferences, &client.themes_dir());
     let mut app = App::new(client.clone(), taste.manners, place, Utc::now());
+    app.data = data;
+    if let Some(id) = app.lists.builds.chosen_build() {
+        outside.begin(&app, Effect::ReadRecords(vec![id]));
+    }
     app.waker = waker(&sender);
     first_events(&mut app, &outside, &mut events).await;
     let screen = Screen::take(app.manners.mouse).map_err(cannot(phrase!("verb.take_the_terminal_over")))?;
@@ -116,7 +124,7 @@ pub async fn view_file(
     app.zoomed = true;
     // Somebody may still write it.
     let subject = Subject { build: None, origin: Origin::File { log, steps }, live: true, title };
-    let view = LogView::open(subject, waker(&sender)).map_err(|error| TuiError::Config(error.to_string()))?;
+    let view = LogView::open(subject, waker(&sender)).map_err(|error| TuiError::Config(Reason::from(error)))?;
     app.log = Some(view);
     let screen = Screen::take(app.manners.mouse).map_err(cannot(phrase!("verb.take_the_terminal_over")))?;
     let outside = Outside::new(client.clone(), sender.clone());
@@ -132,7 +140,7 @@ async fn first_events(app: &mut App, outside: &Outside, events: &mut UnboundedRe
     while !(builds && settings && (log || app.log_of.is_none())) {
         let Ok(Some(event)) = tokio::time::timeout_at(until.into(), events.recv()).await else { return };
         match event {
-            Event::Records { .. } => builds = true,
+            Event::Records { page: Some(_), .. } => builds = true,
             Event::Settings(_) => settings = true,
             Event::LogOpened(..) => log = true,
             _ => {}
@@ -288,7 +296,7 @@ impl Dashboard {
         let bytes = self.screen.draw(|frame| view::draw(app, frame)).map_err(cannot(phrase!("verb.draw")))?;
         self.screen.set_title(&view::title(&self.app)).map_err(cannot(phrase!("verb.draw")))?;
         self.pace.drawn(Instant::now(), bytes);
-        for effect in [self.app.progress_wanted(), self.app.log_wanted()].into_iter().flatten() {
+        for effect in self.app.records_wanted().into_iter().chain(self.app.log_wanted()) {
             self.outside.begin(&self.app, effect);
         }
         Ok(())
@@ -345,8 +353,8 @@ impl Dashboard {
         self.screen.enter().map_err(cannot(phrase!("verb.take_the_terminal_over_again")))?;
         let problem = match status {
             Ok(status) if status.success() => None,
-            Ok(status) => Some(format!("{program}: {status}")),
-            Err(error) => Some(reason!("run.cannot_run", program, error).to_string()),
+            Ok(status) => Some(Reason::verbatim(format!("{program}: {status}"))),
+            Err(error) => Some(reason!("run.cannot_run", program, error)),
         };
         // The sender lives as long as the dashboard does.
         let _ = self.sender.send(Event::ProgramEnded { file, problem });

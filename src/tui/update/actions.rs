@@ -37,7 +37,7 @@ impl App {
             Action::CheckPlatform => effects.extend(self.check_platform()),
             Action::NextPane => self.turn(1),
             Action::PreviousPane => self.turn(Pane::ALL.len() - 1),
-            Action::In | Action::Open if self.focus == Pane::Pushes => self.open_push(),
+            Action::In | Action::Open if self.focus == Pane::Pushes => effects.extend(self.open_push()),
             Action::In | Action::Open if !self.single => self.enter_pane(),
             Action::Out if !self.single => self.leave_pane(),
             Action::Back => self.back(),
@@ -70,7 +70,10 @@ impl App {
             Action::Refresh => {
                 self.data.tags.clear();
                 self.data.progress.clear();
-                effects.push(Effect::ReadAll);
+                self.data.last_builds.clear();
+                self.data.build_windows.stale();
+                self.data.push_windows.stale();
+                effects.push(Effect::ReadSettings);
                 if self.data.link == Link::Stopped {
                     effects.push(Effect::WantPool);
                 }
@@ -262,10 +265,11 @@ impl App {
         }
     }
 
-    /// Shows this build, whatever the lists are narrowed to.
-    pub(super) fn show_build(&mut self, id: BuildId) {
+    /// Shows this build, whatever the lists are narrowed to. One that is not known is asked for: the list shows it when it
+    /// comes.
+    pub(super) fn show_build(&mut self, id: BuildId) -> Option<Effect> {
         let path = self.data.builds.get(&id).map(|row| row.path.clone());
-        let elsewhere = path.is_some_and(|path| {
+        let elsewhere = path.is_none_or(|path| {
             self.lists.namespaces.name().is_some_and(|namespace| namespace != path.namespace)
                 || self.selected_repository().is_some_and(|selected| selected != path)
         });
@@ -277,6 +281,7 @@ impl App {
         self.lists.builds.filter.clear();
         self.arrange();
         self.lists.builds.choose(Key::Build(id));
+        (!self.data.builds.contains_key(&id)).then(|| Effect::ReadRecords(vec![id]))
     }
 
     /// Shows this repository, or one of its rules.

@@ -23,6 +23,7 @@ use super::modal::Modal;
 use super::place::Pane;
 use crate::domain::build::{BuildId, BuildState};
 use crate::domain::history::{Past, expected_starts};
+use crate::protocol::logs::BuildLog;
 
 /// Builds that are not final are among so many of the newest.
 const MOST_OPEN: usize = 1000;
@@ -57,17 +58,29 @@ impl App {
                 self.data.settings = *settings;
                 self.settings_changed()
             }
-            Event::Records { rows, unreadable, unread } => {
+            Event::Records { rows, unreadable, page } => {
                 let effects = self.ended(&rows);
-                self.records(rows, unread);
+                self.records(rows);
+                page.iter().for_each(|page| self.data.build_windows.take(page));
                 self.data.unreadable.extend(unreadable);
                 effects
             }
-            Event::Pushes { records, unread } => {
+            Event::Pushes { records, page } => {
                 self.data.read_pushes(records);
-                if let Some(unread) = unread {
-                    self.data.unread_pushes = unread;
-                }
+                page.iter().for_each(|page| self.data.push_windows.take(page));
+                Vec::new()
+            }
+            Event::BuildGone(id) => self.build_gone(id),
+            Event::LastBuilds(last) => {
+                self.data.read_last_builds(last);
+                Vec::new()
+            }
+            Event::NoBuildPage => {
+                self.data.build_windows.fail();
+                Vec::new()
+            }
+            Event::NoPushPage => {
+                self.data.push_windows.fail();
                 Vec::new()
             }
             Event::Steps(steps) => {
@@ -104,8 +117,9 @@ impl App {
                 self.log_opened(id, subject);
                 Vec::new()
             }
-            Event::LogRefreshed { id, steps, log, stderr } => {
-                if let Some(view) = self.log.as_mut().filter(|view| view.build() == Some(id)) {
+            Event::LogRefreshed { of, steps, log, stderr } => {
+                let is_it = |view: &&mut LogView| view.build() == Some(of.id) && view.attempt() == of.attempt;
+                if let Some(view) = self.log.as_mut().filter(is_it) {
                     view.take_steps(steps, log, stderr);
                 }
                 Vec::new()
@@ -167,23 +181,23 @@ impl App {
         if running.is_empty() { Vec::new() } else { vec![Effect::ReadSteps(running)] }
     }
 
-    fn records(&mut self, rows: Vec<BuildSummary>, unread: Option<usize>) {
+    fn records(&mut self, rows: Vec<BuildSummary>) {
         for row in &rows {
             // What was counted while it ran may lack its last steps.
             self.data.progress.remove(&row.id);
         }
         self.data.read(rows);
-        if let Some(unread) = unread {
-            self.data.unread = unread;
-        }
     }
 
     /// Brings the log, the tags and the progress of what is selected or visible.
     fn look_where_selected(&mut self, effects: &mut Vec<Effect>) {
         let build = self.lists.builds.build();
-        let stands = build.and_then(|id| Some((id, self.data.builds.get(&id)?.state)));
+        let stands = build.and_then(|id| {
+            let row = self.data.builds.get(&id)?;
+            Some((id, row.state, row.newest_attempt()))
+        });
         if stands != self.log_of {
-            if stands.map(|(id, _)| id) != self.log_of.map(|(id, _)| id) {
+            if stands.map(|(id, ..)| id) != self.log_of.map(|(id, ..)| id) {
                 self.details_scroll = 0;
             }
             self.log_of = stands;
@@ -196,11 +210,21 @@ impl App {
             self.data.tags.insert(path.clone(), Tags::Asked);
             effects.push(Effect::ListTags(path));
         }
-        effects.extend(self.progress_wanted());
+        effects.extend(self.records_wanted());
     }
 
-    /// Asks for the progress of the builds that are on the screen, where it is not known; to be called once they were drawn, too.
-    pub fn progress_wanted(&mut self) -> Option<Effect> {
+    /// Asks for what is on the screen, or will be soon, and is not known; to be called once it was drawn, too.
+    pub fn records_wanted(&mut self) -> Vec<Effect> {
+        // A mere log needs no pool.
+        if self.single {
+            return Vec::new();
+        }
+        let wanted = [self.progress_wanted(), self.builds_wanted(), self.journal_wanted(), self.last_builds_wanted()];
+        wanted.into_iter().flatten().collect()
+    }
+
+    /// Asks for the progress of the builds that are on the screen, where it is not known.
+    fn progress_wanted(&mut self) -> Option<Effect> {
         let visible = self.lists.builds.visible().iter().filter_map(|key| match key {
             super::list::Key::Build(id) => Some(*id),
             _ => None,
@@ -217,12 +241,14 @@ impl App {
     /// The log of a build came, or that it has none.
     fn log_opened(&mut self, id: BuildId, subject: Option<Box<Subject>>) {
         // Another one is selected by now.
-        if self.log_of.is_some_and(|(wanted, _)| wanted != id) {
+        if self.log_of.is_some_and(|(wanted, ..)| wanted != id) {
             return;
         }
         match (&mut self.log, subject) {
             (log, None) => *log = None,
-            (Some(log), Some(subject)) if log.build() == Some(id) => log.subject_changed(*subject),
+            (Some(log), Some(subject)) if log.build() == Some(id) && log.attempt() == subject.attempt() => {
+                log.subject_changed(*subject);
+            }
             (_, Some(subject)) => match LogView::open(*subject, self.waker.clone()) {
                 Ok(log) => self.log = Some(log),
                 Err(error) => {
@@ -237,7 +263,8 @@ impl App {
     pub fn log_wanted(&mut self) -> Option<Effect> {
         let log = self.log.as_mut()?;
         let id = log.asks_for_steps(self.now)?;
-        Some(Effect::RefreshLog { id, files: log.asks_for_files() })
+        let of = BuildLog { id, attempt: log.attempt() };
+        Some(Effect::RefreshLog { of, files: log.asks_for_files() })
     }
 
     /// Gives a pane the focus.

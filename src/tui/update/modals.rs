@@ -114,8 +114,8 @@ impl App {
             Target::Repository(path) => self.show_repository(&path, None),
             Target::Rule(path, rule) => self.show_repository(&path, Some(&rule)),
             Target::Build(id) => {
-                self.show_build(id);
                 self.focus = Pane::Builds;
+                return self.show_build(id).into_iter().collect();
             }
             Target::Theme(name) => return vec![Effect::Theme(name)],
             Target::Lang(lang) => self.speak(lang),

@@ -36,22 +36,22 @@ impl App {
         if !learnt.ended.is_empty() {
             effects.push(Effect::ReadRecords(learnt.ended));
         }
-        if learnt.journal {
-            let after = self.data.pushes.keys().next_back().copied();
-            effects.push(Effect::CatchUp { after, unsettled: self.data.unsettled() });
+        let mut pushes = learnt.pushes;
+        if learnt.missed {
+            pushes.extend(self.data.unsettled());
         }
-        if !learnt.pushes.is_empty() {
-            effects.push(Effect::ReadPushes(learnt.pushes));
+        if !pushes.is_empty() {
+            effects.push(Effect::ReadPushes(pushes));
         }
         effects
     }
 
-    pub(super) fn pool_lost(&mut self, reason: String) -> Vec<Effect> {
+    pub(super) fn pool_lost(&mut self, reason: Reason) -> Vec<Effect> {
         match self.data.link {
-            Link::Connected | Link::Silent(_) => self.complain(self.lost(&reason)),
+            Link::Connected | Link::Silent(_) => self.complain(Reason::verbatim(self.lost(&reason))),
             Link::Connecting => {}
             Link::Lost(_) => return Vec::new(),
-            Link::Stopped => self.complain(self.lost(&reason)),
+            Link::Stopped => self.complain(Reason::verbatim(self.lost(&reason))),
         }
         self.data.link = Link::Lost(reason);
         Vec::new()
@@ -82,7 +82,7 @@ impl App {
         Vec::new()
     }
 
-    fn lost(&self, reason: &str) -> String {
+    fn lost(&self, reason: &Reason) -> String {
         let reason = self.translated(reason);
         t!("notice.pool_lost", locale = self.manners.lang.code(), reason = reason).into_owned()
     }
@@ -113,7 +113,7 @@ impl App {
                 t!("notice.ended", locale = self.manners.lang.code(), id = row.id, path = row.path, state = state)
                     .into_owned();
             if row.state == BuildState::Failed || row.state == BuildState::TimedOut {
-                self.complain(format!("{text}: {}", self.translated(&row.reason)));
+                self.complain(Reason::verbatim(format!("{text}: {}", self.translated(&row.reason))));
             } else {
                 self.say(text.clone());
             }
@@ -150,7 +150,7 @@ impl App {
             (Purpose::Build, Reply::Queued { build, already }) => {
                 let (id, state) = (build.id, build.state);
                 if state == BuildState::Refused {
-                    self.refuse(format!("{id}: {}", self.translated(&build.reason)));
+                    self.refuse(Reason::verbatim(format!("{id}: {}", self.translated(&build.reason))));
                 } else {
                     let key = if already { "notice.already" } else { "notice.queued" };
                     self.say(t!(key, locale = lang, id = id));
@@ -159,10 +159,10 @@ impl App {
                     self.complain(warning.clone());
                 }
                 self.data.builds.entry(id).or_insert_with(|| build.as_ref().into());
-                self.show_build(id);
                 if self.focus != Pane::Log {
                     self.focus = Pane::Builds;
                 }
+                return self.show_build(id).into_iter().collect();
             }
             (Purpose::Cancel(id), Reply::Build(build)) => {
                 let state = self.text(&format!("state.{}", build.state.word()));
@@ -186,5 +186,5 @@ impl App {
 fn down(data: &crate::tui::data::Data) -> Vec<Reason> {
     let builders = data.status.iter().flat_map(|status| &status.builders);
     let down = builders.filter_map(|builder| Some((&builder.name, builder.readiness.reason()?)));
-    down.map(|(name, why)| reason!("wait.builder_down", name, why)).collect()
+    down.map(|(name, reason)| reason!("tui.builder_is_down", name, reason)).collect()
 }

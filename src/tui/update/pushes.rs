@@ -1,5 +1,6 @@
 //! What is done with a push: its build is shown, its ref is built again.
 
+use crate::domain::build::BuildId;
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::Ref;
 use crate::protocol::Request;
@@ -11,23 +12,25 @@ use crate::tui::popup::{Candidate, Palette};
 
 impl App {
     /// Shows the build of the selected push; where there is none, why.
-    pub(super) fn open_push(&mut self) {
-        let Some(push) = self.selected_push() else { return };
-        let build = push.builds().next();
-        // One that retention has deleted can't be shown; one that is not read yet comes soon.
-        match build.filter(|id| self.data.unread > 0 || self.data.builds.contains_key(id)) {
+    pub(super) fn open_push(&mut self) -> Option<Effect> {
+        let build = self.selected_push()?.builds().next();
+        match build {
             Some(id) => {
-                self.show_build(id);
                 self.focus = Pane::Builds;
+                self.show_build(id)
             }
             None => {
-                if let Some(id) = build {
-                    self.say(rust_i18n::t!("notice.build_gone", locale = self.manners.lang.code(), id = id));
-                }
                 self.details = true;
                 self.details_scroll = 0;
+                None
             }
         }
+    }
+
+    /// A build that was asked for is not kept any more.
+    pub(super) fn build_gone(&mut self, id: BuildId) -> Vec<Effect> {
+        self.say(rust_i18n::t!("notice.build_gone", locale = self.manners.lang.code(), id = id));
+        Vec::new()
     }
 
     /// Builds the ref of the selected push by the rule that it is one of; where it is one of several, lets one be

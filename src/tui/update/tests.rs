@@ -18,6 +18,7 @@ use crate::tui::event::Event;
 use crate::tui::modal::Modal;
 use crate::tui::place::Pane;
 use crate::tui::testing::{app, configured, news, now};
+use crate::tui::window::{PageRead, Scope};
 
 /// Presses keys one after the other; what the last one wants.
 fn press(app: &mut App, keys: &str) -> Vec<Effect> {
@@ -57,7 +58,7 @@ fn with_builds() -> App {
     let mut app = app();
     app.update(Event::Settings(Box::new(configured())), now());
     let rows = [1, 2, 3].map(|id| BuildSummary::from(&build(id, BuildState::Succeeded)));
-    app.update(Event::Records { rows: rows.to_vec(), unreadable: Vec::new(), unread: Some(0) }, now());
+    app.update(Event::Records { rows: rows.to_vec(), unreadable: Vec::new(), page: Some(PageRead::whole()) }, now());
     app
 }
 
@@ -156,8 +157,8 @@ fn what_the_pool_refuses_is_shown_until_it_is_closed_or_was_up_for_a_while() {
 fn a_pool_that_went_away_is_told_once_and_its_return_too() {
     let mut app = with_builds();
     app.update(Event::News(Box::new(news(Vec::new(), Vec::new()))), now());
-    app.update(Event::PoolLost("killed".into()), now());
-    app.update(Event::PoolLost("still gone".into()), now());
+    app.update(Event::PoolLost(Reason::verbatim("killed")), now());
+    app.update(Event::PoolLost(Reason::verbatim("still gone")), now());
     assert_eq!(app.notices.all.len(), 1);
     assert!(matches!(app.data.link, Link::Lost(_)));
     app.update(Event::News(Box::new(news(Vec::new(), Vec::new()))), now());
@@ -347,7 +348,7 @@ fn the_palette_leads_to_actions_things_themes_and_languages() {
 fn what_is_done_to_marked_builds_is_done_to_all_of_them_and_no_other() {
     let mut app = with_builds();
     let running = [4, 5].map(|id| BuildSummary::from(&build(id, BuildState::Running)));
-    app.update(Event::Records { rows: running.to_vec(), unreadable: Vec::new(), unread: None }, now());
+    app.update(Event::Records { rows: running.to_vec(), unreadable: Vec::new(), page: None }, now());
     assert_eq!(shown(&app), [5, 4, 3, 2, 1]);
     press(&mut app, "4   ");
     assert_eq!(app.lists.builds.marked.len(), 3);
@@ -366,4 +367,61 @@ fn what_is_done_to_marked_builds_is_done_to_all_of_them_and_no_other() {
     assert!(app.lists.builds.marked.is_empty());
     press(&mut app, "gg \x1b");
     assert!(app.lists.builds.marked.is_empty(), "esc takes the marks away");
+}
+
+#[test]
+fn builds_are_asked_for_as_somebody_scrolls_to_them() {
+    let mut app = app();
+    app.update(Event::Settings(Box::new(configured())), now());
+    let page = |before: Option<u64>, ids: std::ops::RangeInclusive<u64>, scope: Scope| {
+        let rows = ids.clone().rev().map(|id| BuildSummary::from(&build(id, BuildState::Succeeded))).collect();
+        let (before, next) = (before.map(BuildId), Some(BuildId(*ids.start())));
+        let page = PageRead { scope, before, next, older: 7, newest: Some(BuildId(*ids.end())) };
+        Event::Records { rows, unreadable: Vec::new(), page: Some(page) }
+    };
+    let asked = |effects: &[Effect]| {
+        let pages = effects.iter().filter_map(|effect| match effect {
+            Effect::ReadBuilds(page) => Some((page.scope.text.clone(), page.before.map(|id| id.0))),
+            _ => None,
+        });
+        pages.collect::<Vec<_>>()
+    };
+    // Enough for a screen, then what is worked out from the newest, then no more.
+    let effects = app.update(page(None, 9_951..=10_000, Scope::default()), now());
+    assert_eq!(asked(&effects), [(String::new(), Some(9_951))]);
+    let effects = app.update(page(Some(9_951), 9_000..=9_950, Scope::default()), now());
+    assert_eq!((asked(&effects), shown(&app).len()), (Vec::new(), 1_001));
+    let effects = press(&mut app, "4G");
+    assert_eq!(asked(&effects), [(String::new(), Some(9_000))]);
+    app.update(page(Some(9_000), 8_500..=8_999, Scope::default()), now());
+    assert_eq!(shown(&app).len(), 1_501);
+    // Words are looked for by the pool: in builds that nobody scrolled to.
+    let effects = press(&mut app, "/#12\r");
+    assert!(asked(&effects).is_empty(), "one page at a time");
+    let effects = app.update(page(None, 8_500..=8_500, Scope::default()), now());
+    assert_eq!(asked(&effects), [("#12".to_owned(), None)]);
+    let words = Scope { text: "#12".into(), ..Scope::default() };
+    app.update(page(None, 12..=12, words), now());
+    assert_eq!(shown(&app), [12]);
+    press(&mut app, "\x1b");
+    assert!(!shown(&app).contains(&12) || app.lists.builds.build() == Some(BuildId(12)), "between them are others");
+}
+
+#[test]
+fn the_last_build_of_a_repository_is_asked_for_where_it_is_not_among_the_newest() {
+    let mut app = app();
+    app.update(Event::Settings(Box::new(configured())), now());
+    app.lists.repositories.set_height(10);
+    let rows = vec![BuildSummary::from(&build(100, BuildState::Succeeded))];
+    let page = PageRead { next: Some(BuildId(100)), newest: Some(BuildId(100)), ..PageRead::whole() };
+    let effects = app.update(Event::Records { rows, unreadable: Vec::new(), page: Some(page) }, now());
+    let (web, tool): (RepositoryPath, RepositoryPath) = ("acme/web".parse().unwrap(), "other/tool".parse().unwrap());
+    let scopes = [Scope::of(&web, None), Scope::of(&tool, None)];
+    let asks = |effect: &Effect| matches!(effect, Effect::ReadLastBuilds(asked) if *asked == scopes);
+    assert!(effects.iter().any(asks), "{effects:?}");
+    let old = Build { namespace: "acme".into(), repository: "web".into(), ..build(3, BuildState::Failed) };
+    let last = vec![(scopes[0].clone(), Some(BuildSummary::from(&old))), (scopes[1].clone(), None)];
+    assert!(app.update(Event::LastBuilds(last), now()).is_empty(), "they are asked for once");
+    assert_eq!(app.data.last_build(&scopes[0]).map(|row| row.id), Some(BuildId(3)));
+    assert_eq!(shown(&app), [100], "what lies between is not known");
 }

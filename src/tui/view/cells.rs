@@ -6,6 +6,7 @@ use rust_i18n::t;
 use crate::domain::build::BuildState;
 use crate::domain::builder::Readiness;
 use crate::domain::journal::{Answer, PushRecord, Verdict};
+use crate::domain::reason::reason;
 use crate::tui::app::App;
 use crate::tui::data::{BuildSummary, Tags};
 use crate::tui::list::Key;
@@ -42,6 +43,12 @@ pub(super) fn build_cells(app: &App, row: &BuildSummary, look: &Look) -> Vec<Spa
     let state = look.text(&format!("state.{}", row.state.word())).into_owned();
     let status = Span::styled(format!("{} {state}", look.glyphs.build(row.state)), look.style(role_of(row.state)));
     let narrowed = app.selected_repository().is_some();
+    let reason = || match &row.attempt {
+        Some(attempt) => {
+            look.say(&reason!("build.attempt_reason", progress = attempt.told(look.now), why = row.reason))
+        }
+        None => look.say(&row.reason),
+    };
     // Within one repository its name says nothing, and what a waiting build waits for does.
     let repository = match row.state {
         BuildState::Queued | BuildState::Held if !row.reason.is_empty() => {
@@ -50,10 +57,13 @@ pub(super) fn build_cells(app: &App, row: &BuildSummary, look: &Look) -> Vec<Spa
             let start = later.filter(|time| *time > chrono::TimeDelta::seconds(1)).map_or_else(String::new, |time| {
                 format!("{}; ", t!("starts_in", locale = look.lang.code(), time = duration(time)))
             });
-            Span::raw(format!("{name}{start}{}", look.say(&row.reason)))
+            Span::raw(format!("{name}{start}{}", reason()))
         }
-        _ if narrowed => Span::styled(look.say(&row.reason), look.style(Role::Muted)),
-        _ => Span::raw(row.path.to_string()),
+        _ if narrowed => Span::styled(reason(), look.style(Role::Muted)),
+        _ => match &row.attempt {
+            Some(attempt) => Span::raw(format!("{}  {}", row.path, look.say(attempt.told(look.now)))),
+            None => Span::raw(row.path.to_string()),
+        },
     };
     let progress = app.data.progress.get(&row.id).filter(|progress| progress.total > 0);
     let steps = progress.map_or_else(String::new, |progress| format!("{}/{}", progress.done, progress.total));

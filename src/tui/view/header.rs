@@ -57,9 +57,6 @@ fn pool(app: &App, columns: u16) -> Line<'static> {
         }
         spans.push(Span::styled(text, look.style(Role::Bar).patch(look.style(role))));
     };
-    if app.data.unread > 0 {
-        add(t!("header.reading", locale = lang, n = app.data.unread).into_owned(), Role::Muted);
-    }
     match (&app.data.link, &app.data.status) {
         // Nobody asks the pool for a mere log.
         _ if app.single => {}

@@ -9,13 +9,14 @@ use crate::domain::pattern::Pattern;
 use crate::domain::rule::Rule;
 use crate::tui::app::App;
 use crate::tui::data::{BuildSummary, Tags};
-use crate::tui::list::Key;
+use crate::tui::list::{Key, Sort};
 use crate::tui::look::Look;
 use crate::tui::place::Pane;
-use crate::tui::rows;
+use crate::tui::rows::{self, Left};
 use crate::tui::theme::Role;
 use crate::tui::widget::pane::PaneBlock;
 use crate::tui::widget::table::{Column, Table};
+use crate::tui::window::Scope;
 
 use super::cells::{build_cells, builder_cells, platform_cells, push_cells, role_of, tag_cells};
 
@@ -39,11 +40,26 @@ pub(super) fn draw(app: &mut App, pane: Pane, area: Rect, buf: &mut Buffer) -> (
         let marked = t!("list.marked", locale = look.lang.code(), count = list.marked.len());
         state = format!("{marked} {state}").trim_end().to_owned();
     }
-    let block = PaneBlock::new(pane.number(), &title).count(shown).filter(&list.filter, list.typing).state(&state);
+    let left = match pane {
+        Pane::Builds => app.builds_left(),
+        Pane::Pushes => app.pushes_left(),
+        _ => Left::None,
+    };
+    if left != Left::None && list.sort != Sort::default() {
+        let newest = t!("list.of_newest", locale = look.lang.code(), count = shown);
+        state = format!("{state} {newest}");
+    }
+    let count = match left {
+        Left::None => shown.to_string(),
+        Left::About(older) => (shown + older).to_string(),
+        Left::Some => format!("{shown}+"),
+    };
+    let block = PaneBlock::new(pane.number(), &title).count(&count).filter(&list.filter, list.typing).state(&state);
     let inner = block.render(area, buf, &look, focused);
     let cursor = (list.typing && focused).then(|| block.filter_end(area));
     let columns = columns(pane, app.selected_repository().is_some(), &look);
-    let empty = if list.filter.is_empty() { empty_text(app, pane) } else { app.text("empty.filtered") };
+    let empty =
+        if list.filter.is_empty() || left != Left::None { empty_text(app, pane) } else { app.text("empty.filtered") };
     let table = Table::new(&columns).header(header).selected(list.index, focused).offset(list.offset).empty(&empty);
     let rows = table.render(inner, buf, &look, list.rows.len(), |index| cells(app, pane, &list.rows[index], &look));
     (rows, cursor)
@@ -124,20 +140,20 @@ fn cells(app: &App, pane: Pane, key: &Key, look: &Look) -> Vec<Span<'static>> {
         (_, Key::All) => vec![Span::styled(look.text("list.all").into_owned(), look.style(Role::Muted))],
         (Pane::Namespaces, Key::Name(name)) => {
             let count = app.data.settings.repositories.keys().filter(|path| path.namespace == *name).count();
-            let last = app.data.builds.values().rev().find(|row| row.path.namespace == *name);
+            let last = app.data.last_build(&Scope { namespace: Some(name.clone()), ..Scope::default() });
             vec![Span::raw(name.clone()), Span::raw(count.to_string()), glyph(last, look)]
         }
         (Pane::Repositories, Key::Name(name)) => {
             let narrowed = app.lists.namespaces.name().is_some();
             let shown = if narrowed { name.split_once('/').map_or(name.as_str(), |(_, name)| name) } else { name };
-            let last = name.parse().ok().and_then(|path| app.data.last_build(&path, None));
+            let last = name.parse().ok().and_then(|path| app.data.last_build(&Scope::of(&path, None)));
             vec![Span::raw(shown.to_owned()), last_build(last, look)]
         }
         (Pane::Rules, Key::Name(name)) => {
             let path = app.selected_repository();
             let repository = path.as_ref().and_then(|path| app.repository(path));
             let rule = repository.and_then(|repository| repository.rule(name));
-            let last = path.as_ref().and_then(|path| app.data.last_build(path, Some(name)));
+            let last = path.as_ref().and_then(|path| app.data.last_build(&Scope::of(path, Some(name))));
             let what = rule.map(what_rule_does).unwrap_or_default();
             let paused = path.as_ref().and_then(|path| app.data.paused(path, name));
             let what = match paused {
@@ -197,12 +213,8 @@ fn empty_text(app: &App, pane: Pane) -> String {
             Some((_, Some(Tags::There(_)))) => app.text("empty.tags"),
             _ => app.text("empty.tags_asked"),
         },
-        Pane::Builds if app.data.unread > 0 => {
-            t!("header.reading", locale = app.manners.lang.code(), n = app.data.unread).into_owned()
-        }
-        Pane::Pushes if app.data.unread_pushes > 0 => {
-            t!("empty.pushes_reading", locale = app.manners.lang.code(), n = app.data.unread_pushes).into_owned()
-        }
+        Pane::Builds if app.builds_left() != Left::None => app.text("empty.builds_reading"),
+        Pane::Pushes if app.pushes_left() != Left::None => app.text("empty.pushes_reading"),
         _ => app.text(&format!("empty.{}", pane.text_key().trim_start_matches("pane."))),
     }
 }

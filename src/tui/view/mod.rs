@@ -19,6 +19,7 @@ pub use layout::Areas;
 use super::app::App;
 use super::details;
 use super::place::Pane;
+use super::rows::Left;
 use super::theme::Role;
 use super::widget::pane::PaneBlock;
 use crate::domain::build::BuildState;
@@ -81,7 +82,7 @@ fn draw_main(app: &mut App, frame: &mut Frame, area: Rect) -> Option<ratatui::la
 /// In the place of the log where there is none: on a first start, how to get one.
 fn no_log(app: &App, frame: &mut Frame, area: Rect, focused: bool) {
     let look = app.look();
-    let empty = app.data.builds.is_empty() && app.data.unread == 0;
+    let empty = app.data.builds.is_empty() && app.builds_left() == Left::None;
     let title = look.text(Pane::Log.text_key());
     let inner = PaneBlock::new(Pane::Log.number(), &title).render(area, frame.buffer_mut(), &look, focused);
     let text = match app.selected_build() {

@@ -52,7 +52,7 @@ pub fn clear(area: Rect, buf: &mut Buffer) {
 pub struct PaneBlock<'a> {
     number: usize,
     title: &'a str,
-    count: Option<usize>,
+    count: &'a str,
     filter: &'a str,
     typing: bool,
     state: &'a str,
@@ -61,12 +61,12 @@ pub struct PaneBlock<'a> {
 impl<'a> PaneBlock<'a> {
     /// A pane's border with its number and its name.
     pub fn new(number: usize, title: &'a str) -> PaneBlock<'a> {
-        PaneBlock { number, title, count: None, filter: "", typing: false, state: "" }
+        PaneBlock { number, title, count: "", filter: "", typing: false, state: "" }
     }
 
     /// How much is in it.
-    pub fn count(self, count: usize) -> PaneBlock<'a> {
-        PaneBlock { count: Some(count), ..self }
+    pub fn count(self, count: &'a str) -> PaneBlock<'a> {
+        PaneBlock { count, ..self }
     }
 
     /// What is searched for in it, and whether that is being typed.
@@ -80,8 +80,8 @@ impl<'a> PaneBlock<'a> {
     }
 
     fn label(&self) -> String {
-        let count = self.count.map_or_else(String::new, |count| format!(" {count}"));
-        format!(" {} {}{count} ", self.number, self.title)
+        let gap = if self.count.is_empty() { "" } else { " " };
+        format!(" {} {}{gap}{} ", self.number, self.title, self.count)
     }
 
     fn filter_label(&self) -> String {

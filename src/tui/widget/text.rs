@@ -106,7 +106,6 @@ pub fn duration(time: TimeDelta) -> String {
 }
 
 /// How many bytes: `512 B`, `1.4 MB`; 1 KB is 1,024 bytes.
-#[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
 pub fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KB", "MB", "GB", "TB"];
     let mut value = bytes as f64;

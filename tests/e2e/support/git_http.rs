@@ -200,7 +200,9 @@ fn lfs(root: &Path, request: &Request) -> Option<Vec<u8>> {
     let object = |object: &serde_json::Value| {
         let (oid, size) = (object["oid"].as_str().unwrap_or_default(), &object["size"]);
         let href = format!("{scheme}://{host}/{repository}/info/lfs/objects/get/{oid}");
-        serde_json::json!({ "oid": oid, "size": size, "actions": { "download": { "href": href } } })
+        // Whoever was let in by ssh has no other credential for the files.
+        let header = serde_json::json!({ "Authorization": request.header("authorization").unwrap_or_default() });
+        serde_json::json!({ "oid": oid, "size": size, "actions": { "download": { "href": href, "header": header } } })
     };
     let objects: Vec<serde_json::Value> = asked["objects"].as_array()?.iter().map(object).collect();
     ok(

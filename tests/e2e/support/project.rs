@@ -55,8 +55,12 @@ impl Project {
 
     /// Writes another repository's file, of the same source.
     pub fn write_another(&self, name: &str, build: &str, rules: &str) {
-        let url = self.source.path();
-        let text = format!("schema = 1\n\n[source]\nurl = {url:?}\n\n[build]\n{build}\n\n{rules}");
+        self.write_another_of(name, &self.source.path(), &format!("[build]\n{build}\n\n{rules}"));
+    }
+
+    /// Writes another repository's file, of another source: `rest` is what follows its `[source]`.
+    pub fn write_another_of(&self, name: &str, source: &std::path::Path, rest: &str) {
+        let text = format!("schema = 1\n\n[source]\nurl = {source:?}\n\n{rest}");
         self.slipway.write(&format!("namespaces/acme/{name}.toml"), &text);
     }
 
@@ -120,20 +124,41 @@ impl Project {
         self.slipway.wait_until(&format!("build {id} prints tick {tick}"), || self.ticks(id).contains(&tick));
     }
 
+    /// Waits until a build runs its attempt of that number.
+    #[track_caller]
+    pub fn wait_for_attempt(&self, id: u64, attempt: u32) {
+        self.slipway.wait_until(&format!("attempt {attempt} of build {id} runs"), || {
+            let build = self.show(id);
+            build["state"] == "running" && build["attempt"] == attempt
+        });
+    }
+
     /// Where a build's files are.
     pub fn build_directory(&self, id: u64) -> PathBuf {
         self.slipway.home().join(format!("builds/{id}"))
     }
 
-    /// A build's log so far.
+    /// The log of a build's first attempt so far.
     pub fn log(&self, id: u64) -> String {
-        let bytes = fs::read(self.build_directory(id).join("log")).unwrap_or_default();
+        self.log_of(id, 1)
+    }
+
+    /// The log of an attempt so far.
+    pub fn log_of(&self, id: u64, attempt: u32) -> String {
+        let directory = self.build_directory(id);
+        let directory = if attempt > 1 { directory.join(format!("attempts/{attempt}")) } else { directory };
+        let bytes = fs::read(directory.join("log")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// What a ticking build has printed so far.
     pub fn ticks(&self, id: u64) -> Vec<u32> {
-        self.log(id).lines().filter_map(|line| line.rsplit_once(" tick ")?.1.parse().ok()).collect()
+        self.ticks_of(id, 1)
+    }
+
+    /// What an attempt of it has printed so far.
+    pub fn ticks_of(&self, id: u64, attempt: u32) -> Vec<u32> {
+        self.log_of(id, attempt).lines().filter_map(|line| line.rsplit_once(" tick ")?.1.parse().ok()).collect()
     }
 
     /// How the pool is; starts it when it is not there.

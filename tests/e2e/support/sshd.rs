@@ -28,9 +28,11 @@ impl Sshd {
         fs::rename(at("identity.pub"), at("authorized_keys")).unwrap();
         let config = format!(
             "HostKey {}\nAuthorizedKeysFile {}\nPidFile none\nLogLevel ERROR\nStrictModes no\nUsePAM no\n\
-             PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n",
+             PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n\
+             SetEnv PATH={}:/usr/local/bin:/usr/bin:/bin\n",
             at("host").display(),
-            at("authorized_keys").display()
+            at("authorized_keys").display(),
+            at("programs").display()
         );
         fs::write(at("sshd_config"), config).unwrap();
         // sshd started by root insists on this directory, which the package's service would make.
@@ -51,6 +53,13 @@ impl Sshd {
     /// The address of `repo` over this server.
     pub fn url(&self, repo: &GitRepo) -> String {
         format!("ssh://{}@127.0.0.1:{}{}", self.user, self.inetd.port(), repo.path().display())
+    }
+
+    /// The directory of programs that only those who are let in have.
+    pub fn programs(&self) -> PathBuf {
+        let programs = self.directory.path().join("programs");
+        fs::create_dir_all(&programs).unwrap();
+        programs
     }
 
     /// The private key that is let in.

@@ -14,6 +14,23 @@ pub(super) fn is_container_id(name: &str) -> bool {
 
 /// The processes that run in containers of `root` with these ids.
 pub(super) fn processes_of(root: &Path, ids: &[&str]) -> io::Result<Vec<ProcessId>> {
+    matching(|read| is_in_cgroup_of(&read("cgroup"), ids) || has_rootfs_of(&read("mountinfo"), root))
+}
+
+/// The processes in containers with these ids, as their control groups tell, or where they have none of their own their
+/// root directory.
+pub(in crate::buildkit::daemon) fn processes_of_steps(ids: &[&str], uppers: &[PathBuf]) -> io::Result<Vec<ProcessId>> {
+    matching(|read| is_in_cgroup_of(&read("cgroup"), ids) || has_upper_of(&read("mountinfo"), uppers))
+}
+
+/// The process with exactly this command line, each argument ended by a zero.
+pub(in crate::buildkit::daemon) fn process_with_line(line: &[u8]) -> io::Result<Option<ProcessId>> {
+    let line = String::from_utf8_lossy(line).into_owned();
+    Ok(matching(|read| read("cmdline") == line)?.into_iter().next())
+}
+
+/// The processes whose files in `/proc` are as wanted.
+fn matching(is_wanted: impl Fn(&dyn Fn(&str) -> String) -> bool) -> io::Result<Vec<ProcessId>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
@@ -24,8 +41,7 @@ pub(super) fn processes_of(root: &Path, ids: &[&str]) -> io::Result<Vec<ProcessI
                 .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
                 .unwrap_or_default()
         };
-        let belongs = is_in_cgroup_of(&read("cgroup"), ids) || has_rootfs_of(&read("mountinfo"), root);
-        if belongs && process.is_alive() {
+        if is_wanted(&read) && process.is_alive() {
             found.push(process);
         }
     }
@@ -49,6 +65,20 @@ fn has_rootfs_of(mountinfo: &str, root: &Path) -> bool {
             .filter_map(|option| option.strip_prefix("upperdir=").or_else(|| option.strip_prefix("lowerdir=")));
         mount.point == "/" && mount.kind == "overlay" && { layers }.any(|dirs| dirs.starts_with(&snapshots))
     })
+}
+
+/// Whether the process's own `/` is an overlay that writes to one of these directories.
+fn has_upper_of(mountinfo: &str, uppers: &[PathBuf]) -> bool {
+    upper_directory(mountinfo, Path::new("/")).is_some_and(|upper| uppers.contains(&upper))
+}
+
+/// The directory that the overlay which is mounted at `point` writes to.
+pub(in crate::buildkit::daemon) fn upper_directory(mountinfo: &str, point: &Path) -> Option<PathBuf> {
+    let point = escape(point);
+    let mut mounts = mountinfo.lines().filter_map(Mount::parse).filter(|mount| mount.kind == "overlay");
+    let of_point = mounts.rfind(|mount| mount.point == point)?;
+    let upper = of_point.options.split(',').find_map(|option| option.strip_prefix("upperdir="))?;
+    Some(PathBuf::from(unescape(upper)))
 }
 
 /// Where something is mounted at or below `root`; what was mounted last comes first.

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 
 use super::connections::Peer;
 use crate::source::webhook::{HookError, Trust, Verifier};
+use crate::sys::memory;
 
 /// The largest body, in bytes: GitHub delivers up to 25 MB.
 pub(super) const LARGEST: usize = 25 * 1024 * 1024;
@@ -129,17 +130,13 @@ async fn receive(
     Ok(())
 }
 
-/// Frees a body. The C library keeps what is freed for later, which after a large one is nobody's use.
+/// Frees a body.
 fn give_back(bytes: Vec<u8>) {
     let large = bytes.capacity() >= GIVE_BACK;
     drop(bytes);
-    #[cfg(target_env = "gnu")]
     if large {
-        // SAFETY: it only gives free pages back; it has locks of its own, and may be called by any thread at any time.
-        unsafe { libc::malloc_trim(0) };
+        memory::give_back();
     }
-    #[cfg(not(target_env = "gnu"))]
-    let _ = large;
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ fn push(id: u64, build: Option<u64>) -> PushRecord {
 
 fn with_pushes(records: Vec<PushRecord>) -> App {
     let mut app = with_builds();
-    app.update(Event::Pushes { records, unread: Some(0) }, now());
+    app.update(Event::Pushes { records, page: Some(PageRead::whole()) }, now());
     app
 }
 
@@ -27,8 +27,9 @@ fn enter_on_a_push_goes_to_its_build() {
 #[test]
 fn a_push_whose_build_is_no_longer_kept_says_so() {
     let mut app = with_pushes(vec![push(1, Some(77))]);
-    press(&mut app, "8\r");
-    assert_eq!(app.focus, Pane::Pushes);
+    let effects = press(&mut app, "8\r");
+    assert!(matches!(&effects[..], [Effect::ReadRecords(ids)] if *ids == [BuildId(77)]), "{effects:?}");
+    app.update(Event::BuildGone(BuildId(77)), now());
     assert!(app.notices.up(now())[0].text.contains("#77"));
 }
 
@@ -73,11 +74,10 @@ fn a_push_is_replayed_by_the_rule_that_matches_or_by_the_one_that_is_chosen() {
 fn what_the_pool_writes_into_the_journal_is_read() {
     let mut app = with_pushes(vec![PushRecord { settled: false, ..push(4, None) }]);
     let first = app.update(Event::News(Box::new(news(Vec::new(), Vec::new()))), now());
-    let caught_up = |effect: &Effect| match effect {
-        Effect::CatchUp { after, unsettled } => *after == Some(PushId(4)) && *unsettled == [PushId(4)],
-        _ => false,
-    };
-    assert!(first.iter().any(caught_up), "{first:?}");
+    let is_read = |effect: &Effect| matches!(effect, Effect::ReadPushes(ids) if *ids == [PushId(4)]);
+    assert!(first.iter().any(is_read), "{first:?}");
+    let newest = |effect: &Effect| matches!(effect, Effect::ReadJournal(page) if page.before.is_none());
+    assert!(first.iter().any(newest), "{first:?}");
     let later = News { pushes: vec![PushId(5)], ..news(Vec::new(), Vec::new()) };
     let effects = app.update(Event::News(Box::new(later)), now());
     assert!(matches!(&effects[..], [Effect::ReadPushes(ids)] if *ids == [PushId(5)]), "{effects:?}");

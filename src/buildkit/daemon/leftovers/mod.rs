@@ -26,7 +26,7 @@ use crate::domain::reason::{Reason, phrase, reason};
 use crate::sys::environment::{ListedEnvironment as _, Receiver, path_with_sbin};
 use crate::sys::process::ProcessId;
 
-mod find;
+pub(super) mod find;
 
 /// How long a killed process may take to be gone. It takes milliseconds; more means that the kernel is stuck in I/O.
 pub(super) const KILL_LIMIT: Duration = Duration::from_secs(10);
@@ -202,7 +202,7 @@ fn list(dir: &Path) -> Result<Vec<PathBuf>, DaemonError> {
 }
 
 /// The bundles of containers that ran when the daemon died.
-fn bundles(root: &Path) -> Result<Vec<PathBuf>, DaemonError> {
+pub(super) fn bundles(root: &Path) -> Result<Vec<PathBuf>, DaemonError> {
     let workers = list(root)?.into_iter().filter(|path| name_of(path).starts_with("runc-"));
     let mut found = Vec::new();
     for worker in workers {

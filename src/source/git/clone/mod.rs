@@ -4,37 +4,37 @@
 //! that what they want came meanwhile. A lock file beside it holds off other processes; git has it as its standard
 //! input, so that it holds for as long as a fetch runs, were slipway killed.
 
-use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
+mod files;
+mod limits;
+mod turn;
 
-use rustix::fs::{FlockOperation, flock};
-use rustix::process::{Pid, Signal, kill_process_group};
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
 use sha2::{Digest as _, Sha256};
-use tokio::sync::OwnedMutexGuard;
+
+pub use files::{last_used, size_of, touch};
+pub use limits::{FetchLimits, Used};
+pub use turn::Turn;
 
 use super::access::Access;
-use super::program::{Configuration, GitCommand, GitProgram, Limits, RunError};
+use super::commits::not_a_commit;
+use super::program::{Configuration, GitCommand, GitProgram, GitVersion, Limits, RunError};
 use super::reach::Reach;
 use super::stderr;
+use crate::domain::config::ByteSize;
 use crate::domain::push::{CommitId, Ref};
 use crate::domain::reason::{Reason, output, reason};
 use crate::source::error::{Kind, SourceError};
 use crate::source::url::SourceUrl;
-use crate::sys::process::ProcessId;
+use files::{MARK, clean, remove};
 
-/// A file of every clone; one without it is none of ours, or was not finished.
-const MARK: &str = "slipway-clone";
 /// The layout of a clone; one of another is made again.
 const LAYOUT: &str = "1";
 /// How often the size of a clone is looked at while it grows.
 const MEASURE: Duration = Duration::from_millis(250);
-/// How often a lock that another process holds is tried.
-const LOCK_POLL: Duration = Duration::from_millis(50);
 /// So many packs are made one.
 const MOST_PACKS: usize = 50;
 /// What reads or makes a repository on this disk may take.
@@ -62,43 +62,6 @@ pub enum Fallback<'a> {
     Branches,
     /// Nowhere.
     None,
-}
-
-/// What a fetch may take.
-#[derive(Debug, Clone, Copy)]
-pub struct FetchLimits {
-    /// All of it, waiting for others included.
-    pub time: Duration,
-    /// The size of the clone on disk, in bytes.
-    pub bytes: u64,
-    /// What others that the limits hold for, too, have used of them.
-    pub used: Used,
-}
-
-/// What fetches took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Used {
-    /// How long they took.
-    pub time: Duration,
-    /// The size of what they brought, in bytes.
-    pub bytes: u64,
-}
-
-impl FetchLimits {
-    /// Limits of which nothing is used.
-    pub const fn new(time: Duration, bytes: u64) -> FetchLimits {
-        FetchLimits { time, bytes, used: Used { time: Duration::ZERO, bytes: 0 } }
-    }
-
-    /// The time that is left.
-    pub fn left(&self) -> Duration {
-        self.time.saturating_sub(self.used.time)
-    }
-
-    /// Whether so many bytes, with those that are used, are over the limit.
-    pub fn is_over(&self, bytes: u64) -> bool {
-        bytes.saturating_add(self.used.bytes) > self.bytes
-    }
 }
 
 /// What a fetch did.
@@ -154,26 +117,9 @@ pub async fn discard(clone: &Path, limit: Duration) -> io::Result<()> {
 /// # Errors
 /// When it can't be removed.
 pub fn discard_unused(clone: &Path) -> io::Result<bool> {
-    let Ok(_queue) = queue_of(clone).try_lock_owned() else { return Ok(false) };
-    let lock = open_lock(clone)?;
-    if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-        return Ok(false);
-    }
+    let Some(_turn) = Turn::take_free(clone)? else { return Ok(false) };
     remove(clone)?;
     Ok(true)
-}
-
-/// Marks a clone as used now: those that were not used for long are removed first.
-///
-/// # Errors
-/// When its mark can't be changed.
-pub fn touch(clone: &Path) -> io::Result<()> {
-    File::options().append(true).open(clone.join(MARK))?.set_modified(std::time::SystemTime::now())
-}
-
-/// When a clone was last used; none where it is no clone.
-pub fn last_used(clone: &Path) -> Option<std::time::SystemTime> {
-    fs::metadata(clone.join(MARK)).and_then(|metadata| metadata.modified()).ok()
 }
 
 /// A command line that reads a clone, or writes it; without its subcommand.
@@ -290,10 +236,7 @@ impl Fetch<'_> {
                 }
                 Ok(false)
             }
-            other => {
-                let reason = reason!("clone.names_commit", commit = self.want.commit, other);
-                Err(SourceError::new(Kind::NoRef, self.url, reason))
-            }
+            other => Err(not_a_commit(self.url, self.want.commit, other)),
         }
     }
 
@@ -329,11 +272,11 @@ impl Fetch<'_> {
         if !self.limits.is_over(size) {
             return Ok(());
         }
-        let limit = crate::domain::config::ByteSize(self.limits.bytes);
+        let limit = ByteSize(self.limits.bytes);
         let reason = match self.limits.used.bytes {
             0 => reason!("clone.clone_larger_than_git", limit),
             used => {
-                let used = crate::domain::config::ByteSize(used);
+                let used = ByteSize(used);
                 reason!("clone.clone_same_build_other", used, limit)
             }
         };
@@ -387,7 +330,7 @@ impl Fetch<'_> {
         let mut command = on_disk(self.program, self.clone);
         command.args(["repack", "--quiet", "-d"]);
         // Before 2.32 git can only make one pack of all.
-        if self.program.version() >= (super::program::GitVersion { major: 2, minor: 32, patch: 0 }) {
+        if self.program.version() >= (GitVersion { major: 2, minor: 32, patch: 0 }) {
             command.arg("--geometric=2");
         } else {
             // What no ref leads to any more may be the commit of a build that runs now.
@@ -410,222 +353,5 @@ impl Fetch<'_> {
             RunError::TimedOut(_) => SourceError::new(Kind::Timeout, self.url, error),
             RunError::TooMuch(_) => SourceError::new(Kind::Local, self.url, error),
         }
-    }
-}
-
-/// Somebody's turn to write a clone, or another directory that slipway fetches into; the next one's when dropped.
-pub struct Turn {
-    lock: File,
-    /// The process that had it before was ended in the middle of it.
-    was_interrupted: bool,
-    _queue: OwnedMutexGuard<()>,
-}
-
-impl Turn {
-    /// Waits for the turn.
-    ///
-    /// # Errors
-    /// When others have it for longer than `limit`, or the lock file beside the directory can't be used.
-    pub async fn take(clone: &Path, limit: Duration) -> io::Result<Turn> {
-        let queue = queue_of(clone).lock_owned().await;
-        let lock = open_lock(clone)?;
-        let since = Instant::now();
-        loop {
-            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => break,
-                Err(rustix::io::Errno::WOULDBLOCK) if since.elapsed() < limit => {
-                    end_orphan(&lock);
-                    tokio::time::sleep(LOCK_POLL).await;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let was_interrupted = lock.metadata()?.len() > 0;
-        let turn = Turn { lock, was_interrupted, _queue: queue };
-        turn.tell(None);
-        Ok(turn)
-    }
-
-    /// Writes down who fetches, and with which process: a git that outlived its slipway is ended by the next.
-    pub fn tell(&self, git: Option<ProcessId>) {
-        let word = |process: Option<ProcessId>| {
-            process.map_or("- -".into(), |process| format!("{} {}", process.pid, process.start))
-        };
-        let text = format!("{} {}\n", word(ProcessId::current().ok()), word(git));
-        // Without it, an orphan is waited for.
-        let _ = self.lock.set_len(0).and_then(|()| self.lock.write_all_at(text.as_bytes(), 0));
-    }
-
-    /// The lock, for the standard input of a command: it holds until that, and what it started, has ended.
-    ///
-    /// # Errors
-    /// When this process has too many files open.
-    pub fn lock(&self) -> io::Result<File> {
-        self.lock.try_clone()
-    }
-
-    /// The clone is whole.
-    pub fn finish(self) {
-        let _ = self.lock.set_len(0);
-    }
-}
-
-/// The lock file beside a clone.
-fn open_lock(clone: &Path) -> io::Result<File> {
-    let (Some(above), Some(name)) = (clone.parent(), clone.file_name()) else {
-        return Err(io::Error::other("a clone has a directory above it"));
-    };
-    fs::create_dir_all(above)?;
-    // No repository's name begins with a dot.
-    let path = above.join(format!(".{}.lock", name.to_string_lossy()));
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
-}
-
-/// Ends the git that holds a lock where the slipway that started it is gone.
-fn end_orphan(lock: &File) {
-    let mut text = [0; 256];
-    let Ok(length) = lock.read_at(&mut text, 0) else { return };
-    let text = String::from_utf8_lossy(&text[..length]).into_owned();
-    let numbers: Vec<Option<u64>> = text.split_whitespace().map(|word| word.parse().ok()).collect();
-    let [Some(owner), Some(owner_start), Some(git), Some(git_start)] = numbers[..] else { return };
-    let process = |pid: u64, start| Some(ProcessId { pid: i32::try_from(pid).ok()?, start });
-    let (Some(owner), Some(git)) = (process(owner, owner_start), process(git, git_start)) else { return };
-    if !owner.is_alive()
-        && git.is_alive()
-        && let Some(group) = Pid::from_raw(git.pid)
-    {
-        let _ = kill_process_group(group, Signal::KILL);
-    }
-}
-
-/// Who waits for a clone in this process.
-fn queue_of(clone: &Path) -> Arc<tokio::sync::Mutex<()>> {
-    type Queues = Mutex<HashMap<PathBuf, Weak<tokio::sync::Mutex<()>>>>;
-    static QUEUES: LazyLock<Queues> = LazyLock::new(Mutex::default);
-    let mut queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
-    queues.retain(|_, queue| queue.strong_count() > 0);
-    if let Some(queue) = queues.get(clone).and_then(Weak::upgrade) {
-        return queue;
-    }
-    let queue = Arc::default();
-    queues.insert(clone.to_owned(), Arc::downgrade(&queue));
-    queue
-}
-
-/// Removes what a git that was killed leaves behind. Nobody else writes the clone now.
-fn clean(clone: &Path) -> io::Result<()> {
-    let is_lock = |name: &str| name.ends_with(".lock");
-    let is_of_objects = |name: &str| {
-        is_lock(name) || name.starts_with("tmp_") || name.starts_with("incoming-") || name.starts_with(".tmp-")
-    };
-    remove_in(clone, false, &is_lock)?;
-    // Any other name may be that of a branch or tag: no ref ends in `.lock`.
-    remove_in(&clone.join("refs"), true, &is_lock)?;
-    remove_in(&clone.join("objects"), true, &is_of_objects)
-}
-
-/// Removes the entries of a directory with such names, of those below it too where `deep`.
-fn remove_in(directory: &Path, deep: bool, is_leftover: &impl Fn(&str) -> bool) -> io::Result<()> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    for entry in entries {
-        let entry = entry?;
-        let is_directory = entry.file_type()?.is_dir();
-        if is_leftover(&entry.file_name().to_string_lossy()) {
-            if is_directory { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
-        } else if deep && is_directory {
-            remove_in(&entry.path(), deep, is_leftover)?;
-        }
-    }
-    Ok(())
-}
-
-/// Removes a clone: its mark first, so that half of one is none.
-fn remove(clone: &Path) -> io::Result<()> {
-    let gone = |error: io::Error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) };
-    fs::remove_file(clone.join(MARK)).or_else(|error| match error.kind() {
-        io::ErrorKind::NotADirectory => Ok(()),
-        _ => gone(error),
-    })?;
-    fs::remove_dir_all(clone).or_else(|error| match error.kind() {
-        io::ErrorKind::NotADirectory => fs::remove_file(clone),
-        _ => gone(error),
-    })
-}
-
-/// The bytes of all files below a directory, as they are long.
-pub fn size_of(directory: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(directory) else { return 0 };
-    let size = |entry: fs::DirEntry| match entry.metadata() {
-        Ok(metadata) if metadata.is_dir() => size_of(&entry.path()),
-        Ok(metadata) => metadata.len(),
-        Err(_) => 0,
-    };
-    entries.flatten().map(size).sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_killed_git_leaves_behind_is_removed_and_nothing_else() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = |path: &str| {
-            let path = directory.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, "").unwrap();
-        };
-        let kept = [
-            "HEAD",
-            "packed-refs",
-            "objects/pack/pack-1.pack",
-            "objects/pack/pack-1.idx",
-            "refs/tags/v1",
-            "refs/tags/tmp_1",
-            "refs/tags/incoming-2",
-            "refs/slipway/heads/.tmp-3/x",
-            "trees/a.lock",
-        ];
-        let removed = [
-            "HEAD.lock",
-            "shallow.lock",
-            "packed-refs.lock",
-            "refs/slipway/tip/0.lock",
-            "objects/pack/tmp_pack_x",
-            "objects/pack/.tmp-1-pack-2.pack",
-            "objects/ab/tmp_obj_x",
-            "objects/tmp_objdir-incoming-x/pack/pack-3.pack",
-        ];
-        kept.iter().chain(&removed).for_each(|path| file(path));
-        clean(directory.path()).unwrap();
-        for path in kept {
-            assert!(directory.path().join(path).exists(), "{path}");
-        }
-        for path in removed {
-            assert!(!directory.path().join(path).exists(), "{path}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_clone_is_written_by_one_at_a_time_and_an_unfinished_turn_is_told() {
-        let directory = tempfile::tempdir().unwrap();
-        let clone = directory.path().join("acme/api");
-        let first = Turn::take(&clone, Duration::from_secs(60)).await.unwrap();
-        assert!(!first.was_interrupted);
-        let waiting = tokio::spawn({
-            let clone = clone.clone();
-            async move { Turn::take(&clone, Duration::from_secs(60)).await }
-        });
-        tokio::task::yield_now().await;
-        assert!(!waiting.is_finished());
-        drop(first);
-        let second = waiting.await.unwrap().unwrap();
-        assert!(second.was_interrupted, "the first one was dropped before it was finished");
-        second.finish();
-        assert!(!Turn::take(&clone, Duration::from_secs(60)).await.unwrap().was_interrupted);
     }
 }

@@ -1,0 +1,42 @@
+//! Deleting tags.
+
+use super::{TaskContext, blocking, failed};
+use crate::domain::name::RepositoryPath;
+use crate::domain::reason::{quoted, reason};
+use crate::protocol::{Error, ErrorKind};
+use crate::registry::{self, LayoutError, Target};
+use crate::services::registries;
+
+/// Removes a tag; in the local registry, what no tag names any more is freed.
+pub(in crate::pool) async fn delete_tag(context: &TaskContext, path: &RepositoryPath, tag: &str) -> Result<(), Error> {
+    let settings = context.settings();
+    let namespace = settings.namespaces.get(&path.namespace).cloned();
+    let namespace = namespace
+        .ok_or_else(|| Error::new(ErrorKind::NotFound, reason!("namespace.unknown", name = quoted(&path.namespace))))?;
+    match registries::open(&context.home, &settings, &namespace.registry, path).await.map_err(failed)? {
+        Target::Local(layout) => {
+            let tag = tag.to_owned();
+            blocking(move || {
+                layout.delete_tag(&tag).map_err(not_found_or_failed)?;
+                layout.prune().map_err(failed)?;
+                Ok(())
+            })
+            .await
+        }
+        Target::Remote(client) => {
+            let tag = tag.to_owned();
+            match registries::on_own_thread(async move || client.delete_tag(&tag).await).await {
+                Ok(_) => Ok(()),
+                Err(error) if error.kind == registry::Kind::NotFound => Err(Error::new(ErrorKind::NotFound, error)),
+                Err(error) => Err(failed(error)),
+            }
+        }
+    }
+}
+
+fn not_found_or_failed(error: LayoutError) -> Error {
+    match error {
+        LayoutError::NoTag { .. } => Error::new(ErrorKind::NotFound, error),
+        error => failed(error),
+    }
+}

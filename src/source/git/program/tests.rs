@@ -1,0 +1,107 @@
+use std::fs;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use super::*;
+use crate::sys::process::ProcessId;
+
+const LIMITS: Limits = Limits { time: Duration::from_secs(60), output: 64 * 1024, memory: None };
+
+/// A program of that text in a directory of its own, under the name `git`.
+fn program(script: &str) -> (tempfile::TempDir, Result<GitProgram, NoGit>) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("git");
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let found = GitProgram::in_path(directory.path().as_os_str());
+    (directory, found)
+}
+
+/// One that tells a version that is good enough, and does `script` when asked for anything else.
+fn fake(script: &str) -> (tempfile::TempDir, GitProgram) {
+    let (directory, found) =
+        program(&format!("if [ \"$1\" = --version ]; then echo 'git version 2.45.1'; exit; fi\n{script}"));
+    (directory, found.unwrap())
+}
+
+#[test]
+fn versions_are_read_whatever_vendors_append() {
+    let version = |major, minor, patch| Some(GitVersion { major, minor, patch });
+    assert_eq!(GitVersion::parse("git version 2.39.5\n"), version(2, 39, 5));
+    assert_eq!(GitVersion::parse("git version 2.39.5 (Apple Git-154)"), version(2, 39, 5));
+    assert_eq!(GitVersion::parse("git version 2.46.0.windows.1"), version(2, 46, 0));
+    assert_eq!(GitVersion::parse("git version 2.50-rc1"), version(2, 50, 0));
+    assert_eq!(GitVersion::parse("hub version 2"), None);
+}
+
+#[test]
+fn a_git_that_is_missing_old_or_none_says_what_to_install() {
+    assert_eq!(GitProgram::in_path(OsStr::new("/nonexistent:relative")), Err(NoGit::Missing));
+    let old = program("echo git version 2.29.2").1.unwrap_err();
+    assert!(old.to_string().contains("is 2.29.2; upgrade it"), "{old}");
+    let broken = program("echo I am no git").1.unwrap_err();
+    assert!(matches!(broken, NoGit::Broken { .. }), "{broken}");
+}
+
+#[tokio::test]
+async fn a_command_has_the_listed_environment_and_no_other() {
+    let (_directory, git) = fake("env; echo; echo \"$@\"");
+    let ended = git.command(Configuration::Users).run(LIMITS).await.unwrap();
+    let text = String::from_utf8(ended.stdout).unwrap();
+    let (environment, arguments) = text.split_once("\n\n").unwrap();
+    let ours = ["GIT_", "SSH_ASKPASS_REQUIRE", "GCM_INTERACTIVE", "PWD", "SHLVL", "_", "OLDPWD"];
+    for line in environment.lines() {
+        let name = line.split('=').next().unwrap();
+        let is_known = Receiver::Git.gets(OsStr::new(name), &[]) || ours.iter().any(|ours| name.starts_with(ours));
+        assert!(is_known, "{line}");
+    }
+    assert!(environment.contains("\nGIT_TERMINAL_PROMPT=0"), "{environment}");
+    assert!(arguments.contains("-c core.hooksPath=/dev/null"), "{arguments}");
+}
+
+#[tokio::test]
+async fn limits_of_time_and_output_end_a_command_with_what_it_started() {
+    let (directory, git) = fake("sleep 1000 & echo $! > \"$0.pid\"; cat /dev/zero");
+    let error = git.command(Configuration::None).run(LIMITS).await.unwrap_err();
+    assert!(matches!(error, RunError::TooMuch(65_536)), "{error}");
+    let left: i32 = fs::read_to_string(directory.path().join("git.pid")).unwrap().trim().parse().unwrap();
+    if let Some(left) = ProcessId::of(left).unwrap() {
+        left.exited().await.unwrap();
+    }
+    let (_directory, git) = fake("sleep 1000");
+    let error = git.command(Configuration::None).run(Limits { time: Duration::from_millis(20), ..LIMITS }).await;
+    assert!(matches!(error, Err(RunError::TimedOut(_))), "{error:?}");
+}
+
+#[tokio::test]
+async fn errors_are_kept_where_a_process_that_is_left_holds_their_pipe() {
+    let (_directory, git) = fake("echo refused >&2; sleep 5 > /dev/null & exit 3");
+    let ended = git.command(Configuration::None).run(LIMITS).await.unwrap();
+    assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(3), "refused\n"));
+}
+
+#[tokio::test]
+async fn errors_are_kept_at_their_beginning_and_their_end() {
+    let (_directory, git) = fake("echo first >&2; yes | head -c 1000000 >&2; echo last >&2; exit 3");
+    let ended = git.command(Configuration::None).run(LIMITS).await.unwrap();
+    assert_eq!(ended.status.code(), Some(3));
+    assert!(ended.stderr.starts_with("first\n") && ended.stderr.ends_with("last\n") && ended.stderr.len() < 20_000);
+}
+
+#[tokio::test]
+async fn an_inherited_descriptor_reaches_what_git_starts_and_no_other_command() {
+    use std::io::Write as _;
+    let (_directory, git) = fake("sh -c 'cat /proc/self/fd/'$WHERE");
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(b"handed over").unwrap();
+    let reopened = fs::File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
+    let descriptor = Arc::new(OwnedFd::from(reopened));
+    let mut command = git.command(Configuration::None);
+    let number = command.inherit(descriptor.clone());
+    command.env("WHERE", number.to_string());
+    assert_eq!(command.run(LIMITS).await.unwrap().stdout, b"handed over");
+    let mut other = git.command(Configuration::None);
+    other.env("WHERE", number.to_string());
+    assert!(!other.run(LIMITS).await.unwrap().status.success());
+}
