@@ -358,7 +358,7 @@ fn wrong_arguments_and_what_was_done_are_told_in_the_language_of_the_locale() {
     let ran = chinese(&["namespace", "creat", "acme"]);
     assert_eq!((ran.code(), ran.stdout.as_str()), (Some(2), ""));
     assert!(
-        ran.stderr.starts_with("错误：没有子命令 'creat'\n\n  提示：有相近的子命令 'create'\n\n用法: "),
+        ran.stderr.starts_with("错误：没有 creat 这个命令\n有相近的：create\n用法：slipway namespace "),
         "{}",
         ran.stderr
     );

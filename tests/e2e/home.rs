@@ -220,7 +220,9 @@ fn in_our_namespace(pid: Pid) -> bool {
 
 /// The names that `store::environment` lists, and those that slipway adds itself.
 fn is_listed(name: &str) -> bool {
-    const EXACT: [&str; 45] = [
+    const EXACT: [&str; 46] = [
+        // Says which build a step of BuildKit belongs to.
+        "TRACEPARENT",
         "PATH",
         "HOME",
         "USER",

@@ -24,7 +24,7 @@ fn a_build_goes_on_while_its_pool_is_killed_and_started_again() {
     let build = project.wait_for(id, "succeeded");
     assert_eq!(project.ticks(id), (1..=40).collect::<Vec<_>>());
     assert_eq!(build["images"][0]["digest"], project.images().digest("latest"));
-    assert_eq!(build["attempt"], 0);
+    assert_eq!(build["attempt"], 1);
     assert_eq!(project.daemons(), daemon, "the daemon was adopted");
 }
 
@@ -51,7 +51,7 @@ fn a_build_whose_pool_is_stopped_the_moment_it_starts_keeps_its_daemon() {
     for id in 2..6 {
         assert_eq!(project.start(), id);
         project.slipway.run(&["pool", "stop"]).ok();
-        assert_eq!(project.wait_for(id, "succeeded")["attempt"], 0);
+        assert_eq!(project.wait_for(id, "succeeded")["attempt"], 1);
     }
     assert_eq!(project.slipway.json(&["build", "list"]).as_array().map(Vec::len), Some(5), "none was retried");
 }

@@ -239,26 +239,6 @@ fn a_build_waits_for_a_commit_that_the_webhook_told_before_the_server_has_it() {
 }
 
 #[test]
-fn a_branch_that_webhooks_told_was_deleted_is_a_push_when_it_is_made_again() {
-    let (project, url) = listening("github", "");
-    let commit = project.source.head();
-    let tell = |before: &str, after: &str, number: u32| {
-        let mut body = github_push(&project.source.path(), before, after);
-        (body["ref"], body["number"]) = (json!("refs/heads/-again"), json!(number));
-        assert_eq!(send_github(&url, "code", SECRET, &body.to_string()).0, 202);
-    };
-    project.source.git(&["update-ref", "refs/heads/-again", &commit]);
-    tell(ZEROS, &commit, 1);
-    settled(&project, 1);
-    project.source.git(&["update-ref", "-d", "refs/heads/-again"]);
-    tell(&commit, ZEROS, 2);
-    project.source.git(&["update-ref", "refs/heads/-again", &commit]);
-    tell(ZEROS, &commit, 3);
-    let pushes = settled(&project, 2);
-    assert_eq!((&pushes[0]["ref"], &pushes[0]["before"]), (&json!("refs/heads/-again"), &json!(null)));
-}
-
-#[test]
 fn a_source_that_lists_nothing_once_loses_nothing_and_builds_nothing_again() {
     let (project, _) = listening("github", "");
     project.slipway.write("config.toml", "[pool]\npoll = \"1s\"\n");

@@ -47,20 +47,21 @@ impl StepLimits {
 
     /// Adds what is known of a failure beyond its exit status.
     pub(super) fn explain(&self, failure: Failure) -> Failure {
-        let failure = match &self.group {
-            Some((group, before)) => hint(failure, *before, group.hits()),
-            None => failure,
-        };
-        match &self.disk {
+        let failure = match &self.disk {
             Some((directory, before)) if step_usage::ended_steps(directory) > *before => disk_hint(failure),
             _ => failure,
+        };
+        // A limit that was hit is known better.
+        match &self.group {
+            Some((group, before)) => hint(failure, *before, group.hits()),
+            None => failure,
         }
     }
 }
 
 /// A killed step that this build shared with the one that was ended for it.
 fn disk_hint(mut failure: Failure) -> Failure {
-    if failure.hint.is_none() && was_killed(&failure) {
+    if was_killed(&failure) {
         failure.hint = Some(reason!("build.shared_step_ended"));
     }
     failure

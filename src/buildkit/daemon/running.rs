@@ -88,6 +88,11 @@ impl Daemon {
     /// # Errors
     /// When it may not be signalled, survives SIGKILL for 10 s, or leaves something that cannot be cleared.
     pub async fn stop(&mut self, grace: Duration) -> Result<Cleared, DaemonError> {
+        if !self.dir.exists() {
+            // Its home was removed or moved: nobody starts another one here, and what it left cannot be reached.
+            self.end_process(grace).await?;
+            return Ok(Cleared::default());
+        }
         let _lock = Lock::exclusive(&daemon_lock(&self.dir)).await?;
         self.stop_locked(grace).await
     }

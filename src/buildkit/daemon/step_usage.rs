@@ -57,6 +57,8 @@ pub struct RunStep {
 pub struct StepUsage {
     dir: PathBuf,
     root: PathBuf,
+    /// The root as the daemon was told it, maybe by a link: so the options of its mounts name it.
+    told_root: PathBuf,
     is_rootless: bool,
     /// The command line of the buildkitd itself, which rootlesskit started.
     line: Vec<u8>,
@@ -72,6 +74,7 @@ impl StepUsage {
         StepUsage {
             dir: daemon.dir.clone(),
             root: record.root.clone(),
+            told_root: daemon.dir.join("root"),
             is_rootless: record.rootlesskit.is_some(),
             line: line.iter().flat_map(|part| part.as_os_str().as_encoded_bytes().iter().copied().chain([0])).collect(),
             buildkitd: None,
@@ -97,7 +100,7 @@ impl StepUsage {
                     if mounts.is_none() {
                         mounts = Some(self.mounts()?);
                     }
-                    step_of(&id, &config, mounts.as_deref().unwrap_or_default(), &self.root)
+                    step_of(&id, &config, mounts.as_deref().unwrap_or_default(), [&self.told_root, &self.root])
                 }
             };
             running.insert(id, step);
@@ -214,18 +217,23 @@ fn config_of(bundle: &Path) -> Option<ContainerConfig> {
 }
 
 /// What a container's configuration and the daemon's mounts say of a step.
-fn step_of(id: &str, config: &ContainerConfig, mounts: &str, root: &Path) -> RunStep {
+/// `root` as the daemon was told, and where that leads: the kernel names mounts by the latter.
+fn step_of(id: &str, config: &ContainerConfig, mounts: &str, [root, real_root]: [&Path; 2]) -> RunStep {
     // The last of a name is in force, and the one that BuildKit adds comes last.
     let parent = config.process.env.iter().rev().find_map(|variable| variable.strip_prefix("TRACEPARENT="));
     let trace = parent.and_then(|parent| parent.split('-').nth(1)).map(str::to_owned);
-    let below = |path: PathBuf| path.strip_prefix(root).ok().map(Path::to_owned);
-    let rootfs = find::upper_directory(mounts, &config.root.path).and_then(below);
+    let below = |path: PathBuf| path.strip_prefix(root).or(path.strip_prefix(real_root)).ok().map(Path::to_owned);
+    let upper_of = |mounted: &Path| {
+        let mounted = mounted.strip_prefix(root).map_or_else(|_| mounted.to_owned(), |rest| real_root.join(rest));
+        find::upper_directory(mounts, &mounted)
+    };
+    let rootfs = upper_of(&config.root.path).and_then(below);
     let mut written: Vec<Written> =
         rootfs.map(|directory| Written { directory, is_cache: false }).into_iter().collect();
     let is_read_only = |mount: &ContainerMount| mount.options.iter().any(|option| option == "ro");
     for mount in config.mounts.iter().filter(|mount| !is_read_only(mount)) {
         let upper = mount.options.iter().find_map(|option| option.strip_prefix("upperdir=").map(PathBuf::from));
-        let upper = upper.or_else(|| find::upper_directory(mounts, &mount.source));
+        let upper = upper.or_else(|| upper_of(&mount.source));
         let is_snapshot = |path: &PathBuf| path.components().any(|part| part.as_os_str() == "snapshots");
         let directory = upper.or_else(|| Some(mount.source.clone()).filter(is_snapshot)).and_then(below);
         written.extend(directory.map(|directory| Written { directory, is_cache: true }));
@@ -250,14 +258,19 @@ mod tests {
             ]}"#;
         let mounts = "5 1 0:4 / /r/runc-overlayfs/executor/one/rootfs rw - overlay overlay rw,lowerdir=/r/s/4/fs,upperdir=/r/s/5/fs\n\
                       6 1 0:5 / /r/runc-overlayfs/cachemounts/buildkit1 rw - overlay overlay rw,lowerdir=/r/s/4/fs,upperdir=/r/s/6/fs\n";
-        let step = step_of("one", &serde_json::from_str(config).unwrap(), mounts, Path::new("/r"));
+        let step = step_of("one", &serde_json::from_str(config).unwrap(), mounts, [Path::new("/r"); 2]);
         assert_eq!(step.trace.as_deref(), Some("abc"));
         let written: Vec<_> = step.written.iter().map(|w| (w.directory.to_str().unwrap(), w.is_cache)).collect();
         assert_eq!(
             written,
             [("s/5/fs", false), ("runc-overlayfs/snapshots/snapshots/7/fs", true), ("s/6/fs", true), ("s/9/fs", true)]
         );
-        let unseen = step_of("one", &serde_json::from_str(config).unwrap(), "", Path::new("/r"));
+        let unseen = step_of("one", &serde_json::from_str(config).unwrap(), "", [Path::new("/r"); 2]);
         assert!(unseen.written.iter().all(|written| written.is_cache), "no overlay is mounted");
+
+        let elsewhere = mounts.replace(" / /r/", " / /disk/r/");
+        let linked =
+            step_of("one", &serde_json::from_str(config).unwrap(), &elsewhere, [Path::new("/r"), Path::new("/disk/r")]);
+        assert_eq!(linked.written, step.written, "the root is behind a link");
     }
 }

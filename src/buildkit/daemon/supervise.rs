@@ -91,9 +91,9 @@ pub enum Order {
 pub async fn supervise(mut spec: Spec, mut orders: Receiver<Order>, events: Sender<Event>) {
     let mut delays = restart_delays();
     loop {
-        let Some(order) = one_life(&spec, &mut orders, &events, &mut delays).await else { continue };
+        let Some((order, daemon)) = one_life(&spec, &mut orders, &events, &mut delays).await else { continue };
         if let Order::Stop { grace } | Order::Restart { grace, .. } = &order {
-            tell(&events, stop(&spec, *grace).await).await;
+            tell(&events, stop(&spec, daemon, *grace).await).await;
         }
         match order {
             Order::Leave | Order::Stop { .. } => return,
@@ -105,16 +105,17 @@ pub async fn supervise(mut spec: Spec, mut orders: Receiver<Order>, events: Send
     }
 }
 
-/// From a start to the end of the wait that follows its failure or its daemon's death, or to an order.
+/// From a start to the end of the wait that follows its failure or its daemon's death, or to an order; with the daemon
+/// that runs then.
 async fn one_life(
     spec: &Spec,
     orders: &mut Receiver<Order>,
     events: &Sender<Event>,
     delays: &mut ExponentialBackoff,
-) -> Option<Order> {
+) -> Option<(Order, Option<Daemon>)> {
     // An `ensure` that is given up has recorded what it started, so an order finds it.
     let ensured = tokio::select! {
-        order = orders.recv() => return Some(order.unwrap_or(Order::Leave)),
+        order = orders.recv() => return Some((order.unwrap_or(Order::Leave), None)),
         ensured = ensure(spec) => ensured,
     };
     let (event, next_try) = match ensured {
@@ -122,7 +123,7 @@ async fn one_life(
             tell(events, greeting(&daemon, spec)).await;
             let since = Instant::now();
             let ended = tokio::select! {
-                order = orders.recv() => return Some(order.unwrap_or(Order::Leave)),
+                order = orders.recv() => return Some((order.unwrap_or(Order::Leave), Some(daemon))),
                 ended = daemon.exited() => ended,
             };
             let next_try = next_delay(delays, since.elapsed());
@@ -136,14 +137,19 @@ async fn one_life(
     };
     tell(events, event).await;
     tokio::select! {
-        order = orders.recv() => Some(order.unwrap_or(Order::Leave)),
+        order = orders.recv() => Some((order.unwrap_or(Order::Leave), None)),
         () = sleep(next_try) => None,
     }
 }
 
-async fn stop(spec: &Spec, grace: Duration) -> Event {
+/// Ends the daemon: the one that is known, whose record may be gone with the home, else the one that is on record.
+async fn stop(spec: &Spec, known: Option<Daemon>, grace: Duration) -> Event {
     let stopped = async {
-        match find(&spec.dir)? {
+        let daemon = match known {
+            Some(daemon) => Some(daemon),
+            None => find(&spec.dir)?,
+        };
+        match daemon {
             Some(mut daemon) => daemon.stop(grace).await.map(drop),
             None => Ok(()),
         }

@@ -326,7 +326,7 @@ impl Core {
         let may_be_late = seen.moved.get(&reference).is_some_and(|last| {
             !seen.refs.contains_key(&reference)
                 || before.as_ref() == Some(&last.before)
-                || pushed_at.is_some_and(|pushed_at| pushed_at <= last.at)
+                || pushed_at.is_some_and(|pushed_at| pushed_at < last.at)
         });
         let refs = &mut seen.refs;
         let follows = before.as_ref().is_some_and(|before| follows(Some(refs), &reference, before.as_ref()));

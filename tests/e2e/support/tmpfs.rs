@@ -16,7 +16,7 @@ impl Tmpfs {
     /// Mounts one that holds `bytes`.
     pub fn mount(bytes: u64) -> Tmpfs {
         let tmpfs = Tmpfs { directory: tempfile::tempdir().unwrap() };
-        let size = format!("size={bytes}");
+        let size = format!("size={bytes},mode=700");
         run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(tmpfs.path())).ok();
         tmpfs
     }
