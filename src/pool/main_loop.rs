@@ -33,6 +33,8 @@ const AT_ONCE: usize = 256;
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// What is being written when the pool ends may take so long; the next pool carries on from what is on disk.
 const LAST_WRITES: Duration = Duration::from_secs(5);
+/// Runners that are just being started when the pool ends may take so long to be on record.
+const LAST_LAUNCHES: Duration = Duration::from_secs(5);
 
 /// Runs the pool of a home until it is told to stop.
 ///
@@ -74,10 +76,12 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
 
     main_loop.run().await;
     let mut deliveries = std::mem::take(&mut main_loop.hands.deliveries);
+    let launches: Vec<_> = main_loop.hands.launches.values().cloned().collect();
     let last = async {
         triggers.end().await;
         let delivered = async { while deliveries.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(LAST_DELIVERIES, delivered).await;
+        launched(launches).await;
         // Those that wait were told, and clients that ask from here on start a new pool.
         let _ = server.await;
         let _ = tender.await;
@@ -98,6 +102,12 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
     let _ = in_use::stop_if_idle(&home.buildkit_dir(), &home.pool_lock()).await;
     tracing::info!("the pool ended");
     Ok(())
+}
+
+/// Waits for the launches under way: a runner that was just started holds its daemon only once it is on record.
+async fn launched(launches: Vec<watch::Sender<bool>>) {
+    let each = futures_util::future::join_all(launches.iter().map(watch::Sender::closed));
+    let _ = tokio::time::timeout(LAST_LAUNCHES, each).await;
 }
 
 fn machine(home: &Home) -> Machine {
