@@ -98,7 +98,7 @@ async fn a_commit_that_vanished_says_what_became_of_its_ref() {
     let tree = git(&fixture.bare, &["rev-parse", &format!("{}^{{tree}}", fixture.first)]);
     git(&fixture.bare, &["tag", "a-tree", &tree]);
     let tree = fetch(&clone, &address, Some("refs/tags/a-tree"), &tree).await.unwrap_err();
-    assert!(tree.reason.to_string().contains("names a tree, and not a commit"), "{tree}");
+    assert!(tree.reason.to_string().contains("is a tree, and not a commit"), "{tree}");
 }
 
 #[tokio::test]
