@@ -260,6 +260,7 @@ async fn beginning(stream: Option<impl AsyncRead + Unpin>) -> Result<String, Str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::test_program::write_script;
 
     fn basic(user: &str, password: &str) -> Credential {
         Credential::Basic { user: user.into(), password: Password::new(password) }
@@ -335,13 +336,10 @@ mod tests {
         assert_eq!(config.credential("c.example").await.unwrap(), None);
     }
 
-    /// A helper of a few lines. Another process writes it: one that this process had open for writing while another
-    /// test started a process could not be run.
+    /// A helper of a few lines.
     fn helper(dir: &Path, text: &str) -> String {
         let path = dir.join("helper").display().to_string();
-        let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" >\"$2\" && chmod 755 \"$2\"";
-        let status = std::process::Command::new("sh").args(["-c", write, "sh", text, &path]).status();
-        assert!(status.unwrap().success());
+        write_script(Path::new(&path), text);
         path
     }
 

@@ -12,5 +12,7 @@ pub mod process;
 pub mod secret;
 pub mod shell;
 pub mod socket;
+#[cfg(test)]
+pub(crate) mod test_program;
 pub mod thread_priority;
 pub mod users;

@@ -61,28 +61,21 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt as _;
     use std::process::Command;
 
     use super::*;
+    use crate::sys::test_program::{output_of, write_script};
 
     /// What the script runs with these arguments, where the real ssh tells its arguments and its agent.
     fn run(arguments: &[&str]) -> String {
         let dir = tempfile::tempdir().unwrap();
         let real = dir.path().join("it's real");
         fs::create_dir(&real).unwrap();
-        fs::write(real.join("ssh"), "#!/bin/sh\necho \"$* agent=$SSH_AUTH_SOCK\"\n").unwrap();
-        fs::set_permissions(real.join("ssh"), fs::Permissions::from_mode(0o700)).unwrap();
+        write_script(&real.join("ssh"), "echo \"$* agent=$SSH_AUTH_SOCK\"");
         let path = install(dir.path(), &format!("{}:/usr/bin:/bin", real.display())).unwrap();
         let mut command = Command::new(dir.path().join("bin/ssh"));
         command.args(arguments).env_clear().env("PATH", path).env("SSH_AUTH_SOCK", "/agent");
-        let output = loop {
-            match command.output() {
-                // Another thread has just been forked with the script, newly written, still open.
-                Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
-                output => break output.unwrap(),
-            }
-        };
+        let output = output_of(&mut command);
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -113,7 +106,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         install(dir.path(), &ssh.parent().unwrap().display().to_string()).unwrap();
         let arguments = ["-G", "-F", "/dev/null", "-o", "StrictHostKeyChecking=no", "root@example.com"];
-        let output = Command::new(dir.path().join("bin/ssh")).args(arguments).output().unwrap();
+        let output = output_of(Command::new(dir.path().join("bin/ssh")).args(arguments));
         let settings = String::from_utf8(output.stdout).unwrap();
         let of = |name: &str| -> Vec<&str> {
             settings.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).collect()
@@ -127,7 +120,7 @@ mod tests {
     fn a_host_without_ssh_says_so_and_a_path_with_a_colon_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         install(dir.path(), "/nonexistent").unwrap();
-        let output = Command::new(dir.path().join("bin/ssh")).arg("host").output().unwrap();
+        let output = output_of(Command::new(dir.path().join("bin/ssh")).arg("host"));
         assert!(!output.status.success());
         assert!(String::from_utf8(output.stderr).unwrap().contains("has no ssh"));
         let error = install(&dir.path().join("a:b"), "/bin").unwrap_err().to_string();

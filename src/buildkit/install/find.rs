@@ -223,15 +223,14 @@ fn lack(tool: &Option<Tool>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
 
     use super::*;
+    use crate::sys::test_program::write_script;
 
     fn program(dir: &Path, name: &str, script: &str) {
         fs::create_dir_all(dir).unwrap();
-        fs::write(dir.join(name), format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        write_script(&dir.join(name), script);
     }
 
     #[test]

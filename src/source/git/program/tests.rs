@@ -1,10 +1,10 @@
 use std::fs;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use super::*;
 use crate::sys::process::ProcessId;
+use crate::sys::test_program::write_script;
 
 const LIMITS: Limits = Limits { time: Duration::from_secs(60), output: 64 * 1024, memory: None };
 
@@ -12,8 +12,7 @@ const LIMITS: Limits = Limits { time: Duration::from_secs(60), output: 64 * 1024
 fn program(script: &str) -> (tempfile::TempDir, Result<GitProgram, NoGit>) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("git");
-    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    write_script(&path, script);
     let found = GitProgram::in_path(directory.path().as_os_str());
     (directory, found)
 }
