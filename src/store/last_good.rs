@@ -56,20 +56,27 @@ pub fn load<T: DeserializeOwned>(home: &Home, file: &Path) -> Option<T> {
     read::load(&copy).ok()
 }
 
-/// Removes the copies of files that are not there any more; `is_there` knows of most that are.
-pub(super) fn forget_removed(home: &Home, is_there: impl Fn(&Path) -> bool) {
+/// Removes the copies of files that are not there any more; `names` knows most of those in a directory that are, without
+/// their ends.
+pub(super) fn forget_removed<N: Fn(&str) -> bool>(home: &Home, names: impl Fn(&Path) -> N) {
     let config = copy_of(home, &home.config_file());
     let mut directories = vec![home.last_good_dir()];
     while let Some(directory) = directories.pop() {
+        let Ok(below) = directory.strip_prefix(home.last_good_dir()) else { continue };
+        let original = home.state_dir().join(below);
+        let is_there = names(&original);
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
-            let (copy, is_directory) = (entry.path(), entry.file_type().is_ok_and(|kind| kind.is_dir()));
-            let Ok(below) = copy.strip_prefix(home.last_good_dir()) else { continue };
-            let file = if config.as_ref() == Some(&copy) { home.config_file() } else { home.state_dir().join(below) };
-            if is_directory {
-                directories.push(copy);
-            } else if !is_there(&file)
-                && matches!(File::open(&file), Err(error) if error.kind() == io::ErrorKind::NotFound)
-            {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                directories.push(entry.path());
+                continue;
+            }
+            let name = entry.file_name();
+            if name.to_str().and_then(|name| name.strip_suffix(".toml")).is_some_and(&is_there) {
+                continue;
+            }
+            let copy = entry.path();
+            let file = if config.as_ref() == Some(&copy) { home.config_file() } else { original.join(name) };
+            if matches!(File::open(&file), Err(error) if error.kind() == io::ErrorKind::NotFound) {
                 // One that stays is replaced with the next file of its name.
                 let _ = fs::remove_file(copy);
             }

@@ -1,9 +1,10 @@
-//! Noticing edits: which TOML files under some directories changed.
+//! Noticing edits of files under some directories.
 //!
-//! inotify only says *when* to look; what changed is found by comparing the files with those seen before. So atomic renames,
-//! directories that come late or go, and lost events all end in the right answer, and polling is the same without inotify.
+//! inotify only says *when* to look; what changed is found by comparing the files with those seen before
+//! ([`super::settings::Stamps`]). So atomic renames, directories that come late or go, and lost events all end in the right
+//! answer, and polling is the same without inotify.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -31,9 +32,9 @@ const DEPTH: usize = 4;
 /// What a watcher reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// These files came, changed or went.
-    Files(BTreeSet<PathBuf>),
-    /// From now on files are compared every two seconds, and why.
+    /// Files may have come, changed or gone.
+    Files,
+    /// From now on files are to be compared every two seconds, and why.
     Polling {
         /// A sentence that says what to do about it.
         reason: String,
@@ -60,7 +61,7 @@ impl Drop for Watcher {
     }
 }
 
-/// Watches the TOML files that are `targets` or are below them. Targets need not exist. Returns when it watches: what changes
+/// Watches the files that are `targets` or are below them. Targets need not exist. Returns when it watches: what changes
 /// after that is reported.
 pub fn watch(targets: Vec<PathBuf>) -> Watcher {
     start(targets, true)
@@ -82,9 +83,9 @@ fn start(targets: Vec<PathBuf>, with_inotify: bool) -> Watcher {
     let run = move || {
         let mut looker =
             Looker { arms: with_inotify.then(|| Arms::new(&targets, sender)), targets, watched: HashMap::new() };
-        let (seen, trouble) = looker.look();
+        let trouble = looker.look();
         let _ = ready.send(());
-        looker.run(seen, trouble, &woken, &report);
+        looker.run(trouble, &woken, &report);
     };
     // A machine that can't start a thread reports no edits: the channel ends at once, which `next` tells.
     if thread::Builder::new().name("watch".into()).spawn(run).is_ok() {
@@ -142,34 +143,8 @@ fn trouble(error: &notify::Error) -> String {
     }
 }
 
-/// What tells one state of a file from another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(meta: &Metadata) -> Stamp {
-        Stamp {
-            device: meta.dev(),
-            inode: meta.ino(),
-            size: meta.size(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            changed: (meta.ctime(), meta.ctime_nsec()),
-        }
-    }
-}
-
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-struct Seen {
-    files: BTreeMap<PathBuf, Stamp>,
-    /// The directories to watch, by device and inode: one that was replaced is another.
-    dirs: BTreeMap<PathBuf, (u64, u64)>,
-}
+/// The directories to watch, by device and inode: one that was replaced is another.
+type Directories = BTreeMap<PathBuf, (u64, u64)>;
 
 struct Looker {
     targets: Vec<PathBuf>,
@@ -178,13 +153,7 @@ struct Looker {
 }
 
 impl Looker {
-    fn run(
-        mut self,
-        mut seen: Seen,
-        mut trouble: Option<String>,
-        woken: &mpsc::Receiver<Wake>,
-        report: &tokio_mpsc::Sender<Change>,
-    ) {
+    fn run(mut self, mut trouble: Option<String>, woken: &mpsc::Receiver<Wake>, report: &tokio_mpsc::Sender<Change>) {
         loop {
             if let Some(reason) = trouble.take() {
                 self.arms = None;
@@ -197,11 +166,8 @@ impl Looker {
                 Wake::Trouble(reason) => trouble = Some(reason),
                 Wake::Look => {}
             }
-            let (now, more) = self.look();
-            trouble = trouble.or(more);
-            let changed = changed(&seen.files, &now.files);
-            seen = now;
-            if !changed.is_empty() && report.blocking_send(Change::Files(changed)).is_err() {
+            trouble = trouble.or(self.look());
+            if report.blocking_send(Change::Files).is_err() {
                 return;
             }
         }
@@ -231,24 +197,24 @@ impl Looker {
         Wake::Look
     }
 
-    /// What is there, watched. Directories that came while it looked are looked at again, for their files may have come
-    /// before the watch did.
-    fn look(&mut self) -> (Seen, Option<String>) {
-        loop {
-            let seen = look(&self.targets);
-            match self.arm(&seen.dirs) {
-                Ok(false) => return (seen, None),
+    /// Watches the directories that are there. Those that came while it looked are looked at again, for others may have come
+    /// into them before the watch did. Why they can't be watched.
+    fn look(&mut self) -> Option<String> {
+        while self.arms.is_some() {
+            match self.arm(&directories(&self.targets)) {
+                Ok(false) => break,
                 Ok(true) => {}
                 Err(reason) => {
                     self.arms = None;
-                    return (look(&self.targets), Some(reason));
+                    return Some(reason);
                 }
             }
         }
+        None
     }
 
     /// Watches those directories and no others. Returns whether one was added.
-    fn arm(&mut self, dirs: &BTreeMap<PathBuf, (u64, u64)>) -> Result<bool, String> {
+    fn arm(&mut self, dirs: &Directories) -> Result<bool, String> {
         let Some(Arms(arms)) = &mut self.arms else { return Ok(false) };
         let arms = arms.as_mut().map_err(|reason| reason.clone())?;
         self.watched.retain(|path, id| {
@@ -286,51 +252,30 @@ fn gone(error: &notify::Error) -> bool {
     }
 }
 
-fn look(targets: &[PathBuf]) -> Seen {
-    let mut seen = Seen::default();
+fn directories(targets: &[PathBuf]) -> Directories {
+    let mut found = Directories::new();
     for target in targets {
-        match fs::metadata(target) {
-            Ok(meta) if meta.is_dir() => below(target, &meta, DEPTH, &mut seen),
-            Ok(meta) if is_ours(target) => {
-                seen.files.insert(target.clone(), Stamp::of(&meta));
-            }
-            _ => {}
-        }
+        below(target, DEPTH, &mut found);
         // A target that does not exist comes into the nearest directory that does; one that does may be replaced there.
         let above = target.ancestors().skip(1).find_map(|dir| {
             let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
             fs::metadata(dir).ok().filter(Metadata::is_dir).map(|meta| (dir.to_owned(), (meta.dev(), meta.ino())))
         });
-        seen.dirs.extend(above);
+        found.extend(above);
     }
-    seen
+    found
 }
 
-fn below(dir: &Path, meta: &Metadata, depth: usize, seen: &mut Seen) {
-    seen.dirs.insert(dir.to_owned(), (meta.dev(), meta.ino()));
+fn below(dir: &Path, depth: usize, found: &mut Directories) {
+    let Some(meta) = fs::metadata(dir).ok().filter(Metadata::is_dir) else { return };
+    found.insert(dir.to_owned(), (meta.dev(), meta.ino()));
     // A directory that can't be read, or went, has no files for us.
     let Ok(entries) = fs::read_dir(dir) else { return };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        let Ok(meta) = fs::metadata(&path) else { continue };
-        if meta.is_dir() && depth > 0 {
-            below(&path, &meta, depth - 1, seen);
-        } else if meta.is_file() && is_ours(&path) {
-            seen.files.insert(path, Stamp::of(&meta));
-        }
+    // Ten thousand files are passed over by their kinds alone.
+    let others = entries.flatten().filter(|entry| !entry.file_type().is_ok_and(|kind| kind.is_file()));
+    if depth > 0 {
+        others.for_each(|entry| below(&entry.path(), depth - 1, found));
     }
-}
-
-/// A visible `*.toml`: neither our temporary files nor what editors leave beside a file (`.a.toml.swp`, `a.toml~`,
-/// `#a.toml#`, `.#a.toml`, `4913`).
-fn is_ours(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-    name.ends_with(b".toml") && !name.starts_with(b".")
-}
-
-fn changed(old: &BTreeMap<PathBuf, Stamp>, new: &BTreeMap<PathBuf, Stamp>) -> BTreeSet<PathBuf> {
-    let differs = |path: &&PathBuf| old.get(*path) != new.get(*path);
-    old.keys().chain(new.keys()).filter(differs).cloned().collect()
 }
 
 #[cfg(test)]

@@ -1,9 +1,15 @@
+use std::collections::BTreeSet;
+
 use super::*;
+use crate::store::Home;
+use crate::store::settings::Stamps;
 use crate::sys::atomic;
 
 struct Scene {
     dir: tempfile::TempDir,
     watcher: Watcher,
+    /// The files as they were when something was reported last.
+    seen: Stamps,
     /// What was expected so far: a slow machine may report it in two parts.
     expected: BTreeSet<PathBuf>,
 }
@@ -13,7 +19,8 @@ impl Scene {
         let dir = tempfile::tempdir().unwrap();
         setup(dir.path());
         let targets = ["namespaces", "builders", "config.toml"].map(|name| dir.path().join(name)).to_vec();
-        Scene { watcher: start(targets, inotify), dir, expected: BTreeSet::new() }
+        let watcher = start(targets, inotify);
+        Scene { watcher, seen: Stamps::of(&Home::at(dir.path())), dir, expected: BTreeSet::new() }
     }
 
     fn new(setup: impl FnOnce(&Path)) -> Scene {
@@ -24,18 +31,17 @@ impl Scene {
         self.dir.path().join(name)
     }
 
-    /// Waits until every one of these was reported, and nothing that was never expected.
+    /// Waits until every one of these was seen once something was reported, and nothing that was never expected.
     async fn expect(&mut self, names: &[&str]) {
         let mut missing: BTreeSet<PathBuf> = names.iter().map(|name| self.path(name)).collect();
         self.expected.extend(missing.iter().cloned());
         while !missing.is_empty() {
-            match self.watcher.next().await.unwrap() {
-                Change::Files(files) => {
-                    assert!(files.is_subset(&self.expected), "{files:?}");
-                    missing.retain(|path| !files.contains(path));
-                }
-                Change::Polling { reason } => panic!("{reason}"),
-            }
+            assert_eq!(self.watcher.next().await, Some(Change::Files));
+            let now = Stamps::of(&Home::at(self.dir.path()));
+            let files = now.changed_since(&self.seen);
+            assert!(files.is_subset(&self.expected), "{files:?}");
+            missing.retain(|path| !files.contains(path));
+            self.seen = now;
         }
     }
 }
@@ -96,7 +102,11 @@ async fn a_home_that_does_not_exist_yet_is_waited_for() {
     let mut watcher = watch(vec![dir.path().join("home/slipway/namespaces")]);
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::write(&file, "x").unwrap();
-    assert_eq!(watcher.next().await, Some(Change::Files([file].into())));
+    assert_eq!(watcher.next().await, Some(Change::Files));
+    let home = Home::at(dir.path().join("home/slipway"));
+    while !Stamps::of(&home).changed_since(&Stamps::default()).contains(&file) {
+        assert_eq!(watcher.next().await, Some(Change::Files));
+    }
 }
 
 #[tokio::test]
@@ -124,16 +134,13 @@ async fn inotify_that_fails_ends_in_polling_with_the_reason() {
     let arms = Some(Arms(Err(trouble(&notify::Error::new(notify::ErrorKind::MaxFilesWatch)))));
     let thread = thread::spawn(move || {
         let mut looker = Looker { arms, targets, watched: HashMap::new() };
-        let (seen, trouble) = looker.look();
-        looker.run(seen, trouble, &woken, &report);
+        let trouble = looker.look();
+        looker.run(trouble, &woken, &report);
     });
     let Some(Change::Polling { reason }) = changes.recv().await else { panic!("not polling") };
     assert!(reason.contains("inotify's limit is used up"), "{reason}");
-    let file = dir.path().join("namespaces/a.toml");
-    fs::create_dir(file.parent().unwrap()).unwrap();
-    fs::write(&file, "x").unwrap();
     wake.send(Wake::Look).unwrap();
-    assert_eq!(changes.recv().await, Some(Change::Files([file].into())));
+    assert_eq!(changes.recv().await, Some(Change::Files));
     wake.send(Wake::Stop).unwrap();
     thread.join().unwrap();
 }

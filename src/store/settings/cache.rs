@@ -34,31 +34,32 @@ struct Head {
     checksum: u32,
 }
 
-/// One of the other lines.
-#[derive(Debug, Serialize, Deserialize)]
-struct Entry {
-    path: RepositoryPath,
-    stamp: Stamp,
-    repository: Repository,
-}
+/// One of the other lines: a repository as its file was read, and how that was.
+type Entry<R> = (RepositoryPath, Stamp, R);
 
 /// The repositories that the cache has as their files are now, and how the files of all that it has were; nothing where
 /// there is no sound cache.
 pub(super) fn load(home: &Home, now: &Stamps) -> (Settings, Stamps) {
     let entries = read(home).unwrap_or_default();
     let (mut settings, mut stamps) = (Settings::default(), Stamps::default());
-    for Entry { path, stamp, repository } in entries {
-        let file = home.repository_file(&path.namespace, &path.repository);
-        // What another one was read as may be older than its last good copy.
-        if now.0.get(&file) == Some(&stamp) {
-            settings.repositories.insert(path, repository);
+    let (mut namespace, mut directory) = (String::new(), PathBuf::new());
+    let mut repositories = Vec::with_capacity(entries.len());
+    for (path, stamp, repository) in entries {
+        if path.namespace != namespace {
+            namespace.clone_from(&path.namespace);
+            directory = home.namespaces_dir().join(&namespace);
         }
-        stamps.0.insert(file, stamp);
+        stamps.add(&directory, &path.repository, stamp);
+        // What another one was read as may be older than its last good copy.
+        if now.directory(&directory).and_then(|now| now.get(&path.repository)) == Some(stamp) {
+            repositories.push((path, repository));
+        }
     }
+    settings.repositories = repositories.into_iter().collect();
     (settings, stamps)
 }
 
-fn read(home: &Home) -> Option<Vec<Entry>> {
+fn read(home: &Home) -> Option<Vec<Entry<Repository>>> {
     let file = home.settings_cache();
     trust::check_settings(&file).ok()?;
     let text = fs::read_to_string(file).ok()?;
@@ -69,9 +70,9 @@ fn read(home: &Home) -> Option<Vec<Entry>> {
     }
     let lines: Vec<&str> = body.lines().collect();
     let parsed = in_parallel(&lines, |lines| {
-        lines.iter().map(|line| serde_json::from_str(line).ok()).collect::<Option<Vec<Entry>>>()
+        lines.iter().map(|line| serde_json::from_str(line).ok()).collect::<Option<Vec<_>>>()
     });
-    let parsed: Option<Vec<Vec<Entry>>> = parsed.into_iter().collect();
+    let parsed: Option<Vec<Vec<_>>> = parsed.into_iter().collect();
     Some(parsed?.into_iter().flatten().collect())
 }
 
@@ -88,18 +89,28 @@ pub(super) fn outdated(
         let changed = u64::try_from(stamp.changed.0).unwrap_or_default();
         SystemTime::UNIX_EPOCH + Duration::from_secs(changed) + 2 * TICK <= began
     };
-    let file = |path: &RepositoryPath| home.repository_file(&path.namespace, &path.repository);
-    let files = settings.repositories.iter().map(|(path, repository)| (path, repository, file(path)));
-    let good = files.filter(|(.., file)| !has_problem(settings, file));
-    let stamped = good.filter_map(|(path, repository, file)| Some((path, repository, stamps.0.get(&file)?, file)));
-    let kept: Vec<_> = stamped.filter(|(_, _, stamp, _)| rested(stamp)).collect();
-    let is_known = |(_, _, stamp, file): &(_, _, &Stamp, PathBuf)| cached.0.get(file) == Some(*stamp);
-    if kept.len() == cached.0.len() && kept.iter().all(is_known) {
+    let mut are_known = true;
+    let mut kept: Vec<Entry<&Repository>> = Vec::new();
+    let (mut namespace, mut files) = ("", None);
+    for (path, repository) in &settings.repositories {
+        if path.namespace != namespace {
+            namespace = &path.namespace;
+            let directory = home.namespaces_dir().join(namespace);
+            files = stamps.directory(&directory).map(|files| (files, cached.directory(&directory)));
+        }
+        let Some((now, known)) = files else { continue };
+        let Some(stamp) = now.get(&path.repository).filter(rested) else { continue };
+        if !settings.problems.is_empty() && has_problem(settings, &home.repository_file(namespace, &path.repository)) {
+            continue;
+        }
+        are_known &= known.and_then(|known| known.get(&path.repository)) == Some(stamp);
+        kept.push((path.clone(), stamp, repository));
+    }
+    if kept.len() == cached.count() && are_known {
         return None;
     }
     let mut body = String::new();
-    for (path, repository, stamp, _) in kept {
-        let entry = Entry { path: path.clone(), stamp: *stamp, repository: repository.clone() };
+    for entry in kept {
         body.push_str(&serde_json::to_string(&entry).ok()?);
         body.push('\n');
     }

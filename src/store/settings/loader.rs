@@ -37,8 +37,15 @@ pub(super) struct Before<'a> {
 
 impl Before<'_> {
     /// Whether a file is as it was when the settings were read, and it was read then.
-    pub(super) fn is_same(&self, file: &Path) -> bool {
+    fn is_same(&self, file: &Path) -> bool {
         self.stamps.is_some_and(|stamps| stamps.is_same(self.now, file)) && !has_problem(self.settings, file)
+    }
+
+    /// The files that are not as they were when the settings were read, or were not read then.
+    pub(super) fn changed(&self) -> Vec<PathBuf> {
+        let unlike = self.now.unlike(self.stamps.unwrap_or(&Stamps::default()));
+        let unread = self.settings.problems.keys().filter(|file| self.now.get(file).is_some());
+        unlike.iter().chain(unread.filter(|file| !unlike.contains(*file))).cloned().collect()
     }
 }
 
@@ -138,39 +145,40 @@ impl<'a> Loader<'a> {
     }
 
     /// Every `<name>.toml` of a directory; `check` says what is wrong with one that parses.
-    pub(super) fn directory<T: DeserializeOwned + Clone + PartialEq>(
+    pub(super) fn directory<'l, T: DeserializeOwned + Clone + PartialEq + 'l>(
         &mut self,
         directory: &Path,
-        last: &BTreeMap<String, T>,
+        last: impl IntoIterator<Item = (&'l str, &'l T)>,
         check: impl Fn(&str, &T) -> Option<Reason>,
-    ) -> BTreeMap<String, T> {
-        let mut found = BTreeMap::new();
+    ) -> Vec<(String, T)> {
+        let last: BTreeMap<&str, &T> = last.into_iter().collect();
+        let kept = || last.iter().map(|(name, value)| ((*name).to_owned(), T::clone(value))).collect();
         if let Err(untrusted) = trust::check_settings(directory) {
             self.problems.insert(directory.to_path_buf(), untrusted.into());
-            return last.clone();
+            return kept();
         }
-        let entries = match fs::read_dir(directory) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return found,
-            Err(error) => {
-                self.problems.insert(directory.to_path_buf(), reason!("settings.unlisted", directory, error));
-                return last.clone();
-            }
-        };
-        for entry in entries.flatten() {
-            let file = entry.path();
-            let Some(name) = file
-                .file_name()
-                .and_then(|name| name.to_str())
-                .and_then(|name| name.strip_suffix(".toml"))
-                .filter(|name| !name.starts_with('.'))
-            else {
-                continue;
+        let Some(now) = self.before.now.directory(directory) else {
+            return match fs::read_dir(directory) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+                Err(error) => {
+                    self.problems.insert(directory.to_path_buf(), reason!("settings.unlisted", directory, error));
+                    kept()
+                }
+                // It came since the files were looked at, and is read when they are looked at again.
+                Ok(_) => kept(),
             };
-            let name = name.to_owned();
-            if let Some(value) = self.file(&file, last.get(&name), |value| check(&name, value)) {
-                found.insert(name, value);
-            }
+        };
+        let before = self.before.stamps.and_then(|stamps| stamps.directory(directory));
+        let mut found = Vec::new();
+        for (name, stamp) in now.files() {
+            let last = last.get(name).copied();
+            let is_same = before.is_some_and(|before| before.get(name) == Some(stamp));
+            // Ten thousand paths are made only where there are problems, of which this file may have one.
+            let value = match last.filter(|_| is_same && self.before.settings.problems.is_empty()) {
+                Some(last) => Some(last.clone()),
+                None => self.file(&directory.join(format!("{name}.toml")), last, |value| check(name, value)),
+            };
+            found.extend(value.map(|value| (name.to_owned(), value)));
         }
         found
     }

@@ -58,12 +58,15 @@ pub fn look(home: &Home) -> Settings {
 
 /// As [`read`], once files of an older form are brought to the current one.
 fn take_over(home: &Home, before: Before) -> (Settings, Vec<(PathBuf, String)>) {
-    let files: Vec<&PathBuf> = before.now.files().filter(|file| !before.is_same(file)).collect();
-    let upgraded = |files: &[&PathBuf]| files.iter().filter_map(|file| upgrade(file)).collect::<Vec<_>>();
+    let files = before.changed();
+    let upgraded = |files: &[PathBuf]| files.iter().filter_map(|file| upgrade(file)).collect::<Vec<_>>();
     let failed: Vec<(PathBuf, Reason)> = in_parallel(&files, upgraded).into_iter().flatten().collect();
     let (mut settings, changed) = read(home, before);
     settings.problems.extend(failed);
-    last_good::forget_removed(home, |file| before.now.0.contains_key(file));
+    last_good::forget_removed(home, |directory| {
+        let listed = before.now.directory(directory);
+        move |name: &str| listed.is_some_and(|listed| listed.get(name).is_some())
+    });
     (settings, changed)
 }
 
@@ -83,7 +86,7 @@ fn keep_copies(home: &Home, changed: Vec<(PathBuf, String)>, cache: Option<Strin
 impl Settings {
     /// Reads everything; what can't be read is as it was in `last`, else as the last good copy has it.
     pub fn load(home: &Home, last: &Settings) -> Settings {
-        read(home, Before { settings: last, stamps: None, now: &Stamps::default() }).0
+        read(home, Before { settings: last, stamps: None, now: &Stamps::of(home) }).0
     }
 }
 
@@ -99,20 +102,21 @@ fn read(home: &Home, before: Before) -> (Settings, Vec<(PathBuf, String)>) {
         let config = loader.file(&file, last, |config: &Config| first(None, config.problems()));
         settings.config = config.unwrap_or_default();
     }
-    settings.builders = loader.directory(&home.builders_dir(), &last.builders, |name, builder: &Builder| {
+    let builders = loader.directory(&home.builders_dir(), by_name(&last.builders), |name, builder: &Builder| {
         first(name::check(NameKind::Builder, name).err(), builder.problems())
     });
+    settings.builders = builders.into_iter().collect();
     loader.keep_one_managed(&mut settings.builders, &last.builders);
-    settings.registries =
-        loader.directory(&home.registries_dir(), &last.registries, |_, registry: &RegistrySettings| {
-            first(None, registry.problems())
-        });
-    settings.platforms = loader.directory(&home.platforms_dir(), &last.platforms, |name, platform: &SourcePlatform| {
-        first(name::check(NameKind::Platform, name).err(), platform.problems())
-    });
-    settings.namespaces = loader.directory(&home.namespaces_dir(), &last.namespaces, |name, namespace: &Namespace| {
-        first(Namespace::check_name(name).err(), namespace.problems())
-    });
+    let problem = |_: &str, registry: &RegistrySettings| first(None, registry.problems());
+    let registries = loader.directory(&home.registries_dir(), by_name(&last.registries), problem);
+    settings.registries = registries.into_iter().collect();
+    let problem =
+        |name: &str, platform: &SourcePlatform| first(name::check(NameKind::Platform, name).err(), platform.problems());
+    let platforms = loader.directory(&home.platforms_dir(), by_name(&last.platforms), problem);
+    settings.platforms = platforms.into_iter().collect();
+    let problem = |name: &str, namespace: &Namespace| first(Namespace::check_name(name).err(), namespace.problems());
+    let namespaces = loader.directory(&home.namespaces_dir(), by_name(&last.namespaces), problem);
+    settings.namespaces = namespaces.into_iter().collect();
     loader.tell_of_orphans(&settings.namespaces);
     let namespaces: Vec<&String> = settings.namespaces.keys().collect();
     let found = in_parallel(&namespaces, |chunk| repositories(home, chunk, before));
@@ -138,24 +142,27 @@ fn upgrade(file: &Path) -> Option<(PathBuf, Reason)> {
     }
 }
 
+fn by_name<T>(things: &BTreeMap<String, T>) -> impl Iterator<Item = (&str, &T)> {
+    things.iter().map(|(name, value)| (name.as_str(), value))
+}
+
 /// Reads the repositories of some namespaces.
 fn repositories<'a>(
     home: &'a Home,
     namespaces: &[&String],
     before: Before<'a>,
-) -> (BTreeMap<RepositoryPath, Repository>, Loader<'a>) {
+) -> (Vec<(RepositoryPath, Repository)>, Loader<'a>) {
     let last = before.settings;
     let mut loader = Loader::new(home, before);
-    let mut repositories = BTreeMap::new();
+    let mut repositories = Vec::new();
     for namespace in namespaces {
         let path = |repository| RepositoryPath { namespace: (*namespace).clone(), repository };
         let of_namespace = last.repositories.range(path(String::new())..);
         let last = of_namespace
             .take_while(|(path, _)| path.namespace == **namespace)
-            .map(|(path, repository)| (path.repository.clone(), repository.clone()))
-            .collect();
+            .map(|(path, repository)| (path.repository.as_str(), repository));
         let directory = home.namespaces_dir().join(namespace);
-        let found = loader.directory(&directory, &last, |name, repository: &Repository| {
+        let found = loader.directory(&directory, last, |name, repository: &Repository| {
             first(name::check(NameKind::Repository, name).err(), repository.problems())
         });
         repositories.extend(found.into_iter().map(|(repository, value)| (path(repository), value)));

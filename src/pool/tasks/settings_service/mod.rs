@@ -104,12 +104,7 @@ async fn serve(mut worker: Worker, mut jobs: mpsc::UnboundedReceiver<Job>, mut e
             },
             change = edits.next(), if watching => match change {
                 Some(Change::Polling { reason }) => tracing::warn!("{reason}"),
-                Some(Change::Files(paths)) => {
-                    if worker.refresh().await {
-                        let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-                        tracing::info!("taken over: {}", paths.join(", "));
-                    }
-                }
+                Some(Change::Files) => _ = worker.refresh().await,
                 None => watching = false,
             },
         }
@@ -151,11 +146,16 @@ impl Worker {
         Ok(())
     }
 
-    /// Reads the settings again where a file changed; whether they are others.
-    async fn refresh(&mut self) -> bool {
+    /// Reads the settings again where a file changed.
+    async fn refresh(&mut self) {
         let home = self.context.home.clone();
         let now = tokio::task::spawn_blocking(move || Stamps::of(&home)).await;
-        now.is_ok_and(|now| now != self.stamps) && self.read_again(ChangedBy::Hand).await
+        let Ok(now) = now.map(|now| (now != self.stamps).then(|| now.changed_since(&self.stamps))) else { return };
+        let Some(changed) = now else { return };
+        if self.read_again(ChangedBy::Hand).await {
+            let changed: Vec<String> = changed.iter().map(|path| path.display().to_string()).collect();
+            tracing::info!("taken over: {}", changed.join(", "));
+        }
     }
 
     /// Reads the settings and puts them in force; whether they are others.

@@ -1,6 +1,8 @@
 //! The refs of sources as they were last seen: `watch/<namespace>/<repository>.toml`, one file for each repository, so that
 //! a push writes the refs of its own source alone.
 
+mod packed;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -14,9 +16,10 @@ use super::builds::{load_if_there, save};
 use super::read::{self, ReadError};
 use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
-use crate::domain::push::{CommitId, Ref, RefKind};
+use crate::domain::push::{CommitId, Ref};
 use crate::domain::reason::{Reason, reason};
 use crate::sys::atomic::{self, WriteError};
+use packed::Packed;
 
 /// What was seen of a repository's source: `watch/<namespace>/<repository>.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,80 +81,6 @@ impl Seen {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Watched {
     repositories: BTreeMap<RepositoryPath, Packed>,
-}
-
-/// [`Seen`] as it is kept in memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Packed {
-    source: Box<str>,
-    remote_id: Option<Box<str>>,
-    default_branch: Option<Box<str>>,
-    last_push: Option<PushId>,
-    /// For each ref a byte for its kind, its name, a zero, the length of its commit and the commit's bytes.
-    refs: Box<[u8]>,
-    moved: BTreeMap<Ref, LastMove>,
-}
-
-impl From<&Seen> for Packed {
-    fn from(seen: &Seen) -> Packed {
-        let mut refs = Vec::new();
-        for (reference, commit) in &seen.refs {
-            refs.push(match reference.kind {
-                RefKind::Branch => b'b',
-                RefKind::Tag => b't',
-            });
-            // No name of a ref holds a control character.
-            refs.extend(reference.name.as_bytes());
-            refs.push(0);
-            let commit = hex::decode(commit.as_str()).unwrap_or_default();
-            refs.push(u8::try_from(commit.len()).unwrap_or_default());
-            refs.extend(commit);
-        }
-        Packed {
-            source: seen.source.as_str().into(),
-            remote_id: seen.remote_id.as_deref().map(Into::into),
-            default_branch: seen.default_branch.as_ref().map(|branch| branch.name.as_str().into()),
-            last_push: seen.last_push,
-            refs: refs.into(),
-            moved: seen.moved.clone(),
-        }
-    }
-}
-
-impl From<&Packed> for Seen {
-    fn from(packed: &Packed) -> Seen {
-        Seen {
-            source: packed.source.to_string(),
-            remote_id: packed.remote_id.as_deref().map(str::to_owned),
-            default_branch: packed.default_branch.as_deref().map(Ref::branch),
-            last_push: packed.last_push,
-            refs: packed.refs(),
-            moved: packed.moved.clone(),
-        }
-    }
-}
-
-impl Packed {
-    fn refs(&self) -> BTreeMap<Ref, CommitId> {
-        let mut refs = BTreeMap::new();
-        let mut rest = &*self.refs;
-        while let Some((reference, commit, after)) = unpack(rest) {
-            refs.insert(reference, commit);
-            rest = after;
-        }
-        refs
-    }
-}
-
-/// The first ref of packed ones, and the others.
-fn unpack(packed: &[u8]) -> Option<(Ref, CommitId, &[u8])> {
-    let (kind, rest) = packed.split_first()?;
-    let (name, rest) = rest.split_at_checked(memchr::memchr(0, rest)?)?;
-    let (length, rest) = rest.get(1..)?.split_first()?;
-    let (commit, rest) = rest.split_at_checked(usize::from(*length))?;
-    let name = std::str::from_utf8(name).ok()?;
-    let reference = if *kind == b'b' { Ref::branch(name) } else { Ref::tag(name) };
-    Some((reference, hex::encode(commit).parse().ok()?, rest))
 }
 
 impl Watched {
@@ -249,10 +178,20 @@ pub fn load_all(home: &Home) -> Result<Watched, Reason> {
                 _ => continue,
             };
             let Ok(path) = path else { continue };
-            watched.insert(path, &read::load(&file)?);
+            watched.repositories.insert(path, load_packed(&file)?);
         }
     }
     Ok(watched)
+}
+
+/// Reads a file of ours line by line, and parses whatever else it may be: the refs of ten thousand sources take seconds as
+/// TOML.
+fn load_packed(file: &Path) -> Result<Packed, ReadError> {
+    let text = read::text(file)?;
+    match Packed::of_written(file, &text) {
+        Some(packed) => Ok(packed),
+        None => read::parse::<Seen>(file, &text).map(|seen| Packed::from(&seen)),
+    }
 }
 
 fn entries(directory: &Path) -> Result<Vec<PathBuf>, String> {
@@ -349,6 +288,36 @@ mod tests {
         assert_eq!((load(&home, &one).unwrap(), load(&home, &other).unwrap()), (None, Some(seen())));
         assert_eq!(watched.retain(|path| *path == other), [one]);
         assert_eq!(load_all(&home).unwrap(), watched);
+    }
+
+    #[test]
+    fn a_file_is_read_line_by_line_as_toml_has_it_and_parsed_where_somebody_edited_it() {
+        let text = format!("schema = 1\n{}", toml::to_string(&seen()).unwrap());
+        let by_line = |text: &str| Packed::of_written(Path::new("api.toml"), text);
+        let parsed = |text: &str| read::parse::<Seen>(Path::new("api.toml"), text).map(|seen| Packed::from(&seen));
+        assert_eq!(by_line(&text), Some(Packed::from(&seen())), "{text}");
+        let bare = Seen { refs: BTreeMap::new(), moved: BTreeMap::new(), ..seen() };
+        let bare = format!("schema = 1\n{}", toml::to_string(&bare).unwrap());
+        assert_eq!(by_line(&bare), parsed(&bare).ok());
+        let main = format!("\"refs/heads/main\" = \"{}\"", commit("1"));
+        for edited in [
+            text.replace(&main, &format!("{main} # ours")),
+            text.replace(&main, &format!("{main}\n{main}")),
+            text.replace(&main, &format!("# {main}")),
+            text.replace(&main, &format!("\"refs/heads/\\u006dain\" = \"{}\"", commit("1"))),
+            text.replace(&main, &format!("'refs/heads/main' = \"{}\"", commit("1"))),
+            text.replace(&main, "\"refs/heads/..\" = \"1\""),
+            text.replace("[refs]", "[ refs ]"),
+            text.replace("[moved", "[refs]\n\n[moved"),
+            text.replace("source", "note = \"\"\"\n[refs]\n\"\"\"\nsource"),
+            text.replace("schema = 1", "schema = 2"),
+            text.replace('\n', "\r\n"),
+        ] {
+            assert_ne!(edited, text);
+            assert_eq!(by_line(&edited), None, "{edited}");
+        }
+        let upper = text.replace(&"a".repeat(64), &"A".repeat(64));
+        assert_eq!(by_line(&upper), parsed(&upper).ok());
     }
 
     #[test]
