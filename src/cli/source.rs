@@ -1,6 +1,7 @@
 //! What several nouns share: the settings, saving, and the question before something is deleted.
 
 use std::io::{self, BufRead};
+use std::sync::Arc;
 
 use super::complaint::WrongValue;
 use super::terminal::{self, To};
@@ -15,7 +16,7 @@ use crate::protocol::{Entity, EntityName, SaveMode};
 
 /// The settings as they are on disk; files that can't be read are told on stderr.
 pub(super) async fn settings(client: &Client) -> Result<Settings, CliError> {
-    let settings = client.settings().await?.settings;
+    let settings = Arc::unwrap_or_clone(client.settings().await?.settings);
     for problem in settings.problems.values() {
         output::warn(problem);
     }

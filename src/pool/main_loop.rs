@@ -72,7 +72,8 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
     let mut main_loop = MainLoop { core, inputs, snapshots, stopping, hands, builds_go_on: false };
     main_loop.hands.carry_out(commands);
     let triggers = triggers::begin(&context, poll_requests);
-    let server = tokio::spawn(server::serve(Client { context, settings: service, logins: Arc::default() }, listener));
+    let client = Client { context, settings: service, logins: Arc::default(), lines: Arc::default() };
+    let server = tokio::spawn(server::serve(client, listener));
 
     main_loop.run().await;
     let mut deliveries = std::mem::take(&mut main_loop.hands.deliveries);

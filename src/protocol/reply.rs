@@ -1,6 +1,7 @@
 //! What the pool answers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +36,25 @@ pub struct SettingsSnapshot {
     /// Their stamp: another number, and they are other settings. [`News`] has it, too.
     pub stamp: u64,
     /// The settings, with the problems of files that could not be taken over.
-    pub settings: Settings,
+    #[serde(with = "shared")]
+    pub settings: Arc<Settings>,
+}
+
+/// Settings on the wire: ten thousand repositories are not copied to be sent.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use crate::domain::settings::Settings;
+
+    pub(super) fn serialize<S: Serializer>(settings: &Arc<Settings>, serializer: S) -> Result<S::Ok, S::Error> {
+        settings.as_ref().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Settings>, D::Error> {
+        Settings::deserialize(deserializer).map(Arc::new)
+    }
 }
 
 /// What was asked for.

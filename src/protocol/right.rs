@@ -1,5 +1,7 @@
 //! What a user must be allowed to do for each request.
 
+use std::sync::Arc;
+
 use super::logs::LogName;
 use super::{Reply, Request};
 pub use crate::domain::config::Right;
@@ -57,7 +59,7 @@ impl Reply {
     /// notifications. A new reply must say what it holds.
     pub fn mask(&mut self) {
         match self {
-            Reply::Settings(snapshot) => snapshot.settings.mask(),
+            Reply::Settings(snapshot) => Arc::make_mut(&mut snapshot.settings).mask(),
             Reply::News(news) => news.builds.iter_mut().for_each(|build| build.rule.mask_args()),
             Reply::Builds(details) => details.iter_mut().for_each(|detail| detail.build.rule.mask_args()),
             Reply::Build(build) | Reply::Queued { build, .. } => build.rule.mask_args(),
@@ -102,7 +104,8 @@ mod tests {
         for (name, mut reply) in answers() {
             let rules = match &mut reply {
                 Reply::Settings(snapshot) => {
-                    snapshot.settings.repositories.values_mut().flat_map(|repository| &mut repository.rules).collect()
+                    let repositories = Arc::make_mut(&mut snapshot.settings).repositories.values_mut();
+                    repositories.flat_map(|repository| &mut repository.rules).collect()
                 }
                 Reply::News(news) => news.builds.iter_mut().map(|build| &mut build.rule).collect(),
                 Reply::Builds(details) => details.iter_mut().map(|detail| &mut detail.build.rule).collect(),

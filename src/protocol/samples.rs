@@ -248,7 +248,7 @@ pub(crate) fn answers() -> Vec<(&'static str, Reply)> {
         ("status", Reply::Status(Box::new(status()))),
         ("news", Reply::News(Box::new(news))),
         ("stopping", Reply::Stopping),
-        ("settings", Reply::Settings(Box::new(SettingsSnapshot { stamp: 4, settings }))),
+        ("settings", Reply::Settings(Box::new(SettingsSnapshot { stamp: 4, settings: settings.into() }))),
         ("saved", Reply::Saved { warnings: vec![reason!("save.secret_missing", name = "npm")] }),
         (
             "save_preview",

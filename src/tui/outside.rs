@@ -124,7 +124,7 @@ impl Outside {
         let (client, sender) = (self.client.clone(), self.sender.clone());
         tokio::spawn(async move {
             if let Ok(snapshot) = client.settings().await {
-                let _ = sender.send(Event::Settings(Box::new(snapshot.settings)));
+                let _ = sender.send(Event::Settings(Box::new(Arc::unwrap_or_clone(snapshot.settings))));
             }
         });
     }

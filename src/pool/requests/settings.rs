@@ -22,8 +22,7 @@ use crate::store::{Home, edit, outbox};
 
 /// The settings in force.
 pub(super) fn snapshot(context: &RequestContext) -> Reply {
-    let settings = Settings::clone(&context.settings);
-    Reply::Settings(Box::new(SettingsSnapshot { stamp: context.stamp, settings }))
+    Reply::Settings(Box::new(SettingsSnapshot { stamp: context.stamp, settings: context.settings.clone() }))
 }
 
 /// The repository of that name.

@@ -3,4 +3,5 @@
 pub(in crate::pool) mod listener;
 mod peer;
 pub(in crate::pool) mod server;
+mod settings_lines;
 mod subscription;

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use super::listener::Listener;
 use super::peer::{self, Refusals};
+use super::settings_lines::SettingsLines;
 use super::subscription;
 use crate::domain::build::{Build, BuildId};
 use crate::domain::reason::reason;
@@ -38,6 +39,8 @@ pub(in crate::pool) struct Client {
     pub settings: SettingsService,
     /// Logins at platforms that have begun.
     pub logins: Arc<Logins>,
+    /// The settings as they are sent.
+    pub lines: Arc<SettingsLines>,
 }
 
 /// How often is looked whether the socket is still there.
@@ -137,13 +140,7 @@ async fn converse(client: &Client, mut stream: UnixStream, by: &Requester, right
             return subscription::tell(&client.context, read, write, right).await;
         }
         Ok(call) if call.version == VERSION || matches!(call.request, Request::Stop) => {
-            let answered = carry_out(client, call.request, by, right).await;
-            answered.map(|mut answered| {
-                if right < Right::Operate {
-                    answered.reply.mask();
-                }
-                answered
-            })
+            carry_out(client, call.request, by, right).await
         }
         // A newer client's request need not parse here: tell it why.
         _ => Err(Error::new(
@@ -151,7 +148,7 @@ async fn converse(client: &Client, mut stream: UnixStream, by: &Requester, right
             reason!("request.other_version", version = env!("CARGO_PKG_VERSION")),
         )),
     };
-    send(stream, answer).await
+    send(client, stream, answer, right < Right::Operate).await
 }
 
 /// Carries a request out, where the user may ask for it; what changes something is recorded, and what was refused, too.
@@ -169,10 +166,25 @@ async fn carry_out(client: &Client, request: Request, by: &Requester, right: Rig
     audit::carry_out(&client.context, by, request, work).await.map(Answered::from)
 }
 
-/// Sends an answer: a line, the open files with its first byte, and the bytes that follow.
-async fn send(mut stream: UnixStream, answered: Result<Answered, Error>) -> io::Result<()> {
+/// Sends an answer: a line, the open files with its first byte, and the bytes that follow. What only operators may read is
+/// taken out of one that is `masked`.
+async fn send(
+    client: &Client,
+    mut stream: UnixStream,
+    answered: Result<Answered, Error>,
+    masked: bool,
+) -> io::Result<()> {
     let (answer, files, bytes) = match answered {
-        Ok(Answered { reply, files, bytes }) => (Answer::Reply(reply), files, bytes),
+        Ok(Answered { reply: Reply::Settings(snapshot), .. }) => {
+            stream.write_all(&client.lines.of(*snapshot, masked)?).await?;
+            return stream.shutdown().await;
+        }
+        Ok(Answered { mut reply, files, bytes }) => {
+            if masked {
+                reply.mask();
+            }
+            (Answer::Reply(reply), files, bytes)
+        }
         Err(error) => (Answer::Error(error), Vec::new(), Vec::new()),
     };
     let mut text = serde_json::to_vec(&answer)?;
@@ -247,7 +259,7 @@ fn request_context(client: &Client) -> RequestContext {
 
 /// Saves something; the token of a finished login is kept with its platform.
 async fn save(client: &Client, mut entity: Entity, mode: SaveMode, by: Requester) -> Result<Reply, Error> {
-    let Client { context, settings, logins } = client;
+    let Client { context, settings, logins, .. } = client;
     let mut login_of = None;
     if let Entity::Platform { name, token, login: Some(login), .. } = &mut entity {
         let tokens = logins.take(*login, name)?;
