@@ -104,7 +104,10 @@ fn add_repositories(world: &World) {
         world.write(&format!("namespaces/team{namespace}.toml"), "");
     }
     let mut refs = String::new();
-    for number in 0..REFS {
+    // In the order in which the pool writes them.
+    let mut numbers: Vec<String> = (0..REFS).map(|number| number.to_string()).collect();
+    numbers.sort();
+    for number in numbers {
         writeln!(refs, "\"refs/heads/feature-{number}\" = {head:?}").unwrap();
     }
     for repository in 0..REPOSITORIES {

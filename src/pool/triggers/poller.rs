@@ -2,7 +2,7 @@
 //!
 //! One task decides whose turn it is, others ask: a source that hangs or fails delays no other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -32,6 +32,8 @@ const AT_ONCE: usize = 8;
 const FAILING_AT_ONCE: usize = 4;
 /// Sources that are new are asked within this time, not all at once.
 const SPREAD: Duration = Duration::from_secs(2);
+/// Where there are many, this time is left between two: a start that asks ten thousand has room for other work.
+const BETWEEN: Duration = Duration::from_millis(6);
 /// A source that fails is asked again after this time at the latest.
 const LONGEST_WAIT: Duration = Duration::from_secs(30 * 60);
 
@@ -81,7 +83,7 @@ impl Trigger for Poller {
 }
 
 async fn poll(context: TriggerContext, mut requests: mpsc::UnboundedReceiver<PollRequest>) {
-    let mut turns: BTreeMap<RepositoryPath, Turn> = BTreeMap::new();
+    let mut turns = Turns::default();
     let mut asking: JoinSet<Asked> = JoinSet::new();
     let connectors: Arc<Connectors> = Arc::default();
     let mut known = None;
@@ -91,15 +93,11 @@ async fn poll(context: TriggerContext, mut requests: mpsc::UnboundedReceiver<Pol
         if known != Some(snapshot.settings_changes) {
             known = Some(snapshot.settings_changes);
             settings = snapshot.settings.clone();
-            follow(&settings, &mut turns);
+            turns.follow(&settings);
         }
-        let now = Instant::now();
-        let (begin, due) = next_turns(&turns, now);
-        for path in begin {
-            if let Some(turn) = turns.get_mut(&path) {
-                let question = turn.begin(path, now);
-                asking.spawn(ask(context.clone(), connectors.clone(), settings.clone(), question));
-            }
+        let (begin, due) = turns.begin(Instant::now());
+        for question in begin {
+            asking.spawn(ask(context.clone(), connectors.clone(), settings.clone(), question));
         }
         let next = async {
             match due {
@@ -113,23 +111,24 @@ async fn poll(context: TriggerContext, mut requests: mpsc::UnboundedReceiver<Pol
             _ = context.settings_changed(known.unwrap_or_default()) => {}
             // The main loop has the other end as long as it runs.
             Some(PollRequest { path, now }) = requests.recv() => {
-                if let Some(turn) = turns.get_mut(&path) {
-                    turn.request(now);
-                }
+                turns.change(&path, |turn| turn.request(now));
             }
             Some(asked) = asking.join_next() => match asked {
                 Ok((path, source, refs, condition)) => {
-                    if let Some(turn) = turns.get_mut(&path).filter(|turn| turn.source == source) {
+                    turns.change(&path, |turn| {
+                        if turn.source != source {
+                            return;
+                        }
                         // A tenth more or less, so that those that were asked together are soon asked apart.
                         turn.asked = turn.asked.wrapping_add(1);
                         let interval = interval(&settings, &path).mul_f64(0.9 + 0.2 * chance(&path, turn.asked));
-                        take(&context, path, turn, refs, condition, interval);
-                    }
+                        take(&context, path.clone(), turn, refs, condition, interval);
+                    });
                 }
                 // A panic: which source it was is not known, so all are asked again.
                 Err(error) => {
                     tracing::error!("an internal task failed: {error}");
-                    turns.values_mut().for_each(|turn| turn.asking = false);
+                    turns.change_all(|_, turn| turn.asking = false);
                 }
             },
         }
@@ -188,6 +187,121 @@ impl Turn {
     }
 }
 
+/// The turns of all sources, and those that wait in the order in which they are due: of ten thousand sources none is looked
+/// at for the turn of another.
+#[derive(Debug, Default)]
+struct Turns {
+    turns: BTreeMap<RepositoryPath, Turn>,
+    /// Those that are not being asked, by [`Lane`].
+    waiting: [BTreeSet<(Instant, RepositoryPath)>; 2],
+    /// How many are being asked, by [`Lane`].
+    asking: [usize; 2],
+}
+
+/// Sources that failed the last time, and others, are asked beside each other.
+#[derive(Debug, Clone, Copy)]
+enum Lane {
+    Working = 0,
+    Failing = 1,
+}
+
+impl Lane {
+    fn of(turn: &Turn) -> Lane {
+        if turn.failures > 0 { Lane::Failing } else { Lane::Working }
+    }
+
+    fn at_once(self) -> usize {
+        match self {
+            Lane::Working => AT_ONCE,
+            Lane::Failing => FAILING_AT_ONCE,
+        }
+    }
+}
+
+impl Turns {
+    fn count(&mut self, path: &RepositoryPath, turn: &Turn) {
+        let lane = Lane::of(turn) as usize;
+        match turn.asking {
+            true => self.asking[lane] += 1,
+            false => _ = self.waiting[lane].insert((turn.due, path.clone())),
+        }
+    }
+
+    /// Takes a turn out, to put it back another.
+    fn remove(&mut self, path: &RepositoryPath) -> Option<Turn> {
+        let turn = self.turns.remove(path)?;
+        let lane = Lane::of(&turn) as usize;
+        match turn.asking {
+            true => self.asking[lane] -= 1,
+            false => _ = self.waiting[lane].remove(&(turn.due, path.clone())),
+        }
+        Some(turn)
+    }
+
+    fn insert(&mut self, path: RepositoryPath, turn: Turn) {
+        self.remove(&path);
+        self.count(&path, &turn);
+        self.turns.insert(path, turn);
+    }
+
+    fn change(&mut self, path: &RepositoryPath, change: impl FnOnce(&mut Turn)) {
+        if let Some(mut turn) = self.remove(path) {
+            change(&mut turn);
+            self.insert(path.clone(), turn);
+        }
+    }
+
+    fn change_all(&mut self, mut change: impl FnMut(&RepositoryPath, &mut Turn)) {
+        let mut turns = std::mem::take(self).turns;
+        turns.iter_mut().for_each(|(path, turn)| change(path, turn));
+        turns.iter().for_each(|(path, turn)| self.count(path, turn));
+        self.turns = turns;
+    }
+
+    /// Begins to ask the sources that are due, who has waited longest first, and tells when the next one is. Those that are
+    /// due and find no room are begun when one of the others is done.
+    fn begin(&mut self, now: Instant) -> (Vec<Question>, Option<Instant>) {
+        let (mut begin, mut next) = (Vec::new(), None);
+        for lane in [Lane::Working, Lane::Failing] {
+            while self.asking[lane as usize] < lane.at_once()
+                && let Some((due, path)) = self.waiting[lane as usize].first().cloned()
+            {
+                if due > now {
+                    next = next.into_iter().chain([due]).min();
+                    break;
+                }
+                self.change(&path, |turn| begin.push(turn.begin(path.clone(), now)));
+            }
+        }
+        (begin, next)
+    }
+
+    /// Brings the turns in line with the settings.
+    fn follow(&mut self, settings: &Settings) {
+        let wanted: BTreeMap<&RepositoryPath, &Source> = settings
+            .repositories
+            .iter()
+            .filter(|(_, repository)| repository.build.auto)
+            .filter_map(|(path, repository)| Some((path, repository.source.as_ref()?)))
+            .collect();
+        let now = Instant::now();
+        self.turns.retain(|path, turn| wanted.get(path) == Some(&&turn.source));
+        self.change_all(|path, turn| {
+            // An interval that was made shorter holds from now on.
+            if turn.failures == 0 {
+                turn.due = turn.due.min(now + interval(settings, path).mul_f64(1.1));
+            }
+        });
+        let new: Vec<_> = wanted.into_iter().filter(|(path, _)| !self.turns.contains_key(path)).collect();
+        let spread = SPREAD.max(BETWEEN * u32::try_from(new.len()).unwrap_or(u32::MAX));
+        for (path, source) in new {
+            let spread = spread.min(SPREAD.max(interval(settings, path)));
+            let due = now + spread.mul_f64(chance(path, 0));
+            self.insert(path.clone(), Turn::new(source.clone(), due));
+        }
+    }
+}
+
 /// Takes an answer over: refs go to the core, and the next turn comes after the interval.
 fn take(
     context: &TriggerContext,
@@ -231,33 +345,6 @@ fn take(
     }
 }
 
-/// The sources that are asked now, and when the next one is due. Those that are due and find no room are begun when one
-/// of the others is done.
-fn next_turns(turns: &BTreeMap<RepositoryPath, Turn>, now: Instant) -> (Vec<RepositoryPath>, Option<Instant>) {
-    let lane = |turn: &Turn| usize::from(turn.failures > 0);
-    let mut room = [AT_ONCE, FAILING_AT_ONCE];
-    for turn in turns.values().filter(|turn| turn.asking) {
-        room[lane(turn)] = room[lane(turn)].saturating_sub(1);
-    }
-    let mut waiting: Vec<(&RepositoryPath, &Turn)> = turns.iter().filter(|(_, turn)| !turn.asking).collect();
-    // Who has waited longest is asked first.
-    waiting.sort_by_key(|(_, turn)| turn.due);
-    let (mut begin, mut next) = (Vec::new(), None);
-    for (path, turn) in waiting {
-        let room = &mut room[lane(turn)];
-        if *room == 0 {
-            continue;
-        }
-        if turn.due > now {
-            next = Some(turn.due);
-            break;
-        }
-        *room -= 1;
-        begin.push(path.clone());
-    }
-    (begin, next)
-}
-
 /// The wait after so many failures before this one: never more often than the source is asked anyway.
 fn backoff(interval: Duration, failures: u32) -> Duration {
     let delta = |duration: Duration| TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX);
@@ -275,28 +362,6 @@ fn chance(path: &RepositoryPath, time: u32) -> f64 {
     let mut hasher = DefaultHasher::new();
     (path.to_string(), time).hash(&mut hasher);
     (hasher.finish() % 1000) as f64 / 1000.0
-}
-
-/// Brings the turns in line with the settings.
-fn follow(settings: &Settings, turns: &mut BTreeMap<RepositoryPath, Turn>) {
-    let wanted: BTreeMap<&RepositoryPath, &Source> = settings
-        .repositories
-        .iter()
-        .filter(|(_, repository)| repository.build.auto)
-        .filter_map(|(path, repository)| Some((path, repository.source.as_ref()?)))
-        .collect();
-    turns.retain(|path, turn| wanted.get(path) == Some(&&turn.source));
-    for (path, source) in &wanted {
-        // An interval that was made shorter holds from now on.
-        let latest = Instant::now() + interval(settings, path).mul_f64(1.1);
-        turns.entry((*path).clone()).and_modify(|turn| {
-            if turn.failures == 0 {
-                turn.due = turn.due.min(latest);
-            }
-        });
-        let due = Instant::now() + SPREAD.mul_f64(chance(path, 0));
-        turns.entry((*path).clone()).or_insert_with(|| Turn::new((*source).clone(), due));
-    }
 }
 
 #[cfg(test)]
@@ -319,21 +384,56 @@ mod tests {
         let source = Source { url: "/srv/git/app".into(), ..Source::default() };
         let turn = |failures, asking, due| Turn { failures, asking, ..Turn::new(source.clone(), due) };
         let path = |name: &str| -> RepositoryPath { format!("acme/{name}").parse().unwrap() };
-        let mut turns = BTreeMap::new();
+        let mut turns = Turns::default();
         for number in 10..40 {
             turns.insert(path(&format!("hangs{number}")), turn(1, number < 13, now));
         }
         turns.insert(path("works"), turn(0, false, now));
         let later = now + Duration::from_secs(9);
         turns.insert(path("later"), turn(0, false, later));
-        let (begin, next) = next_turns(&turns, now);
-        assert_eq!(begin, [path("hangs13"), path("works")], "three hang already, and there is room for one more");
+        let begun = |turns: &mut Turns| {
+            let (begun, next) = turns.begin(now);
+            (begun.into_iter().map(|question| question.path).collect::<Vec<_>>(), next)
+        };
+        let (begin, next) = begun(&mut turns);
+        assert_eq!(begin, [path("works"), path("hangs13")], "three hang already, and there is room for one more");
         assert_eq!(next, Some(later));
-        for number in 50..57 {
+        for number in 50..56 {
             turns.insert(path(&format!("works{number}")), turn(0, true, now));
         }
-        turns.insert(path("waits-longest"), turn(0, false, now - Duration::from_secs(1)));
-        assert_eq!(next_turns(&turns, now).0, [path("waits-longest"), path("hangs13")]);
+        for (name, waited) in [("waits", 1), ("waits-longest", 2)] {
+            turns.insert(path(name), turn(0, false, now - Duration::from_secs(waited)));
+        }
+        assert_eq!(begun(&mut turns), (vec![path("waits-longest")], None), "seven were asked, and four hang");
+        turns.change(&path("works"), |turn| (turn.asking, turn.due) = (false, later));
+        assert_eq!(begun(&mut turns), (vec![path("waits")], None));
+        turns.change(&path("hangs13"), |turn| (turn.asking, turn.failures, turn.due) = (false, 2, later));
+        assert_eq!(begun(&mut turns).0, [path("hangs14")]);
+    }
+
+    #[test]
+    fn many_new_sources_are_asked_within_their_interval_and_few_at_once() {
+        let due = |count: u32| {
+            let source = Some(Source { url: "/srv/git/app".into(), ..Source::default() });
+            let mut settings = Settings::default();
+            for number in 0..count {
+                let repository = crate::domain::repository::Repository { source: source.clone(), ..Default::default() };
+                settings.repositories.insert(format!("acme/app{number}").parse().unwrap(), repository);
+            }
+            let (mut turns, begun) = (Turns::default(), Instant::now());
+            turns.follow(&settings);
+            let last = turns.waiting[0].last().unwrap().0 - begun;
+            let (turns_before, waiting) = (turns.turns.len(), turns.waiting[0].len());
+            turns.follow(&settings);
+            assert_eq!((turns.turns.len(), turns.waiting[0].len()), (turns_before, waiting));
+            settings.repositories.clear();
+            turns.follow(&settings);
+            assert_eq!((turns.turns.len(), turns.waiting[0].len()), (0, 0));
+            last
+        };
+        assert!(due(10) < SPREAD + Duration::from_secs(1));
+        let last = due(2_000);
+        assert!(last > SPREAD * 4 && last <= BETWEEN * 2_000 + Duration::from_secs(1), "{last:?}");
     }
 
     #[test]
