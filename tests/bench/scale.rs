@@ -22,20 +22,26 @@ use slipway::domain::build::{Build, BuildId};
 use slipway::domain::journal::{PushId, PushRecord};
 use slipway::domain::push::Ref;
 use slipway::store::{builds, read};
-use support::{World, median, peak_mb, resident_mb, rounds, row, spread};
+use support::{World, cpu, median, peak_mb, resident_mb, rounds, row, spread};
 
 const REPOSITORIES: u64 = 10_000;
 const REFS: u64 = 100;
 const PUSHES: u64 = 100_000;
 const NAMESPACES: u64 = 100;
-/// After this time a start has done all that it does in the background.
-const SETTLED: Duration = Duration::from_secs(15);
+/// A start has done all that it does in the background when the pool and what it started worked for less than this in
+/// [`LOOK`].
+const IDLE: Duration = Duration::from_millis(30);
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Medians of one size.
 #[derive(Default)]
 struct Measured {
     start: Vec<f64>,
+    /// Of the pool, until it answered.
+    start_cpu: Vec<f64>,
     frame: Vec<f64>,
+    /// Of the dashboard and the pool.
+    frame_cpu: Vec<f64>,
     list: Vec<f64>,
     filtered: Vec<f64>,
     push: Vec<f64>,
@@ -184,23 +190,40 @@ fn fill(world: &World) {
     stop(world);
 }
 
+/// Waits until the pool is idle: its records are compared, and its sources asked.
+fn settle(pool: u32) {
+    let used = || cpu(pool).map_or(0.0, |used| used.own + used.children);
+    let (begun, mut before) = (Instant::now(), used());
+    loop {
+        std::thread::sleep(LOOK);
+        let now = used();
+        if now - before < IDLE.as_secs_f64() {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(600), "the pool never rests");
+        before = now;
+    }
+}
+
 fn measure(world: &World, size: u64) -> Measured {
     let mut measured = Measured::default();
     for _ in 0..rounds(3) {
         let begun = Instant::now();
         assert!(world.slipway(&["pool", "start"]).status().unwrap().success());
         measured.start.push(begun.elapsed().as_secs_f64());
-        let pool = u32::try_from(world.json(&["pool", "status"])["pid"].as_u64().unwrap()).unwrap();
+        let pool = fs::read_to_string(world.home().pool_lock()).unwrap().trim().parse().unwrap();
+        measured.start_cpu.push(cpu(pool).unwrap().own);
         // What a start does in the background would be measured, too.
-        std::thread::sleep(SETTLED);
+        settle(pool);
         for _ in 0..3 {
-            let begun = Instant::now();
+            let (begun, before) = (Instant::now(), cpu(pool).unwrap().own);
             let mut command = world.command(env!("CARGO_BIN_EXE_slipway"));
             command.env("LANG", "C.UTF-8");
             let newest = format!("#{size}");
             let mut dashboard = Screen::open(&mut command);
             dashboard.wait(|text| text.contains(&newest) || text.contains(&format!("#{}", size + 1)));
             measured.frame.push(begun.elapsed().as_secs_f64());
+            measured.frame_cpu.push(cpu(dashboard.pid()).unwrap().own + cpu(pool).unwrap().own - before);
             dashboard.leave();
         }
         let path = name(size % REPOSITORIES);
@@ -229,7 +252,9 @@ fn measure(world: &World, size: u64) -> Measured {
 fn tell(size: u64, measured: &Measured) {
     println!("\nscale: {size} builds, {PUSHES} pushes, {REPOSITORIES} repositories with {REFS} refs each");
     row("slipway pool start until it answers, s", &spread(&measured.start), "goal <= 0.3");
+    row("the same: CPU of the pool until then, s", &spread(&measured.start_cpu), "");
     row("from exec to the first frame with the newest build, s", &spread(&measured.frame), "goal <= 0.3");
+    row("the same: CPU of dashboard and pool, s", &spread(&measured.frame_cpu), "");
     row("slipway build list, s", &spread(&measured.list), "");
     row("slipway build list of one repository and state, s", &spread(&measured.filtered), "");
     row("a signed push until buildctl runs, s", &spread(&measured.push), "");
