@@ -1,5 +1,7 @@
 use super::*;
-use crate::domain::commit_status::CommitState;
+use crate::domain::build::{BuildId, BuildState};
+use crate::domain::commit_status::{CommitState, CommitStatus};
+use crate::domain::notification::Event;
 
 fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
