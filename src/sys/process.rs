@@ -179,7 +179,8 @@ mod tests {
         let mut found: Vec<i32> =
             with_variable("SLIPWAY_TEST_MARK", &["another", &mark]).iter().map(|process| process.pid).collect();
         let mut expected = vec![shell.id().cast_signed(), line.trim().parse().unwrap()];
-        (found.sort_unstable(), expected.sort_unstable());
+        found.sort_unstable();
+        expected.sort_unstable();
         assert_eq!(found, expected);
         for process in with_variable("SLIPWAY_TEST_MARK", &[&mark]) {
             process.signal(Signal::KILL).unwrap();
