@@ -3,7 +3,7 @@
 use ratatui::text::{Line, Span};
 use rust_i18n::t;
 
-use super::{Fields, nothing, time};
+use super::fields::{Fields, nothing, shown, time};
 use crate::domain::platform_account::Identity;
 use crate::domain::secret_ref::SecretRef;
 use crate::log::sanitize::printable;
@@ -41,16 +41,16 @@ pub(super) fn lines(app: &App, look: &Look) -> Vec<Line<'static>> {
     }
     let bound: Vec<String> = app.data.bound_to(name).map(ToString::to_string).collect();
     fields.add("repositories", bound.join(", "));
-    fields.add("file", super::shown(app.client.file_of(&EntityName::Platform(name.to_owned()))));
+    fields.add("file", shown(app.client.file_of(&EntityName::Platform(name.to_owned()))));
     let mut lines = fields.lines();
     let problems = app.data.bound_to(name).filter_map(|path| app.data.unwatched(path));
     lines.extend(
         problems.map(|problem| Line::styled(printable(&look.say(problem)).into_owned(), look.style(Role::StatusFail))),
     );
     let refusals = app.data.status.iter().flat_map(|status| &status.webhook_refusals);
-    let refusal = refusals.filter(|refusal| refusal.platform == name).map(ToString::to_string);
+    let refusal = refusals.filter(|refusal| refusal.platform == name);
     lines.extend(
-        refusal.map(|text| Line::styled(printable(&look.say(&text)).into_owned(), look.style(Role::StatusWarn))),
+        refusal.map(|refusal| Line::styled(printable(&look.say(refusal)).into_owned(), look.style(Role::StatusWarn))),
     );
     lines.push(Line::default());
     lines.push(Line::styled(look.text("details.check").into_owned(), look.style(Role::Header)));
@@ -94,7 +94,7 @@ fn identity_lines(identity: &Identity, look: &Look) -> Vec<Line<'static>> {
         identity.expires_at.map_or_else(|| look.text("check.no_end").into_owned(), |at| time(at, look)),
     );
     for lack in &identity.lacks {
-        let text = format!("{}: {}", lack.right, look.say(lack.purpose.as_ref()));
+        let text = format!("{}: {}", lack.right, look.say(&lack.purpose));
         fields.spans("lacks", vec![Span::styled(text, look.style(Role::StatusWarn))]);
     }
     fields.lines()
