@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,9 +26,8 @@ pub struct Settings {
     pub config: Config,
     /// By name.
     pub namespaces: BTreeMap<String, Namespace>,
-    /// By `namespace/repository`; shared with the settings that were in force before, for most stay as they are.
-    #[serde(with = "shared")]
-    pub repositories: BTreeMap<RepositoryPath, Arc<Repository>>,
+    /// By `namespace/repository`.
+    pub repositories: BTreeMap<RepositoryPath, Repository>,
     /// By name.
     pub builders: BTreeMap<String, Builder>,
     /// By host.
@@ -41,30 +39,6 @@ pub struct Settings {
     /// Those of them that are not there, and should be.
     #[serde(default)]
     pub missing: BTreeSet<PathBuf>,
-}
-
-/// Repositories on the wire.
-mod shared {
-    use std::collections::BTreeMap;
-    use std::sync::Arc;
-
-    use serde::{Deserialize as _, Deserializer, Serializer};
-
-    use super::{Repository, RepositoryPath};
-
-    pub(super) fn serialize<S: Serializer>(
-        repositories: &BTreeMap<RepositoryPath, Arc<Repository>>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(repositories.iter().map(|(path, repository)| (path, repository.as_ref())))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<BTreeMap<RepositoryPath, Arc<Repository>>, D::Error> {
-        let repositories = BTreeMap::<RepositoryPath, Repository>::deserialize(deserializer)?;
-        Ok(repositories.into_iter().map(|(path, repository)| (path, Arc::new(repository))).collect())
-    }
 }
 
 impl Settings {
@@ -108,7 +82,7 @@ impl Settings {
     /// Takes out what only operators may read: values of arguments that look like secrets, commands, and the paths of
     /// notifications' addresses.
     pub fn mask(&mut self) {
-        for repository in self.repositories.values_mut().map(Arc::make_mut) {
+        for repository in self.repositories.values_mut() {
             repository.rules.iter_mut().for_each(Rule::mask_args);
         }
         for notify in &mut self.config.notify {
@@ -121,7 +95,7 @@ impl Settings {
         let registries = self.registries.values_mut().map(|registry| &mut registry.password);
         let signatures = self.config.notify.iter_mut().map(|notify| &mut notify.secret);
         let namespaces = self.namespaces.values_mut().flat_map(|namespace| namespace.secrets.values_mut());
-        let rules = self.repositories.values_mut().flat_map(|repository| &mut Arc::make_mut(repository).rules);
+        let rules = self.repositories.values_mut().flat_map(|repository| &mut repository.rules);
         let builds = namespaces.chain(rules.flat_map(|rule| rule.secrets.values_mut()));
         for reference in platforms.chain(registries).chain(signatures).flatten().chain(builds) {
             if let SecretRef::Command(command) = reference {

@@ -105,7 +105,7 @@ mod tests {
             let rules = match &mut reply {
                 Reply::Settings(snapshot) => {
                     let repositories = Arc::make_mut(&mut snapshot.settings).repositories.values_mut();
-                    repositories.flat_map(|repository| &mut Arc::make_mut(repository).rules).collect()
+                    repositories.flat_map(|repository| &mut repository.rules).collect()
                 }
                 Reply::News(news) => news.builds.iter_mut().map(|build| &mut build.rule).collect(),
                 Reply::Builds(details) => details.iter_mut().map(|detail| &mut detail.build.rule).collect(),

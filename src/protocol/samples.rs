@@ -175,7 +175,7 @@ fn steps() -> StepsFile {
 pub(crate) fn answers() -> Vec<(&'static str, Reply)> {
     let mut settings = Settings::default();
     settings.namespaces.insert("acme".into(), Namespace::default());
-    settings.repositories.insert(path(), repository().into());
+    settings.repositories.insert(path(), repository());
     settings.problems.insert("/srv/slipway/builders/x.toml".into(), "what is wrong".into());
     let row = PreviewRow {
         reference: main_branch(),

@@ -128,7 +128,7 @@ mod tests {
         let source =
             Source { url: "https://git.example.com/a.git".into(), platform: Some("box".into()), ..Source::default() };
         let repository = Repository { rules: vec![rule], source: Some(source), ..Repository::default() };
-        settings.repositories.insert("acme/api".parse().unwrap(), repository.into());
+        settings.repositories.insert("acme/api".parse().unwrap(), repository);
         let namespace = |allow_host_network| Entity::Namespace {
             name: "acme".into(),
             value: Namespace { allow_host_network, ..Namespace::default() },

@@ -62,7 +62,7 @@ mod tests {
         let mut settings = Settings::default();
         settings.namespaces.insert("acme".into(), Namespace { secrets: npm, ..Namespace::default() });
         let repository = Repository { rules: vec![rule, agent, Rule::starter("dev")], ..Repository::default() };
-        settings.repositories.insert("acme/api".parse().unwrap(), repository.into());
+        settings.repositories.insert("acme/api".parse().unwrap(), repository);
         let password = RegistrySettings { password: Some(file("npm")), ..RegistrySettings::default() };
         settings.registries.insert("r.example.com".into(), password);
         let chat = "[[notify]]\nname = \"chat\"\nurl = { file = \"npm\" }\n";

@@ -62,8 +62,7 @@ fn full(lang: Lang) -> App {
     let paths = vec!["svc/**".to_owned()];
     let rules = vec![Rule { schedule: Some(nightly), paths, ..Rule::starter("main") }, regex];
     let summary = "一个摘要很长的镜像仓库".to_owned();
-    let repository = Repository { source: Some(source), rules, summary, ..Repository::default() };
-    settings.repositories.insert(path, repository.into());
+    settings.repositories.insert(path, Repository { source: Some(source), rules, summary, ..Repository::default() });
     app.update(Event::Settings(Box::new(settings)), now());
     let states = [
         BuildState::Queued,

@@ -96,7 +96,7 @@ pub(crate) fn configured() -> Settings {
         let source = Source { url: format!("https://git.example.com/{path}.git"), ..Source::default() };
         let repository =
             Repository { source: Some(source), rules: vec![Rule::starter("main")], ..Repository::default() };
-        settings.repositories.insert(path, repository.into());
+        settings.repositories.insert(path, repository);
     }
     settings
 }

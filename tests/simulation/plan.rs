@@ -166,7 +166,7 @@ impl Plan {
             .namespaces
             .insert("acme".into(), Namespace { registry: "registry.example.com".into(), ..Namespace::default() });
         for number in 0..self.repositories {
-            settings.repositories.insert(path(number), repository(number, &mut random).into());
+            settings.repositories.insert(path(number), repository(number, &mut random));
         }
         let pool = &mut settings.config.pool;
         pool.builds = Some(self.limit);

@@ -418,7 +418,7 @@ mod tests {
             let mut settings = Settings::default();
             for number in 0..count {
                 let repository = crate::domain::repository::Repository { source: source.clone(), ..Default::default() };
-                settings.repositories.insert(format!("acme/app{number}").parse().unwrap(), repository.into());
+                settings.repositories.insert(format!("acme/app{number}").parse().unwrap(), repository);
             }
             let (mut turns, begun) = (Turns::default(), Instant::now());
             turns.follow(&settings);

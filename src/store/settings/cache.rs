@@ -7,7 +7,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use flate2::Crc;
@@ -53,7 +52,7 @@ pub(super) fn load(home: &Home, now: &Stamps) -> (Settings, Stamps) {
         stamps.add(&directory, &path.repository, stamp);
         // What another one was read as may be older than its last good copy.
         if now.directory(&directory).and_then(|now| now.get(&path.repository)) == Some(stamp) {
-            repositories.push((path, Arc::new(repository)));
+            repositories.push((path, repository));
         }
     }
     settings.repositories = repositories.into_iter().collect();

@@ -1,6 +1,5 @@
 //! Reading settings files: what is wrong with each, and what is in force in its place.
 
-use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -146,18 +145,14 @@ impl<'a> Loader<'a> {
     }
 
     /// Every `<name>.toml` of a directory; `check` says what is wrong with one that parses.
-    pub(super) fn directory<'l, T, K>(
+    pub(super) fn directory<'l, T: DeserializeOwned + Clone + PartialEq + 'l>(
         &mut self,
         directory: &Path,
-        last: impl IntoIterator<Item = (&'l str, &'l K)>,
+        last: impl IntoIterator<Item = (&'l str, &'l T)>,
         check: impl Fn(&str, &T) -> Option<Reason>,
-    ) -> Vec<(String, K)>
-    where
-        T: DeserializeOwned + Clone + PartialEq,
-        K: Borrow<T> + From<T> + Clone + 'l,
-    {
-        let last: BTreeMap<&str, &K> = last.into_iter().collect();
-        let kept = || last.iter().map(|(name, value)| ((*name).to_owned(), K::clone(value))).collect();
+    ) -> Vec<(String, T)> {
+        let last: BTreeMap<&str, &T> = last.into_iter().collect();
+        let kept = || last.iter().map(|(name, value)| ((*name).to_owned(), T::clone(value))).collect();
         if let Err(untrusted) = trust::check_settings(directory) {
             self.problems.insert(directory.to_path_buf(), untrusted.into());
             return kept();
@@ -181,10 +176,7 @@ impl<'a> Loader<'a> {
             // Ten thousand paths are made only where there are problems, of which this file may have one.
             let value = match last.filter(|_| is_same && self.before.settings.problems.is_empty()) {
                 Some(last) => Some(last.clone()),
-                None => {
-                    let file = directory.join(format!("{name}.toml"));
-                    self.file(&file, last.map(K::borrow), |value| check(name, value)).map(K::from)
-                }
+                None => self.file(&directory.join(format!("{name}.toml")), last, |value| check(name, value)),
             };
             found.extend(value.map(|value| (name.to_owned(), value)));
         }

@@ -8,7 +8,6 @@ mod stamps;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{Home, last_good, schema};
@@ -152,7 +151,7 @@ fn repositories<'a>(
     home: &'a Home,
     namespaces: &[&String],
     before: Before<'a>,
-) -> (Vec<(RepositoryPath, Arc<Repository>)>, Loader<'a>) {
+) -> (Vec<(RepositoryPath, Repository)>, Loader<'a>) {
     let last = before.settings;
     let mut loader = Loader::new(home, before);
     let mut repositories = Vec::new();

@@ -122,7 +122,7 @@ fn home_with_cache() -> (tempfile::TempDir, Home) {
     let files = [("namespaces/acme.toml", ""), ("namespaces/acme/api.toml", "summary = \"file\"\n")];
     let (dir, home) = home_with(&files);
     let (mut settings, stamps) = start(&home);
-    settings.repositories.values_mut().for_each(|repository| Arc::make_mut(repository).summary = "cache".into());
+    settings.repositories.values_mut().for_each(|repository| repository.summary = "cache".into());
     let later = SystemTime::now() + std::time::Duration::from_secs(3_600);
     cache::keep(&home, &cache::outdated(&home, &settings, &stamps, &Stamps::default(), later).unwrap());
     (dir, home)

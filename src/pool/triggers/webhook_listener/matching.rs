@@ -57,7 +57,7 @@ mod tests {
         for (number, url) in sources.iter().enumerate() {
             let source = Some(Source { url: (*url).into(), platform: Some("code".into()), ..Source::default() });
             let path = format!("acme/app{number}").parse().unwrap();
-            settings.repositories.insert(path, Repository { source, ..Repository::default() }.into());
+            settings.repositories.insert(path, Repository { source, ..Repository::default() });
         }
         settings
     }
