@@ -12,7 +12,7 @@ use rustix::process::{Resource, Rlimit, prlimit};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, io_error, reason};
 use crate::sys::process::ProcessId;
 use crate::sys::shell::Group;
 
@@ -165,7 +165,7 @@ impl GitCommand {
             // One that has ended meanwhile needs none.
             let _ = prlimit(Some(pid), Resource::As, Rlimit { current: Some(bytes), maximum: Some(bytes) });
         }
-        let gone = || io::Error::other("it has no pipes");
+        let gone = || io_error(reason!("process.no_pipes"));
         let stdout = child.stdout.take().ok_or_else(gone)?;
         let stderr = child.stderr.take().ok_or_else(gone)?;
         let kept: Arc<Mutex<Kept>> = Arc::default();
