@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::reason::Reason;
+
 /// Who a token is, as far as the platform says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
@@ -26,7 +28,7 @@ pub struct Lack {
     /// The right, in the platform's words.
     pub right: Cow<'static, str>,
     /// What it is needed for.
-    pub purpose: Cow<'static, str>,
+    pub purpose: Reason,
 }
 
 /// A repository on a platform.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::{Found, FoundBuild};
+use super::tasks::notifier;
 use crate::buildctl::job::Job;
 use crate::domain::build::BuildId;
 use crate::protocol::ALREADY_RUNS;
@@ -143,6 +144,7 @@ pub(super) fn find(home: &Home, catalog: &Catalog, start: &Start, settings: Arc<
         (Vec::new(), Vec::new())
     });
     problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+    notifier::end_left_commands(&messages);
     Found {
         settings,
         last_build: start.last_build,

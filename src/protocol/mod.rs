@@ -33,7 +33,7 @@ pub use status::{BuilderStatus, News, PausedRule, PoolStatus, WebhookRefusal};
 /// Exit status of `slipway pool run` where another pool holds the lock of the home.
 pub const ALREADY_RUNS: u8 = 3;
 /// The version of this conversation; a pool of another version says so instead of misunderstanding.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// What a client sends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -26,7 +26,7 @@ use crate::domain::platform_account::{Identity, Lack, PlatformRepository, Regist
 use crate::domain::preview::{self, PreviewRow};
 use crate::domain::problem::{Problem, Topic};
 use crate::domain::push::{CommitId, Ref, RefKind};
-use crate::domain::reason::reason;
+use crate::domain::reason::{phrase, reason};
 use crate::domain::repository::{Repository, Source};
 use crate::domain::rule::Rule;
 use crate::domain::settings::Settings;
@@ -197,7 +197,7 @@ pub(crate) fn answers() -> Vec<(&'static str, Reply)> {
     let identity = Identity {
         login: Some("robot".into()),
         scopes: Some(vec!["read_api".into()]),
-        lacks: vec![Lack { right: "api".into(), purpose: "to register webhooks".into() }],
+        lacks: vec![Lack { right: "api".into(), purpose: phrase!("token_use.register_webhooks").into() }],
         ..Identity::default()
     };
     let outline = Outline {

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 
@@ -82,6 +83,17 @@ impl ProcessId {
         }
     }
 
+    /// Whether it was started with this variable at one of these values, as this user. One that ends meanwhile was not.
+    fn has_variable(&self, name: &str, values: &[&str]) -> bool {
+        let directory = PathBuf::from(format!("/proc/{}", self.pid));
+        let is_ours = fs::metadata(&directory).is_ok_and(|meta| meta.uid() == rustix::process::geteuid().as_raw());
+        let environment = if is_ours { fs::read(directory.join("environ")).unwrap_or_default() } else { Vec::new() };
+        environment.split(|byte| *byte == 0).any(|variable| {
+            let value = variable.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
+            value.is_some_and(|value| values.iter().any(|wanted| wanted.as_bytes() == value))
+        })
+    }
+
     /// A descriptor that stands for this very process; `None` when it is gone.
     ///
     /// # Errors
@@ -96,6 +108,16 @@ impl ProcessId {
         // Asked after the descriptor is held: a process that took the pid over started later and does not compare equal.
         Ok((ProcessId::of(self.pid)?.as_ref() == Some(self)).then_some(pidfd))
     }
+}
+
+/// This user's other processes that have this variable, or one of these, in the environment that they were started with: what
+/// a process gave to the commands that it started, and those to theirs.
+pub fn with_variable(name: &str, values: &[&str]) -> Vec<ProcessId> {
+    let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let pids = pids.filter(|pid| *pid != rustix::process::getpid().as_raw_pid());
+    let processes = pids.filter_map(|pid| ProcessId::of(pid).ok().flatten());
+    processes.filter(|process| process.has_variable(name, values)).collect()
 }
 
 fn has_exited(pidfd: &OwnedFd) -> bool {
@@ -141,6 +163,31 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+
+    #[test]
+    fn processes_are_found_by_a_variable_that_they_were_given_and_handed_on() {
+        let mark = format!("{}-{}", std::process::id(), "processes-are-found");
+        // The shell reports that its child runs, then waits for it.
+        let mut shell = Command::new("sh")
+            .args(["-c", "sleep 1000 & echo $!; wait"])
+            .env("SLIPWAY_TEST_MARK", &mark)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        io::BufRead::read_line(&mut io::BufReader::new(shell.stdout.take().unwrap()), &mut line).unwrap();
+        let mut found: Vec<i32> =
+            with_variable("SLIPWAY_TEST_MARK", &["another", &mark]).iter().map(|process| process.pid).collect();
+        let mut expected = vec![shell.id().cast_signed(), line.trim().parse().unwrap()];
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(found, expected);
+        for process in with_variable("SLIPWAY_TEST_MARK", &[&mark]) {
+            process.signal(Signal::KILL).unwrap();
+        }
+        shell.wait().unwrap();
+        assert_eq!(with_variable("SLIPWAY_TEST_MARK", &["another"]), []);
+    }
 
     #[test]
     fn a_name_with_spaces_and_parentheses_does_not_move_the_start_time() {

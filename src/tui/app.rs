@@ -187,19 +187,24 @@ impl App {
 
     /// Brings a message up.
     pub fn say(&mut self, text: impl Into<String>) {
-        self.notices.push(Level::Info, text, self.now);
+        self.notify(Level::Info, text);
+    }
+
+    /// Brings a message of that level up, in the dashboard's language already.
+    pub fn notify(&mut self, level: Level, text: impl Into<String>) {
+        self.notices.push(level, text, self.now);
     }
 
     /// Brings a message up that something went wrong.
     pub fn complain(&mut self, reason: impl Into<Reason>) {
         let text = self.translated(reason);
-        self.notices.push(Level::Error, text, self.now);
+        self.notify(Level::Error, text);
     }
 
     /// Brings a message up that what somebody asked for is not done.
     pub fn refuse(&mut self, reason: impl Into<Reason>) {
         let text = self.translated(reason);
-        self.notices.push(Level::Refusal, text, self.now);
+        self.notify(Level::Refusal, text);
     }
 
     /// An error or a reason in the language of the dashboard.

@@ -17,7 +17,7 @@ use super::window::{PageWanted, Scope};
 use crate::client::Client;
 use crate::domain::build::{BuildId, BuildState};
 use crate::domain::build_query::BuildQuery;
-use crate::domain::reason::Reason;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::domain::step::Step;
 use crate::protocol::logs::{BuildLog, LogName};
 use crate::protocol::{Entity, Error, ErrorKind, Request};
@@ -88,7 +88,7 @@ impl Outside {
                         Event::SavedWithSecret { form, name, secret, result }
                     }
                     Err(error) => {
-                        let error = Error::new(ErrorKind::Failed, format!("cannot read /dev/urandom: {error}"));
+                        let error = Error::new(ErrorKind::Failed, reason!("secret.not_generated", error));
                         Event::Answered { purpose: Purpose::Form(form), result: Err(error) }
                     }
                 }
@@ -103,7 +103,7 @@ impl Outside {
                 Event::Checked { name, id, result: identity.map_err(|error| error.reason) }
             }),
             Effect::Export(id) => {
-                self.task(async move { Event::Exported(export(&client, id).await.map_err(Reason::from)) })
+                self.task(async move { Event::Exported(export(&client, id).await.map_err(|error| error.reason())) })
             }
             Effect::Remember(place) => self.remember(&place),
             Effect::NextTheme | Effect::Theme(_) => {}
@@ -191,27 +191,26 @@ async fn refreshed(client: &Client, of: BuildLog, files: bool) -> Event {
 }
 
 /// Copies a log to the working directory, under a name that is free.
-async fn export(client: &Client, id: BuildId) -> Result<PathBuf, String> {
-    let directory = std::env::current_dir().map_err(|error| format!("cannot tell the working directory: {error}"))?;
+async fn export(client: &Client, id: BuildId) -> Result<PathBuf, ExportError> {
+    let directory = std::env::current_dir().map_err(ExportError::WorkingDirectory)?;
     let names = (0..).map(|n: u32| match n {
         0 => format!("build-{}.log", id.0),
         n => format!("build-{}-{n}.log", id.0),
     });
     for name in names {
         let file = directory.join(name);
-        let cannot = |why: &dyn std::fmt::Display| format!("cannot copy the log of {id} to {}: {why}", file.display());
         match std::fs::File::create_new(&file) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(cannot(&error)),
+            Err(error) => return Err(ExportError::Copy { id, file, source: error.into() }),
             Ok(mut copy) => {
                 let copied = client
-                    .read_whole_log(BuildLog::newest(id), |piece| copy.write_all(piece).map_err(ExportError::from))
+                    .read_whole_log(BuildLog::newest(id), |piece| copy.write_all(piece).map_err(CopyError::from))
                     .await;
                 return match copied {
                     Ok(_) => Ok(file),
-                    Err(error) => {
+                    Err(source) => {
                         let _ = std::fs::remove_file(&file);
-                        Err(cannot(&error))
+                        Err(ExportError::Copy { id, file, source })
                     }
                 };
             }
@@ -220,11 +219,38 @@ async fn export(client: &Client, id: BuildId) -> Result<PathBuf, String> {
     unreachable!("some number is free")
 }
 
-/// Why a log was not copied.
+/// Why a log was not exported.
 #[derive(Debug, thiserror::Error)]
 enum ExportError {
-    #[error(transparent)]
+    WorkingDirectory(#[source] std::io::Error),
+    Copy { id: BuildId, file: PathBuf, source: CopyError },
+}
+
+display_as_reason!(ExportError);
+
+impl AsReason for ExportError {
+    fn reason(&self) -> Reason {
+        match self {
+            ExportError::WorkingDirectory(error) => reason!("export.working_directory_unknown", error),
+            ExportError::Copy { id, file, source } => reason!("export.log_not_copied", id, file, source),
+        }
+    }
+}
+
+/// Which side of the copy failed.
+#[derive(Debug, thiserror::Error)]
+enum CopyError {
     Pool(#[from] Error),
-    #[error(transparent)]
     File(#[from] std::io::Error),
+}
+
+display_as_reason!(CopyError);
+
+impl AsReason for CopyError {
+    fn reason(&self) -> Reason {
+        match self {
+            CopyError::Pool(error) => error.reason.clone(),
+            CopyError::File(error) => Reason::verbatim(error.to_string()),
+        }
+    }
 }

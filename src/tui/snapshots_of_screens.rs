@@ -18,7 +18,7 @@ use crate::domain::journal::{self, Answer, Origin, PushId, PushRecord, Verdict};
 use crate::domain::platform_account::{Identity, Lack, PlatformRepository, RepositoryPage};
 use crate::domain::problem::{Problem, Topic};
 use crate::domain::push::{CommitId, Ref};
-use crate::domain::reason::{Reason, reason};
+use crate::domain::reason::{Reason, phrase, reason};
 use crate::domain::repository::{Repository, Source};
 use crate::domain::rule::Rule;
 use crate::domain::schedule::Schedule;
@@ -226,7 +226,7 @@ fn the_details() {
             name: Some("机器人".into()),
             scopes: Some(vec!["read_api".into(), "read_repository".into()]),
             expires_at: Some(now() + chrono::TimeDelta::days(12)),
-            lacks: vec![Lack { right: "api".into(), purpose: "to register webhooks".into() }],
+            lacks: vec![Lack { right: "api".into(), purpose: phrase!("token_use.register_webhooks").into() }],
         };
         app.update(Event::Checked { name: "公司-gitlab".into(), id: CheckId(1), result: Ok(identity) }, now());
     });

@@ -41,20 +41,6 @@ const TIED: &[&str] = &[
     "tui/run/mod.rs",
     "tui/theme/load.rs",
     "tui/theme/mod.rs",
-    // The core of the pool, until its tables have files of their own, below those that decide.
-    "pool/core/builders.rs",
-    "pool/core/builds.rs",
-    "pool/core/command.rs",
-    "pool/core/evaluate.rs",
-    "pool/core/event.rs",
-    "pool/core/mod.rs",
-    "pool/core/notifications.rs",
-    "pool/core/problems.rs",
-    "pool/core/recent_moves.rs",
-    "pool/core/ref_tracker.rs",
-    "pool/core/requests.rs",
-    "pool/core/submit.rs",
-    "pool/core/writes.rs",
 ];
 
 static IMPORTS: LazyLock<Imports> = LazyLock::new(|| Imports::read(&source()));

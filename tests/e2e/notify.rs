@@ -157,6 +157,39 @@ fn a_pool_that_is_killed_delivers_after_its_restart_what_it_could_not_before() {
 }
 
 #[test]
+fn a_command_that_a_killed_pool_left_ends_before_the_next_pool_runs_it_again() {
+    let told = tempfile::tempdir().unwrap();
+    let pids = told.path().join("pids");
+    let config = format!(
+        "[[notify]]\nname = \"command\"\nevents = [\"succeeded\"]\n\
+         command = \"trap '' TERM; sleep 1000 & echo $$ $! >> {}; wait\"\n",
+        pids.display()
+    );
+    let project = Project::in_home(home(&config), &["RUN true"]);
+    assert_eq!(build(&project)["state"], "succeeded");
+    // Each line: the shell, and what it started.
+    let runs = || -> Vec<Vec<i32>> {
+        let text = fs::read_to_string(&pids).unwrap_or_default();
+        text.lines().map(|line| line.split(' ').map(|pid| pid.parse().unwrap()).collect()).collect()
+    };
+    project.slipway.wait_until("the command runs", || runs().len() == 1);
+    project.kill_pool();
+    assert!(runs()[0].iter().all(|pid| is_running(*pid)), "nothing ends with the pool");
+    project.pool();
+    project.slipway.wait_until("the command runs again", || runs().len() == 2);
+    assert!(runs()[0].iter().all(|pid| !is_running(*pid)), "the first is gone");
+    assert!(runs()[1].iter().all(|pid| is_running(*pid)));
+    project.slipway.run(&["pool", "stop"]).ok();
+    assert!(runs()[1].iter().all(|pid| !is_running(*pid)), "a pool that is stopped leaves none");
+}
+
+/// Whether a process runs; one that is dead and not yet collected does not.
+fn is_running(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with('Z'))
+}
+
+#[test]
 fn what_a_receiver_refuses_for_good_is_given_up_and_told() {
     let receiver = Receiver::answering(&[422]);
     let config = format!("[[notify]]\nname = \"chat\"\nurl = \"{}/s3cret\"\n", receiver.url());

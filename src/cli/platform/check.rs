@@ -10,7 +10,7 @@ use super::super::{CliError, Format};
 use crate::client::Client;
 use crate::domain::name::RepositoryPath;
 use crate::domain::platform_account::Identity;
-use crate::domain::reason::{phrase, quoted, reason};
+use crate::domain::reason::{Reason, phrase, quoted, reason};
 use crate::domain::repository::Source;
 use crate::domain::source_platform::SourcePlatform;
 use crate::protocol::{Error, ErrorKind};
@@ -35,7 +35,7 @@ pub(super) struct Who {
 #[derive(Serialize)]
 struct Lacked {
     right: Cow<'static, str>,
-    purpose: Cow<'static, str>,
+    purpose: Reason,
 }
 
 impl From<Identity> for Who {
@@ -62,7 +62,7 @@ impl Who {
                 reason!("platform.token_days_left", at = at_text, days)
             })
         });
-        let lacks = self.lacks.iter().map(|lack| format!("{} {}", lack.right, lack.purpose));
+        let lacks = self.lacks.iter().map(|lack| format!("{} {}", lack.right, told(&lack.purpose)));
         fields(&[
             (
                 phrase!("label.login"),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::command::Command;
-use super::event::{BuilderKey, ManagedEvent};
-use crate::buildkit::config;
+use super::daemon_configuration::Configuration;
+use super::event::{BuilderKey, ManagedEvent, Workers};
 use crate::buildkit::daemon::Spec;
 use crate::domain::backoff::Deadline;
 use crate::domain::builder::{Builder, BuilderKind, MANAGED, Readiness};
@@ -22,17 +22,6 @@ const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(5);
 const STILL_THERE: TimeDelta = TimeDelta::seconds(30);
 /// Builds end in flocks, and asking after a cache is work for whoever has it.
 const WEIGH_AFTER: TimeDelta = TimeDelta::seconds(5);
-
-/// What a daemon says of itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Workers {
-    /// What its workers build for, their own platform first.
-    pub platforms: Vec<Platform>,
-    /// RUN steps of one of them are in the network of its host.
-    pub host_network: bool,
-    /// The version of the daemon; none where it does not know.
-    pub version: Option<String>,
-}
 
 /// A builder, and how it is now.
 #[derive(Debug, Clone)]
@@ -58,48 +47,6 @@ pub(super) struct BuilderState {
     /// The managed daemon that was worked out last, and is supervised.
     supervised: bool,
     configuration: Configuration,
-}
-
-/// What a managed daemon runs with: news of its start may be older than an order that is on its way.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Configuration {
-    running: Option<String>,
-    ordered: Option<String>,
-    /// An order to restart is on its way.
-    restarting: bool,
-    /// No build starts before the restart. Other DNS resolvers alone wait for a moment without builds.
-    blocks_builds: bool,
-}
-
-impl Configuration {
-    /// Compares with what is wanted; whether the daemon is to be restarted with it.
-    fn restart_for(&mut self, wanted: &str, busy: bool) -> bool {
-        let known = || [&self.running, &self.ordered].into_iter().flatten();
-        let essential = config::without_resolvers(wanted);
-        let differs = known().any(|one| one != wanted);
-        let differs_much = known().any(|one| config::without_resolvers(one) != essential);
-        let is_ordered = self.restarting && self.ordered.as_deref() == Some(wanted);
-        let restart = differs && !busy && !is_ordered;
-        self.blocks_builds = differs_much || restart || self.restarting;
-        restart
-    }
-
-    fn restart_ordered(&mut self, config: String) {
-        self.ordered = Some(config);
-        self.restarting = true;
-    }
-
-    /// A new daemon answers that runs with this configuration.
-    fn started(&mut self, config: String) {
-        self.restarting &= self.ordered.as_ref() != Some(&config);
-        self.running = Some(config);
-    }
-
-    /// A daemon of before answers: a restart that was ordered did not end it.
-    fn adopted(&mut self, config: String) {
-        self.restarting = false;
-        self.running = Some(config);
-    }
 }
 
 impl BuilderState {
@@ -440,7 +387,3 @@ impl Builders {
         self.builders.iter().map(status).collect()
     }
 }
-
-#[cfg(test)]
-#[path = "builders_tests.rs"]
-mod tests;

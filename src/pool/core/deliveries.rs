@@ -1,13 +1,21 @@
 //! Notifications and commit statuses on their way: what is in the outbox on disk is sent until its receiver has it.
 
-use super::Core;
 use super::command::{Command, File, LogLevel};
-use super::writes::AfterWrite;
+use super::event::PastOfBuild;
+use super::notifications;
+use super::tables::{AfterWrite, Core};
+use crate::domain::build::Build;
 use crate::domain::outbox::{Attempt, Content, Dropped, Fate, Message, Receiver};
 use crate::domain::problem::Topic;
 use crate::domain::reason::{Reason, reason};
 
 impl Core {
+    /// What a build's state means for others.
+    pub(super) fn messages(&self, build: &Build, past: &PastOfBuild) -> Vec<File> {
+        let messages = notifications::messages(&self.machine, &self.settings, past, build);
+        messages.into_iter().map(|message| File::Message(Box::new(message))).collect()
+    }
+
     /// A message is in the outbox on disk: it is sent.
     pub(super) fn deliver(&mut self, message: Message) {
         match self.outbox.add(message) {

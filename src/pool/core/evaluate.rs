@@ -4,25 +4,25 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
+use super::ask::Target;
 use super::command::{Command, File, LogLevel};
-use super::event::{CommitUnread, Target};
-use super::submit::{Purpose, RuleChoice, Submission};
-use super::writes::AfterWrite;
-use super::{AfterRefresh, Core};
+use super::event::CommitUnread;
+use super::objections::{not_of_interest, renamed_default};
+use super::tables::{
+    AfterRefresh, AfterWrite, CommitFacts, Core, PendingPush, Purpose, PushStage, RuleChoice, RuleWait, Submission,
+};
 use crate::domain::backoff::{Backoff, Deadline};
 use crate::domain::build::{Build, BuildId, Trigger};
-use crate::domain::changed_files::of_interest;
-use crate::domain::commit_message::{asks_for_no_build, subject};
+use crate::domain::commit_message::subject;
 use crate::domain::journal::{Answer, PushId, PushRecord, Verdict, refusal};
-use crate::domain::pattern::Pattern;
 use crate::domain::problem::Topic;
-use crate::domain::push::{CommitId, Push, RefKind};
+use crate::domain::push::Push;
 use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::repository::Repository;
 use crate::domain::rule::{Rule, Supersede};
-use crate::domain::rule_history::{Past, RuleHistory};
+use crate::domain::rule_history::RuleHistory;
 use crate::protocol::{Error, ErrorKind, PausedRule};
 use crate::source::Commit;
 
@@ -32,87 +32,6 @@ const QUEUE_AGAIN: Backoff = Backoff::seconds(2, 5 * 60);
 const READ_AT_ONCE: usize = 8;
 /// A wait before the first answer of a rule that is shorter than this is not worth a line in the journal.
 const WORTH_WRITING: TimeDelta = TimeDelta::seconds(3);
-
-/// A push that rules are still to be asked of.
-#[derive(Debug)]
-pub(super) struct PendingPush {
-    record: PushRecord,
-    /// Branches that rules name and the source does not have, where the push is to its default branch.
-    missing: Vec<String>,
-    /// The builds that an earlier pool started for it, by their rules.
-    built: BTreeMap<String, BuildId>,
-    /// The pasts of the rules that match.
-    histories: BTreeMap<String, RuleHistory>,
-    stage: Stage,
-    /// Its record is being written with answers.
-    writing: bool,
-    /// The record changed since.
-    dirty: bool,
-}
-
-#[derive(Debug)]
-enum Stage {
-    /// Its record is being written, or the settings are being refreshed.
-    Beginning,
-    /// The pasts of the rules that match are being read.
-    History,
-    /// Its commit is to be read, or is being read.
-    Commit,
-    /// Rules are asked.
-    Rules { commit: CommitFacts, waiting: BTreeMap<String, RuleWait> },
-    /// All rules have answered, and that is being written.
-    Settled,
-}
-
-/// What is known of a push's commit.
-#[derive(Debug, Default)]
-struct CommitFacts {
-    /// The files that differ from the last good builds' commits.
-    changed: BTreeMap<CommitId, Vec<String>>,
-    /// Why the source could not say.
-    unknown: Option<Reason>,
-    /// What the ref names instead of a commit.
-    not_a_commit: Option<Reason>,
-}
-
-/// A rule whose build is on its way into the queue.
-#[derive(Debug, Default)]
-struct RuleWait {
-    failures: u32,
-    /// When it is tried again; none while it is being tried.
-    retry: Option<Deadline>,
-}
-
-impl PendingPush {
-    pub(super) fn new(record: PushRecord, missing: Vec<String>, built: BTreeMap<String, BuildId>) -> PendingPush {
-        PendingPush {
-            record,
-            missing,
-            built,
-            histories: BTreeMap::new(),
-            stage: Stage::Beginning,
-            writing: false,
-            dirty: false,
-        }
-    }
-
-    pub(super) fn next_due(&self) -> Option<DateTime<Utc>> {
-        let Stage::Rules { waiting, .. } = &self.stage else { return None };
-        waiting.values().filter_map(|wait| wait.retry).map(|retry| retry.at()).min()
-    }
-
-    fn has_answered(&self, rule: &str) -> bool {
-        self.record.answers.iter().any(|answer| answer.rule == rule && answer.verdict != Verdict::Waiting)
-    }
-
-    /// Puts an answer in the place of what the rule waited for.
-    fn answer(&mut self, answer: Answer) {
-        match self.record.answers.iter_mut().find(|other| other.rule == answer.rule) {
-            Some(other) => *other = answer,
-            None => self.record.answers.push(answer),
-        }
-    }
-}
 
 impl Core {
     /// Pushes are in the journal: the rules are asked.
@@ -146,28 +65,30 @@ impl Core {
         if rules.is_empty() {
             return self.know_commit(id, CommitFacts::default());
         }
-        push.stage = Stage::History;
+        push.stage = PushStage::History;
         let (path, reference) = (push.record.repository.clone(), push.record.reference.clone());
         self.out.push(Command::ReadPushHistory { push: id, path, reference, rules });
     }
 
     /// The pasts of the rules that match a push are known.
     pub(super) fn push_history(&mut self, id: PushId, histories: BTreeMap<String, RuleHistory>) {
-        let Some(push) = self.pushes.get_mut(&id).filter(|push| matches!(push.stage, Stage::History)) else { return };
+        let Some(push) = self.pushes.get_mut(&id).filter(|push| matches!(push.stage, PushStage::History)) else {
+            return;
+        };
         push.histories = histories;
         let repository = self.settings.repositories.get(&push.record.repository);
         let knows_all = push.record.subject.is_some() && push.since(repository).is_empty();
         if knows_all || repository.is_none_or(|repository| repository.source.is_none()) {
             return self.know_commit(id, CommitFacts::default());
         }
-        push.stage = Stage::Commit;
+        push.stage = PushStage::Commit;
         self.unread_pushes.insert(id);
         self.read_commits();
     }
 
     fn know_commit(&mut self, id: PushId, commit: CommitFacts) {
         if let Some(push) = self.pushes.get_mut(&id) {
-            push.stage = Stage::Rules { commit, waiting: BTreeMap::new() };
+            push.stage = PushStage::Rules { commit, waiting: BTreeMap::new() };
             self.ask_rules(id);
         }
     }
@@ -231,7 +152,7 @@ impl Core {
     fn ask_rules(&mut self, id: PushId) {
         loop {
             let Some(push) = self.pushes.get(&id) else { return };
-            let Stage::Rules { waiting, .. } = &push.stage else { return };
+            let PushStage::Rules { waiting, .. } = &push.stage else { return };
             if waiting.values().any(|wait| wait.retry.is_none()) {
                 return;
             }
@@ -268,7 +189,7 @@ impl Core {
             return Some(answer((verdict, renamed_default(rule, record, &push.missing, reason))));
         }
         let history = push.histories.get(&rule.name).cloned().unwrap_or_default();
-        let Stage::Rules { commit, .. } = &push.stage else { return None };
+        let PushStage::Rules { commit, .. } = &push.stage else { return None };
         let is_building = self.open_builds_of(record, rule).next().is_some();
         let of_commit = || not_of_interest(record, commit, rule, &history.past(&record.reference), is_building);
         let paused = || {
@@ -299,7 +220,7 @@ impl Core {
 
     fn queue_rule(&mut self, id: PushId, rule: String, failures: u32) {
         let Some(push) = self.pushes.get_mut(&id) else { return };
-        let Stage::Rules { waiting, .. } = &mut push.stage else { return };
+        let PushStage::Rules { waiting, .. } = &mut push.stage else { return };
         waiting.insert(rule.clone(), RuleWait { failures, retry: None });
         let record = &push.record;
         let (reference, commit, at) = (record.reference.clone(), record.commit.clone(), record.pushed_at);
@@ -337,7 +258,7 @@ impl Core {
             return self.rule_answered(id, rule, answer);
         }
         let Some(push) = self.pushes.get_mut(&id) else { return };
-        let Stage::Rules { waiting, .. } = &mut push.stage else { return };
+        let PushStage::Rules { waiting, .. } = &mut push.stage else { return };
         let Some(wait) = waiting.get_mut(rule) else { return };
         let pause = QUEUE_AGAIN.wait(wait.failures);
         wait.failures += 1;
@@ -357,7 +278,7 @@ impl Core {
 
     fn rule_answered(&mut self, id: PushId, rule: &str, answer: Answer) {
         let Some(push) = self.pushes.get_mut(&id) else { return };
-        if let Stage::Rules { waiting, .. } = &mut push.stage {
+        if let PushStage::Rules { waiting, .. } = &mut push.stage {
             waiting.remove(rule);
         }
         self.answer(id, answer);
@@ -379,7 +300,7 @@ impl Core {
         let now = self.now;
         let mut due = Vec::new();
         self.waiting_pushes.retain(|id| {
-            let Some(PendingPush { stage: Stage::Rules { waiting, .. }, .. }) = self.pushes.get(id) else {
+            let Some(PendingPush { stage: PushStage::Rules { waiting, .. }, .. }) = self.pushes.get(id) else {
                 return false;
             };
             let over = waiting.iter().filter(|(_, wait)| wait.retry.is_some_and(|retry| retry.is_over(now)));
@@ -410,7 +331,7 @@ impl Core {
     /// the push that they name.
     fn settle(&mut self, id: PushId) {
         let Some(push) = self.pushes.get_mut(&id) else { return };
-        push.stage = Stage::Settled;
+        push.stage = PushStage::Settled;
         push.record.settled = true;
         let record = &push.record;
         let answers: Vec<String> = record
@@ -440,75 +361,8 @@ impl Core {
         push.writing = false;
         if std::mem::take(&mut push.dirty) {
             self.write_push(id);
-        } else if matches!(push.stage, Stage::Settled) {
+        } else if matches!(push.stage, PushStage::Settled) {
             self.pushes.remove(&id);
         }
-    }
-}
-
-impl PendingPush {
-    /// The commits of the last good builds, for the rules that look at what changed since.
-    fn since(&self, repository: Option<&Repository>) -> Vec<CommitId> {
-        let rules = repository.into_iter().flat_map(|repository| &repository.rules);
-        let looking = rules.filter(|rule| rule.looks_at_files());
-        let histories = looking.filter_map(|rule| self.histories.get(&rule.name));
-        histories.filter_map(|history| history.past(&self.record.reference).good).map(|(_, commit)| commit).collect()
-    }
-
-    fn unknown(&self) -> Option<&Reason> {
-        match &self.stage {
-            Stage::Rules { commit, .. } => commit.unknown.as_ref(),
-            _ => None,
-        }
-    }
-
-    fn has_waiting_rules(&self) -> bool {
-        matches!(&self.stage, Stage::Rules { waiting, .. } if waiting.values().any(|wait| wait.retry.is_some()))
-    }
-
-    fn is_queueing(&self) -> bool {
-        matches!(&self.stage, Stage::Rules { waiting, .. } if waiting.values().any(|wait| wait.retry.is_none()))
-    }
-}
-
-/// Why a rule does not build a push for what its commit says or changes. While another commit of the ref `is_building`,
-/// that may be what the push takes back.
-fn not_of_interest(
-    push: &PushRecord,
-    commit: &CommitFacts,
-    rule: &Rule,
-    past: &Past,
-    is_building: bool,
-) -> Option<(Verdict, Reason)> {
-    if let Some(why) = &commit.not_a_commit {
-        return Some((Verdict::Refused, reason!("journal.not_a_commit", why)));
-    }
-    let kind = if rule.tag.is_some() { RefKind::Tag } else { RefKind::Branch };
-    if let Some(words) = push.subject.as_deref().and_then(|subject| asks_for_no_build(subject, kind)) {
-        return Some((Verdict::Skipped, reason!("journal.skip_words", words)));
-    }
-    // Where it is not known what changed, it is built: an image too many is better than one that is missing.
-    let (id, good) = past.good.as_ref().filter(|_| rule.looks_at_files() && !is_building)?;
-    let changed = commit.changed.get(good)?;
-    match of_interest(&rule.paths, &rule.ignore_paths, changed) {
-        Ok(None) => {
-            let count = changed.len();
-            Some((Verdict::Paths, reason!("journal.no_path", count, id = *id)))
-        }
-        // A glob that does not compile can't have been saved.
-        Ok(Some(_)) | Err(_) => None,
-    }
-}
-
-/// What people should know of a rule for a branch that is not there, of a push to the default branch: that may have
-/// been renamed.
-fn renamed_default(rule: &Rule, push: &PushRecord, missing: &[String], against: Reason) -> Reason {
-    let literal = rule.branch.as_ref().filter(|pattern| !pattern.is_regex()).map(Pattern::text);
-    match literal.filter(|name| missing.iter().any(|missing| missing == name)) {
-        Some(name) => {
-            let default = quoted(&push.reference.name);
-            reason!("rule.renamed_default", against, name = quoted(name), default)
-        }
-        None => against,
     }
 }

@@ -3,28 +3,27 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
-use super::builders::Workers;
+use super::ask::Ask;
 use crate::buildctl::job::RunResult;
 use crate::buildkit::daemon::Spec;
-use crate::domain::build::{Build, BuildId, Trigger};
+use crate::domain::build::{Build, BuildId};
 use crate::domain::config::ByteSize;
 use crate::domain::failure::Failure;
 use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
 use crate::domain::outbox::{Attempt, Message};
+use crate::domain::platform::Platform;
 use crate::domain::problem::Topic;
-use crate::domain::push::{CommitId, Push, Ref};
+use crate::domain::push::{CommitId, Ref};
 use crate::domain::reason::Reason;
 use crate::domain::repository::Source;
-use crate::domain::requester::Requester;
 use crate::domain::rule_history::RuleHistory;
 use crate::protocol::Error;
 use crate::registry::publish::Taken;
 use crate::source::Commit;
 use crate::source::refs::Refs;
-use crate::source::webhook::Pushed;
 use crate::store::refs_seen::Watched;
 use crate::store::settings::Settings;
 use crate::sys::process::ProcessId;
@@ -368,105 +367,13 @@ pub enum TagCheckFailure {
     Passing(Reason),
 }
 
-/// What is asked of the core.
-#[derive(Debug, Clone)]
-pub enum Ask {
-    /// Build a rule now.
-    Start {
-        /// The repository.
-        path: RepositoryPath,
-        /// The rule; none where only one can be meant.
-        rule: Option<String>,
-        /// Who asks.
-        by: Requester,
-    },
-    /// Run a rule for a ref as though it had just been pushed.
-    Replay {
-        /// The repository.
-        path: RepositoryPath,
-        /// The rule.
-        rule: String,
-        /// The ref.
-        reference: Ref,
-        /// Who asks.
-        by: Requester,
-    },
-    /// Build again what a build was.
-    Retry {
-        /// Its final record.
-        earlier: Box<Build>,
-        /// Who asks.
-        by: Requester,
-    },
-    /// Stop a build; answered when it is at its end.
-    Cancel {
-        /// The build.
-        id: BuildId,
-        /// Who asks.
-        by: Requester,
-    },
-    /// Wait for a build's end, or for another reason than the known one.
-    Wait {
-        /// The build.
-        id: BuildId,
-        /// The known reason.
-        known: Option<Reason>,
-    },
-    /// A trigger wants a rule built.
-    Due(Due),
-    /// A webhook tells of pushes to a repository's source; answered once they are in the journal or the source is asked.
-    Announce {
-        /// The repository.
-        path: RepositoryPath,
-        /// What it tells.
-        announcement: Announcement,
-    },
-    /// Whether a repository may be removed: not while it has open builds.
-    MayDelete(RepositoryPath),
-    /// The builder that can be asked what a repository's Dockerfile offers.
-    BuilderFor {
-        /// The repository.
-        path: RepositoryPath,
-        /// The builder fetches the source itself, so it must be one whose configuration lists the frontends that may run.
-        fetches: bool,
-    },
-    /// End the pool.
-    Stop,
-}
-
-/// A rule that is to be built though nobody pushed or asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Due {
-    /// The repository.
-    pub path: RepositoryPath,
-    /// The rule.
-    pub rule: String,
-    /// What is built.
-    pub target: Target,
-    /// Why.
-    pub trigger: Trigger,
-    /// What people should know of why it is built.
-    pub note: Option<Reason>,
-}
-
-/// What is to be built.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// A ref, as it is now; pushed at that time, or just now.
-    Now(Ref, Option<DateTime<Utc>>),
-    /// A commit.
-    At(Push),
-}
-
-/// The pushes that a webhook announces for a repository's source.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Announcement {
-    /// The refs.
-    pub pushed: Vec<Pushed>,
-    /// The signature covers it, and it is new: its word is enough where it follows on what was seen.
-    pub signed: bool,
-    /// When it came.
-    pub at: DateTime<Utc>,
-    /// The platform's identifier of the source.
-    pub remote_id: Option<String>,
+/// What a daemon says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Workers {
+    /// What its workers build for, their own platform first.
+    pub platforms: Vec<Platform>,
+    /// RUN steps of one of them are in the network of its host.
+    pub host_network: bool,
+    /// The version of the daemon; none where it does not know.
+    pub version: Option<String>,
 }

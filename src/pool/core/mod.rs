@@ -2,216 +2,80 @@
 //!
 //! | file | what it decides |
 //! | --- | --- |
-//! | `builds` | a build's way from its record to its end |
 //! | `submit`, `admission` | which builds are queued, and which are refused |
-//! | `ref_tracker`, `recent_moves` | which refs moved: what is a push |
-//! | `evaluate` | what each rule answers to a push |
-//! | `schedule` | which build starts, and on which builders |
-//! | `outcome` | what the end of a runner means |
-//! | `builders` | which builders take builds |
-//! | `notifications` | what others are told |
+//! | `recording` | that a new build is on disk before anything else |
+//! | `dispatch`, `schedule` | which build starts, and on which builders |
+//! | `attempts`, `outcome` | what the end of a launch or a runner means |
+//! | `cancellation` | which builds are stopped, and how |
+//! | `ending` | what the end of a build means |
+//! | `ref_moves`, `doubtful_moves` | which refs moved: what is a push |
+//! | `evaluate`, `objections` | what each rule answers to a push |
+//! | `builders`, `daemon_configuration` | which builders take builds |
+//! | `notifications`, `deliveries` | what others are told |
+//! | `requests` | what clients and triggers are answered |
 //! | `writes` | what must be on disk before something is done |
+//!
+//! The [`tables`] are below them all, and `handle` is at the top.
 //!
 //! What must be on disk before something is done is an order of commands: the core asks for a [`Command::Write`] and
 //! acts when its [`Event::Written`] comes. A pool that is killed between any two commands is carried on with by the
 //! next one: [`Event::Started`] tells it what is on disk.
 
 mod admission;
+mod ask;
+mod attempts;
 mod builders;
-mod builds;
+mod cancellation;
 mod command;
+mod daemon_configuration;
 mod deliveries;
+mod dispatch;
+mod doubtful_moves;
+mod ending;
 mod evaluate;
 mod event;
 pub(in crate::pool) mod notifications;
+mod objections;
 mod outcome;
 mod problems;
-mod recent_moves;
-mod ref_tracker;
+mod recording;
+mod ref_moves;
 mod requests;
 pub mod schedule;
 mod snapshot;
 mod start;
 mod submit;
+mod tables;
 mod writes;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-pub use builders::Workers;
+pub use ask::{Announcement, Ask, Due, Target};
 pub use command::{ChosenBuilder, Command, File, LogLevel, LogLine, Response};
 pub use event::{
-    Announcement, Ask, BuilderKey, CommitUnread, DoubtfulMove, Due, Event, Found, FoundBuild, FoundPush, ManagedEvent,
-    PastOfBuild, RequestId, RunnerEnd, SubmissionId, TagCheckFailure, Target, WriteFailure, WriteId,
+    BuilderKey, CommitUnread, DoubtfulMove, Event, Found, FoundBuild, FoundPush, ManagedEvent, PastOfBuild, RequestId,
+    RunnerEnd, SubmissionId, TagCheckFailure, Workers, WriteFailure, WriteId,
 };
 pub use snapshot::{Recent, RemoteIds, Snapshot};
+pub use tables::{Core, Machine};
 
-use self::builders::Builders;
-use self::builds::OpenBuild;
-use self::evaluate::PendingPush;
-use self::problems::Problems;
-use self::ref_tracker::RefTracker;
-use self::requests::Wait;
-use self::submit::Submission;
-use self::writes::PendingWrite;
+use self::tables::AfterRefresh;
 use crate::domain::backoff::Deadline;
-use crate::domain::build::{Build, BuildId};
+use crate::domain::build::Build;
 use crate::domain::config::RetentionConfig;
-use crate::domain::journal::PushId;
 use crate::domain::name::RepositoryPath;
-use crate::domain::outbox::Outbox;
 use crate::domain::rule_history::RuleHistory;
 use crate::store::settings::Settings;
 
 /// Finished builds that are no longer kept are deleted this often.
 const RETENTION_EVERY: TimeDelta = TimeDelta::hours(1);
-/// A full disk is measured again after this time.
-const DISK_AGAIN: TimeDelta = TimeDelta::seconds(2);
-
 /// The main loop sleeps no longer: a clock that moves by more was set, or the machine slept.
 const LONGEST_STEP: TimeDelta = TimeDelta::minutes(1);
 
-/// What the core knows of the machine that it is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Machine {
-    /// Its name.
-    pub host: String,
-    /// The home's directory.
-    pub home: String,
-    /// How many processors it has.
-    pub cores: u32,
-    /// `BUILDKIT_HOST`, where it is set.
-    pub buildkit_host: Option<String>,
-    /// The pool's process.
-    pub pid: u32,
-}
-
-/// Every table of the pool.
-#[derive(Debug)]
-pub struct Core {
-    machine: Machine,
-    started_at: DateTime<Utc>,
-    /// The time of the event that is handled.
-    now: DateTime<Utc>,
-    /// How long the pool runs, as far as the clock tells: a clock that is set changes it by [`LONGEST_STEP`] at most.
-    uptime: TimeDelta,
-    /// What is to be done about it.
-    out: Vec<Command>,
-    settings: Arc<Settings>,
-    settings_changes: u64,
-    freshness: Freshness,
-    /// The builds that are not final, or not final on disk.
-    builds: BTreeMap<BuildId, OpenBuild>,
-    last_build: u64,
-    /// The builds that were queued or found within [`SERVER_LAG`](crate::domain::journal::SERVER_LAG), and at which
-    /// uptime: their commits may not be on all copies of their sources yet.
-    lately_queued: BTreeMap<BuildId, TimeDelta>,
-    ended: Arc<Recent<BuildId>>,
-    submissions: BTreeMap<SubmissionId, Submission>,
-    last_submission: u64,
-    /// The rules that failed last, with their pasts.
-    failing: BTreeMap<(RepositoryPath, String), RuleHistory>,
-    /// The pushes that rules are still to be asked of.
-    pushes: BTreeMap<PushId, PendingPush>,
-    /// Those with rules that are asked again at a time.
-    waiting_pushes: BTreeSet<PushId>,
-    /// Those whose commits are to be read.
-    unread_pushes: BTreeSet<PushId>,
-    written_pushes: Arc<Recent<PushId>>,
-    refs: RefTracker,
-    /// The repositories whose commits are being read: their clones are in one place each.
-    reading_commits: BTreeSet<RepositoryPath>,
-    builders: Builders,
-    outbox: Outbox,
-    writes: BTreeMap<WriteId, PendingWrite>,
-    /// Those that failed and are tried again at a time.
-    failed_writes: BTreeSet<WriteId>,
-    last_write: u64,
-    waits: Vec<Wait>,
-    problems: Problems,
-    disk: Disk,
-    /// How many builds were launched.
-    turns: u64,
-    /// Which launch was the last one of each repository.
-    last_turns: BTreeMap<String, u64>,
-    /// A build may be able to start.
-    reschedule: bool,
-    /// A waiting build lacked a platform, and the builders were asked again.
-    refreshed_platforms: Option<Deadline>,
-    retention: Option<Deadline>,
-    stopping: bool,
-}
-
-/// How the disk is.
-#[derive(Debug, Default)]
-struct Disk {
-    measuring: bool,
-    /// Why nothing may start.
-    blocked: Option<crate::domain::reason::Reason>,
-    again: Option<Deadline>,
-}
-
-/// Who waits for the settings on disk to be in force.
-#[derive(Debug, Default)]
-struct Freshness {
-    /// Those for whom the files are being looked at now.
-    asked: Vec<AfterRefresh>,
-    /// Those who came since: the files may have been looked at before that.
-    next: Vec<AfterRefresh>,
-    running: bool,
-}
-
-/// What goes on once the settings are fresh.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AfterRefresh {
-    Submission(SubmissionId),
-    Push(PushId),
-}
-
 impl Core {
-    /// A core that knows nothing yet: the first event is [`Event::Started`].
-    pub fn new(machine: Machine, now: DateTime<Utc>) -> Core {
-        Core {
-            machine,
-            started_at: now,
-            now,
-            uptime: TimeDelta::zero(),
-            out: Vec::new(),
-            settings: Arc::default(),
-            settings_changes: 0,
-            freshness: Freshness::default(),
-            builds: BTreeMap::new(),
-            last_build: 0,
-            lately_queued: BTreeMap::new(),
-            ended: Arc::default(),
-            submissions: BTreeMap::new(),
-            last_submission: 0,
-            failing: BTreeMap::new(),
-            pushes: BTreeMap::new(),
-            waiting_pushes: BTreeSet::new(),
-            unread_pushes: BTreeSet::new(),
-            written_pushes: Arc::default(),
-            refs: RefTracker::default(),
-            reading_commits: BTreeSet::new(),
-            builders: Builders::default(),
-            outbox: Outbox::default(),
-            writes: BTreeMap::new(),
-            failed_writes: BTreeSet::new(),
-            last_write: 0,
-            waits: Vec::new(),
-            problems: Problems::default(),
-            disk: Disk::default(),
-            turns: 0,
-            last_turns: BTreeMap::new(),
-            reschedule: false,
-            refreshed_platforms: None,
-            retention: None,
-            stopping: false,
-        }
-    }
-
     /// Takes a fact over and says what is to be done about it.
     pub fn handle(&mut self, event: Event, now: DateTime<Utc>) -> Vec<Command> {
         self.uptime += (now - self.now).clamp(TimeDelta::zero(), LONGEST_STEP);

@@ -4,7 +4,8 @@
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
-use super::{Machine, PastOfBuild};
+use super::event::PastOfBuild;
+use super::tables::Machine;
 use crate::domain::build::Build;
 use crate::domain::commit_status::CommitStatus;
 use crate::domain::notification::{self, Body, Event};

@@ -2,25 +2,17 @@
 
 use std::sync::Arc;
 
-use super::Core;
+use super::ask::{Ask, Due, Target};
 use super::command::{Command, Response};
-use super::event::{Ask, Due, RequestId, Target};
+use super::event::RequestId;
 use super::schedule::{Waiting, eligible};
-use super::submit::{Purpose, RuleChoice, Submission};
+use super::tables::{Core, Purpose, RuleChoice, Submission, Wait};
 use crate::domain::build::{Build, BuildId, CancelRequest, Trigger};
 use crate::domain::builder::{BuilderKind, Readiness, labels_asked};
 use crate::domain::name::RepositoryPath;
 use crate::domain::reason::{Reason, reason};
 use crate::domain::requester::Requester;
 use crate::protocol::{Error, ErrorKind};
-
-/// A request that waits for the end of a build, or for another reason than the known one.
-#[derive(Debug)]
-pub(super) struct Wait {
-    pub request: RequestId,
-    id: BuildId,
-    known: Option<Reason>,
-}
 
 impl Core {
     pub(super) fn asked(&mut self, request: RequestId, ask: Ask) {

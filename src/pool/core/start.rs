@@ -2,8 +2,7 @@
 
 use super::command::{Command, LogLevel};
 use super::event::{Found, FoundBuild, FoundPush};
-use super::ref_tracker::RefTracker;
-use super::{AfterRefresh, Core};
+use super::tables::{AfterRefresh, BuildWrites, Core, RefTracker};
 use crate::domain::build::StagedBuild;
 use crate::domain::journal::{PushRecord, Verdict};
 use crate::domain::problem::Topic;
@@ -44,7 +43,7 @@ impl Core {
             // Its record does not say yet that it runs: the pool died in between.
             (StagedBuild::Waiting(build), Some(runner)) => {
                 self.log(LogLevel::Info, format!("build {id} is carried on with"));
-                self.run(id, build, builders, Some(runner), super::writes::BuildWrites::default());
+                self.run(id, build, builders, Some(runner), BuildWrites::default());
             }
             (StagedBuild::Waiting(build), None) => {
                 self.wait_on(build);

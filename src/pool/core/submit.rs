@@ -4,119 +4,24 @@
 use std::sync::Arc;
 
 use super::admission;
-use super::builds::Waiter;
+use super::ask::Target;
 use super::command::{Command, File, Response};
-use super::event::{RequestId, SubmissionId, TagCheckFailure, Target, WriteFailure};
-use super::writes::AfterWrite;
-use super::{AfterRefresh, Core};
+use super::event::{SubmissionId, TagCheckFailure, WriteFailure};
+use super::tables::{AfterRefresh, AfterWrite, Core, NewPlan, Plan, Purpose, RuleChoice, Submission, Waiter};
 use crate::domain::build::{Build, BuildId, BuildState, Trigger};
 use crate::domain::grants;
-use crate::domain::journal::PushId;
-use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
 use crate::domain::publish;
 use crate::domain::push::{CommitId, Push};
 use crate::domain::reason::{Reason, quoted, reason};
-use crate::domain::repository::{Repository, Source};
-use crate::domain::requester::Requester;
-use crate::domain::rule::{Rule, Tags};
+use crate::domain::repository::Repository;
+use crate::domain::rule::Tags;
 use crate::domain::tag::Tag;
 use crate::protocol::{Error, ErrorKind};
 use crate::registry::publish::Taken;
 
 /// More refs of a source are not compared for tags that they would share.
 const MOST_COMPARED_REFS: usize = 1_000;
-
-/// A build that is asked for.
-#[derive(Debug)]
-pub(super) struct Submission {
-    purpose: Purpose,
-    path: RepositoryPath,
-    rule: RuleChoice,
-    /// What is built; none: what "build now" of the rule builds.
-    target: Option<Target>,
-    trigger: Trigger,
-    by: Requester,
-    note: Option<Reason>,
-    /// What is known of the build so far.
-    plan: Option<Plan>,
-    /// The commit of a ref is being asked for, which is pushed at this time.
-    resolving: Option<Target>,
-}
-
-/// Who wants it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// A client or a trigger, which is answered.
-    Request(RequestId),
-    /// A rule of a push, which goes into the journal.
-    Push(PushId, String),
-}
-
-/// Which rule is built.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum RuleChoice {
-    /// The one of this name.
-    Named(String),
-    /// The only one that can be meant.
-    Only,
-}
-
-/// A build but for its number.
-#[derive(Debug)]
-enum Plan {
-    /// A rule's, as the settings have it.
-    New(Box<NewPlan>),
-    /// An earlier one's, again.
-    Again(Box<Build>),
-}
-
-#[derive(Debug)]
-struct NewPlan {
-    registry: String,
-    repository: Repository,
-    rule: Rule,
-    source: Source,
-    push: Option<Push>,
-    tags: Vec<Tag>,
-    warnings: Vec<Reason>,
-    refusal: Option<Reason>,
-}
-
-impl Submission {
-    pub(super) fn new(
-        purpose: Purpose,
-        path: RepositoryPath,
-        rule: RuleChoice,
-        target: Option<Target>,
-        trigger: Trigger,
-    ) -> Submission {
-        let by = Requester::default();
-        Submission { purpose, path, rule, target, trigger, by, note: None, plan: None, resolving: None }
-    }
-
-    pub(super) fn asked_by(self, by: Requester) -> Submission {
-        Submission { by, ..self }
-    }
-
-    pub(super) fn because(self, note: Option<Reason>) -> Submission {
-        Submission { note, ..self }
-    }
-
-    fn source(&self) -> Option<String> {
-        match &self.plan {
-            Some(Plan::New(plan)) => Some(plan.source.url.clone()),
-            _ => None,
-        }
-    }
-
-    fn push(&self) -> Option<PushId> {
-        match &self.purpose {
-            Purpose::Push(id, _) => Some(*id),
-            Purpose::Request(_) => None,
-        }
-    }
-}
 
 fn refused(reason: impl Into<Reason>) -> Error {
     Error::new(ErrorKind::Refused, reason)

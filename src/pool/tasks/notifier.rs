@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url, redirect};
+use rustix::process::Signal;
 
 use super::{TaskContext, blocking, failed};
 use crate::bounded;
@@ -28,11 +29,14 @@ use crate::source::platform::{self, causes};
 use crate::source::webhook::sign;
 use crate::store::Catalog;
 use crate::store::secrets::{Secret, SecretError, Secrets};
+use crate::sys::process;
 use crate::sys::shell::{Shell, ShellError};
 use crate::tls;
 
 /// A receiver that does not answer within this time is asked again later.
 const URL_LIMIT: Duration = Duration::from_secs(10);
+/// The variable that tells a command, and all that it starts, which message it delivers.
+const DELIVERY: &str = "SLIPWAY_DELIVERY";
 /// What a command does may be slow, such as sending mail.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 /// So much of an answer is read, in bytes: enough to say what is wrong.
@@ -168,9 +172,35 @@ pub(in crate::pool) struct Notifier {
     client: Arc<OnceLock<Client>>,
 }
 
+/// So often commands that an earlier pool left are looked for.
+const LOOKS_FOR_COMMANDS: usize = 10;
+
 /// A delivery that has begun when the pool ends may take so long still; one that is cut off is made again by the next
 /// pool.
 pub(in crate::pool) const LAST_DELIVERIES: Duration = Duration::from_secs(2);
+
+/// Ends the commands that a killed pool had begun to tell of these messages, with all that they started: the messages are
+/// delivered again, and never by two at once.
+pub(in crate::pool) fn end_left_commands(messages: &[Message]) {
+    let is_notification = |message: &&Message| matches!(message.content, Content::Notification { .. });
+    let ids: Vec<&str> = messages.iter().filter(is_notification).map(|message| message.id.as_str()).collect();
+    if ids.is_empty() {
+        return;
+    }
+    // What one of them starts between the look and its end is met by the next look.
+    for _ in 0..LOOKS_FOR_COMMANDS {
+        let left = process::with_variable(DELIVERY, &ids);
+        if left.is_empty() {
+            return;
+        }
+        for command in left {
+            tracing::info!("ending process {}, which an earlier pool left delivering a message", command.pid);
+            if let Err(error) = command.signal(Signal::KILL) {
+                tracing::warn!("cannot end process {}: {error}", command.pid);
+            }
+        }
+    }
+}
 
 /// Makes one attempt and reports how it ended.
 pub(in crate::pool) async fn deliver(context: TaskContext, notifier: Notifier, message: Message) {
@@ -302,6 +332,7 @@ async fn run(command: &str, event: Delivery<'_>) -> Result<Reason, SendError> {
         command,
         arguments: &[],
         variables: &[
+            (DELIVERY, event.id),
             ("SLIPWAY_EVENT", event.word),
             ("SLIPWAY_BUILD", &build),
             ("SLIPWAY_REPOSITORY", event.repository),

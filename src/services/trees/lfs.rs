@@ -10,12 +10,13 @@ use super::{Origin, Unprepared, Work, is_temporary, program, unexpected};
 use crate::domain::config::ByteSize;
 use crate::domain::reason::{AsReason, Reason, display_as_reason, phrase, quoted, reason};
 use crate::services::sources;
-use crate::source::git::program::{Limits, RunError};
+use crate::source::git::program::Limits;
 use crate::source::git::{FetchLimits, GitProgram, LfsSaid, Turn, clone};
 use crate::source::tree::{
     Answer, LfsCommit, Moved, Pointer, Request, TreeError, TreeFile, is_stored, leads_back, named, remove_damaged,
 };
 use crate::source::{SourceError, SourceUrl, Transport, UrlError};
+use crate::sys::command::{self, RunError};
 
 /// The name that git-lfs knows the source by, in a repository that has no other remote.
 const REMOTE: &str = "slipway";
@@ -169,6 +170,8 @@ enum LfsError {
     },
     /// There is no way to the server.
     Source(#[from] SourceError),
+    /// git can't be started.
+    Io(#[from] std::io::Error),
     /// git-lfs did not run to its end.
     Run(#[from] RunError),
     /// git-lfs did not bring them, and says so.
@@ -189,6 +192,7 @@ impl AsReason for LfsError {
             LfsError::Damaged { storage } => reason!("lfs.damaged", storage),
             LfsError::Absent { storage } => reason!("lfs.absent", storage),
             LfsError::Source(error) => error.reason(),
+            LfsError::Io(error) => reason!("source.git_not_run", error),
             LfsError::Run(error) => error.reason(),
             // Of an object that is not there a server of ssh's own protocol lets git-lfs say nothing at all.
             LfsError::Said(LfsSaid::Nothing) => reason!("lfs.silent"),
@@ -205,7 +209,7 @@ impl LfsError {
     /// Whether trying again can help.
     fn is_temporary(&self) -> bool {
         match self {
-            LfsError::Run(_) => true,
+            LfsError::Io(_) | LfsError::Run(_) => true,
             LfsError::Source(error) | LfsError::Said(LfsSaid::Other(error)) => is_temporary(error),
             _ => false,
         }
@@ -283,10 +287,10 @@ impl Fetch<'_> {
             command.config("lfs.url", endpoint);
         }
         command.git_dir(self.repository).args(["lfs", "fetch", REMOTE, commit]);
-        command.stdin(self.turn.lock().map_err(RunError::from)?);
-        let running = command.start(None).map_err(RunError::from)?;
+        command.stdin(self.turn.lock()?);
+        let running = command.start(None)?;
         self.turn.tell(running.id());
-        let run = running.run(limits.left(), 16 << 20);
+        let run = running.run(command::Limits { time: limits.left(), output: 16 << 20 });
         tokio::pin!(run);
         let mut measure = tokio::time::interval(MEASURE);
         loop {

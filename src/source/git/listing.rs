@@ -36,7 +36,7 @@ pub(super) async fn list(
 ) -> Result<Refs, SourceError> {
     command.args(["ls-remote", "--symref", "--"]).arg(address);
     let begun = Instant::now();
-    let cannot = |error: std::io::Error| SourceError::io(url, reason!("run.io", error), &error);
+    let cannot = |error: std::io::Error| SourceError::io(url, reason!("source.git_not_run", error), &error);
     let mut running = command.start(Some(MEMORY)).map_err(cannot)?;
     let work = async {
         let mut collector = Collector::default();

@@ -1,11 +1,12 @@
 //! What the platforms share: rights, names that fit, webhooks.
 
 use crate::domain::platform_account::Lack;
+use crate::domain::reason::{Phrase, phrase};
 
 /// A right that slipway uses: one of some scopes, for a purpose.
 pub(super) struct Need {
     pub scopes: &'static [&'static str],
-    pub purpose: &'static str,
+    pub purpose: Phrase,
 }
 
 /// What of the needs the scopes do not cover; the first scope of each need is the one to ask for.
@@ -15,9 +16,9 @@ pub(super) fn lacks(scopes: &[String], needs: &[Need]) -> Vec<Lack> {
     needs.iter().filter(|need| !covered(need)).map(lack).collect()
 }
 
-pub(super) const READ: &str = "to read private repositories";
-pub(super) const STATUS: &str = "to set the statuses of commits";
-pub(super) const WEBHOOKS: &str = "to register webhooks";
+pub(super) const READ: Phrase = phrase!("token_use.read_repositories");
+pub(super) const STATUS: Phrase = phrase!("token_use.set_statuses");
+pub(super) const WEBHOOKS: Phrase = phrase!("token_use.register_webhooks");
 
 /// A name of at most so many characters that two names do not share: what is cut off leaves its digest.
 pub(super) fn at_most(name: &str, characters: usize) -> String {

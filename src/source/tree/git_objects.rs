@@ -15,9 +15,10 @@ use super::error::TreeError;
 use super::pointer::{LfsCommit, Pointer};
 use super::room::on_disk;
 use crate::domain::reason::{Reason, phrase, quoted, reason};
-use crate::source::git::program::{Ended, Limits, RunError};
+use crate::source::git::program::Limits;
 use crate::source::git::stderr::is_damage;
 use crate::source::git::{Configuration, GitCommand, GitProgram};
+use crate::sys::command::{Ended, RunError};
 
 /// Settings that make a checkout a function of the tree alone.
 const SETTINGS: &[(&str, &str)] = &[
@@ -101,7 +102,7 @@ impl GitObjects {
 
     fn not_run(&self, commit: &str, error: RunError) -> TreeError {
         match error {
-            RunError::Io(error) => TreeError::io(phrase!("tree_step.run_git_in"), &self.repository, &error),
+            RunError::Io { cause, .. } => TreeError::io(phrase!("tree_step.run_git_in"), &self.repository, &cause),
             error => self.refused(commit, error),
         }
     }

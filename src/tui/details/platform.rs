@@ -48,9 +48,9 @@ pub(super) fn lines(app: &App, look: &Look) -> Vec<Line<'static>> {
         problems.map(|problem| Line::styled(printable(&look.say(problem)).into_owned(), look.style(Role::StatusFail))),
     );
     let refusals = app.data.status.iter().flat_map(|status| &status.webhook_refusals);
-    let refusal = refusals.filter(|refusal| refusal.platform == name).map(ToString::to_string);
+    let refusal = refusals.filter(|refusal| refusal.platform == name);
     lines.extend(
-        refusal.map(|text| Line::styled(printable(&look.say(&text)).into_owned(), look.style(Role::StatusWarn))),
+        refusal.map(|refusal| Line::styled(printable(&look.say(refusal)).into_owned(), look.style(Role::StatusWarn))),
     );
     lines.push(Line::default());
     lines.push(Line::styled(look.text("details.check").into_owned(), look.style(Role::Header)));
@@ -94,7 +94,7 @@ fn identity_lines(identity: &Identity, look: &Look) -> Vec<Line<'static>> {
         identity.expires_at.map_or_else(|| look.text("check.no_end").into_owned(), |at| time(at, look)),
     );
     for lack in &identity.lacks {
-        let text = format!("{}: {}", lack.right, look.say(lack.purpose.as_ref()));
+        let text = format!("{}: {}", lack.right, look.say(&lack.purpose));
         fields.spans("lacks", vec![Span::styled(text, look.style(Role::StatusWarn))]);
     }
     fields.lines()

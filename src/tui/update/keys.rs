@@ -7,6 +7,7 @@ use crate::tui::app::App;
 use crate::tui::effect::Effect;
 use crate::tui::keymap::{self, Action, Key};
 use crate::tui::list::List;
+use crate::tui::notice::Level;
 use crate::tui::place::Pane;
 
 /// Two presses within this are one wish.
@@ -49,7 +50,7 @@ impl App {
             None => {
                 if keymap::is_from_input_method(key) {
                     let text = self.text("notice.input_method");
-                    self.refuse(text);
+                    self.notify(Level::Refusal, text);
                 }
                 Vec::new()
             }
@@ -133,7 +134,7 @@ impl App {
     /// What is to be done for an action.
     pub(super) fn act(&mut self, action: Action) -> Vec<Effect> {
         if let Some(why) = self.forbidden(action) {
-            self.refuse(why);
+            self.notify(Level::Refusal, why);
             return Vec::new();
         }
         // What can be copied is more than the log's own: there is a menu.

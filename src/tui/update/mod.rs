@@ -253,7 +253,7 @@ impl App {
                 Ok(log) => self.log = Some(log),
                 Err(error) => {
                     self.log = None;
-                    self.complain(error.to_string());
+                    self.complain(&error);
                 }
             },
         }

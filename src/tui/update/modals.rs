@@ -10,6 +10,7 @@ use crate::tui::keymap::Action;
 use crate::tui::list::Key;
 use crate::tui::log::Reply;
 use crate::tui::modal::{Answer, Confirm, CopyItem, Modal, Target};
+use crate::tui::notice::Level;
 use crate::tui::place::Pane;
 use crate::tui::popup::{Candidate, Outcome, Palette};
 
@@ -206,7 +207,8 @@ impl App {
         let lang = self.manners.lang.code();
         if text.len() > LONGEST_COPY {
             let key = self.manners.keymap.key(Action::Export);
-            self.refuse(rust_i18n::t!("notice.too_long", locale = lang, n = text.len(), key = key));
+            let refusal = rust_i18n::t!("notice.too_long", locale = lang, n = text.len(), key = key);
+            self.notify(Level::Refusal, refusal);
             return Vec::new();
         }
         let first = text.lines().next().unwrap_or_default();

@@ -10,6 +10,7 @@ use crate::tui::app::App;
 use crate::tui::data::{Link, Tags};
 use crate::tui::effect::{Effect, Purpose};
 use crate::tui::modal::Modal;
+use crate::tui::notice::Level;
 use crate::tui::place::Pane;
 
 impl App {
@@ -48,10 +49,9 @@ impl App {
 
     pub(super) fn pool_lost(&mut self, reason: Reason) -> Vec<Effect> {
         match self.data.link {
-            Link::Connected | Link::Silent(_) => self.complain(Reason::verbatim(self.lost(&reason))),
+            Link::Connected | Link::Silent(_) | Link::Stopped => self.notify(Level::Error, self.lost(&reason)),
             Link::Connecting => {}
             Link::Lost(_) => return Vec::new(),
-            Link::Stopped => self.complain(Reason::verbatim(self.lost(&reason))),
         }
         self.data.link = Link::Lost(reason);
         Vec::new()
@@ -113,7 +113,7 @@ impl App {
                 t!("notice.ended", locale = self.manners.lang.code(), id = row.id, path = row.path, state = state)
                     .into_owned();
             if row.state == BuildState::Failed || row.state == BuildState::TimedOut {
-                self.complain(Reason::verbatim(format!("{text}: {}", self.translated(&row.reason))));
+                self.notify(Level::Error, format!("{text}: {}", self.translated(&row.reason)));
             } else {
                 self.say(text.clone());
             }
@@ -150,7 +150,7 @@ impl App {
             (Purpose::Build, Reply::Queued { build, already }) => {
                 let (id, state) = (build.id, build.state);
                 if state == BuildState::Refused {
-                    self.refuse(Reason::verbatim(format!("{id}: {}", self.translated(&build.reason))));
+                    self.notify(Level::Refusal, format!("{id}: {}", self.translated(&build.reason)));
                 } else {
                     let key = if already { "notice.already" } else { "notice.queued" };
                     self.say(t!(key, locale = lang, id = id));
