@@ -143,7 +143,7 @@ fn renewed_event(name: &str) -> AuditEvent {
         verb: "platform.renew_token".into(),
         object: format!("platform {name}"),
         outcome: Outcome::Done,
-        detail: String::new(),
+        detail: Reason::default(),
         changes: vec![FieldChange::secret(&token_file(name))],
     }
 }
