@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{LastMove, Seen};
+use super::seen::{LastMove, Seen};
 use crate::domain::journal::PushId;
 use crate::domain::push::{CommitId, Ref, RefKind};
 use crate::store::read;

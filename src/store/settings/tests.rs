@@ -167,6 +167,34 @@ fn a_cache_that_is_damaged_or_writable_by_others_is_none() {
 }
 
 #[test]
+fn edits_that_keep_size_and_time_and_backups_that_are_restored_are_noticed() {
+    let (_dir, home) = home_with_cache();
+    let (settings, stamps) = start(&home);
+    assert_eq!(summaries(&settings), ["cache"]);
+    let file = home.repository_file("acme", "api");
+    let modified = fs::metadata(&file).unwrap().modified().unwrap();
+    let keep_time = |file: &Path| {
+        let times = fs::FileTimes::new().set_modified(modified);
+        fs::File::options().write(true).open(file).unwrap().set_times(times).unwrap();
+    };
+    let backup = home.state_dir().join("backup");
+    fs::copy(&file, &backup).unwrap();
+    keep_time(&backup);
+    let before = Stamps::of(&home);
+    // The clock of the file system has ticks.
+    while Stamps::of(&home) == before {
+        fs::write(&file, "summary = \"elif\"\n").unwrap();
+        keep_time(&file);
+    }
+    assert_eq!(summaries(&start(&home).0), ["elif"]);
+    let (settings, stamps) = again(&home, &settings, &stamps);
+    assert_eq!(summaries(&settings), ["elif"]);
+    fs::rename(&backup, &file).unwrap();
+    assert_eq!(summaries(&start(&home).0), ["file"], "another file of the same size and time");
+    assert_eq!(summaries(&again(&home, &settings, &stamps).0), ["file"]);
+}
+
+#[test]
 fn what_was_edited_a_moment_ago_is_not_kept_in_the_cache() {
     let (_dir, home) = home_with(&[("namespaces/acme.toml", ""), ("namespaces/acme/api.toml", "")]);
     let (settings, stamps) = start(&home);
