@@ -73,9 +73,9 @@ fn was_killed(failure: &Failure) -> bool {
 
 fn hint(mut failure: Failure, before: Hits, after: Hits) -> Failure {
     if was_killed(&failure) && after.memory > before.memory {
-        failure.hint = Some(reason!("limits.ran_out_memory_builds"));
+        failure.hint = Some(reason!("limits.out_of_memory"));
     } else if failure.exit_code.is_some() && after.processes > before.processes {
-        failure.hint = Some(reason!("limits.could_start_another_process"));
+        failure.hint = Some(reason!("limits.too_many_processes"));
     }
     failure
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use attempt::{Attempt, AttemptOutcome, AttemptProgress, PastAttempt, Retry};
 pub use lifecycle::{EndBeforeStart, EndOfRun, Ending, FinalBuild, RunningBuild, StagedBuild, WaitingBuild};
-pub use state::BuildState;
+pub use state::{BuildState, UnknownState};
 
 use super::failure::{Failure, FailureKind};
 use super::name::RepositoryPath;
