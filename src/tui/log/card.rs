@@ -218,8 +218,8 @@ mod tests {
     /// A card with everything on it, in an area of that size.
     fn shown(kind: FailureKind, size: (u16, u16), lang: Lang) -> String {
         let mut failure =
-            Failure::new(kind, "RUN make: a message that is so long that it takes more than one row".to_owned());
-        failure.hint = Some("see the builder's own log".into());
+            Failure::new(kind, Reason::verbatim("RUN make: a message that is so long that it takes more than one row"));
+        failure.hint = Some(Reason::verbatim("see the builder's own log"));
         failure.exit_code = Some(7);
         let card = Card {
             failure: Some(failure),
