@@ -211,6 +211,7 @@ fn excerpt(log: &LogFile) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::failure::Hint;
     use crate::lang::Lang;
     use crate::tui::testing::{look, screen};
     use crate::tui::theme::Theme;
@@ -219,7 +220,7 @@ mod tests {
     fn shown(kind: FailureKind, size: (u16, u16), lang: Lang) -> String {
         let mut failure =
             Failure::new(kind, Reason::verbatim("RUN make: a message that is so long that it takes more than one row"));
-        failure.hint = Some(Reason::verbatim("see the builder's own log"));
+        failure.hint = Some(Hint::BuilderLog.into());
         failure.exit_code = Some(7);
         let card = Card {
             failure: Some(failure),
