@@ -9,15 +9,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, TimeDelta, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::Home;
 use super::builds::{load_if_there, save};
 use super::read::{self, ReadError};
 use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
-use crate::domain::push::{CommitId, Ref};
 use crate::domain::reason::{Reason, reason};
 use crate::sys::atomic::{self, WriteError};
 use packed::Packed;
@@ -177,8 +175,11 @@ fn save_one(home: &Home, path: &RepositoryPath, seen: &Seen) -> Result<(), Write
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
     use crate::domain::journal::sample;
+    use crate::domain::push::{CommitId, Ref};
 
     fn commit(digit: &str) -> CommitId {
         digit.repeat(40).parse().unwrap()
