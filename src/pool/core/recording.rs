@@ -12,12 +12,12 @@ use crate::domain::reason::Reason;
 
 impl Core {
     pub(super) fn shown_builds(&self) -> BTreeMap<BuildId, Arc<Build>> {
-        self.builds.iter().filter_map(|(id, open)| Some((*id, open.shown()?.clone()))).collect()
+        self.builds.iter().filter_map(|(id, open)| Some((id, open.shown()?.clone()))).collect()
     }
 
     /// The records of all open builds.
     pub(super) fn open_records(&self) -> impl Iterator<Item = &Arc<Build>> {
-        self.builds.values().map(OpenBuild::record)
+        self.builds.iter().map(|(_, open)| open.record())
     }
 
     /// A number that no build has.
