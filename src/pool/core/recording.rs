@@ -81,7 +81,7 @@ impl Core {
                 self.builds.insert(id, OpenBuild { stage, writes });
                 self.write_build(id, vec![File::CloseBuild(id)], AfterWrite::Closed(id));
             }
-            stage => _ = self.builds.insert(id, OpenBuild { stage, writes }),
+            stage => self.builds.insert(id, OpenBuild { stage, writes }),
         }
     }
 
