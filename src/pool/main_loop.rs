@@ -77,12 +77,16 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
 
     main_loop.run().await;
     let mut deliveries = std::mem::take(&mut main_loop.hands.deliveries);
-    let launches: Vec<_> = main_loop.hands.launches.values().cloned().collect();
+    let mut launches = std::mem::take(&mut main_loop.hands.launches);
     let last = async {
         triggers.end().await;
         let delivered = async { while deliveries.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(LAST_DELIVERIES, delivered).await;
-        launched(launches).await;
+        // A runner that was just started holds its daemon only once it is on record. What takes longer is given up: its
+        // runner never begins, and the next pool starts the build.
+        let launched = async { while launches.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(LAST_LAUNCHES, launched).await;
+        launches.shutdown().await;
         // Those that wait were told, and clients that ask from here on start a new pool.
         let _ = server.await;
         let _ = tender.await;
@@ -93,7 +97,7 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
     // Nobody takes over the builds of a home that was removed: they end with its daemon.
     let builds_go_on = main_loop.builds_go_on && lock.is_at(&home.pool_lock());
     if builds_go_on {
-        startup::runners_begin(&home, main_loop.core.snapshot().builds.into_keys().collect()).await;
+        startup::runners_begin(&home, main_loop.core.snapshot().builds.into_values().collect()).await;
         if let Err(error) = in_use::ask_to_stop_when_idle(&home.buildkit_dir()) {
             tracing::warn!("{error}");
         }
@@ -103,12 +107,6 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
     let _ = in_use::stop_if_idle(&home.buildkit_dir(), &home.pool_lock()).await;
     tracing::info!("the pool ended");
     Ok(())
-}
-
-/// Waits for the launches under way: a runner that was just started holds its daemon only once it is on record.
-async fn launched(launches: Vec<watch::Sender<bool>>) {
-    let each = futures_util::future::join_all(launches.iter().map(watch::Sender::closed));
-    let _ = tokio::time::timeout(LAST_LAUNCHES, each).await;
 }
 
 fn machine(home: &Home) -> Machine {
@@ -238,7 +236,9 @@ struct Hands {
     /// Those who asked.
     waiting: HashMap<RequestId, oneshot::Sender<Response>>,
     /// The launches under way.
-    launches: HashMap<BuildId, watch::Sender<bool>>,
+    launches: JoinSet<()>,
+    /// The ways to end those of builds that are cancelled.
+    aborts: HashMap<BuildId, watch::Sender<bool>>,
     deliveries: JoinSet<()>,
 }
 
@@ -252,7 +252,8 @@ impl Hands {
             supervisions: Supervisions::default(),
             polls,
             waiting: HashMap::new(),
-            launches: HashMap::new(),
+            launches: JoinSet::new(),
+            aborts: HashMap::new(),
             deliveries: JoinSet::new(),
         }
     }
@@ -304,16 +305,17 @@ impl Hands {
             }
             Command::Launch { build, builders } => {
                 let abort = watch::Sender::new(false);
-                self.launches.insert(build.id, abort.clone());
-                tokio::spawn(launcher::launch(context, build, builders, abort));
+                self.aborts.insert(build.id, abort.clone());
+                while self.launches.try_join_next().is_some() {}
+                self.launches.spawn(launcher::launch(context, build, builders, abort));
             }
             Command::AbortLaunch(build) => {
-                if let Some(abort) = self.launches.get(&build) {
+                if let Some(abort) = self.aborts.get(&build) {
                     abort.send_replace(true);
                 }
             }
             Command::WatchRunner { build, attempt, runner } => {
-                self.launches.remove(&build);
+                self.aborts.remove(&build);
                 tokio::spawn(build_task::watch(context, build, attempt, runner));
             }
             Command::SignalRunner { runner, kill, .. } => build_task::signal(runner, kill),

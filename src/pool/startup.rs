@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::core::{Found, FoundBuild};
 use super::tasks::notifier;
 use crate::buildctl::job::Job;
-use crate::domain::build::BuildId;
+use crate::domain::build::{Build, BuildId};
 use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::protocol::ALREADY_RUNS;
 use crate::store::catalog::Start;
@@ -215,8 +215,9 @@ fn wait_for_begin(directory: &Path, runner: ProcessId, within: Duration) -> bool
 
 /// Waits until the runners of builds hold the managed daemon, which would be idle without them: what a pool does before it
 /// ends and they go on.
-pub(super) async fn runners_begin(home: &Home, builds: Vec<BuildId>) {
-    let directories: Vec<PathBuf> = builds.into_iter().map(|id| home.build_dir(id.0)).collect();
+pub(super) async fn runners_begin(home: &Home, builds: Vec<Arc<Build>>) {
+    let directory = |build: Arc<Build>| home.attempt_dir(build.id.0, build.present_attempt());
+    let directories: Vec<PathBuf> = builds.into_iter().map(directory).collect();
     let wait = move || {
         for directory in directories {
             if let Ok(Some(runner)) = builds::load_if_there::<ProcessId>(&directory.join(builds::RUNNER)) {

@@ -51,7 +51,7 @@ fn a_build_whose_pool_is_stopped_the_moment_it_starts_is_carried_on_with() {
     for id in 2..6 {
         assert_eq!(project.start(), id);
         project.slipway.run(&["pool", "stop"]).ok();
-        project.wait_for(id, "succeeded");
+        assert_eq!(project.wait_for(id, "succeeded")["attempt"], 1);
     }
     assert_eq!(project.slipway.json(&["build", "list"]).as_array().map(Vec::len), Some(5));
 }

@@ -90,7 +90,7 @@ impl Core {
     /// Whether a build is of a push, and was queued so lately that the server of its source may still answer from a copy
     /// without its commit, though a webhook or another copy told of it. A person who tries again does not wait for that.
     fn may_lag(&self, id: BuildId) -> bool {
-        let Some(record) = self.builds.get(&id).map(OpenBuild::record) else { return false };
+        let Some(record) = self.builds.get(id).map(OpenBuild::record) else { return false };
         let is_new = self.lately_queued.get(&id).is_some_and(|since| self.uptime - *since < server_lag());
         is_new && record.push.is_some() && record.trigger != Trigger::Retry
     }
@@ -169,13 +169,15 @@ impl Core {
 
     /// Ends the wait of a build for its next attempt, or for its commit; none where it does not wait for that.
     pub(super) fn bring_forward(&mut self, id: BuildId) -> Option<Arc<Build>> {
-        let open = self.builds.get_mut(&id)?;
-        let (Stage::Waiting(build) | Stage::Retrying { build, .. }) = &mut open.stage else { return None };
-        if build.record().cancel.is_some() || not_before(build.record()).is_none() {
-            return None;
-        }
-        build.bring_forward();
-        let record = build.record().clone();
+        let bring_forward = |open: &mut OpenBuild| {
+            let (Stage::Waiting(build) | Stage::Retrying { build, .. }) = &mut open.stage else { return None };
+            if build.record().cancel.is_some() || not_before(build.record()).is_none() {
+                return None;
+            }
+            build.bring_forward();
+            Some(build.record().clone())
+        };
+        let record = self.builds.change(id, bring_forward)??;
         self.write_build(id, vec![File::Build(record.clone())], AfterWrite::Noted(id));
         self.reschedule = true;
         Some(record)
@@ -188,8 +190,9 @@ impl Core {
             return;
         }
         self.reschedule = true;
-        for open in self.builds.values_mut() {
-            let Stage::Running { build, .. } = &mut open.stage else { continue };
+        let underway: Vec<BuildId> = self.builds.underway().map(|(id, _)| id).collect();
+        let explain = |open: &mut OpenBuild| {
+            let Stage::Running { build, .. } = &mut open.stage else { return };
             let builders = &build.record().builders;
             if builders.contains(&builder.name) {
                 let mut reason = reason!("build.runs", builders = joined(builders));
@@ -199,6 +202,7 @@ impl Core {
                 }
                 build.explain(reason);
             }
-        }
+        };
+        underway.into_iter().for_each(|id| _ = self.builds.change(id, explain));
     }
 }

@@ -16,7 +16,8 @@ const KILL_AFTER: TimeDelta = TimeDelta::seconds(13);
 impl Core {
     /// Ends the builds that a newer one makes superfluous.
     pub(super) fn supersede(&mut self, newer: &Build) {
-        let open = self.builds.values().filter(|open| open.goes_on()).map(|open| open.record().as_ref());
+        let of_ref = self.builds.of_ref(newer.path(), newer.reference.clone());
+        let open = of_ref.filter(|open| open.goes_on()).map(|open| open.record().as_ref());
         for id in superseded(open, newer) {
             let by = Requester::default();
             self.cancel(id, CancelRequest { by, at: self.now, superseded_by: Some(newer.id) });
@@ -74,28 +75,30 @@ impl Core {
     /// Tells the runner of a build to stop whose record says that it is to.
     pub(super) fn stop_if_cancelled(&mut self, id: BuildId) {
         let deadline = Deadline::after(self.now, KILL_AFTER);
-        let Some(open) = self.builds.get_mut(&id) else { return };
-        if let Stage::Running { build, runner: Some(runner), kill: kill @ None } = &mut open.stage
-            && build.record().cancel.is_some()
-        {
-            *kill = Some(deadline);
-            self.out.push(Command::SignalRunner { build: id, runner: *runner, kill: false });
-        }
+        self.builds.change(id, |open| {
+            if let Stage::Running { build, runner: Some(runner), kill: kill @ None } = &mut open.stage
+                && build.record().cancel.is_some()
+            {
+                *kill = Some(deadline);
+                self.out.push(Command::SignalRunner { build: id, runner: *runner, kill: false });
+            }
+        });
     }
 
     pub(super) fn kill_hanging_runners(&mut self) {
-        let (now, mut killed) = (self.now, Vec::new());
-        for (id, open) in &mut self.builds {
-            if let Stage::Running { runner: Some(runner), kill: Some(kill), .. } = &mut open.stage
-                && kill.is_over(now)
-            {
-                *kill = Deadline::after(now, KILL_AFTER);
-                killed.push((*id, *runner));
-            }
-        }
-        for (build, runner) in killed {
-            self.log(LogLevel::Warn, format!("the runner of build {build} did not stop; it is killed"));
-            self.out.push(Command::SignalRunner { build, runner, kill: true });
+        let now = self.now;
+        let is_over = |open: &OpenBuild| open.kill().is_some_and(|kill| kill.is_over(now));
+        let hanging: Vec<BuildId> =
+            self.builds.underway().filter(|(_, open)| is_over(open)).map(|(id, _)| id).collect();
+        for id in hanging {
+            let kill_again = |open: &mut OpenBuild| {
+                let Stage::Running { runner: Some(runner), kill, .. } = &mut open.stage else { return None };
+                *kill = Some(Deadline::after(now, KILL_AFTER));
+                Some(*runner)
+            };
+            let Some(runner) = self.builds.change(id, kill_again).flatten() else { continue };
+            self.log(LogLevel::Warn, format!("the runner of build {id} did not stop; it is killed"));
+            self.out.push(Command::SignalRunner { build: id, runner, kill: true });
         }
     }
 }

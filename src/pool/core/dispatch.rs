@@ -1,6 +1,7 @@
 //! The dispatch: when the scheduler is asked, what it is asked with, and that its decisions are carried out.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 
@@ -9,7 +10,7 @@ use super::command::{ChosenBuilder, Command};
 use super::schedule::{BuilderView, Decision, PoolView, WaitReason, Waiting, schedule};
 use super::tables::{Core, OpenBuild, Stage};
 use crate::domain::backoff::Deadline;
-use crate::domain::build::BuildId;
+use crate::domain::build::{BuildId, WaitingBuild};
 use crate::domain::config::ByteSize;
 use crate::domain::platform::Platform;
 use crate::domain::reason::{AsReason as _, reason};
@@ -31,8 +32,7 @@ impl Core {
             return;
         }
         self.reschedule = false;
-        let waits = |open: &OpenBuild| matches!(open.stage, Stage::Waiting(_));
-        if self.builds.values().any(waits) {
+        if self.builds.waiting().next().is_some() {
             self.disk.measuring = true;
             self.out.push(Command::MeasureDisk);
         }
@@ -59,11 +59,8 @@ impl Core {
         if self.stopping {
             return;
         }
-        let with_turn = |build: Waiting| {
-            let last_turn = self.last_turns.get(&build.repository).copied().unwrap_or(0);
-            Waiting { last_turn, ..build }
-        };
-        let waiting: Vec<Waiting> = self.builds.values().filter_map(OpenBuild::waiting).map(with_turn).collect();
+        self.scheduled_at = self.now;
+        let waiting: Vec<Arc<Waiting>> = self.builds.waiting().cloned().collect();
         let decisions = schedule(self.now, &waiting, &self.builder_views(), &self.pool_view());
         let lacks = |decision: &Decision| matches!(decision, Decision::Hold(WaitReason::NoPlatform(_)));
         if decisions.values().any(lacks) && self.refreshed_platforms.is_none_or(|at| at.is_over(self.now)) {
@@ -74,53 +71,57 @@ impl Core {
     }
 
     fn apply(&mut self, id: BuildId, decision: Decision) {
+        match decision {
+            Decision::Queue(reason) => self.explain_wait(id, |build| build.queue(reason.reason())),
+            Decision::Hold(reason) => self.explain_wait(id, |build| build.hold(reason.reason())),
+            Decision::Start(platform_builds) => self.launch(id, platform_builds),
+        }
+    }
+
+    fn explain_wait(&mut self, id: BuildId, explain: impl FnOnce(&mut WaitingBuild)) {
+        self.builds.change(id, |open| {
+            if let Stage::Waiting(build) = &mut open.stage {
+                explain(build);
+            }
+        });
+    }
+
+    fn launch(&mut self, id: BuildId, platform_builds: Vec<(String, Vec<Platform>)>) {
         let Some(OpenBuild { stage, writes }) = self.builds.remove(&id) else { return };
-        let Stage::Waiting(mut build) = stage else {
+        let Stage::Waiting(build) = stage else {
             self.builds.insert(id, OpenBuild { stage, writes });
             return;
         };
-        let stage = match decision {
-            Decision::Queue(reason) => {
-                build.queue(reason.reason());
-                Stage::Waiting(build)
-            }
-            Decision::Hold(reason) => {
-                build.hold(reason.reason());
-                Stage::Waiting(build)
-            }
-            Decision::Start(platform_builds) => {
-                let chosen = |(name, platforms): (String, Vec<Platform>)| {
-                    let builder = self.builders.get(&name)?;
-                    let (config, address) = (builder.config.clone(), builder.address.clone());
-                    Some(ChosenBuilder { name, config, address, platforms })
-                };
-                let chosen: Vec<ChosenBuilder> = platform_builds.into_iter().filter_map(chosen).collect();
-                let builders = chosen.iter().map(|builder| builder.name.clone()).collect();
-                self.turns += 1;
-                self.last_turns.insert(build.record().path().to_string(), self.turns);
-                self.out.push(Command::Launch { build: build.record().clone(), builders: chosen });
-                Stage::Starting { build, builders }
-            }
+        let chosen = |(name, platforms): (String, Vec<Platform>)| {
+            let builder = self.builders.get(&name)?;
+            let (config, address) = (builder.config.clone(), builder.address.clone());
+            Some(ChosenBuilder { name, config, address, platforms })
         };
-        self.builds.insert(id, OpenBuild { stage, writes });
+        let chosen: Vec<ChosenBuilder> = platform_builds.into_iter().filter_map(chosen).collect();
+        let builders = chosen.iter().map(|builder| builder.name.clone()).collect();
+        self.turns += 1;
+        Arc::make_mut(&mut self.last_turns).insert(build.record().path().to_string(), self.turns);
+        self.out.push(Command::Launch { build: build.record().clone(), builders: chosen });
+        self.builds.insert(id, OpenBuild { stage: Stage::Starting { build, builders }, writes });
     }
 
     pub(super) fn is_busy(&self, builder: &str) -> bool {
-        self.builds.values().any(|open| open.occupies().iter().any(|name| name == builder))
+        self.builds.underway().any(|(_, open)| open.occupies().iter().any(|name| name == builder))
     }
 
     pub(super) fn pool_view(&self) -> PoolView {
         let mut running: BTreeMap<String, u32> = BTreeMap::new();
-        for open in self.builds.values().filter(|open| open.is_underway()) {
+        for (_, open) in self.builds.underway() {
             *running.entry(open.record().path().to_string()).or_default() += 1;
         }
         let (limit, blocked) = (self.limit(), self.disk.blocked.clone());
-        PoolView { limit, running, blocked, unusable_builders: builders::unusable(&self.settings) }
+        let (last_turns, unusable_builders) = (self.last_turns.clone(), builders::unusable(&self.settings));
+        PoolView { limit, running, last_turns, blocked, unusable_builders }
     }
 
     pub(super) fn builder_views(&self) -> Vec<BuilderView> {
         let mut busy: BTreeMap<&str, u32> = BTreeMap::new();
-        for name in self.builds.values().flat_map(OpenBuild::occupies) {
+        for name in self.builds.underway().flat_map(|(_, open)| open.occupies()) {
             *busy.entry(name).or_default() += 1;
         }
         let limit = self.limit();

@@ -82,11 +82,12 @@ impl Core {
 
     /// The past that the end of a build is told by is known.
     pub(super) fn build_history(&mut self, id: BuildId, past: PastOfBuild) {
-        let Some(open) = self.builds.get_mut(&id) else { return };
-        if let Stage::Ending(pending) = &mut open.stage {
-            pending.past = PastState::Known(Box::new(past));
-            self.close(id);
-        }
+        self.builds.change(id, |open| {
+            if let Stage::Ending(pending) = &mut open.stage {
+                pending.past = PastState::Known(Box::new(past));
+            }
+        });
+        self.close(id);
     }
 
     /// A build is final, on disk and told.

@@ -11,7 +11,8 @@ use super::command::{Command, File, LogLevel};
 use super::event::CommitUnread;
 use super::objections::{not_of_interest, renamed_default};
 use super::tables::{
-    AfterRefresh, AfterWrite, CommitFacts, Core, PendingPush, Purpose, PushStage, RuleChoice, RuleWait, Submission,
+    AfterRefresh, AfterWrite, CommitFacts, Core, OpenBuild, PendingPush, Purpose, PushStage, RuleChoice, RuleWait,
+    Submission,
 };
 use crate::domain::backoff::{Backoff, Deadline};
 use crate::domain::build::{Build, BuildId, Trigger};
@@ -202,10 +203,9 @@ impl Core {
 
     /// The builds of a rule and a push's ref that are not finished.
     fn open_builds_of<'a>(&'a self, push: &'a PushRecord, rule: &'a Rule) -> impl Iterator<Item = &'a Arc<Build>> {
-        let goes_on = self.builds.values().filter(|open| open.is_not_ended()).map(|open| open.record());
-        goes_on.filter(|build| {
-            build.path() == push.repository && build.rule.name == rule.name && build.reference == push.reference
-        })
+        let of_ref = self.builds.of_ref(push.repository.clone(), push.reference.clone());
+        let goes_on = of_ref.filter(|open| open.is_not_ended()).map(OpenBuild::record);
+        goes_on.filter(|build| build.rule.name == rule.name)
     }
 
     /// Where a build of a newer push of the same ref was queued meanwhile, and the rule wants the newest alone.

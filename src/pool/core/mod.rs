@@ -85,6 +85,7 @@ impl Core {
         self.scheduler_turn();
         self.answer_waits();
         self.refresh_paused();
+        debug_assert!(self.builds.are_indexed(), "an index of the open builds is stale");
         std::mem::take(&mut self.out)
     }
 
@@ -143,13 +144,12 @@ impl Core {
     pub fn next_due(&self) -> Option<DateTime<Utc>> {
         let builds_open = !self.builds.is_empty();
         let deadlines = [self.disk.again, self.retention].into_iter().flatten().map(|deadline| deadline.at());
-        let builds = self.builds.values().filter_map(|build| build.next_due(self.now));
         let pushes = self.waiting_pushes.iter().filter_map(|id| self.pushes.get(id)?.next_due());
         let writes = self.failed_writes.iter().filter_map(|id| self.writes.get(id)?.next_due());
         // A pool that ends sends nothing more.
         let outbox = self.outbox.next_due().filter(|_| !self.stopping);
         deadlines
-            .chain(builds)
+            .chain(self.builds.next_due(self.now))
             .chain(pushes)
             .chain(writes)
             .chain(self.refs.next_due())
@@ -179,12 +179,12 @@ impl Core {
         self.builders.tick(!self.builds.is_empty(), self.now, &mut self.out);
         if self.disk.again.is_some_and(|again| again.is_over(self.now)) {
             self.disk.again = None;
+            self.reschedule = true;
         }
         if self.retention.is_some_and(|at| at.is_over(self.now)) {
             self.retain();
         }
-        // A wait before a retry may be over.
-        self.reschedule = true;
+        self.reschedule |= self.builds.wait_ended(self.scheduled_at, self.now);
     }
 
     /// Deletes what is no longer kept, and again in an hour.

@@ -12,12 +12,12 @@ use crate::domain::reason::Reason;
 
 impl Core {
     pub(super) fn shown_builds(&self) -> BTreeMap<BuildId, Arc<Build>> {
-        self.builds.iter().filter_map(|(id, open)| Some((*id, open.shown()?.clone()))).collect()
+        self.builds.iter().filter_map(|(id, open)| Some((id, open.shown()?.clone()))).collect()
     }
 
     /// The records of all open builds.
     pub(super) fn open_records(&self) -> impl Iterator<Item = &Arc<Build>> {
-        self.builds.values().map(OpenBuild::record)
+        self.builds.iter().map(|(_, open)| open.record())
     }
 
     /// A number that no build has.
@@ -81,7 +81,7 @@ impl Core {
                 self.builds.insert(id, OpenBuild { stage, writes });
                 self.write_build(id, vec![File::CloseBuild(id)], AfterWrite::Closed(id));
             }
-            stage => _ = self.builds.insert(id, OpenBuild { stage, writes }),
+            stage => self.builds.insert(id, OpenBuild { stage, writes }),
         }
     }
 

@@ -42,7 +42,7 @@ impl Core {
                 }
             }
             Ask::Wait { id, known } => {
-                if self.builds.contains_key(&id) {
+                if self.builds.contains(id) {
                     self.waits.push(Wait { request, id, known });
                 } else {
                     self.respond(request, Response::NotOpen);
@@ -88,7 +88,7 @@ impl Core {
             self.respond(request, Response::Error(Error::new(ErrorKind::Unreachable, reason)));
         }
         self.keep_refs_seen_now();
-        let builds_go_on = self.builds.values().any(|open| open.is_underway());
+        let builds_go_on = self.builds.underway().next().is_some();
         self.out.push(Command::Stop { builds_go_on });
     }
 
@@ -97,7 +97,7 @@ impl Core {
         let (mut waits, mut answered) = (std::mem::take(&mut self.waits), Vec::new());
         waits.retain(|wait| {
             let Some(known) = &wait.known else { return true };
-            let shown = self.builds.get(&wait.id).and_then(|open| open.shown());
+            let shown = self.builds.get(wait.id).and_then(|open| open.shown());
             let news = shown.filter(|build| build.reason != *known);
             answered.extend(news.map(|build| (wait.request, build.clone())));
             news.is_none()
@@ -127,7 +127,7 @@ impl Core {
         {
             return self.respond(request, Response::Queued { build, already: true });
         }
-        if self.builds.contains_key(&id) {
+        if self.builds.contains(id) {
             return self.respond(request, refuse(reason!("build.not_finished", id)));
         }
         let rule = RuleChoice::Named(earlier.rule.name.clone());
@@ -149,7 +149,6 @@ impl Core {
             not_before: None,
             retry: None,
             awaited: None,
-            last_turn: 0,
         };
         let unreachable = |reason: Reason| Response::Error(Error::new(ErrorKind::Unreachable, reason));
         let views = self.builder_views();

@@ -2,6 +2,7 @@
 //!
 //! Fair between repositories, builders that are warm first, and never a build that waits without a reason in one line.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::domain::push::CommitId;
 use crate::domain::reason::{AsReason, Reason, display_as_reason, joined, quoted, reason};
 
 /// A build that waits.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
     /// The build.
     pub id: BuildId,
@@ -33,8 +34,6 @@ pub struct Waiting {
     pub retry: Option<AwaitedAttempt>,
     /// The commit that its source did not have when it was asked last.
     pub awaited: Option<CommitId>,
-    /// When its repository had its last turn: the larger, the later; 0: it had none yet.
-    pub last_turn: u64,
 }
 
 /// The next attempt of a build.
@@ -74,6 +73,8 @@ pub struct PoolView {
     pub limit: u32,
     /// How many run now, by repository.
     pub running: BTreeMap<String, u32>,
+    /// When each repository had its last turn: the larger, the later; one that is not there had none yet.
+    pub last_turns: Arc<BTreeMap<String, u64>>,
     /// Why nothing may start now, such as a full disk.
     pub blocked: Option<Reason>,
     /// Files of builders that can't be read: what to say where no builder is left.
@@ -195,7 +196,7 @@ fn waits_for_slot(why: Reason, ahead: usize) -> Reason {
 /// within it, the build that waits longest.
 pub fn schedule(
     now: DateTime<Utc>,
-    waiting: &[Waiting],
+    waiting: &[impl Borrow<Waiting>],
     builders: &[BuilderView],
     pool: &PoolView,
 ) -> BTreeMap<BuildId, Decision> {
@@ -205,15 +206,13 @@ pub fn schedule(
     let mut total: u32 = running.values().sum();
     let mut ahead = 0;
     let mut queues: BTreeMap<&str, VecDeque<(usize, &Waiting)>> = BTreeMap::new();
-    for (index, build) in waiting.iter().enumerate() {
+    for (index, build) in waiting.iter().map(Borrow::borrow).enumerate() {
         queues.entry(&build.repository).or_default().push_back((index, build));
     }
-    let mut last_turns: BTreeMap<&str, u64> = BTreeMap::new();
-    for build in waiting {
-        let last = last_turns.entry(&build.repository).or_default();
-        *last = build.last_turn.max(*last);
-    }
+    let last_turn = |repository: &str| pool.last_turns.get(repository).copied().unwrap_or(0);
+    let mut last_turns: BTreeMap<&str, u64> = queues.keys().map(|name| (*name, last_turn(name))).collect();
     let mut turns_so_far = last_turns.values().copied().max().unwrap_or(0);
+    let mut eligible = Eligible::default();
     // The repositories that have builds waiting, the one whose turn it is first.
     let mut turns: BTreeMap<Turn, &str> = BTreeMap::new();
     for (name, queue) in &queues {
@@ -222,7 +221,8 @@ pub fn schedule(
     while let Some((_, repository)) = turns.pop_first() {
         let Some(queue) = queues.get_mut(repository) else { continue };
         let Some((_, build)) = queue.pop_front() else { continue };
-        let decision = decide(now, build, &builders, pool, total, ahead);
+        let able = eligible.of(build, &builders, pool);
+        let decision = decide(now, build, able, &builders, pool, total, ahead);
         match &decision {
             Decision::Start(platform_builds) => {
                 total += 1;
@@ -259,9 +259,29 @@ fn turn(
     Some((running, last_turns.get(repository).copied().unwrap_or(0), *index))
 }
 
+/// What builds ask of a builder: its name and its labels.
+type Asked<'a> = (Option<&'a str>, &'a BTreeMap<String, String>);
+
+/// The builders that may build, as [`eligible`] says, by what is asked of them: many builds ask for the same.
+#[derive(Debug, Default)]
+struct Eligible<'a>(BTreeMap<Asked<'a>, Result<Vec<usize>, WaitReason>>);
+
+impl<'a> Eligible<'a> {
+    /// The positions of the builders that may build it.
+    fn of(&mut self, build: &'a Waiting, builders: &[BuilderView], pool: &PoolView) -> Result<&[usize], &WaitReason> {
+        let position = |able: &BuilderView| builders.iter().position(|builder| builder.name == able.name);
+        let asked = (build.builder.as_deref(), &build.labels);
+        let found = self.0.entry(asked).or_insert_with(|| {
+            eligible(build, builders, pool).map(|able| able.into_iter().filter_map(position).collect())
+        });
+        found.as_deref()
+    }
+}
+
 fn decide(
     now: DateTime<Utc>,
     build: &Waiting,
+    able: Result<&[usize], &WaitReason>,
     builders: &[BuilderView],
     pool: &PoolView,
     total: u32,
@@ -279,14 +299,15 @@ fn decide(
     if let Some(reason) = &pool.blocked {
         return Decision::Hold(WaitReason::Blocked(reason.clone()));
     }
-    let eligible = match eligible(build, builders, pool) {
-        Ok(eligible) => eligible,
-        Err(reason) => return Decision::Hold(reason),
+    let able = match able {
+        Ok(able) => able,
+        Err(reason) => return Decision::Hold(reason.clone()),
     };
     if total >= pool.limit {
         return Decision::Queue(WaitReason::PoolFull { running: total, limit: pool.limit, ahead });
     }
-    place(build, &eligible, ahead)
+    let able: Vec<&BuilderView> = able.iter().filter_map(|index| builders.get(*index)).collect();
+    place(build, &able, ahead)
 }
 
 /// The builders that may build it, ready or starting.

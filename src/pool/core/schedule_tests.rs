@@ -14,7 +14,6 @@ fn build(id: u64, repository: &str) -> Waiting {
         not_before: None,
         retry: None,
         awaited: None,
-        last_turn: 0,
     }
 }
 
@@ -35,7 +34,13 @@ fn builder(name: &str, slots: u32, platforms: &[&str]) -> BuilderView {
 }
 
 fn pool(limit: u32) -> PoolView {
-    PoolView { limit, running: BTreeMap::new(), blocked: None, unusable_builders: Vec::new() }
+    PoolView {
+        limit,
+        running: BTreeMap::new(),
+        last_turns: Arc::default(),
+        blocked: None,
+        unusable_builders: Vec::new(),
+    }
 }
 
 fn started(decisions: &BTreeMap<BuildId, Decision>) -> Vec<u64> {
@@ -52,8 +57,9 @@ fn reason(decision: &Decision) -> String {
 #[test]
 fn repositories_take_turns_where_one_build_runs_at_a_time() {
     let builder = [builder("m", 1, &["linux/amd64"])];
-    let waiting = [Waiting { last_turn: 3, ..build(2, "a/x") }, Waiting { last_turn: 2, ..build(4, "b/y") }];
-    let decisions = schedule(now(), &waiting, &builder, &pool(1));
+    let last_turns = Arc::new(BTreeMap::from([("a/x".to_owned(), 3), ("b/y".to_owned(), 2)]));
+    let pool = PoolView { last_turns, ..pool(1) };
+    let decisions = schedule(now(), &[build(2, "a/x"), build(4, "b/y")], &builder, &pool);
     assert_eq!(started(&decisions), [4]);
     assert!(reason(&decisions[&BuildId(2)]).ends_with("it is next"));
 }

@@ -7,7 +7,9 @@ use super::admission;
 use super::ask::Target;
 use super::command::{Command, File, Response};
 use super::event::{SubmissionId, TagCheckFailure, WriteFailure};
-use super::tables::{AfterRefresh, AfterWrite, Core, NewPlan, Plan, Purpose, RuleChoice, Submission, Waiter};
+use super::tables::{
+    AfterRefresh, AfterWrite, Core, NewPlan, OpenBuild, Plan, Purpose, RuleChoice, Submission, Waiter,
+};
 use crate::domain::build::{Build, BuildId, BuildState, Trigger};
 use crate::domain::grants;
 use crate::domain::namespace::Namespace;
@@ -253,11 +255,12 @@ impl Core {
             None => return,
         };
         let (build, refusal) = build;
-        let twin = self.builds.iter().find(|(_, open)| open.goes_on() && admission::is_twin(open.record(), &build));
-        if let Some(twin) = twin.map(|(twin, _)| *twin) {
+        let of_ref = || self.builds.of_ref(build.path(), build.reference.clone()).filter(|open| open.goes_on());
+        let twin = of_ref().map(OpenBuild::record).find(|other| admission::is_twin(other, &build)).map(|twin| twin.id);
+        if let Some(twin) = twin {
             return self.join_twin(id, twin);
         }
-        let open = self.builds.values().filter(|open| open.goes_on()).map(|open| open.record().as_ref());
+        let open = of_ref().map(|open| open.record().as_ref());
         let refusal = refusal.or_else(|| admission::tag_in_use(open, &build));
         let new = self.take_id();
         match refusal {
@@ -273,11 +276,14 @@ impl Core {
 
     /// Another one asked for the same before; where it is being recorded, that is waited for.
     fn join_twin(&mut self, id: SubmissionId, twin: BuildId) {
-        let Some(open) = self.builds.get_mut(&twin) else { return };
-        if open.is_recording() {
-            return open.wait_for_record(Waiter::Twin(id));
-        }
-        let record = open.record().clone();
+        let join = |open: &mut OpenBuild| {
+            if open.is_recording() {
+                open.wait_for_record(Waiter::Twin(id));
+                return None;
+            }
+            Some(open.record().clone())
+        };
+        let Some(record) = self.builds.change(twin, join).flatten() else { return };
         self.submission_queued(id, record, true);
     }
 

@@ -22,12 +22,12 @@ impl Core {
 
     /// Writes files of an open build once those before them are on disk, then goes on.
     pub(super) fn write_build(&mut self, id: BuildId, files: Vec<File>, then: AfterWrite) {
-        let Some(open) = self.builds.get_mut(&id) else { return };
-        if open.writes.running {
-            open.writes.next.push_back((files, then));
+        let Some(writes) = self.builds.writes_of(id) else { return };
+        if writes.running {
+            writes.next.push_back((files, then));
             return;
         }
-        open.writes.running = true;
+        writes.running = true;
         self.write(files, then);
     }
 
@@ -57,10 +57,10 @@ impl Core {
             AfterWrite::Push(id) => self.push_written(id),
             AfterWrite::Nothing => {}
         }
-        if let Some(open) = build.and_then(|id| self.builds.get_mut(&id)) {
-            open.writes.running = false;
-            if let Some((files, then)) = open.writes.next.pop_front() {
-                open.writes.running = true;
+        if let Some(writes) = build.and_then(|id| self.builds.writes_of(id)) {
+            writes.running = false;
+            if let Some((files, then)) = writes.next.pop_front() {
+                writes.running = true;
                 self.write(files, then);
             }
         }

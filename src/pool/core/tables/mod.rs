@@ -1,6 +1,7 @@
 //! The tables of the pool. Those who decide are above them, in files of their own.
 
 pub mod open_build;
+mod open_builds;
 mod pending_push;
 mod pending_write;
 mod problems;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 pub use open_build::{End, OpenBuild, PastState, PendingEnd, Stage, Waiter};
+pub use open_builds::OpenBuilds;
 pub use pending_push::{CommitFacts, PendingPush, PushStage, RuleWait};
 pub use pending_write::{AfterWrite, BuildWrites, PendingWrite};
 pub use problems::Problems;
@@ -63,8 +65,7 @@ pub struct Core {
     pub(super) settings: Arc<Settings>,
     pub(super) settings_changes: u64,
     pub(super) freshness: Freshness,
-    /// The builds that are not final, or not final on disk.
-    pub(super) builds: BTreeMap<BuildId, OpenBuild>,
+    pub(super) builds: OpenBuilds,
     pub(super) last_build: u64,
     /// The builds that were queued or found within [`SERVER_LAG`](crate::domain::journal::SERVER_LAG), and at which
     /// uptime: their commits may not be on all copies of their sources yet.
@@ -96,9 +97,11 @@ pub struct Core {
     /// How many builds were launched.
     pub(super) turns: u64,
     /// Which launch was the last one of each repository.
-    pub(super) last_turns: BTreeMap<String, u64>,
+    pub(super) last_turns: Arc<BTreeMap<String, u64>>,
     /// A build may be able to start.
     pub(super) reschedule: bool,
+    /// When the scheduler was asked last.
+    pub(super) scheduled_at: DateTime<Utc>,
     /// A waiting build lacked a platform, and the builders were asked again.
     pub(super) refreshed_platforms: Option<Deadline>,
     pub(super) retention: Option<Deadline>,
@@ -151,7 +154,7 @@ impl Core {
             settings: Arc::default(),
             settings_changes: 0,
             freshness: Freshness::default(),
-            builds: BTreeMap::new(),
+            builds: OpenBuilds::default(),
             last_build: 0,
             lately_queued: BTreeMap::new(),
             ended: Arc::default(),
@@ -173,8 +176,9 @@ impl Core {
             problems: Problems::default(),
             disk: Disk::default(),
             turns: 0,
-            last_turns: BTreeMap::new(),
+            last_turns: Arc::default(),
             reschedule: false,
+            scheduled_at: now,
             refreshed_platforms: None,
             retention: None,
             stopping: false,

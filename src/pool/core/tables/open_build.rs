@@ -150,10 +150,18 @@ impl OpenBuild {
         matches!(self.stage, Stage::Starting { .. } | Stage::Running { .. })
     }
 
-    pub fn next_due(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    /// Until when it waits for its next attempt, or for its commit.
+    pub fn wait(&self) -> Option<Deadline> {
         match &self.stage {
-            Stage::Waiting(build) => not_before(build.record()).filter(|at| !at.is_over(now)).map(|at| at.at()),
-            Stage::Running { kill, .. } => kill.map(|kill| kill.at()),
+            Stage::Waiting(build) => not_before(build.record()),
+            _ => None,
+        }
+    }
+
+    /// When its runner is killed, which was told to stop.
+    pub fn kill(&self) -> Option<Deadline> {
+        match &self.stage {
+            Stage::Running { kill, .. } => *kill,
             _ => None,
         }
     }
@@ -175,7 +183,6 @@ impl OpenBuild {
                 why: past.reason.clone(),
             }),
             awaited: build.awaits_commit().cloned(),
-            last_turn: 0,
         })
     }
 }
