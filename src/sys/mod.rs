@@ -2,6 +2,7 @@
 //! own words.
 
 pub mod atomic;
+pub mod command;
 pub mod environment;
 pub mod fd_passing;
 pub mod hardening;

@@ -11,24 +11,23 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde::Deserialize;
 use tokio::process::Command;
-use tokio::time::timeout;
 
 use super::leftovers::{self, find};
 use super::running::Daemon;
 use super::spec::config_file;
+use crate::sys::command::{self, Limits};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 use crate::sys::process::ProcessId;
 
 /// A configuration of a container takes 40 KB; a longer one is not read.
 const LONGEST_CONFIG: u64 = 4 << 20;
 /// Walking a tree of millions of files on a busy disk.
-const MEASURE_LIMIT: Duration = Duration::from_secs(300);
+const LIMITS: Limits = Limits { time: Duration::from_secs(300), output: 64 << 20 };
 /// Counts the steps of a daemon that were ended for what they wrote: a byte each.
 const ENDED: &str = "ended-steps";
 
@@ -128,7 +127,7 @@ impl StepUsage {
         }
         let mut command = Command::new("du");
         command.args(["-s", "-x", "-k", "--"]).args(directories).current_dir(&self.root);
-        command.listed_environment(Receiver::Buildkitd).stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        command.listed_environment(Receiver::Buildkitd);
         if self.is_rootless {
             let pid = self.buildkitd()?.pid;
             let namespace = fs::File::open(format!("/proc/{pid}/ns/user"))?;
@@ -140,9 +139,9 @@ impl StepUsage {
                 });
             }
         }
-        let output = timeout(MEASURE_LIMIT, command.output()).await??;
+        let ended = command::run(command, b"", LIMITS).await.map_err(io::Error::other)?;
         // It fails when a file vanishes meanwhile, and tells the rest all the same.
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let text = String::from_utf8_lossy(&ended.stdout);
         let sizes = text.lines().filter_map(|line| line.split_once('\t'));
         Ok(sizes
             .filter_map(|(size, path)| Some((PathBuf::from(path), size.parse::<u64>().ok()?.saturating_mul(1024))))

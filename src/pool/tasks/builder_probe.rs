@@ -12,10 +12,12 @@ use crate::domain::platform::Platform;
 use crate::domain::reason::{Reason, output, reason};
 use crate::pool::core::{BuilderKey, Event, Workers};
 use crate::pool::tasks::TaskContext;
+use crate::sys::command::{self, Limits, RunError};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 
 /// A daemon that does not say what it builds for by then counts as unreachable.
-const ASK_LIMIT: Duration = Duration::from_secs(10);
+/// The records of a cache are the longest answer.
+const LIMITS: Limits = Limits { time: Duration::from_secs(10), output: 64 << 20 };
 
 /// Asks a builder's daemon what it builds for, and its version.
 pub(in crate::pool) async fn probe(
@@ -73,14 +75,12 @@ async fn ask(
         .args(question)
         .args(["--format", "{{json .}}"])
         .listed_environment(Receiver::Buildctl);
-    command.kill_on_drop(true).stdin(std::process::Stdio::null());
-    let ended = tokio::time::timeout(ASK_LIMIT, command.output())
-        .await
-        .map_err(|_| reason!("builder.no_answer", address, limit = ASK_LIMIT))?
-        .map_err(|error| reason!("builder.buildctl_fails", program = tools.buildctl, error))?;
+    let ended = command::run(command, b"", LIMITS).await.map_err(|error| match error {
+        RunError::TimedOut { after, .. } => reason!("builder.no_answer", address, limit = after),
+        error => reason!("builder.buildctl_fails", program = tools.buildctl, error),
+    })?;
     if !ended.status.success() {
-        let text = String::from_utf8_lossy(&ended.stderr);
-        return Err(match text.lines().rev().find(|line| !line.trim().is_empty()) {
+        return Err(match ended.stderr.lines().rev().find(|line| !line.trim().is_empty()) {
             None => reason!("builder.unreachable_silently", address),
             Some(line) => reason!("builder.unreachable", address, said = output(line.trim_start_matches("error: "))),
         });

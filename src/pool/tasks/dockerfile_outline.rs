@@ -1,11 +1,9 @@
 //! Questions about a rule's Dockerfile, answered by BuildKit's frontend on a builder; nothing is built.
 
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 use tokio::sync::watch;
 
@@ -28,12 +26,11 @@ use crate::services::{registries, sources};
 use crate::store::Home;
 use crate::store::settings::Settings;
 use crate::sys::atomic;
+use crate::sys::command::{self, Limits, RunError};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 
-/// More of an answer is not read: the tables of the largest Dockerfile are shorter.
-const LONGEST_ANSWER: u64 = 4 * 1024 * 1024;
-/// Somebody waits for the answer in a form.
-const LIMIT: Duration = Duration::from_secs(60);
+/// Somebody waits for the answer in a form; the tables of the largest Dockerfile are shorter.
+const LIMITS: Limits = Limits { time: Duration::from_secs(60), output: 4 << 20 };
 
 /// What the Dockerfile of a rule, saved or not, offers at a ref of the repository's source.
 pub(in crate::pool) async fn examine(
@@ -74,40 +71,18 @@ pub(in crate::pool) async fn examine(
         let mut command = Command::new(&buildctl.buildctl);
         command.args(arguments).listed_environment(Receiver::Buildctl).env("DOCKER_CONFIG", &docker_config);
         command.envs(secret.iter().map(|secret| (GIT_SECRET_VARIABLE, secret)));
-        let (status, printed, complaint) = ask(command).await?;
-        if status.success() {
-            question.read(&printed, &mut outline);
+        let ended = command::run(command, b"", LIMITS).await.map_err(|error| match error {
+            RunError::TimedOut { after, .. } => failed(reason!("outline.no_answer", limit = after)),
+            error => failed(reason!("outline.buildctl", error)),
+        })?;
+        if ended.status.success() {
+            question.read(&String::from_utf8_lossy(&ended.stdout), &mut outline);
         } else if question == Subrequest::Targets {
-            return Err(failed(last_words(&complaint)));
+            return Err(failed(last_words(&ended.stderr)));
         }
         // A target that is not there has no outline, and a frontend need not lint: the targets are told all the same.
     }
     Ok(outline)
-}
-
-/// Runs a command to its end, which it must reach in time; what it printed and what it complained of.
-async fn ask(mut command: Command) -> Result<(ExitStatus, String, String), Error> {
-    let cannot = |error: std::io::Error| failed(reason!("outline.buildctl", error));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().map_err(cannot)?;
-    let (printed, complaint) = (read(child.stdout.take()), read(child.stderr.take()));
-    let work = async {
-        let (printed, complaint) = tokio::join!(printed, complaint);
-        Ok((child.wait().await?, printed?, complaint?))
-    };
-    match tokio::time::timeout(LIMIT, work).await {
-        Ok(ended) => ended.map_err(cannot),
-        Err(_) => Err(failed(reason!("outline.no_answer", limit = LIMIT))),
-    }
-}
-
-/// What comes through a pipe, up to the limit; then the pipe is closed, which ends whoever writes more.
-async fn read(pipe: Option<impl AsyncRead + Unpin>) -> std::io::Result<String> {
-    let mut bytes = Vec::new();
-    if let Some(pipe) = pipe {
-        pipe.take(LONGEST_ANSWER).read_to_end(&mut bytes).await?;
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// A directory in the home that goes with the question; what a pool that was killed left there, the next one removes.

@@ -16,6 +16,7 @@ use crate::source::tree::{
     Answer, LfsCommit, Moved, Pointer, Request, TreeError, TreeFile, is_stored, leads_back, named, remove_damaged,
 };
 use crate::source::{SourceUrl, Transport};
+use crate::sys::command;
 
 /// What a missing `git-lfs` is answered with.
 const INSTALL: &str = "this machine has no git-lfs; install it (Debian, Ubuntu: apt-get install git-lfs; Fedora, RHEL: dnf install \
@@ -244,7 +245,7 @@ impl Fetch<'_> {
         command.stdin(self.turn.lock().map_err(|error| temporary(&error))?);
         let running = command.start(None).map_err(|error| temporary(&error))?;
         self.turn.tell(running.id());
-        let run = running.run(limits.left(), 16 << 20);
+        let run = running.run(command::Limits { time: limits.left(), output: 16 << 20 });
         tokio::pin!(run);
         let mut measure = tokio::time::interval(MEASURE);
         loop {

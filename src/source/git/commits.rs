@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::access::Access;
-use super::program::{GitCommand, Limits, RunError};
+use super::program::{GitCommand, Limits};
 use super::stderr;
 use crate::domain::push::{CommitId, Ref};
 use crate::domain::reason::reason;
 use crate::source::error::{Kind, SourceError};
 use crate::source::url::SourceUrl;
+use crate::sys::command::RunError;
 
 /// The longest message that is kept, in bytes.
 pub const LONGEST_MESSAGE: usize = 64 * 1024;
@@ -225,7 +226,7 @@ async fn differing(mut git: GitCommand, old: &CommitId, new: &CommitId) -> Optio
     let ended = git.run(Limits { time: TIME, output: MOST_PATHS, memory: Some(MEMORY) }).await;
     let printed = match ended {
         Ok(ended) if ended.status.success() => ended.stdout,
-        Ok(_) | Err(RunError::TooMuch(_)) => return None,
+        Ok(_) | Err(RunError::TooMuch { .. }) => return None,
         Err(error) => {
             tracing::warn!("cannot compare {new} with {old}: {error}");
             return None;

@@ -14,9 +14,10 @@ use super::change::{Change, Entry, Link, MOST_FILES, Mode, TreeFile, parse_liste
 use super::error::TreeError;
 use super::pointer::{LfsCommit, Pointer};
 use super::room::on_disk;
-use crate::source::git::program::{Ended, Limits, RunError};
+use crate::source::git::program::Limits;
 use crate::source::git::stderr::is_damage;
 use crate::source::git::{Configuration, GitCommand, GitProgram};
+use crate::sys::command::{Ended, RunError};
 
 /// Settings that make a checkout a function of the tree alone.
 const SETTINGS: &[(&str, &str)] = &[
@@ -100,7 +101,7 @@ impl GitObjects {
 
     fn not_run(&self, commit: &str, error: RunError) -> TreeError {
         match error {
-            RunError::Io(error) => TreeError::io("run git in", &self.repository, &error),
+            RunError::Io { cause, .. } => TreeError::io("run git in", &self.repository, &cause),
             error => self.refused(commit, error.to_string()),
         }
     }

@@ -8,7 +8,6 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
@@ -22,7 +21,8 @@ use super::record::Record;
 use super::spec::set_runtime_dir;
 use crate::buildkit::cgroup::Group;
 use crate::buildkit::rootless;
-use crate::domain::reason::{Reason, phrase, reason};
+use crate::domain::reason::{AsReason as _, Reason, phrase};
+use crate::sys::command::{self, Limits, RunError};
 use crate::sys::environment::{ListedEnvironment as _, Receiver, path_with_sbin};
 use crate::sys::process::ProcessId;
 
@@ -32,7 +32,7 @@ pub(super) mod find;
 pub(super) const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 /// `runc delete --force` itself waits up to 10 s for the container to die.
-const RUNTIME_LIMIT: Duration = Duration::from_secs(20);
+const LIMITS: Limits = Limits { time: Duration::from_secs(20), output: 1 << 20 };
 
 /// Where libcni keeps a note of each network that it set up.
 const CNI_NOTES: &str = "/var/lib/cni/results";
@@ -251,16 +251,13 @@ async fn delete_container(record: &Record, bundle: &Path) -> Result<bool, Daemon
 async fn run(mut command: Command) -> Result<Result<Vec<u8>, DaemonError>, DaemonError> {
     let program = PathBuf::from(command.as_std().get_program());
     let shown = format!("{:?}", command.as_std());
-    let output = command.current_dir("/").stdin(Stdio::null()).kill_on_drop(true).output();
+    command.current_dir("/");
     let failed = |status: Reason, stderr: String| DaemonError::Helper { command: shown, status, stderr };
-    match timeout(RUNTIME_LIMIT, output).await {
-        Ok(Ok(output)) if output.status.success() => Ok(Ok(output.stdout)),
-        Ok(Ok(output)) => {
-            let stderr = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
-            Ok(Err(failed(Reason::verbatim(output.status.to_string()), stderr)))
-        }
-        Ok(Err(source)) => Err(DaemonError::Spawn { program, source }),
-        Err(_) => Ok(Err(failed(reason!("leftovers.end_within", as_secs = RUNTIME_LIMIT.as_secs()), String::new()))),
+    match command::run(command, b"", LIMITS).await {
+        Ok(ended) if ended.status.success() => Ok(Ok(ended.stdout)),
+        Ok(ended) => Ok(Err(failed(Reason::verbatim(ended.status.to_string()), ended.stderr.trim_end().to_owned()))),
+        Err(RunError::Io { cause, .. }) => Err(DaemonError::Spawn { program, source: cause }),
+        Err(error) => Ok(Err(failed(error.reason(), String::new()))),
     }
 }
 

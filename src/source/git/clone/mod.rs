@@ -21,7 +21,7 @@ pub use turn::Turn;
 
 use super::access::Access;
 use super::commits::not_a_commit;
-use super::program::{Configuration, GitCommand, GitProgram, GitVersion, Limits, RunError};
+use super::program::{Configuration, GitCommand, GitProgram, GitVersion, Limits};
 use super::reach::Reach;
 use super::stderr;
 use crate::domain::config::ByteSize;
@@ -29,6 +29,7 @@ use crate::domain::push::{CommitId, Ref};
 use crate::domain::reason::{Reason, output, reason};
 use crate::source::error::{Kind, SourceError};
 use crate::source::url::SourceUrl;
+use crate::sys::command::{self, RunError};
 use files::{MARK, clean, remove};
 
 /// The layout of a clone; one of another is made again.
@@ -250,7 +251,7 @@ impl Fetch<'_> {
         command.stdin(turn.lock().map_err(|error| self.on_disk(&error))?);
         let running = command.start(None).map_err(|error| self.on_disk(&error))?;
         turn.tell(running.id());
-        let run = running.run(self.limits.left(), 1 << 20);
+        let run = running.run(command::Limits { time: self.limits.left(), output: 1 << 20 });
         tokio::pin!(run);
         let mut measure = tokio::time::interval(MEASURE);
         let ended = loop {
@@ -349,9 +350,9 @@ impl Fetch<'_> {
 
     fn run_error(&self, error: &RunError) -> SourceError {
         match error {
-            RunError::Io(cause) => SourceError::io(self.url, error, cause),
-            RunError::TimedOut(_) => SourceError::new(Kind::Timeout, self.url, error),
-            RunError::TooMuch(_) => SourceError::new(Kind::Local, self.url, error),
+            RunError::Io { cause, .. } => SourceError::io(self.url, error, cause),
+            RunError::TimedOut { .. } => SourceError::new(Kind::Timeout, self.url, error),
+            RunError::TooMuch { .. } => SourceError::new(Kind::Local, self.url, error),
         }
     }
 }

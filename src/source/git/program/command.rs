@@ -4,29 +4,14 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, prlimit};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::{Child, ChildStdout, Command};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use tokio::process::Command;
 
-use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
-use crate::sys::process::ProcessId;
-use crate::sys::shell::Group;
-
-/// How much of a command's stderr is kept, in bytes: as much of its beginning, and of its end.
-const STDERR_KEPT: usize = 8 * 1024;
-/// How much is read at once.
-const BLOCK: usize = 64 * 1024;
-
-/// A git command line.
-#[derive(Debug)]
-pub struct GitCommand {
-    command: Command,
-    inherited: Vec<Arc<OwnedFd>>,
-}
+use crate::sys::command::{self, Ended, RunError, Running};
 
 /// How much a command may take.
 #[derive(Debug, Clone, Copy)]
@@ -39,38 +24,11 @@ pub struct Limits {
     pub memory: Option<u64>,
 }
 
-/// A command that ended by itself.
+/// A git command line.
 #[derive(Debug)]
-pub struct Ended {
-    /// How.
-    pub status: ExitStatus,
-    /// What it printed.
-    pub stdout: Vec<u8>,
-    /// What it wrote to stderr: its beginning and its end.
-    pub stderr: String,
-}
-
-/// A command that did not run to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// It can't be started, or its output can't be read.
-    Io(#[from] io::Error),
-    /// It took too long.
-    TimedOut(Duration),
-    /// It printed too much.
-    TooMuch(usize),
-}
-
-display_as_reason!(RunError);
-
-impl AsReason for RunError {
-    fn reason(&self) -> Reason {
-        match self {
-            RunError::Io(error) => reason!("run.io", error),
-            RunError::TimedOut(error) => reason!("run.timed_out", error = error.as_secs()),
-            RunError::TooMuch(error) => reason!("run.too_much", error),
-        }
-    }
+pub struct GitCommand {
+    command: Command,
+    inherited: Vec<Arc<OwnedFd>>,
 }
 
 impl GitCommand {
@@ -158,18 +116,13 @@ impl GitCommand {
                 });
             }
         }
-        let mut child = self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let group = Group::of(child.id());
-        let pid = child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
-        if let (Some(bytes), Some(pid)) = (memory, pid) {
+        let running = Running::start(self.command)?;
+        if let (Some(bytes), Some(id)) = (memory, running.id()) {
             // One that has ended meanwhile needs none.
-            let _ = prlimit(Some(pid), Resource::As, Rlimit { current: Some(bytes), maximum: Some(bytes) });
+            let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+            let _ = prlimit(Pid::from_raw(id.pid), Resource::As, limit);
         }
-        let gone = || io::Error::other("it has no pipes");
-        let stdout = child.stdout.take().ok_or_else(gone)?;
-        let stderr = child.stderr.take().ok_or_else(gone)?;
-        let kept: Arc<Mutex<Kept>> = Arc::default();
-        Ok(Running { stdout, kept: kept.clone(), errors: tokio::spawn(keep(stderr, kept)), child, group })
+        Ok(running)
     }
 
     /// Runs it to its end. When the future is dropped, it is killed with what it started.
@@ -177,100 +130,8 @@ impl GitCommand {
     /// # Errors
     /// When it can't be run, or exceeds a limit: then it was killed with what it started.
     pub async fn run(self, limits: Limits) -> Result<Ended, RunError> {
-        self.start(limits.memory)?.run(limits.time, limits.output).await
-    }
-}
-
-/// A command that runs; it is killed, with what it started, when dropped.
-#[derive(Debug)]
-pub struct Running {
-    /// What it prints.
-    pub stdout: ChildStdout,
-    child: Child,
-    /// What was read of its stderr so far.
-    kept: Arc<Mutex<Kept>>,
-    /// Reads its stderr into `kept`.
-    errors: tokio::task::JoinHandle<io::Result<()>>,
-    group: Group,
-}
-
-impl Running {
-    /// Which process it is; none where it has ended.
-    pub fn id(&self) -> Option<ProcessId> {
-        ProcessId::of(self.child.id()?.cast_signed()).ok().flatten()
-    }
-
-    /// Reads what it prints, and waits for its end. When the future is dropped, it is killed with what it started.
-    ///
-    /// # Errors
-    /// When it exceeds a limit of time or of output: then it was killed with what it started.
-    pub async fn run(mut self, time: Duration, output: usize) -> Result<Ended, RunError> {
-        let work = async {
-            let mut printed = Vec::new();
-            (&mut self.stdout).take(output as u64 + 1).read_to_end(&mut printed).await?;
-            if printed.len() > output {
-                return Err(RunError::TooMuch(output));
-            }
-            let (status, stderr) = self.end().await?;
-            Ok(Ended { status, stdout: printed, stderr })
-        };
-        match tokio::time::timeout(time, work).await {
-            Ok(ended) => ended,
-            Err(_) => Err(RunError::TimedOut(time)),
-        }
-    }
-
-    /// Waits for its end, once all of its output was read; how it ended, and what it wrote to stderr.
-    ///
-    /// # Errors
-    /// When it can't be waited for, or its errors can't be read.
-    pub async fn end(&mut self) -> io::Result<(ExitStatus, String)> {
-        let status = self.child.wait().await?;
-        // Before the wait for the errors: what it left running (a connection that ssh shares) may keep their pipe open.
-        let errors = tokio::time::timeout(Duration::from_secs(1), &mut self.errors).await;
-        self.group.leave();
-        match errors {
-            Ok(read) => read.map_err(io::Error::other)??,
-            Err(_) => self.errors.abort(),
-        }
-        Ok((status, self.kept.lock().unwrap_or_else(PoisonError::into_inner).text()))
-    }
-}
-
-/// The beginning and the end of a stream.
-#[derive(Debug, Default)]
-struct Kept {
-    bytes: Vec<u8>,
-    /// Whether something between them was left out.
-    is_cut: bool,
-}
-
-impl Kept {
-    fn take(&mut self, block: &[u8]) {
-        self.bytes.extend_from_slice(block);
-        if self.bytes.len() > 2 * STDERR_KEPT {
-            self.bytes.drain(STDERR_KEPT..self.bytes.len() - STDERR_KEPT);
-            self.is_cut = true;
-        }
-    }
-
-    fn text(&self) -> String {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if !self.is_cut {
-            return text(&self.bytes);
-        }
-        format!("{}\n…\n{}", text(&self.bytes[..STDERR_KEPT]), text(&self.bytes[STDERR_KEPT..]))
-    }
-}
-
-/// Reads a stream to its end.
-async fn keep(mut stream: impl AsyncRead + Unpin, kept: Arc<Mutex<Kept>>) -> io::Result<()> {
-    let mut block = vec![0; BLOCK];
-    loop {
-        let read = stream.read(&mut block).await?;
-        if read == 0 {
-            return Ok(());
-        }
-        kept.lock().unwrap_or_else(PoisonError::into_inner).take(&block[..read]);
+        let started = self.start(limits.memory);
+        let running = started.map_err(|cause| RunError::Io { program: "git".to_owned(), cause })?;
+        running.run(command::Limits { time: limits.time, output: limits.output }).await
     }
 }

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::process::Command;
 
-pub use command::{Ended, GitCommand, Limits, RunError, Running};
+pub use command::{GitCommand, Limits};
 pub use version::{GitVersion, NoGit, OLDEST};
 
 use crate::sys::environment::{ListedEnvironment as _, Receiver};

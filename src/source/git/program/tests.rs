@@ -3,7 +3,6 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::time::Duration;
 
 use super::*;
-use crate::sys::process::ProcessId;
 use crate::sys::test_program::write_script;
 
 const LIMITS: Limits = Limits { time: Duration::from_secs(60), output: 64 * 1024, memory: None };
@@ -57,35 +56,6 @@ async fn a_command_has_the_listed_environment_and_no_other() {
     }
     assert!(environment.contains("\nGIT_TERMINAL_PROMPT=0"), "{environment}");
     assert!(arguments.contains("-c core.hooksPath=/dev/null"), "{arguments}");
-}
-
-#[tokio::test]
-async fn limits_of_time_and_output_end_a_command_with_what_it_started() {
-    let (directory, git) = fake("sleep 1000 & echo $! > \"$0.pid\"; cat /dev/zero");
-    let error = git.command(Configuration::None).run(LIMITS).await.unwrap_err();
-    assert!(matches!(error, RunError::TooMuch(65_536)), "{error}");
-    let left: i32 = fs::read_to_string(directory.path().join("git.pid")).unwrap().trim().parse().unwrap();
-    if let Some(left) = ProcessId::of(left).unwrap() {
-        left.exited().await.unwrap();
-    }
-    let (_directory, git) = fake("sleep 1000");
-    let error = git.command(Configuration::None).run(Limits { time: Duration::from_millis(20), ..LIMITS }).await;
-    assert!(matches!(error, Err(RunError::TimedOut(_))), "{error:?}");
-}
-
-#[tokio::test]
-async fn errors_are_kept_where_a_process_that_is_left_holds_their_pipe() {
-    let (_directory, git) = fake("echo refused >&2; sleep 5 > /dev/null & exit 3");
-    let ended = git.command(Configuration::None).run(LIMITS).await.unwrap();
-    assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(3), "refused\n"));
-}
-
-#[tokio::test]
-async fn errors_are_kept_at_their_beginning_and_their_end() {
-    let (_directory, git) = fake("echo first >&2; yes | head -c 1000000 >&2; echo last >&2; exit 3");
-    let ended = git.command(Configuration::None).run(LIMITS).await.unwrap();
-    assert_eq!(ended.status.code(), Some(3));
-    assert!(ended.stderr.starts_with("first\n") && ended.stderr.ends_with("last\n") && ended.stderr.len() < 20_000);
 }
 
 #[tokio::test]
