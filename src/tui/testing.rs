@@ -156,6 +156,6 @@ pub(crate) fn attempted() -> [Build; 3] {
     let mut failure = Failure::new(FailureKind::Dockerfile, "RUN make: exit code 2");
     failure.step = Some(2);
     let reason = "RUN make: exit code 2".into();
-    let over = third.end(EndOfRun::Failed, Ending { reason, failure: Some(failure), ..Ending::default() }, at(0));
+    let over = third.end(EndOfRun::Failed, Ending { reason, failure: Some(failure) }, at(0));
     [waiting, running, Build::clone(over.record())]
 }

@@ -82,19 +82,20 @@ fn the_log_of_an_earlier_attempt_is_opened_by_keys() {
     pty.wait_for("acme");
     pty.send("45");
     pty.wait_for("attempt 2 of ");
-    pty.wait_for("tick 12");
+    pty.wait_for("exporting");
     pty.send("<");
     pty.wait_for("attempt 1 of ");
     pty.wait_for("tick 3");
-    assert!(!pty.screen().contains("tick 12"), "{}", pty.screen());
-    // The steps are those of that attempt, whose runner did not live to end them.
+    // Neither its log nor its steps are those of the attempt that ended well.
     pty.send("T");
-    pty.wait_for("RUN");
+    pty.wait_for("what the end waited for");
+    assert!(!pty.screen().contains("exporting"), "{}", pty.screen());
     pty.send("<");
     pty.wait_for("there is no earlier attempt");
     pty.send(">");
     pty.wait_for("attempt 2 of ");
-    pty.wait_for("tick 12");
+    pty.send("T");
+    pty.wait_for("exporting to image");
 }
 
 #[test]
