@@ -66,7 +66,7 @@ pub(in crate::pool) async fn record_edit(
     let (before, secrets) = (value_of(&context.settings(), &name), stored_secrets(&request));
     let result = work(request).await;
     let (outcome, detail) = match &result {
-        Ok(()) => (Outcome::Done, String::new()),
+        Ok(()) => (Outcome::Done, Reason::default()),
         Err(error) => of_error(error),
     };
     let mut fields = changes(before.as_ref(), value_of(&context.settings(), &name).as_ref());
@@ -111,7 +111,7 @@ pub(in crate::pool) async fn settings_changed(
             verb: format!("{}.{action}", name.kind()),
             object: name.object(),
             outcome: Outcome::Done,
-            detail: String::new(),
+            detail: Reason::default(),
             changes: changes(was.as_ref(), is.as_ref()),
         }
     };
@@ -123,7 +123,7 @@ pub(in crate::pool) async fn settings_changed(
             verb: "config.edit".into(),
             object: "config.toml".into(),
             outcome: Outcome::Done,
-            detail: String::new(),
+            detail: Reason::default(),
             changes: changes(json(&before.config).as_ref(), json(&after.config).as_ref()),
         });
     }
@@ -227,26 +227,26 @@ fn stored_secrets(request: &Request) -> Vec<FieldChange> {
 
 /// How a change ended. A build that was to be `retried` and waits for its next attempt is attempted at once: it stays the
 /// same build.
-fn ending(result: &Result<Reply, Error>, retried: Option<BuildId>) -> (Outcome, String) {
+fn ending(result: &Result<Reply, Error>, retried: Option<BuildId>) -> (Outcome, Reason) {
     match result {
         Ok(Reply::Queued { build, .. }) if retried == Some(build.id) => {
             let (id, attempt) = (build.id, build.present_attempt());
             let most = build.most_attempts.unwrap_or(attempt);
-            (Outcome::Done, reason!("build.attempt_starts", attempt, most, id).to_string())
+            (Outcome::Done, reason!("build.attempt_starts", attempt, most, id))
         }
-        Ok(Reply::Queued { build, already: true }) => (Outcome::Done, format!("build {} was there already", build.id)),
+        Ok(Reply::Queued { build, already: true }) => (Outcome::Done, reason!("audit.build_existed", id = build.id)),
         Ok(Reply::Queued { build, .. }) if build.state.is_final() => {
-            (Outcome::Refused, format!("build {}: {}", build.id, build.reason))
+            (Outcome::Refused, reason!("audit.build_refused", id = build.id, reason = build.reason))
         }
-        Ok(Reply::Queued { build, .. }) => (Outcome::Done, format!("build {}", build.id)),
-        Ok(_) => (Outcome::Done, String::new()),
+        Ok(Reply::Queued { build, .. }) => (Outcome::Done, reason!("audit.build", id = build.id)),
+        Ok(_) => (Outcome::Done, Reason::default()),
         Err(error) => of_error(error),
     }
 }
 
-fn of_error(error: &Error) -> (Outcome, String) {
+fn of_error(error: &Error) -> (Outcome, Reason) {
     let refused = matches!(error.kind, ErrorKind::Refused | ErrorKind::Usage | ErrorKind::NotFound);
-    (if refused { Outcome::Refused } else { Outcome::Failed }, error.reason.to_string())
+    (if refused { Outcome::Refused } else { Outcome::Failed }, error.reason.clone())
 }
 
 #[cfg(test)]
@@ -318,11 +318,12 @@ mod tests {
     #[test]
     fn a_retry_is_another_attempt_of_a_build_that_waits_for_one_and_else_another_build() {
         let build = Box::new(sample_retried());
-        let detail = |retried| ending(&Ok(Reply::Queued { build: build.clone(), already: true }), retried).1;
+        let detail =
+            |retried| ending(&Ok(Reply::Queued { build: build.clone(), already: true }), retried).1.to_string();
         assert_eq!(detail(Some(build.id)), "attempt 2 of 4 of build #7 starts now");
         assert_eq!(detail(None), "build #7 was there already");
         let another = Box::new(Build { id: BuildId(8), ..sample() });
         let result = Ok(Reply::Queued { build: another, already: false });
-        assert_eq!(ending(&result, Some(build.id)).1, "build #8");
+        assert_eq!(ending(&result, Some(build.id)).1.to_string(), "build #8");
     }
 }

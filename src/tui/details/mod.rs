@@ -258,7 +258,7 @@ fn builder(app: &App, look: &Look) -> Vec<Line<'static>> {
     let mut fields = Fields::new(look);
     fields.add("name", &builder.name);
     fields.add("kind", builder.kind.word());
-    fields.add("state", look.text(&format!("builder_state.{}", builder.readiness.word())).into_owned());
+    fields.add("state", look.say(builder.readiness.state()));
     fields.add("reason", builder.readiness.reason().map_or_else(String::new, |reason| look.say(reason)));
     fields.add("address", builder.address.as_deref().unwrap_or_default());
     fields.add("slots", format!("{}/{}", builder.busy, builder.slots));
