@@ -26,7 +26,7 @@ use crate::domain::platform_account::{Identity, Lack, PlatformRepository, Regist
 use crate::domain::preview::{self, PreviewRow};
 use crate::domain::problem::{Problem, Topic};
 use crate::domain::push::{CommitId, Ref, RefKind};
-use crate::domain::reason::{phrase, reason};
+use crate::domain::reason::{Reason, phrase, reason};
 use crate::domain::repository::{Repository, Source};
 use crate::domain::rule::Rule;
 use crate::domain::settings::Settings;
@@ -105,7 +105,7 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         ("replay", Request::Replay { path: path(), rule: rule(), reference: main_branch() }),
         ("retry", Request::Retry { id }),
         ("cancel", Request::Cancel { id }),
-        ("wait", Request::Wait { id, known: Some("waits for a slot".into()) }),
+        ("wait", Request::Wait { id, known: Some(Reason::verbatim("waits for a slot")) }),
         ("push_page", Request::PushPage(PushQuery { before: Some(PushId(3)), ..PushQuery::default() })),
         ("pushes", Request::Pushes { ids: vec![PushId(3)] }),
         ("open_log", Request::OpenLog(BuildLog::newest(id))),
@@ -177,7 +177,7 @@ pub(crate) fn answers() -> Vec<(&'static str, Reply)> {
     let mut settings = Settings::default();
     settings.namespaces.insert("acme".into(), Namespace::default());
     settings.repositories.insert(path(), repository());
-    settings.problems.insert("/srv/slipway/builders/x.toml".into(), "what is wrong".into());
+    settings.problems.insert("/srv/slipway/builders/x.toml".into(), Reason::verbatim("what is wrong"));
     let row = PreviewRow {
         reference: main_branch(),
         commit: commit(),
@@ -218,7 +218,7 @@ pub(crate) fn answers() -> Vec<(&'static str, Reply)> {
         BuildDetail { build: sample_retried(), steps: steps(), log: log.clone(), logs: BTreeMap::from([(1, log)]) };
     let page = BuildPage {
         builds: vec![BuildSummary::from(&sample_retried())],
-        unreadable: vec![(BuildId(5), "no TOML".into())],
+        unreadable: vec![(BuildId(5), Reason::verbatim("no TOML"))],
         next: Some(BuildId(5)),
         older: 4,
     };
