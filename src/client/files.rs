@@ -20,9 +20,9 @@ impl Client {
         self.is_here().then(|| self.home.build_dir(id.0))
     }
 
-    /// The log of a build.
-    pub fn log_of(&self, id: BuildId) -> Option<PathBuf> {
-        Some(self.directory_of(id)?.join(builds::LOG))
+    /// The log of an attempt of a build.
+    pub fn log_of(&self, id: BuildId, attempt: u32) -> Option<PathBuf> {
+        self.is_here().then(|| self.home.attempt_dir(id.0, attempt).join(builds::LOG))
     }
 
     /// The OCI layout of a repository in the registry "local".

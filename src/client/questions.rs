@@ -14,7 +14,7 @@ use crate::domain::reason::Reason;
 use crate::domain::repository::Source;
 use crate::domain::step::StepsFile;
 use crate::protocol::builds::{BuildDetail, BuildPage};
-use crate::protocol::logs::{LogFound, LogIndex, LogName, LogRange, LogSearch};
+use crate::protocol::logs::{BuildLog, LogFound, LogIndex, LogName, LogRange, LogSearch};
 use crate::protocol::platforms::{
     LoginId, LoginInvitation, NotificationState, RulePreview, SavePreview, SecretUse, SourceRefs,
 };
@@ -81,9 +81,16 @@ impl Client {
         self.builds(vec![id]).await?.pop().ok_or_else(unexpected)
     }
 
-    /// The steps of builds that have any.
+    /// The steps of builds that have any, each of its newest attempt that has output.
     pub async fn steps(&self, ids: Vec<BuildId>) -> Result<BTreeMap<BuildId, StepsFile>, Error> {
-        ask!(self, Request::Steps { ids }, Reply::Steps(steps) => steps)
+        ask!(self, Request::Steps { ids, attempt: None }, Reply::Steps(steps) => steps)
+    }
+
+    /// The steps of an attempt of a build; none where it has none yet.
+    pub async fn steps_of(&self, BuildLog { id, attempt }: BuildLog) -> Result<Option<StepsFile>, Error> {
+        let request = Request::Steps { ids: vec![id], attempt };
+        let mut steps = ask!(self, request, Reply::Steps(steps) => steps)?;
+        Ok(steps.remove(&id))
     }
 
     /// Asks for a build: to start, to replay or to retry one. Returns it, and whether it was there already.

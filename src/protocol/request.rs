@@ -57,6 +57,9 @@ pub enum Request {
     Steps {
         /// Their numbers, at most [`crate::domain::build_query::MOST_OF_PAGE`].
         ids: Vec<BuildId>,
+        /// The number of the attempt of each; none: the newest that has output.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attempt: Option<u32>,
     },
     /// Build a rule now: [`super::Reply::Queued`].
     Start {

@@ -125,13 +125,14 @@ mod tests {
     /// Viewers read; builders also start, replay, retry and cancel; operators do everything.
     #[test]
     fn every_request_needs_the_right_that_its_kind_of_user_has() {
-        const VIEW: [&str; 19] = [
+        const VIEW: [&str; 20] = [
             "status",
             "watch",
             "settings",
             "build_page",
             "builds",
             "steps",
+            "steps-of-an-attempt",
             "wait",
             "push_page",
             "pushes",

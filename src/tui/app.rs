@@ -27,6 +27,7 @@ use crate::domain::repository::Repository;
 use crate::domain::rule::Rule;
 use crate::lang::{Lang, render};
 use crate::protocol::Entity;
+use crate::protocol::logs::BuildLog;
 
 /// How the dashboard looks and listens, by config.toml and the terminal.
 #[derive(Debug, Clone)]
@@ -94,8 +95,8 @@ pub struct App {
     pub log: Option<LogView>,
     /// What wakes the dashboard when the log has something new.
     pub waker: Waker,
-    /// The build that `log` is of, or is to be of, its state, and the number of its newest attempt.
-    pub log_of: Option<(BuildId, BuildState, u32)>,
+    /// What `log` shows, or is to show.
+    pub log_of: Option<LogTarget>,
     /// What is in front of everything.
     pub modal: Option<Modal>,
     /// A form that was left with something typed in it.
@@ -118,6 +119,26 @@ pub struct App {
     pub changes_at: Cell<Option<DateTime<Utc>>>,
     /// Where everything was drawn last.
     pub areas: Areas,
+}
+
+/// The log that is shown, or is to be shown, and how its build stands: where that changes, the log is brought again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogTarget {
+    /// The build.
+    pub id: BuildId,
+    /// Its state.
+    pub state: BuildState,
+    /// The number of its newest attempt.
+    pub newest: u32,
+    /// The number of the attempt that was chosen; none: the newest, whichever that is by then.
+    pub chosen: Option<u32>,
+}
+
+impl LogTarget {
+    /// What is asked of the pool.
+    pub fn log(&self) -> BuildLog {
+        BuildLog { id: self.id, attempt: self.chosen }
+    }
 }
 
 impl App {
@@ -296,6 +317,15 @@ impl App {
         self.selected_repository().or_else(|| Some(self.selected_build()?.path.clone()))
     }
 
+    /// The number of the attempt before or after the one whose log is shown; none where there is none.
+    pub fn attempt_beside(&self, later: bool) -> Option<u32> {
+        let log = self.log.as_ref()?;
+        let attempts = log.record()?.attempts();
+        let mut numbers = attempts.iter().map(|attempt| attempt.number);
+        let shown = log.attempt()?;
+        if later { numbers.find(|number| *number > shown) } else { numbers.rfind(|number| *number < shown) }
+    }
+
     /// What is configured of a repository.
     pub fn repository(&self, path: &RepositoryPath) -> Option<&Repository> {
         self.data.settings.repositories.get(path)
@@ -352,6 +382,12 @@ impl App {
             Action::Retry => self.forbidden_for_builds(BuildSummary::can_be_retried, "action_forbidden.not_ended"),
             Action::CheckPlatform => {
                 self.lists.platforms.name().is_none().then(|| self.text("notice.nothing_selected"))
+            }
+            Action::EarlierAttempt => {
+                self.attempt_beside(false).is_none().then(|| self.text("action_forbidden.no_earlier_attempt"))
+            }
+            Action::LaterAttempt => {
+                self.attempt_beside(true).is_none().then(|| self.text("action_forbidden.no_later_attempt"))
             }
             Action::UndoDelete => self.deleted.is_none().then(|| self.text("action_forbidden.nothing_deleted")),
             _ => None,

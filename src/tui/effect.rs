@@ -56,8 +56,9 @@ pub enum Effect {
     ReadSteps(Vec<BuildId>),
     /// Start the pool again that was told to stop.
     WantPool,
-    /// Show the log of this build; where it is shown already, how its build stands now.
-    ShowLog(BuildId),
+    /// Show the log of this attempt, of the newest where none is named; where it is shown already, how its build stands
+    /// now.
+    ShowLog(BuildLog),
     /// Bring the steps of the build whose log is shown again, and its files where `files` are wanted.
     RefreshLog {
         /// The build and its attempt.
@@ -105,8 +106,8 @@ pub enum Effect {
     Edit(PathBuf),
     /// Open a file in `$PAGER`.
     Page(PathBuf),
-    /// Copy a build's log to a file in the directory where slipway was started.
-    Export(BuildId),
+    /// Copy the log of an attempt to a file in the directory where slipway was started.
+    Export(BuildLog),
     /// Tell that builds ended, by the bell or a notification, as configured.
     Tell(String),
     /// Let clicks come to us, or stay with the terminal.
@@ -130,6 +131,8 @@ pub enum Effect {
 pub enum Purpose {
     /// A build was asked for.
     Build,
+    /// This build was to be built or attempted again.
+    Retry(BuildId),
     /// A build was to be stopped.
     Cancel(BuildId),
     /// This form saved or deleted.

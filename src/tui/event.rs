@@ -119,8 +119,8 @@ pub enum Event {
         /// Why it was not saved.
         result: Result<(), Reason>,
     },
-    /// The log of a build, to be shown; or that there is none.
-    LogOpened(BuildId, Option<Box<Subject>>),
+    /// The log of an attempt, to be shown, as it was asked for; or that there is none.
+    LogOpened(BuildLog, Option<Box<Subject>>),
     /// The steps of the build whose log is shown, and its files where they were asked for.
     LogRefreshed {
         /// The build and its attempt.

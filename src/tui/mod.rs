@@ -42,6 +42,8 @@ mod rows;
 mod run;
 mod signals;
 #[cfg(test)]
+mod snapshots_of_attempts;
+#[cfg(test)]
 mod snapshots_of_screens;
 mod terminal;
 #[cfg(test)]

@@ -56,9 +56,9 @@ impl Outside {
             Effect::ReadLastBuilds(scopes) => self.task(async move { read::last_builds(&client, scopes).await }),
             Effect::ReadSteps(ids) => self.task(async move { read::progress(&client, &ids).await }),
             Effect::WantPool => self.pool_wanted.notify_one(),
-            Effect::ShowLog(id) => {
-                let rule = app.data.builds.get(&id).map(|row| Scope::of(&row.path, Some(&row.rule)));
-                self.task(async move { Event::LogOpened(id, opened(&client, id, rule).await.map(Box::new)) });
+            Effect::ShowLog(of) => {
+                let rule = app.data.builds.get(&of.id).map(|row| Scope::of(&row.path, Some(&row.rule)));
+                self.task(async move { Event::LogOpened(of, opened(&client, of, rule).await.map(Box::new)) });
             }
             Effect::RefreshLog { of, files } => self.task(async move { refreshed(&client, of, files).await }),
             Effect::ListTags(path) => self.task(async move {
@@ -102,8 +102,8 @@ impl Outside {
                 let identity = client.check_platform(name.clone()).await;
                 Event::Checked { name, id, result: identity.map_err(|error| error.reason) }
             }),
-            Effect::Export(id) => {
-                self.task(async move { Event::Exported(export(&client, id).await.map_err(|error| error.reason())) })
+            Effect::Export(of) => {
+                self.task(async move { Event::Exported(export(&client, of).await.map_err(|error| error.reason())) })
             }
             Effect::Remember(place) => self.remember(&place),
             Effect::NextTheme | Effect::Theme(_) => {}
@@ -157,45 +157,53 @@ async fn last_good_steps(client: &Client, rule: Option<Scope>, id: BuildId) -> O
     Some(client.steps(vec![good]).await.ok()?.remove(&good)?.steps)
 }
 
-/// The log of a build with its steps and those of the build that it is compared with; none where the pool can't be
+/// The log of an attempt with its steps and those of the build that it is compared with; none where the pool can't be
 /// asked, or has no such build any more: its news bring it here again.
-async fn opened(client: &Client, id: BuildId, rule: Option<Scope>) -> Option<Subject> {
+async fn opened(client: &Client, of: BuildLog, rule: Option<Scope>) -> Option<Subject> {
+    let id = of.id;
     let baseline = last_good_steps(client, rule, id);
     let (detail, baseline) = tokio::join!(client.build(id), baseline);
-    let (detail, baseline) = (detail.ok()?, baseline.unwrap_or_default());
+    let build = detail.ok()?.build;
     // One that has just begun has no output yet; that of the one before is not its own.
-    let attempt = detail.build.newest_attempt();
-    let log = client.open_log(BuildLog::of(id, attempt)).await.ok()?;
-    let files =
-        BuildFiles { log: log.log.map(Arc::new), stderr: log.stderr.map(Arc::new), steps: detail.steps, baseline };
-    let build = detail.build;
+    let attempt = of.attempt.unwrap_or_else(|| build.newest_attempt());
+    let of = BuildLog::of(id, attempt);
+    let (log, steps) = tokio::join!(client.open_log(of), client.steps_of(of));
+    let (log, steps) = (log.ok()?, steps.ok().flatten().unwrap_or_default());
+    let files = BuildFiles {
+        log: log.log.map(Arc::new),
+        stderr: log.stderr.map(Arc::new),
+        steps,
+        baseline: baseline.unwrap_or_default(),
+    };
     Some(Subject {
         title: format!("{id} {}", build.path()),
-        live: !build.state.is_final(),
+        live: build.is_open_attempt(attempt),
         origin: Origin::Build(files),
+        attempt: Some(attempt),
         build: Some(build),
     })
 }
 
 /// The steps of the build whose log is shown, and its files where they are wanted.
 async fn refreshed(client: &Client, of: BuildLog, files: bool) -> Event {
-    let id = of.id;
     if files {
         // At once where there is output, else once there is or a while has passed.
         let _ = client.read_log(LogName::Build(of), 0, 1, true).await;
     }
-    let steps = client.steps(vec![id]).await.ok().and_then(|mut steps| steps.remove(&id));
+    let steps = client.steps_of(of).await.ok().flatten();
     let opened = if files { client.open_log(of).await.ok() } else { None };
     let (log, stderr) = opened.map_or((None, None), |opened| (opened.log, opened.stderr));
     Event::LogRefreshed { of, steps, log: log.map(Arc::new), stderr: stderr.map(Arc::new) }
 }
 
 /// Copies a log to the working directory, under a name that is free.
-async fn export(client: &Client, id: BuildId) -> Result<PathBuf, ExportError> {
+async fn export(client: &Client, of: BuildLog) -> Result<PathBuf, ExportError> {
     let directory = std::env::current_dir().map_err(ExportError::WorkingDirectory)?;
+    let id = of.id;
+    let attempt = of.attempt.map_or_else(String::new, |attempt| format!("-attempt-{attempt}"));
     let names = (0..).map(|n: u32| match n {
-        0 => format!("build-{}.log", id.0),
-        n => format!("build-{}-{n}.log", id.0),
+        0 => format!("build-{}{attempt}.log", id.0),
+        n => format!("build-{}{attempt}-{n}.log", id.0),
     });
     for name in names {
         let file = directory.join(name);
@@ -203,9 +211,7 @@ async fn export(client: &Client, id: BuildId) -> Result<PathBuf, ExportError> {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(ExportError::Copy { id, file, source: error.into() }),
             Ok(mut copy) => {
-                let copied = client
-                    .read_whole_log(BuildLog::newest(id), |piece| copy.write_all(piece).map_err(CopyError::from))
-                    .await;
+                let copied = client.read_whole_log(of, |piece| copy.write_all(piece).map_err(CopyError::from)).await;
                 return match copied {
                     Ok(_) => Ok(file),
                     Err(source) => {

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use chrono::{DateTime, FixedOffset, Utc};
+use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
@@ -14,9 +14,12 @@ use super::look::Look;
 use super::place::Place;
 use super::theme::Theme;
 use crate::client::Client;
-use crate::domain::build::{Build, BuildId};
+use crate::domain::build::{
+    AttemptOutcome, Build, BuildId, EndOfRun, Ending, Retry, RunningBuild, WaitingBuild, sample,
+};
 use crate::domain::builder::BuilderKind;
 use crate::domain::builder::Readiness;
+use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::name::RepositoryPath;
 use crate::domain::repository::{Repository, Source};
 use crate::domain::rule::Rule;
@@ -130,4 +133,29 @@ pub(crate) fn news(builds: Vec<Build>, ended: Vec<BuildId>) -> News {
         problems: Vec::new(),
     };
     News { status, builds, ended, pushes: Vec::new(), settings_changes: 0 }
+}
+
+/// A build that waits for its second attempt, the same one in its third, and once that failed, too.
+pub(crate) fn attempted() -> [Build; 3] {
+    let at = |seconds| now() + TimeDelta::seconds(seconds);
+    let failed = |running: RunningBuild, ended, wait| {
+        let why = "failed to do request: no route to host";
+        let mut failure = Failure::new(FailureKind::Network, why);
+        failure.step = Some(2);
+        let (reason, not_before) = (why.into(), Some(at(ended + wait)));
+        running.retry(
+            Retry { outcome: AttemptOutcome::Failed, reason, failure: Some(failure), not_before, most: 3 },
+            at(ended),
+        )
+    };
+    let start = || WaitingBuild::new(sample()).start(vec!["managed".into()], at(-60));
+    let waiting = Build::clone(failed(start(), 0, 8).record());
+    let second = failed(start(), -50, 8).start(vec!["managed".into()], at(-42));
+    let third = failed(second, -20, 16).start(vec!["arm".into()], at(-4));
+    let running = Build::clone(third.record());
+    let mut failure = Failure::new(FailureKind::Dockerfile, "RUN make: exit code 2");
+    failure.step = Some(2);
+    let reason = "RUN make: exit code 2".into();
+    let over = third.end(EndOfRun::Failed, Ending { reason, failure: Some(failure) }, at(0));
+    [waiting, running, Build::clone(over.record())]
 }

@@ -50,7 +50,8 @@ fn main() {
     let area = Rect { x: 0, y: 0, width: 120, height: 36 };
     for _ in 0..rounds(9) {
         let begun = Instant::now();
-        let subject = Subject { build: None, origin: handed_over(&path), live: false, title: "bench".into() };
+        let subject =
+            Subject { build: None, attempt: None, origin: handed_over(&path), live: false, title: "bench".into() };
         let mut view = LogView::open(subject, Arc::new(|| {})).unwrap();
         let mut buffer = Buffer::empty(area);
         view.render(area, &mut buffer, &look, true);

@@ -72,6 +72,33 @@ fn who_leaves_a_running_build_is_told_that_it_goes_on() {
 }
 
 #[test]
+fn the_log_of_an_earlier_attempt_is_opened_by_keys() {
+    let project = Project::new(&[&ticking("dashboard-attempts", 12)]);
+    project.start();
+    project.wait_for_tick(1, 3);
+    project.kill_runner(1);
+    project.wait_for(1, "succeeded");
+    let mut pty = open(&project.slipway);
+    pty.wait_for("acme");
+    pty.send("45");
+    pty.wait_for("attempt 2 of ");
+    pty.wait_for("exporting");
+    pty.send("<");
+    pty.wait_for("attempt 1 of ");
+    pty.wait_for("tick 3");
+    // Neither its log nor its steps are those of the attempt that ended well.
+    pty.send("T");
+    pty.wait_for("what the end waited for");
+    assert!(!pty.screen().contains("exporting"), "{}", pty.screen());
+    pty.send("<");
+    pty.wait_for("there is no earlier attempt");
+    pty.send(">");
+    pty.wait_for("attempt 2 of ");
+    pty.send("T");
+    pty.wait_for("exporting to image");
+}
+
+#[test]
 fn a_failed_build_opens_on_its_error() {
     let project = Project::new(&["RUN echo before", "RUN echo the reason; exit 7"]);
     let mut pty = open(&project.slipway);

@@ -166,6 +166,29 @@ impl Build {
         attempts
     }
 
+    /// How far it is, as of one of its attempts; none for a build that was attempted once.
+    pub fn progress_at(&self, attempt: u32) -> Option<AttemptProgress> {
+        let newest = self.attempt_progress()?;
+        let next_at = newest.next_at.filter(|_| attempt == newest.number);
+        Some(AttemptProgress { number: attempt, next_at, ..newest })
+    }
+
+    /// Whether an attempt may still have output: it runs, or is the next to run.
+    pub fn is_open_attempt(&self, attempt: u32) -> bool {
+        !self.state.is_final() && attempt >= self.present_attempt()
+    }
+
+    /// Why an attempt failed, and the classification of that where there is one; none where it did not fail.
+    pub fn failure_of(&self, attempt: u32) -> Option<(&Reason, Option<&Failure>)> {
+        match self.past_attempts.iter().find(|past| past.number == attempt) {
+            Some(past) => (past.outcome == AttemptOutcome::Failed).then_some((&past.reason, past.failure.as_ref())),
+            None => {
+                let failed = matches!(self.state, BuildState::Failed | BuildState::TimedOut);
+                failed.then_some((&self.reason, self.failure.as_ref()))
+            }
+        }
+    }
+
     /// Why it stands where it stands; while it waits for another attempt, why the last one failed.
     pub fn why(&self) -> &Reason {
         let last = self.past_attempts.last().filter(|_| self.awaits_attempt() && self.not_before.is_some());
@@ -224,6 +247,23 @@ mod tests {
         assert_eq!((again.record().attempt_progress(), again.record().attempts().len()), (Some(progress), 2));
         let done = again.end(EndOfRun::Succeeded, Ending::default(), at(20));
         assert_eq!((done.record().newest_attempt(), done.record().not_before), (2, None));
+    }
+
+    #[test]
+    fn each_attempt_tells_how_far_it_is_and_why_it_failed() {
+        let waiting = WaitingBuild::new(sample()).start(vec!["b".into()], at(1)).retry(retry(18), at(10));
+        let record = waiting.record();
+        let of = |number, next_at| Some(AttemptProgress { number, most: 4, next_at });
+        assert_eq!((record.progress_at(1), record.is_open_attempt(1)), (of(1, Some(at(18))), false));
+        assert_eq!(record.failure_of(1).map(|(reason, _)| reason.to_string()).as_deref(), Some("no route"));
+        let again = waiting.start(vec!["c".into()], at(18));
+        let record = again.record();
+        assert_eq!((record.progress_at(1), record.progress_at(2)), (of(1, None), of(2, None)));
+        assert!(record.is_open_attempt(2) && !record.is_open_attempt(1));
+        assert!(record.failure_of(1).is_some() && record.failure_of(2).is_none());
+        let failed = again.end(EndOfRun::Failed, Ending::default(), at(20));
+        assert!(failed.record().failure_of(2).is_some() && !failed.record().is_open_attempt(2));
+        assert_eq!((sample().progress_at(1), sample().failure_of(1)), (None, None));
     }
 
     #[test]

@@ -52,14 +52,15 @@ pub(super) async fn details(context: Arc<RequestContext>, ids: Vec<BuildId>) -> 
     .await
 }
 
-/// The steps of builds.
+/// The steps of builds, each of its newest attempt that has output where no attempt is named.
 pub(super) async fn steps(
     context: Arc<RequestContext>,
     ids: Vec<BuildId>,
+    attempt: Option<u32>,
 ) -> Result<BTreeMap<BuildId, StepsFile>, Error> {
     blocking(move || {
         // They are written anew as they change: what can't be read this moment can be the next.
-        let of = |id: &BuildId| Some((*id, steps_of(&context, *id).ok()??));
+        let of = |id: &BuildId| Some((*id, steps_of(&context, *id, attempt).ok()??));
         Ok(ids.iter().take(MOST_OF_PAGE).filter_map(of).collect())
     })
     .await
@@ -78,20 +79,21 @@ fn record(context: &RequestContext, id: BuildId) -> Result<Option<Build>, Error>
 }
 
 fn detail(context: &RequestContext, build: Build) -> Result<BuildDetail, Error> {
-    let steps = steps_of(context, build.id)?.unwrap_or_default();
-    let log = output_dir(context, build.id).join(builds::LOG);
+    let steps = steps_of(context, build.id, None)?.unwrap_or_default();
+    let log = output_dir(context, build.id, None).join(builds::LOG);
     let log_of = |number| context.home.attempt_dir(build.id.0, number).join(builds::LOG);
     let logs = build.attempts().iter().map(|attempt| (attempt.number, log_of(attempt.number))).collect();
     Ok(BuildDetail { build, steps, log, logs })
 }
 
-fn steps_of(context: &RequestContext, id: BuildId) -> Result<Option<StepsFile>, Error> {
-    builds::load_if_there(&output_dir(context, id).join(builds::STEPS)).map_err(failed)
+fn steps_of(context: &RequestContext, id: BuildId, attempt: Option<u32>) -> Result<Option<StepsFile>, Error> {
+    builds::load_if_there(&output_dir(context, id, attempt).join(builds::STEPS)).map_err(failed)
 }
 
-/// The directory of the newest attempt that has output.
-fn output_dir(context: &RequestContext, id: BuildId) -> PathBuf {
-    context.home.attempt_dir(id.0, builds::newest_with_output(&context.home, id))
+/// The directory of an attempt; of the newest that has output where none is named.
+fn output_dir(context: &RequestContext, id: BuildId, attempt: Option<u32>) -> PathBuf {
+    let attempt = attempt.unwrap_or_else(|| builds::newest_with_output(&context.home, id));
+    context.home.attempt_dir(id.0, attempt)
 }
 
 /// There is no such build.

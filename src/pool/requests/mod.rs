@@ -34,7 +34,7 @@ pub(in crate::pool) async fn answer(context: RequestContext, request: Request) -
         Request::Notifications => Reply::Notifications(settings::notifications(&context).await?),
         Request::BuildPage(query) => Reply::BuildPage(builds::page(context, query).await?),
         Request::Builds { ids } => Reply::Builds(builds::details(context, ids).await?),
-        Request::Steps { ids } => Reply::Steps(builds::steps(context, ids).await?),
+        Request::Steps { ids, attempt } => Reply::Steps(builds::steps(context, ids, attempt).await?),
         Request::PushPage(query) => Reply::PushPage(pushes::page(context, query).await?),
         Request::Pushes { ids } => Reply::Pushes(pushes::records(context, ids).await?),
         Request::OpenLog(log) => return logs::open(context, log).await,

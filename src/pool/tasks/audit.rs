@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{TaskContext, task_failed};
 use crate::domain::audit::{AuditEvent, FieldChange, Outcome, changes};
+use crate::domain::build::BuildId;
 use crate::domain::name::RepositoryPath;
 use crate::domain::problem::Topic;
 use crate::domain::reason::{Reason, reason};
@@ -38,8 +39,12 @@ where
         return work(request).await;
     }
     let object = object(context, &change);
+    let retried = match request {
+        Request::Retry { id } => Some(id),
+        _ => None,
+    };
     let result = work(request).await;
-    let (outcome, detail) = ending(&result);
+    let (outcome, detail) = ending(&result, retried);
     let verb = verb(&change, true);
     let event = AuditEvent { by: by.clone(), verb, object, outcome, detail, changes: Vec::new() };
     record(context, vec![event]).await;
@@ -220,8 +225,15 @@ fn stored_secrets(request: &Request) -> Vec<FieldChange> {
     super::settings_service::secret_files(entity).iter().map(|file| FieldChange::secret(file)).collect()
 }
 
-fn ending(result: &Result<Reply, Error>) -> (Outcome, Reason) {
+/// How a change ended. A build that was to be `retried` and waits for its next attempt is attempted at once: it stays the
+/// same build.
+fn ending(result: &Result<Reply, Error>, retried: Option<BuildId>) -> (Outcome, Reason) {
     match result {
+        Ok(Reply::Queued { build, .. }) if retried == Some(build.id) => {
+            let (id, attempt) = (build.id, build.present_attempt());
+            let most = build.most_attempts.unwrap_or(attempt);
+            (Outcome::Done, reason!("build.attempt_starts", attempt, most, id))
+        }
         Ok(Reply::Queued { build, already: true }) => (Outcome::Done, reason!("audit.build_existed", id = build.id)),
         Ok(Reply::Queued { build, .. }) if build.state.is_final() => {
             (Outcome::Refused, reason!("audit.build_refused", id = build.id, reason = build.reason))
@@ -240,6 +252,7 @@ fn of_error(error: &Error) -> (Outcome, Reason) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::build::{Build, sample, sample_retried};
     use crate::domain::builder::{Builder, BuilderKind};
     use crate::domain::namespace::Namespace;
     use crate::domain::push::{Ref, RefKind};
@@ -300,5 +313,17 @@ mod tests {
         assert_eq!(names, [EntityName::Namespace("other".into()), EntityName::Builder("b".into())]);
         assert!(is_part_of(&names[0], Some(&names[0])) && !is_part_of(&names[0], Some(&names[1])));
         assert!(is_part_of(&EntityName::Repository(path()), Some(&EntityName::Rule(path(), "main".into()))));
+    }
+
+    #[test]
+    fn a_retry_is_another_attempt_of_a_build_that_waits_for_one_and_else_another_build() {
+        let build = Box::new(sample_retried());
+        let detail =
+            |retried| ending(&Ok(Reply::Queued { build: build.clone(), already: true }), retried).1.to_string();
+        assert_eq!(detail(Some(build.id)), "attempt 2 of 4 of build #7 starts now");
+        assert_eq!(detail(None), "build #7 was there already");
+        let another = Box::new(Build { id: BuildId(8), ..sample() });
+        let result = Ok(Reply::Queued { build: another, already: false });
+        assert_eq!(ending(&result, Some(build.id)).1.to_string(), "build #8");
     }
 }

@@ -373,6 +373,25 @@ fn the_newest_builds_are_kept_by_number_and_by_age_and_the_newest_whatever_is_as
 }
 
 #[test]
+fn a_build_with_several_attempts_is_kept_and_deleted_as_one_build() {
+    let world = World::new();
+    for id in 1..=3 {
+        world.catalog.create(&Build { finished_at: Some(DateTime::UNIX_EPOCH), ..build(id, 2) }).unwrap();
+        for attempt in [2, 3] {
+            let directory = world.home().attempt_dir(id, attempt);
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join("log"), "output\n").unwrap();
+        }
+        world.catalog.close(BuildId(id)).unwrap();
+    }
+    assert_eq!(world.catalog.expired(Some(2), None, 100), [BuildId(1)]);
+    assert_eq!(world.catalog.delete(&[BuildId(1)]).unwrap(), 1);
+    assert!(!world.home().build_dir(1).exists(), "with the directories of its attempts");
+    assert!(world.home().attempt_dir(2, 3).join("log").exists());
+    world.check();
+}
+
+#[test]
 fn damage_that_shows_late_is_repaired_from_the_records() {
     let world = World::new();
     for id in 1..=50 {

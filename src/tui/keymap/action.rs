@@ -168,5 +168,7 @@ actions! {
         NextMark "next_mark" ["'"] "Next marked line",
         Select "select" ["v"] "Select lines",
         ErrorCard "error_card" ["c"] "The error card, or the log",
+        EarlierAttempt "earlier_attempt" ["<"] "The log of the attempt before",
+        LaterAttempt "later_attempt" [">"] "The log of the attempt after",
     }
 }

@@ -8,7 +8,6 @@ use rust_i18n::t;
 
 use super::lens::OfStep;
 use super::line::Shown;
-use crate::domain::build::Build;
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::reason::Reason;
 use crate::domain::step::Step;
@@ -43,9 +42,9 @@ pub(super) struct Card {
 }
 
 impl Card {
-    /// Gathers what is known of a build's failure.
-    pub(super) fn of(build: &Build, steps: &[Step], log: Option<&LogFile>) -> Card {
-        let failure = build.failure.clone();
+    /// Gathers what is known of the failure of an attempt.
+    pub(super) fn of(reason: &Reason, failure: Option<&Failure>, steps: &[Step], log: Option<&LogFile>) -> Card {
+        let failure = failure.cloned();
         let number = failure.as_ref().and_then(|failure| failure.step);
         let step = number.and_then(|number| steps.iter().find(|step| step.number == number));
         let last_lines = match (log, number) {
@@ -53,7 +52,7 @@ impl Card {
             _ => Vec::new(),
         };
         Card {
-            reason: build.reason.clone(),
+            reason: reason.clone(),
             step: step.map(|step| (step.number, step.name.clone(), step.platform.clone())),
             excerpt: log.map(excerpt).unwrap_or_default(),
             last_lines,

@@ -15,6 +15,7 @@ use super::line::Shown;
 use super::subject::Origin;
 use super::view::{Asked, Beside, Times};
 use super::{LogView, steps};
+use crate::domain::build::Build;
 use crate::log::file::FileLine;
 use crate::log::reader::parse;
 use crate::log::sanitize::printable;
@@ -54,11 +55,7 @@ impl LogView {
             return;
         }
         if let (None, Some(build)) = (&self.log, &self.subject.build) {
-            let state = look.text(&format!("state.{}", build.state.word())).into_owned();
-            let waits = t!("empty.log_waits", locale = look.lang.code(), id = build.id, state = state);
-            let reason = printable(&look.say(&build.reason)).into_owned();
-            let lines = wrap([Line::raw(waits), Line::raw(reason)], usize::from(text.width));
-            Paragraph::new(lines).style(look.style(Role::Muted)).render(text, buf);
+            self.render_nothing(build, text, buf, look);
             return;
         }
         let bars = self.view.beside == Beside::Timeline;
@@ -81,15 +78,29 @@ impl LogView {
         }
     }
 
+    /// Says where an attempt stands that has no output.
+    fn render_nothing(&self, build: &Build, area: Rect, buf: &mut Buffer, look: &Look) {
+        let attempts = build.attempts();
+        let shown = attempts.iter().find(|attempt| Some(attempt.number) == self.subject.attempt);
+        let (state, reason) = shown.map_or((build.state, &build.reason), |attempt| (attempt.state, &attempt.reason));
+        let state = look.text(&format!("state.{}", state.word())).into_owned();
+        let key = if self.subject.live { "empty.log_waits" } else { "empty.no_output" };
+        let head = t!(key, locale = look.lang.code(), id = build.id, state = state);
+        let reason = printable(&look.say(reason)).into_owned();
+        let lines = wrap([Line::raw(head), Line::raw(reason)], usize::from(area.width));
+        Paragraph::new(lines).style(look.style(Role::Muted)).render(area, buf);
+    }
+
     fn render_steps(&self, bars: bool, area: Rect, buf: &mut Buffer, look: &Look) {
         let current = self.line(self.view.cursor).and_then(|line| parse(&line.text).step);
         steps::render(&self.steps.steps, &self.baseline, bars, current, area, buf, look);
     }
 
-    /// `FOLLOW  3/17 /error  wrap`
+    /// `attempt 1 of 4  FOLLOW  3/17 /error  wrap`
     fn state_text(&self, look: &Look) -> String {
         let lang = look.lang.code();
         let mut parts = Vec::new();
+        parts.extend(self.subject.progress().map(|progress| look.say(progress.told(look.now))));
         if self.subject.live || !self.view.following {
             parts.push(match (self.view.following, self.paused_at) {
                 (true, _) if self.subject.live => look.text("log.follow").into_owned(),

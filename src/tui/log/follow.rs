@@ -12,7 +12,7 @@ use super::subject::{Origin, Subject};
 use super::work::Watch;
 use super::{LogView, steps};
 use crate::client;
-use crate::domain::build::{Build, BuildId, BuildState};
+use crate::domain::build::BuildId;
 use crate::domain::step::StepsFile;
 use crate::log::file::{Change, LogFile};
 use crate::log::scan::Counts;
@@ -103,11 +103,8 @@ impl LogView {
 
     pub(super) fn look_at_subject(&mut self) {
         self.read_steps();
-        let failed = |build: &&Build| matches!(build.state, BuildState::Failed | BuildState::TimedOut);
-        self.card = match (self.subject.build.as_ref().filter(failed), &self.log) {
-            (Some(build), log) => Some(Card::of(build, &self.steps.steps, log.as_ref())),
-            _ => None,
-        };
+        let (steps, log) = (&self.steps.steps, self.log.as_ref());
+        self.card = self.subject.failure().map(|(reason, failure)| Card::of(reason, failure, steps, log));
         self.view.card = self.card.is_some();
     }
 

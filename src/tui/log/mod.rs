@@ -142,7 +142,7 @@ impl LogView {
 
     /// The number of the attempt that is shown; none of a mere file.
     pub fn attempt(&self) -> Option<u32> {
-        self.subject.attempt()
+        self.subject.attempt
     }
 
     /// The record of the build that is shown.

@@ -128,7 +128,7 @@ impl LogView {
 
     /// Goes to the first error: of the step that failed, where one did.
     pub(super) fn go_to_first_error(&mut self) -> bool {
-        let failed = self.subject.build.as_ref().and_then(|build| build.failure.as_ref()?.step);
+        let failed = self.subject.failure().and_then(|(_, failure)| failure?.step);
         let before = self.view.cursor;
         self.view.cursor = 0;
         let first = self.line(0).is_some_and(|line| Mark::Error.line(&line.text));

@@ -5,7 +5,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::domain::build::Build;
+use crate::domain::build::{AttemptProgress, Build};
+use crate::domain::failure::Failure;
 use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::domain::step::{Step, StepsFile};
 use crate::log::file::LogFile;
@@ -15,6 +16,8 @@ use crate::log::file::LogFile;
 pub struct Subject {
     /// The build that it is of; none for a mere file.
     pub build: Option<Build>,
+    /// The number of the attempt that it is of; none for a mere file.
+    pub attempt: Option<u32>,
     /// The log itself.
     pub origin: Origin,
     /// It may still grow.
@@ -24,9 +27,14 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// The number of the attempt that it is of; none for a mere file.
-    pub fn attempt(&self) -> Option<u32> {
-        self.build.as_ref().map(Build::newest_attempt)
+    /// How far the build is, as of the attempt; none where there was only one.
+    pub(super) fn progress(&self) -> Option<AttemptProgress> {
+        self.build.as_ref()?.progress_at(self.attempt?)
+    }
+
+    /// Why the attempt failed; none where it did not.
+    pub(super) fn failure(&self) -> Option<(&Reason, Option<&Failure>)> {
+        self.build.as_ref()?.failure_of(self.attempt?)
     }
 }
 

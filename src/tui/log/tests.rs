@@ -16,7 +16,8 @@ fn view(text: &[u8], live: bool) -> (tempfile::TempDir, LogView) {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("log");
     std::fs::write(&log, text).unwrap();
-    let subject = Subject { build: None, origin: Origin::File { log, steps: None }, live, title: "a log".into() };
+    let subject =
+        Subject { build: None, attempt: None, origin: Origin::File { log, steps: None }, live, title: "a log".into() };
     let view = LogView::open(subject, Arc::new(|| {})).unwrap();
     (directory, view)
 }

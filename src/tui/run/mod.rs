@@ -87,7 +87,7 @@ pub async fn view_file(
     app.single = true;
     app.zoomed = true;
     // Somebody may still write it.
-    let subject = Subject { build: None, origin: Origin::File { log, steps }, live: true, title };
+    let subject = Subject { build: None, attempt: None, origin: Origin::File { log, steps }, live: true, title };
     let view = LogView::open(subject, waker(&sender)).map_err(|error| TuiError::Config(Reason::from(error)))?;
     app.log = Some(view);
     let screen = Screen::take(app.manners.mouse).map_err(cannot(phrase!("verb.take_the_terminal_over")))?;

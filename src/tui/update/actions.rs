@@ -103,14 +103,16 @@ impl App {
             Action::MarkBuild if self.focus == Pane::Builds => self.lists.builds.mark(),
             Action::MarkBuild => {}
             Action::Retry => {
-                for id in self.marked_builds(|row| row.state.is_final()) {
+                for id in self.marked_builds(BuildSummary::can_be_retried) {
                     let request = Box::new(Request::Retry { id });
-                    effects.push(Effect::Ask { request, purpose: Purpose::Build });
+                    effects.push(Effect::Ask { request, purpose: Purpose::Retry(id) });
                 }
                 self.lists.builds.marked.clear();
             }
             Action::Pager => effects.extend(self.log_file().map(Effect::Page)),
-            Action::Export => effects.extend(self.lists.builds.build().map(Effect::Export)),
+            Action::EarlierAttempt => effects.extend(self.turn_to_attempt(false)),
+            Action::LaterAttempt => effects.extend(self.turn_to_attempt(true)),
+            Action::Export => effects.extend(self.log_of.map(|of| Effect::Export(of.log()))),
             _ => return None,
         }
         Some(effects)
@@ -211,7 +213,9 @@ impl App {
     }
 
     fn log_file(&self) -> Option<PathBuf> {
-        self.client.log_of(self.lists.builds.build()?)
+        let row = self.selected_build()?;
+        let chosen = self.log_of.filter(|of| of.id == row.id).and_then(|of| of.chosen);
+        self.client.log_of(row.id, chosen.unwrap_or_else(|| row.newest_attempt()))
     }
 
     fn build_now(&mut self) -> Option<Effect> {

@@ -14,14 +14,14 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::app::App;
+use super::app::{App, LogTarget};
 use super::data::{BuildSummary, Check, Progress, Tags};
 use super::effect::Effect;
 use super::event::Event;
 use super::log::{LogView, Subject};
 use super::modal::Modal;
 use super::place::Pane;
-use crate::domain::build::{BuildId, BuildState};
+use crate::domain::build::BuildState;
 use crate::domain::history::{Past, expected_starts};
 use crate::protocol::logs::BuildLog;
 
@@ -113,8 +113,8 @@ impl App {
                 Vec::new()
             }
             Event::SavedWithSecret { form, name, secret, result } => self.saved_with_secret(form, name, secret, result),
-            Event::LogOpened(id, subject) => {
-                self.log_opened(id, subject);
+            Event::LogOpened(of, subject) => {
+                self.log_opened(of, subject);
                 Vec::new()
             }
             Event::LogRefreshed { of, steps, log, stderr } => {
@@ -194,17 +194,19 @@ impl App {
         let build = self.lists.builds.build();
         let stands = build.and_then(|id| {
             let row = self.data.builds.get(&id)?;
-            Some((id, row.state, row.newest_attempt()))
+            let before = self.log_of.filter(|before| before.id == id);
+            let chosen = before.and_then(|before| before.chosen);
+            Some(LogTarget { id, state: row.state, newest: row.newest_attempt(), chosen })
         });
         if stands != self.log_of {
-            if stands.map(|(id, ..)| id) != self.log_of.map(|(id, ..)| id) {
+            if stands.map(|of| of.id) != self.log_of.map(|of| of.id) {
                 self.details_scroll = 0;
             }
             self.log_of = stands;
             if build.is_none() {
                 self.log = None;
             }
-            effects.extend(build.map(Effect::ShowLog));
+            effects.extend(build.map(|id| Effect::ShowLog(stands.map_or(BuildLog::newest(id), |of| of.log()))));
         }
         if let Some((path, None)) = self.shown_tags() {
             self.data.tags.insert(path.clone(), Tags::Asked);
@@ -238,15 +240,24 @@ impl App {
         (!lacking.is_empty()).then_some(Effect::ReadSteps(lacking))
     }
 
-    /// The log of a build came, or that it has none.
-    fn log_opened(&mut self, id: BuildId, subject: Option<Box<Subject>>) {
+    /// Shows the log of the attempt before or after the one that is shown. The newest is shown as such: the attempt
+    /// that follows it takes its place.
+    pub(super) fn turn_to_attempt(&mut self, later: bool) -> Option<Effect> {
+        let number = self.attempt_beside(later)?;
+        let of = self.log_of.as_mut()?;
+        of.chosen = (number < of.newest).then_some(number);
+        Some(Effect::ShowLog(of.log()))
+    }
+
+    /// The log of an attempt came, or that it has none.
+    fn log_opened(&mut self, of: BuildLog, subject: Option<Box<Subject>>) {
         // Another one is selected by now.
-        if self.log_of.is_some_and(|(wanted, ..)| wanted != id) {
+        if self.log_of.is_some_and(|wanted| wanted.log() != of) {
             return;
         }
         match (&mut self.log, subject) {
             (log, None) => *log = None,
-            (Some(log), Some(subject)) if log.build() == Some(id) && log.attempt() == subject.attempt() => {
+            (Some(log), Some(subject)) if log.build() == Some(of.id) && log.attempt() == subject.attempt => {
                 log.subject_changed(*subject);
             }
             (_, Some(subject)) => match LogView::open(*subject, self.waker.clone()) {

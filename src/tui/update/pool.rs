@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use rust_i18n::t;
 
-use crate::domain::build::BuildState;
+use crate::domain::build::{Build, BuildId, BuildState};
 use crate::domain::reason::{Reason, quoted, reason};
 use crate::protocol::{Error, News, Reply};
 use crate::tui::app::App;
@@ -147,23 +147,8 @@ impl App {
             }
         };
         match (purpose, reply) {
-            (Purpose::Build, Reply::Queued { build, already }) => {
-                let (id, state) = (build.id, build.state);
-                if state == BuildState::Refused {
-                    self.notify(Level::Refusal, format!("{id}: {}", self.translated(&build.reason)));
-                } else {
-                    let key = if already { "notice.already" } else { "notice.queued" };
-                    self.say(t!(key, locale = lang, id = id));
-                }
-                for warning in &build.warnings {
-                    self.complain(warning.clone());
-                }
-                self.data.builds.entry(id).or_insert_with(|| build.as_ref().into());
-                if self.focus != Pane::Log {
-                    self.focus = Pane::Builds;
-                }
-                return self.show_build(id).into_iter().collect();
-            }
+            (Purpose::Build, Reply::Queued { build, already }) => return self.queued(&build, already, None),
+            (Purpose::Retry(id), Reply::Queued { build, already }) => return self.queued(&build, already, Some(id)),
             (Purpose::Cancel(id), Reply::Build(build)) => {
                 let state = self.text(&format!("state.{}", build.state.word()));
                 self.say(t!("notice.ended", locale = lang, id = id, path = build.path(), state = state));
@@ -179,6 +164,31 @@ impl App {
             _ => {}
         }
         Vec::new()
+    }
+
+    /// A build is queued, was refused, or was there already; one that was to be `retried` and waits for its next attempt
+    /// is attempted now.
+    fn queued(&mut self, build: &Build, already: bool, retried: Option<BuildId>) -> Vec<Effect> {
+        let id = build.id;
+        if build.state == BuildState::Refused {
+            self.notify(Level::Refusal, format!("{id}: {}", self.translated(&build.reason)));
+        } else if retried == Some(id) {
+            let attempt = build.present_attempt();
+            let most = build.most_attempts.unwrap_or(attempt);
+            let text = self.translated(&reason!("build.attempt_starts", attempt, most, id));
+            self.say(text);
+        } else {
+            let key = if already { "notice.already" } else { "notice.queued" };
+            self.say(t!(key, locale = self.manners.lang.code(), id = id));
+        }
+        for warning in &build.warnings {
+            self.complain(warning.clone());
+        }
+        self.data.builds.entry(id).or_insert_with(|| build.into());
+        if self.focus != Pane::Log {
+            self.focus = Pane::Builds;
+        }
+        self.show_build(id).into_iter().collect()
     }
 }
 

@@ -1,3 +1,4 @@
+mod attempts;
 mod forms;
 mod platforms;
 mod pushes;
@@ -9,6 +10,7 @@ use crate::domain::name::RepositoryPath;
 use crate::domain::problem::{Problem, Topic};
 use crate::domain::reason::Reason;
 use crate::domain::rule::Rule;
+use crate::protocol::logs::BuildLog;
 use crate::protocol::platforms::SavePreview;
 use crate::protocol::{Entity, Error, ErrorKind, Reply, Request, SaveMode};
 use crate::tui::app::App;
@@ -91,7 +93,7 @@ fn a_selection_narrows_the_lists_after_it() {
 fn the_log_follows_the_selected_build() {
     let mut app = with_builds();
     let effects = press(&mut app, "4j");
-    assert!(matches!(effects[..], [Effect::ShowLog(BuildId(2)), ..]), "{effects:?}");
+    assert!(matches!(effects[..], [Effect::ShowLog(BuildLog { id: BuildId(2), attempt: None }), ..]), "{effects:?}");
     assert!(press(&mut app, "5").is_empty());
 }
 

@@ -36,6 +36,8 @@ fn wanted(pane: Pane) -> &'static [Action] {
             Action::Pager,
         ],
         Pane::Log => &[
+            Action::EarlierAttempt,
+            Action::LaterAttempt,
             Action::Search,
             Action::Follow,
             Action::FirstError,
@@ -82,8 +84,10 @@ pub(super) fn draw(app: &App, buf: &mut Buffer) {
     let Some(last) = hint(last) else { return };
     let mut room = usize::from(area.width).saturating_sub(width(&last.0) + width(&last.1) + 2);
     let mut shown = Vec::new();
-    // What a mere log has no use for is not shown; what only can't be done now is, in grey.
-    let fits = |action: &&Action| !app.single || app.forbidden(**action).is_none();
+    // What a mere log has no use for is not shown, nor attempts where there is only one; what only can't be done now is,
+    // in grey.
+    let is_optional = |action| app.single || matches!(action, Action::EarlierAttempt | Action::LaterAttempt);
+    let fits = |action: &&Action| !is_optional(**action) || app.forbidden(**action).is_none();
     for hint in wanted.iter().filter(fits).filter_map(|action| hint(*action)) {
         let wide = width(&hint.0) + width(&hint.1) + 3;
         if wide > room {
