@@ -39,5 +39,5 @@ pub const LONGEST_SECRET: u64 = secret::LONGEST;
 /// # Errors
 /// When they are no text, are empty or too long, or hold a NUL character.
 pub fn secret(bytes: &[u8], from: Phrase) -> Result<Secret, Error> {
-    crate::store::secrets::secret(bytes, || from.to_string()).map_err(|error| Error::new(ErrorKind::Usage, error))
+    crate::store::secrets::secret(bytes, || from.into()).map_err(|error| Error::new(ErrorKind::Usage, error))
 }

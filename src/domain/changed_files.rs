@@ -75,11 +75,11 @@ fn as_meant(glob: &str) -> Result<String, Reason> {
         return Err(reason!("globs.negated"));
     }
     if glob.starts_with('#') {
-        return Err("it begins with #, and a list has no comments; write [#] for a file that begins so".into());
+        return Err(reason!("globs.comment"));
     }
     let escapes = glob.split('\\').skip(1).any(|rest| rest.starts_with(|c: char| c.is_alphanumeric()));
     if escapes {
-        return Err("it has a backslash before a name; directories are parted by /".into());
+        return Err(reason!("globs.backslash"));
     }
     if glob != glob.trim() {
         return Err(reason!("globs.space"));

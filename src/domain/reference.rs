@@ -7,13 +7,13 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-use crate::domain::reason::{AsReason, Reason, argument_by_name, display_as_reason, quoted, reason};
+use crate::domain::reason::{AsReason, Phrase, Reason, argument_by_name, display_as_reason, phrase, quoted, reason};
 
 /// A registry's or an image's name that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ReferenceError {
     /// Which part is wrong: `registry host`, `namespace`, …
-    pub what: &'static str,
+    pub what: Phrase,
     /// That part as it was written.
     pub value: String,
     /// What is wrong with it, and what to write instead.
@@ -59,8 +59,8 @@ impl Registry {
             Registry::Local => check_characters,
             Registry::Remote(_) => check_component,
         };
-        check("namespace", namespace)?;
-        check("repository", repository)?;
+        check(phrase!("reference_part.namespace"), namespace)?;
+        check(phrase!("reference_part.repository"), repository)?;
         let path = format!("{namespace}/{repository}");
         let name = match self {
             Registry::Local => ImageName { host: None, path },
@@ -74,7 +74,7 @@ impl Registry {
         let whole = name.to_string();
         if whole.len() > LONGEST_NAME {
             let why = reason!("reference.too_many_bytes", bytes = whole.len(), most = LONGEST_NAME);
-            return Err(ReferenceError { what: "image name", value: whole, why });
+            return Err(ReferenceError { what: phrase!("reference_part.image"), value: whole, why });
         }
         Ok(name)
     }
@@ -99,11 +99,11 @@ impl FromStr for Registry {
         if text == "local" {
             return Ok(Registry::Local);
         }
-        check_no_scheme("registry", text)?;
+        check_no_scheme(phrase!("reference_part.registry"), text)?;
         let (host, prefix) = text.split_once('/').unwrap_or((text, ""));
         check_host(host)?;
         if text.contains('/') {
-            prefix.split('/').try_for_each(|part| check_component("registry prefix", part))?;
+            prefix.split('/').try_for_each(|part| check_component(phrase!("reference_part.prefix"), part))?;
         }
         Ok(Registry::Remote(RemoteRegistry { host: host.to_owned(), prefix: prefix.to_owned() }))
     }
@@ -128,7 +128,7 @@ argument_by_name!(Registry);
 pub fn check_host_name(host: &str) -> Result<(), ReferenceError> {
     if host == "local" {
         let why = reason!("reference.local_needs_none");
-        return Err(ReferenceError { what: "registry host", value: host.to_owned(), why });
+        return Err(ReferenceError { what: phrase!("reference_part.host"), value: host.to_owned(), why });
     }
     check_host(host)
 }
@@ -148,7 +148,7 @@ impl ImageName {
     pub fn remote(text: &str) -> Result<ImageName, ReferenceError> {
         let (host, path) = text.split_once('/').unwrap_or((text, ""));
         check_host(host)?;
-        path.split('/').try_for_each(|part| check_component("image name", part))?;
+        path.split('/').try_for_each(|part| check_component(phrase!("reference_part.image"), part))?;
         Ok(ImageName { host: Some(host.to_owned()), path: path.to_owned() })
     }
 
@@ -185,7 +185,7 @@ argument_by_name!(ImageName);
 /// # Errors
 /// When it is not; the error says what is wrong.
 pub fn check_tag(tag: &str) -> Result<(), ReferenceError> {
-    let error = |why: Reason| Err(ReferenceError { what: "tag", value: tag.to_owned(), why });
+    let error = |why: Reason| Err(ReferenceError { what: phrase!("reference_part.tag"), value: tag.to_owned(), why });
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     match tag.as_bytes() {
         [] => error(reason!("reference.empty")),
@@ -201,7 +201,8 @@ pub fn check_tag(tag: &str) -> Result<(), ReferenceError> {
 /// # Errors
 /// When it is not; the error says what is wrong.
 pub fn check_digest(digest: &str) -> Result<(), ReferenceError> {
-    let error = |why: Reason| Err(ReferenceError { what: "digest", value: digest.to_owned(), why });
+    let error =
+        |why: Reason| Err(ReferenceError { what: phrase!("reference_part.digest"), value: digest.to_owned(), why });
     let Some((algorithm, hex)) = digest.split_once(':') else { return error(reason!("reference.digest_form")) };
     let digits = match algorithm {
         "sha256" => 64,
@@ -215,15 +216,15 @@ pub fn check_digest(digest: &str) -> Result<(), ReferenceError> {
 }
 
 /// A URL is what people paste.
-fn check_no_scheme(what: &'static str, text: &str) -> Result<(), ReferenceError> {
+fn check_no_scheme(what: Phrase, text: &str) -> Result<(), ReferenceError> {
     let Some((scheme, rest)) = text.split_once("://") else { return Ok(()) };
     let why = reason!("reference.no_scheme", scheme, rest = quoted(rest));
     Err(ReferenceError { what, value: text.to_owned(), why })
 }
 
 fn check_host(host: &str) -> Result<(), ReferenceError> {
-    let error = |why: Reason| Err(ReferenceError { what: "registry host", value: host.to_owned(), why });
-    check_no_scheme("registry host", host)?;
+    let error = |why: Reason| Err(ReferenceError { what: phrase!("reference_part.host"), value: host.to_owned(), why });
+    check_no_scheme(phrase!("reference_part.host"), host)?;
     // A bracketed IPv6 address has colons of its own.
     let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, rest)) => {
@@ -264,7 +265,7 @@ fn check_host(host: &str) -> Result<(), ReferenceError> {
 
 /// One part of a repository's path, as the distribution specification has it:
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
-fn check_component(what: &'static str, part: &str) -> Result<(), ReferenceError> {
+fn check_component(what: Phrase, part: &str) -> Result<(), ReferenceError> {
     check_characters(what, part)?;
     let mut between = part.split(|c: char| c.is_ascii_alphanumeric()).filter(|separator| !separator.is_empty());
     let good = |separator: &str| matches!(separator, "." | "_" | "__") || separator.bytes().all(|b| b == b'-');
@@ -278,7 +279,7 @@ fn check_component(what: &'static str, part: &str) -> Result<(), ReferenceError>
 }
 
 /// `a-z 0-9 . _ -`, neither beginning nor ending with a separator.
-fn check_characters(what: &'static str, part: &str) -> Result<(), ReferenceError> {
+fn check_characters(what: Phrase, part: &str) -> Result<(), ReferenceError> {
     let error = |why: Reason| Err(ReferenceError { what, value: part.to_owned(), why });
     if part.is_empty() {
         return error(reason!("reference.empty"));

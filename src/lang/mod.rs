@@ -1,22 +1,19 @@
-//! The languages that slipway speaks: the dashboard's texts are in `src/locales`; errors and reasons are English and
-//! translated where they are shown.
+//! The languages that slipway speaks: all texts are in `src/locales`, those of errors and reasons in
+//! `src/locales/reasons`; they are rendered where they are shown.
 
 mod help;
-mod translate;
 
 pub use help::help;
 #[cfg(test)]
 pub(crate) use help::help_keys;
-pub use translate::translate;
 
 use crate::domain::reason::Reason;
 
 use crate::domain::config::Language;
 
-/// A reason in that language; one that is English text still, as the patterns have it.
+/// A reason in that language; one that an older record has as mere text, as it is.
 pub fn render(reason: &Reason, lang: Lang) -> String {
-    let text = reason.render(lang.code());
-    if reason.id().is_empty() { translate(&text, lang).into_owned() } else { text }
+    reason.render(lang.code())
 }
 
 /// A language.

@@ -86,7 +86,7 @@ pub(super) fn prepare(home: &Home) -> Result<lock::Held, PoolError> {
     let at = |path: PathBuf| move |source| PoolError::Home { path, source };
     home.check()?;
     home.create().map_err(at(home.state_dir().to_path_buf()))?;
-    atomic::create_dir_all(&home.buildkit_dir()).map_err(|error| at(home.buildkit_dir())(io::Error::other(error)))?;
+    atomic::create_dir_all(&home.buildkit_dir()).map_err(|error| at(home.buildkit_dir())(error.into()))?;
     let lock = take_lock(home)?;
     for cleaned in [settings::clean(home), outbox::clean(home)] {
         if let Err(error) = cleaned {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -17,7 +17,7 @@ use tokio::process::Command;
 use super::credentials::{Credential, CredentialsError, Password};
 use super::docker_keys::{canonical_host, key};
 use crate::bounded;
-use crate::domain::reason::{Reason, reason};
+use crate::domain::reason::{AsReason, Reason, output, reason, use_as_reason};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 use crate::sys::shell::Group;
 
@@ -67,6 +67,77 @@ impl std::fmt::Debug for DockerConfig {
     }
 }
 
+/// An entry of the file that can't be read. Its own words stay out: they may hold the secret.
+#[derive(Debug, Clone, Copy)]
+enum EntryError {
+    /// It has another form than docker's.
+    NotDockers,
+    /// Its `auth` is no base64.
+    NotBase64,
+    /// Its `auth` is no text.
+    NotText,
+    /// Its `auth` has no colon between user and password.
+    NoColon,
+}
+
+use_as_reason!(EntryError);
+
+impl AsReason for EntryError {
+    fn reason(&self) -> Reason {
+        match self {
+            EntryError::NotDockers => reason!("docker_entry.not_dockers"),
+            EntryError::NotBase64 => reason!("docker_entry.not_base64"),
+            EntryError::NotText => reason!("docker_entry.not_text"),
+            EntryError::NoColon => reason!("docker_entry.no_colon"),
+        }
+    }
+}
+
+/// A helper that gave no credential.
+#[derive(Debug)]
+enum HelperError {
+    /// Its name is none of a program.
+    Name,
+    /// It can't be started.
+    Start(io::Error),
+    /// Its output or its end can't be read.
+    Follow(io::Error),
+    /// It took too long.
+    TimedOut(Duration),
+    /// It printed more than [`HELPER_BYTES`].
+    TooMuch,
+    /// It failed.
+    Failed {
+        /// How it ended.
+        status: ExitStatus,
+        /// The first line of what it wrote to stderr.
+        said: Option<String>,
+    },
+    /// It printed something else than a credential.
+    NoCredential,
+}
+
+use_as_reason!(HelperError);
+
+impl AsReason for HelperError {
+    fn reason(&self) -> Reason {
+        match self {
+            HelperError::Name => reason!("docker_helper.name"),
+            HelperError::Start(error) => reason!("docker_helper.not_run", error),
+            HelperError::Follow(error) => error.into(),
+            HelperError::TimedOut(after) => {
+                reason!("docker_helper.timed_out", seconds = after.as_secs_f32().to_string())
+            }
+            HelperError::TooMuch => reason!("docker_helper.too_much", most = HELPER_BYTES),
+            HelperError::Failed { status, said: Some(said) } => {
+                reason!("docker_helper.failed", status, said = output(said))
+            }
+            HelperError::Failed { status, said: None } => reason!("docker_helper.failed_silently", status),
+            HelperError::NoCredential => reason!("docker_helper.no_credential"),
+        }
+    }
+}
+
 /// What a helper prints.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -91,19 +162,16 @@ impl DockerConfig {
         let error = |why: Reason| CredentialsError::Docker { path: file.to_owned(), why };
         let mut text = Vec::new();
         match std::fs::File::open(file) {
-            Ok(open) => open
-                .take(LARGEST + 1)
-                .read_to_end(&mut text)
-                .map_err(|failed| error(Reason::verbatim(failed.to_string())))?,
+            Ok(open) => open.take(LARGEST + 1).read_to_end(&mut text).map_err(|failed| error(failed.into()))?,
             Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(DockerConfig::default()),
-            Err(other) => return Err(error(Reason::verbatim(other.to_string()))),
+            Err(other) => return Err(error(other.into())),
         };
         if text.len() as u64 > LARGEST {
             return Err(error(reason!("docker_config.more_than_bytes", largest = LARGEST)));
         }
         // Editors of other systems put a byte order mark before it.
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
-        let content = bounded::json(text).map_err(|failed| error(Reason::verbatim(failed.to_string())))?;
+        let content = bounded::json(text).map_err(|failed| error(failed.into()))?;
         Ok(DockerConfig { file: file.to_owned(), content })
     }
 
@@ -137,7 +205,7 @@ impl DockerConfig {
                 let is_name = helper.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
                 let asked = match is_name {
                     true => ask(&program, key(host), HELPER_TIME).await,
-                    false => Err("its name can have letters, digits, `.`, `_` and `-` only".to_owned()),
+                    false => Err(HelperError::Name),
                 };
                 asked.map_err(|why| CredentialsError::Helper {
                     host: host.to_owned(),
@@ -156,7 +224,7 @@ impl DockerConfig {
     pub fn stored(&self, host: &str) -> Result<Option<Credential>, CredentialsError> {
         let Some(entry) = self.entry(host) else { return Ok(None) };
         // Its own words may hold the secret.
-        let entry = Option::<Entry>::deserialize(entry).map_err(|_| "is none of docker's".to_owned());
+        let entry = Option::<Entry>::deserialize(entry).map_err(|_| EntryError::NotDockers);
         let read = entry.and_then(|entry| entry.unwrap_or_default().credential());
         read.map_err(|why| CredentialsError::Docker {
             path: self.file.clone(),
@@ -181,16 +249,16 @@ fn is_of(key: &str, host: &str) -> bool {
 }
 
 impl Entry {
-    fn credential(&self) -> Result<Option<Credential>, String> {
+    fn credential(&self) -> Result<Option<Credential>, EntryError> {
         if !self.identitytoken.is_empty() {
             return Ok(Some(Credential::IdentityToken(Password::new(self.identitytoken.clone()))));
         }
         let (user, password) = if self.auth.is_empty() {
             (self.username.clone(), self.password.clone())
         } else {
-            let bytes = STANDARD.decode(self.auth.trim()).map_err(|_| "has an `auth` that is no base64".to_owned())?;
-            let text = String::from_utf8(bytes).map_err(|_| "has an `auth` that is no text".to_owned())?;
-            let (user, password) = text.split_once(':').ok_or("has an `auth` without a colon")?;
+            let bytes = STANDARD.decode(self.auth.trim()).map_err(|_| EntryError::NotBase64)?;
+            let text = String::from_utf8(bytes).map_err(|_| EntryError::NotText)?;
+            let (user, password) = text.split_once(':').ok_or(EntryError::NoColon)?;
             (user.to_owned(), password.trim_matches('\0').to_owned())
         };
         Ok((!user.is_empty()).then(|| Credential::Basic { user, password: Password::new(password) }))
@@ -199,7 +267,7 @@ impl Entry {
 
 /// Asks a helper for the credential that it keeps under a key; none where it has none. Its output stays out of errors:
 /// it may hold the secret.
-async fn ask(program: &str, key: &str, patience: Duration) -> Result<Option<Credential>, String> {
+async fn ask(program: &str, key: &str, patience: Duration) -> Result<Option<Credential>, HelperError> {
     let mut child = Command::new(program)
         .arg("get")
         .listed_environment(Receiver::Command)
@@ -209,7 +277,7 @@ async fn ask(program: &str, key: &str, patience: Duration) -> Result<Option<Cred
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| format!("it can't be run: {error}"))?;
+        .map_err(HelperError::Start)?;
     // Ends it with what it started, should it be given up.
     let mut group = Group::of(child.id());
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -219,23 +287,21 @@ async fn ask(program: &str, key: &str, patience: Duration) -> Result<Option<Cred
             let _ = stdin.write_all(key.as_bytes()).await;
         }
         let (printed, said) = tokio::try_join!(beginning(stdout), beginning(stderr))?;
-        let status = child.wait().await.map_err(|error| error.to_string())?;
-        Ok::<_, String>((status, printed, said))
+        let status = child.wait().await.map_err(HelperError::Follow)?;
+        Ok::<_, HelperError>((status, printed, said))
     };
-    let too_slow = || format!("it had not ended after {} s", patience.as_secs_f32());
     let (status, printed, said) =
-        tokio::time::timeout(patience, conversation).await.unwrap_or_else(|_| Err(too_slow()))?;
+        tokio::time::timeout(patience, conversation).await.unwrap_or(Err(HelperError::TimedOut(patience)))?;
     group.leave();
     if !status.success() {
         // Helpers have one text for "I have none": credentials.NewErrCredentialsNotFound of docker-credential-helpers.
         if printed.contains("credentials not found") || said.contains("credentials not found") {
             return Ok(None);
         }
-        let reason: String = said.lines().next().unwrap_or("no reason given").chars().take(SHOWN).collect();
-        return Err(format!("{status}: {reason}"));
+        let said = said.lines().next().map(|line| line.chars().take(SHOWN).collect());
+        return Err(HelperError::Failed { status, said });
     }
-    let printed: Printed =
-        serde_json::from_str(&printed).map_err(|_| "it printed no user name and secret in JSON".to_owned())?;
+    let printed: Printed = serde_json::from_str(&printed).map_err(|_| HelperError::NoCredential)?;
     let secret = Password::new(printed.secret);
     Ok(match printed.username {
         user if user == TOKEN_USER => Some(Credential::IdentityToken(secret)),
@@ -245,14 +311,14 @@ async fn ask(program: &str, key: &str, patience: Duration) -> Result<Option<Cred
 }
 
 /// Everything that a helper writes, unless that is too much.
-async fn beginning(stream: Option<impl AsyncRead + Unpin>) -> Result<String, String> {
+async fn beginning(stream: Option<impl AsyncRead + Unpin>) -> Result<String, HelperError> {
     let mut bytes = Vec::new();
     if let Some(stream) = stream {
         let read = stream.take(HELPER_BYTES as u64 + 1).read_to_end(&mut bytes).await;
-        read.map_err(|error| error.to_string())?;
+        read.map_err(HelperError::Follow)?;
     }
     if bytes.len() > HELPER_BYTES {
-        return Err(format!("it printed more than {HELPER_BYTES} bytes"));
+        return Err(HelperError::TooMuch);
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -363,7 +429,7 @@ mod tests {
             ("while :; do echo s3cr3ts3cr3ts3cr3ts3cr3t; done", "more than 65536 bytes"),
             ("while :; do echo s3cr3ts3cr3ts3cr3ts3cr3t >&2; done", "more than 65536 bytes"),
         ] {
-            let error = ask(&helper(dir.path(), text), "x", HELPER_TIME).await.unwrap_err();
+            let error = ask(&helper(dir.path(), text), "x", HELPER_TIME).await.unwrap_err().reason().to_string();
             assert!(error.contains(word) && !error.contains("s3cr3t"), "{error}");
         }
     }
@@ -372,6 +438,6 @@ mod tests {
     async fn a_helper_that_hangs_is_ended() {
         let dir = tempfile::tempdir().unwrap();
         let error = ask(&helper(dir.path(), "sleep 1000 & wait"), "x", Duration::from_millis(100)).await.unwrap_err();
-        assert!(error.contains("had not ended after 0.1 s"), "{error}");
+        assert!(matches!(error, HelperError::TimedOut(_)), "{error:?}");
     }
 }

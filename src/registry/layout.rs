@@ -16,7 +16,7 @@ use chrono::{DateTime, Utc};
 
 use super::image::{self, Annotations, Descriptor, Document, ImageConfig, ImageInfo, Platform};
 use crate::domain::publish::{Existing, Origin};
-use crate::domain::reason::phrase;
+use crate::domain::reason::{Reason, phrase, reason};
 use crate::domain::reference;
 use crate::sys::atomic;
 use crate::sys::lock::{self, Held};
@@ -202,8 +202,8 @@ impl Layout {
     /// When it is not there or no index or manifest.
     pub fn document(&self, digest: &str) -> Result<Document, LayoutError> {
         let path = self.blob(digest)?;
-        let raw = self.read_blob(digest, &self.label())?;
-        Document::parse(&raw).map_err(|error| LayoutError::Damaged { path, why: error.to_string() })
+        let raw = self.read_blob(digest, &Reason::verbatim(self.label()))?;
+        Document::parse(&raw).map_err(|error| LayoutError::Damaged { path, why: Reason::verbatim(error.to_string()) })
     }
 
     /// Where the content with the digest `digest` is, or would be.
@@ -243,7 +243,7 @@ impl Layout {
         let size =
             fs::metadata(self.blob(digest)?).map_err(io_error(phrase!("verb.look_at"), &self.blob(digest)?))?.len();
         let mut descriptor = Descriptor::of(&info.media_type, digest, size);
-        self.check_complete(vec![descriptor.clone()], digest)?;
+        self.check_complete(vec![descriptor.clone()], &Reason::verbatim(digest))?;
         if let Some(created) = info.created {
             descriptor.annotations.insert(CREATED.to_owned(), created.to_rfc3339());
         }
@@ -251,16 +251,16 @@ impl Layout {
     }
 
     /// Whether everything that can be reached from `roots` is there, in full length.
-    pub(super) fn check_complete(&self, roots: Vec<Descriptor>, needed_by: &str) -> Result<(), LayoutError> {
+    pub(super) fn check_complete(&self, roots: Vec<Descriptor>, needed_by: &Reason) -> Result<(), LayoutError> {
         for descriptor in self.reachable(roots, false)?.values() {
             let path = self.blob(&descriptor.digest)?;
             match fs::metadata(&path) {
                 Ok(there) if there.len() == descriptor.size => {}
                 Ok(there) => {
-                    let why = format!("it has {} bytes and should have {}", there.len(), descriptor.size);
+                    let why = reason!("layout.other_size", size = there.len(), expected = descriptor.size);
                     return Err(LayoutError::Damaged { path, why });
                 }
-                Err(_) => return Err(LayoutError::Missing { path, needed_by: needed_by.to_owned() }),
+                Err(_) => return Err(LayoutError::Missing { path, needed_by: needed_by.clone() }),
             }
         }
         Ok(())
@@ -273,7 +273,7 @@ impl Layout {
             None => vec![root.clone()],
         };
         let config = manifests.iter().find_map(|manifest| manifest.config.as_ref());
-        let config = config.map(|config| self.read_blob(&config.digest, digest)).transpose()?;
+        let config = config.map(|config| self.read_blob(&config.digest, &Reason::verbatim(digest))).transpose()?;
         // A configuration that does not parse is that of an artifact and not of an image: there is nothing to tell.
         let config = config.and_then(|raw| serde_json::from_slice::<ImageConfig>(&raw).ok());
         Ok(image::describe(digest, &root, &manifests, config.as_ref()))
@@ -290,12 +290,12 @@ impl Layout {
         Ok(Some(Existing { digest: there.digest.clone(), origin }))
     }
 
-    fn read_blob(&self, digest: &str, needed_by: &str) -> Result<Vec<u8>, LayoutError> {
+    fn read_blob(&self, digest: &str, needed_by: &Reason) -> Result<Vec<u8>, LayoutError> {
         let path = self.blob(digest)?;
         match fs::read(&path) {
             Ok(raw) => Ok(raw),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(LayoutError::Missing { path, needed_by: needed_by.to_owned() })
+                Err(LayoutError::Missing { path, needed_by: needed_by.clone() })
             }
             Err(error) => Err(io_error(phrase!("verb.read"), &path)(error)),
         }
@@ -341,10 +341,11 @@ impl Layout {
     pub(super) fn read_index(&self) -> Result<Document, LayoutError> {
         let path = self.index_file();
         match fs::read(&path) {
-            Ok(raw) => Document::parse(&raw).map_err(|error| LayoutError::Damaged { path, why: error.to_string() }),
+            Ok(raw) => Document::parse(&raw)
+                .map_err(|error| LayoutError::Damaged { path, why: Reason::verbatim(error.to_string()) }),
             // Without this, a lost index would look like a layout without tags, and pruning would take everything.
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.dir.join("oci-layout").exists() => {
-                Err(LayoutError::Damaged { path, why: "it is not there, but oci-layout is".to_owned() })
+                Err(LayoutError::Damaged { path, why: reason!("layout.index_lost") })
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Ok(Document::index(Vec::new(), Annotations::new()))

@@ -25,14 +25,14 @@ pub enum LayoutError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it, with line and column where there are any.
-        why: String,
+        why: Reason,
     },
     /// Content that a tag or an image names is not in the layout.
     Missing {
         /// The blob.
         path: PathBuf,
         /// What names it.
-        needed_by: String,
+        needed_by: Reason,
     },
     /// There is no such tag.
     NoTag {

@@ -18,7 +18,7 @@ mod stage;
 
 pub use crate::domain::reference::{self, ImageName, ReferenceError, Registry, check_host_name};
 pub use client::Client;
-pub use client::error::{Kind, RegistryError};
+pub use client::error::{Kind, NetworkError, NetworkFault, RegistryError};
 pub use image::{ImageInfo, Platform};
 pub use layout::{Layout, LayoutError, LayoutTag};
 pub use prune::Pruned;

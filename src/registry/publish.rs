@@ -253,7 +253,7 @@ impl Rules {
         Ok(serde_json::to_vec(&index).map_err(|error| RegistryError {
             attempted: phrase!("verb.write_the_index_of").into(),
             image: self.image.clone(),
-            kind: Kind::Unusable(error.to_string()),
+            kind: Kind::Unusable(Reason::verbatim(error.to_string())),
         })?)
     }
 
@@ -295,7 +295,7 @@ async fn publish_remote(
 ) -> Result<Vec<Published>, PublishError> {
     let mut platform_builds = Vec::with_capacity(image.platform_builds.len());
     for digest in &image.platform_builds {
-        let what = format!("read {digest} of");
+        let what = reason!("registry.read", reference = digest);
         let raw = client.manifest(digest).await?.ok_or_else(|| client.error(&what, Kind::NotFound))?;
         platform_builds.push((raw, what));
     }
@@ -303,9 +303,9 @@ async fn publish_remote(
         [] => return Err(rules.nothing()),
         [(one, _)] => (one.clone(), false),
         several => {
-            let parse = |(raw, what): &(Raw, String)| match raw.document() {
+            let parse = |(raw, what): &(Raw, Reason)| match raw.document() {
                 Ok(document) => Ok((raw.digest.clone(), document)),
-                Err(error) => Err(client.error(what, Kind::Unusable(error.to_string()))),
+                Err(error) => Err(client.error(what, Kind::Unusable(Reason::verbatim(error.to_string())))),
             };
             let several = several.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
             let content = rules.compose(&several, &image.origin)?;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::image::{Descriptor, Document};
 use super::layout::{Layout, LayoutError, STAGE_PREFIX, io_error};
 use super::prune::Pruned;
-use crate::domain::reason::phrase;
+use crate::domain::reason::{Reason, phrase, reason};
 use crate::domain::reference::ReferenceError;
 use crate::sys::atomic;
 use crate::sys::lock::{self, Held};
@@ -41,8 +41,8 @@ impl Layout {
 impl Stage {
     fn open(layout: &Layout, name: &str) -> Result<Stage, LayoutError> {
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
-            let why = "only letters, digits, . _ and - can stand in it".to_owned();
-            return Err(ReferenceError { what: "stage name", value: name.to_owned(), why: why.into() }.into());
+            let (what, why) = (phrase!("reference_part.stage"), reason!("reference.stage_characters"));
+            return Err(ReferenceError { what, value: name.to_owned(), why }.into());
         }
         layout.initialise()?;
         let no_pruning = layout.share()?;
@@ -90,7 +90,7 @@ impl Stage {
     pub fn publish_cache(self) -> Result<Pruned, LayoutError> {
         let layout = self.layout.clone();
         let Some((raw, index)) = self.index()? else { return Ok(Pruned::default()) };
-        layout.check_complete(index.manifests.unwrap_or_default(), "the cache's index")?;
+        layout.check_complete(index.manifests.unwrap_or_default(), &reason!("layout.cache_index"))?;
         {
             let _lock = layout.lock_index()?;
             atomic::write(&layout.index_file(), &raw, atomic::PRIVATE)?;
@@ -106,7 +106,8 @@ impl Stage {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io_error(phrase!("verb.read"), &path)(error)),
         };
-        let index = Document::parse(&raw).map_err(|error| LayoutError::Damaged { path, why: error.to_string() })?;
+        let index = Document::parse(&raw)
+            .map_err(|error| LayoutError::Damaged { path, why: Reason::verbatim(error.to_string()) })?;
         Ok(Some((raw, index)))
     }
 }

@@ -126,7 +126,7 @@ fn client(
 ) -> Result<Client, RegistriesError> {
     let (credential, problem) = match credential {
         Ok(credential) => (credential, None),
-        Err(error) if error.is_of_docker() => (None, Some(error.to_string())),
+        Err(error) if error.is_of_docker() => (None, Some(Reason::from(&error))),
         Err(error) => return Err(error),
     };
     let of_host = settings.registry(image.host().unwrap_or_default());

@@ -88,7 +88,7 @@ pub fn is_open(home: &Home, id: BuildId) -> bool {
 /// # Errors
 /// When it can't be made, or is there already.
 pub fn create(home: &Home, id: BuildId) -> io::Result<PathBuf> {
-    atomic::create_dir_all(&home.builds_dir()).map_err(io::Error::other)?;
+    atomic::create_dir_all(&home.builds_dir())?;
     let directory = home.build_dir(id.0);
     fs::create_dir(&directory)?;
     fs::File::create(directory.join(OPEN))?;

@@ -97,7 +97,7 @@ impl Deliveries {
         self.order.retain(|(_, until)| until.is_none_or(|until| until >= now.timestamp()));
         self.known = self.order.iter().map(|(digest, _)| *digest).collect();
         let text: String = self.order.iter().map(|(digest, until)| line(digest, *until)).collect();
-        atomic::write(&self.file, text.as_bytes(), atomic::PRIVATE).map_err(io::Error::other)?;
+        atomic::write(&self.file, text.as_bytes(), atomic::PRIVATE)?;
         self.lines = self.order.len();
         Ok(())
     }

@@ -21,7 +21,7 @@ pub enum SaveError {
         /// The file.
         path: PathBuf,
         /// Why.
-        reason: String,
+        reason: Reason,
     },
     /// The file can't be written.
     Write(#[from] WriteError),
@@ -113,7 +113,7 @@ fn says<T: Serialize + DeserializeOwned>(path: &Path, text: &str, new: &InlineTa
 /// The value as plain data.
 fn plain<T: Serialize>(path: &Path, value: &T) -> Result<InlineTable, SaveError> {
     let document = toml_edit::ser::to_document(value)
-        .map_err(|e| SaveError::Unwritable { path: path.to_owned(), reason: e.to_string() })?;
+        .map_err(|e| SaveError::Unwritable { path: path.to_owned(), reason: Reason::verbatim(e.to_string()) })?;
     Ok(document.into_table().into_inline_table())
 }
 

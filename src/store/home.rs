@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::domain::name::RepositoryPath;
-use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, io_error_of, reason};
 
 use rustix::process::geteuid;
 use sha2::{Digest, Sha256};
@@ -128,13 +128,7 @@ impl Home {
         if meta.is_dir() && meta.uid() == geteuid().as_raw() && meta.mode() & 0o077 == 0 {
             return Ok(());
         }
-        Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            format!(
-                "{} is not a directory of this user alone (mode 0700); remove it, or set SLIPWAY_HOME to a shorter path",
-                directory.display()
-            ),
-        ))
+        Err(io_error_of(io::ErrorKind::PermissionDenied, reason!("home.not_private", directory)))
     }
 
     /// The pool's log, to be appended to; a long one is put aside first as `pool.log.1`, in the place of an earlier

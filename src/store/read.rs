@@ -13,7 +13,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::schema;
-use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, io_error_of, joined, output, quoted, reason};
 use crate::log::sanitize::is_hidden;
 
 /// A file that could not be read. It stays as it is.
@@ -140,7 +140,7 @@ pub fn open_regular(path: &Path) -> io::Result<fs::File> {
     let file = fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     match file.metadata()?.is_file() {
         true => Ok(file),
-        false => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} is not a regular file", path.display()))),
+        false => Err(io_error_of(io::ErrorKind::InvalidInput, reason!("read.not_regular", path))),
     }
 }
 
@@ -187,11 +187,11 @@ pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ReadErro
         let unknown = split_unknown(error.message(), "unknown field ").map(|(key, _)| key);
         let inner = unknown.zip(error.span()).and_then(|(key, span)| key_span(tree.as_ref()?.get_ref(), &span, key));
         let span = inner.or(span);
-        ReadError::at(path, text, span, reason(error.message(), key.as_deref()))
+        ReadError::at(path, text, span, meaning(error.message(), key.as_deref()))
     })
 }
 
-fn check_schema(value: &DeValue<'_>) -> Result<(), String> {
+fn check_schema(value: &DeValue<'_>) -> Result<(), Reason> {
     let number = match value {
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok(),
         _ => None,
@@ -199,11 +199,8 @@ fn check_schema(value: &DeValue<'_>) -> Result<(), String> {
     match number {
         Some(schema::CURRENT) => Ok(()),
         Some(found) if found > schema::CURRENT => Err(schema::newer(found, schema::CURRENT)),
-        Some(found) => Err(format!(
-            "written by an older slipway (schema {found}; this one writes {}): a start of the pool migrates it",
-            schema::CURRENT
-        )),
-        None => Err(format!("schema must be a number, such as {}", schema::CURRENT)),
+        Some(found) => Err(reason!("schema.written_by_older", found, current = schema::CURRENT)),
+        None => Err(reason!("schema.no_number", current = schema::CURRENT)),
     }
 }
 
@@ -242,48 +239,52 @@ fn key_in(value: &DeValue<'_>, span: &Range<usize>) -> Option<String> {
     }
 }
 
-fn syntax_reason(error: &toml::de::Error, text: &str) -> String {
+fn syntax_reason(error: &toml::de::Error, text: &str) -> Reason {
     let message = error.message();
     if message == "duplicate key" {
         let key = error.span().and_then(|span| text.get(span)).unwrap_or_default();
-        return format!("the key {} is given twice; remove one", quoted(key.trim_matches(['"', '\''])));
+        return reason!("toml.key_twice", key = quoted(key.trim_matches(['"', '\''])));
     }
-    format!("not TOML: {message}")
+    reason!("toml.syntax", message = output(message))
 }
 
-/// Our sentence for one of serde's.
-fn reason(message: &str, key: Option<&str>) -> String {
-    let inside = key.map(|key| format!("in {key}: ")).unwrap_or_default();
+/// What serde's message means.
+fn meaning(message: &str, key: Option<&str>) -> Reason {
     if let Some((unknown, known)) = split_unknown(message, "unknown field ") {
-        return with_nearest(format!("unknown key {}", quoted(unknown)), unknown, &known);
-    }
-    if let Some((unknown, known)) = split_unknown(message, "unknown variant ") {
-        return with_nearest(format!("{inside}unknown value {}", quoted(unknown)), unknown, &known);
+        return with_nearest(reason!("toml.unknown_key", key = quoted(unknown)), unknown, &known);
     }
     if let Some(field) = message.strip_prefix("missing field ").map(|rest| rest.trim_matches('`')) {
         return match key {
-            Some(key) => format!("the key {} is missing in {key}", quoted(field)),
-            None => format!("the key {} is missing", quoted(field)),
+            Some(key) => reason!("toml.key_missing_in", field = quoted(field), key),
+            None => reason!("toml.key_missing", field = quoted(field)),
         };
     }
-    if let Some((found, expected)) = message.strip_prefix("invalid type: ").and_then(|m| m.split_once(", expected ")) {
-        let (found, expected) = (found.replace('`', ""), in_toml(expected));
-        return format!("{inside}{} is the wrong type; expected {expected}", in_toml(&found));
+    let what = if let Some((unknown, known)) = split_unknown(message, "unknown variant ") {
+        with_nearest(reason!("toml.unknown_value", value = quoted(unknown)), unknown, &known)
+    } else if let Some((found, expected)) =
+        message.strip_prefix("invalid type: ").and_then(|message| message.split_once(", expected "))
+    {
+        reason!("toml.wrong_type", found = in_toml(&found.replace('`', "")), expected = in_toml(expected))
+    } else {
+        Reason::verbatim(message)
+    };
+    match key {
+        Some(key) => reason!("toml.inside", key, what),
+        None => what,
     }
-    format!("{inside}{message}")
 }
 
 /// Serde's word for a type in the words of TOML.
-fn in_toml(word: &str) -> &str {
+fn in_toml(word: &str) -> Reason {
     match word {
-        "map" => "a table",
-        "sequence" => "an array",
-        "a map" => "a table",
-        "a sequence" => "an array",
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative",
-        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
-        word if word.starts_with("struct ") => "a table",
-        word => word,
+        "map" | "a map" => reason!("toml_type.table"),
+        "sequence" | "a sequence" => reason!("toml_type.array"),
+        "u8" | "u16" | "u32" | "u64" | "usize" => reason!("toml_type.natural"),
+        "i8" | "i16" | "i32" | "i64" | "isize" => reason!("toml_type.integer"),
+        word if word.starts_with("struct ") => reason!("toml_type.table"),
+        "a boolean" => reason!("toml_type.boolean"),
+        "a string" => reason!("toml_type.string"),
+        word => Reason::verbatim(word),
     }
 }
 
@@ -295,11 +296,11 @@ fn split_unknown<'a>(message: &'a str, prefix: &str) -> Option<(&'a str, Vec<&'a
     Some((unknown, known.split('`').skip(1).step_by(2).collect()))
 }
 
-fn with_nearest(start: String, unknown: &str, known: &[&str]) -> String {
+fn with_nearest(problem: Reason, unknown: &str, known: &[&str]) -> Reason {
     match nearest(unknown, known) {
-        Some(near) => format!("{start}; did you mean {}?", quoted(near)),
-        None if known.is_empty() => format!("{start}; no key belongs here"),
-        None => format!("{start}; known here: {}", known.join(", ")),
+        Some(near) => reason!("toml.did_you_mean", problem, near = quoted(near)),
+        None if known.is_empty() => reason!("toml.no_key_belongs", problem),
+        None => reason!("toml.known_here", problem, known = joined(known)),
     }
 }
 
@@ -310,10 +311,6 @@ pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let (distance, near) = known.iter().map(|known| (distance(known), *known)).min_by_key(|(distance, _)| *distance)?;
     // One slip for every three characters, and one in short words.
     (distance <= (word.chars().count() / 3).max(1)).then_some(near)
-}
-
-fn quoted(word: &str) -> String {
-    format!("{word:?}")
 }
 
 #[cfg(test)]

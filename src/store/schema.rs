@@ -22,7 +22,7 @@ pub struct Migration {
     /// The version that it starts from; it ends at the next.
     pub from: i64,
     /// Changes the document, comments and all; the reason where it can't.
-    pub run: fn(&mut DocumentMut) -> Result<(), String>,
+    pub run: fn(&mut DocumentMut) -> Result<(), Reason>,
 }
 
 /// The steps so far. The first form is still the current one.
@@ -84,8 +84,8 @@ impl AsReason for SchemaError {
 }
 
 /// The sentence for a file of a newer version.
-pub(super) fn newer(found: i64, known: i64) -> String {
-    format!("written by a newer slipway (schema {found}; this one knows {known}): upgrade slipway")
+pub(super) fn newer(found: i64, known: i64) -> Reason {
+    reason!("schema.written_by_newer", found, known)
 }
 
 /// Brings an older file to the current version, keeping it as `<file>.schema-<n>.bak`. None where there was nothing to do:
@@ -123,8 +123,8 @@ fn upgrade_to(path: &Path, migrations: &[Migration], current: i64) -> Result<Opt
     for version in from..current {
         let failed = |reason: Reason| SchemaError::Failed { path: path.to_owned(), from: version, reason };
         let step = migrations.iter().find(|m| m.from == version);
-        let step = step.ok_or_else(|| failed(reason!("schema.slipway_knows_way_from")))?;
-        (step.run)(&mut document).map_err(|why| failed(why.into()))?;
+        let step = step.ok_or_else(|| failed(reason!("schema.no_way")))?;
+        (step.run)(&mut document).map_err(failed)?;
     }
     document[KEY] = toml_edit::value(current);
     let mut backup = path.as_os_str().to_owned();
@@ -145,8 +145,8 @@ mod tests {
         Migration { from: 2, run: |doc| rename(doc, "repository", "name") },
     ];
 
-    fn rename(doc: &mut DocumentMut, old: &str, new: &str) -> Result<(), String> {
-        let item = doc.remove(old).ok_or(format!("no {old:?}"))?;
+    fn rename(doc: &mut DocumentMut, old: &str, new: &str) -> Result<(), Reason> {
+        let item = doc.remove(old).ok_or_else(|| Reason::verbatim(format!("no {old:?}")))?;
         doc.insert(new, item);
         Ok(())
     }

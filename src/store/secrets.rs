@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 
-use crate::domain::reason::{AsReason, Reason, display_as_reason, phrase, quoted, reason};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, output, phrase, quoted, reason, use_as_reason};
 use crate::log::sanitize::printable;
 use crate::sys::atomic::{self, WriteError};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
@@ -66,16 +66,16 @@ pub enum SecretError {
     /// Empty, not UTF-8, or too long.
     Unusable {
         /// Where it came from.
-        from: String,
+        from: Reason,
         /// What is wrong with it.
-        what: &'static str,
+        what: SecretFault,
     },
     /// A command that failed.
     Command {
         /// The command.
         command: String,
         /// How it ended, with what it wrote to stderr.
-        what: String,
+        what: CommandEnd,
     },
     /// The file can't be written.
     Write(#[from] WriteError),
@@ -100,6 +100,65 @@ impl AsReason for SecretError {
     }
 }
 
+/// What is wrong with a secret's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretFault {
+    /// Its file is a directory, a device or a pipe.
+    NoRegularFile,
+    /// It is longer than [`LONGEST`].
+    TooLong,
+    /// It is no UTF-8.
+    NotText,
+    /// There is nothing in it.
+    Empty,
+    /// It has a NUL character.
+    Nul,
+}
+
+use_as_reason!(SecretFault);
+
+impl AsReason for SecretFault {
+    fn reason(&self) -> Reason {
+        match self {
+            SecretFault::NoRegularFile => reason!("secret_fault.no_regular_file"),
+            SecretFault::TooLong => reason!("secret_fault.too_long"),
+            SecretFault::NotText => reason!("secret_fault.not_text"),
+            SecretFault::Empty => reason!("secret_fault.empty"),
+            SecretFault::Nul => reason!("secret_fault.nul"),
+        }
+    }
+}
+
+/// How a command for a secret failed.
+#[derive(Debug)]
+pub enum CommandEnd {
+    /// It did not start.
+    NotStarted(io::Error),
+    /// Its output or its end can't be read.
+    Lost(io::Error),
+    /// It took too long and was ended.
+    TimedOut(Duration),
+    /// It ended with an exit status, with what it wrote to stderr.
+    Exited(i32, String),
+    /// A signal ended it, with what it wrote to stderr.
+    Killed(i32, String),
+}
+
+use_as_reason!(CommandEnd);
+
+impl AsReason for CommandEnd {
+    fn reason(&self) -> Reason {
+        let (how, said) = match self {
+            CommandEnd::NotStarted(error) => return reason!("secret_command.not_started", error),
+            CommandEnd::Lost(error) => return reason!("secret_command.lost", error),
+            CommandEnd::TimedOut(after) => return reason!("secret_command.timed_out", seconds = after.as_secs()),
+            CommandEnd::Exited(code, said) => (reason!("secret_command.exited", code), said),
+            CommandEnd::Killed(signal, said) => (reason!("secret_command.killed", signal), said),
+        };
+        if said.is_empty() { how } else { reason!("secret_command.said", how, said = output(said)) }
+    }
+}
+
 /// The secrets of one home.
 #[derive(Debug, Clone)]
 pub struct Secrets {
@@ -118,7 +177,7 @@ impl Secrets {
     /// When the name is none, the value could not be read again, or the file can't be written.
     pub fn put(&self, name: &str, value: &Secret) -> Result<(), SecretError> {
         let path = self.path(name)?;
-        secret(value.expose().as_bytes(), || "the request".into())?;
+        secret(value.expose().as_bytes(), || reason!("secret_from.request"))?;
         atomic::create_dir_all(&self.dir)?;
         fs::set_permissions(&self.dir, fs::Permissions::from_mode(0o700)).map_err(|cause| WriteError::Io {
             path: self.dir.clone(),
@@ -171,7 +230,7 @@ impl Secrets {
             SecretRef::File(name) => self.file(name),
             SecretRef::Env(name) => {
                 let value = std::env::var_os(name).ok_or_else(|| SecretError::Env { name: name.clone() })?;
-                secret(value.as_encoded_bytes(), || format!("the environment variable {name}"))
+                secret(value.as_encoded_bytes(), || reason!("secret_from.variable", name))
             }
             SecretRef::Command(command) => from_command(command, COMMAND_TIMEOUT).await,
         }
@@ -193,14 +252,17 @@ impl Secrets {
         let meta = file.metadata().map_err(fail)?;
         let mode = meta.permissions().mode() & 0o7777;
         if !meta.is_file() {
-            return Err(SecretError::Unusable { from: path.display().to_string(), what: "is not in a regular file" });
+            return Err(SecretError::Unusable {
+                from: Reason::verbatim(path.display().to_string()),
+                what: SecretFault::NoRegularFile,
+            });
         }
         if mode & 0o077 != 0 {
             return Err(SecretError::Exposed { path: path.clone(), mode });
         }
         let mut bytes = Vec::new();
         file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(fail)?;
-        secret(&bytes, || path.display().to_string())
+        secret(&bytes, || Reason::verbatim(path.display().to_string()))
     }
 }
 
@@ -208,17 +270,17 @@ impl Secrets {
 ///
 /// # Errors
 /// When they are no text, are empty or longer than [`LONGEST`], or hold a NUL character.
-pub fn secret(bytes: &[u8], from: impl Fn() -> String) -> Result<Secret, SecretError> {
+pub fn secret(bytes: &[u8], from: impl Fn() -> Reason) -> Result<Secret, SecretError> {
     let unusable = |what| SecretError::Unusable { from: from(), what };
     if bytes.len() as u64 > LONGEST {
-        return Err(unusable("is longer than 64 KiB"));
+        return Err(unusable(SecretFault::TooLong));
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| unusable("is not UTF-8 text"))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| unusable(SecretFault::NotText))?;
     let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
     match text {
-        "" => Err(unusable("is empty")),
+        "" => Err(unusable(SecretFault::Empty)),
         // No environment variable can hold it, and buildctl gets the secrets of builds by these.
-        text if text.contains('\0') => Err(unusable("holds a NUL character")),
+        text if text.contains('\0') => Err(unusable(SecretFault::Nul)),
         text => Ok(Secret::new(text)),
     }
 }
@@ -226,7 +288,7 @@ pub fn secret(bytes: &[u8], from: impl Fn() -> String) -> Result<Secret, SecretE
 /// Runs a command and takes what it prints. It runs in a process group of its own, so that what it started ends with
 /// it.
 async fn from_command(command: &str, timeout: Duration) -> Result<Secret, SecretError> {
-    let failed = |what: String| SecretError::Command { command: command.to_owned(), what };
+    let failed = |what: CommandEnd| SecretError::Command { command: command.to_owned(), what };
     let mut child = tokio::process::Command::new("sh")
         .arg("-c")
         .arg(command)
@@ -237,7 +299,7 @@ async fn from_command(command: &str, timeout: Duration) -> Result<Secret, Secret
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .map_err(|e| failed(format!("cannot be started: {e}")))?;
+        .map_err(|error| failed(CommandEnd::NotStarted(error)))?;
     let mut group = Group::of(child.id());
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let work = async {
@@ -245,14 +307,14 @@ async fn from_command(command: &str, timeout: Duration) -> Result<Secret, Secret
         Ok::<_, io::Error>((child.wait().await?, out?, err?))
     };
     let ended = tokio::time::timeout(timeout, work).await;
-    let ended = ended.map_err(|_| failed(format!("took longer than {} s and was ended", timeout.as_secs())))?;
-    let (status, out, err) = ended.map_err(|e| failed(format!("cannot be followed: {e}")))?;
+    let ended = ended.map_err(|_| failed(CommandEnd::TimedOut(timeout)))?;
+    let (status, out, err) = ended.map_err(|error| failed(CommandEnd::Lost(error)))?;
     // It ended by itself; an agent that it started for the next time may stay.
     group.leave();
     if !status.success() {
         return Err(failed(ending(status, &err)));
     }
-    secret(&out, || format!("the command {command:?}"))
+    secret(&out, || reason!("secret_from.command", command = quoted(command)))
 }
 
 async fn read_some(pipe: Option<impl tokio::io::AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
@@ -264,15 +326,14 @@ async fn read_some(pipe: Option<impl tokio::io::AsyncRead + Unpin>) -> io::Resul
 }
 
 /// Never what it printed to stdout: that may be half a secret.
-fn ending(status: ExitStatus, stderr: &[u8]) -> String {
+fn ending(status: ExitStatus, stderr: &[u8]) -> CommandEnd {
     use std::os::unix::process::ExitStatusExt;
-    let how = match (status.code(), status.signal()) {
-        (Some(code), _) => format!("failed with exit status {code}"),
-        (None, signal) => format!("was ended by signal {}", signal.unwrap_or_default()),
-    };
     let text = String::from_utf8_lossy(stderr);
-    let text: String = printable(text.trim()).chars().take(SHOWN_STDERR).collect();
-    if text.is_empty() { how } else { format!("{how}: {text}") }
+    let said = printable(text.trim()).chars().take(SHOWN_STDERR).collect();
+    match status.code() {
+        Some(code) => CommandEnd::Exited(code, said),
+        None => CommandEnd::Killed(status.signal().unwrap_or_default(), said),
+    }
 }
 
 /// A path as a shell takes it, for commands that people copy.

@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::domain::reason::{AsReason, Phrase, Reason, display_as_reason, phrase, reason};
+use crate::domain::reason::{AsReason, Phrase, Reason, display_as_reason, io_error_of, phrase, reason};
 
 /// The mode of files that anyone who reaches the home may read.
 pub const PUBLIC: u32 = 0o644;
@@ -54,6 +54,14 @@ pub enum WriteError {
 }
 
 display_as_reason!(WriteError);
+
+impl From<WriteError> for io::Error {
+    fn from(error: WriteError) -> io::Error {
+        let (WriteError::DiskFull { cause, .. } | WriteError::Denied { cause, .. } | WriteError::Io { cause, .. }) =
+            &error;
+        io_error_of(cause.kind(), &error)
+    }
+}
 
 impl AsReason for WriteError {
     fn reason(&self) -> Reason {

@@ -11,6 +11,8 @@ use rustix::net::{
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
+use crate::domain::reason::{io_error, reason};
+
 /// The most files of one message.
 pub const MOST_FILES: usize = 4;
 
@@ -24,7 +26,7 @@ pub async fn send(stream: &UnixStream, text: &[u8], files: &[OwnedFd]) -> io::Re
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FILES))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
-            return Err(io::Error::other("too many files for one message"));
+            return Err(io_error(reason!("process.many_files")));
         }
         Ok(sendmsg(stream, &[IoSlice::new(text)], &mut control, SendFlags::NOSIGNAL)?)
     };

@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use crate::domain::reason::{io_error_of, quoted, reason};
+
 /// One process for as long as the machine is up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProcessId {
@@ -32,7 +34,7 @@ impl ProcessId {
     /// When `/proc` cannot be read.
     pub fn current() -> io::Result<ProcessId> {
         let pid = rustix::process::getpid().as_raw_pid();
-        ProcessId::of(pid)?.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "/proc does not show this process"))
+        ProcessId::of(pid)?.ok_or_else(|| io_error_of(io::ErrorKind::NotFound, reason!("process.not_shown")))
     }
 
     /// The process that has this pid now; `None` when there is none.
@@ -43,9 +45,9 @@ impl ProcessId {
         match fs::read_to_string(format!("/proc/{pid}/stat")) {
             Ok(stat) => match start_time(&stat) {
                 Some(start) => Ok(Some(ProcessId { pid, start })),
-                None => Err(io::Error::new(
+                None => Err(io_error_of(
                     io::ErrorKind::InvalidData,
-                    format!("/proc/{pid}/stat has no start time: {stat:?}"),
+                    reason!("process.no_start_time", pid, stat = quoted(&stat)),
                 )),
             },
             Err(error) if is_gone(&error) => Ok(None),

@@ -33,6 +33,8 @@ struct Content {
 impl Reason {
     /// A reason of the catalogue. Use `reason!`, which the catalogue's test sees.
     pub fn new<const N: usize>(id: &'static str, arguments: [(&'static str, Argument); N]) -> Reason {
+        #[cfg(test)]
+        super::tests::assert_no_sentences(id, &arguments);
         let arguments = arguments.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)).collect();
         Reason(Box::new(Content { id: Cow::Borrowed(id), arguments, text: String::new() }))
     }
@@ -188,32 +190,6 @@ impl<'de> Deserialize<'de> for Reason {
                 Reason(Box::new(Content { id, arguments, text }))
             }
         })
-    }
-}
-
-/// For code that makes English text still: it is shown as it is in every language.
-impl From<String> for Reason {
-    fn from(text: String) -> Reason {
-        Reason::text_only(text)
-    }
-}
-
-/// For code that makes English text still: it is shown as it is in every language.
-impl From<&str> for Reason {
-    fn from(text: &str) -> Reason {
-        Reason::text_only(text)
-    }
-}
-
-impl From<&String> for Reason {
-    fn from(text: &String) -> Reason {
-        Reason::text_only(text)
-    }
-}
-
-impl From<std::borrow::Cow<'_, str>> for Reason {
-    fn from(text: std::borrow::Cow<'_, str>) -> Reason {
-        Reason::text_only(text)
     }
 }
 

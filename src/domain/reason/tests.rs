@@ -89,6 +89,20 @@ fn english_words(text: &str) -> Vec<&str> {
     words.filter(|word| WORDS.contains(&word.trim_end_matches('.'))).collect()
 }
 
+/// Panics where an argument that is no output of others is a sentence: what slipway itself says is a reason.
+pub(super) fn assert_no_sentences(id: &str, arguments: &[(&str, Argument)]) {
+    fn has_sentence(argument: &Argument) -> bool {
+        match argument {
+            Argument::Text(text) => english_words(text).len() > 1,
+            Argument::List(values) => values.iter().any(has_sentence),
+            Argument::Number(_) | Argument::Typed(_) | Argument::Reason(_) => false,
+        }
+    }
+    for (name, argument) in arguments {
+        assert!(!has_sentence(argument), "{id} is made with a sentence as its {name}: {argument:?}");
+    }
+}
+
 #[test]
 fn no_chinese_text_holds_an_english_sentence() {
     let texts = catalogue("src/locales").into_iter().chain(catalogue("src/locales/reasons"));

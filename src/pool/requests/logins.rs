@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::domain::reason::reason;
 use crate::protocol::platforms::{LoginId, LoginInvitation};
 use crate::protocol::{Error, ErrorKind};
 use crate::services::platforms;
@@ -72,5 +73,5 @@ impl Logins {
 }
 
 fn gone() -> Error {
-    Error::new(ErrorKind::NotFound, "the pool knows no such login any more; begin a new one: `slipway platform login`")
+    Error::new(ErrorKind::NotFound, reason!("request.login_gone"))
 }

@@ -24,7 +24,7 @@ use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::LOCAL_REGISTRY;
 use crate::domain::platform::Platform;
 use crate::domain::push::{CommitId, Ref};
-use crate::domain::reason::{Reason, reason};
+use crate::domain::reason::{Reason, io_error, reason};
 use crate::domain::repository::{Fetch, Source};
 use crate::domain::rule::{BuildPaths, Rule};
 use crate::domain::tag::CACHE_PREFIX;
@@ -72,7 +72,7 @@ fn platform_build(
     several: bool,
 ) -> Result<PlatformBuild, Failure> {
     let ChosenBuilder { name, config, address, platforms } = builder;
-    let at = |address: Option<String>| address.ok_or_else(|| daemon_failure(format!("builder {name} has no address")));
+    let at = |address: Option<String>| address.ok_or_else(|| daemon_failure(reason!("build.no_builder_address", name)));
     let daemon = match config.kind {
         BuilderKind::Managed => PlatformDaemon::At { address: at(address)?, tls: None },
         BuilderKind::Existing => PlatformDaemon::At { address: at(address)?, tls: config.tls },
@@ -140,10 +140,7 @@ async fn start(
     let mut build = build.clone();
     build.warnings.extend(warnings.iter().cloned());
     let job = Job {
-        buildctl: install::find(&home)
-            .tools()
-            .ok_or_else(|| daemon_failure("buildctl is missing; run `slipway setup`"))?
-            .buildctl,
+        buildctl: install::find(&home).tools().ok_or_else(|| daemon_failure(reason!("builder.no_buildctl")))?.buildctl,
         source_url: source_url(&build).await,
         builder_id: builder_id(),
         grants,
@@ -169,9 +166,7 @@ async fn start(
         })?;
         Ok((runner, warnings))
     };
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| Err(daemon_failure(format!("an internal task failed: {error}"))))
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(daemon_failure(reason!("task.failed", error))))
 }
 
 /// The source of a build. Its submodules are those that are listed now: one that was taken off the list since the push is
@@ -260,7 +255,7 @@ pub(in crate::pool) async fn prepare(
     let mut aborted = abort.subscribe();
     let slot = tokio::select! {
         slot = trees::prepare(home, settings, tree) => slot?,
-        _ = aborted.wait_for(|abort| *abort) => return Err(daemon_failure("it was cancelled while its tree was made ready")),
+        _ = aborted.wait_for(|abort| *abort) => return Err(daemon_failure(reason!("build.cancelled_before_its_tree"))),
     };
     let directory =
         resolve_inside(&slot.root(), &paths.context).map_err(|error| Failure::of_error(&error, FailureKind::Source))?;
@@ -301,7 +296,7 @@ async fn fetched_by_builder(home: &Home, settings: &Settings, wish: &ContextRequ
     }
     let context = url
         .buildkit_context(wish.commit.as_str(), &paths.context)
-        .ok_or_else(|| Failure::new(FailureKind::Source, format!("{url} can't be fetched by a builder")))?;
+        .ok_or_else(|| Failure::new(FailureKind::Source, reason!("source.not_for_builder", url)))?;
     Ok(Prepared { context: Context::Git { context, secret_id, ssh_key }, secret, slot: None })
 }
 
@@ -365,9 +360,9 @@ fn spawn(
     // Its end is awaited through its pidfd; this only collects it.
     std::thread::Builder::new().name("reap".into()).stack_size(64 * 1024).spawn(move || child.wait())?;
     let pid = i32::try_from(pid).map_err(std::io::Error::other)?;
-    let process = ProcessId::of(pid)?.ok_or_else(|| std::io::Error::other("it ended at once"))?;
+    let process = ProcessId::of(pid)?.ok_or_else(|| io_error(reason!("build.runner_ended_at_once")))?;
     // For the next pool, should this one end before the runner does.
-    builds::save_volatile(&directory.join(builds::RUNNER), &process).map_err(std::io::Error::other)?;
+    builds::save_volatile(&directory.join(builds::RUNNER), &process)?;
     if let Some(begin) = begin {
         // One that has ended meanwhile is seen to have ended.
         let _ = handover.write(begin);

@@ -62,9 +62,7 @@ fn of_kind(kind: &Kind, why: Reason) -> TagCheckFailure {
     match kind {
         Kind::Credentials { .. } => TagCheckFailure::Forbidden { why, published: true },
         // A certificate that is not trusted, or TLS spoken to plain http, stays so.
-        Kind::Network(text) if text.contains("certificate") || text.contains("InvalidContentType") => {
-            TagCheckFailure::Lasting(why)
-        }
+        Kind::Network(error) if !error.is_passing() => TagCheckFailure::Lasting(why),
         kind if kind.is_transient() => TagCheckFailure::Passing(why),
         Kind::NotFound | Kind::Network(_) | Kind::Refused { .. } | Kind::Unusable(_) => TagCheckFailure::Lasting(why),
     }
@@ -73,19 +71,19 @@ fn of_kind(kind: &Kind, why: Reason) -> TagCheckFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::{NetworkError, NetworkFault};
 
     #[test]
     fn what_will_not_pass_is_an_answer_and_what_will_is_waited_for() {
         let of = |kind: Kind| of_kind(&kind, Reason::default());
-        let refused = |status| Kind::Refused { status: Some(status), message: String::new() };
-        let forbidden = Kind::Credentials { user: None, message: String::new() };
+        let refused = |status| Kind::Refused { status: Some(status), message: Reason::default() };
+        let forbidden = Kind::Credentials { user: None, message: Reason::default() };
         assert!(matches!(of(forbidden), TagCheckFailure::Forbidden { .. }));
-        assert!(matches!(of(Kind::Network("connection refused".into())), TagCheckFailure::Passing(_)));
+        let network = |fault| Kind::Network(NetworkError { fault, why: Reason::default() });
+        assert!(matches!(of(network(NetworkFault::Connection)), TagCheckFailure::Passing(_)));
         assert!(matches!(of(refused(503)), TagCheckFailure::Passing(_)));
         assert!(matches!(of(refused(405)), TagCheckFailure::Lasting(_)));
-        assert!(matches!(
-            of(Kind::Network("invalid peer certificate: UnknownIssuer".into())),
-            TagCheckFailure::Lasting(_)
-        ));
+        assert!(matches!(of(network(NetworkFault::Certificate)), TagCheckFailure::Lasting(_)));
+        assert!(matches!(of(network(NetworkFault::PlainHttp)), TagCheckFailure::Lasting(_)));
     }
 }

@@ -19,7 +19,7 @@ impl Client {
         if config.size > LARGEST_CONFIG {
             return Ok(None);
         }
-        reference::check_digest(&config.digest).map_err(|error| Kind::Unusable(error.to_string()))?;
+        reference::check_digest(&config.digest).map_err(|error| Kind::Unusable(error.into()))?;
         let call = Call {
             method: Method::GET,
             url: self.session.address(&format!("blobs/{}", config.digest))?,

@@ -22,7 +22,7 @@ impl Client {
     }
 
     async fn take_away(&self, tag: &str) -> Result<String, Kind> {
-        reference::check_tag(tag).map_err(|error| Kind::Unusable(error.to_string()))?;
+        reference::check_tag(tag).map_err(|error| Kind::Unusable(error.into()))?;
         let digest = self.look_up(tag).await?;
         match self.delete(tag).await {
             Ok(()) => return Ok(digest),
@@ -41,10 +41,7 @@ impl Client {
             }
         }
         if !others.is_empty() {
-            let message = format!(
-                "it deletes whole images only, and {} would go with it; delete them first, or move them to another image",
-                others.join(", ")
-            );
+            let message = reason!("registry.whole_images_only", others);
             return Err(Kind::Refused { status: None, message });
         }
         self.delete(&digest).await.map(|()| digest)

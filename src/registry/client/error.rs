@@ -1,10 +1,11 @@
 //! What can go wrong with a registry, sorted by what a person has to do about it.
 
 use std::error::Error;
+use std::io;
 
 use serde::Deserialize;
 
-use crate::domain::reason::{Argument, AsReason, Reason, ToArgument, display_as_reason, output, quoted, reason};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
 
 /// Something that was asked of a registry and did not work.
 #[derive(Debug, thiserror::Error)]
@@ -33,22 +34,73 @@ pub enum Kind {
     Credentials {
         /// As whom we asked; nothing for nobody.
         user: Option<String>,
-        /// The registry's own words, if any.
-        message: String,
+        /// The registry's own words, or why there is no credential; empty: nothing is said.
+        message: Reason,
     },
     /// There is no such repository, tag or digest.
     NotFound,
     /// The registry was not reached: name, connection, time-out, TLS.
-    Network(String),
+    Network(NetworkError),
     /// The registry refused in its own words.
     Refused {
         /// The HTTP status, where it is known.
         status: Option<u16>,
-        /// The registry's own words.
-        message: String,
+        /// The registry's own words; empty: it has none.
+        message: Reason,
     },
     /// The registry's answer, or a setting for it, is not what it should be.
-    Unusable(String),
+    Unusable(Reason),
+}
+
+/// Why a registry was not reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkError {
+    /// What it is a matter of.
+    pub fault: NetworkFault,
+    /// What the connection says.
+    pub why: Reason,
+}
+
+/// What an unreached registry is a matter of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetworkFault {
+    /// Its certificate, which is not trusted.
+    Certificate,
+    /// It does not speak TLS.
+    PlainHttp,
+    /// Its name, the connection, or time.
+    Connection,
+}
+
+impl NetworkFault {
+    /// What an error is a matter of, by the TLS library's error among its causes.
+    fn of(error: &(dyn Error + 'static)) -> NetworkFault {
+        let mut next = Some(error);
+        while let Some(cause) = next {
+            // An error of input and output hides its own inner one from `source`.
+            let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            let inner = inner.and_then(|inner| inner.downcast_ref());
+            match cause.downcast_ref::<rustls::Error>().or(inner) {
+                Some(rustls::Error::InvalidCertificate(_)) => return NetworkFault::Certificate,
+                Some(rustls::Error::InvalidMessage(_)) => return NetworkFault::PlainHttp,
+                Some(_) => return NetworkFault::Connection,
+                None => next = cause.source(),
+            }
+        }
+        NetworkFault::Connection
+    }
+}
+
+impl NetworkError {
+    /// Of a request that got no answer.
+    pub(super) fn of(error: &reqwest::Error) -> NetworkError {
+        NetworkError { fault: NetworkFault::of(error), why: Reason::verbatim(chain(error)) }
+    }
+
+    /// Whether the same request may well work in a moment.
+    pub fn is_passing(&self) -> bool {
+        self.fault == NetworkFault::Connection
+    }
 }
 
 impl Kind {
@@ -69,7 +121,7 @@ impl Kind {
     /// What an answer with the HTTP status `status` and `body` means, when we asked as `user`.
     pub(super) fn from_answer(status: u16, body: &[u8], user: Option<&str>) -> Kind {
         let credentials = |message| Kind::Credentials { user: user.map(str::to_owned), message };
-        let (errors, message) = (Errors::parse(body), words(body));
+        let (errors, message) = (Errors::parse(body), Reason::verbatim(words(body)));
         match status {
             401 | 403 => return credentials(message),
             404 => return Kind::NotFound,
@@ -95,40 +147,32 @@ impl AsReason for Kind {
                 reason!("registry.user_refused", user = quoted(user))
             }
             Kind::Credentials { user: Some(user), message } => {
-                reason!("registry.user_refused_saying", user = quoted(user), said = output(message))
+                reason!("registry.user_refused_saying", user = quoted(user), said = message)
             }
             Kind::Credentials { user: None, message } if message.is_empty() => reason!("registry.no_credentials"),
             Kind::Credentials { user: None, message } => {
-                reason!("registry.no_credentials_saying", said = output(message))
+                reason!("registry.no_credentials_saying", said = message)
             }
             Kind::NotFound => reason!("registry.not_found"),
-            Kind::Network(why) => reason!("registry.network", why = output(why), advice = network_advice(why)),
+            Kind::Network(error) => reason!("registry.network", why = error.why, advice = advice(error.fault)),
             Kind::Refused { status, message } => {
-                let said = said(message);
+                let said = if message.is_empty() { reason!("registry.no_words") } else { message.clone() };
                 match status {
                     Some(status) => reason!("registry.refused_with", status, said),
                     None => reason!("registry.refused", said),
                 }
             }
-            Kind::Unusable(why) => Reason::verbatim(why),
+            Kind::Unusable(why) => why.clone(),
         }
     }
 }
 
-/// A registry's words, or that there were none.
-fn said(message: &str) -> Argument {
-    if message.is_empty() { reason!("registry.no_words").to_argument() } else { output(message) }
-}
-
-/// What to do, by the words of the TLS library and the resolver.
-fn network_advice(why: &str) -> Reason {
-    let has = |words: &[&str]| words.iter().any(|word| why.contains(word));
-    if has(&["certificate"]) {
-        reason!("registry.name_ca")
-    } else if has(&["wrong version number", "packet length", "record", "InvalidContentType"]) {
-        reason!("registry.plain_http")
-    } else {
-        reason!("registry.check_network")
+/// What to do about a registry that was not reached.
+fn advice(fault: NetworkFault) -> Reason {
+    match fault {
+        NetworkFault::Certificate => reason!("registry.name_ca"),
+        NetworkFault::PlainHttp => reason!("registry.plain_http"),
+        NetworkFault::Connection => reason!("registry.check_network"),
     }
 }
 
@@ -193,11 +237,14 @@ mod tests {
         let denied = r#"{"errors":[{"code":"DENIED","message":"read only"}]}"#;
         assert_eq!(
             kind(403, denied),
-            Kind::Credentials { user: Some("ada".into()), message: "DENIED: read only".into() }
+            Kind::Credentials { user: Some("ada".into()), message: Reason::verbatim("DENIED: read only") }
         );
         assert_eq!(kind(404, "gone"), Kind::NotFound);
         let unsupported = kind(405, r#"{"errors":[{"code":"UNSUPPORTED","message":"no deletes"}]}"#);
-        assert_eq!(unsupported, Kind::Refused { status: Some(405), message: "UNSUPPORTED: no deletes".into() });
+        assert_eq!(
+            unsupported,
+            Kind::Refused { status: Some(405), message: Reason::verbatim("UNSUPPORTED: no deletes") }
+        );
         assert!(!unsupported.is_transient() && unsupported.is_refusal());
         let overload = kind(503, "<html>\n over load </html>");
         assert!(overload.is_transient() && !overload.is_refusal());
@@ -207,14 +254,23 @@ mod tests {
     #[test]
     fn every_kind_says_what_to_do() {
         let error = RegistryError {
-            attempted: Reason::verbatim("list the tags of"),
+            attempted: crate::domain::reason::phrase!("verb.list_the_tags_of").into(),
             image: "registry.example/acme/api".into(),
-            kind: Kind::Credentials { user: None, message: String::new() },
+            kind: Kind::Credentials { user: None, message: Reason::default() },
         };
         let text = error.to_string();
         assert!(
             text.starts_with("cannot list the tags of registry.example/acme/api: ") && text.contains("docker login")
         );
-        assert!(Kind::Network("certificate verify failed".into()).to_string().contains("CA"));
+        let of_tls = |error: rustls::Error| NetworkFault::of(&io::Error::other(error));
+        let untrusted = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        assert_eq!(of_tls(untrusted), NetworkFault::Certificate);
+        let plain = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+        assert_eq!(of_tls(plain), NetworkFault::PlainHttp);
+        assert_eq!(NetworkFault::of(&io::Error::other("certificate")), NetworkFault::Connection);
+        for fault in [NetworkFault::Certificate, NetworkFault::PlainHttp, NetworkFault::Connection] {
+            let kind = Kind::Network(NetworkError { fault, why: Reason::verbatim("it broke off") });
+            assert!(kind.to_string().starts_with("it broke off; "), "{kind}");
+        }
     }
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION};
 use reqwest::{Method, Request, RequestBuilder, Response, StatusCode, Url, redirect};
 
-use super::error::{Kind, chain};
+use super::error::{Kind, NetworkError, NetworkFault, chain};
 use crate::bounded::{self, BodyError};
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::tls;
 
 /// The longest time for a connection.
@@ -45,15 +46,13 @@ impl Http {
     ///
     /// # Errors
     /// When the file can't be used; the error says why.
-    pub(super) fn new(ca_file: Option<&Path>) -> Result<Http, String> {
+    pub(super) fn new(ca_file: Option<&Path>) -> Result<Http, Reason> {
         let private = match ca_file {
-            Some(file) => {
-                tls::certificates(file).map_err(|error| format!("{error}; fix `ca` in the registry's settings"))?
-            }
+            Some(file) => tls::certificates(file).map_err(|error| reason!("registry.ca", error))?,
             None => Vec::new(),
         };
         let client = tls::http_client(&private).connect_timeout(CONNECT).redirect(redirect::Policy::none());
-        let client = client.build().map_err(|error| chain(&error))?;
+        let client = client.build().map_err(|error| Reason::verbatim(chain(&error)))?;
         Ok(Http { client, patience: REQUEST })
     }
 
@@ -68,7 +67,7 @@ impl Http {
     /// [`Kind::Network`] where no answer came in time; [`Kind::Unusable`] for one that is too large, or a redirect to
     /// where a request must not go.
     pub(super) async fn exchange(&self, request: RequestBuilder, limit: usize) -> Result<Answer, Kind> {
-        let request = request.build().map_err(|error| Kind::Unusable(chain(&error)))?;
+        let request = request.build().map_err(|error| Kind::Unusable(Reason::verbatim(chain(&error))))?;
         match tokio::time::timeout(self.patience, self.follow(request, limit)).await {
             Ok(answer) => answer,
             Err(_) => Err(too_slow(self.patience)),
@@ -79,19 +78,21 @@ impl Http {
         for _ in 0..REDIRECTS {
             let again = request.try_clone();
             let url = request.url().clone();
-            let response = self.client.execute(request).await.map_err(|error| Kind::Network(chain(&error)))?;
+            let response =
+                self.client.execute(request).await.map_err(|error| Kind::Network(NetworkError::of(&error)))?;
             match redirected(again, &response)? {
                 Some(next) => request = next,
                 None => return read(response, url, limit).await,
             }
         }
-        Err(Kind::Unusable(format!("the registry redirects more than {REDIRECTS} times")))
+        Err(Kind::Unusable(reason!("registry.redirects", most = REDIRECTS)))
     }
 }
 
 /// The time-out of a request: a client that has waited it out has waited enough, and does not ask again.
 pub(super) fn too_slow(after: Duration) -> Kind {
-    Kind::Network(format!("no answer within {} s", after.as_secs_f32()))
+    let why = reason!("source.no_answer", seconds = after.as_secs_f32().to_string());
+    Kind::Network(NetworkError { fault: NetworkFault::Connection, why })
 }
 
 /// The same request where the answer sends it; none for an answer that is no redirect.
@@ -103,16 +104,17 @@ fn redirected(request: Option<Request>, response: &Response) -> Result<Option<Re
         return Ok(None);
     }
     let from = request.url().clone();
-    let to = from.join(location).map_err(|_| Kind::Unusable(format!("the registry redirects to {location:?}")))?;
-    let refused = |why: &str| Err(Kind::Unusable(format!("the registry redirects to {}, {why}", shown(&to))));
+    let to = from
+        .join(location)
+        .map_err(|_| Kind::Unusable(reason!("registry.redirect_address", location = quoted(location))))?;
     let same = to.origin() == from.origin();
     if from.scheme() == "https" && to.scheme() != "https" {
-        return refused("which is not https; name that address as the registry if it is right");
+        return Err(Kind::Unusable(reason!("registry.redirect_to_http", url = shown(&to))));
     }
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let may_change = same && matches!(status.as_u16(), 307 | 308);
     if !(reads || may_change) {
-        return refused("and what changes something is not sent on; name that address as the registry if it is right");
+        return Err(Kind::Unusable(reason!("registry.redirect_of_change", url = shown(&to))));
     }
     if !same {
         request.headers_mut().remove(AUTHORIZATION);
@@ -125,10 +127,8 @@ async fn read(mut response: Response, url: Url, limit: usize) -> Result<Answer, 
     let (status, headers) = (response.status(), response.headers().clone());
     let body = match status.is_success() {
         true => bounded::body(&mut response, limit).await.map_err(|error| match error {
-            BodyError::TooLarge { limit } => {
-                Kind::Unusable(format!("the registry's answer has more than {limit} bytes; it was not read"))
-            }
-            BodyError::Cut(error) => Kind::Network(chain(&error)),
+            BodyError::TooLarge { .. } => Kind::Unusable(error.into()),
+            BodyError::Cut(error) => Kind::Network(NetworkError::of(&error)),
         })?,
         false => bounded::beginning(&mut response, ERROR_BYTES).await,
     };

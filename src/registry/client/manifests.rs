@@ -9,7 +9,7 @@ use super::raw::Raw;
 use super::session::{Call, Right};
 use super::{Client, found};
 use crate::bounded;
-use crate::domain::reason::reason;
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::reference;
 use crate::registry::image::{self, Document, ImageConfig, ImageInfo};
 
@@ -58,7 +58,7 @@ impl Client {
         };
         let put = async || {
             let media_type = HeaderValue::from_str(media_type)
-                .map_err(|_| Kind::Unusable(format!("{media_type:?} is no media type")))?;
+                .map_err(|_| Kind::Unusable(reason!("registry.media_type", name = quoted(media_type))))?;
             let headers = HeaderMap::from_iter([(CONTENT_TYPE, media_type)]);
             let call = self.manifest_call(Method::PUT, reference, Right::Push)?;
             self.session.send(&Call { headers, body: content.to_vec(), ..call }).await.map(drop)
@@ -84,7 +84,7 @@ impl Client {
                     let (raw, manifest) = self.read(&child.digest).await?;
                     bytes += raw.content.len();
                     if bytes > LARGEST_IMAGE {
-                        return Err(Kind::Unusable(format!("its manifests have more than {LARGEST_IMAGE} bytes")));
+                        return Err(Kind::Unusable(reason!("registry.large_image", most = LARGEST_IMAGE)));
                     }
                     manifests.push(manifest);
                 }
@@ -127,20 +127,17 @@ impl Client {
             }
             _ => image::sha256(&answer.body),
         };
-        let no_manifest = |why: String| Kind::Unusable(format!("the registry's answer is no manifest: {why}"));
-        let document: Document = bounded::json(&answer.body).map_err(|error| no_manifest(error.to_string()))?;
+        let no_manifest = |why: Reason| Kind::Unusable(reason!("registry.no_manifest", why));
+        let document: Document = bounded::json(&answer.body).map_err(|error| no_manifest(error.into()))?;
         if let Some(children) = document.manifests.as_ref().filter(|children| children.len() > MOST_CHILDREN) {
-            return Err(no_manifest(format!(
-                "it names {} manifests, and at most {MOST_CHILDREN} are read",
-                children.len()
-            )));
+            return Err(no_manifest(reason!("registry.many_manifests", count = children.len(), most = MOST_CHILDREN)));
         }
         Ok((Raw { media_type: document.kind().to_owned(), content: answer.body, digest }, document))
     }
 
     pub(super) fn manifest_call(&self, method: Method, reference: &str, right: Right) -> Result<Call, Kind> {
         let check = if reference.contains(':') { reference::check_digest } else { reference::check_tag };
-        check(reference).map_err(|error| Kind::Unusable(error.to_string()))?;
+        check(reference).map_err(|error| Kind::Unusable(error.into()))?;
         Ok(Call {
             method,
             url: self.session.address(&format!("manifests/{reference}"))?,
@@ -161,5 +158,5 @@ pub(super) fn check(content: &[u8], digest: &str) -> Result<(), Kind> {
     if actual == digest {
         return Ok(());
     }
-    Err(Kind::Unusable(format!("the registry's content for {digest} has another digest ({actual}); it was not used")))
+    Err(Kind::Unusable(reason!("registry.other_digest", digest, actual)))
 }

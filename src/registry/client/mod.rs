@@ -36,7 +36,7 @@ use self::http::Http;
 use self::retry::Pauses;
 use self::session::Session;
 use super::credentials::Credential;
-use crate::domain::reason::{Reason, phrase};
+use crate::domain::reason::{Reason, output, phrase, quoted, reason};
 use crate::domain::reference::ImageName;
 
 pub use self::raw::Raw;
@@ -61,7 +61,7 @@ pub struct Client {
     host: String,
     session: Session,
     /// Why there is no credential, where that is no decision: a helper failed, say.
-    no_credential: Option<String>,
+    no_credential: Option<Reason>,
     /// The longest time for one operation; [`OPERATION`] but in tests.
     patience: Duration,
 }
@@ -79,15 +79,16 @@ impl Client {
     /// # Errors
     /// When the CA file cannot be read or holds no certificate, or `name` is in the registry "local".
     pub fn new(name: &ImageName, settings: &Settings, credential: Option<Credential>) -> Result<Client, RegistryError> {
-        let unusable = |why: String| RegistryError {
+        let unusable = |why: Reason| RegistryError {
             attempted: phrase!("verb.speak_to_the_registry_of").into(),
             image: name.to_string(),
             kind: Kind::Unusable(why),
         };
-        let host = name.host().ok_or_else(|| unusable("the registry \"local\" is a directory".to_owned()))?;
+        let host = name.host().ok_or_else(|| unusable(reason!("registry.local")))?;
         let scheme = if settings.plain_http { "http" } else { "https" };
         let server = if host == "docker.io" { "index.docker.io" } else { host };
-        let base = Url::parse(&format!("{scheme}://{server}/v2/")).map_err(|error| unusable(error.to_string()))?;
+        let base = Url::parse(&format!("{scheme}://{server}/v2/"))
+            .map_err(|error| unusable(reason!("registry.address", name = quoted(server), error = output(error))))?;
         let http = Http::new(settings.ca_file.as_deref()).map_err(unusable)?;
         let session = Session::new(http, base, name.path().to_owned(), credential);
         Ok(Client { host: host.to_owned(), session, no_credential: None, patience: OPERATION })
@@ -95,7 +96,7 @@ impl Client {
 
     /// The same client, which says why it has no credential should the registry want one.
     #[must_use]
-    pub fn without_credential(mut self, why: String) -> Client {
+    pub fn without_credential(mut self, why: Reason) -> Client {
         self.no_credential = Some(why);
         self
     }

@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use super::error::Kind;
 use super::http::Answer;
+use crate::domain::reason::reason;
 use crate::source::platform::retry_after;
 
 /// The pause before the first repetition, and the shortest one that a registry can ask for.
@@ -49,7 +50,8 @@ impl Failed {
     pub(super) fn into_kind(self) -> Kind {
         match (self.kind, self.asked) {
             (Kind::Refused { status, message }, Some(asked)) if !asked.is_zero() => {
-                Kind::Refused { status, message: format!("{message} (Retry-After: {} s)", asked.as_secs().max(1)) }
+                let message = reason!("registry.retry_after", said = message, seconds = asked.as_secs().max(1));
+                Kind::Refused { status, message }
             }
             (kind, _) => kind,
         }

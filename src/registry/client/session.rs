@@ -15,6 +15,7 @@ use super::error::Kind;
 use super::http::{Answer, Http, too_slow};
 use super::retry::{Failed, Pauses};
 use super::token::{self, Challenge};
+use crate::domain::reason::{output, quoted, reason};
 use crate::registry::credentials::Credential;
 
 /// Bytes read of the answer to a request that only asks for the challenge.
@@ -95,7 +96,9 @@ impl Session {
     /// The address of a part of the repository: `manifests/v1`. The parts are checked names, tags and digests.
     pub(super) fn address(&self, rest: &str) -> Result<Url, Kind> {
         let text = format!("{}/{rest}", self.path);
-        self.base.join(&text).map_err(|error| Kind::Unusable(format!("{text:?} makes no address: {error}")))
+        self.base
+            .join(&text)
+            .map_err(|error| Kind::Unusable(reason!("registry.address", name = quoted(&text), error = output(error))))
     }
 
     /// Whether an address is the registry's own.

@@ -11,7 +11,7 @@ use super::http::Answer;
 use super::session::{Call, Right};
 use super::{Client, found};
 use crate::bounded;
-use crate::domain::reason::phrase;
+use crate::domain::reason::{phrase, quoted, reason};
 
 /// Tags asked for at a time; registries may give fewer.
 const PAGE: usize = 1000;
@@ -49,7 +49,7 @@ impl Client {
         let mut asked = HashSet::new();
         while asked.insert(url.clone()) {
             if asked.len() > MOST_PAGES {
-                return Err(too_many(&format!("{MOST_PAGES} pages of tags")));
+                return Err(Kind::Unusable(reason!("registry.many_pages", most = MOST_PAGES)));
             }
             let call = Call {
                 method: Method::GET,
@@ -60,8 +60,8 @@ impl Client {
                 limit: LARGEST,
             };
             let answer = self.session.send(&call).await?;
-            let page: Page = bounded::json(&answer.body)
-                .map_err(|error| Kind::Unusable(format!("the registry's answer is no list of tags: {error}")))?;
+            let page: Page =
+                bounded::json(&answer.body).map_err(|error| Kind::Unusable(reason!("registry.no_tag_list", error)))?;
             let tags = page.tags.unwrap_or_default();
             let (before, last) = (all.len(), tags.last().cloned());
             for tag in tags {
@@ -71,7 +71,7 @@ impl Client {
                 }
             }
             if all.len() > MOST || bytes > MOST_BYTES {
-                return Err(too_many(&format!("{MOST} tags")));
+                return Err(Kind::Unusable(reason!("registry.many_tags", most = MOST)));
             }
             let next = self.next(&answer)?;
             url = match (next, last) {
@@ -92,7 +92,7 @@ impl Client {
         match answer.url.join(next) {
             Ok(url) if self.session.is_own(&url) => Ok(Some(url)),
             // The proof of who we are would go to another server.
-            _ => Err(Kind::Unusable(format!("the registry's next page of tags is on another server: {next:?}"))),
+            _ => Err(Kind::Unusable(reason!("registry.page_elsewhere", url = quoted(next)))),
         }
     }
 }
@@ -112,10 +112,6 @@ fn after(list: &Url, last: Option<&str>) -> Url {
     let mut url = list.clone();
     url.query_pairs_mut().append_pair("n", &PAGE.to_string()).extend_pairs(last.map(|last| ("last", last)));
     url
-}
-
-fn too_many(what: &str) -> Kind {
-    Kind::Unusable(format!("it has more than {what}, and slipway lists no more; delete those that are not needed"))
 }
 
 #[cfg(test)]

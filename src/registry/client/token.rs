@@ -10,6 +10,7 @@ use super::error::Kind;
 use super::http::Http;
 use super::retry::Failed;
 use crate::bounded;
+use crate::domain::reason::{quoted, reason};
 use crate::registry::credentials::Credential;
 
 /// Bytes of a token service's answer at most; the longest tokens of clouds have some kilobytes.
@@ -82,14 +83,13 @@ pub(super) async fn fetch(
 ) -> Result<HeaderValue, Failed> {
     let mut fields = vec![("scope", scope)];
     fields.extend(service.map(|service| ("service", service)));
-    let no_address = || Kind::Unusable(format!("the registry's token address {realm:?} is no address"));
+    let no_address = || Kind::Unusable(reason!("registry.token_address", realm = quoted(realm)));
     let service_at = Url::parse(realm).map_err(|_| no_address())?;
     match service_at.scheme() {
         "https" => {}
         "http" if plain_http => {}
         "http" => {
-            let why = "is plain http, and the registry is not: nothing is sent there";
-            return Err(Kind::Unusable(format!("the registry's token address {realm:?} {why}")).into());
+            return Err(Kind::Unusable(reason!("registry.token_over_http", realm = quoted(realm))).into());
         }
         _ => return Err(no_address().into()),
     }
@@ -115,17 +115,17 @@ pub(super) async fn fetch(
     if answer.status != StatusCode::OK {
         return Err(Failed::of(&answer, credential.map(Credential::user)));
     }
-    let answer: Answer = bounded::json(&answer.body)
-        .map_err(|error| Kind::Unusable(format!("the registry's token service gave no token: {error}")))?;
+    let answer: Answer =
+        bounded::json(&answer.body).map_err(|error| Kind::Unusable(reason!("registry.token_unreadable", error)))?;
     let token = answer.token.or(answer.access_token);
-    let token = token.ok_or_else(|| Kind::Unusable("the registry's token service gave no token".to_owned()))?;
+    let token = token.ok_or_else(|| Kind::Unusable(reason!("registry.no_token")))?;
     Ok(bearer(&token)?)
 }
 
 /// The header `Authorization` with a token.
 pub(super) fn bearer(token: &str) -> Result<HeaderValue, Kind> {
     let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-        .map_err(|_| Kind::Unusable("the registry's token has characters that no header can have".to_owned()))?;
+        .map_err(|_| Kind::Unusable(reason!("registry.token_characters")))?;
     value.set_sensitive(true);
     Ok(value)
 }

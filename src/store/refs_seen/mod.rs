@@ -138,14 +138,14 @@ fn load_packed(file: &Path) -> Result<Packed, ReadError> {
     }
 }
 
-fn entries(directory: &Path) -> Result<Vec<PathBuf>, String> {
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, Reason> {
     let entries = match fs::read_dir(directory) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(Vec::new());
         }
         entries => entries.and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect()),
     };
-    entries.map_err(|error| format!("cannot list {}: {error}", directory.display()))
+    entries.map_err(|error| reason!("refs_seen.not_listed", directory, error))
 }
 
 /// Reads what was seen of one repository's source; none where nothing was.

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{TaskContext, audit};
 use crate::domain::builder::{Builder, BuilderKind, MANAGED, Readiness};
 use crate::domain::name::RepositoryPath;
+use crate::domain::reason::reason;
 use crate::domain::repository::Repository;
 use crate::domain::requester::Requester;
 use crate::pool::core::Event;
@@ -83,7 +84,7 @@ impl SettingsService {
 }
 
 fn ending() -> Error {
-    Error::new(ErrorKind::Unreachable, "the pool is ending; the next command starts a new one")
+    Error::new(ErrorKind::Unreachable, reason!("pool.ending"))
 }
 
 /// Does one job after the other.
@@ -127,7 +128,7 @@ impl Worker {
                 let result = audit::record_edit(&self.context.clone(), &by, *request, async |request| match request {
                     Request::Save { entity, mode } => self.save(*entity, mode).await,
                     Request::Delete(name) => self.delete(name).await,
-                    _ => Err(Error::new(ErrorKind::Usage, "the request changes no settings")),
+                    _ => Err(Error::new(ErrorKind::Usage, reason!("request.no_settings"))),
                 })
                 .await;
                 let _ = to.send(result.map(|()| Reply::Done));
