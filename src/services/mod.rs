@@ -8,6 +8,7 @@ pub mod entity_files;
 pub mod images;
 pub mod platforms;
 pub mod registries;
+pub mod registry_access;
 pub mod save_warnings;
 pub mod sources;
 pub mod tokens;
