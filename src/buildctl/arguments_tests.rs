@@ -49,6 +49,7 @@ fn list(job: &Job) -> Vec<String> {
         metadata_file: Path::new("/s/meta.json"),
         source_policy: None,
         accelerated: false,
+        again_as: None,
         started_at: at("2020-10-15T08:25:02Z"),
     };
     arguments(job, &job.platform_builds[0], &run).unwrap()

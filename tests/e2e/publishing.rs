@@ -189,7 +189,8 @@ fn a_registry_that_refuses_for_good_is_asked_once_and_one_that_asks_for_a_pause_
     let repo = GitRepo::with_dockerfile(&[]);
     let registry = Registry::plain();
     let tag = |request: &str| request == "PUT /v2/acme/api/manifests/latest";
-    let refuse = |status, headers, body| Some(Refusal { status, headers, body });
+    let refuse =
+        |status, headers: &str, body: &str| Some(Refusal { status, headers: headers.into(), body: body.into() });
 
     // A registry's own immutable tag.
     let immutable = r#"{"errors":[{"code":"TAG_INVALID","message":"the tag is immutable"}]}"#;
@@ -229,7 +230,7 @@ fn a_build_that_waits_for_a_registry_can_be_cancelled() {
     let repo = GitRepo::with_dockerfile(&[]);
     let registry = Registry::plain();
     let front = RegistryFront::before(&registry, |request, _| {
-        let busy = Refusal { status: 429, headers: "Retry-After: 200\r\n", body: "slow down" };
+        let busy = Refusal { status: 429, headers: "Retry-After: 200\r\n".into(), body: "slow down".into() };
         (request == "PUT /v2/acme/api/manifests/latest").then_some(busy)
     });
     let slipway = home_before(&front, &repo);

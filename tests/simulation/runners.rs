@@ -213,12 +213,7 @@ impl World {
     /// Moves the tags of a build, or none of them.
     fn publish(&mut self, build: &Build) {
         let digest = format!("sha256:{:064x}", number_of(&build.commit) * 1_000 + build.rule.name.len() as u64);
-        let origin = Origin {
-            reference: build.reference.to_string(),
-            commit: build.commit.as_str().to_owned(),
-            pushed_at: build.pushed_at,
-            build: build.id.0,
-        };
+        let origin = Origin::of(build);
         let new = New { digest: digest.clone(), origin: origin.clone() };
         let mut moves = Vec::new();
         for tag in &build.tags {
@@ -229,7 +224,7 @@ impl World {
             self.check_tag(build, tag.as_str(), &decision);
             match decision {
                 Decision::Move => moves.push(key),
-                Decision::AlreadyPublished => {}
+                Decision::AlreadyPublished | Decision::Ours { .. } => {}
                 Decision::RefusedImmutable { .. } | Decision::RefusedBackwards { .. } => {
                     let failure = Failure::new(FailureKind::Unknown, format!("{tag} is not moved"));
                     return self.gone(build.id, Some((Outcome::Refused, Some(failure), Vec::new())));

@@ -11,9 +11,9 @@ pub struct Refusal {
     /// The status line's number.
     pub status: u16,
     /// Header lines, each with its end.
-    pub headers: &'static str,
+    pub headers: String,
     /// The body.
-    pub body: &'static str,
+    pub body: String,
 }
 
 /// The front's address and what it was asked.
@@ -54,6 +54,11 @@ impl RegistryFront {
     /// Its address as image names begin.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// All requests, as `PUT /v2/…`.
+    pub fn all_asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
     }
 
     /// How often a request was asked whose method and path begin so.
