@@ -306,6 +306,16 @@ fn publish_local(
     Ok(published)
 }
 
+/// What a registry says to a tag for which it has just taken the image: what it forbids is the tag (ACR), and not us.
+fn of_tag(error: RegistryError) -> RegistryError {
+    match error.kind {
+        Kind::Credentials { status: status @ 403, message, .. } => {
+            RegistryError { kind: Kind::Refused { status: Some(status), message }, ..error }
+        }
+        _ => error,
+    }
+}
+
 async fn publish_remote(
     client: &Client,
     image: &Built,
@@ -333,7 +343,7 @@ async fn publish_remote(
     };
     let (mut there, mut documents) = (Vec::with_capacity(tags.len()), Vec::new());
     for tag in tags {
-        let raw = client.manifest(tag).await?;
+        let raw = client.tagged(tag).await?;
         there.push((tag.clone(), raw.as_ref().map(existing)));
         documents.extend(raw);
     }
@@ -353,6 +363,7 @@ async fn move_tags(client: &Client, image: &Raw, chosen: Vec<Published>) -> Resu
         if one.outcome == Outcome::Moved
             && let Err(error) = client.put(&one.tag, &image.content, &image.media_type).await
         {
+            let error = of_tag(error);
             published.retain(|before| before.outcome == Outcome::Moved);
             return Err(match published.is_empty() {
                 true if error.kind.is_refusal() => PublishError::TagRefused(Box::new(error)),

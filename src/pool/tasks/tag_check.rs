@@ -78,7 +78,7 @@ mod tests {
     fn what_will_not_pass_is_an_answer_and_what_will_is_waited_for() {
         let of = |kind: Kind| of_kind(&kind, Reason::default());
         let refused = |status| Kind::Refused { status: Some(status), message: String::new() };
-        let forbidden = Kind::Credentials { user: None, message: String::new() };
+        let forbidden = Kind::Credentials { status: 403, user: None, message: String::new() };
         assert!(matches!(of(forbidden), TagCheckFailure::Forbidden { .. }));
         assert!(matches!(of(Kind::Network("connection refused".into())), TagCheckFailure::Passing(_)));
         assert!(matches!(of(refused(503)), TagCheckFailure::Passing(_)));

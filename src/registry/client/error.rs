@@ -31,6 +31,8 @@ impl AsReason for RegistryError {
 pub enum Kind {
     /// Statuses 401 and 403: who we are is not known there, or may not do that.
     Credentials {
+        /// 401: who we are is not known; 403: it may not do that.
+        status: u16,
         /// As whom we asked; nothing for nobody.
         user: Option<String>,
         /// The registry's own words, if any.
@@ -68,7 +70,7 @@ impl Kind {
 
     /// What an answer with the HTTP status `status` and `body` means, when we asked as `user`.
     pub(super) fn from_answer(status: u16, body: &[u8], user: Option<&str>) -> Kind {
-        let credentials = |message| Kind::Credentials { user: user.map(str::to_owned), message };
+        let credentials = |message| Kind::Credentials { status, user: user.map(str::to_owned), message };
         let (errors, message) = (Errors::parse(body), words(body));
         match status {
             401 | 403 => return credentials(message),
@@ -91,14 +93,14 @@ display_as_reason!(Kind);
 impl AsReason for Kind {
     fn reason(&self) -> Reason {
         match self {
-            Kind::Credentials { user: Some(user), message } if message.is_empty() => {
+            Kind::Credentials { user: Some(user), message, .. } if message.is_empty() => {
                 reason!("registry.user_refused", user = quoted(user))
             }
-            Kind::Credentials { user: Some(user), message } => {
+            Kind::Credentials { user: Some(user), message, .. } => {
                 reason!("registry.user_refused_saying", user = quoted(user), said = output(message))
             }
-            Kind::Credentials { user: None, message } if message.is_empty() => reason!("registry.no_credentials"),
-            Kind::Credentials { user: None, message } => {
+            Kind::Credentials { user: None, message, .. } if message.is_empty() => reason!("registry.no_credentials"),
+            Kind::Credentials { user: None, message, .. } => {
                 reason!("registry.no_credentials_saying", said = output(message))
             }
             Kind::NotFound => reason!("registry.not_found"),
@@ -193,7 +195,7 @@ mod tests {
         let denied = r#"{"errors":[{"code":"DENIED","message":"read only"}]}"#;
         assert_eq!(
             kind(403, denied),
-            Kind::Credentials { user: Some("ada".into()), message: "DENIED: read only".into() }
+            Kind::Credentials { status: 403, user: Some("ada".into()), message: "DENIED: read only".into() }
         );
         assert_eq!(kind(404, "gone"), Kind::NotFound);
         let unsupported = kind(405, r#"{"errors":[{"code":"UNSUPPORTED","message":"no deletes"}]}"#);
@@ -209,7 +211,7 @@ mod tests {
         let error = RegistryError {
             attempted: "list the tags of".into(),
             image: "registry.example/acme/api".into(),
-            kind: Kind::Credentials { user: None, message: String::new() },
+            kind: Kind::Credentials { status: 401, user: None, message: String::new() },
         };
         let text = error.to_string();
         assert!(

@@ -128,7 +128,9 @@ impl Client {
 
     pub(super) fn error(&self, what: impl Into<Reason>, kind: Kind) -> RegistryError {
         let kind = match (kind, &self.no_credential) {
-            (Kind::Credentials { user: None, .. }, Some(why)) => Kind::Credentials { user: None, message: why.clone() },
+            (Kind::Credentials { status, user: None, .. }, Some(why)) => {
+                Kind::Credentials { status, user: None, message: why.clone() }
+            }
             (kind, _) => kind,
         };
         RegistryError { attempted: what.into(), image: self.image(), kind }

@@ -76,6 +76,10 @@ fn serve(mut client: TcpStream, behind: &str, decide: &dyn Fn(&str) -> Option<Re
             return Ok(());
         }
         head.push(byte[0]);
+        // The first byte of a TLS handshake: BuildKit asks servers on loopback so first, and waits 10 s for an answer.
+        if head == [0x16] {
+            return client.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n");
+        }
     }
     let head = String::from_utf8_lossy(&head).into_owned();
     let request = head.lines().next().unwrap_or_default().trim_end_matches(" HTTP/1.1").to_owned();
