@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use crate::domain::reason::{Reason, output, reason};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 use crate::sys::users;
 use tokio::process::Command;
@@ -70,9 +71,9 @@ fn covers_proc(mountinfo: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// What is wrong, one sentence.
-    pub what: String,
+    pub what: Reason,
     /// The command that fixes it.
-    pub fix: String,
+    pub fix: Reason,
 }
 
 /// What is missing for a rootless daemon of the user who asks; empty when it can run.
@@ -146,34 +147,27 @@ fn mapper(name: &str) -> Mapper {
 /// What is missing, in the order in which it is best fixed.
 pub fn judge(facts: &Facts) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut add = |what: String, fix: String| problems.push(Problem { what, fix });
+    let mut add = |what: Reason, fix: &str| problems.push(Problem { what, fix: Reason::verbatim(fix) });
 
     if facts.userns_clone == Some(0) {
-        add(
-            "This kernel lets only root make user namespaces (kernel.unprivileged_userns_clone is 0).".into(),
-            "sudo sysctl -w kernel.unprivileged_userns_clone=1".into(),
-        );
+        add(reason!("rootless.user_namespaces_for_root_only"), "sudo sysctl -w kernel.unprivileged_userns_clone=1");
     }
     if facts.max_user_namespaces == Some(0) {
-        add(
-            "User namespaces are switched off (user.max_user_namespaces is 0).".into(),
-            "sudo sysctl -w user.max_user_namespaces=28633".into(),
-        );
+        add(reason!("rootless.user_namespaces_off"), "sudo sysctl -w user.max_user_namespaces=28633");
     }
     if !facts.rootlesskit {
-        add("rootlesskit is not installed.".into(), "slipway setup".into());
+        add(reason!("rootless.rootlesskit_missing"), "slipway setup");
     }
     for (name, mapper) in ["newuidmap", "newgidmap"].iter().zip(facts.mappers) {
         match mapper {
             Mapper::Ready => {}
             Mapper::Missing => add(
-                format!("{name} is not installed (it comes with the package uidmap, or shadow-utils)."),
-                "sudo apt-get install -y uidmap || sudo dnf install -y shadow-utils".into(),
+                reason!("rootless.mapper_missing", name),
+                "sudo apt-get install -y uidmap || sudo dnf install -y shadow-utils",
             ),
-            Mapper::Powerless => add(
-                format!("{name} is neither set-uid root nor has a file capability, so it cannot map ids."),
-                format!("sudo chmod u+s \"$(command -v {name})\""),
-            ),
+            Mapper::Powerless => {
+                add(reason!("rootless.mapper_powerless", name), &format!("sudo chmod u+s \"$(command -v {name})\""))
+            }
         }
     }
     if !facts.subordinate_elsewhere {
@@ -181,8 +175,8 @@ pub fn judge(facts: &Facts) -> Vec<Problem> {
             if !has_range(text, facts) {
                 let first = next_free(&facts.subordinate);
                 add(
-                    format!("The user {} has no {ID_COUNT} subordinate {kind}s in /etc/sub{kind}.", facts.user),
-                    format!("sudo usermod --add-sub{kind}s {first}-{} {}", first + ID_COUNT - 1, facts.user),
+                    reason!("rootless.no_subordinate_ids", user = facts.user, count = ID_COUNT, kind),
+                    &format!("sudo usermod --add-sub{kind}s {first}-{} {}", first + ID_COUNT - 1, facts.user),
                 );
             }
         }
@@ -212,11 +206,11 @@ fn next_free(files: &[String; 2]) -> u64 {
 
 /// Makes a namespace and leaves it: what cannot be seen in files (AppArmor, seccomp, container engines) shows here.
 async fn attempt(rootlesskit: &Path) -> Result<(), Problem> {
-    let cannot = |why: String| Problem {
-        what: format!("A user namespace cannot be set up: {why}"),
-        fix: format!("{} true", rootlesskit.display()),
+    let cannot = |why: Reason| Problem {
+        what: reason!("rootless.namespace_fails", why),
+        fix: Reason::verbatim(format!("{} true", rootlesskit.display())),
     };
-    let state = tempfile::tempdir().map_err(|error| cannot(format!("no temporary directory ({error}).")))?;
+    let state = tempfile::tempdir().map_err(|error| cannot(reason!("trial.no_temporary_directory", error)))?;
     let line = command_line(rootlesskit, state.path(), proc_can_be_mounted(), false);
     let mut command = Command::new(&line[0]);
     command.args(&line[1..]).arg("true").listed_environment(Receiver::Buildkitd).env("XDG_RUNTIME_DIR", state.path());
@@ -231,21 +225,22 @@ async fn attempt(rootlesskit: &Path) -> Result<(), Problem> {
                 cannot,
             ))
         }
-        Ok(Err(error)) => Err(cannot(format!("{} does not start ({error}).", rootlesskit.display()))),
-        Err(_) => Err(cannot(format!("rootlesskit did not end within {} s.", TRIAL_LIMIT.as_secs()))),
+        Ok(Err(error)) => Err(cannot(reason!("trial.does_not_start", program = rootlesskit, error))),
+        Err(_) => Err(cannot(reason!("rootless.rootlesskit_does_not_end", seconds = TRIAL_LIMIT.as_secs()))),
     }
 }
 
-fn refusal(apparmor_restricts: bool, stderr: &str, cannot: impl FnOnce(String) -> Problem) -> Problem {
+fn refusal(apparmor_restricts: bool, stderr: &str, cannot: impl FnOnce(Reason) -> Problem) -> Problem {
     if apparmor_restricts {
         return Problem {
-            what: "AppArmor keeps rootlesskit from making user namespaces \
-                   (kernel.apparmor_restrict_unprivileged_userns is 1 and no profile allows it)."
-                .into(),
-            fix: "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0".into(),
+            what: reason!("rootless.apparmor_forbids"),
+            fix: Reason::verbatim("sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"),
         };
     }
-    cannot(format!("rootlesskit says: {}", stderr.trim_end().lines().last().unwrap_or("nothing")))
+    cannot(match stderr.trim_end().lines().last() {
+        Some(said) => reason!("rootless.rootlesskit_says", said = output(said)),
+        None => reason!("rootless.rootlesskit_says_nothing"),
+    })
 }
 
 #[cfg(test)]
@@ -266,7 +261,7 @@ mod tests {
     }
 
     fn fixes(facts: &Facts) -> Vec<String> {
-        judge(facts).into_iter().map(|problem| problem.fix).collect()
+        judge(facts).into_iter().map(|problem| problem.fix.to_string()).collect()
     }
 
     #[test]
@@ -289,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn closed_kernels_and_missing_programs_are_each_named_with_their_mend() {
+    fn closed_kernels_and_missing_programs_are_each_named_with_their_fix() {
         let facts = Facts {
             rootlesskit: false,
             mappers: [Mapper::Missing, Mapper::Powerless],
@@ -299,7 +294,7 @@ mod tests {
         };
         let problems = judge(&facts);
         assert_eq!(problems.len(), 5);
-        assert!(problems.iter().all(|p| p.what.ends_with('.') && !p.fix.is_empty()));
+        assert!(problems.iter().all(|p| p.what.to_string().ends_with('.') && !p.fix.is_empty()));
         let all = format!("{problems:?}");
         for word in ["unprivileged_userns_clone=1", "max_user_namespaces=28633", "slipway setup", "uidmap", "chmod u+s"]
         {
@@ -309,9 +304,9 @@ mod tests {
 
     #[test]
     fn a_refusal_names_apparmor_where_apparmor_refuses() {
-        let other = |what| Problem { what, fix: "try".into() };
-        assert!(refusal(true, "", other).fix.contains("apparmor_restrict_unprivileged_userns=0"));
-        assert_eq!(refusal(false, "first\nlast\n", other).what, "rootlesskit says: last");
+        let other = |what| Problem { what, fix: Reason::verbatim("try") };
+        assert!(refusal(true, "", other).fix.to_string().contains("apparmor_restrict_unprivileged_userns=0"));
+        assert_eq!(refusal(false, "first\nlast\n", other).what.to_string(), "rootlesskit says: last");
     }
 
     #[test]

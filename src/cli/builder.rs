@@ -190,7 +190,7 @@ fn list(views: &[View]) -> String {
         table.row([
             status.name.clone(),
             status.kind.word().to_owned(),
-            told(status.readiness.word()),
+            told(status.readiness.state()),
             format!("{}/{}", status.busy, status.slots),
             cache_text(status),
             status.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
@@ -206,7 +206,7 @@ fn details(status: &BuilderStatus) -> String {
     fields(&[
         (phrase!("label.name"), status.name.clone()),
         (phrase!("label.kind"), status.kind.word().to_owned()),
-        (phrase!("label.state"), told(status.readiness.word())),
+        (phrase!("label.state"), told(status.readiness.state())),
         (phrase!("label.reason"), status.readiness.reason().map_or_else(String::new, told)),
         (phrase!("label.address"), status.address.clone().unwrap_or_default()),
         (phrase!("label.slots"), told(reason!("builder.busy_slots", busy = status.busy, slots = status.slots))),

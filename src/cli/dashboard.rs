@@ -11,7 +11,7 @@ use crate::tui::{self, TuiError};
 pub(super) async fn dashboard(client: &Client, build: Option<BuildId>) -> Result<ExitCode, CliError> {
     client.create_home()?;
     tui::run(client, build).await.map_err(|error| match error {
-        TuiError::NoTerminal => CliError::usage(&error),
-        error => CliError::failed(&error),
+        error @ TuiError::NoTerminal => CliError::usage(error),
+        error => CliError::failed(error),
     })
 }

@@ -1,4 +1,4 @@
-//! `slipway doctor`: what works and what does not, with the mend. It looks at the programs of this machine and at the home
+//! `slipway doctor`: what works and what does not, with the fix. It looks at the programs of this machine and at the home
 //! itself, not through the pool: what is wrong may be why there is none.
 
 use std::process::ExitCode;
@@ -27,37 +27,30 @@ use crate::store::{Home, trust};
 /// One thing that was looked at.
 #[derive(Serialize)]
 struct Check {
-    #[serde(serialize_with = "in_english")]
     name: Reason,
     ok: bool,
-    #[serde(serialize_with = "in_english")]
     says: Reason,
-    #[serde(serialize_with = "in_english", skip_serializing_if = "Reason::is_empty")]
-    mend: Reason,
-}
-
-/// Programs get the English text.
-fn in_english<S: serde::Serializer>(reason: &Reason, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(reason)
+    #[serde(skip_serializing_if = "Reason::is_empty")]
+    fix: Reason,
 }
 
 impl Check {
     fn good(name: impl Into<Reason>, says: impl Into<Reason>) -> Check {
-        Check { name: name.into(), ok: true, says: says.into(), mend: Reason::default() }
+        Check { name: name.into(), ok: true, says: says.into(), fix: Reason::default() }
     }
 
     /// It works, and somebody should do something about it.
-    fn warning(name: impl Into<Reason>, says: impl Into<Reason>, mend: impl Into<Reason>) -> Check {
-        Check { name: name.into(), ok: true, says: says.into(), mend: mend.into() }
+    fn warning(name: impl Into<Reason>, says: impl Into<Reason>, fix: impl Into<Reason>) -> Check {
+        Check { name: name.into(), ok: true, says: says.into(), fix: fix.into() }
     }
 
-    fn bad(name: impl Into<Reason>, says: impl Into<Reason>, mend: impl Into<Reason>) -> Check {
-        Check { name: name.into(), ok: false, says: says.into(), mend: mend.into() }
+    fn bad(name: impl Into<Reason>, says: impl Into<Reason>, fix: impl Into<Reason>) -> Check {
+        Check { name: name.into(), ok: false, says: says.into(), fix: fix.into() }
     }
 }
 
 pub(super) async fn run(client: &Client, format: Format) -> Result<ExitCode, CliError> {
-    let home = &Home::from_env().map_err(|error| CliError::usage(error.to_string()))?;
+    let home = &Home::from_env().map_err(CliError::usage)?;
     let settings = settings::look(home);
     let mut checks = untrusted(home);
     let is_trusted = checks.is_empty();
@@ -87,17 +80,17 @@ pub(super) async fn run(client: &Client, format: Format) -> Result<ExitCode, Cli
     let good = checks.iter().all(|check| check.ok);
     print(format, &checks, || {
         let line = |check: &Check| {
-            let word = match (check.ok, check.mend.is_empty()) {
+            let word = match (check.ok, check.fix.is_empty()) {
                 (true, true) => phrase!("check_result.good"),
                 (true, false) => phrase!("check_result.warning"),
                 (false, _) => phrase!("check_result.bad"),
             };
-            let mend = if check.mend.is_empty() {
+            let fix = if check.fix.is_empty() {
                 String::new()
             } else {
-                format!("\n      {}", told(reason!("doctor.fix", mend = check.mend)))
+                format!("\n      {}", told(reason!("doctor.fix", fix = check.fix)))
             };
-            format!("{}  {}: {}{mend}\n", told(word), told(&check.name), told(&check.says))
+            format!("{}  {}: {}{fix}\n", told(word), told(&check.name), told(&check.says))
         };
         checks.iter().map(line).collect()
     })?;
@@ -133,7 +126,7 @@ fn home_check(home: &Home, settings: &Settings) -> Check {
 fn untrusted(home: &Home) -> Vec<Check> {
     home.untrusted()
         .into_iter()
-        .map(|untrusted| Check::bad(phrase!("check.home"), untrusted.to_string(), untrusted.fix()))
+        .map(|untrusted| Check::bad(phrase!("check.home"), &untrusted, Reason::verbatim(untrusted.fix())))
         .collect()
 }
 
@@ -199,14 +192,14 @@ fn upgrade(tool: &Tool) -> Reason {
 }
 
 /// A program or daemon that works, with what is known against its version.
-fn judged(name: impl Into<Reason>, says: impl Into<Reason>, verdict: &Verdict, mend: impl Into<Reason>) -> Check {
+fn judged(name: impl Into<Reason>, says: impl Into<Reason>, verdict: &Verdict, fix: impl Into<Reason>) -> Check {
     let ids = |ids: &[String]| ids.join(", ");
     let says = says.into();
     match verdict {
         Verdict::Good => Check::good(name, says),
-        Verdict::Vulnerable(open) => Check::warning(name, reason!("doctor.vulnerable", says, open = ids(open)), mend),
+        Verdict::Vulnerable(open) => Check::warning(name, reason!("doctor.vulnerable", says, open = ids(open)), fix),
         Verdict::Unknown(open) => {
-            Check::warning(name, reason!("doctor.vulnerability_unknown", says, open = ids(open)), mend)
+            Check::warning(name, reason!("doctor.vulnerability_unknown", says, open = ids(open)), fix)
         }
     }
 }
@@ -222,10 +215,10 @@ async fn build_network(home: &Home, settings: &Settings) -> Check {
     let kit = found.rootlesskit.as_ref().map(|tool| tool.path.clone()).filter(|_| crate::pool::is_rootless(settings));
     let problem = match found.sandbox_problems.into_iter().next() {
         Some(problem) => Some((reason!("doctor.host_network_forced", what = problem.what), problem.fix)),
-        None => sandbox::attempt(kit.as_deref()).await.err().map(|problem| (problem.what.into(), problem.fix)),
+        None => sandbox::attempt(kit.as_deref()).await.err().map(|problem| (problem.what, problem.fix)),
     };
     match problem {
-        Some((says, mend)) => Check::bad(name, says, mend),
+        Some((says, fix)) => Check::bad(name, says, fix),
         None if sandbox::is_ipv6_only() => {
             Check::warning(name, reason!("doctor.ipv4_only_on_ipv6_host"), reason!("doctor.set_host_network"))
         }
@@ -246,11 +239,11 @@ fn build_limits(home: &Home, settings: &Settings) -> Check {
         Some(_) => Check::good(name, reason!("doctor.limits_work")),
         None if is_rootless => {
             let uid = rustix::process::geteuid().as_raw();
-            let mend = match cgroup::is_unified() {
+            let fix = match cgroup::is_unified() {
                 true => reason!("doctor.delegate_unit"),
                 false => reason!("doctor.delegate_directories", uid, path = cgroup::for_user(uid)),
             };
-            Check::warning(name, reason!("doctor.no_delegated_group"), mend)
+            Check::warning(name, reason!("doctor.no_delegated_group"), fix)
         }
         None => Check::warning(name, reason!("doctor.no_limits"), reason!("doctor.mount_cgroup_writable")),
     }
@@ -329,7 +322,7 @@ async fn pool(client: &Client) -> Result<Vec<Check>, CliError> {
         checks.push(match builder.readiness {
             Readiness::Down(reason) => Check::bad(name, reason, reason!("doctor.fix_builder")),
             Readiness::Ready | Readiness::Starting => {
-                let state = builder.readiness.word();
+                let state = builder.readiness.state();
                 let says = reason!("doctor.builder_state", state, busy = builder.busy, slots = builder.slots);
                 let verdict = builder.version.as_deref().map_or(Verdict::Good, advisories::judge_buildkitd);
                 // Of slipway's own builders the build network is another line.

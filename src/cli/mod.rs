@@ -62,7 +62,7 @@ struct Cli {
 enum Command {
     Demo(demo::Demo),
     Setup(setup::Setup),
-    /// Say what works and what does not, with the mend
+    /// Say what works and what does not, with the fix
     Doctor,
     /// Namespaces: groups of repositories with shared defaults
     #[command(subcommand, visible_alias = "ns")]

@@ -37,12 +37,12 @@ impl Verb {
         match self {
             Verb::Run => {
                 hardening::close_on_exec();
-                let home = Home::from_env().map_err(|error| CliError::usage(error.to_string()))?;
+                let home = Home::from_env().map_err(CliError::usage)?;
                 log_to(&home)?;
                 return Ok(match pool::run(home).await {
                     Ok(()) => ExitCode::SUCCESS,
                     Err(error) => {
-                        warn(error.to_string());
+                        warn(&error);
                         ExitCode::from(error.exit_status())
                     }
                 });
@@ -110,7 +110,7 @@ fn show(status: &PoolStatus, format: Format) -> Result<(), CliError> {
             builders.row([
                 builder.name.clone(),
                 builder.kind.word().to_owned(),
-                told(builder.readiness.word()),
+                told(builder.readiness.state()),
                 format!("{}/{}", builder.busy, builder.slots),
                 builder.readiness.reason().map_or_else(String::new, told),
             ]);

@@ -62,7 +62,7 @@ fn rfc3339(text: &str) -> Result<DateTime<Utc>, WrongValue> {
 struct Matched {
     matches: bool,
     tags: Vec<String>,
-    notes: Vec<String>,
+    notes: Vec<Reason>,
 }
 
 impl Match {
@@ -89,7 +89,7 @@ impl Match {
             Some(tags) => Matched {
                 matches: true,
                 tags: tags.tags.iter().map(ToString::to_string).collect(),
-                notes: tags.replaced.iter().map(ToString::to_string).collect(),
+                notes: tags.replaced.iter().map(Reason::from).collect(),
             },
         };
         print(format, &matched, || {

@@ -17,7 +17,7 @@ use super::{CliError, Format};
 use crate::buildkit::install::{
     self, Ask, Found, InstallError, Machine, Options, Place, Progress, Tool, Version, busybox,
 };
-use crate::domain::reason::{AsReason, Phrase, Reason, display_as_reason, phrase, reason};
+use crate::domain::reason::{AsReason, Phrase, Reason, as_texts, display_as_reason, phrase, reason};
 use crate::source::git::GitProgram;
 use crate::store::home::{Home, NoHome};
 
@@ -116,12 +116,12 @@ pub(super) struct Sample {
 
 /// Installs what is missing for the sample of `slipway demo`.
 pub(super) async fn prepare_sample() -> Result<Sample, CliError> {
-    let home = Home::from_env().map_err(|error| CliError::usage(error.to_string()))?;
+    let home = Home::from_env().map_err(CliError::usage)?;
     let mut printer = Printer::stderr();
     let mut report = |event: Progress| printer.show(&event);
     let options = Options { ask: asker(), ..Options::from_env() };
     let installed = install::ensure(&home, &options, &mut report).await;
-    installed.map_err(|error| CliError::failed(error.to_string()))?;
+    installed.map_err(CliError::failed)?;
     let busybox = busybox::ensure(&mut report).await;
     Ok(Sample { directory: home.state_dir().join("demo").join("source"), busybox })
 }
@@ -181,7 +181,7 @@ impl Printer {
 
     /// Shows one event. A stderr that is gone is no reason to stop.
     pub fn show(&mut self, event: &Progress) {
-        let line = told(event.to_string());
+        let line = told(event);
         let _nobody_reads = match self.columns {
             Some(columns) if event.is_transient() => {
                 let line: String = line.chars().take(columns().saturating_sub(1)).collect();
@@ -263,7 +263,7 @@ fn as_text(found: &Found) -> String {
     } else {
         text += &format!("{}\n", told(phrase!("setup.missing")));
         for part in missing {
-            text += &format!("  {}\n", told(part.to_string()));
+            text += &format!("  {}\n", told(&part));
         }
     }
     text
@@ -293,8 +293,8 @@ struct ToolReport<'a> {
 #[derive(Serialize)]
 struct MissingReport<'a> {
     name: &'static str,
-    reason: &'a str,
-    mend: &'a str,
+    reason: &'a Reason,
+    fix: &'a Reason,
 }
 
 fn as_json(found: &Found) -> serde_json::Result<String> {
@@ -319,10 +319,10 @@ fn as_json(found: &Found) -> serde_json::Result<String> {
             .collect(),
         missing: missing
             .iter()
-            .map(|part| MissingReport { name: part.name, reason: &part.why, mend: &part.fix })
+            .map(|part| MissingReport { name: part.name, reason: &part.why, fix: &part.fix })
             .collect(),
     };
-    Ok(serde_json::to_string_pretty(&report)? + "\n")
+    Ok(as_texts(|| serde_json::to_string_pretty(&report))? + "\n")
 }
 
 #[cfg(test)]
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn the_report_names_what_is_missing_with_its_mend() {
+    fn the_report_names_what_is_missing_with_its_fix() {
         let dir = tempfile::tempdir().unwrap();
         let found = install::find(&Home::at(dir.path()));
         let json: serde_json::Value = serde_json::from_str(&as_json(&found).unwrap()).unwrap();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::stream::Stream;
-use crate::domain::reason::reason;
+use crate::domain::reason::{Reason, reason};
 use crate::protocol::{Error, ErrorKind};
 use crate::store::Home;
 
@@ -40,8 +40,7 @@ impl Client {
     /// # Errors
     /// When the environment names no home, or one that can't be used.
     pub fn from_env() -> Result<Client, Error> {
-        let usage = |text: String| Error::new(ErrorKind::Usage, text);
-        let home = Home::from_env().map_err(|error| usage(error.to_string()))?;
+        let home = Home::from_env().map_err(|error| Error::new(ErrorKind::Usage, error))?;
         let state = home.state_dir();
         let is_directory = match std::fs::metadata(state) {
             Ok(meta) => meta.is_dir(),
@@ -75,7 +74,7 @@ impl Client {
     /// # Errors
     /// What of the home is whose, with the command that fixes it.
     pub fn check_home(&self) -> Result<(), Error> {
-        let untrusted: Vec<String> = self.home.untrusted().iter().map(ToString::to_string).collect();
-        if untrusted.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::Refused, untrusted.join("\n"))) }
+        let untrusted = Reason::lines(self.home.untrusted().iter().map(Reason::from));
+        if untrusted.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::Refused, untrusted)) }
     }
 }

@@ -60,10 +60,9 @@ impl Client {
                     if let Some(stream) = self.connect().await? {
                         return Ok(stream);
                     }
-                    if begun.elapsed() > LOST_SOCKET
-                        && let Some(holder) = held::holder(self)
-                    {
-                        return Err(unreachable(held::said(self, &holder)));
+                    let holders = held::holders(self);
+                    if begun.elapsed() > LOST_SOCKET && !holders.is_empty() {
+                        return Err(unreachable(held::said(self, &holders)));
                     }
                     child = spawn(home, &secrets).map_err(cannot)?;
                 }
@@ -74,9 +73,10 @@ impl Client {
             }
             if begun.elapsed() > START_LIMIT {
                 let (seconds, log) = (START_LIMIT.as_secs(), home.pool_log());
-                return Err(unreachable(match held::holder(self) {
-                    Some(holder) => reason!("client.no_answer_while_held", seconds, log, holder),
-                    None => reason!("client.no_answer_at_start", seconds, log),
+                let holders = held::holders(self);
+                return Err(unreachable(match holders.is_empty() {
+                    false => reason!("client.no_answer_while_held", seconds, log, holders),
+                    true => reason!("client.no_answer_at_start", seconds, log),
                 }));
             }
             tokio::time::sleep(START_POLL).await;

@@ -1,12 +1,12 @@
 //! The audit log: who changed what, when, and whether it was allowed. Pure; `store::audit` keeps it.
 
-use crate::domain::reason::{AsReason, Reason, reason, use_as_reason};
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::reason::{AsReason, Reason, reason, use_as_reason};
 use super::requester::Requester;
 use super::secret_arg::{is_secret_arg, looks_secret};
 
@@ -14,7 +14,7 @@ use super::secret_arg::{is_secret_arg, looks_secret};
 const LONGEST_VALUE: usize = 300;
 /// More changes than these are counted, not listed.
 const MOST_CHANGES: usize = 200;
-/// A reason that is longer, in characters, is cut.
+/// A text in a reason that is longer, in characters, is cut.
 const LONGEST_REASON: usize = 1_000;
 /// Stands for a value that may be a secret.
 const MASK: &str = "***";
@@ -35,8 +35,8 @@ pub struct AuditEntry {
     /// Whether it was done.
     pub outcome: Outcome,
     /// Why it was not done, or what came of it, such as `build #42`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub detail: String,
+    #[serde(default, skip_serializing_if = "Reason::is_empty")]
+    pub detail: Reason,
     /// The fields of settings that changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<FieldChange>,
@@ -109,7 +109,7 @@ pub struct AuditEvent {
     /// Whether it was done.
     pub outcome: Outcome,
     /// Why it was not done, or what came of it.
-    pub detail: String,
+    pub detail: Reason,
     /// The fields of settings that changed.
     pub changes: Vec<FieldChange>,
 }
@@ -117,8 +117,9 @@ pub struct AuditEvent {
 impl AuditEvent {
     /// The entry that is written.
     pub fn at(self, id: u64, at: DateTime<Utc>) -> AuditEntry {
-        let AuditEvent { by, verb, object, outcome, detail, changes } = self;
-        AuditEntry { id, at, by, verb, object, outcome, detail: cut(&detail, LONGEST_REASON), changes }
+        let AuditEvent { by, verb, object, outcome, mut detail, changes } = self;
+        detail.for_each_text(&mut |text| *text = cut(text, LONGEST_REASON));
+        AuditEntry { id, at, by, verb, object, outcome, detail, changes }
     }
 }
 

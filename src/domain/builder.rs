@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::platform::Platform;
 use super::repository::BuildSettings;
 use super::setting_problem::SettingProblem;
-use crate::domain::reason::{AsReason, Reason, display_as_reason, joined, quoted, reason};
+use crate::domain::reason::{AsReason, Phrase, Reason, display_as_reason, joined, phrase, quoted, reason};
 
 /// The builder that slipway runs itself when none is configured.
 pub const MANAGED: &str = "managed";
@@ -56,12 +56,12 @@ pub enum Readiness {
 }
 
 impl Readiness {
-    /// The state as clients show it.
-    pub fn word(&self) -> &'static str {
+    /// The state without its reason, as clients show it.
+    pub fn state(&self) -> Phrase {
         match self {
-            Readiness::Ready => "ready",
-            Readiness::Starting => "starting",
-            Readiness::Down(_) => "down",
+            Readiness::Ready => phrase!("readiness.ready"),
+            Readiness::Starting => phrase!("readiness.starting"),
+            Readiness::Down(_) => phrase!("readiness.down"),
         }
     }
 

@@ -25,7 +25,7 @@ display_as_reason!(ReferenceError);
 impl AsReason for ReferenceError {
     fn reason(&self) -> Reason {
         let ReferenceError { what, value, why } = self;
-        reason!("reference.reference", what, value = quoted(value), why)
+        reason!("reference.invalid", what, value = quoted(value), why)
     }
 }
 
@@ -189,8 +189,8 @@ pub fn check_tag(tag: &str) -> Result<(), ReferenceError> {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     match tag.as_bytes() {
         [] => error(reason!("reference.empty")),
-        [first, ..] if !word(*first) => error(reason!("reference.must_begin_with_word")),
-        bytes if bytes.len() > 128 => error(reason!("reference.longer_than_128")),
+        [first, ..] if !word(*first) => error(reason!("reference.tag_beginning")),
+        bytes if bytes.len() > 128 => error(reason!("reference.tag_too_long")),
         bytes if !bytes.iter().all(|b| word(*b) || b".-".contains(b)) => error(reason!("reference.tag_characters")),
         _ => Ok(()),
     }
@@ -240,7 +240,7 @@ fn check_host(host: &str) -> Result<(), ReferenceError> {
     if let Some(port) = port
         && port.parse::<u16>().map_or(true, |number| number == 0 || port.starts_with('+'))
     {
-        return error(reason!("reference.port_must_number_from"));
+        return error(reason!("reference.port"));
     }
     let Some(name) = name else { return Ok(()) };
     if name.is_empty() {
@@ -253,7 +253,7 @@ fn check_host(host: &str) -> Result<(), ReferenceError> {
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
     if !name.split('.').all(label_is_good) {
-        return error(reason!("reference.host_letters_digits_between"));
+        return error(reason!("reference.host_characters"));
     }
     // Image names have no mark between host and path: every tool takes `acme/api` for Docker Hub's.
     if !name.contains('.') && port.is_none() && name != "localhost" {
@@ -284,13 +284,13 @@ fn check_characters(what: &'static str, part: &str) -> Result<(), ReferenceError
         return error(reason!("reference.empty"));
     }
     if part.bytes().any(|b| b.is_ascii_uppercase()) {
-        return error(reason!("reference.registries_take_lower_case"));
+        return error(reason!("reference.upper_case"));
     }
     if !part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b)) {
         return error(reason!("reference.characters"));
     }
     if !part.starts_with(|c: char| c.is_ascii_alphanumeric()) || !part.ends_with(|c: char| c.is_ascii_alphanumeric()) {
-        return error(reason!("reference.must_begin_end_letter"));
+        return error(reason!("reference.edges"));
     }
     Ok(())
 }

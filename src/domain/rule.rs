@@ -230,12 +230,12 @@ impl Rule {
     /// # Errors
     /// When the rule has both `branch` and `tag`, or neither.
     pub fn pattern(&self) -> Result<(RefKind, &Pattern), RuleError> {
-        let error = |reason: &str| RuleError { rule: self.name.clone(), field: "branch", reason: reason.into() };
+        let error = |reason: Reason| RuleError { rule: self.name.clone(), field: "branch", reason };
         match (&self.branch, &self.tag) {
             (Some(branch), None) => Ok((RefKind::Branch, branch)),
             (None, Some(tag)) => Ok((RefKind::Tag, tag)),
-            (Some(_), Some(_)) => Err(error("a rule has branch or tag, not both; write a second rule for the other")),
-            (None, None) => Err(error("a rule needs branch or tag, such as branch = \"main\"")),
+            (Some(_), Some(_)) => Err(error(reason!("rule.branch_and_tag"))),
+            (None, None) => Err(error(reason!("rule.neither_branch_nor_tag"))),
         }
     }
 

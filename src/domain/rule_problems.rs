@@ -8,7 +8,7 @@ use super::rule::{MOST_ARGS, Rule, RuleError};
 use super::schedule::Schedule;
 use super::secret_arg;
 use super::version::MOST_VERSIONS;
-use crate::domain::reason::Reason;
+use crate::domain::reason::{Reason, quoted, reason};
 
 impl Rule {
     /// Everything that is wrong with the rule, in the order of its keys; empty when it can be saved.
@@ -38,11 +38,7 @@ impl Rule {
         if self.versions.is_empty() || self.versions.len() > MOST_VERSIONS {
             problem(
                 "versions",
-                crate::domain::reason::reason!(
-                    "rule.versions_rule",
-                    versions = self.versions.len(),
-                    most_versions = MOST_VERSIONS
-                ),
+                reason!("rule.versions_rule", versions = self.versions.len(), most_versions = MOST_VERSIONS),
             );
         }
         // Without a pattern that compiles there are no captures to check against.
@@ -82,26 +78,13 @@ impl Rule {
         if let Some((index, platform)) =
             self.platforms.iter().enumerate().find(|(index, platform)| self.platforms[..*index].contains(platform))
         {
-            problem("platforms", format!("{platform} stands twice, the second time at position {}", index + 1).into());
+            problem("platforms", reason!("rule.platform_twice", platform, position = index + 1));
         }
         if self.args.len() > MOST_ARGS {
-            problem(
-                "args",
-                crate::domain::reason::reason!(
-                    "rule.build_arguments_rule_at",
-                    args = self.args.len(),
-                    most_args = MOST_ARGS
-                ),
-            );
+            problem("args", reason!("rule.build_arguments_rule_at", args = self.args.len(), most_args = MOST_ARGS));
         }
         if let Some(bad) = self.args.keys().find(|key| !is_arg_name(key)) {
-            problem(
-                "args",
-                crate::domain::reason::reason!(
-                    "rule.argument_name_write_letters",
-                    bad = crate::domain::reason::quoted(&bad)
-                ),
-            );
+            problem("args", reason!("rule.argument_name_write_letters", bad = quoted(&bad)));
         }
         for (field, checked) in [
             ("plain_args", secret_arg::check_plain(&self.args, &self.plain_args).map_err(Reason::from)),

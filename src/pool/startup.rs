@@ -10,6 +10,7 @@ use super::core::{Found, FoundBuild};
 use super::tasks::notifier;
 use crate::buildctl::job::Job;
 use crate::domain::build::BuildId;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::protocol::ALREADY_RUNS;
 use crate::store::catalog::Start;
 use crate::store::settings::{self, Settings};
@@ -30,7 +31,6 @@ const LAST_BEGINNINGS: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum PoolError {
     /// Another one holds the lock.
-    #[error("a pool runs already in {home}, as process {pid}; `slipway pool status` shows it", home = home.display())]
     AlreadyRuns {
         /// The home.
         home: PathBuf,
@@ -38,24 +38,34 @@ pub enum PoolError {
         pid: String,
     },
     /// Another process holds the lock, and is no pool.
-    #[error("no pool can start: {path} is locked by {holders}; end that process", path = path.display())]
     LockHeld {
         /// The lock.
         path: PathBuf,
         /// The processes that hold it.
-        holders: String,
+        holders: Vec<lock::Holder>,
     },
     /// Another user controls the home.
-    #[error(transparent)]
     Untrusted(#[from] Untrusted),
     /// The home can't be used.
-    #[error("the pool cannot use {path}: {source}", path = path.display())]
     Home {
         /// The file or directory.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
+}
+
+display_as_reason!(PoolError);
+
+impl AsReason for PoolError {
+    fn reason(&self) -> Reason {
+        match self {
+            PoolError::AlreadyRuns { home, pid } => reason!("pool.runs_already", home, pid),
+            PoolError::LockHeld { path, holders } => reason!("pool.lock_held", path, holders),
+            PoolError::Untrusted(error) => error.reason(),
+            PoolError::Home { path, source } => reason!("pool.home_unusable", path, source),
+        }
+    }
 }
 
 impl PoolError {
@@ -115,7 +125,7 @@ fn lock_held(home: &Home, path: PathBuf) -> PoolError {
         let mut pid = fs::read_to_string(&path).unwrap_or_default();
         pid.truncate(pid.trim_end().len());
         let holders = lock::holders(&path);
-        if holders.is_empty() || holders.contains(&format!("process {pid} ")) {
+        if holders.is_empty() || holders.iter().any(|holder| holder.pid.to_string() == pid) {
             return PoolError::AlreadyRuns { home: home.state_dir().to_path_buf(), pid };
         }
         if looks == LOOKS_FOR_NUMBER {

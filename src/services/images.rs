@@ -120,7 +120,7 @@ pub async fn tag(home: &Home, settings: &Settings, path: &RepositoryPath, tag: &
 async fn target(home: &Home, settings: &Settings, path: &RepositoryPath) -> Result<Target, ServiceError> {
     let namespace = settings.namespaces.get(&path.namespace).ok_or_else(|| {
         let name = &path.namespace;
-        ServiceError::missing(reason!("images.there_namespace_shows_them", name = quoted(&name)))
+        ServiceError::missing(reason!("images.no_namespace", name = quoted(&name)))
     })?;
     Ok(registries::open(home, settings, &namespace.registry, path).await?)
 }

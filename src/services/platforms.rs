@@ -23,11 +23,7 @@ pub async fn check(home: &Home, settings: &Settings, name: &str) -> Result<Ident
     let platform = named(settings, name)?;
     let (api, has_token) = api(home, name, platform).await?;
     if !has_token {
-        return Err(ServiceError::unusable(reason!(
-            "platforms.platform_token_give_one",
-            name = quoted(&name),
-            name_2 = name
-        )));
+        return Err(ServiceError::unusable(reason!("platforms.no_token", quoted = quoted(&name), name)));
     }
     Ok(api.identity().await?)
 }
@@ -79,7 +75,7 @@ pub async fn register_webhook(
 ) -> Result<RegisteredWebhook, ServiceError> {
     let (name, platform) = of_source(settings, source)?;
     let secret = Secrets::at(home.secrets_dir()).resolve(webhook_secret(name, platform)?).await.map_err(|error| {
-        ServiceError::host(reason!("platforms.cannot_secret_webhooks", name = quoted(&name), error), error)
+        ServiceError::host(reason!("platforms.webhook_secret_unavailable", name = quoted(&name), error), error)
     })?;
     let address = sources::parse_url(&source.url)?;
     let (api, _) = api(home, name, platform).await?;
@@ -95,7 +91,7 @@ pub fn webhook_url(settings: &Settings, name: &str) -> Result<String, ServiceErr
     let url = settings.config.webhook.url.as_deref().map(|url| url.trim_end_matches('/'));
     match url {
         Some(url) if url.starts_with("https://") || url.starts_with("http://") => Ok(format!("{url}/{name}")),
-        Some(url) => Err(ServiceError::unusable(reason!("platforms.webhook_url_config_toml", url = quoted(&url)))),
+        Some(url) => Err(ServiceError::unusable(reason!("platforms.webhook_url_invalid", url = quoted(&url)))),
         None => Err(ServiceError::unusable(reason!("platforms.no_webhook_url"))),
     }
 }
@@ -121,9 +117,10 @@ pub async fn logged_in(flow: &DeviceFlow, invitation: &Invitation) -> Result<Tok
 }
 
 fn webhook_secret<'a>(name: &str, platform: &'a SourcePlatform) -> Result<&'a SecretRef, ServiceError> {
-    platform.webhook_secret.as_ref().ok_or_else(|| {
-        ServiceError::unusable(reason!("platforms.platform_secret_webhooks_make", name = quoted(&name), name_2 = name))
-    })
+    platform
+        .webhook_secret
+        .as_ref()
+        .ok_or_else(|| ServiceError::unusable(reason!("platforms.no_webhook_secret", quoted = quoted(&name), name)))
 }
 
 /// The platform of that name.
@@ -131,7 +128,7 @@ fn named<'a>(settings: &'a Settings, name: &str) -> Result<&'a SourcePlatform, S
     settings
         .platforms
         .get(name)
-        .ok_or_else(|| ServiceError::missing(reason!("platforms.there_platform_shows_them", name = quoted(&name))))
+        .ok_or_else(|| ServiceError::missing(reason!("platforms.unknown", name = quoted(&name))))
 }
 
 /// The platform that a source names.
@@ -139,7 +136,7 @@ fn of_source<'a>(settings: &'a Settings, source: &'a Source) -> Result<(&'a str,
     let platform = sources::platform(settings, source)?;
     match (&source.platform, platform) {
         (Some(name), Some(platform)) => Ok((name, platform)),
-        _ => Err(ServiceError::unusable(reason!("platforms.source_names_platform_give", url = source.url))),
+        _ => Err(ServiceError::unusable(reason!("platforms.source_without_platform", url = source.url))),
     }
 }
 

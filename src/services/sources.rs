@@ -68,7 +68,7 @@ pub async fn resolve(
 pub async fn default_branch(home: &Home, settings: &Settings, source: &Source) -> Result<String, ServiceError> {
     let refs = list_refs(home, settings, source).await?;
     default_branch_of(&refs)
-        .ok_or_else(|| ServiceError::missing(reason!("sources.default_branch_push_something", url = source.url)))
+        .ok_or_else(|| ServiceError::missing(reason!("sources.no_default_branch", url = source.url)))
 }
 
 /// The short name of the branch that HEAD names; none in an empty repository.
@@ -123,9 +123,9 @@ pub async fn look(home: &Home, settings: &Settings, source: &Source, wanted: Wan
     match tokio::time::timeout(LOOK_LIMIT, looking).await {
         Ok(Ok(Err(error))) if error.kind == Kind::NoRef => Err(NotLooked::NotACommit(error.reason)),
         Ok(Ok(looked)) => Ok(looked.map_err(ServiceError::from)?),
-        Ok(Err(error)) => Err(ServiceError::Task(reason!("sources.internal_task_failed", error)).into()),
+        Ok(Err(error)) => Err(ServiceError::Task(reason!("task.failed", error)).into()),
         Err(_) => {
-            let why = reason!("sources.fetched_within_fetch_goes", url, as_secs = LOOK_LIMIT.as_secs());
+            let why = reason!("sources.still_fetching", url, seconds = LOOK_LIMIT.as_secs());
             Err(ServiceError::Late(why).into())
         }
     }
@@ -146,9 +146,11 @@ pub(super) fn platform<'a>(
 ) -> Result<Option<&'a SourcePlatform>, ServiceError> {
     match &source.platform {
         None => Ok(None),
-        Some(name) => settings.platforms.get(name).map(Some).ok_or_else(|| {
-            ServiceError::missing(reason!("sources.source_names_platform_there", name = quoted(&name), name_2 = name))
-        }),
+        Some(name) => settings
+            .platforms
+            .get(name)
+            .map(Some)
+            .ok_or_else(|| ServiceError::missing(reason!("sources.no_such_platform", quoted = quoted(&name), name))),
     }
 }
 
@@ -177,7 +179,7 @@ pub fn check_host(name: &str, platform: &SourcePlatform, url: &SourceUrl) -> Res
 pub fn checked(settings: &Settings, source: &Source) -> Result<String, ServiceError> {
     let url = parse_url(&source.url)?;
     if url.local_path().is_some() && !source.fetch.is_by_slipway() {
-        return Err(ServiceError::unusable(reason!("sources.fetch_builder_machine_where", url)));
+        return Err(ServiceError::unusable(reason!("sources.local_for_builder", url)));
     }
     if let (Some(name), Some(platform)) = (&source.platform, platform(settings, source)?) {
         check_host(name, platform, &url)?;

@@ -118,12 +118,12 @@ async fn renew(
         // It still opens what it opens.
         Err(_) if old.expires_at > Utc::now() => return Ok(token),
         Err(error) if error.reason.is_transient() => {
-            let reason = reason!("tokens.cannot_renew_token_platform", name = quoted(&name), error);
+            let reason = reason!("tokens.not_renewed", name = quoted(&name), error);
             return Err(ServiceError::Renewal { reason, cause: error });
         }
         Err(error) => {
-            let why = reason!("tokens.login_ended_begin_new", error, name);
-            let reason = reason!("tokens.cannot_token_platform", name = quoted(name), why);
+            let why = reason!("tokens.login_ended", error, name);
+            let reason = reason!("tokens.unavailable", name = quoted(name), why);
             return Err(ServiceError::Renewal { reason, cause: error });
         }
     };
@@ -143,7 +143,7 @@ fn renewed_event(name: &str) -> AuditEvent {
         verb: "platform.renew_token".into(),
         object: format!("platform {name}"),
         outcome: Outcome::Done,
-        detail: String::new(),
+        detail: Reason::default(),
         changes: vec![FieldChange::secret(&token_file(name))],
     }
 }
@@ -177,5 +177,5 @@ where
 
 /// As [`failed`], in other words than the cause's.
 fn because(name: &str, why: &Reason, cause: impl std::error::Error + Send + Sync + 'static) -> ServiceError {
-    ServiceError::host(reason!("tokens.cannot_token_platform", name = quoted(name), why), cause)
+    ServiceError::host(reason!("tokens.unavailable", name = quoted(name), why), cause)
 }

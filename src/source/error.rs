@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use git2::ErrorCode;
 use serde::{Deserialize, Serialize};
@@ -114,6 +115,12 @@ impl SourceError {
             _ => Kind::Local,
         };
         SourceError::new(kind, url, reason)
+    }
+
+    /// Of a source that did not answer in time.
+    pub(super) fn no_answer(url: &SourceUrl, limit: Duration) -> SourceError {
+        let seconds = format!("{:.1}", limit.as_secs_f64());
+        SourceError::new(Kind::Timeout, url, reason!("source.no_answer", seconds))
     }
 
     /// Where git can't be used.

@@ -106,7 +106,7 @@ impl SourceUrl {
             return Err(form(text, reason!("url.control_character")));
         }
         if text.starts_with("//") {
-            return Err(form(text, reason!("url.scheme_before_write_https")));
+            return Err(form(text, reason!("url.slashes_without_scheme")));
         }
         if text.starts_with('/') {
             return Ok(SourceUrl::local(text, PathBuf::from(text)));
@@ -135,23 +135,23 @@ impl SourceUrl {
         // BuildKit knows ssh by one name only.
         let plain_scheme = if transport == Transport::Ssh { "ssh" } else { scheme };
         let mut url = Url::parse(&format!("{plain_scheme}://{rest}"))
-            .map_err(|error| form(text, reason!("url.url", error = output(error))))?;
+            .map_err(|error| form(text, reason!("url.invalid", error = output(error))))?;
         let hides_password = url.username().to_ascii_lowercase().contains("%3a");
         if url.password().is_some() || hides_password {
             return Err(UrlError::Credentials { without: without_credentials(text) });
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(form(text, reason!("url.or_name_repository_alone")));
+            return Err(form(text, reason!("url.query")));
         }
         if transport == Transport::Local {
-            let path = url.to_file_path().map_err(|()| form(text, reason!("url.names_another_host_file")))?;
+            let path = url.to_file_path().map_err(|()| form(text, reason!("url.file_on_other_host")))?;
             return Ok(SourceUrl::local(text, path));
         }
         let Some(host) = url.host_str().filter(|host| !host.is_empty()).map(str::to_owned) else {
-            return Err(form(text, reason!("url.names_host")));
+            return Err(form(text, reason!("url.no_host")));
         };
         if matches!(url.path(), "" | "/") {
-            return Err(form(text, reason!("url.names_host_but_repository")));
+            return Err(form(text, reason!("url.host_alone")));
         }
         let user = (transport == Transport::Ssh && !url.username().is_empty()).then(|| url.username().to_owned());
         if user.is_none() {
@@ -169,15 +169,15 @@ impl SourceUrl {
             return Err(relative());
         }
         if SCHEMES.contains(&address.to_ascii_lowercase().as_str()) {
-            return Err(form(text, reason!("url.lacks_slash_url_begins", address)));
+            return Err(form(text, reason!("url.single_slash", scheme = address)));
         }
         // git would run the program `git-remote-NAME`.
         if path.starts_with(':') {
-            return Err(form(text, reason!("url.names_remote_helper_name")));
+            return Err(form(text, reason!("url.remote_helper")));
         }
         // `user:password@host/path`, of which git would make a host named `user`.
         if path.contains('@') {
-            return Err(form(text, reason!("url.after_colon_write_as")));
+            return Err(form(text, reason!("url.at_after_colon")));
         }
         let (user, host) = match address.split_once('@') {
             Some((user, host)) => (Some(user), host),
@@ -189,16 +189,16 @@ impl SourceUrl {
                 && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || more.contains(&b))
         };
         if user.is_some_and(|user| !is_word(user, b"_.+")) {
-            return Err(form(text, reason!("url.user_form_can_write")));
+            return Err(form(text, reason!("url.scp_user")));
         }
         if !is_word(host, b"._") {
-            return Err(form(text, reason!("url.plain_host_name_before")));
+            return Err(form(text, reason!("url.scp_host")));
         }
         if path.trim_matches('/').is_empty() {
-            return Err(form(text, reason!("url.names_host_but_repository")));
+            return Err(form(text, reason!("url.host_alone")));
         }
         if path.contains(['?', '#']) {
-            return Err(form(text, reason!("url.or_name_repository_alone")));
+            return Err(form(text, reason!("url.query")));
         }
         Ok(SourceUrl {
             text: text.into(),

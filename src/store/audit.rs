@@ -219,7 +219,7 @@ mod tests {
             verb: "rule.edit".into(),
             object: object.into(),
             outcome: Outcome::Done,
-            detail: String::new(),
+            detail: Reason::default(),
             changes: Vec::new(),
         }
     }

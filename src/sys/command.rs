@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::process::ProcessId;
 use super::shell::Group;
-use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, io_error, reason};
 
 /// How much of a command's stderr is kept, in bytes: as much of its beginning, and of its end.
 const STDERR_KEPT: usize = 8 * 1024;
@@ -131,7 +131,7 @@ impl Running {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
         let mut child = command.spawn()?;
         let group = Group::of(child.id());
-        let gone = || io::Error::other("it has no pipes");
+        let gone = || io_error(reason!("process.no_pipes"));
         let stdout = Receiver::from_owned_fd(child.stdout.take().ok_or_else(gone)?.into_owned_fd()?)?;
         let stderr = Receiver::from_owned_fd(child.stderr.take().ok_or_else(gone)?.into_owned_fd()?)?;
         let kept: Arc<Mutex<Kept>> = Arc::default();

@@ -9,6 +9,7 @@ use std::path::Path;
 use rustix::fs::{FlockOperation, flock, major, minor};
 
 use super::{atomic, users};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 
 /// A held lock; let go when dropped.
 #[derive(Debug)]
@@ -93,13 +94,42 @@ fn attempt(file: File, how: FlockOperation) -> io::Result<Option<Held>> {
     }
 }
 
-/// The processes that hold a lock of the file, for people: `process 4711 (slipway, kim (uid 1000))`; "" where the
-/// kernel names none.
-pub fn holders(path: &Path) -> String {
-    let Ok(meta) = fs::metadata(path) else { return String::new() };
+/// A process that holds a lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its number.
+    pub pid: i32,
+    /// The name of its program and its user; none where it has ended meanwhile.
+    program: Option<(String, u32)>,
+}
+
+display_as_reason!(Holder);
+
+impl AsReason for Holder {
+    fn reason(&self) -> Reason {
+        let pid = self.pid;
+        match &self.program {
+            Some((program, uid)) => reason!("lock.holder", pid, program, user = users::shown(*uid)),
+            None => reason!("lock.ended_holder", pid),
+        }
+    }
+}
+
+impl Holder {
+    fn of(pid: i32) -> Holder {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        // Not the owner of /proc/PID, which is root for a process that can't be dumped.
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let uid = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().nth(1)?.parse().ok());
+        Holder { pid, program: uid.map(|uid| (name.trim_end().to_owned(), uid)) }
+    }
+}
+
+/// The processes that hold a lock of the file; empty where the kernel names none.
+pub fn holders(path: &Path) -> Vec<Holder> {
+    let Ok(meta) = fs::metadata(path) else { return Vec::new() };
     let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-    let holders: Vec<String> = pids(&locks, meta.dev(), meta.ino()).into_iter().map(shown).collect();
-    holders.join(", ")
+    pids(&locks, meta.dev(), meta.ino()).into_iter().map(Holder::of).collect()
 }
 
 /// `1: FLOCK  ADVISORY  WRITE 4711 fe:01:3146017 0 EOF`; those that wait have an arrow after the number.
@@ -114,17 +144,6 @@ fn pids(locks: &str, device: u64, inode: u64) -> Vec<i32> {
     locks.lines().filter_map(holder).collect()
 }
 
-fn shown(pid: i32) -> String {
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    // Not the owner of /proc/PID, which is root for a process that can't be dumped.
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().nth(1)?.parse().ok());
-    match uid {
-        Some(uid) => format!("process {pid} ({}, {})", name.trim_end(), users::shown(uid)),
-        None => format!("process {pid}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,10 +152,13 @@ mod tests {
     fn a_lock_is_held_by_one_and_its_holder_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
-        assert_eq!(holders(&path), "");
+        assert_eq!(holders(&path), []);
         let held = try_exclusive(&path).unwrap().unwrap();
         assert!(try_exclusive(&path).unwrap().is_none() && try_shared(&path).unwrap().is_none());
-        let told = holders(&path);
+        let holders = holders(&path);
+        let told = holders[0].to_string();
+        assert_eq!(holders.len(), 1);
+        assert_eq!(holders[0].pid.unsigned_abs(), std::process::id());
         assert!(told.starts_with(&format!("process {} (", std::process::id())) && told.contains("uid"), "{told}");
         assert!(held.is_at(&path));
         fs::rename(&path, dir.path().join("moved")).unwrap();
@@ -145,7 +167,7 @@ mod tests {
         assert!(!held.is_at(&path), "another file is there");
         fs::rename(dir.path().join("moved"), &path).unwrap();
         drop(held);
-        assert_eq!(holders(&path), "");
+        assert_eq!(super::holders(&path), []);
         assert!(try_shared(&path).unwrap().is_some());
     }
 

@@ -104,7 +104,7 @@ fn build_kill_stop_discard() {
     runtime.block_on(async {
         let rootlesskit = tool(&["rootlesskit"]);
         assert_eq!(preflight(Some(&rootlesskit)).await, []);
-        assert!(preflight(None).await[0].what.contains("rootlesskit"));
+        assert!(preflight(None).await[0].what.to_string().contains("rootlesskit"));
 
         let setting = Setting::with(Some(rootlesskit));
         let (dir, spec) = (setting.daemon_dir(), setting.spec(&Config::default()));

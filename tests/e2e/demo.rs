@@ -60,7 +60,7 @@ fn doctor_names_what_is_missing_and_its_mend() {
     for name in ["buildctl", "buildkitd"] {
         assert!(ran.stdout.contains(&format!("FAIL  {name}")), "{ran}");
     }
-    assert!(ran.stdout.contains("mend: ") && ran.stdout.contains("slipway setup"), "{ran}");
+    assert!(ran.stdout.contains("fix: ") && ran.stdout.contains("slipway setup"), "{ran}");
 }
 
 #[test]

@@ -271,3 +271,29 @@ fn a_password_is_only_in_its_secret_file_and_in_no_command_line() {
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&holding[0]), mode(&slipway.home().join("secrets"))), (0o600, 0o700));
 }
+
+#[test]
+fn a_registry_says_what_builds_may_do_there_before_any_is_started() {
+    let registry = Registry::secure();
+    let repo = GitRepo::with_dockerfile(&[]);
+    let slipway = home_on_secure(&repo, &registry, PASSWORD);
+    let host = registry.host();
+    let access = slipway.json(&["registry", "check", host]);
+    assert_eq!((&access["user"], &access["sign_in"]), (&json!(USER), &json!("granted")), "{access:#}");
+    let repository = &access["repositories"][0];
+    assert_eq!(repository["repository"], "acme/api");
+    assert_eq!((&repository["pull"], &repository["push"]), (&json!("granted"), &json!("granted")), "{access:#}");
+    let shown = slipway.run(&["registry", "check", &format!("{host}/other/thing")]).ok().stdout;
+    assert!(shown.contains("other/thing") && shown.contains(USER), "{shown}");
+
+    let edit = ["registry", "edit", host, "--password-stdin"];
+    run_with_input(&mut slipway.command(&edit), "not the password\n").ok();
+    slipway.wait_until("the wrong password is told", || {
+        let checked = slipway.run(&["registry", "check", host]);
+        checked.code() == Some(4) && checked.stdout.contains(USER)
+    });
+    let host = host.to_owned();
+    drop(registry);
+    let gone = slipway.run(&["registry", "check", &host]);
+    assert!(!gone.status.success() && gone.stderr.contains(&host), "{gone}");
+}

@@ -13,6 +13,7 @@ use crate::buildkit::provisioned::provision;
 use crate::domain::builder::{BuilderTls, refuse_plain_tcp};
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::platform::Platform;
+use crate::domain::reason::Reason;
 
 /// What one `buildctl` needs to run.
 pub(super) struct PlatformBuildRun<'a> {
@@ -40,8 +41,8 @@ pub(super) enum PlatformBuildEnd {
 }
 
 /// A failure of the builder itself.
-pub(super) fn daemon_failure(error: impl std::fmt::Display) -> PlatformBuildEnd {
-    PlatformBuildEnd::Failed(Failure::new(FailureKind::Daemon, error.to_string()))
+pub(super) fn daemon_failure(error: impl Into<Reason>) -> PlatformBuildEnd {
+    PlatformBuildEnd::Failed(Failure::new(FailureKind::Daemon, error))
 }
 
 /// A platform build's daemon, ready to build.
@@ -79,7 +80,7 @@ impl BuilderUp {
                 if let Err(error) = provisioned.take_down(run).await {
                     output.say(&format!("slipway: builder {} was not taken down: {error}", run.platform_build.builder));
                 }
-                Err(PlatformBuildEnd::Failed(Failure::new(FailureKind::Settings, refusal.to_string())))
+                Err(PlatformBuildEnd::Failed(Failure::new(FailureKind::Settings, refusal)))
             }
         }
     }
@@ -96,12 +97,12 @@ impl BuilderUp {
     ///
     /// # Errors
     /// When it could not be ended; the error says why.
-    pub(super) async fn take_down(self, run: &PlatformBuildRun<'_>) -> Result<(), String> {
+    pub(super) async fn take_down(self, run: &PlatformBuildRun<'_>) -> Result<(), Reason> {
         match self {
             BuilderUp::There { .. } => Ok(()),
             BuilderUp::Fresh { daemon, directory } => {
                 drop(daemon);
-                discard(&directory).await.map_err(|error| error.to_string())
+                discard(&directory).await.map_err(Reason::from)
             }
             BuilderUp::Provisioned { down: Some(machine), .. } => machine.take_down(run.directory, run.number).await,
             BuilderUp::Provisioned { down: None, .. } => Ok(()),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::buildkit::provisioned::release;
+use crate::domain::reason::{Reason, reason};
 use crate::store::builds;
 use crate::sys::atomic::WriteError;
 
@@ -32,14 +33,16 @@ impl Machine {
     }
 
     /// Takes it down.
-    pub(super) async fn take_down(&self, directory: &Path, platform_build: usize) -> Result<(), String> {
+    pub(super) async fn take_down(&self, directory: &Path, platform_build: usize) -> Result<(), Reason> {
         self.release(&file(directory, platform_build)).await
     }
 
-    async fn release(&self, file: &Path) -> Result<(), String> {
-        release(&self.down, &self.address, LIMIT).await.map_err(|error| error.to_string())?;
+    async fn release(&self, file: &Path) -> Result<(), Reason> {
+        release(&self.down, &self.address, LIMIT).await?;
         match fs::remove_file(file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.to_string()),
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(reason!("runner.note_not_removed", file, source))
+            }
             _ => Ok(()),
         }
     }
@@ -50,7 +53,7 @@ fn file(directory: &Path, platform_build: usize) -> PathBuf {
 }
 
 /// Takes down what a dead runner left up; why that failed, for each that is still there.
-pub async fn take_down_leftovers(directory: &Path) -> Vec<String> {
+pub async fn take_down_leftovers(directory: &Path) -> Vec<Reason> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
     let noted =
         |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(PREFIX));
@@ -59,7 +62,7 @@ pub async fn take_down_leftovers(directory: &Path) -> Vec<String> {
         let done = match builds::load_if_there::<Machine>(&file) {
             Ok(Some(machine)) => machine.release(&file).await,
             Ok(None) => Ok(()),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(error.into()),
         };
         errors.extend(done.err());
     }

@@ -210,8 +210,9 @@ async fn build(
     mask: &Mask,
     notes: &mut Vec<Reason>,
 ) -> Result<Vec<Image>, End> {
-    let disk = |error: &dyn std::fmt::Display| End::Failed(Failure::new(FailureKind::Disk, error.to_string()));
-    let output = Output::create(directory, stop.clone(), mask.clone(), job.log_limit).map_err(|error| disk(&error))?;
+    let disk = |error: Reason| End::Failed(Failure::new(FailureKind::Disk, error));
+    let output =
+        Output::create(directory, stop.clone(), mask.clone(), job.log_limit).map_err(|error| disk(error.into()))?;
     for missing in &job.grants.missing {
         output.say(&format!("slipway: {missing}"));
     }
@@ -221,7 +222,7 @@ async fn build(
         output.say(&format!("slipway: {note}"));
         notes.push(note);
     }
-    let stages = Stages::open(job).map_err(|error| disk(&error))?;
+    let stages = Stages::open(job).map_err(|error| disk(error.into()))?;
     let (done, keep_until) = oneshot::channel::<()>();
     let keeper = tokio::spawn(output::keep_steps(output.clone(), directory.to_path_buf(), keep_until));
 
@@ -245,7 +246,7 @@ async fn build(
     let _ = keeper.await;
     let written = output.finish(directory);
     let built = built?;
-    written.map_err(|error| disk(&error))?;
+    written.map_err(|error| disk(error.into()))?;
     notes.extend(output.notes());
     let images = match (finish::publish(directory, job, &built, notes, is_stopped(stop)).await, *stop.borrow()) {
         (Err(End::Failed(_)), Some(reason)) => return Err(End::Stopped(reason)),

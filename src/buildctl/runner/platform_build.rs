@@ -228,7 +228,7 @@ fn arguments_of(
         started_at: run.job.build.started_at.unwrap_or_else(Utc::now),
     };
     arguments(run.job, run.platform_build, &run_with)
-        .map_err(|error| PlatformBuildEnd::Failed(Failure::new(FailureKind::Source, error.to_string())))
+        .map_err(|error| PlatformBuildEnd::Failed(Failure::new(FailureKind::Source, error)))
 }
 
 /// The file with the source policy, where one applies; the platform builds of a build write the same one.
@@ -236,7 +236,7 @@ fn source_policy(run: &PlatformBuildRun) -> Result<Option<PathBuf>, PlatformBuil
     let Some(policy) = source_policy::of(run.job) else { return Ok(None) };
     let file = run.directory.join(source_policy::FILE);
     atomic::write_volatile(&file, policy.to_string().as_bytes(), 0o600)
-        .map_err(|error| PlatformBuildEnd::Failed(Failure::new(FailureKind::Disk, error.to_string())))?;
+        .map_err(|error| PlatformBuildEnd::Failed(Failure::new(FailureKind::Disk, error)))?;
     Ok(Some(file))
 }
 

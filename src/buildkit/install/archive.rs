@@ -12,7 +12,7 @@ use super::progress::{Progress, Report};
 use super::version::{Version, version_of};
 use super::workspace::{Scratch, Workspace, publish};
 use super::{InstallError, Options, download};
-use crate::domain::reason::phrase;
+use crate::domain::reason::{Reason, phrase, reason};
 use crate::store::home::Home;
 
 /// A limit against archives that unpack without end; BuildKit and its emulators are a small part of it.
@@ -68,9 +68,9 @@ pub(super) async fn install_file(
     progress(Progress::Unpacking { file: file_name(file) });
     let into = work.dir("unpacked")?;
     let (archive, scratch) = (file.to_path_buf(), work.scratch());
-    let mut files = tokio::task::spawn_blocking(move || unpack(&archive, &into, &scratch))
-        .await
-        .map_err(|e| InstallError::BrokenArchive { archive: file.display().to_string(), why: e.to_string() })??;
+    let mut files = tokio::task::spawn_blocking(move || unpack(&archive, &into, &scratch)).await.map_err(|e| {
+        InstallError::BrokenArchive { archive: file.display().to_string(), why: Reason::verbatim(e.to_string()) }
+    })??;
     if only_runtime {
         files.retain(|path| file_name(path) == RUNTIME);
     }
@@ -87,7 +87,7 @@ pub(super) async fn try_out(files: &[PathBuf]) -> Result<(), InstallError> {
         }
         // With emulators registered, a program of another architecture would run, and crawl.
         let broken = match foreign(path) {
-            true => Some("it is compiled for another architecture".to_owned()),
+            true => Some(reason!("install.another_architecture")),
             false => match version_of(path).await {
                 Version::Broken(why) => Some(why),
                 Version::Known(_) | Version::Unknown => None,
@@ -117,10 +117,10 @@ fn foreign(path: &Path) -> bool {
 /// Other entries are passed over: nothing is written outside `into`.
 fn unpack(archive: &Path, into: &Path, scratch: &Scratch) -> Result<Vec<PathBuf>, InstallError> {
     let shown = || archive.display().to_string();
-    let broken = |e: io::Error| InstallError::BrokenArchive { archive: shown(), why: e.to_string() };
+    let broken = |e: io::Error| InstallError::BrokenArchive { archive: shown(), why: Reason::verbatim(e.to_string()) };
     let file = File::open(archive).map_err(|e| InstallError::file(phrase!("verb.reading"), archive, e))?;
     if file.metadata().is_ok_and(|meta| meta.is_dir()) {
-        return Err(InstallError::BrokenArchive { archive: shown(), why: "it is a directory".to_owned() });
+        return Err(InstallError::BrokenArchive { archive: shown(), why: reason!("install.archive_is_directory") });
     }
     let mut tar = tar::Archive::new(GzDecoder::new(file).take(MOST_BYTES));
     let mut files = Vec::new();

@@ -76,7 +76,7 @@ impl Run {
     /// Runs it to its end, handing over each line of its output and error output, and returns its last lines.
     pub(super) async fn lines(&self, each: &mut (dyn FnMut(String) + Send)) -> Result<Vec<String>, InstallError> {
         let failed = |how: Reason, said: Vec<String>| InstallError::Command { command: self.shown(), how, said };
-        let not_started = |e: io::Error| failed(reason!("command.could_started", e), Vec::new());
+        let not_started = |e: io::Error| failed(reason!("installer.not_started", error = e), Vec::new());
         let (reader, writer) = io::pipe().map_err(not_started)?;
         let mut command = std::process::Command::new(&self.program);
         command.args(&self.args).listed_environment(Receiver::Installer).stdin(Stdio::null());
@@ -123,8 +123,8 @@ impl Run {
         let said = Vec::from(last);
         match status {
             Ok(status) if status.success() => Ok(said),
-            Ok(status) => Err(failed(how_it_ended(status).into(), said)),
-            Err(e) => Err(failed(reason!("command.lost", e), said)),
+            Ok(status) => Err(failed(how_it_ended(status), said)),
+            Err(e) => Err(failed(reason!("installer.lost", error = e), said)),
         }
     }
 }
@@ -144,12 +144,12 @@ fn take(line: &mut Vec<u8>, last: &mut VecDeque<String>, each: &mut (dyn FnMut(S
     each(text);
 }
 
-fn how_it_ended(status: ExitStatus) -> String {
+fn how_it_ended(status: ExitStatus) -> Reason {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
-        (Some(code), _) => format!("failed with exit status {code}"),
-        (None, Some(signal)) => format!("was ended by signal {signal}"),
-        (None, None) => "ended in an unknown way".to_owned(),
+        (Some(code), _) => reason!("installer.exited", code),
+        (None, Some(signal)) => reason!("installer.killed", signal),
+        (None, None) => reason!("installer.ended"),
     }
 }
 

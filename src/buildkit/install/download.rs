@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::InstallError;
 use super::progress::{Progress, Report};
-use crate::domain::reason::phrase;
+use crate::domain::reason::{Phrase, Reason, phrase, reason};
 use crate::tls;
 
 /// A host that cannot be reached must not keep the next way waiting.
@@ -38,12 +38,12 @@ const PROGRESS_STEP: u64 = 256 * 1024;
 pub(super) fn client() -> Result<Client, InstallError> {
     let to_https = redirect::Policy::custom(|attempt| {
         if attempt.previous().len() > MOST_REDIRECTS {
-            attempt.error("more than 10 redirects")
+            attempt.error(Refused(reason!("download.too_many_redirects", most = MOST_REDIRECTS)))
         } else if is_protected(attempt.url()) {
             attempt.follow()
         } else {
-            let why = format!("it redirects to {}, which is not https", attempt.url());
-            attempt.error(why)
+            let why = reason!("download.redirects_to_http", url = attempt.url().as_str());
+            attempt.error(Refused(why))
         }
     });
     tls::http_client(&[])
@@ -57,11 +57,12 @@ pub(super) fn client() -> Result<Client, InstallError> {
 
 /// Reads an address that programs are taken from: https, or http on this machine's loopback.
 pub(super) fn check_url(url: &str) -> Result<Url, InstallError> {
-    let parsed = Url::parse(url).map_err(|error| InstallError::NotHttps { url: url.into(), why: error.to_string() })?;
+    let parsed = Url::parse(url)
+        .map_err(|error| InstallError::NotHttps { url: url.into(), why: Reason::verbatim(error.to_string()) })?;
     if is_protected(&parsed) {
         return Ok(parsed);
     }
-    Err(InstallError::NotHttps { url: url.into(), why: "anybody on the way could change what arrives".into() })
+    Err(InstallError::NotHttps { url: url.into(), why: reason!("download.not_protected") })
 }
 
 fn is_protected(url: &Url) -> bool {
@@ -105,20 +106,24 @@ pub(super) async fn get(client: &Client, url: &str) -> Result<Response, InstallE
     match status {
         _ if status.is_success() => Ok(response),
         StatusCode::NOT_FOUND => Err(InstallError::NotFound { url }),
-        _ => Err(InstallError::Status { hint: hint(status).to_owned(), status: status.to_string(), url }),
+        _ => Err(InstallError::Status { hint: hint(status), status: status.to_string(), url }),
     }
 }
 
-fn hint(status: StatusCode) -> &'static str {
+/// What to do about an answer that is no success.
+fn hint(status: StatusCode) -> Option<Phrase> {
     match status {
-        StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS => {
-            "; where many share an address, GitHub answers so for up to an hour"
-        }
-        StatusCode::PROXY_AUTHENTICATION_REQUIRED => "; put the proxy's user and password into HTTPS_PROXY",
-        _ if status.is_server_error() => "; try again later",
-        _ => "",
+        StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS => Some(phrase!("download.shared_address_is_limited")),
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => Some(phrase!("download.give_proxy_password")),
+        _ if status.is_server_error() => Some(phrase!("download.try_later")),
+        _ => None,
     }
 }
+
+/// A redirect that is not followed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Refused(Reason);
 
 /// Fetches `url` into the new file `to`, shown as `name`, and returns its SHA-256 digest in hexadecimal.
 pub(super) async fn fetch(
@@ -158,17 +163,20 @@ pub(super) async fn fetch(
 }
 
 /// An error's causes without its own words, which repeat the address.
-pub(super) fn causes(error: &reqwest::Error) -> String {
+fn causes(error: &reqwest::Error) -> Reason {
     let mut causes = Vec::new();
     let mut next = std::error::Error::source(error);
     while let Some(cause) = next {
+        if let Some(Refused(why)) = cause.downcast_ref() {
+            return why.clone();
+        }
         causes.push(cause.to_string());
         next = cause.source();
     }
     match (causes.is_empty(), error.is_timeout()) {
-        (true, true) => "no answer in time".to_owned(),
-        (true, false) => error.to_string(),
-        (false, _) => causes.join(": "),
+        (true, true) => reason!("download.no_answer_in_time"),
+        (true, false) => Reason::verbatim(error.to_string()),
+        (false, _) => Reason::verbatim(causes.join(": ")),
     }
 }
 

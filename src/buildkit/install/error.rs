@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::missing::Missing;
 use super::progress::Way;
 use super::version::{BUILDKIT_VERSION, GO_VERSION};
-use crate::domain::reason::{AsReason, Phrase, Reason, display_as_reason, reason};
+use crate::domain::reason::{AsReason, Phrase, Reason, display_as_reason, output, reason};
 
 /// Why BuildKit, or a part of it, could not be installed.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +16,7 @@ pub enum InstallError {
         /// The address.
         url: String,
         /// What the connection said.
-        why: String,
+        why: Reason,
     },
     /// The server does not have it.
     NotFound {
@@ -28,7 +28,7 @@ pub enum InstallError {
         /// The address.
         url: String,
         /// What is wrong with it.
-        why: String,
+        why: Reason,
     },
     /// An answer without end.
     TooLarge {
@@ -50,8 +50,8 @@ pub enum InstallError {
         url: String,
         /// Status code and its name.
         status: String,
-        /// What to do, with its own punctuation; may be empty.
-        hint: String,
+        /// What to do.
+        hint: Option<Phrase>,
     },
     /// The transfer ended before the file did.
     Cut {
@@ -62,14 +62,14 @@ pub enum InstallError {
         /// Bytes announced.
         expected: Option<u64>,
         /// What the connection said.
-        why: String,
+        why: Reason,
     },
     /// The releases API answered with something else than a release.
     BadAnswer {
         /// The address.
         url: String,
         /// What is wrong with it.
-        why: String,
+        why: Reason,
     },
     /// The release has no archive for this machine.
     NoAsset {
@@ -97,7 +97,7 @@ pub enum InstallError {
         /// The archive.
         archive: String,
         /// What the unpacker said.
-        why: String,
+        why: Reason,
     },
     /// The archive holds something else.
     NotBuildkit {
@@ -111,7 +111,7 @@ pub enum InstallError {
         /// The binary.
         name: String,
         /// What it said.
-        why: String,
+        why: Reason,
     },
     /// The disk is full.
     NoSpace {
@@ -143,7 +143,7 @@ pub enum InstallError {
     /// There is no Go, or one that cannot fetch the version needed.
     NoGo {
         /// What was found.
-        why: String,
+        why: Reason,
     },
     /// A command failed.
     Command {
@@ -179,9 +179,13 @@ impl AsReason for InstallError {
             InstallError::NotHttps { url, why } => reason!("install.not_https", url, why),
             InstallError::TooLarge { url, most } => reason!("install.too_large", url, most),
             InstallError::NotVouchedFor { archive, host } => reason!("install.not_vouched_for", archive, host),
-            InstallError::Status { url, status, hint } => reason!("install.status", url, status, hint),
-            InstallError::Cut { url, got, expected, why } => {
-                reason!("install.cut", url, got, expected = of(*expected), why)
+            InstallError::Status { url, status, hint: None } => reason!("install.status", url, status),
+            InstallError::Status { url, status, hint: Some(hint) } => {
+                reason!("install.status_with_hint", url, status, hint)
+            }
+            InstallError::Cut { url, got, expected: None, why } => reason!("install.cut", url, got, why),
+            InstallError::Cut { url, got, expected: Some(expected), why } => {
+                reason!("install.cut_before_its_end", url, got, expected, why)
             }
             InstallError::BadAnswer { url, why } => reason!("install.bad_answer", url, why),
             InstallError::NoAsset { asset } => reason!("install.no_asset", version = BUILDKIT_VERSION, asset),
@@ -198,13 +202,19 @@ impl AsReason for InstallError {
             InstallError::Unwritable { doing, path, why } => reason!("install.unwritable", doing, path, why),
             InstallError::File { doing, path, why } => reason!("install.file", doing, path, why),
             InstallError::NoGo { why } => reason!("install.no_go", why, version = GO_VERSION),
+            InstallError::Command { command, how, said } if said.is_empty() => {
+                reason!("install.command", command, how)
+            }
             InstallError::Command { command, how, said } => {
-                reason!("install.command", command, how, said = indented(said))
+                reason!("install.command_said", command, how, said = output(said.join("\n    ")))
             }
             InstallError::NoPackageManager => reason!("install.no_package_manager"),
             InstallError::Interrupted => reason!("install.interrupted"),
-            InstallError::NoWay { attempts, archive } => reason!("install.no_way", archive = no_way(attempts, archive)),
-            InstallError::StillMissing(error) => reason!("install.still_missing", error = still_missing(error)),
+            InstallError::NoWay { attempts, archive } => no_way(attempts, archive),
+            InstallError::StillMissing(missing) => {
+                let parts = missing.iter().map(|part| reason!("install.listed_part", part));
+                reason!("install.still_missing", parts = Reason::lines(parts))
+            }
         }
     }
 }
@@ -245,31 +255,8 @@ impl InstallError {
     }
 }
 
-fn of(expected: Option<u64>) -> String {
-    expected.map(|bytes| format!(" of {bytes}")).unwrap_or_default()
-}
-
-fn indented(said: &[String]) -> String {
-    if said.is_empty() { String::new() } else { format!(":\n    {}", said.join("\n    ")) }
-}
-
-fn no_way(attempts: &[Attempt], archive: &str) -> String {
-    let mut text = format!("BuildKit {BUILDKIT_VERSION} could not be installed:");
-    for attempt in attempts {
-        text += &format!("\n  {}: {}", attempt.way, attempt.error);
-    }
-    text + &format!(
-        "\nWhat to do: fetch {archive} from https://github.com/moby/buildkit/releases where that can be reached, and \
-         run `slipway setup --from FILE`; or install Go {} or newer and run `slipway setup` again; or set \
-         SLIPWAY_RELEASES_URL to a mirror of the releases API",
-        GO_VERSION
-    )
-}
-
-fn still_missing(missing: &[Missing]) -> String {
-    let mut text = "still missing:".to_owned();
-    for part in missing {
-        text += &format!("\n  {part}");
-    }
-    text
+fn no_way(attempts: &[Attempt], archive: &str) -> Reason {
+    let attempts = attempts.iter().map(|Attempt { way, error }| reason!("install.listed_attempt", way, error));
+    let attempts = Reason::lines(attempts);
+    reason!("install.no_way", version = BUILDKIT_VERSION, attempts, archive, go = GO_VERSION)
 }

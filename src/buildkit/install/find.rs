@@ -9,6 +9,7 @@ use super::subid;
 use super::version::{GO_VERSION, ROOTLESSKIT_VERSION, Version, version_of};
 use crate::buildkit::rootless::Problem;
 use crate::buildkit::sandbox;
+use crate::domain::reason::{Reason, reason};
 use crate::store::home::Home;
 
 /// OCI runtimes, the one that comes with BuildKit first.
@@ -149,23 +150,20 @@ impl Found {
     /// What a managed builder still needs, each with the command that fixes it. One that does not run is missing.
     pub fn missing(&self) -> Vec<Missing> {
         let mut missing = Vec::new();
-        let mut need = |name, tool: &Option<Tool>, fix: String| {
+        let mut need = |name, tool: &Option<Tool>, fix: Reason| {
             if let Some(why) = lack(tool) {
                 missing.push(Missing { name, why, fix });
             }
         };
         let by_package = |package| match self.manager {
-            Some(manager) => manager.command_for(package, self.user.is_some()),
-            None => format!("your distribution's package of {}", package.common_name()),
+            Some(manager) => Reason::verbatim(manager.command_for(package, self.user.is_some())),
+            None => reason!("install.package_of_distribution", package = package.common_name()),
         };
-        need("buildctl", &self.buildctl, "slipway setup".to_owned());
-        need("buildkitd", &self.buildkitd, "slipway setup".to_owned());
+        need("buildctl", &self.buildctl, Reason::verbatim("slipway setup"));
+        need("buildkitd", &self.buildkitd, Reason::verbatim("slipway setup"));
         need("OCI runtime", &self.runtime, by_package(Package::Runtime));
         if self.user.is_some() {
-            let rootlesskit = format!(
-                "slipway setup, once Go {} or newer is installed (it compiles rootlesskit {ROOTLESSKIT_VERSION})",
-                GO_VERSION
-            );
+            let rootlesskit = reason!("install.setup_with_go", go = GO_VERSION, rootlesskit = ROOTLESSKIT_VERSION);
             need("rootlesskit", &self.rootlesskit, rootlesskit);
             need("newuidmap", &self.newuidmap, by_package(Package::UidMap));
             need("newgidmap", &self.newgidmap, by_package(Package::UidMap));
@@ -210,11 +208,11 @@ impl Found {
 }
 
 /// Why a program counts as missing.
-fn lack(tool: &Option<Tool>) -> Option<String> {
+fn lack(tool: &Option<Tool>) -> Option<Reason> {
     match tool {
-        None => Some("not found".to_owned()),
+        None => Some(reason!("install.program_not_found")),
         Some(Tool { path, version: Version::Broken(why), .. }) => {
-            Some(format!("{} does not run ({why})", path.display()))
+            Some(reason!("install.program_does_not_run", path, why))
         }
         Some(_) => None,
     }
@@ -292,7 +290,7 @@ mod tests {
         found.probe().await;
         let missing = found.missing();
         assert_eq!(missing.len(), 1);
-        assert!(missing[0].why.contains("libfoo.so is missing"), "{missing:?}");
+        assert!(missing[0].why.to_string().contains("libfoo.so is missing"), "{missing:?}");
         assert!(found.lacks_daemon() && !found.lacks_runtime());
     }
 }

@@ -11,7 +11,7 @@ use super::pins::{self, GoPins};
 use super::progress::{Progress, Report};
 use super::version::{BUILDKIT_VERSION, GO_VERSION, ROOTLESSKIT_VERSION};
 use super::workspace::{Workspace, publish};
-use crate::domain::reason::phrase;
+use crate::domain::reason::{output, phrase, reason};
 use crate::store::home::Home;
 
 /// The first Go that can fetch another version of itself (`GOTOOLCHAIN`).
@@ -57,9 +57,7 @@ pub(super) async fn install(
     home: &Home,
     progress: Report<'_>,
 ) -> Result<(), InstallError> {
-    let go = machine
-        .which("go")
-        .ok_or_else(|| InstallError::NoGo { why: "there is no Go toolchain (`go` is not in PATH)".to_owned() })?;
+    let go = machine.which("go").ok_or_else(|| InstallError::NoGo { why: reason!("go.not_in_path") })?;
     let dir = work.dir(module.what)?;
     let toolchain = toolchain(&go, &dir).await?;
     let proxy = proxy(&go, &dir).await?;
@@ -192,7 +190,7 @@ fn choose_toolchain(said: &str) -> Result<String, InstallError> {
     } else if unnumbered || (1, minor) >= FIRST_SWITCHING {
         Ok(format!("go{GO_VERSION}"))
     } else {
-        Err(InstallError::NoGo { why: format!("the Go toolchain is too old or unknown ({said})") })
+        Err(InstallError::NoGo { why: reason!("go.too_old", said = output(said)) })
     }
 }
 

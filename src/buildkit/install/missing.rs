@@ -1,20 +1,23 @@
 //! A part that a managed builder needs and that the machine lacks.
 
-use std::fmt;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 
 /// Something that a managed builder needs and that is not there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
-    /// What it is called.
+    /// The name that it is known by.
     pub name: &'static str,
     /// Why it counts as missing.
-    pub why: String,
+    pub why: Reason,
     /// The command that fixes it.
-    pub fix: String,
+    pub fix: Reason,
 }
 
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}; fix it with: {}", self.name, self.why, self.fix)
+display_as_reason!(Missing);
+
+impl AsReason for Missing {
+    fn reason(&self) -> Reason {
+        let Missing { name, why, fix } = self;
+        reason!("install.missing_part", name, why, fix)
     }
 }

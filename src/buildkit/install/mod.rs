@@ -32,6 +32,7 @@ pub use pins::Digests;
 pub use progress::{Progress, Report, Way};
 pub use version::{BUILDKIT_VERSION, ROOTLESSKIT_VERSION, Version};
 
+use crate::domain::reason::AsReason;
 use crate::store::home::Home;
 use packages::Package;
 use workspace::{Lock, Workspace};
@@ -124,7 +125,7 @@ async fn daemon(
         Ok(()) => return Ok(()),
         Err(error) if error.ends_the_search() => return Err(error),
         Err(error) => {
-            progress(Progress::Failed { way: Way::Release, why: error.to_string() });
+            progress(Progress::Failed { way: Way::Release, why: error.reason() });
             attempts.push(Attempt { way: Way::Release, error });
         }
     }
@@ -148,7 +149,7 @@ fn report_failure(way: Way, done: Result<(), InstallError>, progress: Report<'_>
     match done {
         Err(error) if error.ends_the_search() => Err(error),
         Err(error) => {
-            progress(Progress::Failed { way, why: error.to_string() });
+            progress(Progress::Failed { way, why: error.reason() });
             Ok(())
         }
         Ok(()) => Ok(()),

@@ -46,7 +46,7 @@ impl Options {
         }
         let refused = || InstallError::NotVouchedFor { archive: archive.to_owned(), host: host.to_owned() };
         let ask = self.ask.ok_or_else(refused)?;
-        let question = reason!("install.slipway_knows_digest_nothing", archive, host);
+        let question = reason!("install.take_unchecked_archive", archive, host);
         // A thread of its own: nothing waits for it when setup is interrupted meanwhile.
         let (answer, answered) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || answer.send(ask(question)));

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::domain::reason::{AsReason, Reason, argument_by_name, display_as_reason, reason};
+
 /// Where progress goes.
 pub type Report<'a> = &'a mut (dyn FnMut(Progress) + Send);
 
@@ -84,7 +86,7 @@ pub enum Progress {
         /// Which way.
         way: Way,
         /// Why.
-        why: String,
+        why: Reason,
     },
     /// A binary is in place.
     Installed {
@@ -106,45 +108,49 @@ impl Progress {
     }
 }
 
-impl fmt::Display for Way {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Way::Release => "official release",
-            Way::Go => "Go module",
-            Way::Packages => "package manager",
-        })
-    }
-}
+display_as_reason!(Way, Progress);
 
-impl fmt::Display for Progress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl AsReason for Way {
+    fn reason(&self) -> Reason {
         match self {
-            Progress::Waiting { holder: Some(pid) } => write!(f, "waiting for another setup (process {pid}) to end"),
-            Progress::Waiting { holder: None } => write!(f, "waiting for another setup to end"),
-            Progress::LookingUp { url } => write!(f, "looking up {url}"),
-            Progress::Downloading { file, done, total: Some(total) } => {
-                write!(f, "downloading {file}: {} of {}", Mega(*done), Mega(*total))
-            }
-            Progress::Downloading { file, done, total: None } => write!(f, "downloading {file}: {}", Mega(*done)),
-            Progress::Downloaded { file, sha256, checked: true } => {
-                write!(f, "downloaded {file}, sha256:{sha256} as slipway's source has it")
-            }
-            Progress::Downloaded { file, sha256, checked: false } => write!(f, "downloaded {file}, sha256:{sha256}"),
-            Progress::Unpacking { file } => write!(f, "unpacking {file}"),
-            Progress::GoModules { what, done: 0 } => write!(f, "fetching Go modules for {what}"),
-            Progress::GoModules { what, done } => write!(f, "fetching Go modules for {what}: {done}"),
-            Progress::GoCompiling { what, done: 0, .. } => write!(f, "compiling {what}"),
-            Progress::GoCompiling { what, done, total: Some(total) } => {
-                write!(f, "compiling {what}: {done} of at most {total} packages")
-            }
-            Progress::GoCompiling { what, done, total: None } => write!(f, "compiling {what}: {done} packages"),
-            Progress::Package { command } => write!(f, "running {command}"),
-            Progress::PackageSays { line } => write!(f, "  {line}"),
-            Progress::Failed { way, why } => write!(f, "{way}: {why}"),
-            Progress::Installed { path } => write!(f, "installed {}", path.display()),
+            Way::Release => reason!("install_way.release"),
+            Way::Go => reason!("install_way.go"),
+            Way::Packages => reason!("install_way.packages"),
         }
     }
 }
+
+impl AsReason for Progress {
+    fn reason(&self) -> Reason {
+        match self {
+            Progress::Waiting { holder: Some(pid) } => reason!("progress.waiting_for_process", pid),
+            Progress::Waiting { holder: None } => reason!("progress.waiting"),
+            Progress::LookingUp { url } => reason!("progress.looking_up", url),
+            Progress::Downloading { file, done, total: Some(total) } => {
+                reason!("progress.downloading_of", file, done = Mega(*done), total = Mega(*total))
+            }
+            Progress::Downloading { file, done, total: None } => {
+                reason!("progress.downloading", file, done = Mega(*done))
+            }
+            Progress::Downloaded { file, sha256, checked: true } => reason!("progress.checked", file, sha256),
+            Progress::Downloaded { file, sha256, checked: false } => reason!("progress.downloaded", file, sha256),
+            Progress::Unpacking { file } => reason!("progress.unpacking", file),
+            Progress::GoModules { what, done: 0 } => reason!("progress.fetching_modules", what),
+            Progress::GoModules { what, done } => reason!("progress.fetched_modules", what, done),
+            Progress::GoCompiling { what, done: 0, .. } => reason!("progress.compiling", what),
+            Progress::GoCompiling { what, done, total: Some(total) } => {
+                reason!("progress.compiled_of", what, done, total)
+            }
+            Progress::GoCompiling { what, done, total: None } => reason!("progress.compiled", what, done),
+            Progress::Package { command } => reason!("progress.running", command),
+            Progress::PackageSays { line } => Reason::verbatim(format!("  {line}")),
+            Progress::Failed { way, why } => reason!("progress.failed", way, why),
+            Progress::Installed { path } => reason!("progress.installed", path),
+        }
+    }
+}
+
+argument_by_name!(Mega);
 
 /// Bytes, shown in megabytes.
 struct Mega(u64);

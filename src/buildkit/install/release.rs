@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::progress::{Progress, Report};
 use super::workspace::Workspace;
 use super::{BUILDKIT_VERSION, InstallError, Options, archive, download};
+use crate::domain::reason::Reason;
 use crate::store::home::Home;
 
 /// The part of GitHub's answer that matters.
@@ -85,8 +86,8 @@ pub(super) async fn install(
 
 /// The archive `name` in an answer of the releases API.
 fn choose(answer: &str, from: &Url, name: &str, pinned: Option<String>) -> Result<Wanted, InstallError> {
-    let bad = |why: String| InstallError::BadAnswer { url: from.to_string(), why };
-    let release: Release = serde_json::from_str(answer).map_err(|e| bad(e.to_string()))?;
+    let bad = |why: Reason| InstallError::BadAnswer { url: from.to_string(), why };
+    let release: Release = serde_json::from_str(answer).map_err(|e| bad(Reason::verbatim(e.to_string())))?;
     let asset = release
         .assets
         .into_iter()
@@ -101,7 +102,7 @@ fn choose(answer: &str, from: &Url, name: &str, pinned: Option<String>) -> Resul
         .ok_or_else(|| InstallError::NoDigest { url: from.to_string(), asset: name.to_owned() })?;
     let url = from
         .join(&asset.browser_download_url)
-        .map_err(|e| bad(format!("browser_download_url {:?}: {e}", asset.browser_download_url)))?;
+        .map_err(|e| bad(Reason::verbatim(format!("browser_download_url {:?}: {e}", asset.browser_download_url))))?;
     Ok(Wanted { url, sha256, pinned: is_pinned })
 }
 

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use super::machine::{Machine, User};
 use super::missing::Missing;
+use crate::domain::reason::{Reason, reason};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 
 /// How many ids a container needs: 0 to 65,535.
@@ -25,8 +26,8 @@ pub(super) fn missing(user: &User, machine: &Machine) -> Vec<Missing> {
             let start = next_free(&text);
             Some(Missing {
                 name,
-                why: format!("gives {} fewer than {COUNT} ids", user.name),
-                fix: format!("sudo usermod {flag} {start}-{} {}", start + COUNT - 1, user.name),
+                why: reason!("install.too_few_subordinate_ids", user = user.name, count = COUNT),
+                fix: Reason::verbatim(format!("sudo usermod {flag} {start}-{} {}", start + COUNT - 1, user.name)),
             })
         })
         .collect()
@@ -83,8 +84,8 @@ mod tests {
         fs::write(dir.path().join("subuid"), "bob:100000:65536\nann:500:10\n").unwrap();
         let machine = Machine { path: Vec::new(), user: Some(ann()), etc: dir.path().into() };
         let missing = missing(&ann(), &machine);
-        assert_eq!(missing[0].fix, "sudo usermod --add-subuids 165536-231071 ann");
-        assert_eq!(missing[1].fix, "sudo usermod --add-subgids 100000-165535 ann");
+        assert_eq!(missing[0].fix.to_string(), "sudo usermod --add-subuids 165536-231071 ann");
+        assert_eq!(missing[1].fix.to_string(), "sudo usermod --add-subgids 100000-165535 ann");
         fs::write(dir.path().join("subuid"), "ann:165536:65536\n").unwrap();
         fs::write(dir.path().join("subgid"), "ann:165536:65536\n").unwrap();
         assert_eq!(super::missing(&ann(), &machine), []);

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use super::file_name::file_name;
+use crate::domain::reason::{Reason, reason};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 
 /// The BuildKit release that slipway installs.
@@ -27,7 +28,7 @@ pub enum Version {
     /// As the program writes it.
     Known(String),
     /// It does not run; why.
-    Broken(String),
+    Broken(Reason),
 }
 
 /// Runs `program --version`.
@@ -49,12 +50,12 @@ pub(super) async fn version_of(program: &Path) -> Version {
         }
     };
     match tokio::time::timeout(VERSION_TIMEOUT, asked).await {
-        Err(_late) => Version::Broken(format!("no answer to --version within {} s", VERSION_TIMEOUT.as_secs())),
-        Ok(Err(e)) => Version::Broken(e.to_string()),
+        Err(_late) => Version::Broken(reason!("install.no_version_in_time", seconds = VERSION_TIMEOUT.as_secs())),
+        Ok(Err(e)) => Version::Broken(Reason::verbatim(e.to_string())),
         Ok(Ok(output)) if !output.status.success() => {
             let said = String::from_utf8_lossy(&output.stderr);
             let said = said.lines().next().unwrap_or_default();
-            Version::Broken(format!("--version: {} {said}", output.status).trim_end().to_owned())
+            Version::Broken(Reason::verbatim(format!("--version: {} {said}", output.status).trim_end()))
         }
         Ok(Ok(output)) => read_version(&file_name(program), &String::from_utf8_lossy(&output.stdout)),
     }

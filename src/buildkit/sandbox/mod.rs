@@ -152,13 +152,13 @@ fn has_default_route(table: &str, destination: usize, mask: usize) -> bool {
 /// # Errors
 /// What kept it from working.
 pub async fn attempt(rootlesskit: Option<&Path>) -> Result<(), Problem> {
-    let cannot = |why: String| Problem {
-        what: format!("The sandbox network of RUN steps cannot be set up, so managed builders do not start: {why}"),
-        fix: "set network = \"host\" under [buildkit] in config.toml to build in the host's network".into(),
+    let cannot = |why: Reason| Problem {
+        what: reason!("sandbox.cannot_be_set_up", why),
+        fix: reason!("sandbox.use_host_network"),
     };
-    let dir = tempfile::tempdir().map_err(|error| cannot(error.to_string()))?;
+    let dir = tempfile::tempdir().map_err(|error| cannot(reason!("trial.no_temporary_directory", error)))?;
     let sandbox = Sandbox::of(dir.path());
-    sandbox.write().map_err(|error| cannot(error.to_string()))?;
+    sandbox.write().map_err(|error| cannot(error.reason()))?;
     let sockets = dir.path().join("s");
     let own_processes = rootless::proc_can_be_mounted();
     let kit = rootlesskit.map(|kit| rootless::command_line(kit, &sockets, own_processes, true));
@@ -169,9 +169,9 @@ pub async fn attempt(rootlesskit: Option<&Path>) -> Result<(), Problem> {
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
     match timeout(TRIAL_LIMIT, output).await {
         Ok(Ok(output)) if output.status.success() => Ok(()),
-        Ok(Ok(output)) => Err(cannot(String::from_utf8_lossy(&output.stderr).trim_end().to_owned())),
-        Ok(Err(error)) => Err(cannot(format!("{} does not start ({error}).", line[0]))),
-        Err(_) => Err(cannot(format!("it was not there within {} s.", TRIAL_LIMIT.as_secs()))),
+        Ok(Ok(output)) => Err(cannot(Reason::verbatim(String::from_utf8_lossy(&output.stderr).trim_end()))),
+        Ok(Err(error)) => Err(cannot(reason!("trial.does_not_start", program = line[0], error))),
+        Err(_) => Err(cannot(reason!("sandbox.takes_too_long", seconds = TRIAL_LIMIT.as_secs()))),
     }
 }
 
@@ -179,16 +179,16 @@ fn judge(has: impl Fn(&str) -> bool, tun: io::Result<impl Sized>) -> Vec<Problem
     let missing = PROGRAMS.into_iter().filter(|(program, _)| !has(program));
     let mut problems: Vec<Problem> = missing
         .map(|(program, package)| Problem {
-            what: format!("{program} is not installed (it comes with the package {package})."),
-            fix: format!("sudo apt-get install -y {package} || sudo dnf install -y {package}"),
+            what: reason!("sandbox.program_missing", program, package),
+            fix: Reason::verbatim(format!("sudo apt-get install -y {package} || sudo dnf install -y {package}")),
         })
         .collect();
     if let Err(error) = tun {
         let fix = match error.kind() {
-            io::ErrorKind::PermissionDenied => format!("sudo chmod 0666 {TUN}"),
-            _ => format!("sudo modprobe tun; in a container, start it with --device {TUN}"),
+            io::ErrorKind::PermissionDenied => Reason::verbatim(format!("sudo chmod 0666 {TUN}")),
+            _ => reason!("sandbox.load_tun", device = TUN),
         };
-        problems.push(Problem { what: format!("{TUN} cannot be opened ({error})."), fix });
+        problems.push(Problem { what: reason!("sandbox.tun_closed", device = TUN, error), fix });
     }
     problems
 }
@@ -220,6 +220,6 @@ mod tests {
         }
         assert!(!all.contains("iproute2"), "{all}");
         let closed = judge(|_| true, Err::<(), _>(io::ErrorKind::PermissionDenied.into()));
-        assert_eq!(closed[0].fix, "sudo chmod 0666 /dev/net/tun");
+        assert_eq!(closed[0].fix.to_string(), "sudo chmod 0666 /dev/net/tun");
     }
 }

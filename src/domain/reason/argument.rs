@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -132,12 +133,55 @@ macro_rules! outputs {
     };
 }
 
+/// A reason in the place of the system's own, inside an [`io::Error`].
+#[derive(Debug)]
+struct OwnWords(Reason);
+
+impl fmt::Display for OwnWords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for OwnWords {}
+
+/// An error of input or output that this program found, and not the system.
+pub fn io_error(reason: impl Into<Reason>) -> io::Error {
+    io_error_of(io::ErrorKind::Other, reason)
+}
+
+/// An [`io_error`] of another kind.
+pub fn io_error_of(kind: io::ErrorKind, reason: impl Into<Reason>) -> io::Error {
+    io::Error::new(kind, OwnWords(reason.into()))
+}
+
+/// What the system says, as it is; of an [`io_error`] its reason.
+impl From<&io::Error> for Reason {
+    fn from(error: &io::Error) -> Reason {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<OwnWords>()) {
+            Some(OwnWords(reason)) => reason.clone(),
+            None => Reason::verbatim(error.to_string()),
+        }
+    }
+}
+
+impl From<io::Error> for Reason {
+    fn from(error: io::Error) -> Reason {
+        Reason::from(&error)
+    }
+}
+
+impl ToArgument for io::Error {
+    fn to_argument(&self) -> Argument {
+        Reason::from(self).to_argument()
+    }
+}
+
 argument_by_name!(str, String, Cow<'_, str>, char, std::net::SocketAddr, std::net::IpAddr);
 
 numbers!(u8, u16, u32, u64, usize, i32, i64);
 
 outputs!(
-    std::io::Error,
     std::process::ExitStatus,
     std::fmt::Arguments<'_>,
     serde_json::Error,

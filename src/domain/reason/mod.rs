@@ -10,7 +10,7 @@ mod argument;
 mod macros;
 mod message;
 
-pub use argument::{joined, quoted};
+pub use argument::{io_error, io_error_of, joined, quoted};
 pub(crate) use macros::{argument_by_name, display_as_reason, phrase, reason, use_as_reason, value_of};
 pub use message::{Argument, Reason, ToArgument, Typed, as_texts, output};
 

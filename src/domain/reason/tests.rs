@@ -35,7 +35,11 @@ fn catalogue(directory: &str) -> BTreeMap<String, BTreeMap<String, String>> {
         }
         let mut table: toml::Table = std::fs::read_to_string(file).unwrap().parse().unwrap();
         table.remove("_version");
-        crate::lang::tests::collect("", &table, &mut messages);
+        let mut of_file = BTreeMap::new();
+        crate::lang::tests::collect("", &table, &mut of_file);
+        for (id, texts) in of_file {
+            assert!(messages.insert(id.clone(), texts).is_none(), "{id} is in two files");
+        }
     }
     messages
 }

@@ -13,7 +13,7 @@ use super::{TaskContext, task_failed};
 use crate::domain::audit::{AuditEvent, FieldChange, Outcome, changes};
 use crate::domain::name::RepositoryPath;
 use crate::domain::problem::Topic;
-use crate::domain::reason::Reason;
+use crate::domain::reason::{Reason, reason};
 use crate::domain::requester::Requester;
 use crate::protocol::{Change, ChangedObject, EntityName, Error, ErrorKind, Reply, Request};
 use crate::store::settings::Settings;
@@ -61,7 +61,7 @@ pub(in crate::pool) async fn record_edit(
     let (before, secrets) = (value_of(&context.settings(), &name), stored_secrets(&request));
     let result = work(request).await;
     let (outcome, detail) = match &result {
-        Ok(()) => (Outcome::Done, String::new()),
+        Ok(()) => (Outcome::Done, Reason::default()),
         Err(error) => of_error(error),
     };
     let mut fields = changes(before.as_ref(), value_of(&context.settings(), &name).as_ref());
@@ -106,7 +106,7 @@ pub(in crate::pool) async fn settings_changed(
             verb: format!("{}.{action}", name.kind()),
             object: name.object(),
             outcome: Outcome::Done,
-            detail: String::new(),
+            detail: Reason::default(),
             changes: changes(was.as_ref(), is.as_ref()),
         }
     };
@@ -118,7 +118,7 @@ pub(in crate::pool) async fn settings_changed(
             verb: "config.edit".into(),
             object: "config.toml".into(),
             outcome: Outcome::Done,
-            detail: String::new(),
+            detail: Reason::default(),
             changes: changes(json(&before.config).as_ref(), json(&after.config).as_ref()),
         });
     }
@@ -220,21 +220,21 @@ fn stored_secrets(request: &Request) -> Vec<FieldChange> {
     super::settings_service::secret_files(entity).iter().map(|file| FieldChange::secret(file)).collect()
 }
 
-fn ending(result: &Result<Reply, Error>) -> (Outcome, String) {
+fn ending(result: &Result<Reply, Error>) -> (Outcome, Reason) {
     match result {
-        Ok(Reply::Queued { build, already: true }) => (Outcome::Done, format!("build {} was there already", build.id)),
+        Ok(Reply::Queued { build, already: true }) => (Outcome::Done, reason!("audit.build_existed", id = build.id)),
         Ok(Reply::Queued { build, .. }) if build.state.is_final() => {
-            (Outcome::Refused, format!("build {}: {}", build.id, build.reason))
+            (Outcome::Refused, reason!("audit.build_refused", id = build.id, reason = build.reason))
         }
-        Ok(Reply::Queued { build, .. }) => (Outcome::Done, format!("build {}", build.id)),
-        Ok(_) => (Outcome::Done, String::new()),
+        Ok(Reply::Queued { build, .. }) => (Outcome::Done, reason!("audit.build", id = build.id)),
+        Ok(_) => (Outcome::Done, Reason::default()),
         Err(error) => of_error(error),
     }
 }
 
-fn of_error(error: &Error) -> (Outcome, String) {
+fn of_error(error: &Error) -> (Outcome, Reason) {
     let refused = matches!(error.kind, ErrorKind::Refused | ErrorKind::Usage | ErrorKind::NotFound);
-    (if refused { Outcome::Refused } else { Outcome::Failed }, error.reason.to_string())
+    (if refused { Outcome::Refused } else { Outcome::Failed }, error.reason.clone())
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ pub(in crate::pool) fn host_network(settings: &Settings) -> Option<HostNetwork> 
     }
     let machine = Machine::this();
     let problems = sandbox::problems(|program| machine.which(program));
-    let lacking: Vec<Reason> = problems.into_iter().map(|problem| problem.what.into()).collect();
+    let lacking: Vec<Reason> = problems.into_iter().map(|problem| problem.what).collect();
     (!lacking.is_empty()).then_some(HostNetwork::Unavailable(lacking))
 }
 

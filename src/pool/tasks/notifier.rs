@@ -56,14 +56,14 @@ enum SendError {
     /// No client for HTTP can be made.
     Client {
         /// Why.
-        why: String,
+        why: Reason,
     },
     /// It can't be reached, or does not answer in time.
     Unreachable {
         /// The host.
         host: String,
         /// Why.
-        why: String,
+        why: Reason,
     },
     /// It answered, and did not take it.
     Status {

@@ -8,22 +8,16 @@ use std::time::{Duration, Instant};
 
 use super::{Origin, Unprepared, Work, is_temporary, program, unexpected};
 use crate::domain::config::ByteSize;
-use crate::domain::reason::reason;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, phrase, quoted, reason};
 use crate::services::sources;
 use crate::source::git::program::Limits;
-use crate::source::git::{FetchLimits, GitProgram, Turn, clone};
+use crate::source::git::{FetchLimits, GitProgram, LfsSaid, Turn, clone};
 use crate::source::tree::{
     Answer, LfsCommit, Moved, Pointer, Request, TreeError, TreeFile, is_stored, leads_back, named, remove_damaged,
 };
-use crate::source::{SourceUrl, Transport};
-use crate::sys::command;
+use crate::source::{SourceError, SourceUrl, Transport, UrlError};
+use crate::sys::command::{self, RunError};
 
-/// What a missing `git-lfs` is answered with.
-const INSTALL: &str = "this machine has no git-lfs; install it (Debian, Ubuntu: apt-get install git-lfs; Fedora, RHEL: dnf install \
-                       git-lfs; Alpine: apk add git-lfs)";
-/// What the files of a `git://` source without `lfs.url` are answered with.
-const NO_SERVER: &str = "a git:// source has no server of Git LFS files; name one in its .lfsconfig (lfs.url = https://…), or name the \
-                         source by https or ssh";
 /// The name that git-lfs knows the source by, in a repository that has no other remote.
 const REMOTE: &str = "slipway";
 /// Where git-lfs keeps a file that is not whole yet, below its storage.
@@ -56,9 +50,8 @@ impl Work<'_> {
         if pointers.is_empty() {
             return Ok(());
         }
-        let what = format!("store the Git LFS files {}", named(&pointers.iter().collect::<Vec<_>>()));
-        let reason = format!("what is read of them in {} is not what was written; check the disk", storage.display());
-        Err(TreeError::Io { what, reason }.into())
+        let what = reason!("tree_step.store_lfs_files", files = named(&pointers.iter().collect::<Vec<_>>()));
+        Err(TreeError::Io { what, reason: reason!("lfs.stored_otherwise", storage) }.into())
     }
 
     /// Fetches the files; where they are then. Those that are damaged are removed first.
@@ -81,7 +74,7 @@ impl Work<'_> {
             return Ok(storage);
         }
         let waiting = Instant::now();
-        let io = |error: std::io::Error| TreeError::io("use", &storage, &error);
+        let io = |error: std::io::Error| TreeError::io(phrase!("tree_step.use"), &storage, &error);
         let left = self.budget.limits(None).left();
         let turn = tokio::time::timeout(left, Turn::take(&storage, left)).await;
         let turn = turn.unwrap_or_else(|elapsed| Err(elapsed.into())).map_err(io)?;
@@ -112,15 +105,15 @@ impl Work<'_> {
         missing_now: &[&Pointer],
         (storage, turn): (&Path, &Turn),
     ) -> Result<(), Unprepared> {
-        let fail = |missing: &[&Pointer], reason: String, temporary| failed(missing, commit, reason, temporary);
+        let fail = |error: LfsError| failed(missing_now, commit, &error);
         let limits = self.budget.limits(None);
         let size: u64 = missing_now.iter().map(|pointer| pointer.size).fold(0, u64::saturating_add);
         if limits.is_over(size) {
-            return Err(fail(missing_now, format!("they are larger than {}", limit_of(limits)), false).into());
+            return Err(fail(LfsError::TooLarge(limits)).into());
         }
         let git = program(&origin.url)?;
         if !has_lfs(&git).await {
-            return Err(fail(missing_now, INSTALL.into(), false).into());
+            return Err(fail(LfsError::NoProgram).into());
         }
         let site = self.site(origin, path, commit);
         let repository = site.repository.clone();
@@ -128,9 +121,9 @@ impl Work<'_> {
         let Answer::Pointers(lfs) = self.ask(&Request::Pointers { site, pointers }).await? else {
             return Err(unexpected().into());
         };
-        let endpoint = endpoint(&origin.url, &lfs).map_err(|reason| fail(missing_now, reason, false))?;
+        let endpoint = endpoint(&origin.url, &lfs).map_err(fail)?;
         if endpoint.is_none() && origin.url.transport() == Transport::Git {
-            return Err(fail(missing_now, NO_SERVER.into(), false).into());
+            return Err(fail(LfsError::NoServer).into());
         }
         if let Some(address) = endpoint.as_ref().filter(|endpoint| leads_back(&self.source, endpoint)) {
             return Err(TreeError::LfsAddress { commit: commit.to_owned(), address: address.to_string() }.into());
@@ -142,53 +135,108 @@ impl Work<'_> {
         if still.is_empty() {
             return Ok(());
         }
-        let (reason, temporary) = match said {
-            // Of an object that is not there a server of ssh's own protocol lets git-lfs say nothing at all.
-            Ok(stderr) if stderr.trim().is_empty() => (reason!("lfs.silent").to_string(), false),
-            Ok(stderr) if stderr.contains("git-lfs-authenticate") => (reason!("lfs.not_over_ssh").to_string(), false),
-            Ok(stderr) => {
-                let error = sources::git().explain(&origin.url, &origin.access, &stderr);
-                // Of an object that is not there git-lfs says this, and its server nothing else.
-                let is_missing = stderr.contains("object not found") || stderr.contains("Object does not exist");
-                let advice = if is_missing { reason!("lfs.push_all") } else { error.advice.clone() };
-                (reason!("lfs.said", said = error.reason, advice).to_string(), is_temporary(&error) && !is_missing)
-            }
-            Err(failed) => failed,
-        };
-        Err(fail(&still, reason, temporary).into())
+        let said = said.map(|stderr| sources::git().explain_lfs(&origin.url, &origin.access, &stderr));
+        Err(failed(&still, commit, &said.map_or_else(|error| error, LfsError::Said)).into())
     }
 }
 
-fn failed(files: &[&Pointer], commit: &str, reason: String, temporary: bool) -> TreeError {
-    TreeError::Lfs { files: named(files), commit: commit.into(), reason, temporary }
+/// Files of Git LFS that are unavailable.
+#[derive(Debug, thiserror::Error)]
+enum LfsError {
+    /// They are larger than what is left of a limit.
+    TooLarge(FetchLimits),
+    /// The server sends more than that.
+    SentMore(FetchLimits),
+    /// This machine has no git-lfs.
+    NoProgram,
+    /// A `git://` source names no server that has them.
+    NoServer,
+    /// `lfs.url` of `.lfsconfig` is no address.
+    Url(#[from] UrlError),
+    /// `lfs.url` of `.lfsconfig` is no address that a commit may name.
+    Refused {
+        /// Its beginning.
+        url: String,
+    },
+    /// A source on this disk has them damaged.
+    Damaged {
+        /// Where it keeps them.
+        storage: PathBuf,
+    },
+    /// A source on this disk does not have them.
+    Absent {
+        /// Where it keeps them.
+        storage: PathBuf,
+    },
+    /// There is no way to the server.
+    Source(#[from] SourceError),
+    /// git can't be started.
+    Io(#[from] std::io::Error),
+    /// git-lfs did not run to its end.
+    Run(#[from] RunError),
+    /// git-lfs did not bring them, and says so.
+    Said(LfsSaid),
+}
+
+display_as_reason!(LfsError);
+
+impl AsReason for LfsError {
+    fn reason(&self) -> Reason {
+        match self {
+            LfsError::TooLarge(limits) => reason!("lfs.too_large", limit = limit_of(*limits)),
+            LfsError::SentMore(limits) => reason!("lfs.sent_more", limit = limit_of(*limits)),
+            LfsError::NoProgram => reason!("lfs.no_program"),
+            LfsError::NoServer => reason!("lfs.no_server"),
+            LfsError::Url(error) => reason!("lfs.url_invalid", error),
+            LfsError::Refused { url } => reason!("lfs.url_refused", url = quoted(url)),
+            LfsError::Damaged { storage } => reason!("lfs.damaged", storage),
+            LfsError::Absent { storage } => reason!("lfs.absent", storage),
+            LfsError::Source(error) => error.reason(),
+            LfsError::Io(error) => reason!("source.git_not_run", error),
+            LfsError::Run(error) => error.reason(),
+            // Of an object that is not there a server of ssh's own protocol lets git-lfs say nothing at all.
+            LfsError::Said(LfsSaid::Nothing) => reason!("lfs.silent"),
+            LfsError::Said(LfsSaid::NotOverSsh) => reason!("lfs.not_over_ssh"),
+            LfsError::Said(LfsSaid::Missing(error)) => {
+                reason!("lfs.said", said = error.reason, advice = reason!("lfs.push_all"))
+            }
+            LfsError::Said(LfsSaid::Other(error)) => reason!("lfs.said", said = error.reason, advice = error.advice),
+        }
+    }
+}
+
+impl LfsError {
+    /// Whether trying again can help.
+    fn is_temporary(&self) -> bool {
+        match self {
+            LfsError::Io(_) | LfsError::Run(_) => true,
+            LfsError::Source(error) | LfsError::Said(LfsSaid::Other(error)) => is_temporary(error),
+            _ => false,
+        }
+    }
+}
+
+fn failed(files: &[&Pointer], commit: &str, error: &LfsError) -> TreeError {
+    TreeError::Lfs { files: named(files), commit: commit.into(), reason: error.into(), temporary: error.is_temporary() }
 }
 
 /// The limit of bytes, and what is used of it, for an error.
-fn limit_of(limits: FetchLimits) -> String {
+fn limit_of(limits: FetchLimits) -> Reason {
     let limit = ByteSize(limits.bytes);
     match limits.used.bytes {
-        0 => format!("git.fetch_limit ({limit})"),
-        used => format!(
-            "what the same build's other fetches left ({} are used) of git.fetch_limit ({limit})",
-            ByteSize(used)
-        ),
+        0 => reason!("lfs.limit", limit),
+        used => reason!("lfs.limit_left", used = ByteSize(used), limit),
     }
 }
 
 /// The files of a source on this disk, which has to have them.
 fn of_local(storage: PathBuf, commit: &str, pointers: &[Pointer], are_damaged: bool) -> Result<PathBuf, TreeError> {
-    let at = storage.display();
-    let (files, reason) = match are_damaged {
-        true => {
-            let reason = format!("they are damaged in {at}; run in the source: git lfs fsck, then git lfs fetch --all");
-            (pointers.iter().collect(), reason)
-        }
-        false => {
-            let reason = format!("the source does not have them; run there: git lfs fetch --all (looked in {at})");
-            (missing(pointers, &storage), reason)
-        }
-    };
-    if files.is_empty() { Ok(storage) } else { Err(failed(&files, commit, reason, false)) }
+    let files = if are_damaged { pointers.iter().collect() } else { missing(pointers, &storage) };
+    if files.is_empty() {
+        return Ok(storage);
+    }
+    let error = if are_damaged { LfsError::Damaged { storage } } else { LfsError::Absent { storage } };
+    Err(failed(&files, commit, &error))
 }
 
 fn missing<'p>(pointers: &'p [Pointer], storage: &Path) -> Vec<&'p Pointer> {
@@ -203,15 +251,14 @@ async fn has_lfs(git: &Arc<GitProgram>) -> bool {
 }
 
 /// Where `.lfsconfig` has the files fetched; none: where git-lfs finds them by the source's address.
-fn endpoint(source: &SourceUrl, lfs: &LfsCommit) -> Result<Option<SourceUrl>, String> {
+fn endpoint(source: &SourceUrl, lfs: &LfsCommit) -> Result<Option<SourceUrl>, LfsError> {
     let Some(url) = &lfs.url else { return Ok(None) };
-    let shown: String = url.chars().filter(|c| !c.is_control()).take(80).collect();
-    let parsed = SourceUrl::parse(url).map_err(|error| format!("lfs.url of .lfsconfig is refused: {error}"))?;
+    let parsed = SourceUrl::parse(url)?;
     match parsed.transport() {
         Transport::Https | Transport::Http => Ok(Some(parsed)),
         // A key of this user's would be offered to whatever host a commit names.
         Transport::Ssh if source.transport() == Transport::Ssh && parsed.host() == source.host() => Ok(Some(parsed)),
-        _ => Err(format!("lfs.url of .lfsconfig is {shown:?}, which is refused; name it with https://")),
+        _ => Err(LfsError::Refused { url: url.chars().filter(|c| !c.is_control()).take(80).collect() }),
     }
 }
 
@@ -227,12 +274,10 @@ struct Fetch<'a> {
 
 impl Fetch<'_> {
     /// Runs `git lfs fetch` for a commit that holds nothing but the pointers; what it says on stderr, else why it did
-    /// not end and whether trying again can help.
-    async fn run(&self, endpoint: Option<&str>, commit: &str) -> Result<String, (String, bool)> {
-        let temporary = |error: &dyn std::fmt::Display| (error.to_string(), true);
+    /// not end.
+    async fn run(&self, endpoint: Option<&str>, commit: &str) -> Result<String, LfsError> {
         let Fetch { origin, storage, limits, .. } = self;
-        let command = sources::git().reach(self.git, &origin.url, &origin.access).await;
-        let mut command = command.map_err(|error| (error.to_string(), is_temporary(&error)))?;
+        let mut command = sources::git().reach(self.git, &origin.url, &origin.access).await?;
         command.config(&format!("remote.{REMOTE}.url"), origin.url.as_str()).config("lfs.storage", storage);
         // Whatever the user has set for work of their own.
         for (key, value) in [("lfs.fetchinclude", ""), ("lfs.fetchexclude", ""), ("lfs.standalonetransferagent", "")] {
@@ -242,22 +287,22 @@ impl Fetch<'_> {
             command.config("lfs.url", endpoint);
         }
         command.git_dir(self.repository).args(["lfs", "fetch", REMOTE, commit]);
-        command.stdin(self.turn.lock().map_err(|error| temporary(&error))?);
-        let running = command.start(None).map_err(|error| temporary(&error))?;
+        command.stdin(self.turn.lock()?);
+        let running = command.start(None)?;
         self.turn.tell(running.id());
         let run = running.run(command::Limits { time: limits.left(), output: 16 << 20 });
         tokio::pin!(run);
         let mut measure = tokio::time::interval(MEASURE);
         loop {
             tokio::select! {
-                ended = &mut run => return ended.map(|ended| ended.stderr).map_err(|error| temporary(&error)),
+                ended = &mut run => return Ok(ended?.stderr),
                 _ = measure.tick() => {
                     // A server may send more than the pointers say, without end: git-lfs looks at a file once it is
                     // whole.
                     let arriving = storage.join(ARRIVING);
                     if limits.is_over(clone::size_of(&arriving)) {
                         let _ = fs::remove_dir_all(arriving);
-                        return Err((format!("the server sends more than {}", limit_of(*limits)), false));
+                        return Err(LfsError::SentMore(*limits));
                     }
                 }
             }

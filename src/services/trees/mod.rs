@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::sources;
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::{CommitId, Ref};
-use crate::domain::reason::{Reason, reason};
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::repository::Source;
 use crate::services::ServiceError;
 use crate::source::git::{Fallback, GitProgram, Want, clone};
@@ -97,10 +97,9 @@ pub async fn prepare(home: &Home, settings: &Settings, wish: Wish<'_>) -> Result
     let (commit, reference) = (wish.commit.to_string(), wish.reference.to_string());
     let (key_file, repository) = (home.time_key_file(), wish.path.to_string());
     let take = move || Ok((Slot::take(&trees, &commit, &reference)?, TimeKey::of(&key_file, &repository)?));
+    let taken = tokio::task::spawn_blocking(take).await.map_err(std::io::Error::other).and_then(|taken| taken);
     let (slot, key) =
-        tokio::task::spawn_blocking(take).await.map_err(std::io::Error::other).and_then(|taken| taken).map_err(
-            |error| TreeError::Io { what: format!("take a tree of {}", wish.path), reason: error.to_string() },
-        )?;
+        taken.map_err(|error| TreeError::step(reason!("tree_step.take_a_tree", path = wish.path), &error))?;
     let state = slot.state();
     let is_ready = |state: &State| state.commit() == Some(wish.commit.as_str()) && !state.keep_git && !wish.keep_git;
     if state.as_ref().is_some_and(is_ready) {
@@ -123,10 +122,7 @@ pub async fn prepare(home: &Home, settings: &Settings, wish: Wish<'_>) -> Result
 
 impl Work<'_> {
     async fn make(&mut self, origin: &Origin, before: Option<State>) -> Result<(), Unprepared> {
-        let io = |error: std::io::Error| TreeError::Io {
-            what: "write the state of a tree".into(),
-            reason: error.to_string(),
-        };
+        let io = |error: std::io::Error| TreeError::step(reason!("tree_step.write_the_state"), &error);
         self.slot.begin().map_err(io)?;
         let had_git = before.as_ref().is_none_or(|state| state.keep_git);
         let before = before.map(|state| state.parts).unwrap_or_default();
@@ -178,7 +174,7 @@ impl Work<'_> {
                 // the word of whoever may write the repository's configuration. SECURITY.md says more.
                 let known = sources::git().origin(&origin.url, ORIGIN_LIMIT).await;
                 let clone_of = known.map_or_else(|| reason!("tree.its_origin"), |url| Reason::verbatim(url.as_str()));
-                let reason = reason!("tree.partial_clone", reason, clone_of).to_string();
+                let reason = reason!("tree.partial_clone", reason, clone_of);
                 Err(TreeError::Checkout { repository, commit: commit.to_owned(), reason })
             }
             answer => answer,
@@ -223,15 +219,14 @@ async fn lend(path: &Path, source: Option<&Path>) -> Result<Lender, TreeError> {
         Ok(Ok(_)) => Err(unexpected()),
         Ok(Err(error)) => Err(error),
         Err(_) => {
-            let reason =
-                format!("it could not be read within {} s; check the disk that it is on", LEND_LIMIT.as_secs());
+            let reason = reason!("lender.too_slow", seconds = LEND_LIMIT.as_secs());
             Err(TreeError::NoRepository { path: path.into(), reason })
         }
     }
 }
 
 fn unexpected() -> TreeError {
-    TreeError::Io { what: "run slipway tree".into(), reason: "it answers another question".into() }
+    TreeError::Io { what: reason!("tree_step.run_slipway_tree"), reason: reason!("tree.other_answer") }
 }
 
 impl Origin {
@@ -268,9 +263,12 @@ impl Origin {
     async fn renew(&self, budget: &mut Budget, wish: Wish<'_>, commit: &str) -> Result<(), Unprepared> {
         let Some(clone) = &self.clone else { return Ok(()) };
         tracing::warn!("{} is damaged and made again", clone.display());
-        let local = |reason: String| SourceError::local(&self.url, format!("cannot make its clone again: {reason}"));
-        clone::discard(clone, budget.limits(None).left()).await.map_err(|error| local(error.to_string()))?;
-        let commit: CommitId = commit.parse().map_err(|_| local(format!("{commit:?} is no commit")))?;
+        clone::discard(clone, budget.limits(None).left())
+            .await
+            .map_err(|error| SourceError::io(&self.url, reason!("clone.not_made_again", error), &error))?;
+        let commit: CommitId = commit
+            .parse()
+            .map_err(|_| SourceError::local(&self.url, reason!("source.id_of_no_commit", id = quoted(commit))))?;
         let fallback = if commit == *wish.commit { Fallback::Ref(wish.reference) } else { Fallback::Branches };
         self.fetch(budget, Want { fallback, commit: &commit, tags: wish.keep_git }).await?;
         Ok(())

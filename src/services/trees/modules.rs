@@ -45,21 +45,21 @@ impl Work<'_> {
             for module in &parent.position.modules {
                 count += 1;
                 let path = TreeFile::join(parent.path.as_ref(), &module.path);
-                let fail = |reason: String, temporary| TreeError::Submodule {
+                let fail = |reason: Reason, temporary| TreeError::Submodule {
                     path: path.to_string(),
                     commit: parent.position.place.commit.clone(),
                     reason,
                     temporary,
                 };
                 if count > MOST || parent.depth >= DEEPEST {
-                    let reason = format!("a tree may have {MOST} submodules, {DEEPEST} deep");
+                    let reason = reason!("module.too_many", most = MOST, deepest = DEEPEST);
                     return Err(fail(reason, false).into());
                 }
                 if is_behind_link(&self.slot.root(), &path) {
-                    let reason = "its directory is a symbolic link of the same commit, or behind one, which is refused";
-                    return Err(fail(reason.into(), false).into());
+                    return Err(fail(reason!("module.behind_link"), false).into());
                 }
-                let url = address(&parent.url, module.configured.as_ref()).map_err(|reason| fail(reason, false))?;
+                let url =
+                    address(&parent.url, module.configured.as_ref()).map_err(|error| fail(error.into(), false))?;
                 if leads_back(&self.source, &url) && !is_listed(&self.wish.source.submodules, &url) {
                     let (commit, address) = (parent.position.place.commit.clone(), url.to_string());
                     return Err(TreeError::SubmoduleAddress { path: path.to_string(), commit, address }.into());
@@ -160,7 +160,7 @@ fn refused(reason: Reason) -> Unprepared {
 }
 
 /// Says which submodule it is.
-fn named(error: Unprepared, fail: &impl Fn(String, bool) -> TreeError) -> Unprepared {
+fn named(error: Unprepared, fail: &impl Fn(Reason, bool) -> TreeError) -> Unprepared {
     match error {
         // The disk is no submodule's fault.
         Unprepared::Tree(error @ (TreeError::DiskFull { .. } | TreeError::NoSpace { .. } | TreeError::Io { .. })) => {
@@ -171,11 +171,11 @@ fn named(error: Unprepared, fail: &impl Fn(String, bool) -> TreeError) -> Unprep
         Unprepared::Source(error) if error.kind.is_of_this_machine() => error.into(),
         Unprepared::Source(error) => {
             let temporary = is_temporary(&error);
-            fail(error.to_string(), temporary).into()
+            fail(error.into(), temporary).into()
         }
         other => {
             let temporary = other.kind().is_machinery();
-            fail(other.to_string(), temporary).into()
+            fail(other.into(), temporary).into()
         }
     }
 }

@@ -120,11 +120,7 @@ pub(super) async fn read(
     let message = match tokio::time::timeout(TIME, message(git(), git(), url, &wanted.commit)).await {
         Ok(message) => message?,
         Err(_) => {
-            return Err(SourceError::new(
-                Kind::Local,
-                url,
-                format!("its commit {} could not be read in time", wanted.commit),
-            ));
+            return Err(SourceError::new(Kind::Local, url, reason!("source.commit_too_slow", commit = wanted.commit)));
         }
     };
     let mut changed = BTreeMap::new();
@@ -161,7 +157,7 @@ async fn message(
     url: &SourceUrl,
     commit: &CommitId,
 ) -> Result<String, SourceError> {
-    let cannot = |error: std::io::Error| SourceError::io(url, reason!("commits.cannot_run_git", error), &error);
+    let cannot = |error: std::io::Error| SourceError::io(url, reason!("source.git_not_run", error), &error);
     git.args(["cat-file", "commit", commit.as_str()]);
     let mut running = git.start(Some(MEMORY)).map_err(cannot)?;
     if let Some(message) = body(&mut running.stdout).await.map_err(cannot)? {
@@ -173,9 +169,9 @@ async fn message(
         return Err(not_a_commit(url, commit, &kind));
     }
     Err(match error.kind {
-        Kind::TooBig => error.advising(reason!("commits.make_commit_message_shorter")),
+        Kind::TooBig => error.advising(reason!("advice.shorten_message")),
         Kind::Damaged | Kind::Owner => error,
-        _ => SourceError::new(Kind::NoCommit, url, reason!("commits.does_commit_any_more", commit)),
+        _ => SourceError::new(Kind::NoCommit, url, reason!("source.no_commit", commit)),
     })
 }
 

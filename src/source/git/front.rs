@@ -10,6 +10,7 @@ use super::listing;
 use super::program::{Configuration, GitCommand, GitProgram};
 use super::questions::{Answer, Readers, What};
 use super::reach::Reach;
+use super::stderr::LfsSaid;
 use crate::source::error::{Kind, SourceError};
 use crate::source::refs::Refs;
 use crate::source::url::SourceUrl;
@@ -41,9 +42,9 @@ impl Git {
         self.reach.command(program, url, access).await
     }
 
-    /// What it means that a command line of [`Git::reach`] failed with that on its stderr.
-    pub fn explain(&self, url: &SourceUrl, access: &Access, stderr: &str) -> SourceError {
-        super::stderr::error_of(url, access, stderr)
+    /// What it means that a `git lfs fetch` of [`Git::reach`] did not bring all files, with that on its stderr.
+    pub fn explain_lfs(&self, url: &SourceUrl, access: &Access, stderr: &str) -> LfsSaid {
+        super::stderr::lfs_said(url, access, stderr)
     }
 
     /// Brings a commit into the clone of a source on another machine, which is made where it is not there, and made
@@ -83,7 +84,9 @@ impl Git {
             let address = url.local_path().map_or_else(|| url.as_str().as_ref(), Path::as_os_str);
             listing::list(command, address, url, access).await
         };
-        tokio::time::timeout(access.timeout, work).await.unwrap_or_else(|_| Err(listing::no_answer(url, access)))
+        tokio::time::timeout(access.timeout, work)
+            .await
+            .unwrap_or_else(|_| Err(SourceError::no_answer(url, access.timeout)))
     }
 
     /// The URL that a source on this disk was cloned from; none where it is on no other machine, has credentials, or

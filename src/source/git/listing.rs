@@ -36,7 +36,7 @@ pub(super) async fn list(
 ) -> Result<Refs, SourceError> {
     command.args(["ls-remote", "--symref", "--"]).arg(address);
     let begun = Instant::now();
-    let cannot = |error: std::io::Error| SourceError::io(url, reason!("listing.cannot_run_git", error), &error);
+    let cannot = |error: std::io::Error| SourceError::io(url, reason!("source.git_not_run", error), &error);
     let mut running = command.start(Some(MEMORY)).map_err(cannot)?;
     let work = async {
         let mut collector = Collector::default();
@@ -54,7 +54,7 @@ pub(super) async fn list(
         Err(if error.kind == Kind::TooBig { too_many(url) } else { error })
     };
     let limit = access.timeout.saturating_sub(begun.elapsed());
-    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(no_answer(url, access)))
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(SourceError::no_answer(url, access.timeout)))
 }
 
 async fn collect(mut lines: impl AsyncBufRead + Unpin, collector: &mut Collector) -> Result<(), Cut> {
@@ -82,10 +82,5 @@ async fn collect(mut lines: impl AsyncBufRead + Unpin, collector: &mut Collector
 }
 
 fn too_many(url: &SourceUrl) -> SourceError {
-    SourceError::new(Kind::TooManyRefs, url, reason!("listing.more_refs_than_slipway", most_refs = MOST_REFS))
-}
-
-/// That nothing was said in time.
-pub(super) fn no_answer(url: &SourceUrl, access: &Access) -> SourceError {
-    SourceError::new(Kind::Timeout, url, format!("no answer within {:.1} s", access.timeout.as_secs_f64()))
+    SourceError::new(Kind::TooManyRefs, url, reason!("source.too_many_refs", most = MOST_REFS))
 }

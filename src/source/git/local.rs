@@ -7,7 +7,7 @@ use git2::{DiffOptions, ErrorClass, ObjectType, Oid, Repository};
 
 use super::commits::{Commit, MOST_CHANGED, Message, Wanted, not_a_commit};
 use crate::domain::push::CommitId;
-use crate::domain::reason::reason;
+use crate::domain::reason::{Reason, reason};
 use crate::source::error::{Kind, SourceError};
 use crate::source::refs::{Collector, MOST_REFS, Refs, TooMany};
 use crate::source::url::SourceUrl;
@@ -44,11 +44,11 @@ fn open(url: &SourceUrl, path: &Path) -> Result<Repository, LocalError> {
 /// Lists its branches and tags.
 pub(super) fn list(url: &SourceUrl, path: &Path) -> Result<Refs, LocalError> {
     let repository = open(url, path)?;
-    let unreadable = |error: git2::Error| SourceError::new(Kind::NotARepository, url, error.message());
+    let unreadable =
+        |error: git2::Error| SourceError::new(Kind::NotARepository, url, Reason::verbatim(error.message()));
     let mut collector = Collector::default();
-    let too_many = |TooMany| {
-        SourceError::new(Kind::TooManyRefs, url, reason!("local.more_refs_than_slipway", most_refs = MOST_REFS))
-    };
+    let too_many =
+        |TooMany| SourceError::new(Kind::TooManyRefs, url, reason!("source.too_many_refs", most = MOST_REFS));
     // The branch that it names may have no commit yet.
     let head = repository.find_reference("HEAD").ok();
     let at = head.as_ref().and_then(|head| head.resolve().ok()?.target());
@@ -79,23 +79,16 @@ pub(super) fn list(url: &SourceUrl, path: &Path) -> Result<Refs, LocalError> {
 /// Looks at a commit, and says how large it is in bytes.
 pub(super) fn look(url: &SourceUrl, path: &Path, wanted: &Wanted) -> Result<(Commit, usize), LocalError> {
     let repository = open(url, path)?;
-    let missing =
-        || SourceError::new(Kind::NoCommit, url, reason!("local.does_commit_any_more", commit = wanted.commit));
+    let missing = || SourceError::new(Kind::NoCommit, url, reason!("source.no_commit", commit = wanted.commit));
     let id = Oid::from_str(wanted.commit.as_str()).map_err(|_| missing())?;
     let (size, kind) = repository.odb().and_then(|odb| odb.read_header(id)).map_err(|_| missing())?;
     if kind != ObjectType::Commit {
         return Err(not_a_commit(url, &wanted.commit, kind.str()).into());
     }
     if size > LARGEST_COMMIT {
-        let reason = reason!(
-            "local.commit_mb_more_than",
-            commit = wanted.commit,
-            size = size >> 20,
-            _commit = LARGEST_COMMIT >> 20
-        );
-        return Err(SourceError::new(Kind::TooBig, url, reason)
-            .advising(reason!("local.make_commit_message_shorter"))
-            .into());
+        let reason =
+            reason!("source.commit_too_large", commit = wanted.commit, size = size >> 20, limit = LARGEST_COMMIT >> 20);
+        return Err(SourceError::new(Kind::TooBig, url, reason).advising(reason!("advice.shorten_message")).into());
     }
     let commit = repository.find_commit(id).map_err(|_| missing())?;
     let compare = |since: &CommitId| -> Result<Option<Vec<String>>, git2::Error> {

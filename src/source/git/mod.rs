@@ -26,3 +26,4 @@ pub use clone::{Fallback, FetchLimits, Fetched, Turn, Used, Want};
 pub use front::Git;
 pub use program::{Configuration, GitCommand, GitProgram, NoGit};
 pub use questions::{SUBCOMMAND, serve};
+pub use stderr::LfsSaid;

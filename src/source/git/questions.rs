@@ -15,6 +15,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::commits::{Commit, Wanted};
 use super::local::{self, LocalError};
+use crate::domain::reason::{Reason, io_error, reason};
 use crate::source::error::{Kind, SourceError};
 use crate::source::origin::origin;
 use crate::source::refs::Refs;
@@ -25,8 +26,6 @@ use crate::sys::environment::{ListedEnvironment as _, Receiver};
 pub const SUBCOMMAND: &str = "git";
 /// An answer is shorter, in bytes.
 const LONGEST_ANSWER: u64 = 256 << 20;
-/// What is said where a process ends without an answer.
-const BROKE_OFF: &str = "the process that read it broke off";
 
 /// A question to a process.
 #[derive(Serialize, Deserialize)]
@@ -80,12 +79,11 @@ impl Readers {
 
     /// Asks about a source on this disk.
     pub(super) async fn ask(&self, url: &SourceUrl, what: What, limit: Duration) -> Result<Answer, SourceError> {
-        let cannot = |reason: String| SourceError::new(Kind::Local, url, reason);
-        let mut line =
-            serde_json::to_vec(&Question { url: url.to_string(), what }).map_err(|e| cannot(e.to_string()))?;
+        let cannot = |reason: Reason| SourceError::new(Kind::Local, url, reason);
+        let mut line = serde_json::to_vec(&Question { url: url.to_string(), what })
+            .map_err(|error| cannot(reason!("reader.not_asked", error)))?;
         line.push(b'\n');
-        let mut process =
-            self.process().map_err(|error| cannot(format!("cannot start a process that reads it: {error}")))?;
+        let mut process = self.process().map_err(|error| cannot(reason!("reader.not_started", error)))?;
         match tokio::time::timeout(limit, process.converse(&line)).await {
             Ok(Ok(Said { answer, ends })) => {
                 if !ends {
@@ -94,10 +92,8 @@ impl Readers {
                 Ok(answer)
             }
             // It is dropped, and with that killed.
-            Ok(Err(_)) => Err(cannot(BROKE_OFF.into())),
-            Err(_) => {
-                Err(SourceError::new(Kind::Timeout, url, format!("no answer within {:.1} s", limit.as_secs_f64())))
-            }
+            Ok(Err(_)) => Err(cannot(reason!("reader.broke_off"))),
+            Err(_) => Err(SourceError::no_answer(url, limit)),
         }
     }
 
@@ -121,7 +117,7 @@ impl Readers {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()?;
-        let gone = || io::Error::other("it has no pipes");
+        let gone = || io_error(reason!("process.no_pipes"));
         let questions = child.stdin.take().ok_or_else(gone)?;
         let answers = BufReader::new(child.stdout.take().ok_or_else(gone)?);
         Ok(Process { child, questions, answers })

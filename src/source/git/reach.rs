@@ -33,7 +33,7 @@ impl Reach {
         let mut command = program.command(configuration);
         match url.transport() {
             Transport::Ssh if access.anonymous => {
-                let reason = reason!("reach.nobody_let_over_ssh");
+                let reason = reason!("ssh.anonymous");
                 return Err(SourceError::new(Kind::Credentials, url, reason));
             }
             Transport::Http | Transport::Https => over_http(&mut command, &self.slipway, url, access)?,
@@ -50,7 +50,7 @@ impl Reach {
 fn over_http(command: &mut GitCommand, helper: &Path, url: &SourceUrl, access: &Access) -> Result<(), SourceError> {
     let server = url.server().unwrap_or_default();
     if let Some(ca) = &access.ca {
-        let bundle = trust::bundle(ca).map_err(|reason| SourceError::new(Kind::Tls, url, reason))?;
+        let bundle = trust::bundle(ca).map_err(|error| SourceError::new(Kind::Tls, url, error))?;
         let number = command.inherit(bundle);
         // Before the configuration, and before what slipway's own environment says. It vouches for every server that
         // this command is sent to, too; the token goes to the source's own all the same.

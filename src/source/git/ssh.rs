@@ -37,7 +37,7 @@ pub(super) async fn prepare(
     ssh.push(OPTIONS);
     if let Some(key) = &access.credentials.ssh_key {
         if let Err(problem) = Key::read(key) {
-            return Err(SourceError::new(Kind::Credentials, url, problem.to_string()));
+            return Err(SourceError::new(Kind::Credentials, url, problem));
         }
         ssh.push(" -o IdentitiesOnly=yes -i ");
         ssh.push(quoted(key));

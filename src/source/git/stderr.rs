@@ -120,33 +120,61 @@ pub(in crate::source) fn is_damage(stderr: &str) -> bool {
 /// The error of a command that failed.
 pub(super) fn error_of(url: &SourceUrl, access: &Access, stderr: &str) -> SourceError {
     let stderr = masked(stderr, access);
-    let (kind, line) = found(&stderr, Some(url)).unwrap_or_else(|| {
+    let found = found(&stderr, Some(url)).map(|(kind, line)| (kind, Some(line)));
+    let (kind, line) = found.unwrap_or_else(|| {
         let mut lines = stderr.lines().filter(|line| !line.trim().is_empty());
         let fatal = stderr.lines().find(|line| line.starts_with("fatal: "));
-        (Kind::Network, fatal.or_else(|| lines.next()).unwrap_or("git failed and said nothing"))
+        (Kind::Network, fatal.or_else(|| lines.next()))
     });
     // git:// knows no TLS: a host's or a repository's name has those letters.
     let kind = if kind == Kind::Tls && url.transport() != Transport::Https { Kind::Network } else { kind };
-    let error = SourceError::new(kind, url, plain(line));
+    let said = line.map_or_else(|| reason!("source.git_silent"), |line| Reason::verbatim(plain(line)));
+    let (error, line) = (SourceError::new(kind, url, said), line.unwrap_or_default());
     match kind {
         Kind::HostKeyUnknown => unknown_host(url, error, line),
         Kind::HostKeyChanged => changed_host(error, &stderr),
-        Kind::HostKeyRevoked => SourceError { reason: reason!("stderr.host_key_marked_as"), ..error },
+        Kind::HostKeyRevoked => SourceError { reason: reason!("ssh.host_key_revoked"), ..error },
         Kind::Credentials if url.transport() == Transport::Ssh => refused_key(url, access, error),
         Kind::Credentials if line.contains("told us to quit") => {
-            SourceError { reason: reason!("stderr.server_redirects_another_one"), ..error }
-                .advising(reason!("stderr.name_address_redirects"))
+            SourceError { reason: reason!("source.redirected"), ..error }.advising(reason!("advice.name_redirect"))
         }
         Kind::Credentials => SourceError {
             reason: match (&access.credentials.token, line.contains("error: 403")) {
-                (_, true) => reason!("stderr.server_refuses_access"),
-                (Some(_), _) => reason!("stderr.server_refuses_user_name"),
-                (None, _) => reason!("stderr.server_asks_credentials_source"),
+                (_, true) => reason!("source.access_forbidden"),
+                (Some(_), _) => reason!("source.credentials_refused"),
+                (None, _) => reason!("source.no_credentials"),
             },
             ..error
         },
         _ => error,
     }
+}
+
+/// What git-lfs says of files that it did not bring.
+#[derive(Debug)]
+pub enum LfsSaid {
+    /// Nothing at all.
+    Nothing,
+    /// The ssh server of the source knows no Git LFS.
+    NotOverSsh,
+    /// The server does not have them.
+    Missing(SourceError),
+    /// Something else.
+    Other(SourceError),
+}
+
+/// What a `git lfs fetch` said.
+pub(super) fn lfs_said(url: &SourceUrl, access: &Access, stderr: &str) -> LfsSaid {
+    if stderr.trim().is_empty() {
+        return LfsSaid::Nothing;
+    }
+    if stderr.contains("git-lfs-authenticate") {
+        return LfsSaid::NotOverSsh;
+    }
+    let error = error_of(url, access, stderr);
+    // Of an object that is not there git-lfs says this, and its server nothing else.
+    let is_missing = stderr.contains("object not found") || stderr.contains("Object does not exist");
+    if is_missing { LfsSaid::Missing(error) } else { LfsSaid::Other(error) }
 }
 
 /// Where git was sent, as it says when it follows.
@@ -189,14 +217,11 @@ fn unknown_host(url: &SourceUrl, error: SourceError, line: &str) -> SourceError 
         Some(port) => format!("-p {port} {host}"),
         None => host.clone(),
     };
-    let error = SourceError { reason: reason!("stderr.host_key_known_hosts"), ..error };
+    let error = SourceError { reason: reason!("ssh.host_key_unknown"), ..error };
     if !is_plain(&host) {
         return error;
     }
-    error.advising(format!(
-        "compare the fingerprint that `ssh-keyscan {address} | ssh-keygen -lf -` shows with the one that its owner publishes, then \
-         run: ssh-keyscan {address} >> ~/.ssh/known_hosts"
-    ))
+    error.advising(reason!("advice.compare_fingerprint", address))
 }
 
 fn changed_host(error: SourceError, stderr: &str) -> SourceError {

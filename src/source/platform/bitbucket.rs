@@ -12,7 +12,7 @@ use super::place::Place;
 use crate::domain::commit_status::{CommitState, CommitStatus};
 use crate::domain::platform_account::{Identity, PlatformRepository, RegisteredWebhook, RepositoryPage};
 use crate::domain::push::CommitId;
-use crate::domain::reason::{Phrase, phrase};
+use crate::domain::reason::{Phrase, phrase, reason};
 use crate::domain::source_platform::PlatformKind;
 use crate::domain::source_platform::SourcePlatform;
 use crate::store::secrets::Secret;
@@ -157,9 +157,8 @@ async fn repositories(
     page: Option<Url>,
 ) -> Result<RepositoryPage, ApiError> {
     let first = || {
-        let text = "its organization is not set, and Bitbucket lists the repositories of one workspace: give it with \
-                    --organization WORKSPACE";
-        let workspace = workspace.ok_or_else(|| http.error(attempted, ApiProblem::Setting(text.into())))?;
+        let workspace =
+            workspace.ok_or_else(|| http.error(attempted, ApiProblem::Setting(reason!("api.no_workspace"))))?;
         let mut query = vec![("pagelen", "100".to_owned()), ("sort", "full_name".to_owned())];
         if !filter.is_empty() {
             let quoted = filter.replace('\\', "\\\\").replace('"', "\\\"");

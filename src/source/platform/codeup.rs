@@ -15,7 +15,7 @@ use super::place::Place;
 use crate::domain::commit_status::CommitStatus;
 use crate::domain::platform_account::{Identity, PlatformRepository, RegisteredWebhook, RepositoryPage};
 use crate::domain::push::CommitId;
-use crate::domain::reason::{Phrase, phrase};
+use crate::domain::reason::{Phrase, phrase, reason};
 use crate::domain::source_platform::SourcePlatform;
 use crate::store::secrets::Secret;
 
@@ -107,9 +107,7 @@ fn below<'a>(
     match organization {
         Some(organization) => path.extend(["organizations", organization]),
         None if http.place() == CENTRAL => {
-            let text = "its organization is not set: give its id, which stands in the addresses of its repositories, with \
-                        --organization ID";
-            return Err(http.error(attempted, ApiProblem::Setting(text.into())));
+            return Err(http.error(attempted, ApiProblem::Setting(reason!("api.no_organization"))));
         }
         None => {}
     }

@@ -13,10 +13,10 @@ use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 
 use super::Connector;
-use super::error::{ApiError, ApiProblem, words};
+use super::error::{ApiError, ApiProblem, Said};
 use super::http::{Answer, exchange, open_secret};
 use super::place;
-use crate::domain::reason::{Phrase, phrase};
+use crate::domain::reason::{Phrase, Reason, output, phrase, reason};
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::store::secrets::Secret;
 
@@ -69,14 +69,12 @@ impl DeviceFlow {
             PlatformKind::Github => ("login/device/code", "login/oauth/access_token", "repo"),
             PlatformKind::Gitlab => ("oauth/authorize_device", "oauth/token", "api"),
             kind => {
-                let what = "it has no device flow; make a token on it, and give it with `slipway platform edit NAME --token-stdin`";
+                let what = phrase!("api.no_device_flow");
                 return Err(fail(ApiProblem::Unsupported { platform: kind.title(), what }));
             }
         };
         let Some(id) = &platform.oauth_client_id else {
-            let text = "it has no OAuth application: register one on it with the device flow switched on, and give its client id \
-                        with --oauth-client-id ID";
-            return Err(fail(ApiProblem::Setting(text.into())));
+            return Err(fail(ApiProblem::Setting(reason!("api.no_oauth_application"))));
         };
         let base = place::web(platform).map_err(fail)?;
         if open_secret(&base, platform.plain_http) {
@@ -163,7 +161,8 @@ impl<'c> AsyncHttpClient<'c> for Sender {
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async move {
             let (head, body) = request.into_parts();
-            let url = Url::parse(&head.uri.to_string()).map_err(|error| ApiProblem::Setting(error.to_string()))?;
+            let url = Url::parse(&head.uri.to_string())
+                .map_err(|error| ApiProblem::Setting(reason!("api.url", error = output(error))))?;
             let request = self.0.request(head.method, url).headers(head.headers).body(body);
             let answer = exchange(request).await?;
             let mut response = HttpResponse::new(Vec::new());
@@ -184,7 +183,7 @@ fn status(answer: &Answer) -> Result<StatusCode, ApiProblem> {
         _error: String,
     }
     if answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS {
-        return Err(ApiProblem::OutOfOrder { status: answer.status.as_u16(), said: words(&answer.body) });
+        return Err(ApiProblem::OutOfOrder { status: answer.status.as_u16(), said: Said::of(&answer.body) });
     }
     let refused = serde_json::from_slice::<Refused>(&answer.body).is_ok();
     Ok(match answer.status {
@@ -216,12 +215,12 @@ fn reason<E: ErrorResponse>(
         RequestTokenError::ServerResponse(error) => said(&error),
         RequestTokenError::Request(reason) => reason,
         // The answer itself may have a token in it.
-        RequestTokenError::Parse(error, _) => ApiProblem::Unreadable(error.inner().to_string()),
-        RequestTokenError::Other(text) => ApiProblem::Unreadable(text),
+        RequestTokenError::Parse(error, _) => ApiProblem::Unreadable(Reason::verbatim(error.inner().to_string())),
+        RequestTokenError::Other(text) => ApiProblem::Unreadable(Reason::verbatim(text)),
     }
 }
 
 fn refused(error: &str, description: Option<&String>) -> ApiProblem {
     let said = description.map_or_else(|| error.to_owned(), |description| format!("{error}: {description}"));
-    ApiProblem::Refused { status: StatusCode::BAD_REQUEST.as_u16(), said }
+    ApiProblem::Refused { status: StatusCode::BAD_REQUEST.as_u16(), said: Said::of_text(&said) }
 }

@@ -5,7 +5,7 @@ use std::error::Error;
 use chrono::{DateTime, Utc};
 
 use crate::bounded;
-use crate::domain::reason::{AsReason, Phrase, Reason, display_as_reason, reason};
+use crate::domain::reason::{AsReason, Phrase, Reason, display_as_reason, reason, use_as_reason};
 use crate::log::sanitize::printable;
 
 /// Something that was asked of a platform and did not work.
@@ -41,10 +41,10 @@ pub enum ApiProblem {
         /// The kind.
         platform: &'static str,
         /// What it can't do, and what to do instead.
-        what: &'static str,
+        what: Phrase,
     },
     /// A setting of the platform is missing or wrong.
-    Setting(String),
+    Setting(Reason),
     /// The token would be sent in the open.
     PlainHttp,
     /// The source does not lie on a platform of this kind.
@@ -59,17 +59,17 @@ pub enum ApiProblem {
     /// Status 401: nobody knows the token.
     Unknown {
         /// Its own words.
-        said: String,
+        said: Said,
     },
     /// Status 403: the token may not do that.
     Forbidden {
         /// Its own words.
-        said: String,
+        said: Said,
     },
     /// Status 404: there is no such thing, or none that this token is shown.
     NotFound {
         /// Its own words.
-        said: String,
+        said: Said,
     },
     /// Too much was asked.
     Limited {
@@ -81,21 +81,21 @@ pub enum ApiProblem {
         /// The HTTP status.
         status: u16,
         /// Its own words.
-        said: String,
+        said: Said,
     },
     /// Status 5xx: it is out of order.
     OutOfOrder {
         /// The HTTP status.
         status: u16,
         /// Its own words.
-        said: String,
+        said: Said,
     },
     /// It was not reached: name, connection, time-out, TLS.
-    Network(String),
+    Network(Reason),
     /// It answered with something else.
-    Unreadable(String),
-    /// It sends us to another server, which is not given the token.
-    Elsewhere(String),
+    Unreadable(Reason),
+    /// It sends us to another server, which is not given the token; none: it does not say where.
+    Elsewhere(Option<String>),
     /// The person who was asked said no.
     Denied,
     /// Nobody said yes in time.
@@ -109,7 +109,7 @@ impl AsReason for ApiProblem {
         match self {
             ApiProblem::NoApi { platform } => reason!("api.no_api", platform),
             ApiProblem::Unsupported { platform, what } => reason!("api.unsupported", platform, what),
-            ApiProblem::Setting(text) => Reason::verbatim(text),
+            ApiProblem::Setting(why) => why.clone(),
             ApiProblem::PlainHttp => reason!("api.plain_http"),
             ApiProblem::NoRepository { url, platform, form } => reason!("api.no_repository", url, platform, form),
             ApiProblem::Unknown { said } => reason!("api.unknown", said),
@@ -120,16 +120,19 @@ impl AsReason for ApiProblem {
             ApiProblem::OutOfOrder { status, said } => reason!("api.out_of_order", status, said),
             ApiProblem::Network(error) => reason!("api.network", error),
             ApiProblem::Unreadable(error) => reason!("api.unreadable", error),
-            ApiProblem::Elsewhere(error) => reason!("api.elsewhere", error),
+            ApiProblem::Elsewhere(Some(url)) => reason!("api.elsewhere", url),
+            ApiProblem::Elsewhere(None) => reason!("api.redirects_nowhere"),
             ApiProblem::Denied => reason!("api.denied"),
             ApiProblem::Expired => reason!("api.expired"),
         }
     }
 }
 
-fn again(until: Option<DateTime<Utc>>) -> String {
-    let at = |until: DateTime<Utc>| format!("it answers again at {}", until.format("%H:%M:%S UTC"));
-    until.map_or_else(|| "try again in some minutes".to_owned(), at)
+fn again(until: Option<DateTime<Utc>>) -> Reason {
+    match until {
+        Some(until) => reason!("api.answers_again", at = until.format("%H:%M:%S UTC").to_string()),
+        None => reason!("api.answers_later"),
+    }
 }
 
 impl ApiProblem {
@@ -140,7 +143,7 @@ impl ApiProblem {
 }
 
 /// An error with all its causes: the outer text of an HTTP client's error never says why, and may name a whole address.
-pub fn causes(error: &reqwest::Error) -> String {
+pub fn causes(error: &reqwest::Error) -> Reason {
     let mut causes = Vec::new();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -148,30 +151,68 @@ pub fn causes(error: &reqwest::Error) -> String {
         next = cause.source();
     }
     match (causes.is_empty(), error.is_timeout()) {
-        (_, true) => "no answer in time".to_owned(),
-        (true, false) => "the request can't be sent".to_owned(),
-        (false, false) => causes.join(": "),
+        (_, true) => reason!("http.no_answer"),
+        (true, false) => reason!("http.not_sent"),
+        (false, false) => Reason::verbatim(causes.join(": ")),
     }
 }
 
 /// So many characters of a platform's own words are shown.
 const SHOWN: usize = 300;
 
-/// A platform's own words in the body of an error, on one line. Each platform has another form; all are JSON objects.
-pub(super) fn words(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
-    let words = match bounded::json::<serde_json::Value>(body) {
-        Ok(value) => {
-            let mut said = Vec::new();
-            collect(&value, &mut said);
-            said.join("; ")
+/// What a platform says in the body of an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// Its own words, on one line.
+    Words(String),
+    /// A web page, such as that of a proxy.
+    WebPage,
+    /// Nothing.
+    Nothing,
+}
+
+use_as_reason!(Said);
+
+impl AsReason for Said {
+    fn reason(&self) -> Reason {
+        match self {
+            Said::Words(words) => Reason::verbatim(words),
+            Said::WebPage => reason!("said.web_page"),
+            Said::Nothing => reason!("said.nothing"),
         }
-        Err(_) if text.trim_start().starts_with('<') => "a web page".to_owned(),
-        Err(_) => text.into_owned(),
-    };
-    let words = printable(&words);
-    let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
-    if words.is_empty() { "without a word".to_owned() } else { words.chars().take(SHOWN).collect() }
+    }
+}
+
+impl Said {
+    /// The platform's own words; "": it has none.
+    pub(super) fn words(&self) -> &str {
+        match self {
+            Said::Words(words) => words,
+            Said::WebPage | Said::Nothing => "",
+        }
+    }
+
+    /// Reads the body of an error. Each platform has another form; all are JSON objects.
+    pub(super) fn of(body: &[u8]) -> Said {
+        let text = String::from_utf8_lossy(body);
+        let words = match bounded::json::<serde_json::Value>(body) {
+            Ok(value) => {
+                let mut said = Vec::new();
+                collect(&value, &mut said);
+                said.join("; ")
+            }
+            Err(_) if text.trim_start().starts_with('<') => return Said::WebPage,
+            Err(_) => text.into_owned(),
+        };
+        Said::of_text(&words)
+    }
+
+    /// Some words, on one short line.
+    pub(super) fn of_text(words: &str) -> Said {
+        let words = printable(words);
+        let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+        if words.is_empty() { Said::Nothing } else { Said::Words(words.chars().take(SHOWN).collect()) }
+    }
 }
 
 /// The texts that stand where the platforms put their words. GitLab nests them by field, Bitbucket in `error`, GitHub
@@ -223,15 +264,15 @@ mod tests {
             ("null", "without a word"),
             ("over\x1b[2Jload", "overload"),
         ] {
-            assert_eq!(words(body.as_bytes()), said, "{body}");
+            assert_eq!(Said::of(body.as_bytes()).reason().to_string(), said, "{body}");
         }
-        assert_eq!(words("x".repeat(5000).as_bytes()).len(), SHOWN);
+        assert_eq!(Said::of("x".repeat(5000).as_bytes()).words().len(), SHOWN);
     }
 
     proptest! {
         #[test]
         fn whatever_a_server_says_is_one_short_line(body in proptest::collection::vec(any::<u8>(), 0..600)) {
-            let said = words(&body);
+            let said = Said::of(&body).reason().to_string();
             prop_assert!(!said.is_empty() && said.chars().count() <= SHOWN && !said.contains(char::is_control));
         }
     }

@@ -52,7 +52,7 @@ impl Platform for Gitee {
         _commit: &'a CommitId,
         _status: &'a CommitStatus,
     ) -> Answered<'a, ()> {
-        let what = "it has no statuses of commits; set no `status` for repositories of it";
+        let what = phrase!("api.no_statuses");
         let reason = ApiProblem::Unsupported { platform: api.kind.title(), what };
         Box::pin(std::future::ready(Err(api.http.error(attempted, reason))))
     }

@@ -196,7 +196,7 @@ async fn set_status(
         body["ref"] = json!(reference);
     }
     match http.tell(attempted, Method::POST, &url, &body).await {
-        Err(ApiError { reason: ApiProblem::Refused { said, .. }, .. }) if said.contains(ALREADY) => Ok(()),
+        Err(ApiError { reason: ApiProblem::Refused { said, .. }, .. }) if said.words().contains(ALREADY) => Ok(()),
         other => other.map(drop),
     }
 }

@@ -14,10 +14,10 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::error::{ApiError, ApiProblem, causes, words};
+use super::error::{ApiError, ApiProblem, Said, causes};
 use super::{limit, paging};
 use crate::bounded::{self, BodyError};
-use crate::domain::reason::Phrase;
+use crate::domain::reason::{Phrase, Reason, quoted, reason};
 use crate::domain::source_platform::SourcePlatform;
 use crate::source::url::is_loopback;
 use crate::store::secrets::Secret;
@@ -86,9 +86,9 @@ pub(super) struct Http {
 }
 
 /// A client that trusts the platform's CA and goes through its proxy. Making one is dear: it reads the system's CAs.
-pub(super) fn client(platform: &SourcePlatform) -> Result<Client, String> {
+pub(super) fn client(platform: &SourcePlatform) -> Result<Client, Reason> {
     let private = match &platform.ca {
-        Some(ca) => tls::certificates(Path::new(ca)).map_err(|error| error.to_string())?,
+        Some(ca) => tls::certificates(Path::new(ca))?,
         None => Vec::new(),
     };
     let mut client = tls::http_client(&private)
@@ -97,7 +97,7 @@ pub(super) fn client(platform: &SourcePlatform) -> Result<Client, String> {
         // What changes something would be made a question on the way: see `exchange`.
         .redirect(redirect::Policy::none());
     if let Some(proxy) = &platform.proxy {
-        let proxy = Proxy::all(proxy).map_err(|error| format!("its proxy {proxy:?} is no address: {error}"))?;
+        let proxy = Proxy::all(proxy).map_err(|error| reason!("api.proxy", proxy = quoted(proxy), error))?;
         client = client.proxy(proxy);
     }
     client.build().map_err(|error| causes(&error))
@@ -164,8 +164,10 @@ impl Http {
     pub(super) fn page(&self, attempted: Phrase, url: &str) -> Result<Url, ApiError> {
         match Url::parse(url) {
             Ok(page) if same_origin(&page, &self.base) => Ok(page),
-            Ok(page) => Err(self.error(attempted, ApiProblem::Elsewhere(shown(&page)))),
-            Err(_) => Err(self.error(attempted, ApiProblem::Unreadable(format!("{url:?} is no address of a page")))),
+            Ok(page) => Err(self.error(attempted, ApiProblem::Elsewhere(Some(shown(&page))))),
+            Err(_) => {
+                Err(self.error(attempted, ApiProblem::Unreadable(reason!("api.page_address", url = quoted(url)))))
+            }
         }
     }
 
@@ -214,10 +216,9 @@ impl Http {
                     None => return Ok(None),
                 }
             }
-            Err(self
-                .error(attempted, ApiProblem::Unreadable(format!("its list has no end after {} pages", seen.len()))))
+            Err(self.error(attempted, ApiProblem::Unreadable(reason!("api.endless_list", pages = seen.len()))))
         };
-        let too_slow = || ApiProblem::Network(format!("its list has no end after {} s", LIST.as_secs()));
+        let too_slow = || ApiProblem::Network(reason!("api.slow_list", seconds = LIST.as_secs()));
         timeout(LIST, search).await.unwrap_or_else(|_| Err(self.error(attempted, too_slow())))
     }
 
@@ -240,11 +241,10 @@ impl Http {
     /// The JSON of an answer.
     pub(super) fn read<T: DeserializeOwned>(&self, attempted: Phrase, answer: &Answer) -> Result<T, ApiError> {
         bounded::json(&answer.body).map_err(|error| {
-            let kind = answer.header("content-type").unwrap_or("something unnamed");
-            let what = if answer.body.trim_ascii_start().starts_with(b"<") {
-                format!("it is a web page ({kind})")
-            } else {
-                error.to_string()
+            let what = match (answer.body.trim_ascii_start().starts_with(b"<"), answer.header("content-type")) {
+                (true, Some(kind)) => reason!("api.web_page", kind),
+                (true, None) => reason!("api.unnamed_web_page"),
+                (false, _) => error.into(),
             };
             self.error(attempted, ApiProblem::Unreadable(what))
         })
@@ -261,10 +261,8 @@ impl Http {
             Proof::Bearer(token) => request.bearer_auth(token.expose()),
             Proof::Basic(user, token) => request.basic_auth(user, Some(token.expose())),
             Proof::Header(name, token) => {
-                let mut value = HeaderValue::from_str(token.expose()).map_err(|_| {
-                    let text = "its token has characters that no header can have; give it a new one";
-                    self.error(attempted, ApiProblem::Setting(text.into()))
-                })?;
+                let mut value = HeaderValue::from_str(token.expose())
+                    .map_err(|_| self.error(attempted, ApiProblem::Setting(reason!("api.token_characters"))))?;
                 value.set_sensitive(true);
                 request.header(*name, value)
             }
@@ -324,13 +322,9 @@ async fn read(mut response: Response) -> Result<Answer, ApiProblem> {
 
 async fn body(mut response: Response) -> Result<Vec<u8>, ApiProblem> {
     bounded::body(&mut response, LARGEST).await.map_err(|error| match error {
-        BodyError::TooLarge { limit } => ApiProblem::Unreadable(format!("it has more than {limit} bytes")),
-        BodyError::Cut(error) => ApiProblem::Network(cut(&error)),
+        BodyError::TooLarge { .. } => ApiProblem::Unreadable(error.into()),
+        BodyError::Cut(error) => ApiProblem::Network(reason!("http.cut", why = causes(&error))),
     })
-}
-
-fn cut(error: &reqwest::Error) -> String {
-    format!("the answer was cut: {}", causes(error))
 }
 
 /// What an answer refuses; none where it is one that was hoped for.
@@ -340,11 +334,12 @@ fn refusal(answer: &Answer) -> Option<ApiProblem> {
         return None;
     }
     if status.is_redirection() {
-        let to = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or("nowhere");
-        return Some(ApiProblem::Elsewhere(Url::parse(to).map_or_else(|_| to.to_owned(), |url| shown(&url))));
+        let to = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok());
+        let shown = to.map(|to| Url::parse(to).map_or_else(|_| to.to_owned(), |url| shown(&url)));
+        return Some(ApiProblem::Elsewhere(shown));
     }
-    let said = words(&answer.body);
-    if let Some(until) = limit::limited(status, &answer.headers, &said, Utc::now()) {
+    let said = Said::of(&answer.body);
+    if let Some(until) = limit::limited(status, &answer.headers, said.words(), Utc::now()) {
         return Some(ApiProblem::Limited { until });
     }
     Some(match status {

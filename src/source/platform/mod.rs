@@ -22,7 +22,7 @@ mod place;
 
 pub use api::{Api, Pushed};
 pub use connector::Connector;
-pub use error::{ApiError, ApiProblem, causes};
+pub use error::{ApiError, ApiProblem, Said, causes};
 pub use limit::retry_after;
 
 use crate::domain::reason::phrase;

@@ -3,6 +3,7 @@
 use reqwest::Url;
 
 use super::error::ApiProblem;
+use crate::domain::reason::{output, reason};
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::source::{SourceUrl, Transport};
 
@@ -28,8 +29,6 @@ pub(super) struct Place {
 /// # Errors
 /// When its url is none.
 pub(super) fn api(platform: &SourcePlatform, place: &Place) -> Result<Url, ApiProblem> {
-    let wrong = |why: String| ApiProblem::Setting(format!("its url is no address: {why}"));
-    let parse = |text: &str| Url::parse(text).map_err(|error| wrong(error.to_string()));
     let Some(url) = &platform.url else { return parse(place.makers) };
     let mut url = parse(url)?;
     let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
@@ -55,7 +54,11 @@ pub(super) fn web(platform: &SourcePlatform) -> Result<Url, ApiProblem> {
         _ => "https://github.com",
     };
     let url = platform.url.as_deref().unwrap_or(makers);
-    Url::parse(url).map_err(|error| ApiProblem::Setting(format!("its url is no address: {error}")))
+    parse(url)
+}
+
+fn parse(url: &str) -> Result<Url, ApiProblem> {
+    Url::parse(url).map_err(|error| ApiProblem::Setting(reason!("api.url", error = output(error))))
 }
 
 /// What stands before the repositories' own paths: GitLab and Gitea may live below a path of a web server.

@@ -18,6 +18,7 @@ use super::objects::{Objects, contains};
 use super::pointer::Pointer;
 use super::room::Room;
 use super::time_key::TimeKey;
+use crate::domain::reason::{Phrase, phrase, reason};
 
 /// More submodules are not fetched for one tree.
 const MOST_MODULES: usize = 256;
@@ -110,8 +111,8 @@ fn blobs<'e>(entries: impl Iterator<Item = &'e Entry>) -> Vec<&'e Entry> {
     entries.filter(|entry| !matches!(entry.mode, Mode::Absent | Mode::Module)).collect()
 }
 
-fn io(what: &'static str, root: &Path) -> impl Fn(std::io::Error) -> TreeError {
-    move |error| TreeError::io(what, root, &error)
+fn io(attempted: Phrase, root: &Path) -> impl Fn(std::io::Error) -> TreeError {
+    move |error| TreeError::io(attempted, root, &error)
 }
 
 /// Writes what differs, and nothing else; none where the tree has to be made again, since what differs does not fit into
@@ -124,7 +125,7 @@ async fn follow(
     bytes: u64,
 ) -> Result<Option<Moved>, TreeError> {
     let commit = &course.to.commit;
-    let mut files = Root::open(root).map_err(io("open", root))?;
+    let mut files = Root::open(root).map_err(io(phrase!("verb.open"), root))?;
     let mut directories: BTreeSet<Vec<u8>> = BTreeSet::new();
     let mut modules: BTreeMap<TreeFile, Module> =
         from.modules.iter().map(|module| (module.path.clone(), module.clone())).collect();
@@ -138,7 +139,7 @@ async fn follow(
             Mode::Link => false,
         };
         if !stays {
-            files.remove(&new.path).map_err(io("remove files of", root))?;
+            files.remove(&new.path).map_err(io(phrase!("tree_step.remove_files_of"), root))?;
         }
         modules.remove(&new.path);
     }
@@ -155,10 +156,10 @@ async fn follow(
         false => Vec::new(),
     };
     for (path, stamp) in &course.stamps {
-        files.set_time(path, *stamp).map_err(io("set the times of", root))?;
+        files.set_time(path, *stamp).map_err(io(phrase!("tree_step.set_the_times_of"), root))?;
     }
     directories.extend(modules.values().map(|module| module.path.as_bytes().to_vec()));
-    files.set_directory_times(&directories).map_err(io("set the times of", root))?;
+    files.set_directory_times(&directories).map_err(io(phrase!("tree_step.set_the_times_of"), root))?;
     let names_modules = course.changes.iter().any(|change| change.new.path.as_bytes() == b".gitmodules");
     let mut modules: Vec<Module> = modules.into_values().collect();
     if names_modules || modules.iter().any(|module| module.configured.is_none()) {
@@ -188,15 +189,16 @@ async fn make(objects: &Objects, key: &TimeKey, root: &Path, commit: &str, room:
     let entries = objects.list(commit).await?;
     let bytes = objects.size(commit, &blobs(entries.iter())).await?;
     room.check_limit(commit, bytes)?;
-    empty(root).map_err(io("empty", root))?;
+    empty(root).map_err(io(phrase!("tree_step.empty"), root))?;
     room.check_space(root, bytes)?;
     let mut modules: Vec<Module> = entries.iter().filter(|entry| entry.mode == Mode::Module).map(module).collect();
     configure(objects, commit, &mut modules).await?;
     objects.write_all(commit, &entries).await?;
-    let mut files = Root::open(root).map_err(io("open", root))?;
+    let mut files = Root::open(root).map_err(io(phrase!("verb.open"), root))?;
     let mut uses_lfs = false;
     for entry in entries.iter().filter(|entry| entry.path.gives_attributes() && entry.mode.is_file()) {
-        let attributes = files.read(&entry.path, LONGEST_ATTRIBUTES).map_err(io("read attributes in", root))?;
+        let attributes =
+            files.read(&entry.path, LONGEST_ATTRIBUTES).map_err(io(phrase!("tree_step.read_attributes_in"), root))?;
         objects.check_attributes(commit, &attributes)?;
         uses_lfs |= contains(&attributes, b"filter=lfs");
     }
@@ -208,7 +210,7 @@ async fn make(objects: &Objects, key: &TimeKey, root: &Path, commit: &str, room:
     };
     let (place, stamps) = history::stamps(objects, key, commit, &entries).await?;
     for (path, stamp) in &stamps {
-        files.set_time(path, *stamp).map_err(io("set the times of", root))?;
+        files.set_time(path, *stamp).map_err(io(phrase!("tree_step.set_the_times_of"), root))?;
     }
     let mut directories: BTreeSet<Vec<u8>> = modules.iter().map(|module| module.path.as_bytes().to_vec()).collect();
     for entry in &entries {
@@ -217,7 +219,7 @@ async fn make(objects: &Objects, key: &TimeKey, root: &Path, commit: &str, room:
             directories.extend(directories_above(&entry.path).map(<[u8]>::to_vec));
         }
     }
-    files.set_directory_times(&directories).map_err(io("set the times of", root))?;
+    files.set_directory_times(&directories).map_err(io(phrase!("tree_step.set_the_times_of"), root))?;
     Ok(Moved { position: Position { place, modules, uses_lfs, bytes }, made: true, pointers })
 }
 
@@ -232,7 +234,7 @@ async fn configure(objects: &Objects, commit: &str, modules: &mut [Module]) -> R
     }
     if modules.len() > MOST_MODULES {
         let path = modules[MOST_MODULES].path.to_string();
-        let reason = format!("a tree may have {MOST_MODULES} submodules");
+        let reason = reason!("tree.too_many_submodules", most = MOST_MODULES);
         return Err(TreeError::Submodule { path, commit: commit.into(), reason, temporary: false });
     }
     let configured = objects.modules(commit).await?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::config::ByteSize;
-use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
+use crate::domain::reason::{AsReason, Phrase, Reason, display_as_reason, quoted, reason};
 
 /// A tree that can't be made ready for a build.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -59,14 +59,14 @@ pub enum TreeError {
         /// The commit.
         commit: String,
         /// What git says.
-        reason: String,
+        reason: Reason,
     },
     /// Objects of a clone are missing or broken.
     Damaged {
         /// The source, or the submodule.
         repository: String,
         /// What git says.
-        reason: String,
+        reason: Reason,
     },
     /// A submodule is unavailable.
     Submodule {
@@ -75,7 +75,7 @@ pub enum TreeError {
         /// The commit of the tree that names it.
         commit: String,
         /// Why.
-        reason: String,
+        reason: Reason,
         /// Whether trying again can help: a network or a disk failed.
         temporary: bool,
     },
@@ -98,11 +98,11 @@ pub enum TreeError {
     /// Files of Git LFS are unavailable.
     Lfs {
         /// The first of their paths.
-        files: String,
+        files: Reason,
         /// The commit.
         commit: String,
         /// Why, and what to do.
-        reason: String,
+        reason: Reason,
         /// Whether trying again can help.
         temporary: bool,
     },
@@ -111,9 +111,9 @@ pub enum TreeError {
         /// The commit.
         commit: String,
         /// Submodules, or a working tree encoding.
-        what: String,
+        what: Reason,
         /// How git is installed.
-        advice: String,
+        advice: Reason,
     },
     /// A local repository of another user, which git refuses to read.
     Owner {
@@ -125,7 +125,7 @@ pub enum TreeError {
         /// The path.
         path: PathBuf,
         /// What is missing.
-        reason: String,
+        reason: Reason,
     },
     /// The disk is full.
     DiskFull {
@@ -135,9 +135,9 @@ pub enum TreeError {
     /// Anything that is neither the source's fault nor the disk's.
     Io {
         /// What was attempted, on what.
-        what: String,
+        what: Reason,
         /// What the system says.
-        reason: String,
+        reason: Reason,
     },
 }
 
@@ -172,10 +172,15 @@ impl AsReason for TreeError {
 
 impl TreeError {
     /// Of a step that the system refused.
-    pub(crate) fn io(what: impl Into<String>, path: &Path, error: &io::Error) -> TreeError {
+    pub(crate) fn io(attempted: Phrase, path: &Path, error: &io::Error) -> TreeError {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => TreeError::DiskFull { path: path.into() },
-            _ => TreeError::Io { what: format!("{} {}", what.into(), path.display()), reason: error.to_string() },
+            _ => TreeError::step(reason!("tree.attempted", attempted, path), error),
         }
+    }
+
+    /// Of a step without a path that the system refused.
+    pub(crate) fn step(what: impl Into<Reason>, error: &io::Error) -> TreeError {
+        TreeError::Io { what: what.into(), reason: error.into() }
     }
 }

@@ -14,6 +14,7 @@ use super::change::{Change, Entry, Link, MOST_FILES, Mode, TreeFile, parse_liste
 use super::error::TreeError;
 use super::pointer::{LfsCommit, Pointer};
 use super::room::on_disk;
+use crate::domain::reason::{Reason, phrase, quoted, reason};
 use crate::source::git::program::Limits;
 use crate::source::git::stderr::is_damage;
 use crate::source::git::{Configuration, GitCommand, GitProgram};
@@ -101,13 +102,13 @@ impl GitObjects {
 
     fn not_run(&self, commit: &str, error: RunError) -> TreeError {
         match error {
-            RunError::Io { cause, .. } => TreeError::io("run git in", &self.repository, &cause),
-            error => self.refused(commit, error.to_string()),
+            RunError::Io { cause, .. } => TreeError::io(phrase!("tree_step.run_git_in"), &self.repository, &cause),
+            error => self.refused(commit, error),
         }
     }
 
-    pub(super) fn refused(&self, commit: &str, reason: String) -> TreeError {
-        TreeError::Checkout { repository: self.name.clone(), commit: commit.into(), reason }
+    pub(super) fn refused(&self, commit: &str, reason: impl Into<Reason>) -> TreeError {
+        TreeError::Checkout { repository: self.name.clone(), commit: commit.into(), reason: reason.into() }
     }
 
     /// Why a command failed: the commit is not there, the disk is full, or as git says.
@@ -147,7 +148,9 @@ impl GitObjects {
         command.args(["rev-list", "--first-parent", "--count", commit, "--"]);
         let ended = self.run(commit, command).await?;
         let text = String::from_utf8_lossy(&ended.stdout);
-        text.trim().parse().map_err(|_| self.refused(commit, format!("git counts {text:?} commits")))
+        text.trim()
+            .parse()
+            .map_err(|_| self.refused(commit, reason!("tree.count_unreadable", said = quoted(text.trim()))))
     }
 
     pub(super) async fn compare(
@@ -187,8 +190,8 @@ impl GitObjects {
         command.args(["ls-tree", "-r", "-z", "--full-tree"]).arg(commit);
         let mut entries = Vec::new();
         self.fields(commit, command, |field| {
-            let (mode, id, path) = parse_listed(field)
-                .ok_or_else(|| self.refused(commit, "its tree has an entry of no known kind".into()))?;
+            let (mode, id, path) =
+                parse_listed(field).ok_or_else(|| self.refused(commit, reason!("tree.unknown_entry")))?;
             entries.push(Entry { mode, id, path: self.path(commit, path)? });
             if entries.len() > MOST_FILES {
                 return Err(TreeError::TooMany { commit: commit.into(), most: MOST_FILES });
@@ -206,7 +209,7 @@ impl GitObjects {
         command: GitCommand,
         mut each: impl FnMut(&[u8]) -> Result<ControlFlow<()>, TreeError>,
     ) -> Result<(), TreeError> {
-        let io = |error: io::Error| TreeError::io("run git in", &self.repository, &error);
+        let io = |error: io::Error| TreeError::io(phrase!("tree_step.run_git_in"), &self.repository, &error);
         let mut running = command.start(None).map_err(io)?;
         let mut reader = BufReader::with_capacity(64 * 1024, &mut running.stdout);
         let mut field = Vec::new();
@@ -217,7 +220,7 @@ impl GitObjects {
                 break;
             }
             if field.pop() != Some(0) {
-                return Err(self.refused(commit, "git's answer has a field that does not end".into()));
+                return Err(self.refused(commit, reason!("tree.cut_answer")));
             }
             if each(&field)?.is_break() {
                 // Dropped, and with that killed.
@@ -270,7 +273,7 @@ impl GitObjects {
             let file = self.repository.join(name);
             match fs::remove_file(&file) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(TreeError::io("remove", &file, &error));
+                    return Err(TreeError::io(phrase!("verb.remove"), &file, &error));
                 }
                 _ => {}
             }
@@ -352,7 +355,7 @@ impl GitObjects {
             file.rewind()?;
             Ok(file)
         };
-        write().map_err(|error| TreeError::io("write into", &self.repository, &error))
+        write().map_err(|error| TreeError::io(phrase!("tree_step.write_into"), &self.repository, &error))
     }
 }
 
@@ -363,12 +366,12 @@ fn disk_is_full(directory: &Path) -> bool {
 }
 
 /// What git says, on one line.
-pub(super) fn essence(stderr: &str) -> String {
+pub(super) fn essence(stderr: &str) -> Reason {
     let words = |line: &str| line.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
     let lines: Vec<String> = stderr.lines().map(words).filter(|line| !line.is_empty()).take(5).collect();
     if lines.is_empty() {
-        "git failed and did not say why".into()
+        reason!("source.git_silent")
     } else {
-        lines.join("; ").chars().take(400).collect()
+        Reason::verbatim(lines.join("; ").chars().take(400).collect::<String>())
     }
 }

@@ -17,6 +17,7 @@ use super::git_objects::GitObjects;
 use super::history;
 use super::objects::{Lender, Objects};
 use super::time_key::TimeKey;
+use crate::domain::reason::{phrase, reason};
 use crate::source::git::Configuration;
 use crate::source::git::program::Limits;
 
@@ -46,10 +47,10 @@ pub(super) async fn make(
 ) -> Result<(), TreeError> {
     let git = match objects {
         Objects::Git(git) => git,
-        Objects::Plain(plain) => return Err(plain.needs_git(commit, "keep_git in its rule")),
+        Objects::Plain(plain) => return Err(plain.needs_git(commit, phrase!("tree_feature.keep_git"))),
     };
     let directory = root.join(".git");
-    let io = |error: io::Error| TreeError::io("write", &directory, &error);
+    let io = |error: io::Error| TreeError::io(phrase!("verb.write"), &directory, &error);
     remove(root).map_err(io)?;
     let tags = tags(git, lender, commit).await?;
     for below in ["objects/pack", "refs/heads", "refs/tags"] {
@@ -121,11 +122,11 @@ async fn peel(git: &GitObjects, commit: &str, tags: &mut [Tag]) -> Result<(), Tr
             match named.get(&id) {
                 Some((target, true)) => tag.chain.push(target.clone()),
                 Some((target, false)) => tag.peeled = Some(target.clone()),
-                None => return Err(git.refused(commit, format!("git can't read its tag {id}"))),
+                None => return Err(git.refused(commit, reason!("tree.tag_unreadable", id))),
             }
         }
     }
-    Err(git.refused(commit, format!("a tag of it names a tag of a tag, more than {DEEPEST_TAG} deep")))
+    Err(git.refused(commit, reason!("tree.tag_too_deep", most = DEEPEST_TAG)))
 }
 
 /// What each tag object names, and whether that is a tag, too: from the output of `git cat-file --batch`.
@@ -186,10 +187,12 @@ async fn pack(git: &GitObjects, directory: &Path, commit: &str, tags: &[Tag]) ->
     }
     let annotated: BTreeSet<&String> = tags.iter().flat_map(|tag| &tag.chain).collect();
     for tag in annotated {
-        writeln!(list, "{tag}").map_err(|error| TreeError::io("list the tags for", directory, &error))?;
+        writeln!(list, "{tag}")
+            .map_err(|error| TreeError::io(phrase!("tree_step.list_the_tags_for"), directory, &error))?;
     }
     if let Ok(shallow) = fs::read(git.repository().join("shallow")) {
-        fs::write(directory.join("shallow"), shallow).map_err(|error| TreeError::io("write", directory, &error))?;
+        fs::write(directory.join("shallow"), shallow)
+            .map_err(|error| TreeError::io(phrase!("verb.write"), directory, &error))?;
     }
     let mut command = git.command();
     command.config("pack.writeReverseIndex", "false").config("pack.indexVersion", "2");

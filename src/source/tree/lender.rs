@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::error::TreeError;
 use super::objects::Lender;
+use crate::domain::reason::{Reason, reason};
 use crate::store::read::open_regular;
 
 /// `.git` and `commondir` are files of one line: a longer one is none, in bytes.
@@ -18,14 +19,13 @@ const LONGEST_POINTER: u64 = 8192;
 /// # Errors
 /// When there is none, or it belongs to another user whom git does not trust either.
 pub fn local(path: &Path) -> Result<Lender, TreeError> {
-    let none = |reason: String| TreeError::NoRepository { path: path.into(), reason };
+    let none = |reason: Reason| TreeError::NoRepository { path: path.into(), reason };
     let inside = path.join(".git");
     let directory = match fs::symlink_metadata(&inside) {
         Ok(meta) if meta.is_file() => {
-            let text = first_line(&inside).map_err(|error| none(error.to_string()))?;
-            let to = text
-                .strip_prefix("gitdir: ")
-                .ok_or_else(|| none(format!("{} names no directory", inside.display())))?;
+            let text = first_line(&inside).map_err(|error| none(error.into()))?;
+            let to =
+                text.strip_prefix("gitdir: ").ok_or_else(|| none(reason!("lender.no_directory", path = inside)))?;
             path.join(to)
         }
         Ok(_) => inside,
@@ -34,10 +34,10 @@ pub fn local(path: &Path) -> Result<Lender, TreeError> {
     let common = match first_line(&directory.join("commondir")) {
         Ok(to) => directory.join(to),
         Err(error) if error.kind() == io::ErrorKind::NotFound => directory.clone(),
-        Err(error) => return Err(none(error.to_string())),
+        Err(error) => return Err(none(error.into())),
     };
     if !common.join("objects").is_dir() {
-        return Err(none(format!("there is no {}", common.join("objects").display())));
+        return Err(none(reason!("lender.no_objects", path = common.join("objects"))));
     }
     if !is_trusted(path, &[path, &directory, &common]) {
         return Err(TreeError::Owner { path: path.into() });
@@ -71,11 +71,7 @@ pub(super) fn neighbour(source: &Path, path: &Path) -> Result<Lender, TreeError>
 }
 
 fn not_beside(parent: &Path, path: &Path) -> TreeError {
-    let reason = format!(
-        "it is not in the directory of the source {}, or belongs to another user: if builds may have it, list its absolute path as \
-         submodules under [source]",
-        parent.display()
-    );
+    let reason = reason!("lender.not_beside", source = parent);
     TreeError::NoRepository { path: path.into(), reason }
 }
 

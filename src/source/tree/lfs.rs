@@ -12,6 +12,7 @@ use super::error::TreeError;
 use super::files::Root;
 use super::objects::Objects;
 use super::pointer::{Pointer, digest_of, named};
+use crate::domain::reason::{phrase, reason};
 
 /// A pointer is shorter, in bytes: git-lfs reads no more, either.
 const LONGEST_POINTER: u64 = 1024;
@@ -28,9 +29,12 @@ pub(super) async fn find(
 ) -> Result<Vec<Pointer>, TreeError> {
     let mut candidates = Vec::new();
     for entry in written.iter().filter(|entry| entry.mode.is_file()) {
-        let file = files.open_file(&entry.path, false).map_err(|error| TreeError::io("read", root, &error))?;
+        let file =
+            files.open_file(&entry.path, false).map_err(|error| TreeError::io(phrase!("verb.read"), root, &error))?;
         if file.metadata().is_ok_and(|meta| meta.len() < LONGEST_POINTER) {
-            let text = files.read(&entry.path, LONGEST_POINTER).map_err(|error| TreeError::io("read", root, &error))?;
+            let text = files
+                .read(&entry.path, LONGEST_POINTER)
+                .map_err(|error| TreeError::io(phrase!("verb.read"), root, &error))?;
             candidates.extend(Pointer::parse(entry, &text).map(|pointer| (*entry, pointer)));
         }
     }
@@ -39,7 +43,7 @@ pub(super) async fn find(
         return Err(TreeError::Lfs {
             files: named(&[pointer]),
             commit: commit.into(),
-            reason: format!("a commit may have {MOST_POINTERS} of them"),
+            reason: reason!("lfs.too_many", most = MOST_POINTERS),
             temporary: false,
         });
     }
@@ -52,8 +56,8 @@ pub(super) async fn find(
 /// means.
 pub(super) fn fill(files: &mut Root, root: &Path, pointer: &Pointer, storage: &Path) -> Result<bool, TreeError> {
     let stored = pointer.stored(storage);
-    let fail = |error: io::Error| TreeError::io("write", &root.join(pointer.path.to_string()), &error);
-    let mut from = fs::File::open(&stored).map_err(|error| TreeError::io("read", &stored, &error))?;
+    let fail = |error: io::Error| TreeError::io(phrase!("verb.write"), &root.join(pointer.path.to_string()), &error);
+    let mut from = fs::File::open(&stored).map_err(|error| TreeError::io(phrase!("verb.read"), &stored, &error))?;
     let time = files.open_file(&pointer.path, false).and_then(|file| file.metadata()).map_err(fail)?;
     let mut to = files.open_file(&pointer.path, true).map_err(fail)?;
     let digest = digest_of(&mut from, &mut to).map_err(fail)?;

@@ -19,6 +19,7 @@ use super::files::directories_above;
 use super::git_objects::GitObjects;
 use super::plain_objects::PlainObjects;
 use super::pointer::{LfsCommit, Pointer};
+use crate::domain::reason::{io_error, phrase, reason};
 use crate::source::git::GitProgram;
 use crate::store::read::open_regular;
 
@@ -54,9 +55,9 @@ impl Objects {
     ) -> Result<Objects, TreeError> {
         let made = borrow(lender, own, commit).and_then(|()| fs::create_dir_all(root));
         made.map_err(|error| match lender.repository.join("objects").is_dir() {
-            true => TreeError::io("make the directory", own, &error),
+            true => TreeError::io(phrase!("verb.make_the_directory"), own, &error),
             // The clone was removed or is made again, since it was fetched into.
-            false => TreeError::Damaged { repository: lender.name.clone(), reason: error.to_string() },
+            false => TreeError::Damaged { repository: lender.name.clone(), reason: error.into() },
         })?;
         Ok(match program {
             Some(program) => Objects::Git(GitObjects::new(program, lender.name.clone(), own, root)),
@@ -136,7 +137,7 @@ impl Objects {
     pub(super) async fn modules(&self, commit: &str) -> Result<BTreeMap<String, BTreeMap<String, String>>, TreeError> {
         match self {
             Objects::Git(git) => git.modules(commit).await,
-            Objects::Plain(plain) => Err(plain.needs_git(commit, "submodules")),
+            Objects::Plain(plain) => Err(plain.needs_git(commit, phrase!("tree_feature.submodules"))),
         }
     }
 
@@ -149,7 +150,7 @@ impl Objects {
         match self {
             _ if entries.is_empty() => Ok(entries),
             Objects::Git(git) => git.filtered_by_lfs(commit, entries).await,
-            Objects::Plain(plain) => Err(plain.needs_git(commit, "files of Git LFS")),
+            Objects::Plain(plain) => Err(plain.needs_git(commit, phrase!("tree_feature.lfs"))),
         }
     }
 
@@ -158,7 +159,7 @@ impl Objects {
     pub(super) async fn lfs_commit(&self, commit: &str, pointers: &[Pointer]) -> Result<LfsCommit, TreeError> {
         match self {
             Objects::Git(git) => git.lfs_commit(commit, pointers).await,
-            Objects::Plain(plain) => Err(plain.needs_git(commit, "files of Git LFS")),
+            Objects::Plain(plain) => Err(plain.needs_git(commit, phrase!("tree_feature.lfs"))),
         }
     }
 
@@ -166,7 +167,7 @@ impl Objects {
     pub(super) fn check_attributes(&self, commit: &str, attributes: &[u8]) -> Result<(), TreeError> {
         match self {
             Objects::Plain(plain) if contains(attributes, b"working-tree-encoding") => {
-                Err(plain.needs_git(commit, "a working-tree-encoding"))
+                Err(plain.needs_git(commit, phrase!("tree_feature.encoding")))
             }
             _ => Ok(()),
         }
@@ -218,7 +219,7 @@ fn read_shallow(file: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     open_regular(file)?.take(LONGEST_SHALLOW + 1).read_to_end(&mut text)?;
     match text.len() as u64 > LONGEST_SHALLOW {
-        true => Err(io::Error::other(format!("{} is too large", file.display()))),
+        true => Err(io_error(reason!("tree.file_too_large", path = file))),
         false => Ok(text),
     }
 }

@@ -16,6 +16,7 @@ use git2::{Commit, Delta, DiffFile, DiffOptions, Index, IndexEntry, IndexTime, O
 use super::change::{Change, Entry, Link, MOST_FILES, Mode, TreeFile};
 use super::error::TreeError;
 use super::room::on_disk;
+use crate::domain::reason::{Phrase, Reason, phrase};
 use crate::source::git::NoGit;
 
 /// One repository, read by libgit2.
@@ -31,8 +32,8 @@ impl PlainObjects {
     }
 
     /// What only git can do.
-    pub(super) fn needs_git(&self, commit: &str, what: &str) -> TreeError {
-        TreeError::NeedsGit { commit: commit.into(), what: what.into(), advice: NoGit::Missing.to_string() }
+    pub(super) fn needs_git(&self, commit: &str, what: Phrase) -> TreeError {
+        TreeError::NeedsGit { commit: commit.into(), what: what.into(), advice: NoGit::Missing.into() }
     }
 
     fn open(&self) -> Result<Repository, git2::Error> {
@@ -54,7 +55,7 @@ impl PlainObjects {
 
     fn failed(&self, commit: &str, error: &git2::Error) -> TreeError {
         if commit.len() != 40 {
-            return self.needs_git(commit, "a SHA-256 id");
+            return self.needs_git(commit, phrase!("tree_feature.sha256"));
         }
         let full = rustix::fs::statvfs(&self.root).is_ok_and(|disk| disk.f_bavail == 0);
         if full {
@@ -64,11 +65,8 @@ impl PlainObjects {
         if found.is_err_and(|error| error.code() == git2::ErrorCode::NotFound) {
             return TreeError::NoCommit { repository: self.name.clone(), commit: commit.into() };
         }
-        TreeError::Checkout {
-            repository: self.name.clone(),
-            commit: commit.into(),
-            reason: error.message().chars().map(|c| if c.is_control() { ' ' } else { c }).take(400).collect(),
-        }
+        let said: String = error.message().chars().map(|c| if c.is_control() { ' ' } else { c }).take(400).collect();
+        TreeError::Checkout { repository: self.name.clone(), commit: commit.into(), reason: Reason::verbatim(said) }
     }
 
     fn links(&self, commit: &str, mut each: impl FnMut(&Commit<'_>) -> ControlFlow<()>) -> Result<(), TreeError> {
@@ -224,7 +222,7 @@ impl PlainObjects {
     /// are not in the working tree. A `.gitattributes` is then written by its own rules, as git does.
     fn write_by(&self, commit: &str, entries: &[&Entry], all: &[Entry]) -> Result<(), TreeError> {
         for entry in entries.iter().filter(|entry| entry.path.gives_attributes()) {
-            self.remove(&entry.path).map_err(|error| TreeError::io("write", &self.root, &error))?;
+            self.remove(&entry.path).map_err(|error| TreeError::io(phrase!("verb.write"), &self.root, &error))?;
         }
         let write = || -> Result<(), git2::Error> {
             let repository = self.open()?;

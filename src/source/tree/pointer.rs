@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::change::{Entry, TreeFile};
+use crate::domain::reason::{Reason, joined, reason};
 
 /// How much of a file is read at once, in bytes.
 const BLOCK: usize = 128 * 1024;
@@ -63,12 +64,12 @@ pub struct LfsCommit {
 }
 
 /// The first of their paths, for an error.
-pub fn named(pointers: &[&Pointer]) -> String {
-    let mut names: Vec<String> = pointers.iter().take(NAMED).map(|pointer| pointer.path.to_string()).collect();
-    if pointers.len() > NAMED {
-        names.push(format!("and {} more", pointers.len() - NAMED));
+pub fn named(pointers: &[&Pointer]) -> Reason {
+    let names = joined(pointers.iter().take(NAMED).map(|pointer| &pointer.path));
+    match pointers.len().saturating_sub(NAMED) {
+        0 => reason!("lfs.files", names),
+        more => reason!("lfs.files_and_more", names, more),
     }
-    names.join(", ")
 }
 
 /// Whether the storage has a file of that name and size. What is in it is looked at when it is copied into the tree.

@@ -26,6 +26,7 @@ use super::objects::{Lender, Objects};
 use super::pointer::{LfsCommit, Pointer};
 use super::room::Room;
 use super::time_key::TimeKey;
+use crate::domain::reason::{io_error, phrase, reason};
 use crate::source::git::GitProgram;
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 
@@ -126,7 +127,7 @@ impl Trees {
     /// # Errors
     /// When it fails, or the process does.
     pub async fn ask(&self, request: &Request, lock: Option<&Arc<File>>) -> Result<Answer, TreeError> {
-        let io = |error: io::Error| TreeError::Io { what: "run slipway tree".into(), reason: error.to_string() };
+        let io = |error: io::Error| TreeError::step(reason!("tree_step.run_slipway_tree"), &error);
         let mut line = serde_json::to_vec(request).map_err(|error| io(error.into()))?;
         line.push(b'\n');
         let mut command = Command::new(&self.program);
@@ -142,7 +143,7 @@ impl Trees {
             }
         }
         let mut child = command.spawn().map_err(io)?;
-        let gone = || io(io::Error::other("it has no pipes"));
+        let gone = || io(io_error(reason!("process.no_pipes")));
         let mut input = child.stdin.take().ok_or_else(gone)?;
         let output = child.stdout.take().ok_or_else(gone)?;
         // When this future is dropped, so is its input: the process then ends what it started, and itself.
@@ -155,7 +156,7 @@ impl Trees {
         match serde_json::from_slice(&answer) {
             Ok(Answer::Error(error)) => Err(error),
             Ok(answer) => Ok(answer),
-            Err(_) => Err(io(io::Error::other("it broke off; see dmesg for a process that was killed"))),
+            Err(_) => Err(io(io_error(reason!("tree.broke_off")))),
         }
     }
 }
@@ -239,7 +240,9 @@ async fn do_it(request: Request) -> Result<Answer, TreeError> {
         Request::Git { site, keep: false } => {
             let removed = keep_git::remove(&site.root)
                 .and_then(|()| Root::open(&site.root)?.set_directory_times(&Default::default()));
-            removed.map(|()| Answer::Done).map_err(|error| TreeError::io("change", &site.root, &error))
+            removed
+                .map(|()| Answer::Done)
+                .map_err(|error| TreeError::io(phrase!("tree_step.change"), &site.root, &error))
         }
     }
 }
@@ -249,7 +252,7 @@ fn open(site: &Site) -> Result<Objects, TreeError> {
 }
 
 fn fill(root: &Path, pointers: Vec<Pointer>, storage: &Path) -> Result<Vec<Pointer>, TreeError> {
-    let mut files = Root::open(root).map_err(|error| TreeError::io("open", root, &error))?;
+    let mut files = Root::open(root).map_err(|error| TreeError::io(phrase!("verb.open"), root, &error))?;
     let mut damaged = Vec::new();
     for pointer in pointers {
         if !lfs::fill(&mut files, root, &pointer, storage)? {

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::change::TreeFile;
 use super::checkout::Position;
+use crate::domain::reason::{io_error, reason};
 use crate::sys::atomic;
 
 /// The layout of a slot; one of another is made again.
@@ -105,10 +106,10 @@ impl Slot {
             return Ok(slot);
         }
         let free = (0..MOST_SLOTS).find(|number| !numbers.contains(number));
-        let number = free.ok_or_else(|| io::Error::other(format!("all {MOST_SLOTS} trees are in use")))?;
+        let number = free.ok_or_else(|| io_error(reason!("tree.all_in_use", most = MOST_SLOTS)))?;
         let directory = trees.join(number.to_string());
         atomic::make_dirs(&directory)?;
-        Slot::lock(&directory)?.ok_or_else(|| io::Error::other("a new directory is in use"))
+        Slot::lock(&directory)?.ok_or_else(|| io_error(reason!("tree.new_in_use")))
     }
 
     /// Locks a slot; none where a build has it.

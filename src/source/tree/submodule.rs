@@ -6,32 +6,77 @@
 use std::path::{Path, PathBuf};
 
 use super::checkout::Configured;
+use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
 use crate::source::reserved_host::is_reserved;
-use crate::source::url::{SourceUrl, Transport, is_loopback};
+use crate::source::url::{SourceUrl, Transport, UrlError, is_loopback};
 
 /// A longer address is none, in bytes.
 const LONGEST: usize = 2048;
 
+/// A submodule whose name or address is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum AddressError {
+    /// `.gitmodules` has none of its path.
+    NotConfigured,
+    /// Its name may leave the directory of submodules, or be an option.
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// Its address may be an option, or is too long.
+    Url {
+        /// The beginning of the address.
+        url: String,
+    },
+    /// Its address is none of a source.
+    NoSource(#[from] UrlError),
+    /// It is on this machine's disk, and the source is not.
+    OnDisk {
+        /// The address.
+        url: String,
+    },
+    /// A relative address leads above its server.
+    AboveServer {
+        /// The address.
+        url: String,
+        /// The server.
+        server: String,
+    },
+}
+
+display_as_reason!(AddressError);
+
+impl AsReason for AddressError {
+    fn reason(&self) -> Reason {
+        match self {
+            AddressError::NotConfigured => reason!("submodule.not_configured"),
+            AddressError::Name { name } => reason!("submodule.name", name = quoted(name)),
+            AddressError::Url { url } => reason!("submodule.url", url = quoted(url)),
+            AddressError::NoSource(error) => reason!("submodule.no_source", error),
+            AddressError::OnDisk { url } => reason!("submodule.on_disk", url = quoted(url)),
+            AddressError::AboveServer { url, server } => reason!("submodule.above_server", url = quoted(url), server),
+        }
+    }
+}
+
 /// Where the repository of a submodule is.
 ///
 /// # Errors
-/// Why the name or the address is refused.
-pub fn address(parent: &SourceUrl, configured: Option<&Configured>) -> Result<SourceUrl, String> {
+/// When its name or its address is refused.
+pub fn address(parent: &SourceUrl, configured: Option<&Configured>) -> Result<SourceUrl, AddressError> {
     let Some(Configured { name, url }) = configured else {
-        return Err("the commit's .gitmodules does not name it; add it with `git submodule add`, or remove it".into());
+        return Err(AddressError::NotConfigured);
     };
     if name.is_empty() || name.split('/').any(|part| part == "..") || name.starts_with('-') {
-        return Err(format!("its name {name:?} in .gitmodules is refused"));
+        return Err(AddressError::Name { name: name.clone() });
     }
     if url.starts_with('-') || url.len() > LONGEST || url.chars().any(char::is_control) {
-        return Err(format!("its url {:?} in .gitmodules is refused", url.chars().take(80).collect::<String>()));
+        return Err(AddressError::Url { url: url.chars().take(80).collect() });
     }
     let text = if url.starts_with("./") || url.starts_with("../") { relative(parent, url)? } else { url.clone() };
-    let address = SourceUrl::parse(&text).map_err(|error| format!("its url in .gitmodules is refused: {error}"))?;
+    let address = SourceUrl::parse(&text)?;
     if address.transport() == Transport::Local && parent.transport() != Transport::Local {
-        return Err(format!(
-            "its url {url:?} in .gitmodules names a repository on this machine's disk, which is refused for a source on another machine"
-        ));
+        return Err(AddressError::OnDisk { url: url.clone() });
     }
     Ok(address)
 }
@@ -47,7 +92,7 @@ pub fn leads_back(source: &SourceUrl, address: &SourceUrl) -> bool {
 }
 
 /// A relative address, from the parent's: `..` takes its last component away, as git does.
-fn relative(parent: &SourceUrl, url: &str) -> Result<String, String> {
+fn relative(parent: &SourceUrl, url: &str) -> Result<String, AddressError> {
     if let Some(path) = parent.local_path() {
         let mut at = path.to_owned();
         for part in Path::new(url).components() {
@@ -74,7 +119,7 @@ fn relative(parent: &SourceUrl, url: &str) -> Result<String, String> {
             match base[server..].rfind('/') {
                 Some(at) => base.truncate(server + at),
                 None if base.len() > server => base.truncate(server),
-                None => return Err(format!("its url {url:?} in .gitmodules leaves the server {}", &base[..server])),
+                None => return Err(AddressError::AboveServer { url: url.into(), server: base[..server].into() }),
             }
         } else {
             break;
@@ -88,7 +133,7 @@ fn relative(parent: &SourceUrl, url: &str) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    fn resolved(parent: &str, name: &str, url: &str) -> Result<String, String> {
+    fn resolved(parent: &str, name: &str, url: &str) -> Result<String, AddressError> {
         let configured = Configured { name: name.into(), url: url.into() };
         address(&SourceUrl::parse(parent).unwrap(), Some(&configured)).map(|url| url.to_string())
     }
@@ -107,7 +152,7 @@ mod tests {
             ("/srv/git/app.git", "./deps/x", "/srv/git/app.git/deps/x"),
             ("https://host/a/b", "git@other:x/y.git", "git@other:x/y.git"),
         ] {
-            assert_eq!(resolved(parent, "lib", url).as_deref(), Ok(expected), "{parent} {url}");
+            assert_eq!(resolved(parent, "lib", url).unwrap(), expected, "{parent} {url}");
         }
     }
 
@@ -163,7 +208,8 @@ mod tests {
         for name in ["../x", "a/../../b", "", "-x"] {
             assert!(resolved(remote, name, "../lib.git").is_err(), "{name}");
         }
-        assert!(address(&SourceUrl::parse(remote).unwrap(), None).unwrap_err().contains("does not name it"));
+        let unnamed = address(&SourceUrl::parse(remote).unwrap(), None);
+        assert!(matches!(unnamed, Err(AddressError::NotConfigured)));
         assert!(resolved("/srv/app", "lib", "ext::sh").is_err());
     }
 }

@@ -10,6 +10,7 @@ use super::hook::{Hook, malformed};
 use super::payload;
 use super::request::{Headers, HookError};
 use super::signature::{Claim, Trust};
+use crate::domain::reason::{Reason, reason};
 use crate::domain::source_platform::PlatformKind;
 
 /// The event of a webhook, from its header.
@@ -73,9 +74,9 @@ fn json_of<'a>(kind: PlatformKind, headers: &impl Headers, body: &'a [u8]) -> Re
     if !form {
         return Ok(Cow::Borrowed(body));
     }
-    let text = std::str::from_utf8(body).map_err(|error| malformed(kind, error))?;
-    let mut url = Url::parse("form:").map_err(|error| malformed(kind, error))?;
+    let text = std::str::from_utf8(body).map_err(|error| malformed(kind, Reason::verbatim(error.to_string())))?;
+    let mut url = Url::parse("form:").map_err(|error| malformed(kind, Reason::verbatim(error.to_string())))?;
     url.set_query(Some(text));
     let field = url.query_pairs().find(|(name, _)| name == "payload").map(|(_, value)| value.into_owned().into_bytes());
-    field.map(Cow::Owned).ok_or_else(|| malformed(kind, "the form has no field named payload"))
+    field.map(Cow::Owned).ok_or_else(|| malformed(kind, reason!("hook_malformed.no_payload")))
 }

@@ -5,6 +5,7 @@ use super::hook::Hook;
 use super::payload::{self, PUSH_AND_TAG, parse};
 use super::request::HookError;
 use super::signature::Signature;
+use crate::domain::reason::{Phrase, phrase};
 use crate::domain::source_platform::PlatformKind;
 
 /// Reads the JSON of an event.
@@ -20,7 +21,7 @@ pub(super) struct Form {
     /// Events with what reads them.
     pub pushes: &'static [(&'static [&'static str], Reader)],
     /// The events to choose on the platform, for people.
-    pub choose: &'static str,
+    pub choose: Phrase,
 }
 
 const GITHUB: Form = Form {
@@ -28,7 +29,7 @@ const GITHUB: Form = Form {
     signature: Signature::HexOfBody(&["x-hub-signature-256"]),
     pings: &["ping"],
     pushes: &[(&["push"], payload::push)],
-    choose: "the push event",
+    choose: phrase!("hook_events.push"),
 };
 
 const GITLAB: Form = Form {
@@ -58,7 +59,7 @@ const BITBUCKET: Form = Form {
         (&["repo:push"], |kind, json| bitbucket::cloud(parse(kind, json)?)),
         (&["repo:refs_changed", "mirror:repo_synchronized"], |kind, json| bitbucket::data_center(parse(kind, json)?)),
     ],
-    choose: "the repository push event",
+    choose: phrase!("hook_events.repository_push"),
 };
 
 const GITEE: Form = Form {

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::request::HookError;
 use crate::domain::push::{CommitId, Ref};
+use crate::domain::reason::{Reason, reason};
 use crate::domain::source_platform::PlatformKind;
 
 /// The content of a webhook.
@@ -11,8 +12,8 @@ use crate::domain::source_platform::PlatformKind;
 pub enum Hook {
     /// The platform, or a person with its test button, tries whether anybody listens.
     Ping,
-    /// An event that is no push, in words.
-    Other(String),
+    /// An event that is no push.
+    Other(Reason),
     /// Refs of a repository that were pushed or deleted.
     Pushed {
         /// The repository.
@@ -81,11 +82,11 @@ impl Side {
 /// The repository, where anything names it.
 pub(super) fn named(kind: PlatformKind, repository: RemoteRepository) -> Result<RemoteRepository, HookError> {
     if repository.urls.is_empty() && repository.paths.is_empty() && repository.id.is_none() {
-        return Err(malformed(kind, "it names no repository"));
+        return Err(malformed(kind, reason!("hook_malformed.no_repository")));
     }
     Ok(repository)
 }
 
-pub(super) fn malformed(kind: PlatformKind, reason: impl ToString) -> HookError {
-    HookError::Malformed { platform: kind.title(), reason: reason.to_string() }
+pub(super) fn malformed(kind: PlatformKind, reason: Reason) -> HookError {
+    HookError::Malformed { platform: kind.title(), reason }
 }

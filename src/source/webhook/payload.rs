@@ -11,25 +11,26 @@ use super::hook::{Hook, Pushed, RemoteRepository, Side, malformed, named};
 use super::lenient::{self, Beginning, Identifier, lenient, lenient_objects};
 use super::request::HookError;
 use crate::domain::push::Ref;
+use crate::domain::reason::{Phrase, Reason, phrase, quoted, reason};
 use crate::domain::source_platform::PlatformKind;
 
 /// An event that is not read. One that carries a push is an error, so that the platform shows its delivery as failed.
-pub(super) fn another(kind: PlatformKind, event: &str, choose: &'static str, json: &[u8]) -> Result<Hook, HookError> {
+pub(super) fn another(kind: PlatformKind, event: &str, choose: Phrase, json: &[u8]) -> Result<Hook, HookError> {
     let probe: Push = lenient::read(json).unwrap_or_default();
     let says_push = event.to_ascii_lowercase().split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == "push");
     if says_push || probe.reference.is_some() && (probe.after.is_some() || probe.checkout_sha.is_some()) {
         return Err(HookError::UnknownPush { event: event.to_owned(), platform: kind.title(), choose });
     }
-    Ok(Hook::Other(format!("the event {event:?}")))
+    Ok(Hook::Other(reason!("hook_other.event", event = quoted(event))))
 }
 
 /// Reads the JSON of a platform.
 pub(super) fn parse<T: lenient::Lenient>(kind: PlatformKind, json: &[u8]) -> Result<T, HookError> {
-    lenient::read(json).map_err(|error| malformed(kind, error))
+    lenient::read(json).map_err(|error| malformed(kind, Reason::verbatim(error.to_string())))
 }
 
 /// The events of platforms that have one for tags.
-pub(super) const PUSH_AND_TAG: &str = "push and tag push events";
+pub(super) const PUSH_AND_TAG: Phrase = phrase!("hook_events.push_and_tag");
 
 /// A repository as the platforms describe it; each has some of these.
 #[derive(Debug, Default, Deserialize)]
@@ -171,9 +172,9 @@ pub(super) fn codeup(kind: PlatformKind, json: &[u8]) -> Result<Hook, HookError>
 
 /// Reads a push that has one ref. Refs that are neither branches nor tags are of no interest.
 fn one_ref(kind: PlatformKind, push: Push) -> Result<Hook, HookError> {
-    let name = push.reference.as_deref().ok_or_else(|| malformed(kind, "it has no ref"))?;
+    let name = push.reference.as_deref().ok_or_else(|| malformed(kind, reason!("hook_malformed.no_ref")))?;
     let Ok(reference) = name.parse::<Ref>() else {
-        return Ok(Hook::Other(format!("a push to {name:?}")));
+        return Ok(Hook::Other(reason!("hook_other.push", name = quoted(name))));
     };
     let repository = push.repository(kind)?;
     let after = match Side::of(push.after.as_deref()) {

@@ -1,6 +1,6 @@
 //! The request of a webhook, as far as all platforms agree, and why one is refused.
 
-use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
+use crate::domain::reason::{AsReason, Phrase, Reason, display_as_reason, quoted, reason};
 
 /// The headers of a webhook's request, by their names in lower case.
 pub trait Headers {
@@ -21,7 +21,7 @@ pub enum HookError {
         /// The header that was sent.
         header: &'static str,
         /// The form that the platform documents.
-        expected: &'static str,
+        expected: Phrase,
     },
     /// The sender does not have the secret.
     Forged {
@@ -47,7 +47,7 @@ pub enum HookError {
         /// The platform's name among people.
         platform: &'static str,
         /// What is wrong with it.
-        reason: String,
+        reason: Reason,
     },
     /// An event that slipway does not know and that carries a push.
     UnknownPush {
@@ -56,7 +56,7 @@ pub enum HookError {
         /// The platform's name among people.
         platform: &'static str,
         /// The events that slipway reads, in the platform's words.
-        choose: &'static str,
+        choose: Phrase,
     },
     /// The platform sends none.
     NoWebhooks {

@@ -8,6 +8,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
 use super::request::{Headers, HookError};
+use crate::domain::reason::phrase;
 
 /// How old a signature of the Standard Webhooks specification may be.
 const STANDARD_WINDOW: TimeDelta = TimeDelta::minutes(5);
@@ -75,7 +76,7 @@ impl Claim {
     fn hex_of_body(headers: &impl Headers, names: &[&'static str]) -> Result<Claim, HookError> {
         let found = names.iter().find_map(|name| Some((*name, given(headers, name).ok()?)));
         let (header, given) = found.ok_or(HookError::Unsigned { header: names[0] })?;
-        let expected = "sha256= and 64 hexadecimal digits";
+        let expected = phrase!("hook_form.hex");
         let digest = hex::decode(given.strip_prefix("sha256=").unwrap_or(given)).ok().and_then(|d| d.try_into().ok());
         let digest = digest.ok_or(HookError::IllFormed { header, expected })?;
         Ok(Claim { header, proof: Proof::Body { prefix: Vec::new(), digests: vec![digest], standard: false } })
@@ -94,7 +95,7 @@ impl Claim {
         let digest = |one: &str| STANDARD.decode(one.strip_prefix("v1,")?.trim()).ok()?.try_into().ok();
         let digests: Vec<[u8; 32]> = given(headers, header)?.split(' ').filter_map(digest).take(MOST_DIGESTS).collect();
         if digests.is_empty() {
-            return Err(HookError::IllFormed { header, expected: "v1, and a digest in base64" });
+            return Err(HookError::IllFormed { header, expected: phrase!("hook_form.standard") });
         }
         let at = timestamp.parse().ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
         fresh(at, now, STANDARD_WINDOW)?;

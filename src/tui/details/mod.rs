@@ -1,16 +1,17 @@
 //! What is known of what is selected, in the place of the log.
 
+mod fields;
 mod platform;
 mod push;
 
-use std::path::PathBuf;
-
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Widget};
 use rust_i18n::t;
+
+use fields::{Fields, nothing, shown, time};
 
 use super::app::App;
 use super::data::{BuildSummary, Tags};
@@ -19,7 +20,7 @@ use super::place::Pane;
 use super::theme::Role;
 use super::view::role_of;
 use super::widget::pane::PaneBlock;
-use super::widget::text::{bytes, duration, pad, width};
+use super::widget::text::{bytes, duration};
 use crate::domain::build::{Build, BuildState};
 use crate::domain::grant_keys::{NetworkMode, SecretRefs};
 use crate::domain::history::{Past, expected_duration};
@@ -56,44 +57,6 @@ pub fn draw(app: &App, area: Rect, buf: &mut Buffer, focused: bool) {
     Paragraph::new(lines).scroll((offset, 0)).render(inner, buf);
 }
 
-/// Labels and values, the values below each other.
-struct Fields<'a> {
-    look: &'a Look<'a>,
-    fields: Vec<(String, Vec<Span<'static>>)>,
-}
-
-impl<'a> Fields<'a> {
-    fn new(look: &'a Look<'a>) -> Fields<'a> {
-        Fields { look, fields: Vec::new() }
-    }
-
-    fn add(&mut self, key: &str, value: impl Into<String>) {
-        let value = value.into();
-        if !value.is_empty() {
-            self.spans(key, vec![Span::raw(printable(&value).into_owned())]);
-        }
-    }
-
-    fn flag(&mut self, key: &str, on: bool) {
-        let text = self.look.text(if on { "form.yes" } else { "form.no" }).into_owned();
-        self.add(key, text);
-    }
-
-    fn spans(&mut self, key: &str, spans: Vec<Span<'static>>) {
-        self.fields.push((self.look.text(&format!("details.{key}")).into_owned(), spans));
-    }
-
-    fn lines(self) -> Vec<Line<'static>> {
-        let column = self.fields.iter().map(|(label, _)| width(label)).max().unwrap_or(0) + 2;
-        let muted = self.look.style(Role::Muted);
-        let line = |(label, mut spans): (String, Vec<Span<'static>>)| {
-            spans.insert(0, Span::styled(pad(&label, column), muted));
-            Line::from(spans)
-        };
-        self.fields.into_iter().map(line).collect()
-    }
-}
-
 fn lines(app: &App, look: &Look, columns: usize) -> Vec<Line<'static>> {
     match app.focus {
         Pane::Namespaces if app.lists.namespaces.name().is_some() => namespace(app, look),
@@ -105,15 +68,6 @@ fn lines(app: &App, look: &Look, columns: usize) -> Vec<Line<'static>> {
         Pane::Pushes => push::lines(app, look),
         Pane::Platforms => platform::lines(app, look),
     }
-}
-
-/// A time in the zone of the dashboard.
-fn time(at: DateTime<Utc>, look: &Look) -> String {
-    at.with_timezone(&look.zone).format("%Y-%m-%d %H:%M:%S").to_string()
-}
-
-fn nothing(look: &Look) -> Vec<Line<'static>> {
-    vec![Line::styled(look.text("notice.nothing_selected").into_owned(), look.style(Role::Muted))]
 }
 
 fn namespace(app: &App, look: &Look) -> Vec<Line<'static>> {
@@ -304,7 +258,7 @@ fn builder(app: &App, look: &Look) -> Vec<Line<'static>> {
     let mut fields = Fields::new(look);
     fields.add("name", &builder.name);
     fields.add("kind", builder.kind.word());
-    fields.add("state", look.text(&format!("builder_state.{}", builder.readiness.word())).into_owned());
+    fields.add("state", look.say(builder.readiness.state()));
     fields.add("reason", builder.readiness.reason().map_or_else(String::new, |reason| look.say(reason)));
     fields.add("address", builder.address.as_deref().unwrap_or_default());
     fields.add("slots", format!("{}/{}", builder.busy, builder.slots));
@@ -314,11 +268,6 @@ fn builder(app: &App, look: &Look) -> Vec<Line<'static>> {
         fields.add("label", format!("{name}={value}"));
     }
     fields.lines()
-}
-
-/// A path for people; "" where there is none on this machine.
-fn shown(path: Option<PathBuf>) -> String {
-    path.map_or_else(String::new, |path| path.display().to_string())
 }
 
 /// The durations of the last builds, the oldest first, with how each ended below; and what the next one will take.

@@ -3,7 +3,7 @@
 use ratatui::text::{Line, Span};
 use rust_i18n::t;
 
-use super::{Fields, nothing, time};
+use super::fields::{Fields, nothing, shown, time};
 use crate::domain::platform_account::Identity;
 use crate::domain::secret_ref::SecretRef;
 use crate::log::sanitize::printable;
@@ -41,7 +41,7 @@ pub(super) fn lines(app: &App, look: &Look) -> Vec<Line<'static>> {
     }
     let bound: Vec<String> = app.data.bound_to(name).map(ToString::to_string).collect();
     fields.add("repositories", bound.join(", "));
-    fields.add("file", super::shown(app.client.file_of(&EntityName::Platform(name.to_owned()))));
+    fields.add("file", shown(app.client.file_of(&EntityName::Platform(name.to_owned()))));
     let mut lines = fields.lines();
     let problems = app.data.bound_to(name).filter_map(|path| app.data.unwatched(path));
     lines.extend(

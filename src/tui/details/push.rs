@@ -2,7 +2,7 @@
 
 use ratatui::text::{Line, Span};
 
-use super::{Fields, nothing, time};
+use super::fields::{Fields, nothing, time};
 use crate::domain::journal::Answer;
 use crate::log::sanitize::printable;
 use crate::tui::app::App;

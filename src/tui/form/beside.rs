@@ -11,7 +11,9 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph, Widget};
 use rust_i18n::t;
 
-use super::{Form, Kind, content};
+use super::content;
+use super::kind::Kind;
+use super::state::{Form, Refs};
 use crate::domain::preview::{Answer, PreviewRow, preview};
 use crate::domain::push::{CommitId, Ref};
 use crate::domain::reason::Reason;
@@ -23,20 +25,6 @@ use crate::tui::theme::Role;
 use crate::tui::widget::table::scroll_bar;
 use crate::tui::widget::text::{fit, fit_middle, pad, width};
 use crate::tui::widget::wrap::wrap;
-
-/// The refs of a rule's source.
-#[derive(Debug, Clone, Default)]
-pub enum Refs {
-    /// There is no source to ask.
-    #[default]
-    None,
-    /// They are asked for.
-    Asked,
-    /// They are there.
-    There(Vec<(Ref, CommitId)>),
-    /// Why they can't be had.
-    Failed(Reason),
-}
 
 impl Form {
     /// Whether there is anything beside the fields.

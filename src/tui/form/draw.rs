@@ -7,7 +7,10 @@ use ratatui::widgets::{Paragraph, Widget};
 use rust_i18n::t;
 
 use super::field::{Field, Value};
-use super::{Form, Kind, grants, rule};
+use super::kind::Kind;
+use super::reader::SECRET;
+use super::rule;
+use super::state::Form;
 use crate::domain::reason::Reason;
 use crate::log::sanitize::printable;
 use crate::protocol::EntityName;
@@ -188,7 +191,7 @@ impl Form {
         };
         let text = look.text(&key).into_owned();
         // How a secret is written has to be seen before anybody comes to its line.
-        let shown = index == self.focus || (field.key == grants::SECRET && field.content().is_empty());
+        let shown = index == self.focus || (field.key == SECRET && field.content().is_empty());
         (shown && text != key && !text.ends_with(&key)).then_some((text, Role::FieldNote))
     }
 }
@@ -197,7 +200,7 @@ impl Form {
 fn label(field: &Field, look: &Look) -> String {
     let name = look.text(&format!("form.field.{}", field.key)).into_owned();
     match field.key {
-        "version" | "time" | "commit" | "arg" | grants::SECRET => format!("{name} {}", field.number + 1),
+        "version" | "time" | "commit" | "arg" | SECRET => format!("{name} {}", field.number + 1),
         _ => name,
     }
 }

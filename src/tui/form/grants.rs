@@ -1,15 +1,13 @@
 //! The fields of rules and namespaces that give builds something: secrets, ssh keys, networks, places to pull from.
 
-use super::content::{ANY, Reader, words};
 use super::field::Field;
+use super::reader::{ANY, Reader, SECRET, words};
 use crate::domain::grant_keys::{MOST_SECRETS, NetworkMode, SecretRefs};
 use crate::domain::namespace::Namespace;
 use crate::domain::reason::reason;
 use crate::domain::rule::Rule;
 use crate::domain::secret_ref;
 
-/// The key of the lines that name a secret each.
-pub(super) const SECRET: &str = "secret";
 /// The page that they stand on.
 pub(super) const PAGE: &str = "form.page.grants";
 

@@ -7,83 +7,29 @@ mod draw;
 mod field;
 mod grants;
 mod kind;
+mod open;
 mod outline;
+mod page;
+mod pick_source;
 mod picker;
 mod platform;
+mod reader;
 mod rule;
 mod saving;
+mod state;
 
 use chrono::{DateTime, Utc};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Position;
 
-pub use beside::Refs;
 pub use field::{Field, Value};
 pub use kind::Kind;
+pub use page::Page;
+pub use state::{Form, Refs};
 
-use super::effect::{Effect, FormId};
+use super::effect::Effect;
 use crate::domain::grant_keys::MOST_SECRETS;
-use crate::domain::preview::PreviewRow;
-use crate::domain::reason::Reason;
-use crate::domain::repository::Source;
 use crate::domain::rule::MOST_ARGS;
-use crate::domain::rule::Rule;
-use crate::tui::widget::input::Input;
-
-/// A page of a form.
-#[derive(Debug, Clone)]
-pub struct Page {
-    /// The key of its title.
-    pub title: &'static str,
-    /// Its fields.
-    pub fields: Vec<Field>,
-}
-
-/// A form.
-#[derive(Debug, Clone)]
-pub struct Form {
-    /// Tells it from other forms in what it asks.
-    pub id: FormId,
-    /// What it is for.
-    pub kind: Kind,
-    /// Its pages.
-    pub pages: Vec<Page>,
-    /// Which page is shown.
-    pub page: usize,
-    /// Which of its fields has the focus.
-    pub focus: usize,
-    /// What else is wrong, and what the pool said.
-    pub error: Option<Reason>,
-    /// The change to the TOML, once it is to be saved; none: the fields are shown.
-    pub diff: Option<String>,
-    /// What to know before the change is saved.
-    warnings: Vec<Reason>,
-    /// The rule that a new repository starts with, as the change has it.
-    starter: Option<Rule>,
-    /// What saving would change is being worked out, or it is being saved.
-    pub saving: bool,
-    /// Something was typed.
-    pub touched: bool,
-    /// A rule's source, which its refs are asked of.
-    pub source: Option<Source>,
-    /// The refs of a rule's source.
-    pub refs: Refs,
-    /// What the rule makes of the refs.
-    pub preview: Vec<PreviewRow>,
-    /// What stands beside the fields has the whole form, and the keys.
-    pub shows_beside: bool,
-    /// Errors are shown of fields that nobody has come to yet.
-    pub tried: bool,
-    offered: outline::Offered,
-    picker: Option<Box<picker::Picker>>,
-    offset: usize,
-    beside_offset: usize,
-    /// How many rows of what is scrolled the screen held last.
-    page_rows: usize,
-    /// What the fields say of refs and versions is whole.
-    makes_tags: bool,
-    cursor: Option<Position>,
-}
 
 /// What became of a key.
 #[derive(Debug)]
@@ -95,41 +41,6 @@ pub enum Answer {
 }
 
 impl Form {
-    fn with(kind: Kind, pages: Vec<Page>) -> Form {
-        let mut form = Form {
-            id: FormId::default(),
-            kind,
-            pages,
-            page: 0,
-            focus: 0,
-            error: None,
-            diff: None,
-            warnings: Vec::new(),
-            saving: false,
-            starter: None,
-            touched: false,
-            source: None,
-            refs: Refs::None,
-            preview: Vec::new(),
-            shows_beside: false,
-            tried: false,
-            offered: outline::Offered::default(),
-            picker: None,
-            offset: 0,
-            beside_offset: 0,
-            page_rows: 1,
-            makes_tags: true,
-            cursor: None,
-        };
-        form.mask_secrets();
-        form.check();
-        form
-    }
-
-    fn focused(&mut self) -> Option<&mut Field> {
-        self.pages.get_mut(self.page)?.fields.get_mut(self.focus)
-    }
-
     /// Takes a key.
     pub fn key(&mut self, key: KeyEvent, now: DateTime<Utc>) -> Answer {
         if self.saving {
@@ -236,7 +147,7 @@ impl Form {
     /// There is always an empty line for one more argument, and for one more secret.
     fn add_lines(&mut self) {
         for (title, key, most) in
-            [("form.page.arguments", "arg", MOST_ARGS), (grants::PAGE, grants::SECRET, MOST_SECRETS)]
+            [("form.page.arguments", "arg", MOST_ARGS), (grants::PAGE, reader::SECRET, MOST_SECRETS)]
         {
             let Some(page) = self.pages.iter_mut().find(|page| page.title == title) else { continue };
             let lines: Vec<&Field> = page.fields.iter().filter(|field| field.key == key).collect();
@@ -245,30 +156,6 @@ impl Form {
             if full && number < most {
                 page.fields.push(Field::text(key, "").numbered(number));
             }
-        }
-    }
-
-    /// A secret is not shown where it is typed, and what was typed unseen is never taken for a name or a command.
-    fn mask_secrets(&mut self) {
-        for [from, text] in platform::SECRETS {
-            let masked = platform::is_masked(&self.pages, from);
-            for field in self.pages.iter_mut().flat_map(|page| &mut page.fields).filter(|field| field.key == text) {
-                if let Value::Text(input) = &mut field.value
-                    && input.is_masked() != masked
-                {
-                    **input = Input::new("");
-                    input.set_masked(masked);
-                }
-            }
-        }
-    }
-
-    /// What the fields say is checked; errors stand beside the fields.
-    fn check(&mut self) {
-        let (_, problems) = content::read(&self.kind, &self.pages);
-        for field in self.pages.iter_mut().flat_map(|page| &mut page.fields) {
-            let found = problems.iter().find(|(key, number, _)| key == field.key && *number == field.number);
-            field.error = found.map(|(_, _, why)| why.clone());
         }
     }
 
@@ -298,12 +185,6 @@ impl Form {
             self.go_to_page(self.page - 1);
             self.focus = self.pages[self.page].fields.len().saturating_sub(1);
         }
-    }
-
-    fn go_to_page(&mut self, page: usize) {
-        self.page = page.min(self.pages.len() - 1);
-        self.focus = 0;
-        self.offset = 0;
     }
 
     /// Where the cursor belongs.

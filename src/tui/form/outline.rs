@@ -3,7 +3,10 @@
 use ratatui::text::{Line, Span};
 use rust_i18n::t;
 
-use super::{Field, Form, Kind, content};
+use super::content;
+use super::field::{Field, Value};
+use super::kind::Kind;
+use super::state::Form;
 use crate::domain::outline::Outline;
 use crate::domain::pattern::Pattern;
 use crate::domain::preview::Answer;
@@ -19,15 +22,6 @@ use crate::tui::widget::input::Input;
 
 /// The page whose fields the Dockerfile has something to say to.
 const PAGE: &str = "form.page.arguments";
-
-/// What is known of the Dockerfile.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Offered {
-    /// What the answer is for; none before anything was asked.
-    question: Option<String>,
-    /// None while the answer is awaited.
-    answer: Option<Result<Outline, Reason>>,
-}
 
 impl Form {
     /// The page of the arguments is shown, and what the Dockerfile offers beside it.
@@ -105,7 +99,7 @@ impl Form {
             _ => return Err(NOTHING),
         };
         let focus = self.focus;
-        self.pages[self.page].fields[focus].value = super::Value::Text(Box::new(Input::new(&text)));
+        self.pages[self.page].fields[focus].value = Value::Text(Box::new(Input::new(&text)));
         Ok(())
     }
 

@@ -10,12 +10,10 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Widget, Wrap};
 use rust_i18n::t;
 
-use super::{Form, Kind, Value};
-use crate::domain::name::{self, NameKind};
 use crate::domain::platform_account::{PlatformRepository, RepositoryPage};
-use crate::domain::reason::{Phrase, Reason, phrase};
+use crate::domain::reason::Reason;
 use crate::log::sanitize::printable;
-use crate::tui::effect::{Effect, RepositoryQuery};
+use crate::tui::effect::RepositoryQuery;
 use crate::tui::look::Look;
 use crate::tui::popup::{self, Outcome};
 use crate::tui::theme::Role;
@@ -49,7 +47,7 @@ pub(super) struct Picker {
 
 impl Picker {
     /// Nothing yet, and what to ask.
-    fn open(platform: &str) -> (Picker, RepositoryQuery) {
+    pub(super) fn open(platform: &str) -> (Picker, RepositoryQuery) {
         let query = RepositoryQuery { platform: platform.to_owned(), filter: String::new(), page: None };
         let picker = Picker {
             platform: platform.to_owned(),
@@ -76,7 +74,7 @@ impl Picker {
     }
 
     /// What to ask now, if anything.
-    fn ask(&mut self) -> Option<RepositoryQuery> {
+    pub(super) fn ask(&mut self) -> Option<RepositoryQuery> {
         if self.asked.is_some() || self.failed.is_some() {
             return None;
         }
@@ -96,7 +94,11 @@ impl Picker {
     }
 
     /// Takes over what a platform answered, if it is still what was asked; what to ask next.
-    fn take(&mut self, query: &RepositoryQuery, answer: Result<RepositoryPage, Reason>) -> Option<RepositoryQuery> {
+    pub(super) fn take(
+        &mut self,
+        query: &RepositoryQuery,
+        answer: Result<RepositoryPage, Reason>,
+    ) -> Option<RepositoryQuery> {
         if self.asked.as_ref() != Some(query) {
             return None;
         }
@@ -118,7 +120,8 @@ impl Picker {
         self.ask()
     }
 
-    fn key(&mut self, key: KeyEvent) -> Outcome<PlatformRepository> {
+    /// Takes a key.
+    pub(super) fn key(&mut self, key: KeyEvent) -> Outcome<PlatformRepository> {
         let last = self.shown().count().saturating_sub(1);
         match key.code {
             KeyCode::Esc => return Outcome::Closed,
@@ -140,9 +143,20 @@ impl Picker {
         Outcome::Open
     }
 
+    /// Takes what was pasted.
+    pub(super) fn paste(&mut self, text: &str) {
+        self.input.paste(text);
+        self.typed();
+    }
+
     fn typed(&mut self) {
         self.failed = None;
         (self.selected, self.offset) = (0, 0);
+    }
+
+    /// Where the cursor belongs.
+    pub(super) fn cursor(&self) -> Option<Position> {
+        self.input.cursor()
     }
 
     /// Draws it.
@@ -199,86 +213,6 @@ fn line(found: &PlatformRepository, columns: usize, look: &Look) -> Line<'static
         Span::raw(pad(&fit_middle(&printable(&found.name), room), room)),
         Span::styled(format!("  {detail}"), look.style(Role::Muted)),
     ])
-}
-
-impl Form {
-    /// Whether a source can be picked: a platform is chosen, and its page is shown.
-    pub(super) fn can_pick(&self) -> bool {
-        self.platform_chosen().is_some()
-            && self.pages.get(self.page).is_some_and(|page| page.fields.iter().any(|field| field.key == "url"))
-    }
-
-    fn platform_chosen(&self) -> Option<String> {
-        if !matches!(self.kind, Kind::Repository { .. }) {
-            return None;
-        }
-        super::content::Reader::new(&self.pages).optional("platform")
-    }
-
-    /// Offers the repositories of the platform that is chosen.
-    ///
-    /// # Errors
-    /// Where none is.
-    pub(super) fn open_picker(&mut self) -> Result<Effect, Phrase> {
-        let Some(platform) = self.platform_chosen() else {
-            return Err(phrase!("picker.choose_platform_first"));
-        };
-        let (picker, query) = Picker::open(&platform);
-        self.picker = Some(Box::new(picker));
-        Ok(Effect::ListRepositories(query))
-    }
-
-    /// Gives a key to the picker; none where it is not open.
-    pub(super) fn picker_key(&mut self, key: KeyEvent) -> Option<Vec<Effect>> {
-        let picker = self.picker.as_mut()?;
-        match picker.key(key) {
-            Outcome::Open => return Some(picker.ask().map(Effect::ListRepositories).into_iter().collect()),
-            Outcome::Closed => self.picker = None,
-            Outcome::Chosen(found) => {
-                self.picker = None;
-                self.take_source(&found);
-            }
-        }
-        Some(Vec::new())
-    }
-
-    /// Gives what was pasted to the picker; what is to be asked then. None where it is not open.
-    pub(super) fn picker_paste(&mut self, text: &str) -> Option<Vec<Effect>> {
-        let picker = self.picker.as_mut()?;
-        picker.input.paste(text);
-        picker.typed();
-        Some(picker.ask().map(Effect::ListRepositories).into_iter().collect())
-    }
-
-    /// Takes over what a platform answered.
-    pub fn take_repositories(
-        &mut self,
-        query: &RepositoryQuery,
-        answer: Result<RepositoryPage, Reason>,
-    ) -> Option<Effect> {
-        self.picker.as_mut()?.take(query, answer).map(Effect::ListRepositories)
-    }
-
-    /// Puts a repository of the platform into the source, and its name where none was given.
-    fn take_source(&mut self, found: &PlatformRepository) {
-        let own = found.name.rsplit('/').next().unwrap_or_default().to_lowercase();
-        for field in self.pages.iter_mut().flat_map(|page| &mut page.fields) {
-            let text = match field.key {
-                "url" => found.url.as_str(),
-                "name" if field.content().is_empty() && name::check(NameKind::Repository, &own).is_ok() => &own,
-                _ => continue,
-            };
-            field.value = Value::Text(Box::new(Input::new(text)));
-        }
-        self.touched = true;
-        self.error = None;
-        self.check();
-    }
-
-    /// Where the cursor of the picker belongs; none where it is not open.
-    pub(super) fn picker_cursor(&self) -> Option<Position> {
-        self.picker.as_ref()?.input.cursor()
-    }
 }
 
 #[cfg(test)]

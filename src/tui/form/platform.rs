@@ -1,8 +1,8 @@
 //! A platform's fields: where it is, who we are there, how it is reached, and the secret of its webhooks.
 
-use super::Page;
-use super::content::{ANY, Reader, words};
 use super::field::Field;
+use super::page::Page;
+use super::reader::{ANY, Reader, words};
 use crate::domain::name::{self, NameKind};
 use crate::domain::reason::{Phrase, phrase};
 use crate::domain::secret_ref::{SecretRef, is_variable_name};

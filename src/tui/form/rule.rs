@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::content::{ANY, Reader, words};
 use super::field::Field;
-use super::{Page, grants};
+use super::grants;
+use super::page::Page;
+use super::reader::{ANY, Reader, SECRET, words};
 use crate::domain::name::RepositoryPath;
 use crate::domain::pattern::Pattern;
 use crate::domain::platform::Platform;
@@ -108,7 +109,7 @@ pub(super) fn rule(reader: &mut Reader, path: &RepositoryPath, base: &Rule, is_n
             "branch" | "tag" => "pattern",
             "versions" => "version",
             "args" => "arg",
-            "secrets" => grants::SECRET,
+            "secrets" => SECRET,
             "dockerfile" => "file",
             "schedule.time_zone" => "time_zone",
             "schedule" => "cron",

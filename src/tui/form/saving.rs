@@ -1,6 +1,8 @@
 //! From a filled form to what is saved: checked as a whole, shown as the TOML that it will be, sent to the pool.
 
-use super::{Form, Kind, content, platform};
+use super::kind::Kind;
+use super::state::Form;
+use super::{content, platform};
 use crate::domain::reason::{Reason, reason};
 use crate::protocol::platforms::SavePreview;
 use crate::protocol::{Entity, Request, SaveMode};

@@ -2,9 +2,10 @@
 
 use crossterm::event::{KeyCode, KeyEvent};
 
-use super::lens::Mark;
+use super::LogView;
+use super::lens::{Lens, Mark};
 use super::line::Shown;
-use super::{Asked, Beside, LogView, Times};
+use super::view::{Asked, Beside, Times};
 use crate::log::reader::parse;
 use crate::tui::keymap::Action;
 use crate::tui::widget::input::Input;
@@ -127,7 +128,7 @@ impl LogView {
             return Reply::Nothing;
         }
         if !self.view.lens.is_clear() {
-            self.view.lens = super::Lens::default();
+            self.view.lens = Lens::default();
             self.lens_changed();
             return Reply::Nothing;
         }

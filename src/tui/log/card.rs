@@ -6,8 +6,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Widget};
 use rust_i18n::t;
 
+use super::lens::OfStep;
 use super::line::Shown;
-use super::motion::OfStep;
 use crate::domain::build::Build;
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::reason::Reason;

@@ -12,7 +12,9 @@ use unicode_width::UnicodeWidthStr;
 
 use super::lens::{begins_step, is_error, is_warning};
 use super::line::Shown;
-use super::{Asked, Beside, LogView, Origin, Times, steps};
+use super::subject::Origin;
+use super::view::{Asked, Beside, Times};
+use super::{LogView, steps};
 use crate::log::file::FileLine;
 use crate::log::reader::parse;
 use crate::log::sanitize::printable;

@@ -118,6 +118,15 @@ impl Wanted for Mark {
     }
 }
 
+/// The lines of one step.
+pub struct OfStep(pub u32);
+
+impl Wanted for OfStep {
+    fn line(&self, line: &[u8]) -> bool {
+        parse(line).step == Some(self.0)
+    }
+}
+
 /// Both of two.
 pub struct Both<'a>(pub &'a dyn Wanted, pub &'a dyn Wanted);
 

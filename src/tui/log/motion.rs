@@ -3,7 +3,7 @@
 use std::io;
 
 use super::LogView;
-use super::lens::{Both, Mark};
+use super::lens::{Both, Mark, OfStep};
 use crate::log::file::FileLine;
 use crate::log::scan::{self, Counts, Wanted};
 
@@ -144,14 +144,5 @@ impl LogView {
             self.view.cursor = before;
         }
         found
-    }
-}
-
-/// The lines of one step.
-pub(super) struct OfStep(pub u32);
-
-impl Wanted for OfStep {
-    fn line(&self, line: &[u8]) -> bool {
-        crate::log::reader::parse(line).step == Some(self.0)
     }
 }

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use ratatui::style::{Color, Modifier, Style};
 use serde::Deserialize;
 
-use super::{Depth, Role, Theme, to_ansi, to_indexed};
+use super::depth::{Depth, to_ansi, to_indexed};
+use super::role::Role;
+use super::styles::Theme;
 use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
 
 /// The themes that come with slipway, the usual one first.
@@ -94,12 +96,28 @@ pub fn names(directory: &Path) -> Vec<String> {
     names
 }
 
+impl Theme {
+    /// The one that needs nothing of the terminal but its own sixteen colours.
+    pub fn terminal() -> Theme {
+        built_in("terminal", Depth::Ansi)
+    }
+
+    /// A theme by name: the user's of that name in a directory, else the built-in one. Without colours it is always `mono`.
+    ///
+    /// # Errors
+    /// When there is none of that name, or its file is wrong.
+    pub fn load(name: &str, directory: &Path, depth: Depth) -> Result<Theme, ThemeError> {
+        let name = if depth == Depth::None { "mono" } else { name };
+        load(name, directory, depth)
+    }
+}
+
 /// A theme of [`BUILT_IN`].
-pub(super) fn built_in(name: &str, depth: Depth) -> Theme {
+fn built_in(name: &str, depth: Depth) -> Theme {
     load_from(name, Path::new(""), depth).expect("a theme in the source code, tried by the tests")
 }
 
-pub(super) fn load(name: &str, directory: &Path, depth: Depth) -> Result<Theme, ThemeError> {
+fn load(name: &str, directory: &Path, depth: Depth) -> Result<Theme, ThemeError> {
     load_from(name, directory, depth).map_err(|error| match error {
         ThemeError::Unknown { name, .. } => ThemeError::Unknown { name, known: names(directory).join(", ") },
         error => error,

@@ -116,7 +116,7 @@ pub(super) fn builder_cells(app: &App, name: &str, look: &Look) -> Vec<Span<'sta
     let labels: Vec<String> = builder.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     vec![
         Span::raw(builder.name.clone()),
-        Span::styled(look.text(&format!("builder_state.{}", builder.readiness.word())).into_owned(), look.style(role)),
+        Span::styled(look.say(builder.readiness.state()), look.style(role)),
         Span::raw(format!("{}/{}", builder.busy, builder.slots)),
         Span::raw(builder.cache_bytes.map_or_else(String::new, bytes)),
         Span::styled(labels.join(" "), look.style(Role::Muted)),

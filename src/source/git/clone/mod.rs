@@ -96,7 +96,7 @@ pub(super) async fn fetch(
     match tokio::time::timeout(limits.left(), work).await {
         Ok(done) => done,
         Err(_) => {
-            let reason = reason!("clone.fetched_within", as_secs = limits.time.as_secs());
+            let reason = reason!("clone.too_slow", seconds = limits.time.as_secs());
             Err(SourceError::new(Kind::Timeout, url, reason))
         }
     }
@@ -188,7 +188,7 @@ impl Fetch<'_> {
         let by_id = self.fetch_refs(turn, &[], &format!("+{commit}:{}", self.tip())).await;
         match by_id {
             Ok(()) if self.has().await? => return Ok(()),
-            Ok(()) => return Err(self.no_commit("it gave out something else in its place")),
+            Ok(()) => return Err(self.no_commit(reason!("clone.other_object"))),
             Err(error) if error.kind == Kind::NoCommit => {}
             Err(error) => return Err(error),
         }
@@ -196,14 +196,14 @@ impl Fetch<'_> {
             Fallback::Ref(reference) => reference,
             Fallback::Branches => {
                 self.fetch_refs(turn, &["--prune"], "+refs/heads/*:refs/slipway/heads/*").await?;
-                return if self.has().await? { Ok(()) } else { Err(self.no_commit("no branch of it has the commit")) };
+                return if self.has().await? { Ok(()) } else { Err(self.no_commit(reason!("clone.on_no_branch"))) };
             }
-            Fallback::None => return Err(self.no_commit("it does not give the commit out by its id")),
+            Fallback::None => return Err(self.no_commit(reason!("clone.not_by_id"))),
         };
         match self.fetch_refs(turn, &[], &format!("+{reference}:{}", self.tip())).await {
             Ok(()) if self.has().await? => Ok(()),
-            Ok(()) => Err(self.no_commit(reason!("clone.pushed_force_does_commit", reference))),
-            Err(error) if error.kind == Kind::NoRef => Err(self.no_commit(reason!("clone.gone_commit", reference))),
+            Ok(()) => Err(self.no_commit(reason!("clone.rewritten", reference))),
+            Err(error) if error.kind == Kind::NoRef => Err(self.no_commit(reason!("clone.ref_gone", reference))),
             Err(error) => Err(error),
         }
     }
@@ -217,9 +217,9 @@ impl Fetch<'_> {
         format!("refs/slipway/tip/{}", hex::encode(&Sha256::digest(name)[..16]))
     }
 
-    fn no_commit(&self, why: impl Into<Reason>) -> SourceError {
+    fn no_commit(&self, why: Reason) -> SourceError {
         let commit = self.want.commit;
-        SourceError::new(Kind::NoCommit, self.url, reason!("clone.does_commit", commit, why = why.into()))
+        SourceError::new(Kind::NoCommit, self.url, reason!("clone.no_commit", commit, why))
     }
 
     /// Whether the clone has the commit.
@@ -275,10 +275,10 @@ impl Fetch<'_> {
         }
         let limit = ByteSize(self.limits.bytes);
         let reason = match self.limits.used.bytes {
-            0 => reason!("clone.clone_larger_than_git", limit),
+            0 => reason!("clone.too_large", limit),
             used => {
                 let used = ByteSize(used);
-                reason!("clone.clone_same_build_other", used, limit)
+                reason!("clone.too_large_with_others", used, limit)
             }
         };
         Err(SourceError::new(Kind::TooBig, self.url, reason))

@@ -12,6 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::sync::OwnedMutexGuard;
 
+use crate::domain::reason::{io_error, reason};
 use crate::sys::process::ProcessId;
 
 /// How often a lock that another process holds is tried.
@@ -85,7 +86,7 @@ impl Turn {
 /// The lock file beside a clone.
 fn open_lock(clone: &Path) -> io::Result<File> {
     let (Some(above), Some(name)) = (clone.parent(), clone.file_name()) else {
-        return Err(io::Error::other("a clone has a directory above it"));
+        return Err(io_error(reason!("clone.at_root")));
     };
     fs::create_dir_all(above)?;
     // No repository's name begins with a dot.

@@ -19,6 +19,7 @@ use tokio::process::Command;
 pub use command::{GitCommand, Limits};
 pub use version::{GitVersion, NoGit, OLDEST};
 
+use crate::domain::reason::{Reason, quoted, reason};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 
 /// Settings that hold for every command, whatever the user's or a repository's configuration says.
@@ -103,14 +104,15 @@ impl GitProgram {
         };
         let absolute = std::env::split_paths(path).filter(|directory| directory.is_absolute());
         let path = absolute.map(|directory| directory.join("git")).find(is_program).ok_or(NoGit::Missing)?;
-        let broken = |reason: String| NoGit::Broken { path: path.clone(), reason };
+        let broken = |reason: Reason| NoGit::Broken { path: path.clone(), reason };
         let mut asked = std::process::Command::new(&path);
         asked.arg("--version").listed_environment(Receiver::LocalGit).stdin(Stdio::null());
         let output = asked.output();
-        let output = output.map_err(|error| broken(error.to_string()))?;
+        let output = output.map_err(|error| broken(error.into()))?;
         let said = String::from_utf8_lossy(&output.stdout);
         let version = GitVersion::parse(&said).ok_or_else(|| {
-            broken(format!("it answers --version with {:?}", said.chars().take(80).collect::<String>()))
+            let said: String = said.chars().take(80).collect();
+            broken(reason!("no_git.no_version", said = quoted(&said)))
         })?;
         if version < OLDEST {
             return Err(NoGit::TooOld { path, found: version });

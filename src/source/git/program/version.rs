@@ -52,8 +52,8 @@ pub enum NoGit {
     Broken {
         /// The program.
         path: PathBuf,
-        /// What the system or the program says.
-        reason: String,
+        /// Why.
+        reason: Reason,
     },
 }
 

@@ -1,14 +1,8 @@
 //! How the dashboard looks and listens, taken over again whenever config.toml or a theme's file changes.
 
-use std::sync::Arc;
-
-use tokio::sync::mpsc::UnboundedSender;
-
-use super::Dashboard;
-use crate::client::Client;
+use super::dashboard::Dashboard;
+use super::wakers::watch_themes;
 use crate::domain::reason::Reason;
-use crate::tui::event::Event;
-use crate::tui::log::{Waker, Watch};
 use crate::tui::manners::{self, Problems};
 use crate::tui::theme::Theme;
 
@@ -83,15 +77,4 @@ impl Dashboard {
         }
         is_there
     }
-}
-
-/// Tells of changes of the user's themes, where there is a directory of them.
-pub(super) fn watch_themes(client: &Client, sender: &UnboundedSender<Event>) -> Option<Watch> {
-    let sender = sender.clone();
-    let waker: Waker = Arc::new(move || {
-        // Without a receiver the dashboard is at its end.
-        let _ = sender.send(Event::ThemeFiles);
-    });
-    let directory = client.themes_dir();
-    directory.is_dir().then(|| Watch::path(&directory, &waker))
 }
