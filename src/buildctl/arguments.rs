@@ -126,14 +126,12 @@ fn output(job: &Job, run: &Run) -> String {
     let build = &job.build;
     let mut fields = match (&job.destination, run.image_stage) {
         (Destination::Registry { image, plain_http, .. }, _) => {
-            let mut fields = vec!["type=image".to_owned()];
-            match run.again_as {
-                Some(tag) => fields.push(format!("name={image}:{tag}")),
-                None => {
-                    fields.extend([format!("name={image}"), "push-by-digest=true".into(), "name-canonical=true".into()])
-                }
+            let name = run.again_as.map_or_else(|| image.clone(), |tag| format!("{image}:{tag}"));
+            let mut fields = vec!["type=image".to_owned(), format!("name={name}"), "push=true".into()];
+            if run.again_as.is_none() {
+                fields.extend(["push-by-digest=true".to_owned(), "name-canonical=true".into()]);
             }
-            fields.extend(["push=true".to_owned(), "store=false".into()]);
+            fields.push("store=false".into());
             fields.extend(plain_http.then(|| "registry.insecure=true".to_owned()));
             fields
         }
