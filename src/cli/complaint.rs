@@ -5,7 +5,7 @@ use std::num::ParseIntError;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::domain::build::BuildIdError;
+use crate::domain::build::{BuildIdError, UnknownState};
 use crate::domain::name::NameError;
 use crate::domain::platform::PlatformError;
 use crate::domain::push::PushError;
@@ -115,6 +115,7 @@ fn refused(error: &(dyn Error + 'static)) -> Reason {
         .or_else(|| of::<NameError>(error))
         .or_else(|| of::<PushError>(error))
         .or_else(|| of::<BuildIdError>(error))
+        .or_else(|| of::<UnknownState>(error))
         .or_else(|| of::<PlatformError>(error));
     typed.unwrap_or_else(|| match error.downcast_ref::<ParseIntError>() {
         Some(_) => reason!("complaint.no_number"),

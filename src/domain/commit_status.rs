@@ -112,6 +112,7 @@ mod tests {
     use super::*;
     use crate::domain::build::sample;
     use crate::domain::failure::Failure;
+    use crate::domain::reason::Reason;
 
     fn told(build: &Build) -> (CommitState, String) {
         let status = CommitStatus::of(build);
@@ -120,7 +121,7 @@ mod tests {
     }
 
     fn failed(kind: FailureKind, message: &str) -> Build {
-        Build { state: BuildState::Failed, failure: Some(Failure::new(kind, message)), ..sample() }
+        Build { state: BuildState::Failed, failure: Some(Failure::new(kind, Reason::verbatim(message))), ..sample() }
     }
 
     #[test]

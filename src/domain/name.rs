@@ -123,7 +123,7 @@ impl AsReason for NameError {
             NameError::SeparatorRun { kind, name, run } => {
                 reason!("name.separator_run", kind, name = quoted(name), run = quoted(run))
             }
-            NameError::NotAPath { text } => reason!("name.not_apath", text = quoted(text)),
+            NameError::NotAPath { text } => reason!("name.no_repository_path", text = quoted(text)),
         }
     }
 }

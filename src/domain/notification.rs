@@ -156,6 +156,7 @@ mod tests {
     use super::*;
     use crate::domain::build::sample;
     use crate::domain::push::Ref;
+    use crate::domain::reason::Reason;
     use crate::domain::rule::Rule;
 
     fn notify(events: &[Event]) -> NotifyConfig {
@@ -230,7 +231,7 @@ mod tests {
         let at = |text: &str| Some(text.parse().unwrap());
         let build = Build {
             state: BuildState::Succeeded,
-            reason: "published acme/api:latest".into(),
+            reason: Reason::verbatim("published acme/api:latest"),
             started_at: at("2020-10-15T08:25:02Z"),
             finished_at: at("2020-10-15T08:26:22Z"),
             images: vec![Image {

@@ -8,7 +8,7 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, output, quoted, reason};
 
 /// What a rule's `branch` or `tag` says: a literal name, or `{ regex = "…" }`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +30,10 @@ pub enum PatternError {
         text: String,
         /// Where, in characters from 1.
         column: usize,
-        /// What is wrong there.
+        /// What the parser says of that place.
         reason: String,
+        /// It names a Unicode class, which only `(?u)` allows.
+        needs_unicode: bool,
     },
     /// It compiles, but not once it is anchored.
     NotAnchorable {
@@ -58,7 +60,12 @@ impl AsReason for PatternError {
     fn reason(&self) -> Reason {
         match self {
             PatternError::Empty => reason!("pattern.empty"),
-            PatternError::Syntax { text, column, reason } => reason!("pattern.syntax", text, column, reason),
+            PatternError::Syntax { text, column, reason, needs_unicode: false } => {
+                reason!("pattern.syntax", text, column, reason = output(reason))
+            }
+            PatternError::Syntax { text, column, reason, needs_unicode: true } => {
+                reason!("pattern.needs_unicode", text, column, reason = output(reason))
+            }
             PatternError::NotAnchorable { text } => reason!("pattern.not_anchorable", text = quoted(text)),
             PatternError::TooLarge { text, reason } => reason!("pattern.too_large", text = quoted(text), reason),
             PatternError::CaptureName { name } => reason!("pattern.capture_name", name = quoted(name)),
@@ -146,9 +153,8 @@ fn check_syntax(text: &str) -> Result<(), PatternError> {
         Err(other) => (1, other.to_string()),
     };
     // The kinds of errors are spread over several types; what all of them say is the same.
-    let unicode = reason.starts_with("Unicode not allowed");
-    let reason = if unicode { format!("{reason}; classes are ASCII unless (?u) stands before them") } else { reason };
-    Err(PatternError::Syntax { text: text.into(), column, reason })
+    let needs_unicode = reason.starts_with("Unicode not allowed");
+    Err(PatternError::Syntax { text: text.into(), column, reason, needs_unicode })
 }
 
 fn column_at(text: &str, byte: usize) -> usize {

@@ -24,7 +24,7 @@ display_as_reason!(PlatformError);
 impl AsReason for PlatformError {
     fn reason(&self) -> Reason {
         let PlatformError { text } = self;
-        reason!("platform.platform", text = quoted(text), join = KNOWN.join(", "))
+        reason!("platform.unknown", text = quoted(text), join = KNOWN.join(", "))
     }
 }
 

@@ -166,7 +166,7 @@ display_as_reason!(RuleError);
 impl AsReason for RuleError {
     fn reason(&self) -> Reason {
         let RuleError { rule, field, reason } = self;
-        reason!("rule.rule", rule = quoted(rule), field, reason)
+        reason!("rule.wrong_key", rule = quoted(rule), field, reason)
     }
 }
 
@@ -312,7 +312,7 @@ impl Rule {
         match self.pattern()? {
             (kind, Pattern::Literal(name)) => Ok(Ref { kind, name: name.clone() }),
             (_, Pattern::Regex(_)) => {
-                let reason = reason!("rule.schedule_needs_branch_or");
+                let reason = reason!("rule.schedule_needs_literal_ref");
                 Err(RuleError { rule: self.name.clone(), field: "schedule", reason })
             }
         }
@@ -325,17 +325,17 @@ impl Rule {
     /// and what to do instead.
     pub fn build_now_ref(&self) -> Result<Ref, RuleError> {
         let refuse = |field, reason: Reason| {
-            let reason = reason!("rule.so_built_pushes_only", reason);
+            let reason = reason!("rule.built_by_pushes_only", reason);
             RuleError { rule: self.name.clone(), field, reason }
         };
         let (kind, pattern) = self.pattern()?;
         match pattern {
-            Pattern::Regex(_) => Err(refuse(self.pattern_field(), reason!("rule.ref_regex"))),
+            Pattern::Regex(_) => Err(refuse(self.pattern_field(), reason!("rule.ref_is_regex"))),
             Pattern::Literal(_) if self.versions.iter().any(|v| v.time.is_some()) => {
-                Err(refuse("versions", reason!("rule.version_time_push")))
+                Err(refuse("versions", reason!("rule.version_has_time")))
             }
             Pattern::Literal(_) if self.versions.iter().any(|v| v.commit.is_some()) => {
-                Err(refuse("versions", reason!("rule.version_commit_id")))
+                Err(refuse("versions", reason!("rule.version_has_commit")))
             }
             Pattern::Literal(name) => Ok(Ref { kind, name: name.clone() }),
         }
@@ -350,7 +350,7 @@ impl Rule {
         let directory = TreePath::parse(&self.dockerfile.directory).map_err(|e| error("dockerfile", e.into()))?;
         let file = &self.dockerfile.file;
         if file.is_empty() || file.contains('/') || file == "." || file == ".." || file.chars().any(char::is_control) {
-            return Err(error("dockerfile", reason!("rule.file_file_name_directory", file = quoted(&file))));
+            return Err(error("dockerfile", reason!("rule.dockerfile_in_directory", file = quoted(&file))));
         }
         let context = match &self.context {
             None => directory.clone(),

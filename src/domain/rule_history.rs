@@ -120,9 +120,11 @@ mod tests {
     use super::*;
     use crate::domain::build::sample;
     use crate::domain::failure::Failure;
+    use crate::domain::reason::Reason;
 
     fn build(id: u64, state: BuildState) -> Build {
-        let failure = (state == BuildState::Failed).then(|| Failure::new(FailureKind::Dockerfile, "exit code: 1"));
+        let failure = (state == BuildState::Failed)
+            .then(|| Failure::new(FailureKind::Dockerfile, Reason::verbatim("exit code: 1")));
         Build { id: BuildId(id), state, failure, ..sample() }
     }
 
@@ -136,7 +138,7 @@ mod tests {
     fn a_rule_is_paused_after_so_many_failures_of_its_own_in_a_row() {
         let rule = sample().rule;
         let mut machinery = build(3, BuildState::Failed);
-        machinery.failure = Some(Failure::new(FailureKind::Network, "no route"));
+        machinery.failure = Some(Failure::new(FailureKind::Network, Reason::verbatim("no route")));
         let failed = |id| build(id, BuildState::Failed);
         let past = history(&[failed(1), build(2, BuildState::Cancelled), machinery, build(4, BuildState::TimedOut)]);
         assert_eq!(past.failures(&rule), 2);

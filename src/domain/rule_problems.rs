@@ -38,7 +38,7 @@ impl Rule {
         if self.versions.is_empty() || self.versions.len() > MOST_VERSIONS {
             problem(
                 "versions",
-                reason!("rule.versions_rule", versions = self.versions.len(), most_versions = MOST_VERSIONS),
+                reason!("rule.number_of_versions", versions = self.versions.len(), most_versions = MOST_VERSIONS),
             );
         }
         // Without a pattern that compiles there are no captures to check against.
@@ -81,10 +81,10 @@ impl Rule {
             problem("platforms", reason!("rule.platform_twice", platform, position = index + 1));
         }
         if self.args.len() > MOST_ARGS {
-            problem("args", reason!("rule.build_arguments_rule_at", args = self.args.len(), most_args = MOST_ARGS));
+            problem("args", reason!("rule.too_many_arguments", args = self.args.len(), most_args = MOST_ARGS));
         }
         if let Some(bad) = self.args.keys().find(|key| !is_arg_name(key)) {
-            problem("args", reason!("rule.argument_name_write_letters", bad = quoted(&bad)));
+            problem("args", reason!("rule.argument_name", bad = quoted(&bad)));
         }
         for (field, checked) in [
             ("plain_args", secret_arg::check_plain(&self.args, &self.plain_args).map_err(Reason::from)),

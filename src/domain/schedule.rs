@@ -85,7 +85,7 @@ impl Schedule {
     pub fn next(&self, after: DateTime<Utc>) -> Result<DateTime<Utc>, ScheduleError> {
         let wrong = |reason: Reason| ScheduleError::Cron { cron: self.cron.clone(), reason };
         if self.cron.split_whitespace().count() != 5 {
-            return Err(wrong(reason!("schedule.does_five_fields")));
+            return Err(wrong(reason!("schedule.five_fields")));
         }
         let cron = Cron::from_str(&self.cron).map_err(|error| wrong(Reason::verbatim(error.to_string())))?;
         let zone = Tz::from_str(&self.time_zone).map_err(|_| ScheduleError::Zone { zone: self.time_zone.clone() })?;

@@ -138,8 +138,15 @@ pub enum VersionError {
         name: String,
         /// The capture.
         capture: String,
-        /// What is known instead.
-        known: String,
+        /// The captures that it defines; empty for a literal ref too.
+        defined: Vec<String>,
+    },
+    /// Something in `${…}` that no capture can be called.
+    CaptureName {
+        /// The version's name.
+        name: String,
+        /// What stands there.
+        capture: String,
     },
     /// A character that no tag holds.
     Character {
@@ -159,8 +166,14 @@ impl AsReason for VersionError {
         match self {
             VersionError::Empty => reason!("version.empty"),
             VersionError::Unclosed { name } => reason!("version.unclosed", name = quoted(name)),
-            VersionError::UnknownCapture { name, capture, known } => {
-                reason!("version.unknown_capture", name = quoted(name), capture, known)
+            VersionError::UnknownCapture { name, capture, defined } if defined.is_empty() => {
+                reason!("version.no_captures", name = quoted(name), capture)
+            }
+            VersionError::UnknownCapture { name, capture, defined } => {
+                reason!("version.unknown_capture", name = quoted(name), capture, defined)
+            }
+            VersionError::CaptureName { name, capture } => {
+                reason!("version.capture_name", name = quoted(name), capture)
             }
             VersionError::Character { name, character } => {
                 reason!("version.character", name = quoted(name), character = quoted(character))
@@ -235,14 +248,10 @@ impl Version {
                 }
                 Piece::Capture(capture) if captures.contains(capture) => {}
                 Piece::Capture(capture) => {
-                    let known = match captures {
-                        [] => "the rule's ref does not define: only a regex with named groups captures".to_owned(),
-                        names => format!("the regex does not define; it defines {}", names.join(", ")),
-                    };
                     return Err(VersionError::UnknownCapture {
                         name: self.name.clone(),
                         capture: (*capture).into(),
-                        known,
+                        defined: captures.iter().map(|name| (*name).to_owned()).collect(),
                     });
                 }
             }
@@ -295,11 +304,7 @@ impl Version {
             let end = opened.find('}').ok_or_else(|| VersionError::Unclosed { name: self.name.clone() })?;
             let capture = &opened[2..end];
             if !is_capture_name(capture) {
-                return Err(VersionError::UnknownCapture {
-                    name: self.name.clone(),
-                    capture: capture.into(),
-                    known: "is not a capture's name: a letter, then letters, digits and _".into(),
-                });
+                return Err(VersionError::CaptureName { name: self.name.clone(), capture: capture.into() });
             }
             pieces.extend((!text.is_empty()).then_some(Piece::Text(text)));
             pieces.push(Piece::Capture(capture));

@@ -1,6 +1,7 @@
 //! Every request and every answer as it goes over the wire: `tests/protocol/*.json`. `SLIPWAY_BLESS=1` writes them anew; a
 //! change there is a change of [`super::VERSION`].
 
+use crate::domain::reason::Reason;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -62,7 +63,7 @@ fn every_answer_is_sent_as_it_was() {
         check("answers", name, &Answer::Reply(reply));
     }
     assert_eq!(sent, variants::<Reply>(), "each reply has a sample");
-    let mut error = Error::new(super::ErrorKind::Unreachable, "the registry is busy");
+    let mut error = Error::new(super::ErrorKind::Unreachable, Reason::verbatim("the registry is busy"));
     error.retry_at = Some(chrono::DateTime::UNIX_EPOCH);
     check("answers", "error", &Answer::Error(error));
 }

@@ -105,7 +105,7 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         ("replay", Request::Replay { path: path(), rule: rule(), reference: main_branch() }),
         ("retry", Request::Retry { id }),
         ("cancel", Request::Cancel { id }),
-        ("wait", Request::Wait { id, known: Some("waits for a slot".into()) }),
+        ("wait", Request::Wait { id, known: Some(Reason::verbatim("waits for a slot")) }),
         ("push_page", Request::PushPage(PushQuery { before: Some(PushId(3)), ..PushQuery::default() })),
         ("pushes", Request::Pushes { ids: vec![PushId(3)] }),
         ("open_log", Request::OpenLog(BuildLog::newest(id))),
@@ -181,7 +181,7 @@ pub(crate) fn answers() -> Vec<(&'static str, Reply)> {
     let mut settings = Settings::default();
     settings.namespaces.insert("acme".into(), Namespace::default());
     settings.repositories.insert(path(), repository());
-    settings.problems.insert("/srv/slipway/builders/x.toml".into(), "what is wrong".into());
+    settings.problems.insert("/srv/slipway/builders/x.toml".into(), Reason::verbatim("what is wrong"));
     let row = PreviewRow {
         reference: main_branch(),
         commit: commit(),
@@ -222,7 +222,7 @@ pub(crate) fn answers() -> Vec<(&'static str, Reply)> {
         BuildDetail { build: sample_retried(), steps: steps(), log: log.clone(), logs: BTreeMap::from([(1, log)]) };
     let page = BuildPage {
         builds: vec![BuildSummary::from(&sample_retried())],
-        unreadable: vec![(BuildId(5), "no TOML".into())],
+        unreadable: vec![(BuildId(5), Reason::verbatim("no TOML"))],
         next: Some(BuildId(5)),
         older: 4,
     };

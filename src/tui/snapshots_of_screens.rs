@@ -81,7 +81,7 @@ fn full(lang: Lang) -> App {
         Build {
             id,
             state,
-            reason: format!("a reason for {state}: 因为这样").into(),
+            reason: Reason::verbatim(format!("a reason for {state}: 因为这样")),
             queued_at: started,
             started_at: (state != BuildState::Queued).then_some(started),
             finished_at: state.is_final().then(|| started + chrono::TimeDelta::seconds(42)),
@@ -128,15 +128,18 @@ fn pushes() -> Vec<PushRecord> {
         Answer { rule: rule.into(), verdict, build: build.map(BuildId), reason: reason.into() }
     }
     let built = |id| reason!("journal.build", build = BuildId(id));
-    let no_match = || answer("release", Verdict::NoMatch, None, "\"main\" does not match");
+    let no_match = || answer("release", Verdict::NoMatch, None, Reason::verbatim("\"main\" does not match"));
     let answers = [
         vec![no_match()],
-        vec![no_match(), answer("main", Verdict::Skipped, None, "the subject says [skip ci]: 只改文档")],
+        vec![
+            no_match(),
+            answer("main", Verdict::Skipped, None, Reason::verbatim("the subject says [skip ci]: 只改文档")),
+        ],
         vec![answer("main", Verdict::Built, Some(97), built(97)), no_match()],
         vec![
-            answer("main", Verdict::AutoOff, None, "auto of the rule is off"),
+            answer("main", Verdict::AutoOff, None, Reason::verbatim("auto of the rule is off")),
             answer("release", Verdict::Built, Some(98), built(98)),
-            answer("发布", Verdict::Duplicate, Some(96), "build #96 of the same commit is failed"),
+            answer("发布", Verdict::Duplicate, Some(96), Reason::verbatim("build #96 of the same commit is failed")),
         ],
         Vec::new(),
     ];
@@ -251,7 +254,10 @@ fn what_comes_up_in_front() {
         typed(app, "M");
     });
     assert_screens("notices", |app| {
-        let error = Error::new(ErrorKind::Refused, "tag v1 exists, and the repository is immutable; 换一个版本");
+        let error = Error::new(
+            ErrorKind::Refused,
+            Reason::verbatim("tag v1 exists, and the repository is immutable; 换一个版本"),
+        );
         app.update(Event::Answered { purpose: super::effect::Purpose::Build, result: Err(error) }, now());
         app.say("saved");
     });
@@ -377,7 +383,7 @@ fn the_forms() {
         repositories(app, Some("2"));
         let query = RepositoryQuery { platform: "公司-gitlab".into(), filter: String::new(), page: Some("2".into()) };
         let why = "cannot list the repositories on git.example.com: it did not answer within 30 s; check the network";
-        app.update(Event::Repositories(query, Err(why.into())), now());
+        app.update(Event::Repositories(query, Err(Reason::verbatim(why))), now());
     });
     assert_screens("form-platform-1", |app| {
         typed(app, "9a");

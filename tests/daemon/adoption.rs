@@ -111,7 +111,7 @@ async fn a_daemon_that_ends_at_once_is_an_error_with_the_end_of_its_log() {
     spec.config = "root = [".into();
     let error = ensure(&spec).await.unwrap_err();
     assert!(
-        matches!(&error, DaemonError::Died { status, tail, .. } if status.contains('1') && tail.contains("toml")),
+        matches!(&error, DaemonError::Died { status, tail, .. } if status.is_some_and(|status| status.code() == Some(1)) && tail.contains("toml")),
         "{error}"
     );
 }

@@ -73,9 +73,9 @@ fn was_killed(failure: &Failure) -> bool {
 
 fn hint(mut failure: Failure, before: Hits, after: Hits) -> Failure {
     if was_killed(&failure) && after.memory > before.memory {
-        failure.hint = Some(reason!("limits.ran_out_memory_builds"));
+        failure.hint = Some(reason!("limits.out_of_memory"));
     } else if failure.exit_code.is_some() && after.processes > before.processes {
-        failure.hint = Some(reason!("limits.could_start_another_process"));
+        failure.hint = Some(reason!("limits.too_many_processes"));
     }
     failure
 }
@@ -84,10 +84,12 @@ fn hint(mut failure: Failure, before: Hits, after: Hits) -> Failure {
 mod tests {
     use super::*;
     use crate::domain::failure::FailureKind;
+    use crate::domain::reason::Reason;
 
     #[test]
     fn a_killed_command_ran_out_of_memory_only_where_the_limit_was_hit() {
-        let killed = Failure { exit_code: Some(KILLED), ..Failure::new(FailureKind::Dockerfile, "killed") };
+        let killed =
+            Failure { exit_code: Some(KILLED), ..Failure::new(FailureKind::Dockerfile, Reason::verbatim("killed")) };
         let hits = |memory, processes| Hits { memory, processes };
         assert!(hint(killed.clone(), hits(1, 0), hits(2, 0)).hint.unwrap().to_string().contains("memory"));
         assert_eq!(hint(killed.clone(), hits(1, 0), hits(1, 0)).hint, None);
@@ -96,7 +98,7 @@ mod tests {
         assert_eq!(hint(failed.clone(), hits(1, 0), hits(2, 0)).hint, None);
         assert_eq!(disk_hint(failed.clone()).hint, None);
         assert!(hint(failed, hits(1, 0), hits(1, 3)).hint.unwrap().to_string().contains("processes"));
-        let unreachable = Failure::new(FailureKind::Network, "no route to host");
+        let unreachable = Failure::new(FailureKind::Network, Reason::verbatim("no route to host"));
         assert_eq!(hint(unreachable, hits(1, 0), hits(1, 3)).hint, None, "another build was at the limit");
     }
 }

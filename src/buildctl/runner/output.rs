@@ -189,7 +189,7 @@ impl Output {
 
 /// Why a build whose log is full was ended.
 pub(super) fn full(limit: ByteSize) -> Reason {
-    reason!("output.printed_more_than_pool", limit)
+    reason!("build.log_limit", limit)
 }
 
 /// Keeps `steps.toml` current until the channel is dropped.

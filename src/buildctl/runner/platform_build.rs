@@ -264,7 +264,7 @@ async fn until<T>(receiver: &mut watch::Receiver<T>, is_wanted: impl FnMut(&T) -
 
 fn failure_of(text: &str, status: ExitStatus, output: &Output) -> Failure {
     if status.success() {
-        return Failure::new(FailureKind::Daemon, reason!("platform_build.buildctl_ended_well_but"));
+        return Failure::new(FailureKind::Daemon, reason!("platform_build.no_digest"));
     }
     let mut failure = classify(text, &output.steps(), exit_of(status));
     if failure.line.is_none() && text.contains("lint violation found") {

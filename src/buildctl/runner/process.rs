@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal};
 use tokio::process::{Child, Command};
 
 use super::output::{Output, StepsOf};
+use crate::domain::reason::{io_error, reason};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 
 /// What is read from the pipe at once; the pipe itself is widened to as much.
@@ -62,7 +63,7 @@ impl Buildctl {
             });
         }
         let mut child = Command::from(command).kill_on_drop(true).spawn()?;
-        let stderr = child.stderr.take().ok_or_else(|| io::Error::other("it has no stderr"))?.into_owned_fd()?;
+        let stderr = child.stderr.take().ok_or_else(|| io_error(reason!("buildctl.no_stderr")))?.into_owned_fd()?;
         // A wide pipe saves buildctl from waiting for us; without the right to widen it, it is only slower.
         let _ = rustix::pipe::fcntl_setpipe_size(&stderr, BUFFER_BYTES);
         // tokio's pipes are non-blocking; the thread reads like any other file.
@@ -83,7 +84,7 @@ impl Buildctl {
             Some(reader) => tokio::task::spawn_blocking(move || reader.join())
                 .await
                 .map_err(io::Error::other)?
-                .map_err(|_| io::Error::other("the thread that reads buildctl failed"))?,
+                .map_err(|_| io_error(reason!("buildctl.reader_failed")))?,
             None => String::new(),
         };
         Ok(Finished { status, text })

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Duration;
 
-use crate::domain::reason::{AsReason, Phrase, Reason, display_as_reason, reason};
+use crate::domain::reason::{AsReason, Phrase, Reason, display_as_reason, output, reason};
 
 /// A managed buildkitd cannot be started, found, stopped or cleaned up after.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +18,7 @@ pub enum DaemonError {
     Write(#[from] crate::sys::atomic::WriteError),
 
     /// The record is no record.
-    Record { path: PathBuf, reason: String },
+    Record { path: PathBuf, reason: Reason },
 
     /// The path of a socket is too long for the kernel.
     LongSocket(PathBuf),
@@ -26,7 +27,7 @@ pub enum DaemonError {
     Spawn { program: PathBuf, source: io::Error },
 
     /// It ended before it answered.
-    Died { status: String, log: PathBuf, tail: String },
+    Died { status: Option<ExitStatus>, log: PathBuf, tail: String },
 
     /// It runs and does not answer.
     Silent { after: Duration, log: PathBuf, tail: String },
@@ -55,15 +56,20 @@ impl AsReason for DaemonError {
             DaemonError::File { doing, path, source } => reason!("daemon.file", doing, path, source),
             DaemonError::Write(error) => error.reason(),
             DaemonError::Record { path, reason } => reason!("daemon.record", path, reason),
-            DaemonError::LongSocket(error) => reason!("daemon.long_socket", error, error_2 = error.as_os_str().len()),
+            DaemonError::LongSocket(path) => reason!("daemon.long_socket", path, bytes = path.as_os_str().len()),
             DaemonError::Spawn { program, source } => reason!("daemon.spawn", program, source),
-            DaemonError::Died { status, log, tail } => reason!("daemon.died", status, log, tail),
-            DaemonError::Silent { after, log, tail } => reason!("daemon.silent", after = after.as_secs(), log, tail),
-            DaemonError::RootInUse(error) => reason!("daemon.root_in_use", error),
+            DaemonError::Died { status: Some(status), log, tail } => {
+                reason!("daemon.died", status, log, tail = output(tail))
+            }
+            DaemonError::Died { status: None, log, tail } => reason!("daemon.ended", log, tail = output(tail)),
+            DaemonError::Silent { after, log, tail } => {
+                reason!("daemon.silent", after = after.as_secs(), log, tail = output(tail))
+            }
+            DaemonError::RootInUse(path) => reason!("daemon.root_in_use", path),
             DaemonError::Process { doing, pid, source } => reason!("daemon.process", doing, pid, source),
             DaemonError::Survived { pid, after } => reason!("daemon.survived", pid, after = after.as_secs()),
             DaemonError::Helper { command, status, stderr } => reason!("daemon.helper", command, status, stderr),
-            DaemonError::Mounted(error) => reason!("daemon.mounted", error),
+            DaemonError::Mounted(path) => reason!("daemon.mounted", path),
         }
     }
 }

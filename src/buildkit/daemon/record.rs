@@ -14,7 +14,7 @@ use super::spec::Spec;
 use super::ssh;
 use crate::buildkit::config;
 use crate::buildkit::sandbox::Sandbox;
-use crate::domain::reason::phrase;
+use crate::domain::reason::{Reason, phrase};
 use crate::sys::atomic;
 use crate::sys::process::ProcessId;
 
@@ -86,14 +86,14 @@ impl Record {
             Err(error) => return Err(DaemonError::file(phrase!("verb.read"), &path)(error)),
         };
         let parsed = toml::from_str(&text);
-        parsed.map(Some).map_err(|error| DaemonError::Record { path, reason: error.to_string() })
+        parsed.map(Some).map_err(|error| DaemonError::Record { path, reason: Reason::verbatim(error.to_string()) })
     }
 
     /// Writes it, whole or not at all.
     pub(super) fn save(&self, dir: &Path) -> Result<(), DaemonError> {
         let path = file(dir);
         let text = toml::to_string(self)
-            .map_err(|error| DaemonError::Record { path: path.clone(), reason: error.to_string() })?;
+            .map_err(|error| DaemonError::Record { path: path.clone(), reason: Reason::verbatim(error.to_string()) })?;
         Ok(atomic::write(&path, text.as_bytes(), atomic::PRIVATE)?)
     }
 

@@ -6,13 +6,12 @@
 //! script that comes first in `PATH` runs the real `ssh` without both; an agent that BuildKit passes on from the
 //! build's session is used.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
 use super::DaemonError;
-use crate::domain::reason::phrase;
+use crate::domain::reason::{Phrase, io_error, phrase};
 use crate::sys::atomic;
 
 /// What the script does; `@SSH@` is the quoted path of the real program, empty where the host has none.
@@ -31,20 +30,16 @@ fn directory(daemon_dir: &Path) -> PathBuf {
 /// When the script can't be written, or would not be what git runs.
 pub(super) fn install(daemon_dir: &Path, path: &str) -> Result<String, DaemonError> {
     let directory = directory(daemon_dir);
-    let failed = |reason: &str| {
-        DaemonError::file(phrase!("verb.use_programs_of"), &directory)(io::Error::other(reason.to_owned()))
-    };
+    let failed = |reason: Phrase| DaemonError::file(phrase!("verb.use_programs_of"), &directory)(io_error(reason));
     let shown = directory.to_str().filter(|shown| !shown.contains(':'));
-    let shown =
-        shown.ok_or_else(|| failed("PATH takes no colons and nothing but UTF-8; choose another SLIPWAY_HOME"))?;
+    let shown = shown.ok_or_else(|| failed(phrase!("daemon.path_not_for_path")))?;
     atomic::make_dirs(&directory).map_err(DaemonError::file(phrase!("verb.create"), &directory))?;
     let script = directory.join("ssh");
     let real = real_ssh(&directory, path).unwrap_or_default();
     let text = SCRIPT.replace("@SSH@", &quoted(&real.to_string_lossy()));
     atomic::write(&script, text.as_bytes(), PROGRAM)?;
     // A shell passes over a program that it may not run, to the next one in PATH.
-    access(&script, Access::EXEC_OK)
-        .map_err(|_| failed("its file system is mounted with noexec; choose another SLIPWAY_HOME"))?;
+    access(&script, Access::EXEC_OK).map_err(|_| failed(phrase!("daemon.mounted_noexec")))?;
     Ok(format!("{shown}:{path}"))
 }
 

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -147,7 +147,7 @@ fn command(spec: &Spec, log: &File) -> Result<Command, DaemonError> {
 
 /// Why a daemon is not ready.
 pub(super) enum NotReady {
-    Ended(String),
+    Ended(Option<ExitStatus>),
     Silent(Duration),
     Unknown(DaemonError),
 }
@@ -174,8 +174,7 @@ pub(super) async fn wait_until_ready(daemon: &mut Daemon, limit: Duration) -> Re
     tokio::select! {
         biased;
         ended = daemon.exited() => Err(match ended {
-            Ok(Some(status)) => NotReady::Ended(status.to_string()),
-            Ok(None) => NotReady::Ended("its status is not known".into()),
+            Ok(status) => NotReady::Ended(status),
             Err(error) => NotReady::Unknown(error),
         }),
         answered = timeout(limit, answers) => answered.map_err(|_| NotReady::Silent(limit)),

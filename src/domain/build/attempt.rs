@@ -193,8 +193,8 @@ mod tests {
     fn retry(second: i64) -> Retry {
         Retry {
             outcome: AttemptOutcome::Failed,
-            reason: "no route".into(),
-            failure: Some(Failure::new(FailureKind::Network, "no route")),
+            reason: Reason::verbatim("no route"),
+            failure: Some(Failure::new(FailureKind::Network, Reason::verbatim("no route"))),
             not_before: Some(at(second)),
             most: 4,
         }

@@ -302,8 +302,8 @@ mod tests {
     #[test]
     fn a_build_that_waited_for_its_commit_runs_without_that_failure() {
         let mut waiting = WaitingBuild::new(sample());
-        waiting.await_commit(Failure::new(FailureKind::NoCommit, "not there yet"), at());
-        waiting.hold("waits".into());
+        waiting.await_commit(Failure::new(FailureKind::NoCommit, Reason::verbatim("not there yet")), at());
+        waiting.hold(Reason::verbatim("waits"));
         let running = waiting.start(vec!["big".into()], at());
         let record = running.record();
         assert_eq!((record.state, record.failure.clone(), record.started_at), (BuildState::Running, None, Some(at())));
@@ -314,11 +314,11 @@ mod tests {
     #[test]
     fn a_record_that_others_hold_is_copied_only_when_it_changes() {
         let mut waiting = WaitingBuild::new(sample());
-        waiting.queue("it is next".into());
+        waiting.queue(Reason::verbatim("it is next"));
         let shown = waiting.record().clone();
-        waiting.queue("it is next".into());
+        waiting.queue(Reason::verbatim("it is next"));
         assert!(Arc::ptr_eq(&shown, waiting.record()));
-        waiting.queue("1 ahead of it".into());
+        waiting.queue(Reason::verbatim("1 ahead of it"));
         assert_eq!(
             (shown.reason.to_string(), waiting.record().reason.to_string()),
             ("it is next".to_owned(), "1 ahead of it".to_owned())

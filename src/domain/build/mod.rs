@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use attempt::{Attempt, AttemptOutcome, AttemptProgress, PastAttempt, Retry};
 pub use lifecycle::{EndBeforeStart, EndOfRun, Ending, FinalBuild, RunningBuild, StagedBuild, WaitingBuild};
-pub use state::BuildState;
+pub use state::{BuildState, UnknownState};
 
 use super::failure::{Failure, FailureKind};
 use super::name::RepositoryPath;
@@ -349,7 +349,7 @@ pub(crate) fn sample_retried() -> Build {
     let retry = Retry {
         outcome: AttemptOutcome::Failed,
         reason: reason!("build.failure", kind = FailureKind::Network, reason = "no route to host"),
-        failure: Some(Failure::new(FailureKind::Network, "no route to host")),
+        failure: Some(Failure::new(FailureKind::Network, Reason::verbatim("no route to host"))),
         not_before: Some(at(17)),
         most: 4,
     };

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::reason::{AsReason, Reason, reason, use_as_reason};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, joined, quoted, reason, use_as_reason};
 
 /// The states of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -76,12 +76,26 @@ impl BuildState {
 }
 
 impl FromStr for BuildState {
-    type Err = String;
+    type Err = UnknownState;
 
-    fn from_str(text: &str) -> Result<BuildState, String> {
-        BuildState::ALL.into_iter().find(|state| state.word() == text).ok_or_else(|| {
-            format!("{text:?} is not a state; the states are {}", BuildState::ALL.map(BuildState::word).join(", "))
-        })
+    fn from_str(text: &str) -> Result<BuildState, UnknownState> {
+        let found = BuildState::ALL.into_iter().find(|state| state.word() == text);
+        found.ok_or_else(|| UnknownState { text: text.into() })
+    }
+}
+
+/// A text that is no state of a build.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct UnknownState {
+    text: String,
+}
+
+display_as_reason!(UnknownState);
+
+impl AsReason for UnknownState {
+    fn reason(&self) -> Reason {
+        let known = joined(BuildState::ALL.map(BuildState::word));
+        reason!("build_state.unknown", text = quoted(&self.text), known)
     }
 }
 

@@ -78,6 +78,31 @@ fn both_catalogues_have_every_reason_with_its_arguments_and_no_other() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// Words that no Chinese text has, outside of commands in backticks.
+fn english_words(text: &str) -> Vec<&str> {
+    const WORDS: [&str; 23] = [
+        "the", "is", "are", "was", "were", "has", "have", "does", "cannot", "can't", "of", "and", "not", "it", "its",
+        "with", "without", "that", "this", "which", "who", "there", "by",
+    ];
+    let outside = text.split('`').step_by(2);
+    let words = outside.flat_map(|part| part.split(|c: char| !c.is_ascii_alphanumeric() && !"-_/.'".contains(c)));
+    words.filter(|word| WORDS.contains(&word.trim_end_matches('.'))).collect()
+}
+
+#[test]
+fn no_chinese_text_holds_an_english_sentence() {
+    let texts = catalogue("src/locales").into_iter().chain(catalogue("src/locales/reasons"));
+    let faults: Vec<String> = texts
+        .filter_map(|(id, texts)| {
+            let chinese = &texts["zh-CN"];
+            let outside: String =
+                chinese.split("%{").map(|part| part.split_once('}').map_or(part, |(_, rest)| rest)).collect();
+            (!english_words(&outside).is_empty()).then(|| format!("{id}: {chinese}"))
+        })
+        .collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Record {
     reason: Reason,

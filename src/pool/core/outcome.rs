@@ -167,7 +167,7 @@ mod tests {
     }
 
     fn not_started(build: &Build, kind: FailureKind) -> Conclusion<EndBeforeStart> {
-        of_launch(build, &Failure::new(kind, "no route to it"), around(&PoolConfig::default(), false))
+        of_launch(build, &Failure::new(kind, Reason::verbatim("no route to it")), around(&PoolConfig::default(), false))
     }
 
     fn retry<End: std::fmt::Debug>(conclusion: Conclusion<End>) -> Retry {
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_commit_that_is_not_there_yet_is_asked_for_again_and_one_that_is_gone_is_not() {
-        let failure = Failure::new(FailureKind::NoCommit, "reference is not a tree");
+        let failure = Failure::new(FailureKind::NoCommit, Reason::verbatim("reference is not a tree"));
         let config = PoolConfig::default();
         let retries = |lags| matches!(of_launch(&sample(), &failure, around(&config, lags)), Conclusion::Retries(_));
         assert!(retries(true) && !retries(false));

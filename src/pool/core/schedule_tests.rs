@@ -19,7 +19,7 @@ fn build(id: u64, repository: &str) -> Waiting {
 }
 
 fn retry() -> Option<AwaitedAttempt> {
-    Some(AwaitedAttempt { number: 2, most: 4, why: "no route to host".into() })
+    Some(AwaitedAttempt { number: 2, most: 4, why: Reason::verbatim("no route to host") })
 }
 
 fn builder(name: &str, slots: u32, platforms: &[&str]) -> BuilderView {
@@ -128,7 +128,7 @@ fn a_warm_builder_comes_first_and_a_busy_one_last() {
 #[test]
 fn a_builder_that_is_down_is_said_with_its_reason_and_one_that_starts_is_waited_for() {
     let mut down = builder("m", 1, &[]);
-    down.readiness = Readiness::Down("buildkitd is not installed; run `slipway setup`".into());
+    down.readiness = Readiness::Down(Reason::verbatim("buildkitd is not installed; run `slipway setup`"));
     let decisions = schedule(now(), &[build(1, "a/x")], &[down.clone()], &pool(1));
     assert!(matches!(decisions[&BuildId(1)], Decision::Hold(_)));
     assert_eq!(reason(&decisions[&BuildId(1)]), "builder m: buildkitd is not installed; run `slipway setup`");
@@ -140,9 +140,9 @@ fn a_builder_that_is_down_is_said_with_its_reason_and_one_that_starts_is_waited_
 
 #[test]
 fn a_full_disk_holds_everything() {
-    let blocked = PoolView { blocked: Some("the disk is full".into()), ..pool(1) };
+    let blocked = PoolView { blocked: Some(Reason::verbatim("the disk is full")), ..pool(1) };
     let decisions = schedule(now(), &[build(1, "a/x")], &[builder("m", 1, &[])], &blocked);
-    assert_eq!(decisions[&BuildId(1)], Decision::Hold(WaitReason::Blocked("the disk is full".into())));
+    assert_eq!(decisions[&BuildId(1)], Decision::Hold(WaitReason::Blocked(Reason::verbatim("the disk is full"))));
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_clock_that_is_set_back_holds_a_build_no_longer_than_its_wait() {
 
 #[test]
 fn where_no_file_of_a_builder_can_be_read_that_is_said() {
-    let broken = PoolView { unusable_builders: vec!["big.toml: address".into()], ..pool(1) };
+    let broken = PoolView { unusable_builders: vec![Reason::verbatim("big.toml: address")], ..pool(1) };
     let decisions = schedule(now(), &[build(1, "a/x")], &[], &broken);
     assert!(reason(&decisions[&BuildId(1)]).starts_with("no builder is usable: big.toml: address"));
 }

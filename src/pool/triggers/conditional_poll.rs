@@ -109,6 +109,7 @@ impl Connectors {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::reason::Reason;
     use crate::protocol::ErrorKind;
 
     #[test]
@@ -129,7 +130,8 @@ mod tests {
     #[test]
     fn a_platform_that_refuses_is_left_alone_for_a_while() {
         let known = Condition { etag: Some("1".into()), ..Condition::default() };
-        let (condition, list) = known.after(&Err(Error::new(ErrorKind::Unreachable, "it is out of order")));
+        let (condition, list) =
+            known.after(&Err(Error::new(ErrorKind::Unreachable, Reason::verbatim("it is out of order"))));
         assert_eq!((condition, list), (Condition { rest: LIST_EVERY, ..Condition::default() }, true));
     }
 }

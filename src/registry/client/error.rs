@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn every_kind_says_what_to_do() {
         let error = RegistryError {
-            attempted: "list the tags of".into(),
+            attempted: Reason::verbatim("list the tags of"),
             image: "registry.example/acme/api".into(),
             kind: Kind::Credentials { status: 401, user: None, message: String::new() },
         };

@@ -12,6 +12,7 @@ use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::journal::{self, PushRecord};
 use crate::domain::name::RepositoryPath;
 use crate::domain::push::Ref;
+use crate::domain::reason::Reason;
 use crate::domain::rule::Rule;
 use crate::domain::rule_history::RuleHistory;
 use crate::store::{builds as build_files, pushes as push_files};
@@ -42,7 +43,7 @@ fn build(id: u64, kind: u16) -> Build {
         state,
         queued_at: at,
         finished_at: state.is_final().then_some(at),
-        failure: (state == BuildState::Failed).then(|| Failure::new(failure, "exit code: 1")),
+        failure: (state == BuildState::Failed).then(|| Failure::new(failure, Reason::verbatim("exit code: 1"))),
         rule: Rule { target, ..Rule::starter("main") },
         ..sample()
     }

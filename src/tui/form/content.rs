@@ -166,7 +166,7 @@ fn repository(reader: &mut Reader, path: Option<&RepositoryPath>, base: &Reposit
     };
     let url = reader.text("url");
     if url.is_empty() {
-        reader.wrong("url", 0, reason!("content.repository_built_from_git"));
+        reader.wrong("url", 0, reason!("form.source_needed"));
     } else if let Err(error) = checks::source_url(&url) {
         reader.wrong("url", 0, error.reason);
     }
@@ -205,7 +205,7 @@ fn builder(reader: &mut Reader, name: Option<&str>, base: &Builder) -> Entity {
     let slots = reader.optional("slots");
     let parsed = slots.as_deref().map(str::parse::<u32>);
     if matches!(parsed, Some(Err(_))) {
-        reader.wrong("slots", 0, reason!("content.how_many_builds_runs"));
+        reader.wrong("slots", 0, reason!("form.slots"));
     }
     let mut labels = BTreeMap::new();
     for part in reader.list::<String>("labels") {
@@ -213,7 +213,7 @@ fn builder(reader: &mut Reader, name: Option<&str>, base: &Builder) -> Entity {
             Some((name, value)) => {
                 labels.insert(name.trim().to_owned(), value.trim().to_owned());
             }
-            None => reader.wrong("labels", 0, reason!("content.write_them_as_name")),
+            None => reader.wrong("labels", 0, reason!("form.labels")),
         }
     }
     let value = Builder {

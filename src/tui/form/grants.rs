@@ -65,7 +65,7 @@ fn read_secrets(reader: &mut Reader) -> SecretRefs {
     let mut secrets = SecretRefs::new();
     for (number, text) in reader.lines(SECRET) {
         match secret_ref::parse_named(&text) {
-            Ok((id, _)) if secrets.contains_key(&id) => reader.wrong(SECRET, number, reason!("grants.there_twice", id)),
+            Ok((id, _)) if secrets.contains_key(&id) => reader.wrong(SECRET, number, reason!("form.secret_twice", id)),
             Ok((id, reference)) => drop(secrets.insert(id, reference)),
             Err(error) => reader.wrong(SECRET, number, error),
         }

@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn what_failed_is_asked_again_only_when_somebody_wants_it() {
         let (mut picker, query) = Picker::open("ours");
-        assert_eq!(picker.take(&query, Err("it timed out".into())), None);
+        assert_eq!(picker.take(&query, Err(Reason::verbatim("it timed out"))), None);
         assert_eq!(picker.ask(), None);
         assert_eq!(picker.key(KeyEvent::new(KeyCode::F(3), KeyModifiers::NONE)), Outcome::Open);
         assert!(picker.failed.is_none());

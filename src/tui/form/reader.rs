@@ -62,7 +62,7 @@ impl<'a> Reader<'a> {
         let text = self.optional(key)?;
         let parsed = HumanDuration::parse(&text);
         if parsed.is_none() {
-            self.wrong(key, 0, reason!("content.write_as_or"));
+            self.wrong(key, 0, reason!("form.duration"));
         }
         parsed
     }

@@ -150,7 +150,7 @@ fn pause_after(reader: &mut Reader) -> Option<u32> {
     let text = reader.optional("pause_after")?;
     let parsed = text.parse().ok();
     if parsed.is_none() {
-        reader.wrong("pause_after", 0, reason!("rule.how_many_failures_row"));
+        reader.wrong("pause_after", 0, reason!("form.pause_after"));
     }
     parsed
 }
@@ -166,7 +166,7 @@ fn versions(reader: &mut Reader) -> Vec<Version> {
         let digits = match commit.as_str() {
             "" => None,
             digits => digits.parse().ok().and_then(CommitDigits::new).or_else(|| {
-                reader.wrong("commit", number, reason!("rule.digits_commit_id"));
+                reader.wrong("commit", number, reason!("form.commit_digits"));
                 None
             }),
         };
@@ -180,12 +180,12 @@ fn args(reader: &mut Reader) -> BTreeMap<String, String> {
     for (number, text) in reader.lines("arg") {
         match text.split_once('=') {
             Some((name, _)) if !seen.insert(name.to_owned()) => {
-                reader.wrong("arg", number, reason!("rule.there_twice", name))
+                reader.wrong("arg", number, reason!("form.argument_twice", name))
             }
             Some((name, value)) if !name.is_empty() => {
                 args.insert(name.to_owned(), value.to_owned());
             }
-            _ => reader.wrong("arg", number, reason!("rule.write_as_name_value")),
+            _ => reader.wrong("arg", number, reason!("form.arguments")),
         }
     }
     args

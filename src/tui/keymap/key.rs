@@ -27,7 +27,7 @@ display_as_reason!(KeyError);
 impl AsReason for KeyError {
     fn reason(&self) -> Reason {
         let KeyError { text } = self;
-        reason!("key.key", text = quoted(text), names = names())
+        reason!("key.unknown", text = quoted(text), names = names())
     }
 }
 

@@ -211,6 +211,7 @@ fn excerpt(log: &LogFile) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::failure::Hint;
     use crate::lang::Lang;
     use crate::tui::testing::{look, screen};
     use crate::tui::theme::Theme;
@@ -218,8 +219,8 @@ mod tests {
     /// A card with everything on it, in an area of that size.
     fn shown(kind: FailureKind, size: (u16, u16), lang: Lang) -> String {
         let mut failure =
-            Failure::new(kind, "RUN make: a message that is so long that it takes more than one row".to_owned());
-        failure.hint = Some("see the builder's own log".into());
+            Failure::new(kind, Reason::verbatim("RUN make: a message that is so long that it takes more than one row"));
+        failure.hint = Some(Hint::BuilderLog.into());
         failure.exit_code = Some(7);
         let card = Card {
             failure: Some(failure),

@@ -234,7 +234,7 @@ impl Dashboard {
         let problem = match status {
             Ok(status) if status.success() => None,
             Ok(status) => Some(Reason::verbatim(format!("{program}: {status}"))),
-            Err(error) => Some(reason!("run.cannot_run", program, error)),
+            Err(error) => Some(reason!("tui.program_not_run", program, error)),
         };
         // The sender lives as long as the dashboard does.
         let _ = self.sender.send(Event::ProgramEnded { file, problem });

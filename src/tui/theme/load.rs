@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::depth::{Depth, to_ansi, to_indexed};
 use super::role::Role;
 use super::styles::Theme;
-use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
+use crate::domain::reason::{AsReason, Reason, display_as_reason, output, quoted, reason};
 
 /// The themes that come with slipway, the usual one first.
 const BUILT_IN: [(&str, &str); 5] = [
@@ -38,10 +38,10 @@ pub enum ThemeError {
     Wrong {
         /// The theme.
         name: String,
-        /// Where it is.
-        file: String,
-        /// What is wrong, with line and column where it is known.
-        reason: String,
+        /// Its file; none: it is built in.
+        file: Option<PathBuf>,
+        /// What is wrong, with the line where it is known.
+        reason: Reason,
     },
     /// It inherits itself.
     Circle {
@@ -56,7 +56,12 @@ impl AsReason for ThemeError {
     fn reason(&self) -> Reason {
         match self {
             ThemeError::Unknown { name, known } => reason!("theme.unknown", name = quoted(name), known),
-            ThemeError::Wrong { name, file, reason } => reason!("theme.wrong", name = quoted(name), file, reason),
+            ThemeError::Wrong { name, file: Some(file), reason } => {
+                reason!("theme.wrong", name = quoted(name), file, reason)
+            }
+            ThemeError::Wrong { name, file: None, reason } => {
+                reason!("theme.wrong_built_in", name = quoted(name), reason)
+            }
             ThemeError::Circle { name } => reason!("theme.circle", name = quoted(name)),
         }
     }
@@ -143,19 +148,22 @@ fn load_from(name: &str, directory: &Path, depth: Depth) -> Result<Theme, ThemeE
         }
         file = read(&parent, directory)?.0;
     }
-    let place = own.as_ref().map_or_else(|| "built in".to_owned(), |path| path.display().to_string());
-    let wrong = |reason: String| ThemeError::Wrong { name: name.to_owned(), file: place.clone(), reason };
+    let wrong = |reason: Reason| ThemeError::Wrong { name: name.to_owned(), file: own.clone(), reason };
     if let Some(unknown) = roles.keys().find(|key| !Role::ALL.iter().any(|role| role.name() == **key)) {
         let nearest = Role::ALL.iter().map(|role| (strsim::levenshtein(unknown, role.name()), role.name())).min();
-        let hint = nearest.map_or_else(String::new, |(_, name)| format!("; did you mean {name:?}?"));
-        return Err(wrong(format!("roles.{unknown:?} is no role{hint}")));
+        let role = quoted(unknown);
+        return Err(wrong(match nearest {
+            Some((_, nearest)) => reason!("theme.nearest_role", role, nearest = quoted(nearest)),
+            None => reason!("theme.no_role", role),
+        }));
     }
     let mut styles = BTreeMap::new();
     for role in Role::ALL {
         let Some(look) = look_of(role.name(), &roles) else { continue };
         styles.insert(
             *role,
-            style(look, &palette, depth).map_err(|reason| wrong(format!("roles.{:?}: {reason}", role.name())))?,
+            style(look, &palette, depth)
+                .map_err(|reason| wrong(reason!("theme.of_role", role = quoted(role.name()), reason)))?,
         );
     }
     Ok(Theme { name: name.to_owned(), styles, file: own })
@@ -173,12 +181,12 @@ fn read(name: &str, directory: &Path) -> Result<(File, Option<PathBuf>), ThemeEr
     };
     let file = toml::from_str(&text).map_err(|error| {
         let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-        let at = line.map_or_else(String::new, |line| format!("line {line}: "));
-        ThemeError::Wrong {
-            name: name.to_owned(),
-            file: path.display().to_string(),
-            reason: format!("{at}{}", error.message()),
-        }
+        let said = output(error.message());
+        let reason = match line {
+            Some(line) => reason!("theme.at_line", line, said),
+            None => Reason::verbatim(error.message()),
+        };
+        ThemeError::Wrong { name: name.to_owned(), file: Some(path), reason }
     })?;
     Ok((file, own))
 }
@@ -193,7 +201,7 @@ fn look_of<'a>(name: &str, roles: &'a BTreeMap<String, Look>) -> Option<&'a Look
     }
 }
 
-fn style(look: &Look, palette: &BTreeMap<String, String>, depth: Depth) -> Result<Style, String> {
+fn style(look: &Look, palette: &BTreeMap<String, String>, depth: Depth) -> Result<Style, Reason> {
     let mut style = Style::new();
     if let Some(fg) = &look.fg {
         style.fg = Some(colour(fg, palette, depth)?);
@@ -216,7 +224,7 @@ fn style(look: &Look, palette: &BTreeMap<String, String>, depth: Depth) -> Resul
 }
 
 /// A colour of the palette, `#rrggbb`, or one of the terminal's own by name; as many colours as the terminal knows.
-fn colour(text: &str, palette: &BTreeMap<String, String>, depth: Depth) -> Result<Color, String> {
+fn colour(text: &str, palette: &BTreeMap<String, String>, depth: Depth) -> Result<Color, Reason> {
     let text = palette.get(text).map_or(text, String::as_str);
     let parsed = text.parse::<Color>();
     match (parsed, depth) {
@@ -224,9 +232,7 @@ fn colour(text: &str, palette: &BTreeMap<String, String>, depth: Depth) -> Resul
         (Ok(Color::Rgb(red, green, blue)), Depth::Indexed) => Ok(to_indexed(red, green, blue)),
         (Ok(Color::Rgb(red, green, blue)), Depth::Ansi) => Ok(to_ansi(red, green, blue)),
         (Ok(colour), _) => Ok(colour),
-        (Err(_), _) => {
-            Err(format!("{text:?} is no colour; write #rrggbb, a name of [palette], or red, light-blue, dark-gray ..."))
-        }
+        (Err(_), _) => Err(reason!("theme.no_colour", text = quoted(text))),
     }
 }
 

@@ -145,7 +145,7 @@ fn a_build_that_ended_cannot_be_cancelled() {
 #[test]
 fn what_the_pool_refuses_is_shown_until_it_is_closed_or_was_up_for_a_while() {
     let mut app = with_builds();
-    let error = Error::new(ErrorKind::Refused, "tag v1 exists and the repository is immutable");
+    let error = Error::new(ErrorKind::Refused, Reason::verbatim("tag v1 exists and the repository is immutable"));
     app.update(Event::Answered { purpose: Purpose::Build, result: Err(error) }, now());
     assert!(app.notices.up(now() + chrono::TimeDelta::seconds(10))[0].text.contains("immutable"));
     assert!(app.notices.up(now() + chrono::TimeDelta::seconds(20)).is_empty());

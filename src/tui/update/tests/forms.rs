@@ -52,7 +52,7 @@ fn what_a_form_asked_is_no_answer_to_another_one() {
     let effects = app.update(Event::Answered { purpose: Purpose::Form(left), result: Ok(Reply::Done) }, now());
     assert!(matches!(effects[..], [Effect::ReadSettings]), "{effects:?}");
     assert!(app.modal.is_some());
-    let refused = Err(Error::new(ErrorKind::Refused, "there is one already"));
+    let refused = Err(Error::new(ErrorKind::Refused, Reason::verbatim("there is one already")));
     app.update(Event::Answered { purpose: Purpose::Form(left), result: refused }, now());
     assert_eq!(form(&app).error, None);
     assert!(app.notices.up(now()).iter().any(|notice| notice.text.contains("there is one already")));
@@ -81,12 +81,16 @@ fn a_form_that_was_sent_and_left_is_a_draft_only_where_the_pool_refuses_it() {
         press(&mut app, "\x1ba");
         assert_eq!(open_form(&app), sent, "its answer is still to come");
         press(&mut app, "\x1b");
-        let result = if refuses { Err(Error::new(ErrorKind::Refused, "the disk is full")) } else { Ok(Reply::Done) };
+        let result = if refuses {
+            Err(Error::new(ErrorKind::Refused, Reason::verbatim("the disk is full")))
+        } else {
+            Ok(Reply::Done)
+        };
         app.update(Event::Answered { purpose: Purpose::Form(sent), result }, now());
         assert_eq!(app.draft.is_some(), refuses);
         press(&mut app, "a");
         assert!(!form(&app).saving);
-        assert_eq!(form(&app).error, refuses.then_some("the disk is full".into()));
+        assert_eq!(form(&app).error, refuses.then_some(Reason::verbatim("the disk is full")));
     }
 }
 

@@ -23,9 +23,10 @@ fn a_platform_is_checked_where_one_is_selected_and_once_at_a_time() {
     assert_eq!(name, "github");
     assert!(app.details);
     assert!(press(&mut app, "C").is_empty(), "it is being asked already");
-    let answer = |id| Event::Checked { name: "github".into(), id, result: Err("it does not know the token".into()) };
+    let answer =
+        |id| Event::Checked { name: "github".into(), id, result: Err(Reason::verbatim("it does not know the token")) };
     app.update(answer(*id), now());
-    assert_eq!(app.data.checks["github"], Check::Failed("it does not know the token".into()));
+    assert_eq!(app.data.checks["github"], Check::Failed(Reason::verbatim("it does not know the token")));
     let [Effect::Check { id: second, .. }] = &press(&mut app, "C")[..] else { panic!("it is not asked again") };
     app.update(answer(*id), now());
     assert_eq!(app.data.checks["github"], Check::Asked(*second), "an answer to an older question says nothing");

@@ -5,7 +5,7 @@ use crate::protocol::News;
 /// A push to acme/api that rule main answered with a build, where one is given.
 fn push(id: u64, build: Option<u64>) -> PushRecord {
     let verdict = if build.is_some() { Verdict::Built } else { Verdict::AutoOff };
-    let answer = Answer { rule: "main".into(), verdict, build: build.map(BuildId), reason: String::new().into() };
+    let answer = Answer { rule: "main".into(), verdict, build: build.map(BuildId), reason: Reason::default() };
     PushRecord { id: PushId(id), answers: vec![answer], ..journal::sample() }
 }
 
