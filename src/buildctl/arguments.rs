@@ -40,6 +40,9 @@ pub struct Run<'a> {
     pub source_policy: Option<&'a Path>,
     /// The image is the lazily loadable one.
     pub accelerated: bool,
+    /// For registries that know no digest before a tag names it: the image was pushed by digest already, and goes
+    /// there again under this tag.
+    pub again_as: Option<&'a str>,
     /// When the build started: the image's creation time.
     pub started_at: DateTime<Utc>,
 }
@@ -81,7 +84,8 @@ pub fn arguments(
     for (label, value) in labels(job, run) {
         list.opt(&format!("label:{label}"), value);
     }
-    if build.settings.cache {
+    // An image that goes to the registry again is all in the builder's cache, whatever the rule says of caches.
+    if build.settings.cache || run.again_as.is_some() {
         if run.has_cache {
             list.import_cache(&platform_build.cache);
         }
@@ -90,7 +94,7 @@ pub fn arguments(
         list.opt("image-resolve-mode", "pull");
     }
     // The lazily loadable image is made of the same layers: there is nothing new to cache.
-    if !run.accelerated {
+    if !run.accelerated && run.again_as.is_none() {
         list.export_cache(&platform_build.cache, run.cache_stage);
     }
     list.pair("--output", output(job, run));
@@ -122,14 +126,12 @@ fn output(job: &Job, run: &Run) -> String {
     let build = &job.build;
     let mut fields = match (&job.destination, run.image_stage) {
         (Destination::Registry { image, plain_http, .. }, _) => {
-            let mut fields = vec![
-                "type=image".to_owned(),
-                format!("name={image}"),
-                "push=true".into(),
-                "push-by-digest=true".into(),
-                "name-canonical=true".into(),
-                "store=false".into(),
-            ];
+            let name = run.again_as.map_or_else(|| image.clone(), |tag| format!("{image}:{tag}"));
+            let mut fields = vec!["type=image".to_owned(), format!("name={name}"), "push=true".into()];
+            if run.again_as.is_none() {
+                fields.extend(["push-by-digest=true".to_owned(), "name-canonical=true".into()]);
+            }
+            fields.push("store=false".into());
             fields.extend(plain_http.then(|| "registry.insecure=true".to_owned()));
             fields
         }
@@ -143,12 +145,7 @@ fn output(job: &Job, run: &Run) -> String {
         fields.push("compression=estargz".into());
         fields.push("force-compression=true".into());
     }
-    let origin = Origin {
-        reference: build.reference.to_string(),
-        commit: build.commit.to_string(),
-        pushed_at: build.pushed_at,
-        build: build.id.0,
-    };
+    let origin = Origin::of(build);
     fields.extend(origin.annotations().iter().map(|(key, value)| format!("annotation-index.{key}={value}")));
     csv(&fields)
 }

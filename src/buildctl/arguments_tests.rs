@@ -40,6 +40,11 @@ fn job() -> Job {
 }
 
 fn list(job: &Job) -> Vec<String> {
+    list_again(job, None)
+}
+
+/// The arguments of a run that brings an image to its registry again, under a tag.
+fn list_again(job: &Job, again_as: Option<&str>) -> Vec<String> {
     let run = Run {
         address: "unix:///s/b.sock",
         tls: None,
@@ -49,6 +54,7 @@ fn list(job: &Job) -> Vec<String> {
         metadata_file: Path::new("/s/meta.json"),
         source_policy: None,
         accelerated: false,
+        again_as,
         started_at: at("2020-10-15T08:25:02Z"),
     };
     arguments(job, &job.platform_builds[0], &run).unwrap()
@@ -96,6 +102,7 @@ fn a_git_source_is_fetched_by_the_builder_at_the_literal_commit() {
             "type=oci,tar=false,dest=/s/images/acme/api/.stage-7,oci-mediatypes=true,\
              annotation-index.dev.slipway.build=7,annotation-index.dev.slipway.pushed-at=2020-10-15T08:25:00Z,\
              annotation-index.dev.slipway.ref=refs/heads/main,\
+             annotation-index.dev.slipway.rule=main,\
              annotation-index.org.opencontainers.image.revision=d4ef3dc3b77a011a5779eec7efdd45aaaaaaaaaa",
             "--metadata-file",
             "/s/meta.json",
@@ -189,6 +196,11 @@ fn a_registry_gets_the_image_by_digest_and_its_cache_beside_it() {
         values(&list, "--import-cache"),
         ["type=registry,ref=127.0.0.1:5000/acme/api:buildcache-main,registry.insecure=true"]
     );
+    let again = list_again(&job, Some("slipway-7-0"));
+    assert!(values(&again, "--output")[0].starts_with(
+        "type=image,name=127.0.0.1:5000/acme/api:slipway-7-0,push=true,store=false,registry.insecure=true"
+    ));
+    assert_eq!(values(&again, "--export-cache").len(), 0, "its cache is there");
     assert_eq!(values(&list, "--registry-auth-tlscontext"), ["host=https://127.0.0.1:5000,ca=/ca.pem"]);
 }
 

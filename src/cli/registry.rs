@@ -5,14 +5,15 @@ use std::io::{self, Read};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::output::{Table, fields, print, say};
+use super::output::{Table, fields, print, say, told};
 use super::words::{set, where_from, yes_no};
 use super::{CliError, Format, source};
 use crate::client::{Client, checks};
 use crate::domain::config::RegistrySettings;
 use crate::domain::reason::{Phrase, phrase, quoted, reason};
+use crate::domain::registry_access::{Access, RegistryAccess};
 use crate::domain::secret_ref::SecretRef;
-use crate::protocol::{Entity, EntityName, SaveMode};
+use crate::protocol::{Entity, EntityName, Error, ErrorKind, SaveMode};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -36,6 +37,11 @@ pub(super) enum Verb {
         host: String,
         #[command(flatten)]
         options: Options,
+    },
+    /// Ask a registry who we are there, and whether we may pull, push and delete, without changing anything
+    Check {
+        /// HOST[:PORT], for all repositories that publish there, or HOST[:PORT]/REPOSITORY
+        registry: String,
     },
     /// Delete a registry's settings and the password that is kept for it
     Delete {
@@ -184,9 +190,59 @@ impl Verb {
                 let mut value = find(client, &host).await?;
                 save(client, host, options, &mut value, SaveMode::Edit).await
             }
+            Verb::Check { registry } => check(client, &registry, format).await,
             Verb::Delete { host, yes } => source::delete(client, EntityName::Registry(host), yes).await,
         }
     }
+}
+
+/// Shows what a registry lets us do; what builds need and may not is an error.
+async fn check(client: &Client, registry: &str, format: Format) -> Result<(), CliError> {
+    let (host, repository) = match registry.split_once('/') {
+        Some((host, repository)) => (host, Some(repository.to_owned())),
+        None => (registry, None),
+    };
+    checks::registry_host(host)?;
+    let access = client.check_registry(host.to_owned(), repository).await?;
+    print(format, &access, || access_text(&access))?;
+    if access.is_enough_for_builds() {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Refused, reason!("cli_registry.not_enough", host)).into())
+}
+
+fn access_text(access: &RegistryAccess) -> String {
+    let user = access.user.clone().unwrap_or_else(|| told(phrase!("cli_registry.as_nobody")));
+    let refusal = |access: &Access| access.refusal().map_or_else(|| yes_no(true), told);
+    let mut text = fields(&[
+        (phrase!("label.host"), access.host.clone()),
+        (phrase!("label.username"), user),
+        (phrase!("label.problem"), access.no_credential.as_ref().map_or_else(String::new, told)),
+        (phrase!("label.signed_in"), refusal(&access.sign_in)),
+    ]);
+    if access.repositories.is_empty() {
+        return text;
+    }
+    let mut table = Table::new([
+        phrase!("label.repository"),
+        phrase!("label.pull"),
+        phrase!("label.push"),
+        phrase!("label.delete"),
+    ]);
+    let mut refusals = Vec::new();
+    for one in &access.repositories {
+        let rights = [&one.pull, &one.push, &one.delete];
+        refusals.extend(rights.iter().filter_map(|right| right.refusal()).map(told));
+        let [pull, push, delete] = rights.map(|right| yes_no(right.is_granted()));
+        table.row([one.repository.clone(), pull, push, delete]);
+    }
+    refusals.dedup();
+    text.push('\n');
+    text.push_str(&table.text());
+    for refusal in refusals {
+        text.push_str(&format!("\n{refusal}\n"));
+    }
+    text
 }
 
 /// The settings of a registry that has some.

@@ -11,6 +11,7 @@ use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
 use crate::domain::platform_account::{Identity, RegisteredWebhook, RepositoryPage};
 use crate::domain::reason::Reason;
+use crate::domain::registry_access::RegistryAccess;
 use crate::domain::repository::Source;
 use crate::domain::step::StepsFile;
 use crate::protocol::builds::{BuildDetail, BuildPage};
@@ -172,6 +173,11 @@ impl Client {
     /// Who the token of a platform is.
     pub async fn check_platform(&self, name: String) -> Result<Identity, Error> {
         ask!(self, Request::CheckPlatform { name }, Reply::Identity(identity) => identity)
+    }
+
+    /// Who we are at a registry and what we may do there, in one repository or in all that this home publishes there.
+    pub async fn check_registry(&self, host: String, repository: Option<String>) -> Result<RegistryAccess, Error> {
+        ask!(self, Request::CheckRegistry { host, repository }, Reply::RegistryAccess(access) => access)
     }
 
     /// Some of the repositories that the token of a platform sees.

@@ -38,6 +38,7 @@ pub mod publish;
 pub mod push;
 pub mod reason;
 pub mod reference;
+pub mod registry_access;
 pub mod repository;
 pub mod requester;
 pub mod rule;

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::build::Build;
+
 /// The annotation that holds the commit: OCI's own key.
 pub const REVISION: &str = "org.opencontainers.image.revision";
 /// The annotation that holds the git ref (`refs/heads/main`).
@@ -16,6 +18,8 @@ pub const REF: &str = "dev.slipway.ref";
 pub const PUSHED_AT: &str = "dev.slipway.pushed-at";
 /// The annotation that holds the build's number.
 pub const BUILD: &str = "dev.slipway.build";
+/// The annotation that holds the rule's name.
+pub const RULE: &str = "dev.slipway.rule";
 
 /// The one tag that stays movable in an immutable repository.
 pub const LATEST: &str = "latest";
@@ -31,17 +35,32 @@ pub struct Origin {
     pub pushed_at: DateTime<Utc>,
     /// The build that made the image.
     pub build: u64,
+    /// The rule that it was built by; none in images of slipway 0.1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
 }
 
 impl Origin {
-    /// The origin that an index's annotations tell, or nothing when slipway did not make the image or one of the four
-    /// annotations is missing or unreadable.
+    /// The origin of a build's image.
+    pub fn of(build: &Build) -> Origin {
+        Origin {
+            reference: build.reference.to_string(),
+            commit: build.commit.to_string(),
+            pushed_at: build.pushed_at,
+            build: build.id.0,
+            rule: Some(build.rule.name.clone()),
+        }
+    }
+
+    /// The origin that an index's annotations tell, or nothing when slipway did not make the image or one of the
+    /// annotations but the rule's is missing or unreadable.
     pub fn from_annotations(annotations: &BTreeMap<String, String>) -> Option<Origin> {
         Some(Origin {
             reference: annotations.get(REF)?.clone(),
             commit: annotations.get(REVISION)?.clone(),
             pushed_at: DateTime::parse_from_rfc3339(annotations.get(PUSHED_AT)?).ok()?.to_utc(),
             build: annotations.get(BUILD)?.parse().ok()?,
+            rule: annotations.get(RULE).cloned(),
         })
     }
 
@@ -55,14 +74,26 @@ impl Origin {
         self.is_other_push_of_ref(other) && self.pushed_at > other.pushed_at
     }
 
+    /// Whether both are of one push and one rule: a build and its repetitions, whichever of them came how far.
+    pub fn is_same_push(&self, other: &Origin) -> bool {
+        // Another rule may make another image for the same tag, which is no repetition.
+        let one_rule = self.build == other.build || (self.rule.is_some() && self.rule == other.rule);
+        one_rule
+            && self.reference == other.reference
+            && self.commit == other.commit
+            && self.pushed_at.timestamp() == other.pushed_at.timestamp()
+    }
+
     /// The annotations that tell this origin, for the index of a new image.
     pub fn annotations(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([
+        let mut annotations = BTreeMap::from([
             (REF.to_owned(), self.reference.clone()),
             (REVISION.to_owned(), self.commit.clone()),
             (PUSHED_AT.to_owned(), self.pushed_at.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
             (BUILD.to_owned(), self.build.to_string()),
-        ])
+        ]);
+        annotations.extend(self.rule.iter().map(|rule| (RULE.to_owned(), rule.clone())));
+        annotations
     }
 }
 
@@ -91,6 +122,12 @@ pub enum Decision {
     Move,
     /// The tag names this very image already: nothing to do, and no error.
     AlreadyPublished,
+    /// The tag is immutable and names an image that an earlier try of this build published: that one is the build's
+    /// image, and the build's other tags are to name it, too.
+    Ours {
+        /// What the tag names.
+        existing: String,
+    },
     /// The tag is immutable and names another image.
     RefusedImmutable {
         /// What the tag names.
@@ -125,7 +162,9 @@ pub fn decide(
         return Decision::AlreadyPublished;
     }
     if is_protected(tag, immutable) {
-        return Decision::RefusedImmutable { existing: existing.digest.clone() };
+        let is_ours = existing.origin.as_ref().is_some_and(|there| there.is_same_push(&new.origin));
+        let existing = existing.digest.clone();
+        return if is_ours { Decision::Ours { existing } } else { Decision::RefusedImmutable { existing } };
     }
     match &existing.origin {
         Some(there) if is_later(there) => Decision::RefusedBackwards { existing: there.clone() },
@@ -154,7 +193,7 @@ mod tests {
 
     fn origin(reference: &str, commit: &str, minute: u32) -> Origin {
         let pushed_at = format!("2020-10-15T08:{minute:02}:00Z").parse().unwrap();
-        Origin { reference: reference.into(), commit: commit.into(), pushed_at, build: 7 }
+        Origin { reference: reference.into(), commit: commit.into(), pushed_at, build: 7, rule: Some("main".into()) }
     }
 
     fn existing(digest: &str, origin: Option<Origin>) -> Existing {
@@ -195,6 +234,29 @@ mod tests {
         let ours = new("sha256:b", origin(MAIN, "b", 2));
         for decision in [decide("v1", Some(&there), &ours, true), asked("v1", Some(&there), &ours, true)] {
             assert_eq!(decision, Decision::RefusedImmutable { existing: "sha256:a".into() });
+        }
+    }
+
+    #[test]
+    fn an_immutable_tag_that_an_earlier_try_of_the_build_published_is_the_builds_own() {
+        let ours = origin(MAIN, "a", 1);
+        let decision = |there: Origin| {
+            decide("v1", Some(&existing("sha256:a", Some(there))), &new("sha256:b", ours.clone()), true)
+        };
+        let kept = Decision::Ours { existing: "sha256:a".into() };
+        assert_eq!(decision(ours.clone()), kept);
+        assert_eq!(decision(Origin { build: 3, ..ours.clone() }), kept, "the same push, built again");
+        assert_eq!(decision(Origin { rule: None, ..ours.clone() }), kept, "an image of slipway 0.1, of this build");
+        let others = [
+            Origin { build: 3, rule: Some("other".into()), ..ours.clone() },
+            Origin { build: 3, rule: None, ..ours.clone() },
+            origin(MAIN, "b", 1),
+            origin(MAIN, "a", 2),
+            origin("refs/heads/other", "a", 1),
+        ];
+        for other in others {
+            let refused = Decision::RefusedImmutable { existing: "sha256:a".into() };
+            assert_eq!(decision(other.clone()), refused, "{other:?}");
         }
     }
 

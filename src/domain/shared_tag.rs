@@ -37,7 +37,7 @@ mod tests {
 
     fn origin(reference: &str) -> Origin {
         let pushed_at = "2020-10-15T08:25:00Z".parse().unwrap();
-        Origin { reference: reference.into(), commit: "a".repeat(40), pushed_at, build: 7 }
+        Origin { reference: reference.into(), commit: "a".repeat(40), pushed_at, build: 7, rule: None }
     }
 
     #[test]

@@ -55,6 +55,7 @@ impl Request {
             | Request::Tags { .. }
             | Request::Tag { .. }
             | Request::CheckPlatform { .. }
+            | Request::CheckRegistry { .. }
             | Request::PlatformRepositories { .. }
             | Request::BeginLogin { .. }
             | Request::FinishLogin { .. }

@@ -17,6 +17,7 @@ use crate::domain::journal::PushRecord;
 use crate::domain::outline::Outline;
 use crate::domain::platform_account::{Identity, RegisteredWebhook, RepositoryPage};
 use crate::domain::reason::Reason;
+use crate::domain::registry_access::RegistryAccess;
 use crate::domain::settings::Settings;
 use crate::domain::step::StepsFile;
 
@@ -115,6 +116,8 @@ pub enum Reply {
     Tags(Vec<TagInfo>),
     /// Who a token is.
     Identity(Identity),
+    /// What a registry lets us do.
+    RegistryAccess(RegistryAccess),
     /// Repositories on a platform.
     PlatformRepositories(RepositoryPage),
     /// What a person is asked to do to log in.

@@ -178,6 +178,13 @@ pub enum Request {
         /// The platform.
         name: String,
     },
+    /// Who we are at a registry and what we may do there: [`super::Reply::RegistryAccess`].
+    CheckRegistry {
+        /// The registry: HOST\[:PORT\].
+        host: String,
+        /// The repository within it; none: all that this home publishes there.
+        repository: Option<String>,
+    },
     /// Some of the repositories that the token of a platform sees: [`super::Reply::PlatformRepositories`].
     PlatformRepositories {
         /// The platform.

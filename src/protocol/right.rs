@@ -40,6 +40,7 @@ impl Request {
             | Request::PreviewSave { .. }
             | Request::Examine { .. }
             | Request::CheckPlatform { .. }
+            | Request::CheckRegistry { .. }
             | Request::PlatformRepositories { .. }
             | Request::BeginLogin { .. }
             | Request::FinishLogin { .. }
@@ -81,6 +82,7 @@ impl Reply {
             | Reply::Outline(_)
             | Reply::Tags(_)
             | Reply::Identity(_)
+            | Reply::RegistryAccess(_)
             | Reply::PlatformRepositories(_)
             | Reply::Invitation(_)
             | Reply::WebhookRegistered { .. }

@@ -27,6 +27,7 @@ use crate::domain::preview::{self, PreviewRow};
 use crate::domain::problem::{Problem, Topic};
 use crate::domain::push::{CommitId, Ref, RefKind};
 use crate::domain::reason::{Reason, phrase, reason};
+use crate::domain::registry_access::{Access, RegistryAccess, RepositoryAccess};
 use crate::domain::repository::{Repository, Source};
 use crate::domain::rule::Rule;
 use crate::domain::settings::Settings;
@@ -121,6 +122,10 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         ("tag", Request::Tag { path: path(), tag: "v1".into() }),
         ("delete_tag", Request::DeleteTag { path: path(), tag: "v1".into() }),
         ("check_platform", Request::CheckPlatform { name: "gitlab".into() }),
+        (
+            "check_registry",
+            Request::CheckRegistry { host: "registry.example.com".into(), repository: Some("acme/api".into()) },
+        ),
         (
             "platform_repositories",
             Request::PlatformRepositories { name: "gitlab".into(), filter: "api".into(), page: Some("2".into()) },
@@ -294,6 +299,7 @@ pub(crate) fn answers() -> Vec<(&'static str, Reply)> {
         ("outline", Reply::Outline(outline)),
         ("tags", Reply::Tags(vec![tag])),
         ("identity", Reply::Identity(identity)),
+        ("registry_access", Reply::RegistryAccess(registry_access())),
         (
             "platform_repositories",
             Reply::PlatformRepositories(RepositoryPage { repositories: vec![repository], next: None }),
@@ -320,4 +326,21 @@ pub(crate) fn answers() -> Vec<(&'static str, Reply)> {
         ),
         ("audit", Reply::Audit(AuditPage::default())),
     ]
+}
+
+fn registry_access() -> RegistryAccess {
+    let why = || Access::Refused(Reason::verbatim("it deletes nothing"));
+    RegistryAccess {
+        host: "registry.example.com".into(),
+        user: Some("robot".into()),
+        no_credential: None,
+        sign_in: Access::Granted,
+        repositories: vec![RepositoryAccess {
+            repository: "acme/api".into(),
+            pull: Access::Granted,
+            push: Access::Granted,
+            delete: why(),
+        }],
+        more: 0,
+    }
 }

@@ -1,7 +1,8 @@
 //! The OCI documents that slipway reads and writes: index, manifest, configuration, and what they say of an image.
 //!
 //! Pure: the layout and the client fetch the bytes. Fields that slipway has no use for are kept as they are, so that a
-//! document which is read, changed and written loses nothing.
+//! document which is read, changed and written loses nothing. That is why these are not the types of the crate
+//! `oci-spec`, which drop what they do not know, and refuse a document for a digest or a platform that they do not know.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

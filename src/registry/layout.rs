@@ -126,7 +126,7 @@ impl Layout {
         }
     }
 
-    /// Lets the tags that `choose` picks name the image `digest`, in one step.
+    /// Lets the tags that `choose` picks name the image of the digest that it picks, in one step.
     ///
     /// `choose` gets what each of `tags` names now; nobody else changes a tag between that and the move. Keep the
     /// image's [`super::Stage`] until this returns, so that pruning leaves its content alone.
@@ -136,20 +136,20 @@ impl Layout {
     /// damaged or cannot be written. No tag has moved then.
     pub fn publish<E: From<LayoutError>>(
         &self,
-        digest: &str,
         tags: &[String],
-        choose: impl FnOnce(Vec<(String, Option<Existing>)>) -> Result<Vec<String>, E>,
+        choose: impl FnOnce(Vec<(String, Option<Existing>)>) -> Result<(String, Vec<String>), E>,
     ) -> Result<(), E> {
         tags.iter().try_for_each(|tag| reference::check_tag(tag)).map_err(LayoutError::from)?;
         self.initialise()?;
         let _no_pruning = self.share()?;
-        let descriptor = self.complete(digest)?;
         self.update(|index| {
             let mut there = Vec::with_capacity(tags.len());
             for tag in tags {
                 there.push((tag.clone(), self.existing_in(index, tag)?));
             }
-            for tag in choose(there)? {
+            let (digest, chosen) = choose(there)?;
+            let descriptor = self.complete(&digest)?;
+            for tag in chosen {
                 let mut moved = descriptor.clone();
                 if let Some(name) = &self.name {
                     moved.annotations.insert(CONTAINERD_NAME.to_owned(), format!("{name}:{tag}"));

@@ -22,12 +22,10 @@ fn image(layout: &Layout, text: &str) -> String {
     layout.put(&serde_json::to_vec(&Document::index(vec![manifest], Default::default())).unwrap()).unwrap()
 }
 
-fn all(there: Vec<(String, Option<Existing>)>) -> Result<Vec<String>, LayoutError> {
-    Ok(there.into_iter().map(|(tag, _)| tag).collect())
-}
-
 fn tag(layout: &Layout, digest: &str, tag: &str) -> Result<(), LayoutError> {
-    layout.publish(digest, &[tag.to_owned()], all)
+    layout.publish(&[tag.to_owned()], |there: Vec<(String, Option<Existing>)>| {
+        Ok((digest.to_owned(), there.into_iter().map(|(tag, _)| tag).collect()))
+    })
 }
 
 fn layout() -> (tempfile::TempDir, Layout) {
@@ -67,9 +65,9 @@ fn a_tag_names_its_image_until_it_is_moved_or_deleted() {
 fn a_refusal_moves_no_tag() {
     let (_dir, layout) = layout();
     let _stage = layout.stage("1").unwrap();
-    let digest = image(&layout, "x");
+    image(&layout, "x");
     let no = |_| Err(LayoutError::NoTag { dir: "/".into(), tag: "no".into() });
-    assert!(layout.publish(&digest, &["v1".to_owned()], no).is_err());
+    assert!(layout.publish(&["v1".to_owned()], no).is_err());
     assert_eq!(layout.tags().unwrap(), []);
 }
 

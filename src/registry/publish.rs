@@ -164,7 +164,8 @@ impl Target {
 /// names an image that `is_later`: see [`publish::decide`]. The indexes of several builders become one index first.
 ///
 /// The result has every tag once, in the order of the moves. In a layout all tags move in one step; keep the
-/// [`super::Stage`]s until this returns.
+/// [`super::Stage`]s until this returns. Where an immutable tag names what an earlier try of this build published, that
+/// is the image that the other tags are given.
 ///
 /// # Errors
 /// When a tag is refused, content is missing, or the registry fails. Only [`PublishError::Halfway`] leaves tags moved.
@@ -225,14 +226,30 @@ struct Rules {
     is_later: Box<dyn Fn(&Origin) -> bool + Send + Sync>,
 }
 
+/// What was decided of all tags.
+struct Decided {
+    /// The image that tags move to: the new one, or that of an earlier try.
+    digest: String,
+    published: Vec<Published>,
+}
+
 impl Rules {
     /// What becomes of each tag, or why none may move.
-    fn decide(&self, new: &New, there: Vec<(String, Option<Existing>)>) -> Result<Vec<Published>, PublishError> {
+    fn decide(&self, new: &New, there: Vec<(String, Option<Existing>)>) -> Result<Decided, PublishError> {
+        let decide = |tag: &str, existing: Option<&Existing>, new: &New| {
+            publish::decide(tag, existing, new, self.immutable, &self.is_later)
+        };
+        let earlier = there.iter().find_map(|(tag, existing)| match decide(tag, existing.as_ref(), new) {
+            Decision::Ours { existing } => Some(existing),
+            _ => None,
+        });
+        let new = New { digest: earlier.unwrap_or_else(|| new.digest.clone()), origin: new.origin.clone() };
         let one = |(tag, existing): (String, Option<Existing>)| {
             let image = self.image.clone();
-            let outcome = match publish::decide(&tag, existing.as_ref(), new, self.immutable, &self.is_later) {
-                Decision::Move => Outcome::Moved,
-                Decision::AlreadyPublished => Outcome::AlreadyPublished,
+            let (outcome, digest) = match decide(&tag, existing.as_ref(), &new) {
+                Decision::Move => (Outcome::Moved, new.digest.clone()),
+                Decision::AlreadyPublished => (Outcome::AlreadyPublished, new.digest.clone()),
+                Decision::Ours { existing } => (Outcome::AlreadyPublished, existing),
                 Decision::RefusedImmutable { existing } => {
                     return Err(PublishError::Immutable { image, tag, existing });
                 }
@@ -241,9 +258,10 @@ impl Rules {
                 }
             };
             let before = existing.filter(|_| outcome == Outcome::Moved).and_then(|existing| existing.origin);
-            Ok(Published { tag, digest: new.digest.clone(), outcome, before })
+            Ok(Published { tag, digest, outcome, before })
         };
-        there.into_iter().map(one).collect()
+        let published = there.into_iter().map(one).collect::<Result<_, _>>()?;
+        Ok(Decided { digest: new.digest, published })
     }
 
     /// One index of the builders' indexes.
@@ -277,14 +295,25 @@ fn publish_local(
             layout.put(&rules.compose(&platform_builds, &image.origin)?)?
         }
     };
-    let new = New { digest: digest.clone(), origin: image.origin.clone() };
+    let new = New { digest, origin: image.origin.clone() };
     let mut published = Vec::new();
-    layout.publish(&digest, tags, |there| {
-        published = rules.decide(&new, there)?;
+    layout.publish(tags, |there| {
+        let decided = rules.decide(&new, there)?;
+        published = decided.published;
         let moved = published.iter().filter(|one| one.outcome == Outcome::Moved);
-        Ok::<_, PublishError>(moved.map(|one| one.tag.clone()).collect())
+        Ok::<_, PublishError>((decided.digest, moved.map(|one| one.tag.clone()).collect()))
     })?;
     Ok(published)
+}
+
+/// What a registry says to a tag for which it has just taken the image: what it forbids is the tag (ACR), and not us.
+fn of_tag(error: RegistryError) -> RegistryError {
+    match error.kind {
+        Kind::Credentials { status: status @ 403, message, .. } => {
+            RegistryError { kind: Kind::Refused { status: Some(status), message }, ..error }
+        }
+        _ => error,
+    }
 }
 
 async fn publish_remote(
@@ -312,20 +341,29 @@ async fn publish_remote(
             (Raw { digest: image::sha256(&content), media_type: image::INDEX.to_owned(), content }, true)
         }
     };
-    let mut there = Vec::with_capacity(tags.len());
+    let (mut there, mut documents) = (Vec::with_capacity(tags.len()), Vec::new());
     for tag in tags {
-        there.push((tag.clone(), existing(client, tag).await?));
+        let raw = client.tagged(tag).await?;
+        there.push((tag.clone(), raw.as_ref().map(existing)));
+        documents.extend(raw);
     }
     let new = New { digest: index.digest.clone(), origin: image.origin.clone() };
     let decided = rules.decide(&new, there)?;
-    if composed {
-        client.put(&index.digest, &index.content, &index.media_type).await?;
+    let image = documents.into_iter().find(|there| there.digest == decided.digest).unwrap_or(index);
+    if composed && image.digest == new.digest {
+        client.put(&image.digest, &image.content, &image.media_type).await?;
     }
-    let mut published: Vec<Published> = Vec::with_capacity(decided.len());
-    for one in decided {
+    move_tags(client, &image, decided.published).await
+}
+
+/// Lets the tags that were chosen name the image, in their order.
+async fn move_tags(client: &Client, image: &Raw, chosen: Vec<Published>) -> Result<Vec<Published>, PublishError> {
+    let mut published: Vec<Published> = Vec::with_capacity(chosen.len());
+    for one in chosen {
         if one.outcome == Outcome::Moved
-            && let Err(error) = client.put(&one.tag, &index.content, &index.media_type).await
+            && let Err(error) = client.put(&one.tag, &image.content, &image.media_type).await
         {
+            let error = of_tag(error);
             published.retain(|before| before.outcome == Outcome::Moved);
             return Err(match published.is_empty() {
                 true if error.kind.is_refusal() => PublishError::TagRefused(Box::new(error)),
@@ -338,11 +376,11 @@ async fn publish_remote(
     Ok(published)
 }
 
-async fn existing(client: &Client, tag: &str) -> Result<Option<Existing>, RegistryError> {
-    let Some(raw) = client.manifest(tag).await? else { return Ok(None) };
+/// What a tag names, by its document.
+fn existing(raw: &Raw) -> Existing {
     // What is no document of ours says nothing of where it comes from.
     let origin = raw.document().ok().and_then(|document| Origin::from_annotations(&document.annotations));
-    Ok(Some(Existing { digest: raw.digest, origin }))
+    Existing { digest: raw.digest.clone(), origin }
 }
 
 /// Files and their locks can take a while: they wait on a thread of their own.

@@ -16,6 +16,9 @@ use crate::domain::reference::ReferenceError;
 use crate::sys::atomic;
 use crate::sys::lock::{self, Held};
 
+/// Held while the stage lives. A file in it: over NFS no directory can be locked alone.
+const LOCK: &str = ".lock";
+
 /// A stage: give [`Stage::dir`] to `buildctl` as `dest`. While it lives, nothing in its layout is pruned; when it is
 /// dropped, its directory goes. One that was left behind by a killed process goes with the next prune.
 #[derive(Debug)]
@@ -50,13 +53,13 @@ impl Stage {
         let _one_at_a_time = layout.lock_index()?;
         let dir = layout.dir().join(format!("{STAGE_PREFIX}{name}"));
         if dir.exists() {
-            match lock::try_directory(&dir).map_err(io_error(phrase!("verb.lock"), &dir))? {
+            match lock::try_exclusive(&dir.join(LOCK)).map_err(io_error(phrase!("verb.lock"), &dir))? {
                 Some(_left_behind) => fs::remove_dir_all(&dir).map_err(io_error(phrase!("verb.remove"), &dir))?,
                 None => return Err(LayoutError::StageInUse { path: dir }),
             }
         }
         atomic::make_dirs(&dir).map_err(io_error(phrase!("verb.create"), &dir))?;
-        let own = lock::try_directory(&dir).map_err(io_error(phrase!("verb.lock"), &dir))?;
+        let own = lock::try_exclusive(&dir.join(LOCK)).map_err(io_error(phrase!("verb.lock"), &dir))?;
         let own = own.ok_or_else(|| LayoutError::StageInUse { path: dir.clone() })?;
         let stage = Stage { layout: layout.clone(), dir, _own: own, _no_pruning: no_pruning };
         let blobs = stage.dir.join("blobs");

@@ -9,6 +9,7 @@ mod error;
 pub mod images;
 pub mod platforms;
 pub mod registries;
+pub mod registry_access;
 pub mod save_warnings;
 pub mod sources;
 pub mod tokens;

@@ -129,8 +129,7 @@ fn client(
         Err(error) if error.is_of_docker() => (None, Some(Reason::from(&error))),
         Err(error) => return Err(error),
     };
-    let of_host = settings.registry(image.host().unwrap_or_default());
-    let settings = ClientSettings { plain_http: of_host.plain_http, ca_file: of_host.ca.map(PathBuf::from) };
+    let settings = client_settings(settings, image.host().unwrap_or_default());
     let client = Client::new(image, &settings, credential)?;
     Ok(match problem {
         Some(why) => client.without_credential(why),
@@ -138,10 +137,16 @@ fn client(
     })
 }
 
+/// How a registry is spoken to.
+pub(super) fn client_settings(settings: &Settings, host: &str) -> ClientSettings {
+    let of_host = settings.registry(host);
+    ClientSettings { plain_http: of_host.plain_http, ca_file: of_host.ca.map(PathBuf::from) }
+}
+
 impl RegistriesError {
     /// Whether docker's configuration or a helper of it is at fault: docker and buildctl go on without a credential
     /// then.
-    fn is_of_docker(&self) -> bool {
+    pub(super) fn is_of_docker(&self) -> bool {
         match self {
             RegistriesError::Docker { .. } => true,
             RegistriesError::Credentials(error) => {
@@ -153,7 +158,7 @@ impl RegistriesError {
 }
 
 /// The credential of a host: what `registries/<host>.toml` names, else what docker's configuration has.
-async fn credential(
+pub(super) async fn credential(
     home: &Home,
     settings: &Settings,
     host: &str,

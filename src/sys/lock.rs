@@ -86,14 +86,6 @@ pub fn try_shared(path: &Path) -> io::Result<Option<Held>> {
     attempt(open(path)?, FlockOperation::NonBlockingLockShared)
 }
 
-/// A directory itself as the lock, alone, or none where somebody has it.
-///
-/// # Errors
-/// When the directory can't be opened or locked.
-pub fn try_directory(path: &Path) -> io::Result<Option<Held>> {
-    attempt(File::open(path)?, FlockOperation::NonBlockingLockExclusive)
-}
-
 fn attempt(file: File, how: FlockOperation) -> io::Result<Option<Held>> {
     match rustix::io::retry_on_intr(|| flock(&file, how)) {
         Ok(()) => Ok(Some(Held { file })),

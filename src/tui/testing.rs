@@ -21,6 +21,7 @@ use crate::domain::builder::BuilderKind;
 use crate::domain::builder::Readiness;
 use crate::domain::failure::{Failure, FailureKind};
 use crate::domain::name::RepositoryPath;
+use crate::domain::reason::Reason;
 use crate::domain::repository::{Repository, Source};
 use crate::domain::rule::Rule;
 use crate::domain::settings::Settings;
@@ -139,10 +140,10 @@ pub(crate) fn news(builds: Vec<Build>, ended: Vec<BuildId>) -> News {
 pub(crate) fn attempted() -> [Build; 3] {
     let at = |seconds| now() + TimeDelta::seconds(seconds);
     let failed = |running: RunningBuild, ended, wait| {
-        let why = "failed to do request: no route to host";
-        let mut failure = Failure::new(FailureKind::Network, why);
+        let why = || Reason::verbatim("failed to do request: no route to host");
+        let mut failure = Failure::new(FailureKind::Network, why());
         failure.step = Some(2);
-        let (reason, not_before) = (why.into(), Some(at(ended + wait)));
+        let (reason, not_before) = (why(), Some(at(ended + wait)));
         running.retry(
             Retry { outcome: AttemptOutcome::Failed, reason, failure: Some(failure), not_before, most: 3 },
             at(ended),
@@ -153,9 +154,9 @@ pub(crate) fn attempted() -> [Build; 3] {
     let second = failed(start(), -50, 8).start(vec!["managed".into()], at(-42));
     let third = failed(second, -20, 16).start(vec!["arm".into()], at(-4));
     let running = Build::clone(third.record());
-    let mut failure = Failure::new(FailureKind::Dockerfile, "RUN make: exit code 2");
+    let mut failure = Failure::new(FailureKind::Dockerfile, Reason::verbatim("RUN make: exit code 2"));
     failure.step = Some(2);
-    let reason = "RUN make: exit code 2".into();
+    let reason = Reason::verbatim("RUN make: exit code 2");
     let over = third.end(EndOfRun::Failed, Ending { reason, failure: Some(failure) }, at(0));
     [waiting, running, Build::clone(over.record())]
 }

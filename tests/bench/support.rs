@@ -153,6 +153,7 @@ impl Again {
             metadata_file: &scratch.join(format!("{name}.json")),
             source_policy: None,
             accelerated: false,
+            again_as: None,
             started_at: chrono::Utc::now(),
         };
         let arguments = arguments(job, &job.platform_builds[0], &run).unwrap();

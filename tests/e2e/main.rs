@@ -24,6 +24,7 @@ mod isolation;
 mod notify;
 mod platforms;
 mod publishing;
+mod registry_answers;
 mod registry_credentials;
 mod sources;
 mod support;

@@ -189,7 +189,8 @@ fn a_registry_that_refuses_for_good_is_asked_once_and_one_that_asks_for_a_pause_
     let repo = GitRepo::with_dockerfile(&[]);
     let registry = Registry::plain();
     let tag = |request: &str| request == "PUT /v2/acme/api/manifests/latest";
-    let refuse = |status, headers, body| Some(Refusal { status, headers, body });
+    let refuse =
+        |status, headers: &str, body: &str| Some(Refusal { status, headers: headers.into(), body: body.into() });
 
     // A registry's own immutable tag.
     let immutable = r#"{"errors":[{"code":"TAG_INVALID","message":"the tag is immutable"}]}"#;
@@ -229,7 +230,7 @@ fn a_build_that_waits_for_a_registry_can_be_cancelled() {
     let repo = GitRepo::with_dockerfile(&[]);
     let registry = Registry::plain();
     let front = RegistryFront::before(&registry, |request, _| {
-        let busy = Refusal { status: 429, headers: "Retry-After: 200\r\n", body: "slow down" };
+        let busy = Refusal { status: 429, headers: "Retry-After: 200\r\n".into(), body: "slow down".into() };
         (request == "PUT /v2/acme/api/manifests/latest").then_some(busy)
     });
     let slipway = home_before(&front, &repo);
@@ -269,4 +270,30 @@ fn a_password_is_only_in_its_secret_file_and_in_no_command_line() {
     use std::os::unix::fs::PermissionsExt;
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&holding[0]), mode(&slipway.home().join("secrets"))), (0o600, 0o700));
+}
+
+#[test]
+fn a_registry_says_what_builds_may_do_there_before_any_is_started() {
+    let registry = Registry::secure();
+    let repo = GitRepo::with_dockerfile(&[]);
+    let slipway = home_on_secure(&repo, &registry, PASSWORD);
+    let host = registry.host();
+    let access = slipway.json(&["registry", "check", host]);
+    assert_eq!((&access["user"], &access["sign_in"]), (&json!(USER), &json!("granted")), "{access:#}");
+    let repository = &access["repositories"][0];
+    assert_eq!(repository["repository"], "acme/api");
+    assert_eq!((&repository["pull"], &repository["push"]), (&json!("granted"), &json!("granted")), "{access:#}");
+    let shown = slipway.run(&["registry", "check", &format!("{host}/other/thing")]).ok().stdout;
+    assert!(shown.contains("other/thing") && shown.contains(USER), "{shown}");
+
+    let edit = ["registry", "edit", host, "--password-stdin"];
+    run_with_input(&mut slipway.command(&edit), "not the password\n").ok();
+    slipway.wait_until("the wrong password is told", || {
+        let checked = slipway.run(&["registry", "check", host]);
+        checked.code() == Some(4) && checked.stdout.contains(USER)
+    });
+    let host = host.to_owned();
+    drop(registry);
+    let gone = slipway.run(&["registry", "check", &host]);
+    assert!(!gone.status.success() && gone.stderr.contains(&host), "{gone}");
 }

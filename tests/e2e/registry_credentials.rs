@@ -128,6 +128,32 @@ fn helpers_are_asked_for_the_registries_that_a_build_may_use_alone() {
     assert!(!bin.path().join("asked").exists());
 }
 
+#[test]
+fn a_registry_whose_secret_is_missing_or_slow_holds_up_no_build_that_does_not_use_it() {
+    let repo = GitRepo::with_dockerfile(&[]);
+    let slipway = home_of(&repo);
+    let asked = slipway.home().join("asked");
+    slipway.write("registries/missing.example.toml", "username = \"ci\"\npassword = { file = \"not-there\" }\n");
+    slipway.write(
+        "registries/slow.example.toml",
+        &format!("username = \"ci\"\npassword = {{ command = \"touch {} && sleep 1000\" }}\n", asked.display()),
+    );
+    let to_this_host = build(&slipway);
+    assert_eq!((&to_this_host["state"], &to_this_host["warnings"]), (&json!("succeeded"), &json!([])));
+    let registry = Registry::plain();
+    slipway.write("namespaces/acme.toml", &format!("registry = \"{}\"\n", registry.host()));
+    slipway.wait_until("it is pushed to the registry", || {
+        build(&slipway)["images"].to_string().contains(&registry.host())
+    });
+    assert!(!asked.exists());
+    // One that the namespace lists, but no build may get, is a warning.
+    slipway.write(
+        "namespaces/acme.toml",
+        &format!("registry = \"{}\"\npull_from = [\"missing.example\"]\n", registry.host()),
+    );
+    slipway.wait_until("it is told", || build(&slipway)["warnings"].to_string().contains("not-there"));
+}
+
 /// A registry that never ends its manifests, and says no digest.
 fn endless_registry() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -231,7 +231,13 @@ pub fn ada(password: &str) -> Credential {
 
 pub fn origin(commit: &str, minute: u32) -> Origin {
     let pushed_at = format!("2020-10-15T08:{minute:02}:00Z").parse().unwrap();
-    Origin { reference: "refs/heads/main".into(), commit: commit.into(), pushed_at, build: u64::from(minute) }
+    Origin {
+        reference: "refs/heads/main".into(),
+        commit: commit.into(),
+        pushed_at,
+        build: u64::from(minute),
+        rule: None,
+    }
 }
 
 fn start_registry(kind: Kind, dir: &Path, daemons: &mut Vec<Daemon>) -> RegistryServer {

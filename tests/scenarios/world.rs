@@ -378,7 +378,11 @@ impl World {
                     Some("refused") => Attempt::Refused,
                     _ => Attempt::Failed { wait: step.wait.map(TimeDelta::seconds) },
                 };
-                Event::Sent { message: message.unwrap().id.clone(), attempt, why: Some("it answered 500".into()) }
+                Event::Sent {
+                    message: message.unwrap().id.clone(),
+                    attempt,
+                    why: Some(Reason::verbatim("it answered 500")),
+                }
             }
             "wait" => self.asked(Ask::Wait { id, known: None }),
             "may delete" => self.asked(Ask::MayDelete(path())),
@@ -389,7 +393,7 @@ impl World {
     }
 
     fn runner_end(&self, step: &Step, id: BuildId) -> RunnerEnd {
-        let failure = step.kind.map(|kind| Failure::new(kind, "it went wrong"));
+        let failure = step.kind.map(|kind| Failure::new(kind, Reason::verbatim("it went wrong")));
         let outcome = match step.outcome.as_deref().unwrap_or("succeeded") {
             "died" => return RunnerEnd::Died,
             "succeeded" => Outcome::Succeeded,
@@ -446,7 +450,7 @@ impl World {
     fn answer(&mut self, command: Command) -> Vec<Event> {
         vec![match command {
             Command::Write { write, files } => {
-                let failure = WriteFailure { why: "cannot write: disk full".into(), disk_full: true };
+                let failure = WriteFailure { why: Reason::verbatim("cannot write: disk full"), disk_full: true };
                 let result = if self.writes_fail { Err(failure) } else { Ok(()) };
                 if result.is_ok() {
                     files.into_iter().for_each(|file| self.disk.write(file));
@@ -498,7 +502,7 @@ impl World {
             Command::Launch { build, .. } => match self.launches.strip_prefix("fail: ") {
                 Some(kind) => {
                     let kind: FailureKind = serde_json::from_value(kind.into()).unwrap();
-                    let failure = Failure::new(kind, "it could not be started");
+                    let failure = Failure::new(kind, Reason::verbatim("it could not be started"));
                     Event::NotLaunched { build: build.id, failure }
                 }
                 None => {
@@ -508,7 +512,7 @@ impl World {
                 }
             },
             Command::AbortLaunch(build) => {
-                let failure = Failure::new(FailureKind::Daemon, "it was cancelled");
+                let failure = Failure::new(FailureKind::Daemon, Reason::verbatim("it was cancelled"));
                 Event::NotLaunched { build, failure }
             }
             Command::WatchRunner { build, attempt, runner: None } => {
@@ -518,7 +522,7 @@ impl World {
             Command::MeasureDisk => Event::DiskMeasured { free: self.free, after_freeing: false },
             Command::FreeDisk { .. } => Event::DiskMeasured { free: self.free, after_freeing: true },
             Command::SpecifyManaged(builder) => {
-                Event::Managed { builder, event: ManagedEvent::Wanted(Err("buildkitd is missing".into())) }
+                Event::Managed { builder, event: ManagedEvent::Wanted(Err(Reason::verbatim("buildkitd is missing"))) }
             }
             Command::ProbeBuilder { builder, address, .. } => {
                 let platforms = self.platforms.get(&builder.name).cloned();
@@ -542,7 +546,7 @@ impl World {
         };
         let refs = self.sources.iter().find(|(path, _)| has_source(path)).map(|(_, refs)| refs);
         let digit = refs.and_then(|refs| refs.get(&reference.to_string()));
-        let missing = || Error::new(ErrorKind::NotFound, format!("there is no {reference}"));
+        let missing = || Error::new(ErrorKind::NotFound, Reason::verbatim(format!("there is no {reference}")));
         digit.map(|digit| commit(*digit)).ok_or_else(missing)
     }
 

@@ -11,6 +11,7 @@ use slipway::domain::name::RepositoryPath;
 use slipway::domain::notification;
 use slipway::domain::outbox::Message;
 use slipway::domain::push::Ref;
+use slipway::domain::reason::Reason;
 use slipway::domain::rule_history::RuleHistory;
 use slipway::pool::core::{File, Found, FoundBuild, FoundPush, PastOfBuild, WriteFailure, WriteId};
 use slipway::store::refs_seen::Watched;
@@ -68,7 +69,7 @@ impl Disk {
         if self.read_only || self.full && !removes && !fits {
             let (full, why) =
                 (!self.read_only, if self.read_only { "read-only file system" } else { "the disk is full" });
-            return Err(WriteFailure { why: format!("cannot write: {why}").into(), disk_full: full });
+            return Err(WriteFailure { why: Reason::verbatim(format!("cannot write: {why}")), disk_full: full });
         }
         match file {
             File::Message(message) => _ = self.outbox.insert(message.name(), message.as_ref().clone()),

@@ -175,14 +175,18 @@ impl World {
     fn resolve(&mut self, source: &Source, reference: &Ref) -> Result<CommitId, Error> {
         let server = self.servers.values().find(|server| server.url == source.url);
         let Some(server) = server.filter(|server| !server.down) else {
-            return Err(Error::new(ErrorKind::Unreachable, "the source can't be reached"));
+            return Err(Error::new(ErrorKind::Unreachable, Reason::verbatim("the source can't be reached")));
         };
-        server.refs.get(reference).cloned().ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no such ref"))
+        server
+            .refs
+            .get(reference)
+            .cloned()
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, Reason::verbatim("there is no such ref")))
     }
 
     fn check_tags(&mut self, path: &RepositoryPath, tags: &[String]) -> Result<Vec<Taken>, TagCheckFailure> {
         if self.registry_down {
-            return Err(TagCheckFailure::Passing("the registry can't be reached".into()));
+            return Err(TagCheckFailure::Passing(Reason::verbatim("the registry can't be reached")));
         }
         let existing = |tag: &String| {
             let existing = self.registry.get(&(path.clone(), tag.clone()))?;
@@ -193,11 +197,11 @@ impl World {
 
     fn read_commit(&mut self, path: &RepositoryPath, commit: &CommitId, since: &[CommitId]) -> Result<Commit, Reason> {
         let Some(server) = self.servers.get(path).filter(|server| !server.down) else {
-            return Err("the source can't be reached".into());
+            return Err(Reason::verbatim("the source can't be reached"));
         };
         let as_old_as = self.now - if self.troubled { server.lag / 2 } else { 0 };
         if !server.has(commit, as_old_as) {
-            return Err(format!("the source has no commit {}", commit.short(7)).into());
+            return Err(Reason::verbatim(format!("the source has no commit {}", commit.short(7))));
         }
         // Every third commit changes documents alone.
         let changes = |since: &CommitId| {
@@ -245,7 +249,7 @@ impl World {
     fn probe(&mut self, wait: i64, builder: BuilderKey, address: String) {
         let (wait, result) = match self.builders_down.contains(&builder.name) {
             // One that hangs is waited for, for a while.
-            true => (self.between(1, 20 * SECOND), Err("it does not answer".into())),
+            true => (self.between(1, 20 * SECOND), Err(Reason::verbatim("it does not answer"))),
             false => {
                 let platforms = ["linux/amd64", "linux/arm64"].map(|platform| platform.parse().unwrap());
                 (wait, Ok(Workers { platforms: platforms.to_vec(), ..Workers::default() }))
@@ -257,10 +261,10 @@ impl World {
     pub fn arrives(&mut self, message: &Message) {
         let (attempt, why) = if self.receivers_down {
             let wait = self.one_in(3).then(|| TimeDelta::seconds(90));
-            (Attempt::Failed { wait }, Some("503".into()))
+            (Attempt::Failed { wait }, Some(Reason::verbatim("503")))
         } else if self.troubled && self.plan.has(Fault::Receiver) && self.one_in(100) {
             self.checks.given_up(message);
-            (Attempt::Refused, Some("410".into()))
+            (Attempt::Refused, Some(Reason::verbatim("410")))
         } else {
             self.checks.delivered(message);
             (Attempt::Delivered, None)
@@ -324,7 +328,7 @@ impl World {
         let source = self.disk.settings.repositories[&path].source.clone().unwrap_or_default();
         self.plan_turn(path.clone(), next);
         if down {
-            let problem = Some("it is not watched: no route to it".into());
+            let problem = Some(Reason::verbatim("it is not watched: no route to it"));
             return self.handle(Event::Problem { topic: Topic::Source(path), problem });
         }
         if !is_listed {

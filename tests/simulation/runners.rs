@@ -4,6 +4,7 @@ use slipway::buildctl::job::{Outcome, RunResult};
 use slipway::domain::build::{Build, BuildId, Image};
 use slipway::domain::failure::{Failure, FailureKind};
 use slipway::domain::publish::{self, Decision, Existing, New, Origin};
+use slipway::domain::reason::Reason;
 use slipway::pool::core::{Event, RunnerEnd};
 use slipway::sys::process::ProcessId;
 
@@ -64,7 +65,7 @@ impl World {
         let id = build.id;
         let aborted = self.launches.remove(&id).unwrap_or(false);
         if let Some(kind) = self.launch_failure(&build, aborted) {
-            let failure = Failure::new(kind, "as the simulation has it");
+            let failure = Failure::new(kind, Reason::verbatim("as the simulation has it"));
             return self.deliver_after(1, Event::NotLaunched { build: id, failure });
         }
         let alive = self.runners.values().filter(|runner| runner.alive);
@@ -155,7 +156,7 @@ impl World {
             Fate::Succeeds => self.publish(&build),
             Fate::Fails(kind) => {
                 self.checks.meant_to_fail(id, build.present_attempt());
-                let failure = Failure::new(kind, "as the simulation has it");
+                let failure = Failure::new(kind, Reason::verbatim("as the simulation has it"));
                 self.gone(id, Some((Outcome::Failed, Some(failure), Vec::new())));
             }
             Fate::TimesOut => {
@@ -213,12 +214,7 @@ impl World {
     /// Moves the tags of a build, or none of them.
     fn publish(&mut self, build: &Build) {
         let digest = format!("sha256:{:064x}", number_of(&build.commit) * 1_000 + build.rule.name.len() as u64);
-        let origin = Origin {
-            reference: build.reference.to_string(),
-            commit: build.commit.as_str().to_owned(),
-            pushed_at: build.pushed_at,
-            build: build.id.0,
-        };
+        let origin = Origin::of(build);
         let new = New { digest: digest.clone(), origin: origin.clone() };
         let mut moves = Vec::new();
         for tag in &build.tags {
@@ -229,9 +225,9 @@ impl World {
             self.check_tag(build, tag.as_str(), &decision);
             match decision {
                 Decision::Move => moves.push(key),
-                Decision::AlreadyPublished => {}
+                Decision::AlreadyPublished | Decision::Ours { .. } => {}
                 Decision::RefusedImmutable { .. } | Decision::RefusedBackwards { .. } => {
-                    let failure = Failure::new(FailureKind::Unknown, format!("{tag} is not moved"));
+                    let failure = Failure::new(FailureKind::Unknown, Reason::verbatim(format!("{tag} is not moved")));
                     return self.gone(build.id, Some((Outcome::Refused, Some(failure), Vec::new())));
                 }
             }

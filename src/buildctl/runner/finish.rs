@@ -24,9 +24,37 @@ use crate::store::builds::{RECORD, load_if_there};
 /// The most that a registry's requests for pauses delay the publication of a finished image.
 const LONGEST_PAUSES: Duration = Duration::from_secs(300);
 
-/// Publishes the image that the platform builds built, and the lazily loadable one where it was made. It does not wait
-/// for a registry any more once `stopped` is true.
+/// Whether the registry shows an image that was pushed by its digest. One that can't be asked does: the publication says
+/// what is wrong.
+pub(super) async fn is_known(job: &Job, digest: &str, stopped: watch::Receiver<bool>) -> bool {
+    match target(job, stopped) {
+        Ok(Target::Remote(client)) => !matches!(client.manifest(digest).await, Ok(None)),
+        Ok(Target::Local(_)) | Err(_) => true,
+    }
+}
+
+/// Publishes the image that the platform builds built, and the lazily loadable one where it was made; the tags that were
+/// needed on the way go. It does not wait for a registry any more once `stopped` is true.
 pub(super) async fn publish(
+    directory: &Path,
+    job: &Job,
+    built: &[PlatformBuilt],
+    notes: &mut Vec<Reason>,
+    stopped: watch::Receiver<bool>,
+) -> Result<Vec<Image>, End> {
+    let published = publish_images(directory, job, built, notes, stopped.clone()).await;
+    if let Ok(Target::Remote(client)) = target(job, stopped) {
+        for tag in built.iter().flat_map(|built| &built.temporary_tags) {
+            match client.delete_tag(tag).await {
+                Ok(_) | Err(RegistryError { kind: Kind::NotFound, .. }) => {}
+                Err(error) => notes.push(reason!("publish.temporary_tag_stays", tag, error)),
+            }
+        }
+    }
+    published
+}
+
+async fn publish_images(
     directory: &Path,
     job: &Job,
     built: &[PlatformBuilt],
@@ -67,15 +95,7 @@ async fn move_tags(
     notes: &mut Vec<Reason>,
 ) -> Result<Vec<Image>, End> {
     let build = &job.build;
-    let built = Built {
-        platform_builds: digests.to_vec(),
-        origin: Origin {
-            reference: build.reference.to_string(),
-            commit: build.commit.to_string(),
-            pushed_at: build.pushed_at,
-            build: build.id.0,
-        },
-    };
+    let built = Built { platform_builds: digests.to_vec(), origin: Origin::of(build) };
     let (asked_by_person, ours) = (build.trigger.asked_by_person(), (build.clone(), built.origin.clone()));
     let builds = directory.parent().map(Path::to_path_buf);
     let is_later = move |existing: &Origin| {
@@ -210,6 +230,7 @@ mod tests {
             commit: build.commit.to_string(),
             pushed_at: build.pushed_at,
             build: build.id.0,
+            rule: None,
         };
         let (ahead, behind) = (build(1, 1, "a", hour), build(2, 2, "b", chrono::TimeDelta::zero()));
         let is_later =

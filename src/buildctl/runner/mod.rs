@@ -129,6 +129,7 @@ async fn work(directory: &Path, job: &Job, handover: &Handover) -> RunResult {
         Ok(_in_use) => build(directory, job, handover, &stop, &mask, &mut result.notes).await,
         Err(error) => Err(End::Failed(Failure::of_error(&error, FailureKind::Daemon))),
     };
+    free_unused(job, &mut result.notes);
     match done {
         Ok(images) => {
             result.outcome = Outcome::Succeeded;
@@ -169,6 +170,16 @@ async fn work(directory: &Path, job: &Job, handover: &Handover) -> RunResult {
     make_fit(&mut result, &mask);
     result.finished_at = Utc::now();
     result
+}
+
+/// Frees what no tag of the repository names any more, of former images and of this build where it was not published.
+/// While another build exports into it nothing goes: the last one does it.
+fn free_unused(job: &Job, notes: &mut Vec<Reason>) {
+    if let Destination::Layout { directory } = &job.destination
+        && let Err(error) = Layout::new(directory).prune()
+    {
+        notes.push(reason!("publish.former_images_stay", error));
+    }
 }
 
 /// What others said of the build may hold secrets, and may be long.

@@ -10,7 +10,8 @@ use tokio::sync::watch;
 
 use super::builder_up::{BuilderUp, PlatformBuildEnd, PlatformBuildRun, daemon_failure};
 use super::disk_limit::{self, Watch};
-use super::end::{End, Stop};
+use super::end::{End, Stop, is_stopped};
+use super::finish;
 use super::limits::StepLimits;
 use super::output::{Output, StepsOf};
 use super::process::{Buildctl, Finished};
@@ -19,6 +20,7 @@ use crate::buildctl::job::Cache;
 use crate::buildctl::source_policy;
 use crate::domain::failure::{Exit, Failure, FailureKind, classify};
 use crate::domain::reason::reason;
+use crate::domain::tag::ACCELERATED_SUFFIX;
 use crate::registry::Layout;
 use crate::sys::atomic;
 
@@ -27,6 +29,17 @@ pub(super) struct PlatformBuilt {
     pub digest: String,
     /// The lazily loadable image, where one is wanted, or why it was not made.
     pub accelerated: Option<Result<String, Failure>>,
+    /// Tags that were needed on the way, and are to go once the image has its own.
+    pub temporary_tags: Vec<String>,
+}
+
+/// What one `buildctl` is to make.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    /// The lazily loadable image.
+    accelerated: bool,
+    /// The tag under which an image goes to the registry again.
+    again_as: Option<&'a str>,
 }
 
 /// Builds all platform builds at once; what they brought, in their order. The first that fails stops the others.
@@ -98,28 +111,54 @@ async fn build_on(
     stop: &Arc<watch::Sender<Option<Stop>>>,
     others: &watch::Sender<bool>,
 ) -> Result<PlatformBuilt, PlatformBuildEnd> {
-    let digest = run_buildctl(run, builder, false, output, stop, others).await?;
+    let mut temporary_tags = Vec::new();
+    let digest = bring(run, builder, false, output, stop, others, &mut temporary_tags).await?;
     if !run.job.build.accelerate {
-        return Ok(PlatformBuilt { digest, accelerated: None });
+        return Ok(PlatformBuilt { digest, accelerated: None, temporary_tags });
     }
-    let accelerated = match run_buildctl(run, builder, true, output, stop, others).await {
+    let accelerated = match bring(run, builder, true, output, stop, others, &mut temporary_tags).await {
         Ok(digest) => Ok(digest),
         Err(PlatformBuildEnd::Failed(failure)) => Err(failure),
         Err(end @ PlatformBuildEnd::StoppedByAnother) => return Err(end),
     };
-    Ok(PlatformBuilt { digest, accelerated: Some(accelerated) })
+    Ok(PlatformBuilt { digest, accelerated: Some(accelerated), temporary_tags })
 }
 
-async fn run_buildctl(
+/// Builds an image and brings it to where it is published. Some registries (Quay) know no digest before a tag names it:
+/// there it goes a second time, under a tag of its own.
+async fn bring(
     run: &PlatformBuildRun<'_>,
     builder: &BuilderUp,
     accelerated: bool,
     output: &Output,
     stop: &Arc<watch::Sender<Option<Stop>>>,
     others: &watch::Sender<bool>,
+    temporary_tags: &mut Vec<String>,
+) -> Result<String, PlatformBuildEnd> {
+    let digest = run_buildctl(run, builder, Wanted { accelerated, again_as: None }, output, stop, others).await?;
+    if finish::is_known(run.job, &digest, is_stopped(stop)).await {
+        return Ok(digest);
+    }
+    let suffix = if accelerated { ACCELERATED_SUFFIX } else { "" };
+    let tag = format!("slipway-{}-{}{suffix}", run.job.build.id.0, run.number);
+    output.say(&format!(
+        "slipway: the registry knows no image by its digest before a tag names it: it goes there again as {tag}, which \
+         is deleted afterwards"
+    ));
+    temporary_tags.push(tag.clone());
+    run_buildctl(run, builder, Wanted { accelerated, again_as: Some(&tag) }, output, stop, others).await
+}
+
+async fn run_buildctl(
+    run: &PlatformBuildRun<'_>,
+    builder: &BuilderUp,
+    wanted: Wanted<'_>,
+    output: &Output,
+    stop: &Arc<watch::Sender<Option<Stop>>>,
+    others: &watch::Sender<bool>,
 ) -> Result<String, PlatformBuildEnd> {
     let metadata = run.directory.join(format!("metadata-{}.json", run.number));
-    let arguments = arguments_of(run, builder, accelerated, &metadata)?;
+    let arguments = arguments_of(run, builder, wanted, &metadata)?;
     let limits = StepLimits::of(run, builder);
     let number = u32::try_from(run.number).unwrap_or(u32::MAX);
     let platforms = run.platforms();
@@ -129,7 +168,7 @@ async fn run_buildctl(
         _ => None,
     };
     let of = StepsOf { platform_build: number, platform };
-    let trace = disk_limit::trace(run, accelerated);
+    let trace = disk_limit::trace(run, wanted.accelerated);
     let mut watch = Watch::of(run, builder, &trace);
     let parent = disk_limit::traceparent(&trace);
     let mut environment = environment(run);
@@ -167,7 +206,7 @@ async fn run_buildctl(
 fn arguments_of(
     run: &PlatformBuildRun<'_>,
     builder: &BuilderUp,
-    accelerated: bool,
+    wanted: Wanted<'_>,
     metadata: &Path,
 ) -> Result<Vec<String>, PlatformBuildEnd> {
     let policy = source_policy(run)?;
@@ -184,7 +223,8 @@ fn arguments_of(
         },
         metadata_file: metadata,
         source_policy: policy.as_deref(),
-        accelerated,
+        accelerated: wanted.accelerated,
+        again_as: wanted.again_as,
         started_at: run.job.build.started_at.unwrap_or_else(Utc::now),
     };
     arguments(run.job, run.platform_build, &run_with)

@@ -9,6 +9,7 @@ mod logs;
 mod platforms;
 mod pushes;
 mod refs;
+mod registries;
 mod settings;
 mod tags;
 
@@ -46,6 +47,9 @@ pub(in crate::pool) async fn answer(context: RequestContext, request: Request) -
         Request::PreviewRule { path, rule } => Reply::RulePreview(refs::preview_rule(&context, &path, &rule).await?),
         Request::Tags { path } => Reply::Tags(tags::list(context, path).await?),
         Request::Tag { path, tag } => Reply::Tags(vec![tags::one(context, path, tag).await?]),
+        Request::CheckRegistry { host, repository } => {
+            Reply::RegistryAccess(registries::check(context, host, repository).await?)
+        }
         Request::CheckPlatform { name } => Reply::Identity(platforms::check(&context, &name).await?),
         Request::PlatformRepositories { name, filter, page } => {
             Reply::PlatformRepositories(platforms::repositories(&context, &name, &filter, page.as_deref()).await?)

@@ -77,7 +77,7 @@ mod tests {
     fn what_will_not_pass_is_an_answer_and_what_will_is_waited_for() {
         let of = |kind: Kind| of_kind(&kind, Reason::default());
         let refused = |status| Kind::Refused { status: Some(status), message: Reason::default() };
-        let forbidden = Kind::Credentials { user: None, message: Reason::default() };
+        let forbidden = Kind::Credentials { status: 403, user: None, message: Reason::default() };
         assert!(matches!(of(forbidden), TagCheckFailure::Forbidden { .. }));
         let network = |fault| Kind::Network(NetworkError { fault, why: Reason::default() });
         assert!(matches!(of(network(NetworkFault::Connection)), TagCheckFailure::Passing(_)));

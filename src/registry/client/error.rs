@@ -32,6 +32,8 @@ impl AsReason for RegistryError {
 pub enum Kind {
     /// Statuses 401 and 403: who we are is not known there, or may not do that.
     Credentials {
+        /// 401: who we are is not known; 403: it may not do that.
+        status: u16,
         /// As whom we asked; nothing for nobody.
         user: Option<String>,
         /// The registry's own words, or why there is no credential; empty: nothing is said.
@@ -120,7 +122,7 @@ impl Kind {
 
     /// What an answer with the HTTP status `status` and `body` means, when we asked as `user`.
     pub(super) fn from_answer(status: u16, body: &[u8], user: Option<&str>) -> Kind {
-        let credentials = |message| Kind::Credentials { user: user.map(str::to_owned), message };
+        let credentials = |message| Kind::Credentials { status, user: user.map(str::to_owned), message };
         let (errors, message) = (Errors::parse(body), Reason::verbatim(words(body)));
         match status {
             401 | 403 => return credentials(message),
@@ -143,14 +145,14 @@ display_as_reason!(Kind);
 impl AsReason for Kind {
     fn reason(&self) -> Reason {
         match self {
-            Kind::Credentials { user: Some(user), message } if message.is_empty() => {
+            Kind::Credentials { user: Some(user), message, .. } if message.is_empty() => {
                 reason!("registry.user_refused", user = quoted(user))
             }
-            Kind::Credentials { user: Some(user), message } => {
+            Kind::Credentials { user: Some(user), message, .. } => {
                 reason!("registry.user_refused_saying", user = quoted(user), said = message)
             }
-            Kind::Credentials { user: None, message } if message.is_empty() => reason!("registry.no_credentials"),
-            Kind::Credentials { user: None, message } => {
+            Kind::Credentials { user: None, message, .. } if message.is_empty() => reason!("registry.no_credentials"),
+            Kind::Credentials { user: None, message, .. } => {
                 reason!("registry.no_credentials_saying", said = message)
             }
             Kind::NotFound => reason!("registry.not_found"),
@@ -237,7 +239,7 @@ mod tests {
         let denied = r#"{"errors":[{"code":"DENIED","message":"read only"}]}"#;
         assert_eq!(
             kind(403, denied),
-            Kind::Credentials { user: Some("ada".into()), message: Reason::verbatim("DENIED: read only") }
+            Kind::Credentials { status: 403, user: Some("ada".into()), message: Reason::verbatim("DENIED: read only") }
         );
         assert_eq!(kind(404, "gone"), Kind::NotFound);
         let unsupported = kind(405, r#"{"errors":[{"code":"UNSUPPORTED","message":"no deletes"}]}"#);
@@ -256,7 +258,7 @@ mod tests {
         let error = RegistryError {
             attempted: crate::domain::reason::phrase!("verb.list_the_tags_of").into(),
             image: "registry.example/acme/api".into(),
-            kind: Kind::Credentials { user: None, message: Reason::default() },
+            kind: Kind::Credentials { status: 401, user: None, message: Reason::default() },
         };
         let text = error.to_string();
         assert!(

@@ -46,6 +46,20 @@ impl Client {
         found(self.within(what, read).await)
     }
 
+    /// The document that `tag` names, or nothing when there is none. Some registries (Artifactory) forbid to read a tag that
+    /// is not there: the list of tags tells.
+    ///
+    /// # Errors
+    /// See [`Kind`].
+    pub async fn tagged(&self, tag: &str) -> Result<Option<Raw>, RegistryError> {
+        let read = self.manifest(tag).await;
+        let is_forbidden = matches!(&read, Err(error) if matches!(error.kind, Kind::Credentials { .. }));
+        if is_forbidden && self.tags().await.is_ok_and(|tags| !tags.iter().any(|there| there == tag)) {
+            return Ok(None);
+        }
+        read
+    }
+
     /// Lets `reference` (a tag, or the content's own digest) name the document `content`.
     ///
     /// # Errors

@@ -11,6 +11,7 @@
 //! | `session` | requests with the proof that the registry asks for |
 //! | `retry` | which requests are repeated, and after which pauses |
 //! | `manifests`, `tags`, `blobs`, `delete` | the operations |
+//! | `rights` | what we may do, tried out without changing anything |
 
 mod blobs;
 mod delete;
@@ -19,6 +20,7 @@ mod http;
 mod manifests;
 mod raw;
 mod retry;
+mod rights;
 mod session;
 mod tags;
 #[cfg(test)]
@@ -127,7 +129,9 @@ impl Client {
 
     pub(super) fn error(&self, what: impl Into<Reason>, kind: Kind) -> RegistryError {
         let kind = match (kind, &self.no_credential) {
-            (Kind::Credentials { user: None, .. }, Some(why)) => Kind::Credentials { user: None, message: why.clone() },
+            (Kind::Credentials { status, user: None, .. }, Some(why)) => {
+                Kind::Credentials { status, user: None, message: why.clone() }
+            }
             (kind, _) => kind,
         };
         RegistryError { attempted: what.into(), image: self.image(), kind }

@@ -24,6 +24,8 @@ const PROBE: usize = 64 * 1024;
 /// The rights that a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Right {
+    /// To nothing but the front door.
+    SignIn,
     Pull,
     Push,
     /// Some registries want the rights to pull and push as well.
@@ -31,12 +33,15 @@ pub(super) enum Right {
 }
 
 impl Right {
-    fn actions(self) -> &'static str {
-        match self {
+    /// The scope of a token for it.
+    fn scope(self, path: &str) -> Option<String> {
+        let actions = match self {
+            Right::SignIn => return None,
             Right::Pull => "pull",
             Right::Push => "pull,push",
             Right::Delete => "pull,push,delete",
-        }
+        };
+        Some(format!("repository:{path}:{actions}"))
     }
 }
 
@@ -101,6 +106,11 @@ impl Session {
             .map_err(|error| Kind::Unusable(reason!("registry.address", name = quoted(&text), error = output(error))))
     }
 
+    /// The address at which the registry says whether it knows us.
+    pub(super) fn front_door(&self) -> Url {
+        self.base.clone()
+    }
+
     /// Whether an address is the registry's own.
     pub(super) fn is_own(&self, url: &Url) -> bool {
         url.origin() == self.base.origin()
@@ -141,7 +151,7 @@ impl Session {
         if let Some(proof) = proof {
             request = request.header(AUTHORIZATION, proof);
         }
-        if !call.body.is_empty() || call.method == Method::PUT {
+        if !call.body.is_empty() || matches!(call.method, Method::PUT | Method::POST) {
             request = request.body(call.body.clone());
         }
         self.http.exchange(request, call.limit).await
@@ -164,10 +174,10 @@ impl Session {
     async fn prove(&self, challenge: Option<&Challenge>, right: Right) -> Result<Option<HeaderValue>, Failed> {
         let proof = match (challenge, &self.credential) {
             (Some(Challenge::Bearer { realm, service }), credential) => {
-                let scope = format!("repository:{}:{}", self.path, right.actions());
+                let scope = right.scope(&self.path);
                 let plain_http = self.base.scheme() == "http";
                 let (service, credential) = (service.as_deref(), credential.as_ref());
-                token::fetch(&self.http, realm, service, &scope, credential, plain_http).await?
+                token::fetch(&self.http, realm, service, scope.as_deref(), credential, plain_http).await?
             }
             (_, Some(Credential::Basic { user, password })) => basic(user, password.reveal()),
             (_, Some(Credential::IdentityToken(token))) => token::bearer(token.reveal())?,

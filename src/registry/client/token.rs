@@ -69,7 +69,7 @@ struct Answer {
     access_token: Option<String>,
 }
 
-/// The header `Authorization` with a token for `scope`: `repository:acme/api:pull`.
+/// The header `Authorization` with a token for `scope`: `repository:acme/api:pull`; none: for the front door alone.
 ///
 /// `plain_http` is how the registry itself is spoken to: one that is spoken to over TLS may not name a token service
 /// without it, which would get the password in clear.
@@ -77,11 +77,11 @@ pub(super) async fn fetch(
     http: &Http,
     realm: &str,
     service: Option<&str>,
-    scope: &str,
+    scope: Option<&str>,
     credential: Option<&Credential>,
     plain_http: bool,
 ) -> Result<HeaderValue, Failed> {
-    let mut fields = vec![("scope", scope)];
+    let mut fields: Vec<(&str, &str)> = scope.map(|scope| ("scope", scope)).into_iter().collect();
     fields.extend(service.map(|service| ("service", service)));
     let no_address = || Kind::Unusable(reason!("registry.token_address", realm = quoted(realm)));
     let service_at = Url::parse(realm).map_err(|_| no_address())?;

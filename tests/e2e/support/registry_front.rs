@@ -11,9 +11,9 @@ pub struct Refusal {
     /// The status line's number.
     pub status: u16,
     /// Header lines, each with its end.
-    pub headers: &'static str,
+    pub headers: String,
     /// The body.
-    pub body: &'static str,
+    pub body: String,
 }
 
 /// The front's address and what it was asked.
@@ -56,6 +56,11 @@ impl RegistryFront {
         &self.host
     }
 
+    /// All requests, as `PUT /v2/…`.
+    pub fn all_asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+
     /// How often a request was asked whose method and path begin so.
     pub fn asked(&self, begin: &str) -> usize {
         self.asked.lock().unwrap().iter().filter(|asked| asked.starts_with(begin)).count()
@@ -71,6 +76,10 @@ fn serve(mut client: TcpStream, behind: &str, decide: &dyn Fn(&str) -> Option<Re
             return Ok(());
         }
         head.push(byte[0]);
+        // The first byte of a TLS handshake: BuildKit asks servers on loopback so first, and waits 10 s for an answer.
+        if head == [0x16] {
+            return client.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n");
+        }
     }
     let head = String::from_utf8_lossy(&head).into_owned();
     let request = head.lines().next().unwrap_or_default().trim_end_matches(" HTTP/1.1").to_owned();

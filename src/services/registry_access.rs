@@ -1,0 +1,82 @@
+//! What registries let slipway do, found out before any build needs it.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use super::registries::{self, RegistriesError};
+use crate::domain::name::RepositoryPath;
+use crate::domain::reason::AsReason as _;
+use crate::domain::registry_access::{Access, RegistryAccess, RepositoryAccess};
+use crate::domain::settings::Settings;
+use crate::registry::docker_config::DockerConfig;
+use crate::registry::{Client, ImageName, Kind, Registry, RegistryError};
+use crate::store::Home;
+
+/// Repositories that are asked for at a time.
+const MOST: usize = 20;
+
+/// Who we are at a registry and what we may do in `repository`, or in all repositories of this home that publish there.
+///
+/// # Errors
+/// When it can't be reached, or a credential that its settings name is unavailable.
+pub async fn check(
+    home: &Home,
+    settings: &Settings,
+    host: &str,
+    repository: Option<&str>,
+) -> Result<RegistryAccess, RegistriesError> {
+    let mut images = match repository {
+        Some(repository) => vec![ImageName::remote(&format!("{host}/{repository}"))?],
+        None => published_at(settings, host),
+    };
+    let more = images.len().saturating_sub(MOST);
+    images.truncate(MOST);
+    let docker = DockerConfig::of_user().map_err(Arc::new);
+    let (credential, no_credential) = match registries::credential(home, settings, host, &docker).await {
+        Ok(credential) => (credential, None),
+        Err(error) if error.is_of_docker() => (None, Some(error.reason())),
+        Err(error) => return Err(error),
+    };
+    let user = credential.as_ref().map(|credential| credential.user().to_owned());
+    let open = |image: &ImageName| Client::new(image, &registries::client_settings(settings, host), credential.clone());
+    // The front door is the same for all repositories.
+    let any = images.first().cloned().map_or_else(|| ImageName::remote(&format!("{host}/slipway")), Ok)?;
+    let sign_in = match open(&any)?.sign_in().await {
+        Err(error) if matches!(error.kind, Kind::Network(_)) => return Err(error.into()),
+        outcome => access(outcome),
+    };
+    let ask = |image: ImageName| {
+        let client = open(&image);
+        async move {
+            let client = client?;
+            Ok::<_, RegistryError>(RepositoryAccess {
+                repository: image.path().to_owned(),
+                pull: access(client.try_pull().await),
+                push: access(client.try_push().await),
+                delete: access(client.try_delete().await),
+            })
+        }
+    };
+    // Whoever is not let in is refused everything else in the same words.
+    let images = if sign_in.is_granted() { images } else { Vec::new() };
+    let repositories = join_all(images.into_iter().map(ask)).await.into_iter().collect::<Result<_, _>>()?;
+    Ok(RegistryAccess { host: host.to_owned(), user, no_credential, sign_in, repositories, more })
+}
+
+/// The images of all repositories that publish at a host.
+fn published_at(settings: &Settings, host: &str) -> Vec<ImageName> {
+    let image = |path: &RepositoryPath| {
+        let namespace = settings.namespaces.get(&path.namespace)?;
+        let image = namespace.registry.parse::<Registry>().ok()?.image(&path.namespace, &path.repository).ok()?;
+        (image.host() == Some(host)).then_some(image)
+    };
+    settings.repositories.keys().filter_map(image).collect()
+}
+
+fn access(outcome: Result<(), RegistryError>) -> Access {
+    match outcome {
+        Ok(()) => Access::Granted,
+        Err(error) => Access::Refused(error.reason()),
+    }
+}
