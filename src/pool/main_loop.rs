@@ -76,17 +76,11 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
     let server = tokio::spawn(server::serve(client, listener));
 
     main_loop.run().await;
-    let mut deliveries = std::mem::take(&mut main_loop.hands.deliveries);
-    let mut launches = std::mem::take(&mut main_loop.hands.launches);
+    let deliveries = std::mem::take(&mut main_loop.hands.deliveries);
+    let launches = std::mem::take(&mut main_loop.hands.launches);
     let last = async {
         triggers.end().await;
-        let delivered = async { while deliveries.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(LAST_DELIVERIES, delivered).await;
-        // A runner that was just started holds its daemon only once it is on record. What takes longer is given up: its
-        // runner never begins, and the next pool starts the build.
-        let launched = async { while launches.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(LAST_LAUNCHES, launched).await;
-        launches.shutdown().await;
+        finish_tasks(deliveries, launches).await;
         // Those that wait were told, and clients that ask from here on start a new pool.
         let _ = server.await;
         let _ = tender.await;
@@ -107,6 +101,17 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
     let _ = in_use::stop_if_idle(&home.buildkit_dir(), &home.pool_lock()).await;
     tracing::info!("the pool ended");
     Ok(())
+}
+
+/// Waits for what is being sent and started, each for so long.
+async fn finish_tasks(mut deliveries: JoinSet<()>, mut launches: JoinSet<()>) {
+    let delivered = async { while deliveries.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(LAST_DELIVERIES, delivered).await;
+    // A runner that was just started holds its daemon only once it is on record. What takes longer is given up: its
+    // runner never begins, and the next pool starts the build.
+    let launched = async { while launches.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(LAST_LAUNCHES, launched).await;
+    launches.shutdown().await;
 }
 
 fn machine(home: &Home) -> Machine {
