@@ -324,17 +324,15 @@ async fn publish_remote(
 ) -> Result<Vec<Published>, PublishError> {
     let mut platform_builds = Vec::with_capacity(image.platform_builds.len());
     for digest in &image.platform_builds {
-        let what = reason!("registry.read", reference = digest);
-        let raw = client.manifest(digest).await?.ok_or_else(|| client.error(&what, Kind::NotFound))?;
-        platform_builds.push((raw, what));
+        platform_builds.push(client.manifest(digest).await?.ok_or_else(|| client.missing(digest))?);
     }
     let (index, composed) = match platform_builds.as_slice() {
         [] => return Err(rules.nothing()),
-        [(one, _)] => (one.clone(), false),
+        [one] => (one.clone(), false),
         several => {
-            let parse = |(raw, what): &(Raw, Reason)| match raw.document() {
+            let parse = |raw: &Raw| match raw.document() {
                 Ok(document) => Ok((raw.digest.clone(), document)),
-                Err(error) => Err(client.error(what, Kind::Unusable(Reason::verbatim(error.to_string())))),
+                Err(error) => Err(client.unreadable(&raw.digest, &error)),
             };
             let several = several.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
             let content = rules.compose(&several, &image.origin)?;
@@ -384,7 +382,7 @@ fn existing(raw: &Raw) -> Existing {
 }
 
 /// Files and their locks can take a while: they wait on a thread of their own.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PublishError> + Send + 'static,
 ) -> Result<T, PublishError> {
     match tokio::task::spawn_blocking(work).await {
