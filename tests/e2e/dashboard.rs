@@ -304,6 +304,7 @@ fn from_an_empty_home_to_an_image_by_keys_alone() {
     pty.wait_for("+versions = [{ name = \"${v}\", commit = 8 }]");
     pty.send("\r");
     pty.wait_for("saved");
+    pty.wait_for("release branch");
     pty.send("GB");
     pty.wait_for("release-v1");
     pty.send("\r");
