@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Local, SecondsFormat, Utc};
-use clap::{ArgGroup, Subcommand};
+use clap::{ArgGroup, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::complaint::WrongValue;
@@ -15,7 +15,9 @@ use crate::domain::image_tag::{AttachedTag, Attestation, ImagePart, MOST_TAGS, T
 use crate::domain::name::RepositoryPath;
 use crate::domain::reason::{Reason, phrase, quoted, reason};
 use crate::domain::tag_history::{HistoryQuery, MOST_EVENTS, MoveTo, TagEvent, TagMove, short};
+use crate::domain::usage::{self, ImageOfTag, PeerNetwork, UseError, UseOptions, UseWith};
 use crate::domain::when;
+use crate::protocol::{Error, ErrorKind};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -67,6 +69,23 @@ pub(super) enum Verb {
         #[arg(long, short)]
         yes: bool,
     },
+    /// Commands and manifests that use a tag's image: by tag and by digest
+    Use {
+        /// NAMESPACE/REPOSITORY:TAG
+        tag: TagPath,
+        /// The tool or the manifest; pull is docker's, hosts is containerd's hosts.toml
+        #[arg(long = "as", value_enum, default_value_t = UseAs::Pull)]
+        with: UseAs,
+        /// The name of the Deployment's pull secret, with the commands that make it
+        #[arg(long, value_name = "NAME")]
+        secret: Option<String>,
+        /// A mirror that containerd asks first
+        #[arg(long, value_name = "URL")]
+        mirror: Option<String>,
+        /// A network of peers that containerd asks first
+        #[arg(long, value_enum, conflicts_with = "mirror")]
+        peers: Option<Peers>,
+    },
     /// Delete a tag; in the local registry, what nothing names any more is freed
     Delete {
         /// NAMESPACE/REPOSITORY:TAG
@@ -75,6 +94,46 @@ pub(super) enum Verb {
         #[arg(long, short)]
         yes: bool,
     },
+}
+
+/// What an image is to be used with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum UseAs {
+    Pull,
+    Podman,
+    Nerdctl,
+    Skopeo,
+    Deployment,
+    Hosts,
+}
+
+impl From<UseAs> for UseWith {
+    fn from(with: UseAs) -> UseWith {
+        match with {
+            UseAs::Pull => UseWith::Docker,
+            UseAs::Podman => UseWith::Podman,
+            UseAs::Nerdctl => UseWith::Nerdctl,
+            UseAs::Skopeo => UseWith::Skopeo,
+            UseAs::Deployment => UseWith::Deployment,
+            UseAs::Hosts => UseWith::Hosts,
+        }
+    }
+}
+
+/// A network of peers that hands images on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Peers {
+    Dragonfly,
+    Spegel,
+}
+
+impl From<Peers> for PeerNetwork {
+    fn from(peers: Peers) -> PeerNetwork {
+        match peers {
+            Peers::Dragonfly => PeerNetwork::Dragonfly,
+            Peers::Spegel => PeerNetwork::Spegel,
+        }
+    }
 }
 
 /// `namespace/repository:tag`
@@ -237,6 +296,10 @@ impl Verb {
                 };
                 move_tag(client, tag, to, yes, format).await
             }
+            Verb::Use { tag, with, secret, mirror, peers } => {
+                let options = UseOptions { secret, mirror, peers: peers.map(PeerNetwork::from) };
+                use_tag(client, tag, with, &options, format).await
+            }
             Verb::Delete { tag, yes } => {
                 if !yes && !source::confirm(reason!("tag.delete", path = tag.path, tag = tag.tag))? {
                     say(reason!("cli.nothing_deleted"));
@@ -317,6 +380,45 @@ fn history_table(path: &RepositoryPath, tag: &str, events: &[TagEvent]) -> Strin
         ]);
     }
     table.text()
+}
+
+#[derive(Serialize)]
+struct UseView {
+    name: String,
+    digest: String,
+    text: String,
+}
+
+async fn use_tag(
+    client: &Client,
+    TagPath { path, tag }: TagPath,
+    with: UseAs,
+    options: &UseOptions,
+    format: Format,
+) -> Result<(), CliError> {
+    let settings = source::settings(client).await?;
+    source::repository(&settings, &path)?;
+    let namespace = source::namespace(&settings, &path.namespace)?;
+    let info = client.tag(path.clone(), tag).await?.info;
+    let layout = match namespace.is_local() {
+        true => Some(client.images_of(&path).map_or_else(|| "IMAGES".to_owned(), |at| at.display().to_string())),
+        false => None,
+    };
+    let host = info.name.split('/').next().unwrap_or_default();
+    let registry = settings.registry(host);
+    let image = ImageOfTag {
+        name: info.name.clone(),
+        digest: info.digest.clone(),
+        platforms: info.platforms,
+        layout,
+        repository: path.repository,
+    };
+    let text = usage::text(with.into(), &image, &registry, options).map_err(|error| match error {
+        UseError::OnlyHere { .. } => Error::new(ErrorKind::Refused, error),
+        UseError::Mirror { .. } => Error::new(ErrorKind::Usage, error),
+    })?;
+    let view = UseView { name: info.name, digest: info.digest, text };
+    print(format, &view, || view.text.clone())
 }
 
 #[derive(Serialize)]

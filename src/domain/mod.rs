@@ -57,5 +57,6 @@ mod summary;
 pub mod tag;
 pub mod tag_history;
 pub mod tree_path;
+pub mod usage;
 pub mod version;
 pub mod when;

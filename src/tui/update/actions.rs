@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use rust_i18n::t;
 
 use crate::domain::build::BuildId;
+use crate::domain::config::RegistrySettings;
 use crate::domain::name::RepositoryPath;
+use crate::domain::usage::{self, ImageOfTag, UseOptions, UseWith};
 use crate::lang::Lang;
 use crate::protocol::{EntityName, Request};
 use crate::tui::app::App;
@@ -19,6 +21,14 @@ use crate::tui::popup::{Help, Messages};
 
 /// The panes from the widest to the narrowest: where `h` and `l` lead.
 const DEPTH: [Pane; 5] = [Pane::Namespaces, Pane::Repositories, Pane::Rules, Pane::Builds, Pane::Log];
+
+/// The commands that have a tag's image, each with its key and its label.
+const COMMANDS: [(char, &str, UseWith); 4] = [
+    ('p', "pull", UseWith::Docker),
+    ('o', "podman", UseWith::Podman),
+    ('n', "nerdctl", UseWith::Nerdctl),
+    ('s', "skopeo", UseWith::Skopeo),
+];
 
 impl App {
     /// Does what is the same in every pane, or needs more than the pane; none where the action is the pane's own.
@@ -319,7 +329,12 @@ impl App {
                     add('t', "tag", Some(tag.tag.clone()));
                     add('i', "image", Some(tag.name.clone()));
                     add('d', "digest", Some(tag.digest.clone()));
-                    add('p', "pull", Some(self.pull_command(&path, &tag.name, &tag.tag)));
+                    let image = self.image_of_tag(&path, &tag.name, &tag.digest, &tag.platforms);
+                    for (key, label, with) in COMMANDS {
+                        add(key, label, self.command_with(with, &image));
+                    }
+                    add('k', "deployment", self.text_with(UseWith::Deployment, &image));
+                    add('h', "hosts", self.text_with(UseWith::Hosts, &image));
                 }
             }
             Pane::Builds | Pane::Log => {
@@ -331,10 +346,10 @@ impl App {
                     add('c', "commit", Some(build.commit.to_string()));
                     add('t', "tag", build.tags.first().cloned());
                     if let Some(image) = build.images.first() {
-                        let tag = image.name.rsplit(':').next().unwrap_or_default();
                         add('i', "image", Some(image.name.clone()));
                         add('d', "digest", Some(image.digest.clone()));
-                        add('p', "pull", Some(self.pull_command(&build.path, &image.name, tag)));
+                        let image = self.image_of_tag(&build.path, &image.name, &image.digest, &image.platforms);
+                        add('p', "pull", self.command_with(UseWith::Docker, &image));
                     }
                     add('r', "reason", Some(self.translated(&build.reason)));
                 }
@@ -387,13 +402,29 @@ impl App {
         self.modal = Some(Modal::Copy(items));
     }
 
-    /// What brings an image onto a machine: from the registry "local" it is copied out of its layout directory.
-    fn pull_command(&self, path: &RepositoryPath, name: &str, tag: &str) -> String {
+    /// An image by its names, for the commands that use it.
+    fn image_of_tag(&self, path: &RepositoryPath, name: &str, digest: &str, platforms: &[String]) -> ImageOfTag {
         let namespace = self.data.settings.namespaces.get(&path.namespace);
-        if namespace.is_none_or(|namespace| !namespace.is_local()) {
-            return format!("docker pull {name}");
+        let is_local = namespace.is_some_and(|namespace| namespace.is_local());
+        let layout = || self.client.images_of(path).map_or_else(String::new, |at| at.display().to_string());
+        ImageOfTag {
+            name: name.to_owned(),
+            digest: digest.to_owned(),
+            platforms: platforms.to_vec(),
+            layout: is_local.then(layout),
+            repository: path.repository.clone(),
         }
-        let layout = self.client.images_of(path).map(|layout| layout.display().to_string());
-        format!("skopeo copy oci:{}:{tag} docker-daemon:{name}", layout.unwrap_or_default())
+    }
+
+    fn command_with(&self, with: UseWith, image: &ImageOfTag) -> Option<String> {
+        usage::command(with, image, &self.registry_of(image))
+    }
+
+    fn text_with(&self, with: UseWith, image: &ImageOfTag) -> Option<String> {
+        usage::text(with, image, &self.registry_of(image), &UseOptions::default()).ok()
+    }
+
+    fn registry_of(&self, image: &ImageOfTag) -> RegistrySettings {
+        self.data.settings.registry(image.name.split('/').next().unwrap_or_default())
     }
 }
