@@ -69,6 +69,13 @@ pub(super) enum Verb {
         #[arg(long, short)]
         yes: bool,
     },
+    /// Copy a tag with its image, attestations and signatures to another repository, by digest
+    Copy {
+        /// NAMESPACE/REPOSITORY:TAG
+        tag: TagPath,
+        /// NAMESPACE/REPOSITORY[:TAG] of slipway's, or HOST/REPOSITORY[:TAG]
+        target: String,
+    },
     /// Commands and manifests that use a tag's image: by tag and by digest
     Use {
         /// NAMESPACE/REPOSITORY:TAG
@@ -295,6 +302,11 @@ impl Verb {
                     (None, None) => MoveTo::Back,
                 };
                 move_tag(client, tag, to, yes, format).await
+            }
+            Verb::Copy { tag, target } => {
+                let copy = client.copy_tag(tag.path, tag.tag, target).await?;
+                say(copy.report());
+                print(format, &copy, || format!("{} {}", copy.to, copy.digest))
             }
             Verb::Use { tag, with, secret, mirror, peers } => {
                 let options = UseOptions { secret, mirror, peers: peers.map(PeerNetwork::from) };

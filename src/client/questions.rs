@@ -14,6 +14,7 @@ use crate::domain::reason::Reason;
 use crate::domain::registry_access::RegistryAccess;
 use crate::domain::repository::Source;
 use crate::domain::step::StepsFile;
+use crate::domain::tag_copy::TagCopy;
 use crate::domain::tag_history::{HistoryQuery, MoveTo, TagHistory, TagMove};
 use crate::protocol::builds::{BuildDetail, BuildPage};
 use crate::protocol::logs::{BuildLog, LogFound, LogIndex, LogName, LogRange, LogSearch};
@@ -184,6 +185,11 @@ impl Client {
     pub async fn move_tag(&self, path: RepositoryPath, plan: TagMove) -> Result<TagMove, Error> {
         let TagMove { tag, digest, before, .. } = plan;
         ask!(self, Request::MoveTag { path, tag, digest, before }, Reply::TagMove(moved) => moved)
+    }
+
+    /// Copies a tag with its image.
+    pub async fn copy_tag(&self, path: RepositoryPath, tag: String, to: String) -> Result<TagCopy, Error> {
+        ask!(self, Request::CopyTag { path, tag, to }, Reply::TagCopied(copy) => copy)
     }
 
     /// Removes a tag.

@@ -232,8 +232,7 @@ fn hosts(image: &ImageOfTag, registry: &RegistrySettings, options: &UseOptions) 
     let mut asked_first: Vec<(String, String)> = Vec::new();
     match options.peers {
         Some(PeerNetwork::Dragonfly) => {
-            let header =
-                format!("\n  [host.\"{DRAGONFLY}\".header]\n    X-Dragonfly-Registry = [\"{server}\"]\n");
+            let header = format!("\n  [host.\"{DRAGONFLY}\".header]\n    X-Dragonfly-Registry = [\"{server}\"]\n");
             asked_first.push((DRAGONFLY.to_owned(), header));
         }
         Some(PeerNetwork::Spegel) => asked_first.push((SPEGEL.to_owned(), String::new())),
@@ -342,7 +341,8 @@ mod tests {
         let several = ImageOfTag { platforms: vec!["linux/amd64".into(), "linux/arm64".into()], ..image() };
         let text = super::text(UseWith::Deployment, &several, &RegistrySettings::default(), &UseOptions::default());
         assert!(!text.unwrap().contains("nodeSelector"));
-        for (name, expected) in [("123", "123"), ("-A_b-", "a-b"), ("...", "app"), (&*"x".repeat(70), &*"x".repeat(63))] {
+        for (name, expected) in [("123", "123"), ("-A_b-", "a-b"), ("...", "app"), (&*"x".repeat(70), &*"x".repeat(63))]
+        {
             assert_eq!(label(name), expected);
         }
     }

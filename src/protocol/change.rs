@@ -86,6 +86,9 @@ impl Request {
             Request::MoveTag { path, tag, digest, .. } => {
                 change("tag.move", ChangedObject::Of(path.clone(), format!("tag {tag} to {digest}")))
             }
+            Request::CopyTag { path, tag, to } => {
+                change("tag.copy", ChangedObject::Of(path.clone(), format!("tag {tag} to {to}")))
+            }
             Request::DeleteTag { path, tag } => {
                 change("tag.delete", ChangedObject::Of(path.clone(), format!("tag {tag}")))
             }

@@ -20,6 +20,7 @@ use crate::domain::reason::Reason;
 use crate::domain::registry_access::RegistryAccess;
 use crate::domain::settings::Settings;
 use crate::domain::step::StepsFile;
+use crate::domain::tag_copy::TagCopy;
 use crate::domain::tag_history::{TagHistory, TagMove};
 
 /// What the pool answers.
@@ -123,6 +124,8 @@ pub enum Reply {
     TagHistory(TagHistory),
     /// A move of a tag.
     TagMove(TagMove),
+    /// A tag that was copied.
+    TagCopied(TagCopy),
     /// Who a token is.
     Identity(Identity),
     /// What a registry lets us do.

@@ -200,6 +200,15 @@ pub enum Request {
         /// else by then.
         before: Option<String>,
     },
+    /// Copy a tag with its image, and with what refers to that: [`super::Reply::TagCopied`].
+    CopyTag {
+        /// The repository.
+        path: RepositoryPath,
+        /// The tag.
+        tag: String,
+        /// Where: `NAMESPACE/REPOSITORY[:TAG]` of slipway's, or `HOST/REPOSITORY[:TAG]`.
+        to: String,
+    },
     /// Remove a tag of a repository: [`super::Reply::Done`].
     DeleteTag {
         /// The repository.

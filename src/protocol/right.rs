@@ -53,6 +53,7 @@ impl Request {
             | Request::Delete(_)
             | Request::DeleteTag { .. }
             | Request::MoveTag { .. }
+            | Request::CopyTag { .. }
             | Request::RegisterWebhook { .. }
             | Request::TestNotification { .. } => Right::Operate,
         }
@@ -89,6 +90,7 @@ impl Reply {
             | Reply::Tag(_)
             | Reply::TagHistory(_)
             | Reply::TagMove(_)
+            | Reply::TagCopied(_)
             | Reply::Identity(_)
             | Reply::RegistryAccess(_)
             | Reply::PlatformRepositories(_)

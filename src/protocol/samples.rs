@@ -36,6 +36,7 @@ use crate::domain::rule::Rule;
 use crate::domain::settings::Settings;
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::domain::step::{Step, StepsFile};
+use crate::domain::tag_copy::{TagCopy, Transfer};
 use crate::domain::tag_history::{HistoryCursor, HistoryQuery, MoveTo, TagAction, TagEvent, TagHistory, TagMove};
 
 fn path() -> RepositoryPath {
@@ -145,6 +146,7 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
                 before: Some("sha256:0123".into()),
             },
         ),
+        ("copy_tag", Request::CopyTag { path: path(), tag: "v1".into(), to: "r.example/acme/api".into() }),
         ("delete_tag", Request::DeleteTag { path: path(), tag: "v1".into() }),
         ("check_platform", Request::CheckPlatform { name: "gitlab".into() }),
         (
@@ -335,6 +337,17 @@ pub(crate) fn answers() -> Vec<(&'static str, Reply)> {
                 before_build: Some(BuildId(8)),
                 digest: "sha256:4567".into(),
                 build: Some(BuildId(7)),
+            }),
+        ),
+        (
+            "tag_copied",
+            Reply::TagCopied(TagCopy {
+                from: "acme/api:v1".into(),
+                to: "r.example/acme/api:v1".into(),
+                digest: "sha256:4567".into(),
+                before: None,
+                build: Some(BuildId(7)),
+                transfer: Transfer { sent: 3, sent_bytes: 1000, mounted: 1, there: 2, referrers: 0 },
             }),
         ),
         ("identity", Reply::Identity(identity)),

@@ -181,6 +181,14 @@ impl Layout {
         Document::parse(&raw).map_err(|error| LayoutError::Damaged { path, why: Reason::verbatim(error.to_string()) })
     }
 
+    /// The bytes of the document with the digest `digest`.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn content(&self, digest: &str) -> Result<Vec<u8>, LayoutError> {
+        self.read_blob(digest, &Reason::verbatim(self.label()))
+    }
+
     /// The documents of the image whose index or manifest has the digest `digest`.
     ///
     /// # Errors
@@ -290,6 +298,15 @@ impl Layout {
 
     pub(super) fn index_file(&self) -> PathBuf {
         self.dir.join("index.json")
+    }
+
+    /// Holds pruning off until the answer is dropped, for content that has no tag yet; waits while it goes on.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn hold(&self) -> Result<Held, LayoutError> {
+        self.initialise()?;
+        self.share()
     }
 
     /// Holds pruning off; waits while it goes on.

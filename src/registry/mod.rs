@@ -3,7 +3,9 @@
 //! BuildKit brings the content (into a [`Stage`] or to a registry by digest) and never moves a tag; this room
 //! moves the tags, after the checks of [`crate::domain::publish`]. It builds nothing and knows no repository settings.
 
+pub mod blob_reader;
 pub mod client;
+pub mod copy;
 pub mod credentials;
 pub mod docker_config;
 pub mod docker_keys;

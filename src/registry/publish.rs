@@ -90,6 +90,16 @@ pub enum PublishError {
         /// What it names now; none: nothing.
         now: Option<String>,
     },
+    /// A blob or a document could not be read or handed on.
+    Transfer {
+        /// The image that it is of.
+        image: String,
+        /// Its digest.
+        digest: String,
+        /// Why not.
+        #[source]
+        cause: std::io::Error,
+    },
     /// The registry takes the image and refuses the tag, such as one that it holds immutable itself.
     TagRefused(#[source] Box<RegistryError>),
     /// Some tags were moved, and then the registry failed.
@@ -138,6 +148,7 @@ impl AsReason for PublishError {
             PublishError::MovedMeanwhile { image, tag, now: None } => {
                 reason!("publish.deleted_meanwhile", image, tag)
             }
+            PublishError::Transfer { image, digest, cause } => reason!("publish.transfer", image, digest, cause),
             PublishError::Halfway { moved, source } => reason!("publish.halfway", source, moved = names(moved)),
             PublishError::Compose { image, source } => reason!("publish.compose", image, source),
             PublishError::Nothing { image } => reason!("publish.nothing", image),

@@ -1,6 +1,6 @@
 //! Reading images in either kind of registry.
 
-use super::client::Kind;
+use super::client::{Kind, Raw};
 use super::image::{Descriptor, Document, Documents};
 use super::publish::{PublishError, Target, blocking};
 use crate::registry::LayoutError;
@@ -54,6 +54,47 @@ impl Target {
                 let document = raw.document().map_err(unreadable)?;
                 Ok(Some(Root { digest: raw.digest, document }))
             }
+        }
+    }
+
+    /// The document that `reference` (a tag or a digest) names, as it is stored.
+    ///
+    /// # Errors
+    /// When there is none, or it can't be read.
+    pub async fn raw(&self, reference: &str) -> Result<Raw, PublishError> {
+        match self {
+            Target::Local(layout) => {
+                let Root { digest, document } = self.root(reference).await?.ok_or_else(|| self.missing(reference))?;
+                let content = layout.content(&digest)?;
+                Ok(Raw { content, media_type: document.kind().to_owned(), digest })
+            }
+            Target::Remote(client) => Ok(client.manifest(reference).await?.ok_or_else(|| client.missing(reference))?),
+        }
+    }
+
+    /// A document, parsed.
+    ///
+    /// # Errors
+    /// When it is no index and no manifest.
+    pub fn parse(&self, raw: &Raw) -> Result<Document, PublishError> {
+        raw.document().map_err(|error| PublishError::Transfer {
+            image: self.image(),
+            digest: raw.digest.clone(),
+            cause: error.into(),
+        })
+    }
+
+    /// Lets a tag name a document of which everything is there.
+    ///
+    /// # Errors
+    /// When something is not there, or the registry fails.
+    pub async fn put_tag(&self, tag: &str, raw: &Raw) -> Result<(), PublishError> {
+        match self {
+            Target::Local(layout) => {
+                let (layout, digest, tags) = (layout.clone(), raw.digest.clone(), [tag.to_owned()]);
+                blocking(move || layout.publish(&tags, |_| Ok::<_, PublishError>((digest, tags.to_vec())))).await
+            }
+            Target::Remote(client) => Ok(client.put(tag, &raw.content, &raw.media_type).await?),
         }
     }
 

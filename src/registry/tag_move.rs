@@ -1,6 +1,6 @@
 //! Moving one tag to an image that its repository has.
 
-use super::client::Client;
+use super::client::{Client, Raw};
 use super::layout::{Layout, LayoutError};
 use super::publish::{PublishError, Target, blocking, of_tag};
 use crate::domain::publish::is_protected;
@@ -60,8 +60,23 @@ fn move_local(layout: &Layout, wanted: &Wanted) -> Result<(), PublishError> {
     })
 }
 
+/// Lets a tag name an image whose content was brought just now.
+///
+/// # Errors
+/// As those of [`move_tag`].
+pub async fn put_image(target: &Target, wanted: &Wanted, image: &Raw) -> Result<(), PublishError> {
+    match target {
+        Target::Local(_) => move_tag(target, wanted).await,
+        Target::Remote(client) => put_remote(client, wanted, image).await,
+    }
+}
+
 async fn move_remote(client: &Client, wanted: &Wanted) -> Result<(), PublishError> {
     let image = client.manifest(&wanted.digest).await?.ok_or_else(|| client.missing(&wanted.digest))?;
+    put_remote(client, wanted, &image).await
+}
+
+async fn put_remote(client: &Client, wanted: &Wanted, image: &Raw) -> Result<(), PublishError> {
     wanted.check(client.image(), client.head(&wanted.tag).await?.as_deref())?;
     match client.put(&wanted.tag, &image.content, &image.media_type).await.map_err(of_tag) {
         Err(error) if error.kind.is_refusal() => Err(PublishError::TagRefused(Box::new(error))),

@@ -13,6 +13,7 @@ pub mod registries;
 pub mod registry_access;
 pub mod save_warnings;
 pub mod sources;
+pub mod tag_copies;
 pub mod tag_detail;
 pub mod tag_history;
 pub mod tag_moves;

@@ -84,6 +84,24 @@ pub async fn open(
     Ok(client(settings, &image, credential)?.into())
 }
 
+/// Any image of a registry, as a namespace's own credentials reach it.
+///
+/// # Errors
+/// When the credential is unavailable, or is not for the namespace.
+pub async fn open_image(
+    home: &Home,
+    settings: &Settings,
+    namespace: &str,
+    image: &ImageName,
+) -> Result<Target, RegistriesError> {
+    let host = image.host().unwrap_or_default();
+    if let Some(denial) = CredentialScope::new(settings, namespace, host).denial(host, None) {
+        return Err(denial.into());
+    }
+    let credential = credential(home, settings, host, &DockerConfig::of_user().map_err(Arc::new)).await;
+    Ok(client(settings, image, credential)?.into())
+}
+
 /// The digest that a tag of any image names now, asked of the mirrors of its registry first, as a build does; none
 /// where there is no such tag. Credentials are used as far as the scope goes.
 ///

@@ -138,3 +138,128 @@ fn the_dashboard_shows_what_a_tag_named_and_moves_it_there_after_a_question() {
     pty.wait_for("names sha256:");
     assert_eq!(images(&slipway).digest("latest"), first);
 }
+
+/// Makes `acme/api` publish at a registry, and `prod/api` there or on this host.
+fn publish(slipway: &Slipway, namespace: &str, registry: &str, registries: &[&Registry]) {
+    slipway.write(&format!("namespaces/{namespace}.toml"), &format!("registry = \"{registry}\"\n"));
+    for registry in registries {
+        slipway.write(&format!("registries/{}.toml", registry.host()), "plain_http = true\n");
+    }
+}
+
+fn copy(slipway: &Slipway, to: &str) -> Value {
+    slipway.json(&["tag", "copy", "acme/api:latest", to])
+}
+
+#[test]
+fn an_image_is_copied_from_this_host_to_registries_and_back_and_no_blob_is_sent_twice() {
+    let repo = GitRepo::with_dockerfile(&["COPY . /x"]);
+    let (one, other) = (Registry::plain(), Registry::plain());
+    let slipway = home(&local(&repo), "", &with_commits());
+    for registry in [&one, &other] {
+        slipway.write(&format!("registries/{}.toml", registry.host()), "plain_http = true\n");
+    }
+    let [_, (digest, _)] = two_builds(&slipway, &repo);
+
+    // From this host to a registry that is none of slipway's repositories; the second time nothing is left to send.
+    let to = format!("{}/team/app:v1", one.host());
+    let copied = copy(&slipway, &to);
+    assert_eq!((&copied["digest"], &copied["to"]), (&json!(digest), &json!(to)));
+    assert!(copied["transfer"]["sent_bytes"].as_u64().unwrap() > 0, "{copied:#}");
+    let there = one.repository("team/app");
+    assert_eq!(there.digest("v1"), digest);
+    assert_eq!(there.raw("v1"), images(&slipway).raw("latest"), "with every manifest of the index");
+    assert_eq!(there.config("v1", "amd64"), images(&slipway).config("latest", "amd64"));
+    let again = copy(&slipway, &to);
+    assert_eq!((&again["transfer"]["sent"], &again["transfer"]["sent_bytes"]), (&json!(0), &json!(0)), "{again:#}");
+
+    // To a repository of slipway's in that registry: its blobs are streamed, its history and its rules are kept.
+    publish(&slipway, "prod", one.host(), &[]);
+    slipway.write("namespaces/prod/api.toml", "immutable = true\n");
+    slipway.write("namespaces/stage.toml", &format!("registry = \"{}\"\n", one.host()));
+    slipway.write("namespaces/stage/api.toml", "");
+    slipway.write("namespaces/here.toml", "");
+    slipway.write("namespaces/here/api.toml", "");
+    // What was written by hand is in force once the settings were asked for.
+    slipway.run(&["repo", "list"]).ok();
+    copy(&slipway, "prod/api:v1");
+    assert_eq!(one.repository("prod/api").digest("v1"), digest);
+    let history = slipway.json(&["tag", "history", "prod/api:v1"]);
+    assert_eq!(
+        (&history[0]["action"], &history[0]["from"]),
+        (&json!("copy"), &json!("acme/api:latest")),
+        "{history:#}"
+    );
+
+    // From repository to repository of one registry: mounted.
+    let mounted = slipway.json(&["tag", "copy", "prod/api:v1", "stage/api"]);
+    assert_eq!(mounted["transfer"]["sent_bytes"], 0, "{mounted:#}");
+    assert!(mounted["transfer"]["mounted"].as_u64().unwrap() > 0, "{mounted:#}");
+    assert_eq!(one.repository("stage/api").digest("v1"), digest);
+
+    // To another registry, and to this host.
+    slipway.json(&["tag", "copy", "prod/api:v1", &format!("{}/far/api", other.host())]);
+    assert_eq!(other.repository("far/api").digest("v1"), digest);
+    assert_eq!(other.repository("far/api").config("v1", "amd64"), images(&slipway).config("latest", "amd64"));
+    slipway.json(&["tag", "copy", "prod/api:v1", "here/api:back"]);
+    let here = Images::layout(&slipway.home().join("images/here/api"));
+    assert_eq!((here.digest("back"), here.tags()), (digest.clone(), vec!["back".to_owned()]));
+    assert_eq!(here.config("back", "amd64"), images(&slipway).config("latest", "amd64"));
+
+    // An immutable tag that names another image stays, and nothing is sent.
+    slipway.run(&["tag", "move", "acme/api:latest", "--back"]).ok();
+    let refused = slipway.run(&["tag", "copy", "acme/api:latest", "prod/api:v1"]);
+    assert_eq!(refused.code(), Some(4), "{refused}");
+    assert_eq!(one.repository("prod/api").digest("v1"), digest);
+    let unknown = slipway.run(&["tag", "copy", "acme/api:latest", "prod/nothing"]);
+    assert_eq!(unknown.code(), Some(3), "{unknown}");
+}
+
+#[test]
+fn signatures_and_referrers_are_copied_with_their_image() {
+    let repo = GitRepo::with_dockerfile(&["COPY . /x"]);
+    let (one, other) = (Registry::plain(), Registry::plain());
+    let slipway = home(&local(&repo), "", &with_commits());
+    publish(&slipway, "acme", one.host(), &[&one, &other]);
+    let [(first, own), (digest, _)] = two_builds(&slipway, &repo);
+    let there = one.repository("acme/api");
+    let attached = digest.replacen(':', "-", 1);
+    // Any image can stand for a signature; an index is a list of referrers.
+    there.copy(&own, &there, &format!("{attached}.sig"));
+    there.copy(&own, &there, &attached);
+    copy(&slipway, &format!("{}/prod/api:v1", other.host()));
+    let copied = other.repository("prod/api");
+    assert_eq!((copied.digest("v1"), copied.digest(&format!("{attached}.sig"))), (digest, first));
+    let list = |images: &Images| images.raw(&attached)["manifests"].as_array().unwrap().len();
+    assert_eq!(list(&copied), list(&there));
+}
+
+#[test]
+fn commands_and_manifests_use_a_tag() {
+    let repo = GitRepo::with_dockerfile(&["COPY . /x"]);
+    let registry = Registry::plain();
+    let slipway = home(&local(&repo), "", &with_commits());
+    let [_, (digest, _)] = two_builds(&slipway, &repo);
+    let cluster = slipway.run(&["tag", "use", "acme/api:latest", "--as", "deployment"]);
+    assert_eq!(cluster.code(), Some(4), "{cluster}");
+    let directory = tempfile::tempdir().unwrap();
+    let command = slipway.run(&["tag", "use", "acme/api:latest", "--as", "nerdctl"]).ok().stdout;
+    let first = command.lines().next().unwrap();
+    let mut shell = std::process::Command::new("sh");
+    let shell = shell.args(["-c", &format!("{} --insecure-policy{}", &first[..6], &first[6..])]);
+    crate::support::background::run(shell.current_dir(directory.path())).ok();
+    assert!(directory.path().join("api.tar").exists(), "{command}");
+
+    publish(&slipway, "acme", registry.host(), &[&registry]);
+    slipway.run(&["repo", "list"]).ok();
+    let image = format!("{}/acme/api", registry.host());
+    images(&slipway).copy("latest", &registry.repository("acme/api"), "latest");
+    let podman = slipway.run(&["tag", "use", "acme/api:latest", "--as", "podman"]).ok().stdout;
+    assert!(podman.contains(&format!(" {image}:latest\n")) && podman.contains(&format!(" {image}@{digest}\n")));
+    let deployment = slipway.run(&["tag", "use", "acme/api:latest", "--as", "deployment", "--secret", "pull"]).ok();
+    assert!(deployment.stdout.contains(&format!("image: \"{image}:latest@{digest}\"")), "{deployment}");
+    assert!(deployment.stdout.contains("imagePullSecrets:\n        - name: \"pull\""), "{deployment}");
+    let hosts = slipway.run(&["tag", "use", "acme/api:latest", "--as", "hosts", "--peers", "spegel"]).ok().stdout;
+    let hosts: toml::Table = hosts.parse().unwrap();
+    assert_eq!(hosts["server"].as_str().unwrap(), format!("http://{}", registry.host()));
+}

@@ -193,9 +193,10 @@ fn failure_of(error: PublishError) -> End {
         PublishError::Layout(LayoutError::Io { .. } | LayoutError::Write(_)) => {
             End::Failed(Failure::of_error(&error, FailureKind::Host))
         }
-        PublishError::Layout(_) | PublishError::Compose { .. } | PublishError::Nothing { .. } => {
-            End::Failed(failure(FailureKind::Registry))
-        }
+        PublishError::Layout(_)
+        | PublishError::Compose { .. }
+        | PublishError::Nothing { .. }
+        | PublishError::Transfer { .. } => End::Failed(failure(FailureKind::Registry)),
     }
 }
 

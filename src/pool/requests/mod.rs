@@ -73,6 +73,7 @@ pub(in crate::pool) async fn answer(context: RequestContext, request: Request) -
         | Request::Examine { .. }
         | Request::DeleteTag { .. }
         | Request::MoveTag { .. }
+        | Request::CopyTag { .. }
         | Request::TestNotification { .. }
         | Request::Audit(_) => return Err(failed(reason!("request.unanswered"))),
     };

@@ -237,6 +237,7 @@ async fn answer(client: &Client, request: Request, by: &Requester) -> Result<Ans
             delete_tag(context, &path, &tag, by()).await?;
             Reply::Done
         }
+        Request::CopyTag { path, tag, to } => Reply::TagCopied(tag_move::copy_tag(context, path, tag, to, by()).await?),
         Request::MoveTag { path, tag, digest, before } => {
             Reply::TagMove(tag_move::move_tag(context, Move { path, tag, digest, before }, by()).await?)
         }

@@ -288,6 +288,7 @@ mod tests {
             ("test_notification", "notification.test", "notification.test"),
             ("delete_tag", "tag.delete", "tag.delete"),
             ("move_tag", "tag.move", "tag.move"),
+            ("copy_tag", "tag.copy", "tag.copy"),
         ];
         for (name, request) in samples::requests() {
             let expected = changes.iter().find(|(change, ..)| *change == name);

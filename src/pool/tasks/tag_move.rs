@@ -6,9 +6,11 @@ use super::{TaskContext, blocking};
 use crate::domain::build::BuildId;
 use crate::domain::name::RepositoryPath;
 use crate::domain::requester::Requester;
+use crate::domain::tag_copy::TagCopy;
 use crate::domain::tag_history::{TagAction, TagChange, TagMove};
 use crate::protocol::Error;
 use crate::services::registries;
+use crate::services::tag_copies::{self, Copied};
 use crate::services::tag_moves::{self, Move};
 use crate::store::tag_changes;
 
@@ -28,6 +30,30 @@ pub(in crate::pool) async fn move_tag(context: &TaskContext, wanted: Move, by: R
         record(context, &path, &moved.tag, by, done).await;
     }
     Ok(moved)
+}
+
+/// Copies a tag with its image to another repository, and records that where it is one of slipway's.
+pub(in crate::pool) async fn copy_tag(
+    context: &TaskContext,
+    path: RepositoryPath,
+    tag: String,
+    to: String,
+    by: Requester,
+) -> Result<TagCopy, Error> {
+    let (home, settings) = (context.home.clone(), context.settings());
+    let work = async move || tag_copies::copy_tag(&home, &settings, &path, &tag, &to).await;
+    let Copied { copy, moved } = registries::on_own_thread(work).await?;
+    if let Some((repository, tag)) = moved.filter(|_| copy.before.as_ref() != Some(&copy.digest)) {
+        let done = Done {
+            action: TagAction::Copy,
+            digest: Some(copy.digest.clone()),
+            before: copy.before.clone(),
+            build: copy.build,
+            from: Some(copy.from.clone()),
+        };
+        record(context, &repository, &tag, by, done).await;
+    }
+    Ok(copy)
 }
 
 /// What was done to a tag.

@@ -74,7 +74,38 @@ impl Http {
         }
     }
 
-    async fn follow(&self, mut request: Request, limit: usize) -> Result<Answer, Kind> {
+    /// Sends a request; the answer's body is still to be read, by [`read`] or piece by piece.
+    ///
+    /// # Errors
+    /// As those of [`Http::exchange`].
+    pub(super) async fn open(&self, request: RequestBuilder) -> Result<(Response, Url), Kind> {
+        let request = request.build().map_err(|error| Kind::Unusable(Reason::verbatim(chain(&error))))?;
+        match tokio::time::timeout(self.patience, self.respond(request)).await {
+            Ok(response) => response,
+            Err(_) => Err(too_slow(self.patience)),
+        }
+    }
+
+    /// Sends a request whose body comes piece by piece, and can be sent but once; it may take until `limit`.
+    ///
+    /// # Errors
+    /// As those of [`Http::exchange`].
+    pub(super) async fn send(&self, request: RequestBuilder, limit: Duration) -> Result<Answer, Kind> {
+        let request = request.build().map_err(|error| Kind::Unusable(Reason::verbatim(chain(&error))))?;
+        let url = request.url().clone();
+        let send = async {
+            let response = self.client.execute(request).await;
+            read(response.map_err(|error| Kind::Network(NetworkError::of(&error)))?, url, ERROR_BYTES).await
+        };
+        tokio::time::timeout(limit, send).await.unwrap_or_else(|_| Err(too_slow(limit)))
+    }
+
+    async fn follow(&self, request: Request, limit: usize) -> Result<Answer, Kind> {
+        let (response, url) = self.respond(request).await?;
+        read(response, url, limit).await
+    }
+
+    async fn respond(&self, mut request: Request) -> Result<(Response, Url), Kind> {
         for _ in 0..REDIRECTS {
             let again = request.try_clone();
             let url = request.url().clone();
@@ -82,7 +113,7 @@ impl Http {
                 self.client.execute(request).await.map_err(|error| Kind::Network(NetworkError::of(&error)))?;
             match redirected(again, &response)? {
                 Some(next) => request = next,
-                None => return read(response, url, limit).await,
+                None => return Ok((response, url)),
             }
         }
         Err(Kind::Unusable(reason!("registry.redirects", most = REDIRECTS)))
@@ -123,7 +154,7 @@ fn redirected(request: Option<Request>, response: &Response) -> Result<Option<Re
     Ok(Some(request))
 }
 
-async fn read(mut response: Response, url: Url, limit: usize) -> Result<Answer, Kind> {
+pub(super) async fn read(mut response: Response, url: Url, limit: usize) -> Result<Answer, Kind> {
     let (status, headers) = (response.status(), response.headers().clone());
     let body = match status.is_success() {
         true => bounded::body(&mut response, limit).await.map_err(|error| match error {

@@ -1,8 +1,8 @@
 //! A remote registry, for one repository: read what tags name, move tags, list and delete them.
 //!
 //! Every answer is bounded in bytes, items and time, and content is checked against its digest: the registry may be one
-//! that only a Dockerfile names. [`RegistryError`] says what a person has to do. Layers never pass through here:
-//! BuildKit pushes them.
+//! that only a Dockerfile names. [`RegistryError`] says what a person has to do. The layers of builds never pass through
+//! here: BuildKit pushes them. Those of copies are streamed.
 //!
 //! | file | what it does |
 //! | --- | --- |
@@ -11,6 +11,7 @@
 //! | `session` | requests with the proof that the registry asks for |
 //! | `retry` | which requests are repeated, and after which pauses |
 //! | `manifests`, `tags`, `referrers`, `blobs`, `delete` | the operations |
+//! | `transfer` | blobs on their way to another registry |
 //! | `rights` | what we may do, tried out without changing anything |
 
 mod blobs;
@@ -27,6 +28,7 @@ mod tags;
 #[cfg(test)]
 mod tests;
 mod token;
+mod transfer;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,6 +46,7 @@ use crate::domain::reference::ImageName;
 
 pub use self::error::Kind;
 pub use self::raw::Raw;
+pub use self::transfer::Begun;
 
 /// The longest time for one operation with all its requests, such as a list of many pages.
 const OPERATION: Duration = Duration::from_secs(300);

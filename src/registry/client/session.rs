@@ -3,16 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use backon::Retryable as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Method, StatusCode, Url};
+use reqwest::{Body, Method, RequestBuilder, Response, StatusCode, Url};
 use tokio::sync::OnceCell;
 
 use super::error::Kind;
-use super::http::{Answer, Http, too_slow};
+use super::http::{self, Answer, Http, too_slow};
 use super::retry::{Failed, Pauses};
 use super::token::{self, Challenge};
 use crate::domain::reason::{output, quoted, reason};
@@ -33,15 +34,19 @@ pub(super) enum Right {
 }
 
 impl Right {
-    /// The scope of a token for it.
-    fn scope(self, path: &str) -> Option<String> {
+    /// The scopes of a token for it; `from` is the repository that blobs may be taken from.
+    fn scopes(self, path: &str, from: Option<&str>) -> Vec<String> {
         let actions = match self {
-            Right::SignIn => return None,
+            Right::SignIn => return Vec::new(),
             Right::Pull => "pull",
             Right::Push => "pull,push",
             Right::Delete => "pull,push,delete",
         };
-        Some(format!("repository:{path}:{actions}"))
+        let mut scopes = vec![format!("repository:{path}:{actions}")];
+        if self == Right::Push {
+            scopes.extend(from.map(|from| format!("repository:{from}:pull")));
+        }
+        scopes
     }
 }
 
@@ -70,6 +75,8 @@ pub(super) struct Session {
     /// Values of the header `Authorization` that were had for each right.
     proofs: Mutex<BTreeMap<Right, HeaderValue>>,
     pub(super) pauses: Pauses,
+    /// A repository of the registry that blobs may be taken from.
+    pub(super) mounts_from: Option<String>,
 }
 
 impl Session {
@@ -82,6 +89,7 @@ impl Session {
             challenge: OnceCell::new(),
             proofs: Mutex::default(),
             pauses: Pauses::default(),
+            mounts_from: None,
         }
     }
 
@@ -147,6 +155,10 @@ impl Session {
     }
 
     async fn exchange(&self, call: &Call, proof: Option<&HeaderValue>) -> Result<Answer, Kind> {
+        self.http.exchange(self.request(call, proof), call.limit).await
+    }
+
+    fn request(&self, call: &Call, proof: Option<&HeaderValue>) -> RequestBuilder {
         let mut request = self.http.request(call.method.clone(), call.url.clone()).headers(call.headers.clone());
         if let Some(proof) = proof {
             request = request.header(AUTHORIZATION, proof);
@@ -154,7 +166,48 @@ impl Session {
         if !call.body.is_empty() || matches!(call.method, Method::PUT | Method::POST) {
             request = request.body(call.body.clone());
         }
-        self.http.exchange(request, call.limit).await
+        request
+    }
+
+    /// A success's answer, whose body is still to be read.
+    pub(super) async fn open(&self, call: &Call) -> Result<Response, Kind> {
+        let proof = self.proof(call.right).await.map_err(Failed::into_kind)?;
+        let (mut response, mut url) = self.http.open(self.request(call, proof.as_ref())).await?;
+        if response.status() == StatusCode::UNAUTHORIZED
+            && let Some(challenge) = token::challenge(response.headers())
+            && let Some(fresh) = self.prove(Some(&challenge), call.right).await.map_err(Failed::into_kind)?
+            && Some(&fresh) != proof.as_ref()
+        {
+            (response, url) = self.http.open(self.request(call, Some(&fresh))).await?;
+        }
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        self.proofs().remove(&call.right);
+        let answer = http::read(response, url, call.limit).await?;
+        Err(Failed::of(&answer, self.user()).into_kind())
+    }
+
+    /// Sends a body that comes piece by piece, and can be sent but once.
+    pub(super) async fn stream(
+        &self,
+        method: Method,
+        url: Url,
+        headers: HeaderMap,
+        body: Body,
+        limit: Duration,
+    ) -> Result<(), Kind> {
+        let proof = self.proof(Right::Push).await.map_err(Failed::into_kind)?;
+        let mut request = self.http.request(method, url).headers(headers).body(body);
+        if let Some(proof) = &proof {
+            request = request.header(AUTHORIZATION, proof);
+        }
+        let answer = self.http.send(request, limit).await?;
+        if answer.status.is_success() {
+            return Ok(());
+        }
+        self.proofs().remove(&Right::Push);
+        Err(Failed::of(&answer, self.user()).into_kind())
     }
 
     /// The proof that was had before, else the one that the front door asks for.
@@ -174,10 +227,10 @@ impl Session {
     async fn prove(&self, challenge: Option<&Challenge>, right: Right) -> Result<Option<HeaderValue>, Failed> {
         let proof = match (challenge, &self.credential) {
             (Some(Challenge::Bearer { realm, service }), credential) => {
-                let scope = right.scope(&self.path);
+                let scopes = right.scopes(&self.path, self.mounts_from.as_deref());
                 let plain_http = self.base.scheme() == "http";
                 let (service, credential) = (service.as_deref(), credential.as_ref());
-                token::fetch(&self.http, realm, service, scope.as_deref(), credential, plain_http).await?
+                token::fetch(&self.http, realm, service, &scopes, credential, plain_http).await?
             }
             (_, Some(Credential::Basic { user, password })) => basic(user, password.reveal()),
             (_, Some(Credential::IdentityToken(token))) => token::bearer(token.reveal())?,

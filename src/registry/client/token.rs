@@ -69,7 +69,7 @@ struct Answer {
     access_token: Option<String>,
 }
 
-/// The header `Authorization` with a token for `scope`: `repository:acme/api:pull`; none: for the front door alone.
+/// The header `Authorization` with a token for `scopes`: `repository:acme/api:pull`; none: for the front door alone.
 ///
 /// `plain_http` is how the registry itself is spoken to: one that is spoken to over TLS may not name a token service
 /// without it, which would get the password in clear.
@@ -77,11 +77,17 @@ pub(super) async fn fetch(
     http: &Http,
     realm: &str,
     service: Option<&str>,
-    scope: Option<&str>,
+    scopes: &[String],
     credential: Option<&Credential>,
     plain_http: bool,
 ) -> Result<HeaderValue, Failed> {
-    let mut fields: Vec<(&str, &str)> = scope.map(|scope| ("scope", scope)).into_iter().collect();
+    // In a form, they are one field.
+    let together = scopes.join(" ");
+    let mut fields: Vec<(&str, &str)> = match credential {
+        Some(Credential::IdentityToken(_)) if !scopes.is_empty() => vec![("scope", &together)],
+        Some(Credential::IdentityToken(_)) => Vec::new(),
+        _ => scopes.iter().map(|scope| ("scope", scope.as_str())).collect(),
+    };
     fields.extend(service.map(|service| ("service", service)));
     let no_address = || Kind::Unusable(reason!("registry.token_address", realm = quoted(realm)));
     let service_at = Url::parse(realm).map_err(|_| no_address())?;
