@@ -33,6 +33,7 @@ impl Request {
     /// it is.
     pub fn change(&self) -> Option<Change> {
         let change = |verb, object| Some(Change { verb, object });
+        let of = |verb, path: &RepositoryPath, part| change(verb, ChangedObject::Of(path.clone(), part));
         match self {
             Request::Status
             | Request::Watch
@@ -83,15 +84,9 @@ impl Request {
             Request::TestNotification { name } => {
                 change("notification.test", ChangedObject::Notification(name.clone()))
             }
-            Request::MoveTag { path, tag, digest, .. } => {
-                change("tag.move", ChangedObject::Of(path.clone(), format!("tag {tag} to {digest}")))
-            }
-            Request::CopyTag { path, tag, to } => {
-                change("tag.copy", ChangedObject::Of(path.clone(), format!("tag {tag} to {to}")))
-            }
-            Request::DeleteTag { path, tag } => {
-                change("tag.delete", ChangedObject::Of(path.clone(), format!("tag {tag}")))
-            }
+            Request::MoveTag { path, tag, digest, .. } => of("tag.move", path, format!("tag {tag} to {digest}")),
+            Request::CopyTag { path, tag, to } => of("tag.copy", path, format!("tag {tag} to {to}")),
+            Request::DeleteTag { path, tag } => of("tag.delete", path, format!("tag {tag}")),
         }
     }
 
