@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-use super::image::{self, Annotations, Descriptor, Document, ImageConfig, ImageInfo, Platform};
+use super::image::{self, Annotations, Descriptor, Document, ImageConfig, ImageInfo, Part, Platform};
 use crate::domain::publish::{Existing, Origin};
 use crate::domain::reason::{Reason, phrase, reason};
 use crate::domain::reference;
@@ -92,7 +92,7 @@ impl Layout {
                 let info = self.describe(&descriptor.digest)?;
                 Ok(LayoutTag {
                     tag: tag.clone(),
-                    origin: Origin::from_annotations(&info.annotations),
+                    origin: info.origin(),
                     digest: info.digest,
                     media_type: info.media_type,
                     size: info.size,
@@ -206,6 +206,18 @@ impl Layout {
         Document::parse(&raw).map_err(|error| LayoutError::Damaged { path, why: Reason::verbatim(error.to_string()) })
     }
 
+    /// What a builder made, with the platform of a single manifest.
+    pub(super) fn part(&self, digest: &str) -> Result<Part, LayoutError> {
+        let document = self.document(digest)?;
+        let path = self.blob(digest)?;
+        let size = fs::metadata(&path).map_err(io_error(phrase!("verb.look_at"), &path))?.len();
+        let platform = match document.manifests {
+            Some(_) => None,
+            None => self.describe(digest)?.platforms.into_iter().next(),
+        };
+        Ok(Part { digest: digest.to_owned(), size, document, platform })
+    }
+
     /// Where the content with the digest `digest` is, or would be.
     pub(super) fn blob(&self, digest: &str) -> Result<PathBuf, LayoutError> {
         reference::check_digest(digest)?;
@@ -266,7 +278,8 @@ impl Layout {
         Ok(())
     }
 
-    fn describe(&self, digest: &str) -> Result<ImageInfo, LayoutError> {
+    /// What there is to say about the image of a digest.
+    pub(super) fn describe(&self, digest: &str) -> Result<ImageInfo, LayoutError> {
         let root = self.document(digest)?;
         let manifests = match &root.manifests {
             Some(manifests) => manifests.iter().map(|one| self.document(&one.digest)).collect::<Result<Vec<_>, _>>()?,
@@ -281,10 +294,10 @@ impl Layout {
 
     fn existing_in(&self, index: &Document, tag: &str) -> Result<Option<Existing>, LayoutError> {
         let Some(there) = find(index, tag) else { return Ok(None) };
-        let origin = match self.document(&there.digest) {
-            Ok(document) => Origin::from_annotations(&document.annotations),
-            // A tag whose content is lost must not keep a build from mending it.
-            Err(LayoutError::Missing { .. }) => None,
+        let origin = match self.describe(&there.digest) {
+            Ok(info) => info.origin(),
+            // A tag whose content is lost or damaged must not keep a build from replacing it.
+            Err(LayoutError::Missing { .. } | LayoutError::Damaged { .. }) => None,
             Err(error) => return Err(error),
         };
         Ok(Some(Existing { digest: there.digest.clone(), origin }))

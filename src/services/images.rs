@@ -8,7 +8,6 @@ use tokio::time::{Instant, timeout_at};
 use super::{ServiceError, ServiceErrorKind, registries};
 use crate::domain::image_tag::TagInfo;
 use crate::domain::name::RepositoryPath;
-use crate::domain::publish::Origin;
 use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::tag::CACHE_PREFIX;
 use crate::registry::reference::check_tag;
@@ -83,11 +82,11 @@ impl TagInfo {
         TagInfo {
             tag: tag.into(),
             name: format!("{}:{tag}", target.image()),
+            origin: info.origin(),
             digest: info.digest,
             platforms: info.platforms.iter().map(ToString::to_string).collect(),
             size: info.size,
             created: info.created,
-            origin: Origin::from_annotations(&info.annotations),
             problem: None,
         }
     }

@@ -15,6 +15,7 @@ use super::finish;
 use super::limits::StepLimits;
 use super::output::{Output, StepsOf};
 use super::process::{Buildctl, Finished};
+use super::scanner;
 use crate::buildctl::arguments::{GIT_SECRET_VARIABLE, Run, arguments, secret_variable};
 use crate::buildctl::job::Cache;
 use crate::buildctl::source_policy;
@@ -111,6 +112,12 @@ async fn build_on(
     stop: &Arc<watch::Sender<Option<Stop>>>,
     others: &watch::Sender<bool>,
 ) -> Result<PlatformBuilt, PlatformBuildEnd> {
+    let (mut stopped, mut stopped_by_another) = (stop.subscribe(), others.subscribe());
+    tokio::select! {
+        checked = scanner::check(run, builder) => checked?,
+        () = until(&mut stopped, Option::is_some) => return Err(PlatformBuildEnd::StoppedByAnother),
+        () = until(&mut stopped_by_another, |stopped| *stopped) => return Err(PlatformBuildEnd::StoppedByAnother),
+    }
     let mut temporary_tags = Vec::new();
     let digest = bring(run, builder, false, output, stop, others, &mut temporary_tags).await?;
     if !run.job.build.accelerate {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::{TaskContext, grants, managed_builder};
@@ -20,6 +21,7 @@ use crate::buildkit::install;
 use crate::domain::build::{Build, BuildId};
 use crate::domain::builder::BuilderKind;
 use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::image_output::Created;
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::LOCAL_REGISTRY;
 use crate::domain::platform::Platform;
@@ -32,8 +34,9 @@ use crate::pool::core::{ChosenBuilder, Event};
 use crate::services::ServiceError;
 use crate::services::credential_scope::CredentialScope;
 use crate::services::trees::{self, Unprepared};
+use crate::services::sources::NotLooked;
 use crate::services::{registries, sources};
-use crate::source::Transport;
+use crate::source::{Transport, Wanted};
 use crate::source::tree::{Slot, resolve_inside};
 use crate::store::settings::Settings;
 use crate::store::{Home, builds};
@@ -130,6 +133,10 @@ async fn start(
     };
     let Prepared { context, secret, slot } = prepare(&home, settings, wish, abort).await?;
     let dockerfile = dockerfile(settings, build, &context, &directory, &mut grants)?;
+    let committed_at = match build.rule.created {
+        Created::Commit => Some(committed_at(&home, settings, build, &source).await?),
+        Created::Build => None,
+    };
     let docker_config = directory.join(runner::DOCKER_CONFIG_DIR);
     let scope = CredentialScope::new(settings, &build.namespace, &build.registry);
     let missing = registries::write_docker_config(&home, settings, &scope, &docker_config)
@@ -142,6 +149,8 @@ async fn start(
     let job = Job {
         buildctl: install::find(&home).tools().ok_or_else(|| daemon_failure(reason!("builder.no_buildctl")))?.buildctl,
         source_url: source_url(&build).await,
+        committed_at,
+        sbom_scanner: build.rule.sbom.then(|| settings.config.buildkit.sbom_scanner.clone()),
         builder_id: builder_id(),
         grants,
         dockerfile,
@@ -178,6 +187,29 @@ fn source(settings: &Settings, build: &Build) -> Source {
         url: build.source.clone(),
         fetch: build.fetch,
         submodules: bound.map(|source| source.submodules.clone()).unwrap_or_default(),
+    }
+}
+
+/// When the commit of a build was made. Its source was brought for the tree already.
+async fn committed_at(
+    home: &Home,
+    settings: &Settings,
+    build: &Build,
+    source: &Source,
+) -> Result<DateTime<Utc>, Failure> {
+    let wanted = Wanted {
+        store: home.git_dir(&build.path()),
+        reference: build.reference.clone(),
+        commit: build.commit.clone(),
+        since: Vec::new(),
+        within: None,
+    };
+    match sources::look(home, settings, source, wanted).await {
+        Ok(commit) => commit.committed_at.ok_or_else(|| {
+            Failure::new(FailureKind::Source, reason!("build.commit_says_no_time", commit = build.commit))
+        }),
+        Err(NotLooked::NotACommit(reason)) => Err(Failure::new(FailureKind::Source, reason)),
+        Err(NotLooked::Unreadable(error)) => Err(Unprepared::from(error).into()),
     }
 }
 
@@ -386,7 +418,7 @@ pub(in crate::pool) async fn clean_up(home: &Home, id: BuildId, attempt: u32) {
             tracing::warn!("a builder of build {id} is still up: {error}");
         }
     });
-    for leftover in [runner::DOCKER_CONFIG_DIR, runner::CHECKOUT_DIR, runner::DOCKERFILE_DIR] {
+    for leftover in [runner::DOCKER_CONFIG_DIR, runner::CHECKOUT_DIR, runner::DOCKERFILE_DIR, runner::SCANNER_DIR] {
         let leftover = directory.join(leftover);
         if leftover.exists()
             && let Err(error) = tokio::fs::remove_dir_all(&leftover).await
