@@ -6,7 +6,7 @@ use super::{Client, unexpected};
 use crate::domain::audit::{AuditPage, AuditQuery};
 use crate::domain::build::{Build, BuildId};
 use crate::domain::build_query::{BuildQuery, PushPage, PushQuery};
-use crate::domain::image_tag::TagInfo;
+use crate::domain::image_tag::{TagDetail, TagNames, TagPage};
 use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
 use crate::domain::platform_account::{Identity, RegisteredWebhook, RepositoryPage};
@@ -154,15 +154,19 @@ impl Client {
         ask!(self, Request::PreviewRule { path, rule }, Reply::RulePreview(preview) => preview)
     }
 
-    /// The tags of a repository with what they name.
-    pub async fn tags(&self, path: RepositoryPath) -> Result<Vec<TagInfo>, Error> {
-        ask!(self, Request::Tags { path }, Reply::Tags(tags) => tags)
+    /// The names of a repository's tags.
+    pub async fn tag_names(&self, path: RepositoryPath) -> Result<TagNames, Error> {
+        ask!(self, Request::TagNames { path }, Reply::TagNames(names) => names)
     }
 
-    /// One tag and what it names.
-    pub async fn tag(&self, path: RepositoryPath, tag: String) -> Result<TagInfo, Error> {
-        let tags = ask!(self, Request::Tag { path, tag }, Reply::Tags(tags) => tags);
-        tags?.pop().ok_or_else(unexpected)
+    /// What tags of a repository name, with at most so many `further` requests to the registry beyond one for each.
+    pub async fn tags(&self, path: RepositoryPath, tags: Vec<String>, further: usize) -> Result<TagPage, Error> {
+        ask!(self, Request::Tags { path, tags, further }, Reply::Tags(page) => page)
+    }
+
+    /// Everything about one tag.
+    pub async fn tag(&self, path: RepositoryPath, tag: String) -> Result<TagDetail, Error> {
+        ask!(self, Request::Tag { path, tag }, Reply::Tag(detail) => *detail)
     }
 
     /// Removes a tag.

@@ -208,11 +208,7 @@ mod tests {
 
     #[test]
     fn an_epoch_of_the_rules_own_does_not_go_with_the_commits_time() {
-        let rule = Rule {
-            created: Created::Commit,
-            args: texts(&[(SOURCE_DATE_EPOCH, "0")]),
-            ..Rule::starter("main")
-        };
+        let rule = Rule { created: Created::Commit, args: texts(&[(SOURCE_DATE_EPOCH, "0")]), ..Rule::starter("main") };
         assert!(problems(rule)[0].contains(SOURCE_DATE_EPOCH));
     }
 
@@ -224,7 +220,10 @@ mod tests {
         let rule: Rule = toml::from_str(text).unwrap();
         assert_eq!(toml::from_str::<Rule>(&toml::to_string(&rule).unwrap()).unwrap(), rule);
         let plain = toml::to_string(&Rule::starter("main")).unwrap();
-        assert!(!["provenance", "sbom", "format", "created", "labels"].iter().any(|key| plain.contains(key)), "{plain}");
+        assert!(
+            !["provenance", "sbom", "format", "created", "labels"].iter().any(|key| plain.contains(key)),
+            "{plain}"
+        );
         let error = toml::from_str::<Rule>(&text.replace("\"zstd\"", "\"lz4\"")).unwrap_err().to_string();
         assert!(error.contains("gzip") && error.contains("zstd"), "{error}");
     }

@@ -52,6 +52,7 @@ impl Request {
             | Request::PreviewRule { .. }
             | Request::PreviewSave { .. }
             | Request::Examine { .. }
+            | Request::TagNames { .. }
             | Request::Tags { .. }
             | Request::Tag { .. }
             | Request::CheckPlatform { .. }

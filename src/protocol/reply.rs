@@ -12,7 +12,7 @@ use super::{Error, News, PoolStatus};
 use crate::domain::audit::AuditPage;
 use crate::domain::build::{Build, BuildId};
 use crate::domain::build_query::PushPage;
-use crate::domain::image_tag::TagInfo;
+use crate::domain::image_tag::{TagDetail, TagNames, TagPage};
 use crate::domain::journal::PushRecord;
 use crate::domain::outline::Outline;
 use crate::domain::platform_account::{Identity, RegisteredWebhook, RepositoryPage};
@@ -112,8 +112,12 @@ pub enum Reply {
     RulePreview(RulePreview),
     /// What a Dockerfile offers.
     Outline(Outline),
+    /// The names of a repository's tags.
+    TagNames(TagNames),
     /// Tags of a repository.
-    Tags(Vec<TagInfo>),
+    Tags(TagPage),
+    /// Everything about one tag.
+    Tag(Box<TagDetail>),
     /// Who a token is.
     Identity(Identity),
     /// What a registry lets us do.

@@ -154,12 +154,22 @@ pub enum Request {
         /// The ref.
         reference: Ref,
     },
-    /// The tags of a repository with what they name: [`super::Reply::Tags`].
-    Tags {
+    /// The names of a repository's tags: [`super::Reply::TagNames`].
+    TagNames {
         /// The repository.
         path: RepositoryPath,
     },
-    /// One tag and what it names: [`super::Reply::Tags`].
+    /// What tags of a repository name: [`super::Reply::Tags`].
+    Tags {
+        /// The repository.
+        path: RepositoryPath,
+        /// The tags, at most [`crate::domain::image_tag::MOST_TAGS`].
+        tags: Vec<String>,
+        /// The most requests to the registry beyond one for each tag. Where they do not suffice, sizes and times of some
+        /// images are not known.
+        further: usize,
+    },
+    /// Everything about one tag: [`super::Reply::Tag`].
     Tag {
         /// The repository.
         path: RepositoryPath,

@@ -22,6 +22,7 @@ impl Request {
             | Request::OpenLog { .. }
             | Request::RepositoryRefs { .. }
             | Request::PreviewRule { .. }
+            | Request::TagNames { .. }
             | Request::Tags { .. }
             | Request::Tag { .. }
             | Request::Notifications
@@ -80,7 +81,9 @@ impl Reply {
             | Reply::Refs(_)
             | Reply::RulePreview(_)
             | Reply::Outline(_)
+            | Reply::TagNames(_)
             | Reply::Tags(_)
+            | Reply::Tag(_)
             | Reply::Identity(_)
             | Reply::RegistryAccess(_)
             | Reply::PlatformRepositories(_)
@@ -127,7 +130,7 @@ mod tests {
     /// Viewers read; builders also start, replay, retry and cancel; operators do everything.
     #[test]
     fn every_request_needs_the_right_that_its_kind_of_user_has() {
-        const VIEW: [&str; 20] = [
+        const VIEW: [&str; 21] = [
             "status",
             "watch",
             "settings",
@@ -144,6 +147,7 @@ mod tests {
             "search_log",
             "repository_refs",
             "preview_rule",
+            "tag_names",
             "tags",
             "tag",
             "notifications",

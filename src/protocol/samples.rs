@@ -16,7 +16,9 @@ use crate::domain::build_query::{BuildQuery, PushPage, PushQuery};
 use crate::domain::build_summary::BuildSummary;
 use crate::domain::builder::{Builder, BuilderKind, Readiness};
 use crate::domain::config::RegistrySettings;
-use crate::domain::image_tag::TagInfo;
+use crate::domain::image_tag::{
+    AttachedKind, AttachedTag, Attestation, ImagePart, Layer, TagDetail, TagInfo, TagNames, TagPage,
+};
 use crate::domain::journal::{self, PushId};
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
@@ -118,7 +120,8 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         ("refs", Request::Refs(source())),
         ("preview_rule", Request::PreviewRule { path: path(), rule: rule() }),
         ("examine", Request::Examine { path: path(), rule: Box::new(Rule::starter("main")), reference: main_branch() }),
-        ("tags", Request::Tags { path: path() }),
+        ("tag_names", Request::TagNames { path: path() }),
+        ("tags", Request::Tags { path: path(), tags: vec!["v1".into()], further: 100 }),
         ("tag", Request::Tag { path: path(), tag: "v1".into() }),
         ("delete_tag", Request::DeleteTag { path: path(), tag: "v1".into() }),
         ("check_platform", Request::CheckPlatform { name: "gitlab".into() }),
@@ -190,15 +193,16 @@ pub(crate) fn answers() -> Vec<(&'static str, Reply)> {
         tags: vec!["latest".into()],
         notes: Vec::new(),
     };
+    let attached =
+        AttachedTag { tag: "sha256-0123.sig".into(), digest: "sha256:0123".into(), kind: AttachedKind::Signature };
     let tag = TagInfo {
-        tag: "v1".into(),
-        name: "registry.example.com/acme/api:v1".into(),
         digest: "sha256:0123".into(),
         platforms: vec!["linux/amd64".into()],
-        size: 1234,
+        size: Some(1234),
         created: Some(DateTime::UNIX_EPOCH),
-        origin: None,
-        problem: None,
+        manifests: vec!["sha256:4567".into()],
+        attached: vec![attached.clone()],
+        ..TagInfo::named("registry.example.com/acme/api", "v1")
     };
     let identity = Identity {
         login: Some("robot".into()),
@@ -297,7 +301,9 @@ pub(crate) fn answers() -> Vec<(&'static str, Reply)> {
             Reply::RulePreview(RulePreview { rows: vec![row], refs: 1, left_out: 0, source: source().url }),
         ),
         ("outline", Reply::Outline(outline)),
-        ("tags", Reply::Tags(vec![tag])),
+        ("tag_names", Reply::TagNames(TagNames { tags: vec!["v1".into()], attached: vec![attached] })),
+        ("tags", Reply::Tags(TagPage { tags: vec![tag.clone()], further_requests: 3 })),
+        ("tag", Reply::Tag(Box::new(tag_detail(tag)))),
         ("identity", Reply::Identity(identity)),
         ("registry_access", Reply::RegistryAccess(registry_access())),
         (
@@ -326,6 +332,28 @@ pub(crate) fn answers() -> Vec<(&'static str, Reply)> {
         ),
         ("audit", Reply::Audit(AuditPage::default())),
     ]
+}
+
+fn tag_detail(info: TagInfo) -> TagDetail {
+    let layer =
+        Layer { digest: "sha256:89ab".into(), size: 1000, media_type: "application/vnd.oci.image.layer.v1.tar".into() };
+    let part = ImagePart {
+        platform: Some("linux/amd64".into()),
+        digest: "sha256:4567".into(),
+        size: 1234,
+        layers: vec![layer],
+    };
+    let attestation = Attestation {
+        kind: "https://slsa.dev/provenance/v1".into(),
+        about: "sha256:4567".into(),
+        reference: "sha256:cdef".into(),
+    };
+    TagDetail {
+        info,
+        parts: vec![part],
+        labels: BTreeMap::from([("org.opencontainers.image.revision".into(), "d4ef3dc".into())]),
+        attestations: vec![attestation],
+    }
 }
 
 fn registry_access() -> RegistryAccess {

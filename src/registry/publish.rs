@@ -326,17 +326,15 @@ async fn publish_remote(
 ) -> Result<Vec<Published>, PublishError> {
     let mut platform_builds = Vec::with_capacity(image.platform_builds.len());
     for digest in &image.platform_builds {
-        let what = reason!("registry.read", reference = digest);
-        let raw = client.manifest(digest).await?.ok_or_else(|| client.error(&what, Kind::NotFound))?;
-        platform_builds.push((raw, what));
+        platform_builds.push(client.manifest(digest).await?.ok_or_else(|| client.missing(digest))?);
     }
     let (index, composed) = match platform_builds.as_slice() {
         [] => return Err(rules.nothing()),
-        [(one, _)] => (one.clone(), false),
+        [one] => (one.clone(), false),
         several => {
             let mut parts = Vec::with_capacity(several.len());
-            for (raw, what) in several {
-                parts.push(part(client, raw, what).await?);
+            for raw in several {
+                parts.push(part(client, raw).await?);
             }
             (rules.compose(&parts, &image.annotations)?, true)
         }
@@ -381,9 +379,8 @@ async fn move_tags(client: &Client, image: &Raw, chosen: Vec<Published>) -> Resu
 }
 
 /// What a builder made, with the platform of a single manifest.
-async fn part(client: &Client, raw: &Raw, what: &Reason) -> Result<Part, PublishError> {
-    let unusable = |error: serde_json::Error| client.error(what, Kind::Unusable(Reason::verbatim(error.to_string())));
-    let document = raw.document().map_err(unusable)?;
+async fn part(client: &Client, raw: &Raw) -> Result<Part, PublishError> {
+    let document = raw.document().map_err(|error| client.unreadable(&raw.digest, &error))?;
     let platform = match document.manifests {
         Some(_) => None,
         None => client.inspect(&raw.digest).await?.platforms.into_iter().next(),
@@ -409,7 +406,7 @@ async fn existing(client: &Client, raw: &Raw) -> Result<Existing, RegistryError>
 }
 
 /// Files and their locks can take a while: they wait on a thread of their own.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PublishError> + Send + 'static,
 ) -> Result<T, PublishError> {
     match tokio::task::spawn_blocking(work).await {

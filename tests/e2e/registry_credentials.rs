@@ -142,9 +142,8 @@ fn a_registry_whose_secret_is_missing_or_slow_holds_up_no_build_that_does_not_us
     assert_eq!((&to_this_host["state"], &to_this_host["warnings"]), (&json!("succeeded"), &json!([])));
     let registry = Registry::plain();
     slipway.write("namespaces/acme.toml", &format!("registry = \"{}\"\n", registry.host()));
-    slipway.wait_until("it is pushed to the registry", || {
-        build(&slipway)["images"].to_string().contains(registry.host())
-    });
+    slipway
+        .wait_until("it is pushed to the registry", || build(&slipway)["images"].to_string().contains(registry.host()));
     assert!(!asked.exists());
     // One that the namespace lists, but no build may get, is a warning.
     slipway.write(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::end::End;
-use super::platform_build::PlatformBuilt;
+use super::platform_built::PlatformBuilt;
 use crate::buildctl::arguments;
 use crate::buildctl::job::{Destination, Job};
 use crate::domain::build::{Build, Image};

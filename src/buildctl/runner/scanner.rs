@@ -68,10 +68,14 @@ mod tests {
     #[test]
     fn a_scanner_that_is_not_there_is_a_matter_of_the_settings_and_an_unreachable_registry_is_not() {
         let failed = |text: &str| unavailable("r.example.com/scan:1", classify(text, &[], Exit::Code(1)));
-        let missing = failed("error: failed to solve: r.example.com/scan:1: failed to resolve source metadata for r.example.com/scan:1: r.example.com/scan:1: not found");
+        let missing = failed(
+            "error: failed to solve: r.example.com/scan:1: failed to resolve source metadata for r.example.com/scan:1: r.example.com/scan:1: not found",
+        );
         assert!(missing.reason.to_string().contains("r.example.com/scan:1"), "{}", missing.reason);
         assert!(!missing.kind.is_machinery() && missing.kind != FailureKind::Dockerfile, "{:?}", missing.kind);
-        let offline = failed("error: failed to solve: r.example.com/scan:1: failed to resolve source metadata for r.example.com/scan:1: failed to do request: Head \"https://r.example.com/v2/scan/manifests/1\": dial tcp 192.0.2.1:443: connect: connection refused");
+        let offline = failed(
+            "error: failed to solve: r.example.com/scan:1: failed to resolve source metadata for r.example.com/scan:1: failed to do request: Head \"https://r.example.com/v2/scan/manifests/1\": dial tcp 192.0.2.1:443: connect: connection refused",
+        );
         assert_eq!(offline.kind, FailureKind::Network);
         assert!(offline.hint.is_some());
     }

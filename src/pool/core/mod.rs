@@ -15,7 +15,7 @@
 //! | `requests` | what clients and triggers are answered |
 //! | `writes` | what must be on disk before something is done |
 //!
-//! The [`tables`] are below them all, and `handle` is at the top.
+//! The tables are below them all, and `handle` is at the top.
 //!
 //! What must be on disk before something is done is an order of commands: the core asks for a [`Command::Write`] and
 //! acts when its [`Event::Written`] comes. A pool that is killed between any two commands is carried on with by the

@@ -22,6 +22,7 @@ use crate::pool::tasks::settings_service::SettingsService;
 use crate::pool::tasks::tag_deletion::delete_tag;
 use crate::pool::tasks::{TaskContext, audit, blocking, dockerfile_outline, failed, notifier};
 use crate::protocol::{Answer, Call, Entity, Error, ErrorKind, Reply, Request, Right, SaveMode, VERSION};
+use crate::services::image_cache::ImageCache;
 use crate::services::{save_warnings, tokens};
 use crate::store::builds;
 use crate::sys::{fd_passing, users};
@@ -39,6 +40,8 @@ pub(in crate::pool) struct Client {
     pub settings: SettingsService,
     /// Logins at platforms that have begun.
     pub logins: Arc<Logins>,
+    /// Images that were read before.
+    pub images: Arc<ImageCache>,
     /// The settings as they are sent.
     pub lines: Arc<SettingsLines>,
 }
@@ -245,7 +248,7 @@ async fn answer(client: &Client, request: Request, by: &Requester) -> Result<Ans
 
 /// What is known now, for a request that needs no more.
 fn request_context(client: &Client) -> RequestContext {
-    let Client { context, logins, .. } = client;
+    let Client { context, logins, images, .. } = client;
     let snapshot = context.snapshot();
     RequestContext {
         home: context.home.clone(),
@@ -254,6 +257,7 @@ fn request_context(client: &Client) -> RequestContext {
         open: snapshot.builds.iter().map(|(id, build)| (*id, Build::clone(build))).collect(),
         catalog: context.catalog.clone(),
         logins: logins.clone(),
+        images: images.clone(),
     }
 }
 

@@ -33,11 +33,11 @@ use crate::domain::tag::CACHE_PREFIX;
 use crate::pool::core::{ChosenBuilder, Event};
 use crate::services::ServiceError;
 use crate::services::credential_scope::CredentialScope;
-use crate::services::trees::{self, Unprepared};
 use crate::services::sources::NotLooked;
+use crate::services::trees::{self, Unprepared};
 use crate::services::{registries, sources};
-use crate::source::{Transport, Wanted};
 use crate::source::tree::{Slot, resolve_inside};
+use crate::source::{Transport, Wanted};
 use crate::store::settings::Settings;
 use crate::store::{Home, builds};
 use crate::sys::atomic;
@@ -133,10 +133,7 @@ async fn start(
     };
     let Prepared { context, secret, slot } = prepare(&home, settings, wish, abort).await?;
     let dockerfile = dockerfile(settings, build, &context, &directory, &mut grants)?;
-    let committed_at = match build.rule.created {
-        Created::Commit => Some(committed_at(&home, settings, build, &source).await?),
-        Created::Build => None,
-    };
+    let committed_at = committed_at(&home, settings, build, &source).await?;
     let docker_config = directory.join(runner::DOCKER_CONFIG_DIR);
     let scope = CredentialScope::new(settings, &build.namespace, &build.registry);
     let missing = registries::write_docker_config(&home, settings, &scope, &docker_config)
@@ -190,13 +187,16 @@ fn source(settings: &Settings, build: &Build) -> Source {
     }
 }
 
-/// When the commit of a build was made. Its source was brought for the tree already.
+/// When the commit of a build was made, where its rule wants to know. Its source was brought for the tree already.
 async fn committed_at(
     home: &Home,
     settings: &Settings,
     build: &Build,
     source: &Source,
-) -> Result<DateTime<Utc>, Failure> {
+) -> Result<Option<DateTime<Utc>>, Failure> {
+    if build.rule.created == Created::Build {
+        return Ok(None);
+    }
     let wanted = Wanted {
         store: home.git_dir(&build.path()),
         reference: build.reference.clone(),
@@ -205,9 +205,13 @@ async fn committed_at(
         within: None,
     };
     match sources::look(home, settings, source, wanted).await {
-        Ok(commit) => commit.committed_at.ok_or_else(|| {
-            Failure::new(FailureKind::Source, reason!("build.commit_says_no_time", commit = build.commit))
-        }),
+        Ok(commit) => match commit.committed_at {
+            Some(time) => Ok(Some(time)),
+            None => {
+                let reason = reason!("build.commit_says_no_time", commit = build.commit);
+                Err(Failure::new(FailureKind::Source, reason))
+            }
+        },
         Err(NotLooked::NotACommit(reason)) => Err(Failure::new(FailureKind::Source, reason)),
         Err(NotLooked::Unreadable(error)) => Err(Unprepared::from(error).into()),
     }

@@ -122,7 +122,8 @@ pub(super) async fn read(
     url: &SourceUrl,
     wanted: &Wanted,
 ) -> Result<Commit, SourceError> {
-    let Text { message, committed_at } = match tokio::time::timeout(TIME, text(git(), git(), url, &wanted.commit)).await {
+    let Text { message, committed_at } = match tokio::time::timeout(TIME, text(git(), git(), url, &wanted.commit)).await
+    {
         Ok(text) => text?,
         Err(_) => {
             return Err(SourceError::new(Kind::Local, url, reason!("source.commit_too_slow", commit = wanted.commit)));
@@ -163,12 +164,7 @@ struct Text {
     committed_at: Option<DateTime<Utc>>,
 }
 
-async fn text(
-    mut git: GitCommand,
-    again: GitCommand,
-    url: &SourceUrl,
-    commit: &CommitId,
-) -> Result<Text, SourceError> {
+async fn text(mut git: GitCommand, again: GitCommand, url: &SourceUrl, commit: &CommitId) -> Result<Text, SourceError> {
     let cannot = |error: std::io::Error| SourceError::io(url, reason!("source.git_not_run", error), &error);
     git.args(["cat-file", "commit", commit.as_str()]);
     let mut running = git.start(Some(MEMORY)).map_err(cannot)?;
@@ -300,7 +296,8 @@ mod tests {
     #[tokio::test]
     async fn a_commit_says_when_it_was_committed_in_its_headers_and_not_in_its_message() {
         let time = async |object: &str| parse(object.as_bytes()).await.unwrap().unwrap().committed_at;
-        let whole = "tree 1\nauthor Kim <k> 5 +0000\ncommitter Kim > Lee <k@x> 1600000000 +0800\ngpgsig a\n b\n\nsubject\n";
+        let whole =
+            "tree 1\nauthor Kim <k> 5 +0000\ncommitter Kim > Lee <k@x> 1600000000 +0800\ngpgsig a\n b\n\nsubject\n";
         assert_eq!(time(whole).await, DateTime::from_timestamp(1_600_000_000, 0));
         assert_eq!(time("tree 1\n\ncommitter Kim <k> 5 +0000\n").await, None);
         assert_eq!(time("committer Kim <k> soon +0000\n\n").await, None);

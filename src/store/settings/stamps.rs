@@ -18,7 +18,7 @@ use crate::sys::parallel::in_parallel;
 const END: &str = ".toml";
 
 /// How the files of the settings are, and the directories that they are in: where two are the same, nothing changed in
-/// between, as far as [`Stamp`] tells.
+/// between, as far as their stamps tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stamps {
     /// `config.toml`, where it is there.

@@ -159,7 +159,8 @@ impl Form {
             let full = lines.last().is_some_and(|field| !field.content().is_empty());
             let number = lines.len();
             if full && number < most {
-                let after = page.fields.iter().rposition(|field| field.key == key).map_or(page.fields.len(), |last| last + 1);
+                let after =
+                    page.fields.iter().rposition(|field| field.key == key).map_or(page.fields.len(), |last| last + 1);
                 page.fields.insert(after, Field::text(key, "").numbered(number));
             }
         }

@@ -20,11 +20,7 @@ pub(super) const ANNOTATION: &str = "annotation";
 pub(super) fn fields(value: &Rule) -> Vec<Field> {
     let level = value.compression_level.map_or_else(String::new, |level| level.to_string());
     let mut fields = vec![
-        Field::choice(
-            "provenance",
-            words([ANY, "off", "min", "max"]),
-            value.provenance.map_or(ANY, Provenance::word),
-        ),
+        Field::choice("provenance", words([ANY, "off", "min", "max"]), value.provenance.map_or(ANY, Provenance::word)),
         Field::toggle("sbom", value.sbom),
         Field::choice("format", words(ImageFormat::ALL.map(ImageFormat::word)), value.format.word()),
         Field::choice(
@@ -72,7 +68,9 @@ fn texts(reader: &mut Reader, key: &str) -> BTreeMap<String, String> {
     let mut texts = BTreeMap::new();
     for (number, line) in reader.lines(key) {
         match line.split_once('=') {
-            Some((name, _)) if texts.contains_key(name) => reader.wrong(key, number, reason!("form.argument_twice", name)),
+            Some((name, _)) if texts.contains_key(name) => {
+                reader.wrong(key, number, reason!("form.argument_twice", name))
+            }
             Some((name, value)) if !name.is_empty() => drop(texts.insert(name.to_owned(), value.to_owned())),
             _ => reader.wrong(key, number, reason!("form.arguments")),
         }
