@@ -95,7 +95,7 @@ fn the_log_of_an_earlier_attempt_is_opened_by_keys() {
     pty.send(">");
     pty.wait_for("exporting");
     pty.send("T");
-    pty.wait_for("exporting to image");
+    pty.wait_for("exporting to oci image format");
 }
 
 #[test]
