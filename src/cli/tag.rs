@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use clap::Subcommand;
+use chrono::{DateTime, Local, SecondsFormat, Utc};
+use clap::{ArgGroup, Subcommand};
 use serde::Serialize;
 
 use super::complaint::WrongValue;
 use super::output::{Table, fields, print, say, told};
 use super::{CliError, Format, source};
 use crate::client::Client;
+use crate::domain::build::BuildId;
 use crate::domain::image_tag::{AttachedTag, Attestation, ImagePart, MOST_TAGS, TagDetail, TagInfo, TagNames, attach};
 use crate::domain::name::RepositoryPath;
 use crate::domain::reason::{Reason, phrase, quoted, reason};
+use crate::domain::tag_history::{HistoryQuery, MOST_EVENTS, MoveTo, TagEvent, TagMove, short};
+use crate::domain::when;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -33,6 +37,35 @@ pub(super) enum Verb {
     Show {
         /// NAMESPACE/REPOSITORY:TAG
         tag: TagPath,
+    },
+    /// What a tag named when, by which build
+    History {
+        /// NAMESPACE/REPOSITORY:TAG
+        tag: TagPath,
+        /// What it named at this time: 2026-11-24, "2026-11-24 10:00", yesterday, "last tuesday", 3d (ago), or RFC 3339
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        at: Option<DateTime<Utc>>,
+        /// At most so many events, the newest first
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Let a tag name another image of its repository: roll back or forward
+    #[command(group(ArgGroup::new("target").required(true)))]
+    Move {
+        /// NAMESPACE/REPOSITORY:TAG
+        tag: TagPath,
+        /// The image: a digest, or another tag of the repository
+        #[arg(long, value_name = "DIGEST|TAG", group = "target")]
+        to: Option<String>,
+        /// The image that this build published
+        #[arg(long, value_name = "BUILD", group = "target")]
+        to_build: Option<BuildId>,
+        /// What the tag named before its image was published
+        #[arg(long, group = "target")]
+        back: bool,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
     },
     /// Delete a tag; in the local registry, what nothing names any more is freed
     Delete {
@@ -98,7 +131,7 @@ impl From<TagInfo> for View {
             digest: info.digest,
             platforms: info.platforms,
             size: info.size,
-            created: info.created.map(|time| time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)),
+            created: info.created.map(rfc3339),
             reference: origin.as_ref().map(|origin| origin.reference.clone()),
             commit: origin.as_ref().map(|origin| origin.commit.clone()),
             build: origin.map(|origin| origin.build),
@@ -130,6 +163,8 @@ impl View {
 struct DetailView {
     #[serde(flatten)]
     tag: View,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moved: Option<String>,
     parts: Vec<ImagePart>,
     labels: BTreeMap<String, String>,
     attestations: Vec<Attestation>,
@@ -137,8 +172,8 @@ struct DetailView {
 
 impl From<TagDetail> for DetailView {
     fn from(detail: TagDetail) -> DetailView {
-        let TagDetail { info, parts, labels, attestations } = detail;
-        DetailView { tag: info.into(), parts, labels, attestations }
+        let TagDetail { info, moved, parts, labels, attestations } = detail;
+        DetailView { tag: info.into(), moved: moved.map(rfc3339), parts, labels, attestations }
     }
 }
 
@@ -154,6 +189,7 @@ impl DetailView {
             (phrase!("label.platforms"), view.platforms.join(", ")),
             (phrase!("label.size"), view.size.map_or_else(String::new, size_text)),
             (phrase!("label.created"), view.created.clone().unwrap_or_default()),
+            (phrase!("label.moved"), self.moved.clone().unwrap_or_default()),
             (phrase!("label.ref"), view.reference.clone().unwrap_or_default()),
             (phrase!("label.commit"), view.commit.clone().unwrap_or_default()),
             (phrase!("label.build"), view.build.map_or_else(String::new, |build| format!("#{build}"))),
@@ -191,6 +227,16 @@ impl Verb {
                 let view = DetailView::from(client.tag(tag.path, tag.tag).await?);
                 print(format, &view, || view.text())
             }
+            Verb::History { tag, at, limit } => history(client, tag, at, limit, format).await,
+            Verb::Move { tag, to, to_build, back: _, yes } => {
+                let to = match (to, to_build) {
+                    (Some(to), _) if to.contains(':') => MoveTo::Digest(to),
+                    (Some(to), _) => MoveTo::Tag(to),
+                    (None, Some(build)) => MoveTo::Build(build),
+                    (None, None) => MoveTo::Back,
+                };
+                move_tag(client, tag, to, yes, format).await
+            }
             Verb::Delete { tag, yes } => {
                 if !yes && !source::confirm(reason!("tag.delete", path = tag.path, tag = tag.tag))? {
                     say(reason!("cli.nothing_deleted"));
@@ -204,8 +250,100 @@ impl Verb {
     }
 }
 
+fn rfc3339(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
 fn size_text(bytes: u64) -> String {
     crate::domain::config::ByteSize(bytes).to_string()
+}
+
+/// A point in time of a flag.
+fn time(text: &str) -> Result<DateTime<Utc>, WrongValue> {
+    when::parse(text, &Local::now())
+        .ok_or_else(|| WrongValue(reason!("argument.no_point_in_time", text = quoted(text))))
+}
+
+async fn history(
+    client: &Client,
+    TagPath { path, tag }: TagPath,
+    at: Option<DateTime<Utc>>,
+    limit: usize,
+    format: Format,
+) -> Result<(), CliError> {
+    source::repository(&source::settings(client).await?, &path)?;
+    let mut query = HistoryQuery { path: path.clone(), tag: tag.clone(), at, before: None, limit };
+    let mut events: Vec<TagEvent> = Vec::new();
+    loop {
+        query.limit = limit.saturating_sub(events.len()).min(MOST_EVENTS);
+        let page = client.tag_history(query.clone()).await?;
+        events.extend(page.events);
+        query.before = page.next;
+        if page.next.is_none() || events.len() >= limit {
+            break;
+        }
+    }
+    events.truncate(limit);
+    if let (Some(at), true) = (at, events.is_empty()) {
+        return Err(CliError::not_found(reason!("tag.unknown_then", path, tag, at = rfc3339(at))));
+    }
+    print(format, &events, || history_table(&path, &tag, &events))
+}
+
+fn history_table(path: &RepositoryPath, tag: &str, events: &[TagEvent]) -> String {
+    if events.is_empty() {
+        say(reason!("tag.no_history", path, tag));
+        return String::new();
+    }
+    let mut table = Table::new([
+        phrase!("label.since"),
+        phrase!("label.action"),
+        phrase!("label.digest"),
+        phrase!("label.build"),
+        phrase!("label.ref"),
+        phrase!("label.commit"),
+        phrase!("label.by"),
+    ]);
+    for event in events {
+        let by = event.by.to_string();
+        table.row([
+            rfc3339(event.at),
+            told(event.action),
+            event.digest.as_deref().map(short).unwrap_or_default(),
+            event.build.map_or_else(String::new, |build| build.to_string()),
+            event.reference.clone().or_else(|| event.from.clone()).unwrap_or_default(),
+            event.commit.as_deref().unwrap_or_default().chars().take(12).collect(),
+            by,
+        ]);
+    }
+    table.text()
+}
+
+#[derive(Serialize)]
+struct MoveView {
+    name: String,
+    #[serde(flatten)]
+    moved: TagMove,
+}
+
+async fn move_tag(
+    client: &Client,
+    TagPath { path, tag }: TagPath,
+    to: MoveTo,
+    yes: bool,
+    format: Format,
+) -> Result<(), CliError> {
+    let mut moved = client.plan_tag_move(path.clone(), tag, to).await?;
+    if !moved.is_done() {
+        if !yes && !source::confirm(moved.question(&path))? {
+            say(reason!("tag.nothing_moved"));
+            return Ok(());
+        }
+        moved = client.move_tag(path.clone(), moved).await?;
+    }
+    say(moved.report(&path));
+    let view = MoveView { name: format!("{path}:{}", moved.tag), moved };
+    print(format, &view, || format!("{} {}", view.name, view.moved.digest))
 }
 
 /// Which tags are listed, and how thoroughly.

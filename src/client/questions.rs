@@ -14,6 +14,7 @@ use crate::domain::reason::Reason;
 use crate::domain::registry_access::RegistryAccess;
 use crate::domain::repository::Source;
 use crate::domain::step::StepsFile;
+use crate::domain::tag_history::{HistoryQuery, MoveTo, TagHistory, TagMove};
 use crate::protocol::builds::{BuildDetail, BuildPage};
 use crate::protocol::logs::{BuildLog, LogFound, LogIndex, LogName, LogRange, LogSearch};
 use crate::protocol::platforms::{
@@ -167,6 +168,22 @@ impl Client {
     /// Everything about one tag.
     pub async fn tag(&self, path: RepositoryPath, tag: String) -> Result<TagDetail, Error> {
         ask!(self, Request::Tag { path, tag }, Reply::Tag(detail) => *detail)
+    }
+
+    /// A part of a tag's history.
+    pub async fn tag_history(&self, query: HistoryQuery) -> Result<TagHistory, Error> {
+        ask!(self, Request::TagHistory(query), Reply::TagHistory(history) => history)
+    }
+
+    /// What a move of a tag would do.
+    pub async fn plan_tag_move(&self, path: RepositoryPath, tag: String, to: MoveTo) -> Result<TagMove, Error> {
+        ask!(self, Request::PlanTagMove { path, tag, to }, Reply::TagMove(moved) => moved)
+    }
+
+    /// Moves a tag as it was planned.
+    pub async fn move_tag(&self, path: RepositoryPath, plan: TagMove) -> Result<TagMove, Error> {
+        let TagMove { tag, digest, before, .. } = plan;
+        ask!(self, Request::MoveTag { path, tag, digest, before }, Reply::TagMove(moved) => moved)
     }
 
     /// Removes a tag.

@@ -187,6 +187,9 @@ pub struct TagPage {
 pub struct TagDetail {
     /// The tag and its image in short.
     pub info: TagInfo,
+    /// Since when the tag names the image, as far as slipway's own records know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved: Option<DateTime<Utc>>,
     /// The manifests of its platforms.
     pub parts: Vec<ImagePart>,
     /// The labels of the first platform.

@@ -55,6 +55,8 @@ impl Request {
             | Request::TagNames { .. }
             | Request::Tags { .. }
             | Request::Tag { .. }
+            | Request::TagHistory(_)
+            | Request::PlanTagMove { .. }
             | Request::CheckPlatform { .. }
             | Request::CheckRegistry { .. }
             | Request::PlatformRepositories { .. }
@@ -80,6 +82,9 @@ impl Request {
             }
             Request::TestNotification { name } => {
                 change("notification.test", ChangedObject::Notification(name.clone()))
+            }
+            Request::MoveTag { path, tag, digest, .. } => {
+                change("tag.move", ChangedObject::Of(path.clone(), format!("tag {tag} to {digest}")))
             }
             Request::DeleteTag { path, tag } => {
                 change("tag.delete", ChangedObject::Of(path.clone(), format!("tag {tag}")))

@@ -20,6 +20,7 @@ use crate::domain::reason::Reason;
 use crate::domain::registry_access::RegistryAccess;
 use crate::domain::settings::Settings;
 use crate::domain::step::StepsFile;
+use crate::domain::tag_history::{TagHistory, TagMove};
 
 /// What the pool answers.
 #[derive(Debug, Serialize, Deserialize)]
@@ -118,6 +119,10 @@ pub enum Reply {
     Tags(TagPage),
     /// Everything about one tag.
     Tag(Box<TagDetail>),
+    /// A part of a tag's history.
+    TagHistory(TagHistory),
+    /// A move of a tag.
+    TagMove(TagMove),
     /// Who a token is.
     Identity(Identity),
     /// What a registry lets us do.

@@ -25,6 +25,8 @@ impl Request {
             | Request::TagNames { .. }
             | Request::Tags { .. }
             | Request::Tag { .. }
+            | Request::TagHistory(_)
+            | Request::PlanTagMove { .. }
             | Request::Notifications
             | Request::Audit(_) => Right::View,
             Request::ReadLog { log, .. } | Request::IndexLog { log, .. } | Request::SearchLog { log, .. } => {
@@ -50,6 +52,7 @@ impl Request {
             | Request::Save { .. }
             | Request::Delete(_)
             | Request::DeleteTag { .. }
+            | Request::MoveTag { .. }
             | Request::RegisterWebhook { .. }
             | Request::TestNotification { .. } => Right::Operate,
         }
@@ -84,6 +87,8 @@ impl Reply {
             | Reply::TagNames(_)
             | Reply::Tags(_)
             | Reply::Tag(_)
+            | Reply::TagHistory(_)
+            | Reply::TagMove(_)
             | Reply::Identity(_)
             | Reply::RegistryAccess(_)
             | Reply::PlatformRepositories(_)
@@ -130,7 +135,7 @@ mod tests {
     /// Viewers read; builders also start, replay, retry and cancel; operators do everything.
     #[test]
     fn every_request_needs_the_right_that_its_kind_of_user_has() {
-        const VIEW: [&str; 21] = [
+        const VIEW: [&str; 23] = [
             "status",
             "watch",
             "settings",
@@ -150,6 +155,8 @@ mod tests {
             "tag_names",
             "tags",
             "tag",
+            "tag_history",
+            "plan_tag_move",
             "notifications",
             "audit",
         ];

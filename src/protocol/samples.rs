@@ -31,10 +31,12 @@ use crate::domain::push::{CommitId, Ref, RefKind};
 use crate::domain::reason::{Reason, phrase, reason};
 use crate::domain::registry_access::{Access, RegistryAccess, RepositoryAccess};
 use crate::domain::repository::{Repository, Source};
+use crate::domain::requester::Requester;
 use crate::domain::rule::Rule;
 use crate::domain::settings::Settings;
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::domain::step::{Step, StepsFile};
+use crate::domain::tag_history::{HistoryCursor, HistoryQuery, MoveTo, TagAction, TagEvent, TagHistory, TagMove};
 
 fn path() -> RepositoryPath {
     RepositoryPath { namespace: "acme".into(), repository: "api".into() }
@@ -123,6 +125,26 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         ("tag_names", Request::TagNames { path: path() }),
         ("tags", Request::Tags { path: path(), tags: vec!["v1".into()], further: 100 }),
         ("tag", Request::Tag { path: path(), tag: "v1".into() }),
+        (
+            "tag_history",
+            Request::TagHistory(HistoryQuery {
+                path: path(),
+                tag: "v1".into(),
+                at: Some(DateTime::UNIX_EPOCH),
+                before: Some(HistoryCursor { build: Some(id), change: Some(2) }),
+                limit: 50,
+            }),
+        ),
+        ("plan_tag_move", Request::PlanTagMove { path: path(), tag: "v1".into(), to: MoveTo::Build(id) }),
+        (
+            "move_tag",
+            Request::MoveTag {
+                path: path(),
+                tag: "v1".into(),
+                digest: "sha256:4567".into(),
+                before: Some("sha256:0123".into()),
+            },
+        ),
         ("delete_tag", Request::DeleteTag { path: path(), tag: "v1".into() }),
         ("check_platform", Request::CheckPlatform { name: "gitlab".into() }),
         (
@@ -304,6 +326,17 @@ pub(crate) fn answers() -> Vec<(&'static str, Reply)> {
         ("tag_names", Reply::TagNames(TagNames { tags: vec!["v1".into()], attached: vec![attached] })),
         ("tags", Reply::Tags(TagPage { tags: vec![tag.clone()], further_requests: 3 })),
         ("tag", Reply::Tag(Box::new(tag_detail(tag)))),
+        ("tag_history", Reply::TagHistory(tag_history())),
+        (
+            "tag_move",
+            Reply::TagMove(TagMove {
+                tag: "v1".into(),
+                before: Some("sha256:0123".into()),
+                before_build: Some(BuildId(8)),
+                digest: "sha256:4567".into(),
+                build: Some(BuildId(7)),
+            }),
+        ),
         ("identity", Reply::Identity(identity)),
         ("registry_access", Reply::RegistryAccess(registry_access())),
         (
@@ -334,6 +367,20 @@ pub(crate) fn answers() -> Vec<(&'static str, Reply)> {
     ]
 }
 
+fn tag_history() -> TagHistory {
+    let event = TagEvent {
+        at: DateTime::UNIX_EPOCH,
+        action: TagAction::Move,
+        digest: Some("sha256:4567".into()),
+        build: Some(BuildId(7)),
+        reference: None,
+        commit: None,
+        by: Requester::part("kim"),
+        from: None,
+    };
+    TagHistory { events: vec![event], next: Some(HistoryCursor { build: Some(BuildId(7)), change: None }) }
+}
+
 fn tag_detail(info: TagInfo) -> TagDetail {
     let layer =
         Layer { digest: "sha256:89ab".into(), size: 1000, media_type: "application/vnd.oci.image.layer.v1.tar".into() };
@@ -351,6 +398,7 @@ fn tag_detail(info: TagInfo) -> TagDetail {
     TagDetail {
         info,
         parts: vec![part],
+        moved: Some(DateTime::UNIX_EPOCH),
         labels: BTreeMap::from([("org.opencontainers.image.revision".into(), "d4ef3dc".into())]),
         attestations: vec![attestation],
     }

@@ -16,6 +16,7 @@ mod prune;
 pub mod publish;
 pub mod read;
 mod stage;
+pub mod tag_move;
 
 pub use crate::domain::reference::{self, ImageName, ReferenceError, Registry, check_host_name};
 pub use client::Client;

@@ -83,6 +83,15 @@ pub enum PublishError {
         /// The later push.
         existing: Box<Origin>,
     },
+    /// A tag was to be moved away from what it no longer names.
+    MovedMeanwhile {
+        /// The image's name.
+        image: String,
+        /// The tag.
+        tag: String,
+        /// What it names now; none: nothing.
+        now: Option<String>,
+    },
     /// The registry takes the image and refuses the tag, such as one that it holds immutable itself.
     TagRefused(#[source] Box<RegistryError>),
     /// Some tags were moved, and then the registry failed.
@@ -125,6 +134,12 @@ impl AsReason for PublishError {
                 pushed_at = existing.pushed_at.to_rfc3339(),
                 build = existing.build
             ),
+            PublishError::MovedMeanwhile { image, tag, now: Some(now) } => {
+                reason!("publish.moved_meanwhile", image, tag, now)
+            }
+            PublishError::MovedMeanwhile { image, tag, now: None } => {
+                reason!("publish.deleted_meanwhile", image, tag)
+            }
             PublishError::Halfway { moved, source } => reason!("publish.halfway", source, moved = names(moved)),
             PublishError::Compose { image, source } => reason!("publish.compose", image, source),
             PublishError::Nothing { image } => reason!("publish.nothing", image),
@@ -309,7 +324,7 @@ fn publish_local(
 }
 
 /// What a registry says to a tag for which it has just taken the image: what it forbids is the tag (ACR), and not us.
-fn of_tag(error: RegistryError) -> RegistryError {
+pub(super) fn of_tag(error: RegistryError) -> RegistryError {
     match error.kind {
         Kind::Credentials { status: status @ 403, message, .. } => {
             RegistryError { kind: Kind::Refused { status: Some(status), message }, ..error }

@@ -14,6 +14,8 @@ pub mod registry_access;
 pub mod save_warnings;
 pub mod sources;
 pub mod tag_detail;
+pub mod tag_history;
+pub mod tag_moves;
 pub mod tokens;
 pub mod trees;
 

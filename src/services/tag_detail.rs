@@ -34,6 +34,7 @@ pub async fn tag(
     let mut detail = match documents {
         Ok(documents) => TagDetail {
             info: of_documents(&image, tag, &documents),
+            moved: None,
             parts: parts(&documents),
             labels: documents.config.as_ref().map(|config| config.labels()).unwrap_or_default(),
             attestations: Vec::new(),
@@ -41,6 +42,7 @@ pub async fn tag(
         // The tag is there, though its image is not whole.
         Err(error) => TagDetail {
             info: TagInfo { problem: Some(error.into()), ..in_short(&image, tag, &root) },
+            moved: None,
             parts: Vec::new(),
             labels: Default::default(),
             attestations: Vec::new(),

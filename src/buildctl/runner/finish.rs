@@ -184,7 +184,9 @@ fn target(job: &Job, stopped: watch::Receiver<bool>) -> Result<Target, End> {
 fn failure_of(error: PublishError) -> End {
     let failure = |kind| Failure::new(kind, &error);
     match &error {
-        PublishError::Immutable { .. } | PublishError::Backwards { .. } => End::Refused(failure(FailureKind::Registry)),
+        PublishError::Immutable { .. } | PublishError::Backwards { .. } | PublishError::MovedMeanwhile { .. } => {
+            End::Refused(failure(FailureKind::Registry))
+        }
         PublishError::TagRefused(_) => End::Refused(failure(FailureKind::RegistryRefused)),
         PublishError::Halfway { source, .. } if source.kind.is_refusal() => {
             End::Refused(failure(FailureKind::RegistryRefused))

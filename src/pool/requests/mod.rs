@@ -48,6 +48,8 @@ pub(in crate::pool) async fn answer(context: RequestContext, request: Request) -
         Request::TagNames { path } => Reply::TagNames(tags::names(context, path).await?),
         Request::Tags { path, tags, further } => Reply::Tags(tags::page(context, path, tags, further).await?),
         Request::Tag { path, tag } => Reply::Tag(Box::new(tags::one(context, path, tag).await?)),
+        Request::TagHistory(query) => Reply::TagHistory(tags::history(context, query).await?),
+        Request::PlanTagMove { path, tag, to } => Reply::TagMove(tags::plan_move(context, path, tag, to).await?),
         Request::CheckRegistry { host, repository } => {
             Reply::RegistryAccess(registries::check(context, host, repository).await?)
         }
@@ -70,6 +72,7 @@ pub(in crate::pool) async fn answer(context: RequestContext, request: Request) -
         | Request::Wait { .. }
         | Request::Examine { .. }
         | Request::DeleteTag { .. }
+        | Request::MoveTag { .. }
         | Request::TestNotification { .. }
         | Request::Audit(_) => return Err(failed(reason!("request.unanswered"))),
     };

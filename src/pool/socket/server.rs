@@ -20,9 +20,11 @@ use crate::pool::requests::logins::Logins;
 use crate::pool::requests::{self, Answered, RequestContext};
 use crate::pool::tasks::settings_service::SettingsService;
 use crate::pool::tasks::tag_deletion::delete_tag;
+use crate::pool::tasks::tag_move;
 use crate::pool::tasks::{TaskContext, audit, blocking, dockerfile_outline, failed, notifier};
 use crate::protocol::{Answer, Call, Entity, Error, ErrorKind, Reply, Request, Right, SaveMode, VERSION};
 use crate::services::image_cache::ImageCache;
+use crate::services::tag_moves::Move;
 use crate::services::{save_warnings, tokens};
 use crate::store::builds;
 use crate::sys::{fd_passing, users};
@@ -232,8 +234,11 @@ async fn answer(client: &Client, request: Request, by: &Requester) -> Result<Ans
             Reply::Audit(blocking(page).await?)
         }
         Request::DeleteTag { path, tag } => {
-            delete_tag(context, &path, &tag).await?;
+            delete_tag(context, &path, &tag, by()).await?;
             Reply::Done
+        }
+        Request::MoveTag { path, tag, digest, before } => {
+            Reply::TagMove(tag_move::move_tag(context, Move { path, tag, digest, before }, by()).await?)
         }
         request => {
             if matches!(request, Request::Settings) {

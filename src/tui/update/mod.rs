@@ -9,6 +9,7 @@ mod platforms;
 mod pointer;
 mod pool;
 mod pushes;
+mod tags;
 
 use std::collections::BTreeMap;
 
