@@ -33,6 +33,12 @@ pub struct Job {
     /// The source's URL, for a label of the image; none where it is only a path of this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_url: Option<String>,
+    /// When the commit was made; there where its rule says `created = "commit"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committed_at: Option<DateTime<Utc>>,
+    /// The image that makes the SBOM; there where its rule wants one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sbom_scanner: Option<String>,
     /// Who built the image, for its provenance: a URI.
     #[serde(default)]
     pub builder_id: String,
@@ -60,6 +66,13 @@ pub struct Job {
     /// One for each builder that takes part. `legs` until version 0.1.
     #[serde(alias = "legs")]
     pub platform_builds: Vec<PlatformBuild>,
+}
+
+impl Job {
+    /// Whether the platform builds make one index together, which slipway composes of theirs.
+    pub fn is_composed(&self) -> bool {
+        self.platform_builds.len() > 1
+    }
 }
 
 /// What a build may have beyond its tree, without the values of its secrets.
