@@ -4,22 +4,21 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
 use super::credentials::{Credential, CredentialsError, Password};
 use super::docker_keys::{canonical_host, key};
 use crate::bounded;
 use crate::domain::reason::{AsReason, Reason, output, reason, use_as_reason};
+use crate::sys::command::{Ended, Limits, RunError, run};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
-use crate::sys::shell::Group;
 
 /// Bytes of a configuration; one with an entry for each of a thousand registries has some 100 KB.
 const LARGEST: u64 = 1024 * 1024;
@@ -98,14 +97,8 @@ impl AsReason for EntryError {
 enum HelperError {
     /// Its name is none of a program.
     Name,
-    /// It can't be started.
-    Start(io::Error),
-    /// Its output or its end can't be read.
-    Follow(io::Error),
-    /// It took too long.
-    TimedOut(Duration),
-    /// It printed more than [`HELPER_BYTES`].
-    TooMuch,
+    /// It can't be run, or exceeds a limit.
+    Run(RunError),
     /// It failed.
     Failed {
         /// How it ended.
@@ -123,12 +116,7 @@ impl AsReason for HelperError {
     fn reason(&self) -> Reason {
         match self {
             HelperError::Name => reason!("docker_helper.name"),
-            HelperError::Start(error) => reason!("docker_helper.not_run", error),
-            HelperError::Follow(error) => error.into(),
-            HelperError::TimedOut(after) => {
-                reason!("docker_helper.timed_out", seconds = after.as_secs_f32().to_string())
-            }
-            HelperError::TooMuch => reason!("docker_helper.too_much", most = HELPER_BYTES),
+            HelperError::Run(error) => error.reason(),
             HelperError::Failed { status, said: Some(said) } => {
                 reason!("docker_helper.failed", status, said = output(said))
             }
@@ -268,31 +256,12 @@ impl Entry {
 /// Asks a helper for the credential that it keeps under a key; none where it has none. Its output stays out of errors:
 /// it may hold the secret.
 async fn ask(program: &str, key: &str, patience: Duration) -> Result<Option<Credential>, HelperError> {
-    let mut child = Command::new(program)
-        .arg("get")
-        .listed_environment(Receiver::Command)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(HelperError::Start)?;
-    // Ends it with what it started, should it be given up.
-    let mut group = Group::of(child.id());
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let conversation = async {
-        if let Some(mut stdin) = stdin {
-            // A helper need not read it.
-            let _ = stdin.write_all(key.as_bytes()).await;
-        }
-        let (printed, said) = tokio::try_join!(beginning(stdout), beginning(stderr))?;
-        let status = child.wait().await.map_err(HelperError::Follow)?;
-        Ok::<_, HelperError>((status, printed, said))
-    };
-    let (status, printed, said) =
-        tokio::time::timeout(patience, conversation).await.unwrap_or(Err(HelperError::TimedOut(patience)))?;
-    group.leave();
+    let mut command = Command::new(program);
+    command.arg("get").listed_environment(Receiver::Command);
+    let limits = Limits { time: patience, output: HELPER_BYTES };
+    let Ended { status, stdout, stderr: said } =
+        run(command, key.as_bytes(), limits).await.map_err(HelperError::Run)?;
+    let printed = String::from_utf8_lossy(&stdout);
     if !status.success() {
         // Helpers have one text for "I have none": credentials.NewErrCredentialsNotFound of docker-credential-helpers.
         if printed.contains("credentials not found") || said.contains("credentials not found") {
@@ -308,19 +277,6 @@ async fn ask(program: &str, key: &str, patience: Duration) -> Result<Option<Cred
         user if user.is_empty() => None,
         user => Some(Credential::Basic { user, password: secret }),
     })
-}
-
-/// Everything that a helper writes, unless that is too much.
-async fn beginning(stream: Option<impl AsyncRead + Unpin>) -> Result<String, HelperError> {
-    let mut bytes = Vec::new();
-    if let Some(stream) = stream {
-        let read = stream.take(HELPER_BYTES as u64 + 1).read_to_end(&mut bytes).await;
-        read.map_err(HelperError::Follow)?;
-    }
-    if bytes.len() > HELPER_BYTES {
-        return Err(HelperError::TooMuch);
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]
@@ -427,7 +383,6 @@ mod tests {
             ("echo s3cr3t; echo locked >&2; exit 3", "exit status: 3: locked"),
             ("echo s3cr3t", "no user name and secret"),
             ("while :; do echo s3cr3ts3cr3ts3cr3ts3cr3t; done", "more than 65536 bytes"),
-            ("while :; do echo s3cr3ts3cr3ts3cr3ts3cr3t >&2; done", "more than 65536 bytes"),
         ] {
             let error = ask(&helper(dir.path(), text), "x", HELPER_TIME).await.unwrap_err().reason().to_string();
             assert!(error.contains(word) && !error.contains("s3cr3t"), "{error}");
@@ -437,7 +392,9 @@ mod tests {
     #[tokio::test]
     async fn a_helper_that_hangs_is_ended() {
         let dir = tempfile::tempdir().unwrap();
-        let error = ask(&helper(dir.path(), "sleep 1000 & wait"), "x", Duration::from_millis(100)).await.unwrap_err();
-        assert!(matches!(error, HelperError::TimedOut(_)), "{error:?}");
+        for text in ["sleep 1000 & wait", "while :; do echo s3cr3ts3cr3ts3cr3ts3cr3t >&2; done"] {
+            let error = ask(&helper(dir.path(), text), "x", Duration::from_millis(100)).await.unwrap_err();
+            assert!(matches!(error, HelperError::Run(RunError::TimedOut { .. })), "{error:?}");
+        }
     }
 }
