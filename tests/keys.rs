@@ -5,12 +5,13 @@ use slipway::tui::keymap::{Action, Scope};
 /// The table of the README, as the program has it.
 fn table() -> String {
     let mut text = String::from("| where | key | action | in `[keys]` |\n| --- | --- | --- | --- |\n");
-    for scope in [Scope::Global, Scope::List, Scope::Build, Scope::Platform, Scope::Log] {
+    for scope in [Scope::Global, Scope::List, Scope::Build, Scope::Platform, Scope::Tag, Scope::Log] {
         let place = match scope {
             Scope::Global => "everywhere",
             Scope::List => "lists",
             Scope::Build => "builds, log",
             Scope::Platform => "platforms",
+            Scope::Tag => "tags",
             Scope::Log => "log",
         };
         for action in Action::ALL.iter().filter(|action| action.scope() == scope) {

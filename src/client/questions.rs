@@ -6,7 +6,7 @@ use super::{Client, unexpected};
 use crate::domain::audit::{AuditPage, AuditQuery};
 use crate::domain::build::{Build, BuildId};
 use crate::domain::build_query::{BuildQuery, PushPage, PushQuery};
-use crate::domain::image_tag::TagInfo;
+use crate::domain::image_tag::{TagDetail, TagNames, TagPage};
 use crate::domain::journal::{PushId, PushRecord};
 use crate::domain::name::RepositoryPath;
 use crate::domain::platform_account::{Identity, RegisteredWebhook, RepositoryPage};
@@ -14,6 +14,7 @@ use crate::domain::reason::Reason;
 use crate::domain::registry_access::RegistryAccess;
 use crate::domain::repository::Source;
 use crate::domain::step::StepsFile;
+use crate::domain::tag_history::{HistoryQuery, MoveTo, TagHistory, TagMove};
 use crate::protocol::builds::{BuildDetail, BuildPage};
 use crate::protocol::logs::{BuildLog, LogFound, LogIndex, LogName, LogRange, LogSearch};
 use crate::protocol::platforms::{
@@ -154,15 +155,35 @@ impl Client {
         ask!(self, Request::PreviewRule { path, rule }, Reply::RulePreview(preview) => preview)
     }
 
-    /// The tags of a repository with what they name.
-    pub async fn tags(&self, path: RepositoryPath) -> Result<Vec<TagInfo>, Error> {
-        ask!(self, Request::Tags { path }, Reply::Tags(tags) => tags)
+    /// The names of a repository's tags.
+    pub async fn tag_names(&self, path: RepositoryPath) -> Result<TagNames, Error> {
+        ask!(self, Request::TagNames { path }, Reply::TagNames(names) => names)
     }
 
-    /// One tag and what it names.
-    pub async fn tag(&self, path: RepositoryPath, tag: String) -> Result<TagInfo, Error> {
-        let tags = ask!(self, Request::Tag { path, tag }, Reply::Tags(tags) => tags);
-        tags?.pop().ok_or_else(unexpected)
+    /// What tags of a repository name, with at most so many `further` requests to the registry beyond one for each.
+    pub async fn tags(&self, path: RepositoryPath, tags: Vec<String>, further: usize) -> Result<TagPage, Error> {
+        ask!(self, Request::Tags { path, tags, further }, Reply::Tags(page) => page)
+    }
+
+    /// Everything about one tag.
+    pub async fn tag(&self, path: RepositoryPath, tag: String) -> Result<TagDetail, Error> {
+        ask!(self, Request::Tag { path, tag }, Reply::Tag(detail) => *detail)
+    }
+
+    /// A part of a tag's history.
+    pub async fn tag_history(&self, query: HistoryQuery) -> Result<TagHistory, Error> {
+        ask!(self, Request::TagHistory(query), Reply::TagHistory(history) => history)
+    }
+
+    /// What a move of a tag would do.
+    pub async fn plan_tag_move(&self, path: RepositoryPath, tag: String, to: MoveTo) -> Result<TagMove, Error> {
+        ask!(self, Request::PlanTagMove { path, tag, to }, Reply::TagMove(moved) => moved)
+    }
+
+    /// Moves a tag as it was planned.
+    pub async fn move_tag(&self, path: RepositoryPath, plan: TagMove) -> Result<TagMove, Error> {
+        let TagMove { tag, digest, before, .. } = plan;
+        ask!(self, Request::MoveTag { path, tag, digest, before }, Reply::TagMove(moved) => moved)
     }
 
     /// Removes a tag.

@@ -55,5 +55,7 @@ pub mod step;
 pub mod submodule_pattern;
 mod summary;
 pub mod tag;
+pub mod tag_history;
 pub mod tree_path;
 pub mod version;
+pub mod when;

@@ -72,7 +72,8 @@ pub async fn run(home: Home) -> Result<(), PoolError> {
     let mut main_loop = MainLoop { core, inputs, snapshots, stopping, hands, builds_go_on: false };
     main_loop.hands.carry_out(commands);
     let triggers = triggers::begin(&context, poll_requests);
-    let client = Client { context, settings: service, logins: Arc::default(), lines: Arc::default() };
+    let client =
+        Client { context, settings: service, logins: Arc::default(), images: Arc::default(), lines: Arc::default() };
     let server = tokio::spawn(server::serve(client, listener));
 
     main_loop.run().await;

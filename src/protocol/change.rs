@@ -52,8 +52,11 @@ impl Request {
             | Request::PreviewRule { .. }
             | Request::PreviewSave { .. }
             | Request::Examine { .. }
+            | Request::TagNames { .. }
             | Request::Tags { .. }
             | Request::Tag { .. }
+            | Request::TagHistory(_)
+            | Request::PlanTagMove { .. }
             | Request::CheckPlatform { .. }
             | Request::CheckRegistry { .. }
             | Request::PlatformRepositories { .. }
@@ -79,6 +82,9 @@ impl Request {
             }
             Request::TestNotification { name } => {
                 change("notification.test", ChangedObject::Notification(name.clone()))
+            }
+            Request::MoveTag { path, tag, digest, .. } => {
+                change("tag.move", ChangedObject::Of(path.clone(), format!("tag {tag} to {digest}")))
             }
             Request::DeleteTag { path, tag } => {
                 change("tag.delete", ChangedObject::Of(path.clone(), format!("tag {tag}")))

@@ -12,7 +12,7 @@ use super::{Error, News, PoolStatus};
 use crate::domain::audit::AuditPage;
 use crate::domain::build::{Build, BuildId};
 use crate::domain::build_query::PushPage;
-use crate::domain::image_tag::TagInfo;
+use crate::domain::image_tag::{TagDetail, TagNames, TagPage};
 use crate::domain::journal::PushRecord;
 use crate::domain::outline::Outline;
 use crate::domain::platform_account::{Identity, RegisteredWebhook, RepositoryPage};
@@ -20,6 +20,7 @@ use crate::domain::reason::Reason;
 use crate::domain::registry_access::RegistryAccess;
 use crate::domain::settings::Settings;
 use crate::domain::step::StepsFile;
+use crate::domain::tag_history::{TagHistory, TagMove};
 
 /// What the pool answers.
 #[derive(Debug, Serialize, Deserialize)]
@@ -112,8 +113,16 @@ pub enum Reply {
     RulePreview(RulePreview),
     /// What a Dockerfile offers.
     Outline(Outline),
+    /// The names of a repository's tags.
+    TagNames(TagNames),
     /// Tags of a repository.
-    Tags(Vec<TagInfo>),
+    Tags(TagPage),
+    /// Everything about one tag.
+    Tag(Box<TagDetail>),
+    /// A part of a tag's history.
+    TagHistory(TagHistory),
+    /// A move of a tag.
+    TagMove(TagMove),
     /// Who a token is.
     Identity(Identity),
     /// What a registry lets us do.

@@ -14,6 +14,7 @@ use crate::domain::push::Ref;
 use crate::domain::reason::Reason;
 use crate::domain::repository::Source;
 use crate::domain::rule::Rule;
+use crate::domain::tag_history::{HistoryQuery, MoveTo};
 
 /// A question or an order. Its rights are in [`super::Right`], what it changes in [`super::Change`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -154,17 +155,50 @@ pub enum Request {
         /// The ref.
         reference: Ref,
     },
-    /// The tags of a repository with what they name: [`super::Reply::Tags`].
-    Tags {
+    /// The names of a repository's tags: [`super::Reply::TagNames`].
+    TagNames {
         /// The repository.
         path: RepositoryPath,
     },
-    /// One tag and what it names: [`super::Reply::Tags`].
+    /// What tags of a repository name: [`super::Reply::Tags`].
+    Tags {
+        /// The repository.
+        path: RepositoryPath,
+        /// The tags, at most [`crate::domain::image_tag::MOST_TAGS`].
+        tags: Vec<String>,
+        /// The most requests to the registry beyond one for each tag. Where they do not suffice, sizes and times of some
+        /// images are not known.
+        further: usize,
+    },
+    /// Everything about one tag: [`super::Reply::Tag`].
     Tag {
         /// The repository.
         path: RepositoryPath,
         /// The tag.
         tag: String,
+    },
+    /// What a tag named when: [`super::Reply::TagHistory`].
+    TagHistory(HistoryQuery),
+    /// What a move of a tag would do: [`super::Reply::TagMove`].
+    PlanTagMove {
+        /// The repository.
+        path: RepositoryPath,
+        /// The tag.
+        tag: String,
+        /// What it is to name.
+        to: MoveTo,
+    },
+    /// Let a tag name another image of its repository: [`super::Reply::TagMove`].
+    MoveTag {
+        /// The repository.
+        path: RepositoryPath,
+        /// The tag.
+        tag: String,
+        /// The image's digest.
+        digest: String,
+        /// What the tag names when that is decided; none: there is no such tag. It is not moved when it names something
+        /// else by then.
+        before: Option<String>,
     },
     /// Remove a tag of a repository: [`super::Reply::Done`].
     DeleteTag {

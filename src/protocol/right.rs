@@ -22,8 +22,11 @@ impl Request {
             | Request::OpenLog { .. }
             | Request::RepositoryRefs { .. }
             | Request::PreviewRule { .. }
+            | Request::TagNames { .. }
             | Request::Tags { .. }
             | Request::Tag { .. }
+            | Request::TagHistory(_)
+            | Request::PlanTagMove { .. }
             | Request::Notifications
             | Request::Audit(_) => Right::View,
             Request::ReadLog { log, .. } | Request::IndexLog { log, .. } | Request::SearchLog { log, .. } => {
@@ -49,6 +52,7 @@ impl Request {
             | Request::Save { .. }
             | Request::Delete(_)
             | Request::DeleteTag { .. }
+            | Request::MoveTag { .. }
             | Request::RegisterWebhook { .. }
             | Request::TestNotification { .. } => Right::Operate,
         }
@@ -80,7 +84,11 @@ impl Reply {
             | Reply::Refs(_)
             | Reply::RulePreview(_)
             | Reply::Outline(_)
+            | Reply::TagNames(_)
             | Reply::Tags(_)
+            | Reply::Tag(_)
+            | Reply::TagHistory(_)
+            | Reply::TagMove(_)
             | Reply::Identity(_)
             | Reply::RegistryAccess(_)
             | Reply::PlatformRepositories(_)
@@ -127,7 +135,7 @@ mod tests {
     /// Viewers read; builders also start, replay, retry and cancel; operators do everything.
     #[test]
     fn every_request_needs_the_right_that_its_kind_of_user_has() {
-        const VIEW: [&str; 20] = [
+        const VIEW: [&str; 23] = [
             "status",
             "watch",
             "settings",
@@ -144,8 +152,11 @@ mod tests {
             "search_log",
             "repository_refs",
             "preview_rule",
+            "tag_names",
             "tags",
             "tag",
+            "tag_history",
+            "plan_tag_move",
             "notifications",
             "audit",
         ];

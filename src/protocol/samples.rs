@@ -16,7 +16,9 @@ use crate::domain::build_query::{BuildQuery, PushPage, PushQuery};
 use crate::domain::build_summary::BuildSummary;
 use crate::domain::builder::{Builder, BuilderKind, Readiness};
 use crate::domain::config::RegistrySettings;
-use crate::domain::image_tag::TagInfo;
+use crate::domain::image_tag::{
+    AttachedKind, AttachedTag, Attestation, ImagePart, Layer, TagDetail, TagInfo, TagNames, TagPage,
+};
 use crate::domain::journal::{self, PushId};
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::Namespace;
@@ -29,10 +31,12 @@ use crate::domain::push::{CommitId, Ref, RefKind};
 use crate::domain::reason::{Reason, phrase, reason};
 use crate::domain::registry_access::{Access, RegistryAccess, RepositoryAccess};
 use crate::domain::repository::{Repository, Source};
+use crate::domain::requester::Requester;
 use crate::domain::rule::Rule;
 use crate::domain::settings::Settings;
 use crate::domain::source_platform::{PlatformKind, SourcePlatform};
 use crate::domain::step::{Step, StepsFile};
+use crate::domain::tag_history::{HistoryCursor, HistoryQuery, MoveTo, TagAction, TagEvent, TagHistory, TagMove};
 
 fn path() -> RepositoryPath {
     RepositoryPath { namespace: "acme".into(), repository: "api".into() }
@@ -118,8 +122,29 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         ("refs", Request::Refs(source())),
         ("preview_rule", Request::PreviewRule { path: path(), rule: rule() }),
         ("examine", Request::Examine { path: path(), rule: Box::new(Rule::starter("main")), reference: main_branch() }),
-        ("tags", Request::Tags { path: path() }),
+        ("tag_names", Request::TagNames { path: path() }),
+        ("tags", Request::Tags { path: path(), tags: vec!["v1".into()], further: 100 }),
         ("tag", Request::Tag { path: path(), tag: "v1".into() }),
+        (
+            "tag_history",
+            Request::TagHistory(HistoryQuery {
+                path: path(),
+                tag: "v1".into(),
+                at: Some(DateTime::UNIX_EPOCH),
+                before: Some(HistoryCursor { build: Some(id), change: Some(2) }),
+                limit: 50,
+            }),
+        ),
+        ("plan_tag_move", Request::PlanTagMove { path: path(), tag: "v1".into(), to: MoveTo::Build(id) }),
+        (
+            "move_tag",
+            Request::MoveTag {
+                path: path(),
+                tag: "v1".into(),
+                digest: "sha256:4567".into(),
+                before: Some("sha256:0123".into()),
+            },
+        ),
         ("delete_tag", Request::DeleteTag { path: path(), tag: "v1".into() }),
         ("check_platform", Request::CheckPlatform { name: "gitlab".into() }),
         (
@@ -190,15 +215,16 @@ pub(crate) fn answers() -> Vec<(&'static str, Reply)> {
         tags: vec!["latest".into()],
         notes: Vec::new(),
     };
+    let attached =
+        AttachedTag { tag: "sha256-0123.sig".into(), digest: "sha256:0123".into(), kind: AttachedKind::Signature };
     let tag = TagInfo {
-        tag: "v1".into(),
-        name: "registry.example.com/acme/api:v1".into(),
         digest: "sha256:0123".into(),
         platforms: vec!["linux/amd64".into()],
-        size: 1234,
+        size: Some(1234),
         created: Some(DateTime::UNIX_EPOCH),
-        origin: None,
-        problem: None,
+        manifests: vec!["sha256:4567".into()],
+        attached: vec![attached.clone()],
+        ..TagInfo::named("registry.example.com/acme/api", "v1")
     };
     let identity = Identity {
         login: Some("robot".into()),
@@ -297,7 +323,20 @@ pub(crate) fn answers() -> Vec<(&'static str, Reply)> {
             Reply::RulePreview(RulePreview { rows: vec![row], refs: 1, left_out: 0, source: source().url }),
         ),
         ("outline", Reply::Outline(outline)),
-        ("tags", Reply::Tags(vec![tag])),
+        ("tag_names", Reply::TagNames(TagNames { tags: vec!["v1".into()], attached: vec![attached] })),
+        ("tags", Reply::Tags(TagPage { tags: vec![tag.clone()], further_requests: 3 })),
+        ("tag", Reply::Tag(Box::new(tag_detail(tag)))),
+        ("tag_history", Reply::TagHistory(tag_history())),
+        (
+            "tag_move",
+            Reply::TagMove(TagMove {
+                tag: "v1".into(),
+                before: Some("sha256:0123".into()),
+                before_build: Some(BuildId(8)),
+                digest: "sha256:4567".into(),
+                build: Some(BuildId(7)),
+            }),
+        ),
         ("identity", Reply::Identity(identity)),
         ("registry_access", Reply::RegistryAccess(registry_access())),
         (
@@ -326,6 +365,43 @@ pub(crate) fn answers() -> Vec<(&'static str, Reply)> {
         ),
         ("audit", Reply::Audit(AuditPage::default())),
     ]
+}
+
+fn tag_history() -> TagHistory {
+    let event = TagEvent {
+        at: DateTime::UNIX_EPOCH,
+        action: TagAction::Move,
+        digest: Some("sha256:4567".into()),
+        build: Some(BuildId(7)),
+        reference: None,
+        commit: None,
+        by: Requester::part("kim"),
+        from: None,
+    };
+    TagHistory { events: vec![event], next: Some(HistoryCursor { build: Some(BuildId(7)), change: None }) }
+}
+
+fn tag_detail(info: TagInfo) -> TagDetail {
+    let layer =
+        Layer { digest: "sha256:89ab".into(), size: 1000, media_type: "application/vnd.oci.image.layer.v1.tar".into() };
+    let part = ImagePart {
+        platform: Some("linux/amd64".into()),
+        digest: "sha256:4567".into(),
+        size: 1234,
+        layers: vec![layer],
+    };
+    let attestation = Attestation {
+        kind: "https://slsa.dev/provenance/v1".into(),
+        about: "sha256:4567".into(),
+        reference: "sha256:cdef".into(),
+    };
+    TagDetail {
+        info,
+        parts: vec![part],
+        moved: Some(DateTime::UNIX_EPOCH),
+        labels: BTreeMap::from([("org.opencontainers.image.revision".into(), "d4ef3dc".into())]),
+        attestations: vec![attestation],
+    }
 }
 
 fn registry_access() -> RegistryAccess {

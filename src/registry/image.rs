@@ -18,10 +18,17 @@ use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The media type of an OCI manifest.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// The media types of the configurations of images; a manifest with another one is of an artifact.
+const IMAGE_CONFIGS: [&str; 2] =
+    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 /// BuildKit marks the manifests of attestations (provenance) with this annotation.
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+/// The annotation that says which manifest an attestation is about.
+const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
+/// The annotation of an attestation's layer that says what it attests.
+const PREDICATE_TYPE: &str = "in-toto.io/predicate-type";
 
 /// Annotations, by key.
 pub type Annotations = BTreeMap<String, String>;
@@ -72,6 +79,16 @@ impl Descriptor {
     /// Whether it names an attestation about another manifest, rather than something that runs.
     pub fn is_attestation(&self) -> bool {
         self.annotations.contains_key(REFERENCE_TYPE)
+    }
+
+    /// The digest of the manifest that an attestation is about.
+    pub fn attests(&self) -> Option<&str> {
+        self.annotations.get(REFERENCE_DIGEST).map(String::as_str)
+    }
+
+    /// What it holds, where it is an artifact in a list of referrers.
+    pub fn artifact_type(&self) -> Option<&str> {
+        self.rest.get("artifactType").and_then(Value::as_str)
     }
 }
 
@@ -153,9 +170,65 @@ impl Document {
         }
     }
 
+    /// What it is where it is no image: the type that it says, or that of its configuration.
+    pub fn artifact(&self) -> Option<&str> {
+        if self.manifests.is_some() {
+            return None;
+        }
+        let config = self.config.as_ref().map(|config| config.media_type.as_str());
+        let said = self.rest.get("artifactType").and_then(Value::as_str).filter(|said| !said.is_empty());
+        said.or(config.filter(|config| config.contains('/') && !IMAGE_CONFIGS.contains(config)))
+    }
+
+    /// What an attestation attests: the types of its predicates.
+    pub fn predicates(&self) -> impl Iterator<Item = &str> {
+        self.layers.iter().flatten().filter_map(|layer| layer.annotations.get(PREDICATE_TYPE)).map(String::as_str)
+    }
+
+    /// The digest of what it refers to, where it is a referrer.
+    pub fn subject(&self) -> Option<&str> {
+        self.rest.get("subject")?.get("digest")?.as_str()
+    }
+
+    /// The manifests that run, of an index.
+    pub fn runnable(&self) -> impl Iterator<Item = &Descriptor> {
+        self.manifests.iter().flatten().filter(|one| !one.is_attestation())
+    }
+
+    /// The attestations that an index holds.
+    pub fn attestations(&self) -> impl Iterator<Item = &Descriptor> {
+        self.manifests.iter().flatten().filter(|one| one.is_attestation())
+    }
+
     /// Everything it names: manifests, or configuration and layers.
     pub fn children(&self) -> impl Iterator<Item = &Descriptor> {
         self.manifests.iter().flatten().chain(&self.config).chain(self.layers.iter().flatten())
+    }
+}
+
+/// The documents of an image.
+#[derive(Debug, Clone)]
+pub struct Documents {
+    /// The digest of `root`.
+    pub digest: String,
+    /// The index, or the manifest where there is no index.
+    pub root: Document,
+    /// The manifests that run, in the order of the index; for an image without an index: `root` itself.
+    pub manifests: Vec<Document>,
+    /// The configuration of the first of them; none where it is too large, or of something that is no image.
+    pub config: Option<ImageConfig>,
+}
+
+impl Documents {
+    /// What there is to say about the image.
+    pub fn info(&self) -> ImageInfo {
+        describe(&self.digest, &self.root, &self.manifests, self.config.as_ref())
+    }
+
+    /// The manifests that run, each with its descriptor; none of an image without an index.
+    pub fn parts(&self) -> impl Iterator<Item = (Option<&Descriptor>, &Document)> {
+        let descriptors = self.root.runnable().map(Some).chain(std::iter::repeat(None));
+        descriptors.zip(&self.manifests)
     }
 }
 
@@ -168,7 +241,7 @@ pub struct ImageInfo {
     pub media_type: String,
     /// What it runs on; attestations left out.
     pub platforms: Vec<Platform>,
-    /// Configurations and layers of all its manifests in bytes as they are stored, each counted once.
+    /// Configurations and layers of all that runs, in bytes as they are stored, each counted once.
     pub size: u64,
     /// When it was built, as its configuration says.
     pub created: Option<DateTime<Utc>>,
@@ -183,10 +256,20 @@ pub struct ImageConfig {
     os: Option<String>,
     architecture: Option<String>,
     variant: Option<String>,
+    /// Whatever is in it: a label that is no text must not hide the rest.
+    #[serde(default)]
+    config: Value,
 }
 
 impl ImageConfig {
-    fn platform(&self) -> Option<Platform> {
+    /// The labels that are texts.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        let labels = self.config.get("Labels").and_then(Value::as_object).into_iter().flatten();
+        labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+    }
+
+    /// What the image runs on.
+    pub fn platform(&self) -> Option<Platform> {
         let (os, architecture) = (self.os.clone()?, self.architecture.clone()?);
         Some(Platform { os, architecture, variant: self.variant.clone(), rest: Map::new() })
     }
@@ -202,9 +285,7 @@ pub fn describe(digest: &str, root: &Document, manifests: &[Document], config: O
         .filter(|blob| counted.insert(blob.digest.as_str()))
         .fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
     let platforms = match &root.manifests {
-        Some(manifests) => {
-            manifests.iter().filter(|one| !one.is_attestation()).filter_map(|one| one.platform.clone()).collect()
-        }
+        Some(_) => root.runnable().filter_map(|one| one.platform.clone()).collect(),
         None => config.and_then(ImageConfig::platform).into_iter().collect(),
     };
     ImageInfo {
@@ -338,6 +419,32 @@ mod tests {
         let document = Document::parse(text.as_bytes()).unwrap();
         let written: Value = serde_json::from_slice(&serde_json::to_vec(&document).unwrap()).unwrap();
         assert_eq!(written, serde_json::from_str::<Value>(text).unwrap());
+    }
+
+    #[test]
+    fn an_artifact_says_what_it_is_and_an_image_is_none() {
+        let of = |config: &str, more: &str| {
+            let text = format!(
+                r#"{{"schemaVersion":2,"config":{{"mediaType":"{config}","digest":"sha256:c","size":3}},"layers":[]{more}}}"#
+            );
+            Document::parse(text.as_bytes()).unwrap().artifact().map(str::to_owned)
+        };
+        for config in IMAGE_CONFIGS {
+            assert_eq!(of(config, ""), None);
+        }
+        let chart = "application/vnd.cncf.helm.config.v1+json";
+        assert_eq!(of(chart, "").as_deref(), Some(chart));
+        let said = r#","artifactType":"application/vnd.example""#;
+        assert_eq!(of("application/vnd.oci.empty.v1+json", said).as_deref(), Some("application/vnd.example"));
+        assert_eq!(platform_build("a", "amd64").1.artifact(), None);
+    }
+
+    #[test]
+    fn labels_are_read_and_one_that_is_no_text_hides_nothing() {
+        let text = r#"{"created":"2020-10-15T08:25:00Z","config":{"Labels":{"a":"b","c":1}}}"#;
+        let config: ImageConfig = serde_json::from_str(text).unwrap();
+        assert_eq!(config.labels(), BTreeMap::from([("a".to_owned(), "b".to_owned())]));
+        assert!(config.created.is_some());
     }
 
     #[test]

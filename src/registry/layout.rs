@@ -12,9 +12,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Utc};
-
-use super::image::{self, Annotations, Descriptor, Document, ImageConfig, ImageInfo, Platform};
+use super::image::{self, Annotations, Descriptor, Document, Documents, ImageConfig, ImageInfo};
 use crate::domain::publish::{Existing, Origin};
 use crate::domain::reason::{Reason, phrase, reason};
 use crate::domain::reference;
@@ -34,22 +32,12 @@ const CONTAINERD_NAME: &str = "io.containerd.image.name";
 const CREATED: &str = "org.opencontainers.image.created";
 
 /// A tag of a layout and what it names.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayoutTag {
     /// The tag.
     pub tag: String,
     /// The digest of the index.
     pub digest: String,
-    /// The media type of what the digest names.
-    pub media_type: String,
-    /// Configurations and layers of all manifests in bytes, each counted once.
-    pub size: u64,
-    /// What the image runs on.
-    pub platforms: Vec<Platform>,
-    /// When the image was built.
-    pub created: Option<DateTime<Utc>>,
-    /// The push that it was built from; nothing for an image that slipway did not build.
-    pub origin: Option<Origin>,
 }
 
 /// An OCI layout directory; it need not exist before the first [`Layout::stage`].
@@ -83,24 +71,11 @@ impl Layout {
     /// All tags, in the order in which they came to be there; a layout that does not exist yet has none.
     ///
     /// # Errors
-    /// When the layout is damaged or cannot be read.
+    /// When the layout's index is damaged or cannot be read.
     pub fn tags(&self) -> Result<Vec<LayoutTag>, LayoutError> {
         let index = self.read_index()?;
         let tagged = index.children().filter_map(|one| Some((one, one.annotations.get(REF_NAME)?)));
-        tagged
-            .map(|(descriptor, tag)| {
-                let info = self.describe(&descriptor.digest)?;
-                Ok(LayoutTag {
-                    tag: tag.clone(),
-                    origin: Origin::from_annotations(&info.annotations),
-                    digest: info.digest,
-                    media_type: info.media_type,
-                    size: info.size,
-                    platforms: info.platforms,
-                    created: info.created,
-                })
-            })
-            .collect()
+        Ok(tagged.map(|(one, tag)| LayoutTag { tag: tag.clone(), digest: one.digest.clone() }).collect())
     }
 
     /// The digest that `tag` names, or nothing when there is no such tag.
@@ -118,10 +93,10 @@ impl Layout {
     /// When there is no such image, or the layout is damaged or cannot be read.
     pub fn inspect(&self, reference: &str) -> Result<ImageInfo, LayoutError> {
         if reference.contains(':') {
-            return self.describe(reference);
+            return Ok(self.documents(reference)?.info());
         }
         match self.resolve(reference)? {
-            Some(digest) => self.describe(&digest),
+            Some(digest) => Ok(self.documents(&digest)?.info()),
             None => Err(LayoutError::NoTag { dir: self.dir.clone(), tag: reference.to_owned() }),
         }
     }
@@ -206,6 +181,31 @@ impl Layout {
         Document::parse(&raw).map_err(|error| LayoutError::Damaged { path, why: Reason::verbatim(error.to_string()) })
     }
 
+    /// The documents of the image whose index or manifest has the digest `digest`.
+    ///
+    /// # Errors
+    /// When one of them is not there, or damaged.
+    pub fn documents(&self, digest: &str) -> Result<Documents, LayoutError> {
+        let root = self.document(digest)?;
+        let manifests = match &root.manifests {
+            Some(_) => root.runnable().map(|one| self.document(&one.digest)).collect::<Result<Vec<_>, _>>()?,
+            None => vec![root.clone()],
+        };
+        let config = manifests.iter().find_map(|manifest| manifest.config.as_ref());
+        let config = config.map(|config| self.read_blob(&config.digest, &Reason::verbatim(digest))).transpose()?;
+        // A configuration that does not parse is that of an artifact and not of an image: there is nothing to tell.
+        let config = config.and_then(|raw| serde_json::from_slice::<ImageConfig>(&raw).ok());
+        Ok(Documents { digest: digest.to_owned(), root, manifests, config })
+    }
+
+    /// What it means that there is no such tag or digest.
+    pub fn missing(&self, reference: &str) -> LayoutError {
+        match self.blob(reference) {
+            Ok(path) => LayoutError::Missing { path, needed_by: Reason::verbatim(self.label()) },
+            Err(_) => LayoutError::NoTag { dir: self.dir.clone(), tag: reference.to_owned() },
+        }
+    }
+
     /// Where the content with the digest `digest` is, or would be.
     pub(super) fn blob(&self, digest: &str) -> Result<PathBuf, LayoutError> {
         reference::check_digest(digest)?;
@@ -239,7 +239,7 @@ impl Layout {
 
     /// The descriptor of an image of which everything is there.
     fn complete(&self, digest: &str) -> Result<Descriptor, LayoutError> {
-        let info = self.describe(digest)?;
+        let info = self.documents(digest)?.info();
         let size =
             fs::metadata(self.blob(digest)?).map_err(io_error(phrase!("verb.look_at"), &self.blob(digest)?))?.len();
         let mut descriptor = Descriptor::of(&info.media_type, digest, size);
@@ -264,19 +264,6 @@ impl Layout {
             }
         }
         Ok(())
-    }
-
-    fn describe(&self, digest: &str) -> Result<ImageInfo, LayoutError> {
-        let root = self.document(digest)?;
-        let manifests = match &root.manifests {
-            Some(manifests) => manifests.iter().map(|one| self.document(&one.digest)).collect::<Result<Vec<_>, _>>()?,
-            None => vec![root.clone()],
-        };
-        let config = manifests.iter().find_map(|manifest| manifest.config.as_ref());
-        let config = config.map(|config| self.read_blob(&config.digest, &Reason::verbatim(digest))).transpose()?;
-        // A configuration that does not parse is that of an artifact and not of an image: there is nothing to tell.
-        let config = config.and_then(|raw| serde_json::from_slice::<ImageConfig>(&raw).ok());
-        Ok(image::describe(digest, &root, &manifests, config.as_ref()))
     }
 
     fn existing_in(&self, index: &Document, tag: &str) -> Result<Option<Existing>, LayoutError> {

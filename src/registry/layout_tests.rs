@@ -55,8 +55,10 @@ fn a_tag_names_its_image_until_it_is_moved_or_deleted() {
     assert_eq!(layout.resolve("v1").unwrap(), Some(first.clone()));
     let tags = layout.tags().unwrap();
     assert_eq!(tags.len(), 2);
-    assert_eq!((tags[1].digest.as_str(), tags[1].size), (second.as_str(), 70 + 14));
-    assert_eq!(tags[1].created.unwrap().to_rfc3339(), "2020-10-15T08:25:00+00:00");
+    assert_eq!(tags[1], LayoutTag { tag: "latest".into(), digest: second.clone() });
+    let info = layout.inspect("latest").unwrap();
+    assert_eq!((info.digest.as_str(), info.size), (second.as_str(), 70 + 14));
+    assert_eq!(info.created.unwrap().to_rfc3339(), "2020-10-15T08:25:00+00:00");
     assert_eq!(layout.delete_tag("v1").unwrap(), first);
     assert_eq!(layout.resolve("v1").unwrap(), None);
 }

@@ -14,12 +14,14 @@ mod layout_error;
 mod layout_tests;
 mod prune;
 pub mod publish;
+pub mod read;
 mod stage;
+pub mod tag_move;
 
 pub use crate::domain::reference::{self, ImageName, ReferenceError, Registry, check_host_name};
 pub use client::Client;
 pub use client::error::{Kind, NetworkError, NetworkFault, RegistryError};
-pub use image::{ImageInfo, Platform};
+pub use image::{Descriptor, Document, Documents, ImageInfo, Platform};
 pub use layout::{Layout, LayoutError, LayoutTag};
 pub use prune::Pruned;
 pub use publish::{Built, Outcome, PublishError, Published, Target};

@@ -81,6 +81,15 @@ pub enum PublishError {
         /// The later push.
         existing: Box<Origin>,
     },
+    /// A tag was to be moved away from what it no longer names.
+    MovedMeanwhile {
+        /// The image's name.
+        image: String,
+        /// The tag.
+        tag: String,
+        /// What it names now; none: nothing.
+        now: Option<String>,
+    },
     /// The registry takes the image and refuses the tag, such as one that it holds immutable itself.
     TagRefused(#[source] Box<RegistryError>),
     /// Some tags were moved, and then the registry failed.
@@ -123,6 +132,12 @@ impl AsReason for PublishError {
                 pushed_at = existing.pushed_at.to_rfc3339(),
                 build = existing.build
             ),
+            PublishError::MovedMeanwhile { image, tag, now: Some(now) } => {
+                reason!("publish.moved_meanwhile", image, tag, now)
+            }
+            PublishError::MovedMeanwhile { image, tag, now: None } => {
+                reason!("publish.deleted_meanwhile", image, tag)
+            }
             PublishError::Halfway { moved, source } => reason!("publish.halfway", source, moved = names(moved)),
             PublishError::Compose { image, source } => reason!("publish.compose", image, source),
             PublishError::Nothing { image } => reason!("publish.nothing", image),
@@ -307,7 +322,7 @@ fn publish_local(
 }
 
 /// What a registry says to a tag for which it has just taken the image: what it forbids is the tag (ACR), and not us.
-fn of_tag(error: RegistryError) -> RegistryError {
+pub(super) fn of_tag(error: RegistryError) -> RegistryError {
     match error.kind {
         Kind::Credentials { status: status @ 403, message, .. } => {
             RegistryError { kind: Kind::Refused { status: Some(status), message }, ..error }
@@ -324,17 +339,15 @@ async fn publish_remote(
 ) -> Result<Vec<Published>, PublishError> {
     let mut platform_builds = Vec::with_capacity(image.platform_builds.len());
     for digest in &image.platform_builds {
-        let what = reason!("registry.read", reference = digest);
-        let raw = client.manifest(digest).await?.ok_or_else(|| client.error(&what, Kind::NotFound))?;
-        platform_builds.push((raw, what));
+        platform_builds.push(client.manifest(digest).await?.ok_or_else(|| client.missing(digest))?);
     }
     let (index, composed) = match platform_builds.as_slice() {
         [] => return Err(rules.nothing()),
-        [(one, _)] => (one.clone(), false),
+        [one] => (one.clone(), false),
         several => {
-            let parse = |(raw, what): &(Raw, Reason)| match raw.document() {
+            let parse = |raw: &Raw| match raw.document() {
                 Ok(document) => Ok((raw.digest.clone(), document)),
-                Err(error) => Err(client.error(what, Kind::Unusable(Reason::verbatim(error.to_string())))),
+                Err(error) => Err(client.unreadable(&raw.digest, &error)),
             };
             let several = several.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
             let content = rules.compose(&several, &image.origin)?;
@@ -384,7 +397,7 @@ fn existing(raw: &Raw) -> Existing {
 }
 
 /// Files and their locks can take a while: they wait on a thread of their own.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PublishError> + Send + 'static,
 ) -> Result<T, PublishError> {
     match tokio::task::spawn_blocking(work).await {

@@ -188,6 +188,10 @@ fn of_image(error: &PublishError) -> ServiceErrorKind {
             _ => ServiceErrorKind::Failed,
         },
         PublishError::Layout(LayoutError::NoTag { .. }) => ServiceErrorKind::NotFound,
+        PublishError::Immutable { .. }
+        | PublishError::Backwards { .. }
+        | PublishError::MovedMeanwhile { .. }
+        | PublishError::TagRefused(_) => ServiceErrorKind::Refused,
         _ => ServiceErrorKind::Failed,
     }
 }

@@ -151,8 +151,8 @@ impl Home {
     /// The directories of the home that hold settings, or what is run and believed later.
     pub fn directories(&self) -> Vec<PathBuf> {
         let settings = [self.platforms_dir(), self.builders_dir(), self.registries_dir(), self.namespaces_dir()];
-        let others =
-            ["git", "images", "cache", "pushes", "outbox", "watch", "last-good"].map(|name| self.state.join(name));
+        let others = ["git", "images", "cache", "tags", "pushes", "outbox", "watch", "last-good"]
+            .map(|name| self.state.join(name));
         let programs = [self.buildkit_dir(), self.buildkit_bin_dir(), self.builds_dir()];
         settings.into_iter().chain(others).chain(programs).collect()
     }
@@ -253,6 +253,16 @@ impl Home {
     /// The OCI layout directory of a repository in the registry "local".
     pub fn image_layout(&self, namespace: &str, repository: &str) -> PathBuf {
         self.state.join("images").join(namespace).join(repository)
+    }
+
+    /// What people did to the tags of a repository: a directory for each tag.
+    pub fn tag_changes_root(&self, path: &RepositoryPath) -> PathBuf {
+        self.state.join("tags").join(&path.namespace).join(&path.repository)
+    }
+
+    /// What people did to a tag.
+    pub fn tag_changes_dir(&self, path: &RepositoryPath, tag: &str) -> PathBuf {
+        self.tag_changes_root(path).join(tag)
     }
 
     /// The cache directory of a rule whose repository lives in the registry "local".

@@ -18,6 +18,7 @@ pub mod schema;
 pub mod secret_uses;
 pub mod secrets;
 pub mod settings;
+pub mod tag_changes;
 pub mod trust;
 pub mod watch;
 

@@ -259,6 +259,7 @@ impl App {
             Pane::Log => &[Scope::Log, Scope::Build, Scope::Global],
             Pane::Builds => &[Scope::Build, Scope::List, Scope::Global],
             Pane::Platforms => &[Scope::Platform, Scope::List, Scope::Global],
+            Pane::Tags => &[Scope::Tag, Scope::List, Scope::Global],
             _ => &[Scope::List, Scope::Global],
         }
     }
@@ -383,6 +384,7 @@ impl App {
             Action::CheckPlatform => {
                 self.lists.platforms.name().is_none().then(|| self.text("notice.nothing_selected"))
             }
+            Action::TagHistory => self.lists.tags.name().is_none().then(|| self.text("notice.nothing_selected")),
             Action::EarlierAttempt => {
                 self.attempt_beside(false).is_none().then(|| self.text("action_forbidden.no_earlier_attempt"))
             }

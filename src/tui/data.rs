@@ -185,6 +185,24 @@ impl Data {
         }
     }
 
+    /// Takes over what is known of the tags of a repository. Of a tag whose image is still being asked for, what was known
+    /// stays.
+    pub fn take_tags(&mut self, path: RepositoryPath, result: Result<Vec<TagInfo>, Reason>) {
+        let mut tags = match result {
+            Ok(tags) => tags,
+            Err(reason) => return drop(self.tags.insert(path, Tags::Failed(reason))),
+        };
+        if let Some(Tags::There(before)) = self.tags.get(&path) {
+            let before: BTreeMap<&str, &TagInfo> = before.iter().map(|tag| (tag.tag.as_str(), tag)).collect();
+            for tag in tags.iter_mut().filter(|tag| tag.digest.is_empty() && tag.problem.is_none()) {
+                if let Some(known) = before.get(tag.tag.as_str()) {
+                    *tag = (*known).clone();
+                }
+            }
+        }
+        self.tags.insert(path, Tags::There(tags));
+    }
+
     /// The pushes whose rules are still being asked, as far as it is known here.
     pub fn unsettled(&self) -> Vec<PushId> {
         self.pushes.values().filter(|push| !push.settled).map(|push| push.id).collect()
@@ -270,6 +288,18 @@ mod tests {
         data.read(vec![BuildSummary::from(&Build { state: BuildState::Succeeded, ..sample() })]);
         assert_eq!(data.builds[&sample().id].state, BuildState::Succeeded);
     }
+
+    #[test]
+    fn what_is_known_of_a_tag_stays_while_it_is_asked_for_again() {
+        let (mut data, path) = (Data::default(), RepositoryPath { namespace: "acme".into(), repository: "api".into() });
+        let unknown = |tag| TagInfo::named("acme/api", tag);
+        let known = |tag, digest: &str| TagInfo { digest: digest.into(), ..unknown(tag) };
+        data.take_tags(path.clone(), Ok(vec![known("a", "sha256:1"), known("b", "sha256:2")]));
+        data.take_tags(path.clone(), Ok(vec![unknown("a"), known("b", "sha256:3"), unknown("c")]));
+        let expected = vec![known("a", "sha256:1"), known("b", "sha256:3"), unknown("c")];
+        assert_eq!(data.tags[&path], Tags::There(expected));
+    }
+
     #[test]
     fn a_push_that_was_answered_is_never_shown_as_unanswered_again() {
         let mut data = Data::default();

@@ -141,6 +141,12 @@ pub enum Purpose {
     Outline(String),
     /// Something was deleted: what it was called, for the message.
     Delete(String),
+    /// What this tag named when.
+    TagHistory(RepositoryPath, String),
+    /// A move of a tag of this repository is to be confirmed.
+    PlanTagMove(RepositoryPath),
+    /// A tag of this repository was to be moved.
+    MoveTag(RepositoryPath),
     /// What was deleted is made again.
     Undo(String),
 }

@@ -6,7 +6,7 @@
 //! | module | what it is for |
 //! | --- | --- |
 //! | `run`, `pace`, `signals`, `terminal` | the loop, when a frame may be drawn, how it comes before builds, what ends it, the terminal taken over and given back |
-//! | `outside`, `link`, `read`, `manners` | effects, the way to the pool, the disk, what config.toml and the terminal say |
+//! | `outside`, `link`, `read`, `tag_list`, `manners` | effects, the way to the pool, the disk, what config.toml and the terminal say |
 //! | `update` | what becomes of the state when something happens |
 //! | [`view`] | what is on the screen: layout, header, lists, what is in front |
 //! | [`app`], [`data`], [`list`], [`window`], `rows`, [`place`], [`notice`], [`modal`] | the state |
@@ -45,6 +45,7 @@ mod signals;
 mod snapshots_of_attempts;
 #[cfg(test)]
 mod snapshots_of_screens;
+mod tag_list;
 mod terminal;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -10,6 +10,7 @@ use crate::domain::name::RepositoryPath;
 use crate::domain::push::Ref;
 use crate::domain::reason::Reason;
 use crate::domain::repository::Source;
+use crate::domain::tag_history::TagEvent;
 use crate::lang::Lang;
 use crate::protocol::Request;
 use crate::sys::secret::Secret;
@@ -33,6 +34,8 @@ pub enum Modal {
     Replay(Box<Replay>),
     /// The rules that may be replayed for the ref of a push.
     ReplayPush(Box<ReplayPush>),
+    /// What a tag named when.
+    TagHistory(Box<TagHistory>),
     /// A new secret, which is shown once.
     NewSecret(Box<NewSecret>),
 }
@@ -57,6 +60,16 @@ pub struct ReplayPush {
     pub reference: Ref,
     /// The rules that the ref is one of.
     pub rules: Palette<String>,
+}
+
+/// The history of a tag, of which an image may be chosen that the tag is to name again.
+pub struct TagHistory {
+    /// The repository.
+    pub path: RepositoryPath,
+    /// The tag.
+    pub tag: String,
+    /// The events, the newest first, or why there are none; none: they are asked for.
+    pub events: Option<Result<Palette<TagEvent>, Reason>>,
 }
 
 /// A secret that was made for the webhooks of a platform.

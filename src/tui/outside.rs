@@ -1,11 +1,13 @@
 //! Effects that need no terminal: asking the pool, and what is kept on the user's own side.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::AbortHandle;
 
 use super::app::App;
 use super::effect::{Effect, Purpose, RepositoryQuery};
@@ -13,10 +15,12 @@ use super::event::Event;
 use super::log::{BuildFiles, Origin, Subject};
 use super::place::Place;
 use super::read;
+use super::tag_list::list_tags;
 use super::window::{PageWanted, Scope};
 use crate::client::Client;
 use crate::domain::build::{BuildId, BuildState};
 use crate::domain::build_query::BuildQuery;
+use crate::domain::name::RepositoryPath;
 use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::domain::step::Step;
 use crate::protocol::logs::{BuildLog, LogName};
@@ -28,11 +32,13 @@ pub(super) struct Outside {
     client: Client,
     sender: UnboundedSender<Event>,
     pool_wanted: Arc<Notify>,
+    /// The lists of tags that are being made.
+    tag_lists: Mutex<BTreeMap<RepositoryPath, AbortHandle>>,
 }
 
 impl Outside {
     pub(super) fn new(client: Client, sender: UnboundedSender<Event>) -> Outside {
-        Outside { client, sender, pool_wanted: Arc::default() }
+        Outside { client, sender, pool_wanted: Arc::default(), tag_lists: Mutex::default() }
     }
 
     /// Tells that a pool that was stopped is wanted again.
@@ -61,10 +67,14 @@ impl Outside {
                 self.task(async move { Event::LogOpened(of, opened(&client, of, rule).await.map(Box::new)) });
             }
             Effect::RefreshLog { of, files } => self.task(async move { refreshed(&client, of, files).await }),
-            Effect::ListTags(path) => self.task(async move {
-                let tags = client.tags(path.clone()).await;
-                Event::Tags(path, tags.map_err(|error| error.reason))
-            }),
+            Effect::ListTags(path) => {
+                let listing = tokio::spawn(list_tags(client, path.clone(), self.sender.clone()));
+                let mut listings = self.tag_lists.lock().unwrap_or_else(PoisonError::into_inner);
+                // What an earlier list has not told yet, this one tells.
+                if let Some(earlier) = listings.insert(path, listing.abort_handle()) {
+                    earlier.abort();
+                }
+            }
             Effect::ListRefs(source, path) => self.task(async move {
                 let refs = match path {
                     Some(path) => client.repository_refs(path).await,

@@ -95,14 +95,11 @@ fn full(lang: Lang) -> App {
     app.update(Event::News(Box::new(news(open, Vec::new()))), now());
     app.update(Event::Steps(vec![(BuildId(99), Progress { done: 7, total: 10, cached: 3 })]), now());
     let tag = |tag: &str| TagInfo {
-        tag: tag.into(),
-        name: format!("acme/api:{tag}"),
         digest: "sha256:f6a1c3b7".into(),
         platforms: vec!["linux/amd64".into(), "linux/arm64".into()],
-        size: 12_345_678,
+        size: Some(12_345_678),
         created: Some(now() - chrono::TimeDelta::hours(3)),
-        origin: None,
-        problem: None,
+        ..TagInfo::named("acme/api", tag)
     };
     app.update(Event::Tags("acme/api".parse().unwrap(), Ok(vec![tag("latest"), tag("v1-202010151625")])), now());
     app.update(Event::Pushes { records: pushes(), page: Some(PageRead::whole()) }, now());

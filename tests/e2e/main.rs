@@ -29,6 +29,7 @@ mod registry_credentials;
 mod sources;
 mod support;
 mod surviving;
+mod tags;
 mod terminal;
 mod trees;
 mod triggers;

@@ -49,6 +49,17 @@ fn an_image_is_pushed_to_a_registry_over_plain_http() {
     let labels = &remote.config("latest", "amd64")["config"]["Labels"];
     assert_eq!(labels["org.opencontainers.image.revision"], repo.git(&["rev-parse", "HEAD"]));
     assert!(!slipway.home().join("images/acme/api").exists());
+
+    // As cosign stores a signature: it is under its image, and no tag of its own.
+    let signature = format!("{}.sig", remote.digest("latest").replacen(':', "-", 1));
+    remote.copy("latest", &remote, &signature);
+    let listed = slipway.json(&["tag", "list", "acme/api"]);
+    let row = &listed[0];
+    assert_eq!((listed.as_array().unwrap().len(), &row["tag"]), (1, &json!("latest")), "{listed:#}");
+    assert_eq!(row["attached"][0], json!({"tag": signature, "digest": remote.digest("latest"), "kind": "signature"}));
+    assert!(slipway.run(&["tag", "list", "acme/api"]).ok().stdout.contains("+signature"));
+    let shown = slipway.json(&["tag", "show", "acme/api:latest"]);
+    assert_eq!(shown["attestations"][1]["reference"], signature, "{shown:#}");
 }
 
 #[test]
@@ -69,6 +80,12 @@ fn an_image_is_pushed_over_tls_with_a_password_and_its_tags_are_listed_shown_and
     let shown = slipway.json(&["tag", "show", "acme/api:latest"]);
     assert_eq!((&shown["digest"], &shown["commit"], &shown["build"]), (&json!(digest), &built["commit"], &built["id"]));
     assert_eq!(texts(&shown["platforms"]), texts(&built["images"][0]["platforms"]));
+    let part = &shown["parts"][0];
+    assert!(!part["layers"].as_array().unwrap().is_empty() && part["size"] == shown["size"], "{shown:#}");
+    assert_eq!(shown["labels"]["org.opencontainers.image.revision"], built["commit"]);
+    let provenance = &shown["attestations"][0];
+    assert!(provenance["kind"].as_str().unwrap().starts_with("https://slsa.dev/provenance"), "{shown:#}");
+    assert_eq!(provenance["about"], part["digest"]);
 
     slipway.run(&["tag", "delete", "acme/api:latest"]).ok();
     assert!(!remote.tags().contains(&"latest".to_owned()));

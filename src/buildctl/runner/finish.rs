@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::end::End;
-use super::platform_build::PlatformBuilt;
+use super::platform_built::PlatformBuilt;
 use crate::buildctl::job::{Destination, Job};
 use crate::domain::build::{Build, Image};
 use crate::domain::failure::{Failure, FailureKind};
@@ -182,7 +182,9 @@ fn target(job: &Job, stopped: watch::Receiver<bool>) -> Result<Target, End> {
 fn failure_of(error: PublishError) -> End {
     let failure = |kind| Failure::new(kind, &error);
     match &error {
-        PublishError::Immutable { .. } | PublishError::Backwards { .. } => End::Refused(failure(FailureKind::Registry)),
+        PublishError::Immutable { .. } | PublishError::Backwards { .. } | PublishError::MovedMeanwhile { .. } => {
+            End::Refused(failure(FailureKind::Registry))
+        }
         PublishError::TagRefused(_) => End::Refused(failure(FailureKind::RegistryRefused)),
         PublishError::Halfway { source, .. } if source.kind.is_refusal() => {
             End::Refused(failure(FailureKind::RegistryRefused))

@@ -13,6 +13,7 @@ mod limits;
 mod machine;
 mod output;
 mod platform_build;
+mod platform_built;
 mod process;
 mod secrets;
 

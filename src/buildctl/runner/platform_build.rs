@@ -14,6 +14,7 @@ use super::end::{End, Stop, is_stopped};
 use super::finish;
 use super::limits::StepLimits;
 use super::output::{Output, StepsOf};
+use super::platform_built::PlatformBuilt;
 use super::process::{Buildctl, Finished};
 use crate::buildctl::arguments::{GIT_SECRET_VARIABLE, Run, arguments, secret_variable};
 use crate::buildctl::job::Cache;
@@ -23,15 +24,6 @@ use crate::domain::reason::reason;
 use crate::domain::tag::ACCELERATED_SUFFIX;
 use crate::registry::Layout;
 use crate::sys::atomic;
-
-/// What a platform build brought: digests of indexes that hold its platforms.
-pub(super) struct PlatformBuilt {
-    pub digest: String,
-    /// The lazily loadable image, where one is wanted, or why it was not made.
-    pub accelerated: Option<Result<String, Failure>>,
-    /// Tags that were needed on the way, and are to go once the image has its own.
-    pub temporary_tags: Vec<String>,
-}
 
 /// What one `buildctl` is to make.
 #[derive(Clone, Copy)]

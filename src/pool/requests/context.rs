@@ -9,6 +9,7 @@ use crate::domain::build::{Build, BuildId};
 use crate::domain::reason::Reason;
 use crate::pool::tasks::task_failed;
 use crate::protocol::{Error, ErrorKind, Reply};
+use crate::services::image_cache::ImageCache;
 use crate::store::settings::Settings;
 use crate::store::{Catalog, Home};
 
@@ -22,6 +23,8 @@ pub(in crate::pool) struct RequestContext {
     pub open: BTreeMap<BuildId, Build>,
     pub catalog: Arc<Catalog>,
     pub logins: Arc<Logins>,
+    /// Images that were read before.
+    pub images: Arc<ImageCache>,
 }
 
 /// An answer with what comes along.

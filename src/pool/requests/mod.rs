@@ -45,8 +45,11 @@ pub(in crate::pool) async fn answer(context: RequestContext, request: Request) -
         Request::RepositoryRefs { path } => Reply::Refs(refs::of_repository(&context, &path).await?),
         Request::Refs(source) => Reply::Refs(refs::of_source(&context, &source).await?),
         Request::PreviewRule { path, rule } => Reply::RulePreview(refs::preview_rule(&context, &path, &rule).await?),
-        Request::Tags { path } => Reply::Tags(tags::list(context, path).await?),
-        Request::Tag { path, tag } => Reply::Tags(vec![tags::one(context, path, tag).await?]),
+        Request::TagNames { path } => Reply::TagNames(tags::names(context, path).await?),
+        Request::Tags { path, tags, further } => Reply::Tags(tags::page(context, path, tags, further).await?),
+        Request::Tag { path, tag } => Reply::Tag(Box::new(tags::one(context, path, tag).await?)),
+        Request::TagHistory(query) => Reply::TagHistory(tags::history(context, query).await?),
+        Request::PlanTagMove { path, tag, to } => Reply::TagMove(tags::plan_move(context, path, tag, to).await?),
         Request::CheckRegistry { host, repository } => {
             Reply::RegistryAccess(registries::check(context, host, repository).await?)
         }
@@ -69,6 +72,7 @@ pub(in crate::pool) async fn answer(context: RequestContext, request: Request) -
         | Request::Wait { .. }
         | Request::Examine { .. }
         | Request::DeleteTag { .. }
+        | Request::MoveTag { .. }
         | Request::TestNotification { .. }
         | Request::Audit(_) => return Err(failed(reason!("request.unanswered"))),
     };

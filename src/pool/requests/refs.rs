@@ -40,7 +40,8 @@ pub(super) async fn preview_rule(
     let found = of_source(context, source).await?;
     let existing = if repository.immutable {
         let (home, settings, path) = (context.home.clone(), context.settings.clone(), path.clone());
-        registries::on_own_thread(async move || images::tag_names(&home, &settings, &path).await).await?
+        let names = async move || images::tag_names(&home, &settings, &path).await;
+        registries::on_own_thread(names).await?.tags.into_iter().collect()
     } else {
         BTreeSet::new()
     };

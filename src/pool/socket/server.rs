@@ -20,8 +20,11 @@ use crate::pool::requests::logins::Logins;
 use crate::pool::requests::{self, Answered, RequestContext};
 use crate::pool::tasks::settings_service::SettingsService;
 use crate::pool::tasks::tag_deletion::delete_tag;
+use crate::pool::tasks::tag_move;
 use crate::pool::tasks::{TaskContext, audit, blocking, dockerfile_outline, failed, notifier};
 use crate::protocol::{Answer, Call, Entity, Error, ErrorKind, Reply, Request, Right, SaveMode, VERSION};
+use crate::services::image_cache::ImageCache;
+use crate::services::tag_moves::Move;
 use crate::services::{save_warnings, tokens};
 use crate::store::builds;
 use crate::sys::{fd_passing, users};
@@ -39,6 +42,8 @@ pub(in crate::pool) struct Client {
     pub settings: SettingsService,
     /// Logins at platforms that have begun.
     pub logins: Arc<Logins>,
+    /// Images that were read before.
+    pub images: Arc<ImageCache>,
     /// The settings as they are sent.
     pub lines: Arc<SettingsLines>,
 }
@@ -229,8 +234,11 @@ async fn answer(client: &Client, request: Request, by: &Requester) -> Result<Ans
             Reply::Audit(blocking(page).await?)
         }
         Request::DeleteTag { path, tag } => {
-            delete_tag(context, &path, &tag).await?;
+            delete_tag(context, &path, &tag, by()).await?;
             Reply::Done
+        }
+        Request::MoveTag { path, tag, digest, before } => {
+            Reply::TagMove(tag_move::move_tag(context, Move { path, tag, digest, before }, by()).await?)
         }
         request => {
             if matches!(request, Request::Settings) {
@@ -245,7 +253,7 @@ async fn answer(client: &Client, request: Request, by: &Requester) -> Result<Ans
 
 /// What is known now, for a request that needs no more.
 fn request_context(client: &Client) -> RequestContext {
-    let Client { context, logins, .. } = client;
+    let Client { context, logins, images, .. } = client;
     let snapshot = context.snapshot();
     RequestContext {
         home: context.home.clone(),
@@ -254,6 +262,7 @@ fn request_context(client: &Client) -> RequestContext {
         open: snapshot.builds.iter().map(|(id, build)| (*id, Build::clone(build))).collect(),
         catalog: context.catalog.clone(),
         logins: logins.clone(),
+        images: images.clone(),
     }
 }
 

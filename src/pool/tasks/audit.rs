@@ -287,6 +287,7 @@ mod tests {
             ("register_webhook", "webhook.register", "webhook.register"),
             ("test_notification", "notification.test", "notification.test"),
             ("delete_tag", "tag.delete", "tag.delete"),
+            ("move_tag", "tag.move", "tag.move"),
         ];
         for (name, request) in samples::requests() {
             let expected = changes.iter().find(|(change, ..)| *change == name);

@@ -17,6 +17,7 @@ pub(in crate::pool) mod settings_service;
 pub(in crate::pool) mod source_reader;
 pub(in crate::pool) mod tag_check;
 pub(in crate::pool) mod tag_deletion;
+pub(in crate::pool) mod tag_move;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,14 +1,30 @@
 //! Deleting tags.
 
+use super::tag_move::{Done, record};
 use super::{TaskContext, blocking, failed};
 use crate::domain::name::RepositoryPath;
 use crate::domain::reason::{quoted, reason};
+use crate::domain::requester::Requester;
+use crate::domain::tag_history::TagAction;
 use crate::protocol::{Error, ErrorKind};
 use crate::registry::{self, LayoutError, Target};
 use crate::services::registries;
 
 /// Removes a tag; in the local registry, what no tag names any more is freed.
-pub(in crate::pool) async fn delete_tag(context: &TaskContext, path: &RepositoryPath, tag: &str) -> Result<(), Error> {
+pub(in crate::pool) async fn delete_tag(
+    context: &TaskContext,
+    path: &RepositoryPath,
+    tag: &str,
+    by: Requester,
+) -> Result<(), Error> {
+    let digest = take_away(context, path, tag).await?;
+    let done = Done { action: TagAction::Delete, digest: None, before: Some(digest), build: None, from: None };
+    record(context, path, tag, by, done).await;
+    Ok(())
+}
+
+/// Removes a tag; the digest that it named.
+async fn take_away(context: &TaskContext, path: &RepositoryPath, tag: &str) -> Result<String, Error> {
     let settings = context.settings();
     let namespace = settings.namespaces.get(&path.namespace).cloned();
     let namespace = namespace
@@ -17,16 +33,16 @@ pub(in crate::pool) async fn delete_tag(context: &TaskContext, path: &Repository
         Target::Local(layout) => {
             let tag = tag.to_owned();
             blocking(move || {
-                layout.delete_tag(&tag).map_err(not_found_or_failed)?;
+                let digest = layout.delete_tag(&tag).map_err(not_found_or_failed)?;
                 layout.prune().map_err(failed)?;
-                Ok(())
+                Ok(digest)
             })
             .await
         }
         Target::Remote(client) => {
             let tag = tag.to_owned();
             match registries::on_own_thread(async move || client.delete_tag(&tag).await).await {
-                Ok(_) => Ok(()),
+                Ok(digest) => Ok(digest),
                 Err(error) if error.kind == registry::Kind::NotFound => Err(Error::new(ErrorKind::NotFound, error)),
                 Err(error) => Err(failed(error)),
             }

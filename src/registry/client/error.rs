@@ -79,8 +79,11 @@ impl NetworkFault {
     fn of(error: &(dyn Error + 'static)) -> NetworkFault {
         let mut next = Some(error);
         while let Some(cause) = next {
-            // An error of input and output hides its own inner one from `source`.
-            let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            // An error of input and output hides its own inner one from `source`, which may be such an error again.
+            let mut inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            while let Some(nested) = inner.and_then(|inner| inner.downcast_ref::<io::Error>()) {
+                inner = nested.get_ref();
+            }
             let inner = inner.and_then(|inner| inner.downcast_ref());
             match cause.downcast_ref::<rustls::Error>().or(inner) {
                 Some(rustls::Error::InvalidCertificate(_)) => return NetworkFault::Certificate,
@@ -266,7 +269,9 @@ mod tests {
         );
         let of_tls = |error: rustls::Error| NetworkFault::of(&io::Error::other(error));
         let untrusted = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
-        assert_eq!(of_tls(untrusted), NetworkFault::Certificate);
+        assert_eq!(of_tls(untrusted.clone()), NetworkFault::Certificate);
+        let nested = io::Error::other(io::Error::other(untrusted));
+        assert_eq!(NetworkFault::of(&nested), NetworkFault::Certificate);
         let plain = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
         assert_eq!(of_tls(plain), NetworkFault::PlainHttp);
         assert_eq!(NetworkFault::of(&io::Error::other("certificate")), NetworkFault::Connection);

@@ -11,7 +11,7 @@ use super::{Client, found};
 use crate::bounded;
 use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::reference;
-use crate::registry::image::{self, Document, ImageConfig, ImageInfo};
+use crate::registry::image::{self, Document, Documents, ImageConfig, ImageInfo};
 
 /// Bytes of a manifest or an index: the limit that registries have themselves.
 const LARGEST: usize = 4 * 1024 * 1024;
@@ -85,33 +85,44 @@ impl Client {
     /// # Errors
     /// See [`Kind`].
     pub async fn inspect(&self, reference: &str) -> Result<ImageInfo, RegistryError> {
-        self.within(reason!("registry.read", reference), async || self.describe(reference).await).await
+        let read = async || {
+            let (raw, root) = self.read(reference).await?;
+            Ok(self.complete(raw.digest, root).await?.info())
+        };
+        self.within(reason!("registry.read", reference), read).await
     }
 
-    async fn describe(&self, reference: &str) -> Result<ImageInfo, Kind> {
-        let (raw, root) = self.read(reference).await?;
+    /// The documents of an image whose index or manifest is `root`.
+    ///
+    /// # Errors
+    /// See [`Kind`]; [`Kind::Unusable`] where one that the index names is gone.
+    pub async fn documents(&self, digest: &str, root: Document) -> Result<Documents, RegistryError> {
+        let read = async || self.complete(digest.to_owned(), root).await;
+        self.within(reason!("registry.read", reference = digest), read).await
+    }
+
+    async fn complete(&self, digest: String, root: Document) -> Result<Documents, Kind> {
         let mut manifests = Vec::new();
-        match &root.manifests {
-            Some(children) => {
-                let mut bytes = 0;
-                for child in children {
-                    let (raw, manifest) = self.read(&child.digest).await?;
-                    bytes += raw.content.len();
-                    if bytes > LARGEST_IMAGE {
-                        return Err(Kind::Unusable(reason!("registry.large_image", most = LARGEST_IMAGE)));
-                    }
-                    manifests.push(manifest);
+        if root.manifests.is_some() {
+            let mut bytes = 0;
+            for child in root.runnable() {
+                let (raw, manifest) = self.read(&child.digest).await.map_err(|kind| lost(kind, &child.digest))?;
+                bytes += raw.content.len();
+                if bytes > LARGEST_IMAGE {
+                    return Err(Kind::Unusable(reason!("registry.large_image", most = LARGEST_IMAGE)));
                 }
+                manifests.push(manifest);
             }
-            None => manifests.push(root.clone()),
+        } else {
+            manifests.push(root.clone());
         }
         let config = match manifests.iter().find_map(|manifest| manifest.config.as_ref()) {
-            Some(config) => self.config(config).await?,
+            Some(config) => self.config(config).await.map_err(|kind| lost(kind, &config.digest))?,
             None => None,
         };
         // A configuration that does not parse is that of an artifact and not of an image: there is nothing to tell.
         let config = config.and_then(|raw| serde_json::from_slice::<ImageConfig>(&raw).ok());
-        Ok(image::describe(&raw.digest, &root, &manifests, config.as_ref()))
+        Ok(Documents { digest, root, manifests, config })
     }
 
     pub(super) async fn look_up(&self, tag: &str) -> Result<String, Kind> {
@@ -136,13 +147,16 @@ impl Client {
         let expected = if reference.contains(':') { Some(reference) } else { told };
         let digest = match expected {
             Some(digest) if reference::check_digest(digest).is_ok() => {
-                check(&answer.body, digest)?;
+                check(&answer.body, digest).map_err(|kind| of_old_schema(kind, &answer.body))?;
                 digest.to_owned()
             }
             _ => image::sha256(&answer.body),
         };
         let no_manifest = |why: Reason| Kind::Unusable(reason!("registry.no_manifest", why));
         let document: Document = bounded::json(&answer.body).map_err(|error| no_manifest(error.into()))?;
+        if document.schema_version < 2 {
+            return Err(Kind::Unusable(reason!("registry.schema_1")));
+        }
         if let Some(children) = document.manifests.as_ref().filter(|children| children.len() > MOST_CHILDREN) {
             return Err(no_manifest(reason!("registry.many_manifests", count = children.len(), most = MOST_CHILDREN)));
         }
@@ -160,6 +174,22 @@ impl Client {
             body: Vec::new(),
             limit: LARGEST,
         })
+    }
+}
+
+/// What a manifest of an index that is gone means: the image is there, and not whole.
+fn lost(kind: Kind, digest: &str) -> Kind {
+    match kind {
+        Kind::NotFound => Kind::Unusable(reason!("registry.part_lost", digest)),
+        kind => kind,
+    }
+}
+
+/// Images of Docker before 1.10 have a digest that is not of all their bytes.
+fn of_old_schema(kind: Kind, body: &[u8]) -> Kind {
+    match Document::parse(body) {
+        Ok(document) if document.schema_version < 2 => Kind::Unusable(reason!("registry.schema_1")),
+        _ => kind,
     }
 }
 

@@ -10,7 +10,7 @@
 //! | `token` | a proof of identity from a token service |
 //! | `session` | requests with the proof that the registry asks for |
 //! | `retry` | which requests are repeated, and after which pauses |
-//! | `manifests`, `tags`, `blobs`, `delete` | the operations |
+//! | `manifests`, `tags`, `referrers`, `blobs`, `delete` | the operations |
 //! | `rights` | what we may do, tried out without changing anything |
 
 mod blobs;
@@ -19,6 +19,7 @@ pub mod error;
 mod http;
 mod manifests;
 mod raw;
+mod referrers;
 mod retry;
 mod rights;
 mod session;
@@ -33,7 +34,7 @@ use std::time::Duration;
 use reqwest::Url;
 use tokio::sync::watch;
 
-use self::error::{Kind, RegistryError};
+use self::error::RegistryError;
 use self::http::Http;
 use self::retry::Pauses;
 use self::session::Session;
@@ -41,6 +42,7 @@ use super::credentials::Credential;
 use crate::domain::reason::{Reason, output, phrase, quoted, reason};
 use crate::domain::reference::ImageName;
 
+pub use self::error::Kind;
 pub use self::raw::Raw;
 
 /// The longest time for one operation with all its requests, such as a list of many pages.
@@ -125,6 +127,17 @@ impl Client {
     ) -> Result<T, RegistryError> {
         let outcome = tokio::time::timeout(self.patience + self.session.pauses.longest(), operation()).await;
         outcome.unwrap_or_else(|_| Err(http::too_slow(self.patience))).map_err(|kind| self.error(what, kind))
+    }
+
+    /// What it means that there is no such tag or image.
+    pub fn missing(&self, reference: &str) -> RegistryError {
+        self.error(reason!("registry.read", reference), Kind::NotFound)
+    }
+
+    /// What it means that a document does not parse.
+    pub(super) fn unreadable(&self, reference: &str, error: &serde_json::Error) -> RegistryError {
+        let why = Reason::verbatim(error.to_string());
+        self.error(reason!("registry.read", reference), Kind::Unusable(reason!("registry.no_manifest", why)))
     }
 
     pub(super) fn error(&self, what: impl Into<Reason>, kind: Kind) -> RegistryError {

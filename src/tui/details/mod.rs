@@ -237,12 +237,15 @@ fn tag(app: &App, look: &Look) -> Vec<Line<'static>> {
     fields.add("name", &tag.name);
     fields.add("digest", &tag.digest);
     if let Some(problem) = &tag.problem {
-        fields.add("problem", look.say(problem));
+        fields.add("reason", look.say(problem));
         return fields.lines();
     }
     fields.add("platforms", tag.platforms.join(", "));
-    fields.add("size", bytes(tag.size));
+    fields.add("size", tag.size.map(bytes).unwrap_or_default());
     fields.add("created", tag.created.map(|at| look.age(at)).unwrap_or_default());
+    for attached in &tag.attached {
+        fields.add("attached", format!("{} {}", look.say(attached.kind), attached.tag));
+    }
     if let Some(origin) = &tag.origin {
         fields.add("ref", &origin.reference);
         fields.add("commit", &origin.commit);

@@ -11,17 +11,24 @@ pub enum Scope {
     Build,
     /// In the list of platforms.
     Platform,
+    /// In the list of tags.
+    Tag,
     /// In the log.
     Log,
 }
 
 impl Scope {
     /// All of them, in the order of the help.
-    pub const ALL: [Scope; 5] = [Scope::Log, Scope::Build, Scope::Platform, Scope::List, Scope::Global];
+    pub const ALL: [Scope; 6] = [Scope::Log, Scope::Build, Scope::Platform, Scope::Tag, Scope::List, Scope::Global];
 
     /// Whether there is a pane where both are at hand: in the log no list's keys are.
     pub fn meets(self, other: Scope) -> bool {
-        !matches!((self, other), (Scope::List, Scope::Log) | (Scope::Log, Scope::List))
+        let is_elsewhere = |one: Scope, other: Scope| match one {
+            Scope::Log => other == Scope::List,
+            Scope::Tag => matches!(other, Scope::Log | Scope::Build | Scope::Platform),
+            _ => false,
+        };
+        !is_elsewhere(self, other) && !is_elsewhere(other, self)
     }
 
     /// Its name among the texts.
@@ -31,6 +38,7 @@ impl Scope {
             Scope::List => "scope.list",
             Scope::Build => "scope.build",
             Scope::Platform => "scope.platform",
+            Scope::Tag => "scope.tag",
             Scope::Log => "scope.log",
         }
     }
@@ -40,7 +48,7 @@ impl Action {
     /// Whether it does something to the row that is selected.
     pub fn is_for_a_row(self) -> bool {
         match self.scope() {
-            Scope::Build | Scope::Platform => true,
+            Scope::Build | Scope::Platform | Scope::Tag => true,
             Scope::List => !matches!(self, Action::Add | Action::UndoDelete | Action::SortNext | Action::SortReverse),
             Scope::Global => matches!(self, Action::Open | Action::Copy | Action::Details),
             Scope::Log => false,
@@ -146,6 +154,9 @@ actions! {
     }
     Platform {
         CheckPlatform "check_platform" ["C"] "Ask the platform who its token is, what it may do, and when it ends",
+    }
+    Tag {
+        TagHistory "tag_history" ["t"] "What the tag named when; enter moves it there, after a question",
     }
     Log {
         Follow "follow" ["f"] "Follow, or stop following",

@@ -34,6 +34,7 @@ impl App {
             Action::FocusBuilders => self.go_to(Pane::Builders),
             Action::FocusPushes => self.go_to(Pane::Pushes),
             Action::FocusPlatforms => self.go_to(Pane::Platforms),
+            Action::TagHistory => effects.extend(self.ask_for_tag_history()),
             Action::CheckPlatform => effects.extend(self.check_platform()),
             Action::NextPane => self.turn(1),
             Action::PreviousPane => self.turn(Pane::ALL.len() - 1),

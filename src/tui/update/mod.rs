@@ -9,6 +9,7 @@ mod platforms;
 mod pointer;
 mod pool;
 mod pushes;
+mod tags;
 
 use std::collections::BTreeMap;
 
@@ -88,8 +89,7 @@ impl App {
                 Vec::new()
             }
             Event::Tags(path, result) => {
-                let tags = result.map_or_else(Tags::Failed, Tags::There);
-                self.data.tags.insert(path, tags);
+                self.data.take_tags(path, result);
                 Vec::new()
             }
             Event::Refs(source, result) => {

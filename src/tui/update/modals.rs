@@ -84,6 +84,18 @@ impl App {
                     return vec![self.ask_to_replay(path, rule, reference)];
                 }
             },
+            Modal::TagHistory(history) => match &mut history.events {
+                Some(Ok(events)) => match events.key(key) {
+                    Outcome::Open => {}
+                    Outcome::Closed => self.modal = None,
+                    Outcome::Chosen(event) => {
+                        let (path, tag) = (history.path.clone(), history.tag.clone());
+                        self.modal = None;
+                        return self.plan_tag_move(path, tag, event).into_iter().collect();
+                    }
+                },
+                _ => self.modal = None,
+            },
             // It is not shown again: no other key closes it.
             Modal::NewSecret(new) => match key.code {
                 KeyCode::Char('y') => {
@@ -168,6 +180,11 @@ impl App {
             Some(Modal::Palette(palette)) => palette.paste(text),
             Some(Modal::Form(form)) => return form.paste(text, now),
             Some(Modal::ReplayPush(replay)) => replay.rules.paste(text),
+            Some(Modal::TagHistory(history)) => {
+                if let Some(Ok(events)) = &mut history.events {
+                    events.paste(text);
+                }
+            }
             Some(Modal::Replay(replay)) => {
                 if let Some(Ok(refs)) = &mut replay.refs {
                     refs.paste(text);

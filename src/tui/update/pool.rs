@@ -139,6 +139,14 @@ impl App {
             }
             return Vec::new();
         }
+        if let Purpose::TagHistory(path, tag) = &purpose {
+            let history = result.map_err(|error| error.reason).and_then(|reply| match reply {
+                Reply::TagHistory(history) => Ok(history),
+                other => Err(reason!("journal.unexpected", answer = quoted(&other))),
+            });
+            self.tag_history_came(path, tag, history);
+            return Vec::new();
+        }
         let reply = match result {
             Ok(reply) => reply,
             Err(error) => {
@@ -157,6 +165,8 @@ impl App {
                 self.data.tags.clear();
                 self.say(t!("notice.deleted", locale = lang, name = name));
             }
+            (Purpose::PlanTagMove(path), Reply::TagMove(plan)) => self.confirm_tag_move(path, plan),
+            (Purpose::MoveTag(path), Reply::TagMove(moved)) => self.tag_moved(&path, &moved),
             (Purpose::Undo(name), _) => {
                 self.deleted = None;
                 self.say(t!("notice.undone", locale = lang, name = name));

@@ -5,6 +5,7 @@ use rust_i18n::t;
 
 use crate::domain::build::BuildState;
 use crate::domain::builder::Readiness;
+use crate::domain::image_tag::TagInfo;
 use crate::domain::journal::{Answer, PushRecord, Verdict};
 use crate::domain::reason::reason;
 use crate::tui::app::App;
@@ -97,12 +98,24 @@ pub(super) fn tag_cells(app: &App, name: &str, look: &Look) -> Vec<Span<'static>
     let muted = |text: String| Span::styled(text, look.style(Role::Muted));
     vec![
         Span::raw(tag.tag.clone()),
-        Span::raw(if tag.problem.is_none() { bytes(tag.size) } else { String::new() }),
+        Span::raw(tag.size.map_or_else(String::new, bytes)),
         muted(tag.created.map_or_else(String::new, |at| look.age(at))),
         Span::raw(tag.origin.as_ref().map_or_else(String::new, |origin| format!("#{}", origin.build))),
-        muted(tag.problem.as_ref().map_or_else(|| tag.platforms.join(" "), |problem| look.say(problem))),
+        muted(content_of(tag, look)),
         muted(tag.digest.clone()),
     ]
+}
+
+/// The platforms of a tag's image with what is attached to it, or why it is no image that can be read.
+fn content_of(tag: &TagInfo, look: &Look) -> String {
+    if let Some(problem) = &tag.problem {
+        return look.say(problem);
+    }
+    if let Some(artifact) = &tag.artifact {
+        return look.say(&reason!("tag.artifact", artifact));
+    }
+    let attached = tag.attached_kinds().into_iter().map(|kind| format!(" +{}", look.say(kind)));
+    format!("{}{}", tag.platforms.join(" "), attached.collect::<String>())
 }
 
 pub(super) fn builder_cells(app: &App, name: &str, look: &Look) -> Vec<Span<'static>> {

@@ -49,7 +49,7 @@ fn wanted(pane: Pane) -> &'static [Action] {
             Action::Zoom,
             Action::Cancel,
         ],
-        Pane::Tags => &[Action::Copy, Action::Delete, Action::Search, Action::Zoom],
+        Pane::Tags => &[Action::Copy, Action::TagHistory, Action::Delete, Action::Search, Action::Zoom],
         Pane::Pushes => &[Action::Open, Action::Details, Action::Replay, Action::Search, Action::Copy, Action::Zoom],
         Pane::Platforms => &[
             Action::Add,

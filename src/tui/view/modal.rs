@@ -75,6 +75,24 @@ pub(super) fn draw(app: &mut App, frame: &mut Frame) -> Option<Position> {
             replay.rules.render_titled(area, buf, &look, &title);
             replay.rules.cursor()
         }
+        Modal::TagHistory(history) => {
+            let title = t!("tag_history.title", locale = look.lang.code(), path = history.path, tag = history.tag);
+            match &mut history.events {
+                Some(Ok(events)) => {
+                    events.render_titled(area, buf, &look, &title);
+                    events.cursor()
+                }
+                Some(Err(why)) => {
+                    popup(area, &title, vec![Line::styled(look.say(&*why), look.style(Role::FieldError))], buf, &look);
+                    None
+                }
+                None => {
+                    let text = Line::styled(app.text("tag_history.asked"), look.style(Role::Muted));
+                    popup(area, &title, vec![text], buf, &look);
+                    None
+                }
+            }
+        }
         Modal::NewSecret(new) => {
             let lang = look.lang.code();
             let goes = match app.data.webhook_url(&new.platform) {

@@ -62,6 +62,7 @@ async fn delete_repository(context: &TaskContext, path: &RepositoryPath) -> Resu
     remove(move || {
         atomic::remove(&home.repository_file(&path.namespace, &path.repository))?;
         remove_directory(&home.image_layout(&path.namespace, &path.repository))?;
+        remove_directory(&home.tag_changes_root(&path))?;
         remove_directory(&home.git_dir(&path))?;
         remove_directory(&home.cache_layout(&path.namespace, &path.repository, ""))
     })
