@@ -10,7 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::process::Command;
 
 use super::credentials::{Credential, CredentialsError, Password};
@@ -29,7 +29,7 @@ const HELPER_BYTES: usize = 64 * 1024;
 /// Characters of a helper's error that are shown.
 const SHOWN: usize = 300;
 /// The user name by which a helper says that its secret is an identity token.
-const TOKEN_USER: &str = "<token>";
+pub const TOKEN_USER: &str = "<token>";
 
 /// Docker's configuration, as far as it is about credentials.
 #[derive(Default)]
@@ -44,9 +44,9 @@ pub struct DockerConfig {
 #[serde(default)]
 struct Content {
     auths: Option<BTreeMap<String, Value>>,
-    #[serde(rename = "credHelpers")]
+    #[serde(rename = "credhelpers")]
     helpers: Option<BTreeMap<String, String>>,
-    #[serde(rename = "credsStore")]
+    #[serde(rename = "credsstore")]
     store: Option<String>,
 }
 
@@ -159,7 +159,7 @@ impl DockerConfig {
         }
         // Editors of other systems put a byte order mark before it.
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
-        let content = bounded::json(text).map_err(|failed| error(failed.into()))?;
+        let content = content(text).map_err(error)?;
         Ok(DockerConfig { file: file.to_owned(), content })
     }
 
@@ -188,19 +188,7 @@ impl DockerConfig {
     /// When the helper fails, or the entry can't be read.
     pub async fn credential(&self, host: &str) -> Result<Option<Credential>, CredentialsError> {
         match self.helper(host) {
-            Some(helper) => {
-                let program = format!("docker-credential-{helper}");
-                let is_name = helper.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-                let asked = match is_name {
-                    true => ask(&program, key(host), HELPER_TIME).await,
-                    false => Err(HelperError::Name),
-                };
-                asked.map_err(|why| CredentialsError::Helper {
-                    host: host.to_owned(),
-                    helper: program,
-                    why: why.into(),
-                })
-            }
+            Some(helper) => ask_helper(helper, host).await,
             None => self.stored(host),
         }
     }
@@ -220,8 +208,9 @@ impl DockerConfig {
         })
     }
 
-    /// Docker's rule: a host's own helper, else the one for all; an empty name means the file.
-    fn helper(&self, host: &str) -> Option<&str> {
+    /// The helper that is asked for a host. Docker's rule: the host's own, else the one for all; an empty name means the
+    /// file.
+    pub fn helper(&self, host: &str) -> Option<&str> {
         let own = self.content.helpers.iter().flatten().find(|(key, _)| is_of(key, host));
         own.map_or(self.content.store.as_deref(), |(_, helper)| Some(helper)).filter(|helper| !helper.is_empty())
     }
@@ -230,6 +219,16 @@ impl DockerConfig {
         let entries = self.content.auths.as_ref()?;
         entries.get(key(host)).or_else(|| entries.iter().find(|(key, _)| is_of(key, host)).map(|(_, entry)| entry))
     }
+}
+
+/// The content of a file as docker reads it: an empty one is as good as none, and names are the same in capitals.
+fn content(text: &[u8]) -> Result<Content, Reason> {
+    if text.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Content::default());
+    }
+    let all: Map<String, Value> = bounded::json(text).map_err(|failed| Reason::from(&failed))?;
+    let all = all.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
+    Content::deserialize(Value::Object(all)).map_err(|failed| Reason::verbatim(failed.to_string()))
 }
 
 fn is_of(key: &str, host: &str) -> bool {
@@ -251,6 +250,20 @@ impl Entry {
         };
         Ok((!user.is_empty()).then(|| Credential::Basic { user, password: Password::new(password) }))
     }
+}
+
+/// Asks `docker-credential-HELPER` for the credential of a host; none where it has none.
+///
+/// # Errors
+/// When it can't be run, fails, or prints no credential.
+pub(super) async fn ask_helper(helper: &str, host: &str) -> Result<Option<Credential>, CredentialsError> {
+    let program = format!("docker-credential-{helper}");
+    let is_name = helper.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    let asked = match is_name {
+        true => ask(&program, key(host), HELPER_TIME).await,
+        false => Err(HelperError::Name),
+    };
+    asked.map_err(|why| CredentialsError::Helper { host: host.to_owned(), helper: program, why: why.into() })
 }
 
 /// Asks a helper for the credential that it keeps under a key; none where it has none. Its output stays out of errors:
@@ -289,7 +302,7 @@ mod tests {
     }
 
     fn config(text: &str) -> DockerConfig {
-        DockerConfig { file: PathBuf::from("config.json"), content: serde_json::from_str(text).unwrap() }
+        DockerConfig { file: PathBuf::from("config.json"), content: content(text.as_bytes()).unwrap() }
     }
 
     #[test]
@@ -329,11 +342,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config.json");
         assert_eq!(DockerConfig::read(&file).unwrap().hosts().count(), 0);
-        for fine in ["{}", "\u{feff}{}", "{\"auths\":null}"] {
+        for fine in ["", " \n", "{}", "\u{feff}{}", "{\"auths\":null}"] {
             std::fs::write(&file, fine).unwrap();
             assert_eq!(DockerConfig::read(&file).unwrap().hosts().count(), 0, "{fine}");
         }
-        for text in [String::new(), "{".to_owned(), "7".to_owned(), " ".repeat(LARGEST as usize + 1)] {
+        for text in ["{".to_owned(), "7".to_owned(), " ".repeat(LARGEST as usize + 1)] {
             std::fs::write(&file, text).unwrap();
             assert!(DockerConfig::read(&file).unwrap_err().to_string().contains("config.json"));
         }

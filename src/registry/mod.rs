@@ -4,6 +4,7 @@
 //! moves the tags, after the checks of [`crate::domain::publish`]. It builds nothing and knows no repository settings.
 
 pub mod client;
+pub mod credential_source;
 pub mod credentials;
 pub mod docker_config;
 pub mod docker_keys;

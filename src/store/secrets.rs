@@ -229,7 +229,7 @@ impl Secrets {
                 let value = std::env::var_os(name).ok_or_else(|| SecretError::Env { name: name.clone() })?;
                 secret(value.as_encoded_bytes(), || reason!("secret_from.variable", name))
             }
-            SecretRef::Command(command) => from_command(command, COMMAND_TIMEOUT).await,
+            SecretRef::Command(command) => of_command(command).await,
         }
     }
 
@@ -280,6 +280,14 @@ pub fn secret(bytes: &[u8], from: impl Fn() -> Reason) -> Result<Secret, SecretE
         text if text.contains('\0') => Err(unusable(SecretFault::Nul)),
         text => Ok(Secret::new(text)),
     }
+}
+
+/// The secret that a command prints.
+///
+/// # Errors
+/// When the command fails or takes longer than 30 s, or prints no secret.
+pub async fn of_command(command: &str) -> Result<Secret, SecretError> {
+    from_command(command, COMMAND_TIMEOUT).await
 }
 
 /// Runs a command and takes what it prints; an agent that it started for the next time may stay.
