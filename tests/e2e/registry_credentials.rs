@@ -211,7 +211,7 @@ fn a_configuration_of_dockers_that_gives_no_credential_is_a_warning_where_the_re
     let registry = Registry::plain();
     let slipway = home_of(&repo);
     slipway.write("namespaces/acme.toml", &format!("registry = \"{}\"\n", registry.host()));
-    for (config, word) in [("", "config.json"), (r#"{"credsStore":"not-there"}"#, "docker-credential-not-there")] {
+    for (config, word) in [("{", "config.json"), (r#"{"credsStore":"not-there"}"#, "docker-credential-not-there")] {
         slipway.write(".docker/config.json", config);
         let built = build(&slipway);
         assert!(built["warnings"].to_string().contains(word), "{built:#}");
