@@ -19,7 +19,7 @@ use slipway::registry::{Kind as ErrorKind, Layout, Pruned};
 use tools::*;
 
 fn built(digest: &str, origin: &Origin) -> Built {
-    Built { platform_builds: vec![digest.to_owned()], origin: origin.clone() }
+    Built { platform_builds: vec![digest.to_owned()], origin: origin.clone(), annotations: origin.annotations() }
 }
 
 /// Whether an image is of a later push, as the clocks say.
@@ -239,7 +239,8 @@ async fn what_two_builders_pushed_becomes_one_index_with_every_attestation() {
     let platform_builds =
         ["linux/amd64", "linux/arm64"].map(|platform| bench.build_remote("one", &origin, platform)).to_vec();
     let target = Target::from(client);
-    let image = Built { platform_builds: platform_builds.clone(), origin: origin.clone() };
+    let annotations = origin.annotations();
+    let image = Built { platform_builds: platform_builds.clone(), origin: origin.clone(), annotations };
     let published = publish(&target, &image, &tags(&["v1"]), false, by_clock(&image.origin)).await.unwrap();
     assert_eq!(bench.skopeo_digest("v1"), published[0].digest);
     let index: serde_json::Value = serde_json::from_slice(&bench.skopeo(&["inspect", "--raw"], ":v1")).unwrap();
@@ -261,11 +262,39 @@ async fn what_two_builders_pushed_becomes_one_index_with_every_attestation() {
 
     let same = Built {
         platform_builds: vec![platform_builds[0].clone(), bench.build_remote("two", &origin, "linux/amd64")],
+        annotations: origin.annotations(),
         origin,
     };
     let error = publish(&target, &same, &tags(&["v2"]), false, by_clock(&same.origin)).await.unwrap_err();
     assert!(matches!(error, PublishError::Compose { .. }) && error.to_string().contains("linux/amd64"));
     assert_eq!(bench.skopeo_tags(), tags(&["v1"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_in_dockers_format_become_a_list_and_their_labels_say_where_they_come_from() {
+    let bench = Bench::new(Kind::PlainHttp);
+    let target = Target::from(bench.client(None));
+    let (old, new) = (origin("c1", 1), origin("c2", 2));
+    let platform_builds = ["linux/amd64", "linux/arm64"].map(|platform| bench.build_docker("new", &new, platform));
+    let image = Built { platform_builds: platform_builds.to_vec(), ..built("", &new) };
+    let published = publish(&target, &image, &tags(&["v1", "latest"]), true, by_clock(&new)).await.unwrap();
+    let list: serde_json::Value = serde_json::from_slice(&bench.skopeo(&["inspect", "--raw"], ":v1")).unwrap();
+    assert_eq!(list["mediaType"], "application/vnd.docker.distribution.manifest.list.v2+json");
+    for arch in ["amd64", "arm64"] {
+        let read: serde_json::Value =
+            serde_json::from_slice(&bench.skopeo(&["--override-arch", arch, "inspect"], ":v1")).unwrap();
+        assert_eq!(read["Architecture"], arch);
+    }
+    assert_eq!(inspect(&target, "v1").await.unwrap().origin().as_ref(), Some(&new));
+
+    let earlier = bench.build_docker("old", &old, "linux/amd64");
+    let refused = publish(&target, &built(&earlier, &old), &tags(&["latest"]), true, by_clock(&old)).await.unwrap_err();
+    assert!(matches!(refused, PublishError::Backwards { .. }), "{refused}");
+    // The same push once more makes another image: the immutable tag is its own, and the others follow it.
+    let again = bench.build_docker("again", &new, "linux/amd64");
+    let kept = publish(&target, &built(&again, &new), &tags(&["v1", "v2"]), true, by_clock(&new)).await.unwrap();
+    assert!(kept.iter().all(|one| one.digest == published[0].digest), "{kept:?}");
+    assert_eq!(bench.skopeo_digest("v2"), published[0].digest);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -277,7 +306,8 @@ async fn legs_in_a_layout_become_one_index_too() {
     let platform_builds = ["linux/amd64", "linux/arm64"].iter().zip(&stages).map(|(platform, stage)| {
         bench.build("one", &origin, platform, &format!("type=oci,tar=false,dest={}", stage.dir().display()), &[])
     });
-    let image = Built { platform_builds: platform_builds.collect(), origin: origin.clone() };
+    let annotations = origin.annotations();
+    let image = Built { platform_builds: platform_builds.collect(), origin: origin.clone(), annotations };
     publish(&Target::Local(layout.clone()), &image, &tags(&["v1"]), false, by_clock(&image.origin)).await.unwrap();
     drop(stages);
     layout.prune().unwrap();

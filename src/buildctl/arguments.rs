@@ -4,14 +4,19 @@
 //! names that
 //! [`secret_variable`] gives.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::job::{Cache, Context, Destination, Job, PlatformBuild};
+use crate::domain::build::Build;
 use crate::domain::builder::BuilderTls;
 use crate::domain::grant_keys::NetworkMode;
+use crate::domain::image_output::{Compression, Created, Provenance};
 use crate::domain::publish::Origin;
+use crate::domain::rule::Rule;
+use crate::domain::rule_output::SOURCE_DATE_EPOCH;
 
 /// The environment variable that carries the source's credential to `buildctl`.
 pub const GIT_SECRET_VARIABLE: &str = "SLIPWAY_GIT_SECRET";
@@ -79,10 +84,12 @@ pub fn arguments(
     if let Some(policy) = run.source_policy {
         list.pair("--source-policy-file", policy.display().to_string());
     }
-    // `max` would record the values of build arguments.
-    list.opt("attest:provenance", csv(&["mode=min".to_owned(), format!("builder-id={}", job.builder_id)]));
+    list.attestations(job);
     for (label, value) in labels(job, run) {
         list.opt(&format!("label:{label}"), value);
+    }
+    if let Some(time) = job.committed_at {
+        list.opt(&format!("build-arg:{SOURCE_DATE_EPOCH}"), time.timestamp().to_string());
     }
     // An image that goes to the registry again is all in the builder's cache, whatever the rule says of caches.
     if build.settings.cache || run.again_as.is_some() {
@@ -97,7 +104,7 @@ pub fn arguments(
     if !run.accelerated && run.again_as.is_none() {
         list.export_cache(&platform_build.cache, run.cache_stage);
     }
-    list.pair("--output", output(job, run));
+    list.pair("--output", output(job, platform_build, run));
     list.pair("--metadata-file", run.metadata_file.display().to_string());
     if let Destination::Registry { image, ca: Some(ca), .. } = &job.destination {
         let host = image.split('/').next().unwrap_or(image);
@@ -106,24 +113,38 @@ pub fn arguments(
     Ok(list.into_words())
 }
 
-/// The labels of the OCI image specification that slipway knows the values of.
-fn labels(job: &Job, run: &Run) -> Vec<(&'static str, String)> {
-    let build = &job.build;
-    let mut labels = vec![
-        ("org.opencontainers.image.revision", build.commit.to_string()),
-        ("org.opencontainers.image.created", rfc3339(run.started_at)),
-    ];
+/// The labels of the OCI image specification that slipway knows the values of, and those of the rule over them.
+fn labels(job: &Job, run: &Run) -> BTreeMap<String, String> {
+    let (build, rule) = (&job.build, &job.build.rule);
+    let mut labels = BTreeMap::new();
+    let mut label = |key: &str, value: String| labels.insert(format!("org.opencontainers.image.{key}"), value);
+    label("revision", build.commit.to_string());
+    label("created", rfc3339(job.committed_at.unwrap_or(run.started_at)));
     // The path of a source on this machine is nobody else's business.
-    labels.extend(job.source_url.iter().map(|url| ("org.opencontainers.image.source", url.clone())));
-    if let Some(tag) = build.tags.first() {
-        labels.push(("org.opencontainers.image.version", tag.to_string()));
+    if let Some(url) = &job.source_url {
+        label("source", url.clone());
     }
+    // The time of a push is in its tags; an image that only its commit makes does not know it.
+    let names_push = rule.created == Created::Commit && rule.versions.iter().any(|version| version.time.is_some());
+    if let Some(tag) = build.tags.first().filter(|_| !names_push) {
+        label("version", tag.to_string());
+    }
+    if !rule.format.is_oci() {
+        labels.extend(Origin::of(build).annotations());
+    }
+    labels.extend(rule.labels_for(&build.reference));
     labels
 }
 
+/// The annotations of an image's topmost document: where it comes from, and those of the rule.
+pub fn annotations(build: &Build) -> BTreeMap<String, String> {
+    let mut annotations = build.rule.annotations_for(&build.reference);
+    annotations.extend(Origin::of(build).annotations());
+    annotations
+}
+
 /// `--output`: the image by digest; its tags are moved afterwards, once they are checked.
-fn output(job: &Job, run: &Run) -> String {
-    let build = &job.build;
+fn output(job: &Job, platform_build: &PlatformBuild, run: &Run) -> String {
     let mut fields = match (&job.destination, run.image_stage) {
         (Destination::Registry { image, plain_http, .. }, _) => {
             let name = run.again_as.map_or_else(|| image.clone(), |tag| format!("{image}:{tag}"));
@@ -140,14 +161,43 @@ fn output(job: &Job, run: &Run) -> String {
             vec!["type=oci".to_owned(), "tar=false".into(), format!("dest={}", stage.display())]
         }
     };
-    fields.push("oci-mediatypes=true".into());
-    if run.accelerated {
-        fields.push("compression=estargz".into());
-        fields.push("force-compression=true".into());
+    // The lazily loadable image is there in OCI's media types alone.
+    let is_oci = job.build.rule.format.is_oci() || run.accelerated;
+    fields.push(format!("oci-mediatypes={is_oci}"));
+    fields.extend(compression(&job.build.rule, run.accelerated));
+    if job.committed_at.is_some() {
+        fields.push("rewrite-timestamp=true".into());
     }
-    let origin = Origin::of(build);
-    fields.extend(origin.annotations().iter().map(|(key, value)| format!("annotation-index.{key}={value}")));
+    if is_oci {
+        fields.extend(annotation_fields(job, platform_build));
+    }
     csv(&fields)
+}
+
+fn compression(rule: &Rule, accelerated: bool) -> Vec<String> {
+    let chosen = if accelerated { Some(Compression::Estargz) } else { rule.compression };
+    let Some(chosen) = chosen else { return Vec::new() };
+    let mut fields = vec![format!("compression={chosen}"), "force-compression=true".into()];
+    // Of another compression the level means something else.
+    let level = rule.compression_level.filter(|_| rule.compression == Some(chosen));
+    fields.extend(level.map(|level| format!("compression-level={level}")));
+    fields
+}
+
+/// The annotations of the image's documents. BuildKit makes an index of several platforms and of attestations, and
+/// takes no annotations of an index where it makes none.
+fn annotation_fields(job: &Job, platform_build: &PlatformBuild) -> Vec<String> {
+    let build = &job.build;
+    let has_index = build.rule.has_attestations() || platform_build.platforms.len() > 1;
+    let field = |place: &str, (key, value): (String, String)| format!("{place}.{key}={value}");
+    let (topmost, of_rule) = (annotations(build), build.rule.annotations_for(&build.reference));
+    if has_index {
+        let index = topmost.into_iter().map(|pair| field("annotation-index", pair));
+        return index.chain(of_rule.into_iter().map(|pair| field("annotation", pair))).collect();
+    }
+    // What several builders make becomes an index later, which says where it comes from.
+    let of_manifest = if job.is_composed() { of_rule } else { topmost };
+    of_manifest.into_iter().map(|pair| field("annotation", pair)).collect()
 }
 
 fn rfc3339(time: DateTime<Utc>) -> String {
@@ -177,6 +227,16 @@ pub fn daemon(address: &str, tls: Option<&BuilderTls>) -> Vec<String> {
         }
     }
     arguments
+}
+
+/// The arguments that let a daemon resolve the base images of the Dockerfile in a directory, and build nothing.
+pub fn resolve_only(directory: &Path, address: &str, tls: Option<&BuilderTls>) -> Vec<String> {
+    let mut list = Arguments::default();
+    list.address(address, tls);
+    list.word("build");
+    list.pair("--progress", "plain");
+    list.frontend(&Context::Local { directory: directory.to_owned() }, None, "Dockerfile", &[]);
+    list.into_words()
 }
 
 /// A list of arguments that grows.
@@ -221,6 +281,18 @@ impl Arguments {
         let files: Vec<String> = of_source.into_iter().chain(keys).map(|key| key.display().to_string()).collect();
         if !files.is_empty() {
             self.pair("--ssh", format!("default={}", files.join(",")));
+        }
+    }
+
+    /// What is told about the image beside it.
+    fn attestations(&mut self, job: &Job) {
+        let provenance = job.build.rule.provenance_mode();
+        if provenance != Provenance::Off {
+            let mode = format!("mode={}", provenance.word());
+            self.opt("attest:provenance", csv(&[mode, format!("builder-id={}", job.builder_id)]));
+        }
+        if let Some(scanner) = &job.sbom_scanner {
+            self.opt("attest:sbom", csv(&[format!("generator={scanner}")]));
         }
     }
 

@@ -1,8 +1,11 @@
 use super::*;
 use crate::buildctl::job::JobGrants;
 use crate::domain::config::ByteSize;
+use crate::domain::image_output::ImageFormat;
+use crate::domain::pattern::Pattern;
 use crate::domain::push::Ref;
-use crate::domain::rule::{Dockerfile, Rule};
+use crate::domain::rule::Dockerfile;
+use crate::domain::version::TimeFormat;
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
@@ -20,6 +23,8 @@ fn job() -> Job {
         },
         dockerfile: None,
         source_url: Some("https://git.example.com/acme/api.git".into()),
+        committed_at: None,
+        sbom_scanner: None,
         builder_id: "slipway://build-1".into(),
         grants: JobGrants::default(),
         destination: Destination::Layout { directory: "/s/images/acme/api".into() },
@@ -88,9 +93,9 @@ fn a_git_source_is_fetched_by_the_builder_at_the_literal_commit() {
             "--opt",
             "attest:provenance=mode=min,builder-id=slipway://build-1",
             "--opt",
-            "label:org.opencontainers.image.revision=d4ef3dc3b77a011a5779eec7efdd45aaaaaaaaaa",
-            "--opt",
             "label:org.opencontainers.image.created=2020-10-15T08:25:02Z",
+            "--opt",
+            "label:org.opencontainers.image.revision=d4ef3dc3b77a011a5779eec7efdd45aaaaaaaaaa",
             "--opt",
             "label:org.opencontainers.image.source=https://git.example.com/acme/api.git",
             "--opt",
@@ -230,4 +235,107 @@ fn a_ref_with_a_comma_does_not_break_the_output_apart() {
     let mut job = job();
     job.build.reference = Ref::branch("a,b");
     assert!(values(&list(&job), "--output")[0].contains(r#","annotation-index.dev.slipway.ref=refs/heads/a,b","#));
+}
+
+/// The fields of `--output` of the first platform build.
+fn output_of(job: &Job) -> Vec<String> {
+    values(&list(job), "--output")[0].split(',').map(str::to_owned).collect()
+}
+
+fn with_rule(change: impl FnOnce(&mut Rule)) -> Job {
+    let mut job = job();
+    change(&mut job.build.rule);
+    job
+}
+
+#[test]
+fn an_image_without_attestations_is_a_single_manifest_that_says_where_it_comes_from() {
+    let single = with_rule(|rule| rule.provenance = Some(Provenance::Off));
+    assert!(!list(&single).iter().any(|word| word.contains("attest:")));
+    let fields = output_of(&single);
+    assert!(fields.contains(&"annotation.dev.slipway.build=7".to_owned()), "{fields:?}");
+    assert!(!fields.iter().any(|field| field.starts_with("annotation-index.")), "BuildKit refuses those: {fields:?}");
+
+    let mut both = single.clone();
+    both.platform_builds[0].platforms = vec!["linux/amd64".parse().unwrap(), "linux/arm64".parse().unwrap()];
+    let fields = output_of(&both);
+    assert!(fields.contains(&"annotation-index.dev.slipway.build=7".to_owned()), "{fields:?}");
+
+    let mut shared = single;
+    shared.platform_builds.push(shared.platform_builds[0].clone());
+    let fields = output_of(&shared);
+    assert!(!fields.iter().any(|field| field.contains("dev.slipway")), "the index of both says it: {fields:?}");
+}
+
+#[test]
+fn dockers_format_has_labels_in_the_place_of_annotations() {
+    let docker = with_rule(|rule| rule.format = ImageFormat::Docker);
+    let fields = output_of(&docker);
+    assert!(fields.contains(&"oci-mediatypes=false".to_owned()), "{fields:?}");
+    assert!(!fields.iter().any(|field| field.starts_with("annotation")), "{fields:?}");
+    let list = list(&docker);
+    assert!(list.contains(&"label:dev.slipway.build=7".to_owned()));
+    assert!(!list.iter().any(|word| word.contains("attest:")));
+}
+
+#[test]
+fn attestations_are_what_the_rule_wants() {
+    let mut job = with_rule(|rule| {
+        rule.provenance = Some(Provenance::Max);
+        rule.sbom = true;
+    });
+    job.sbom_scanner = Some("registry.example.com/scan:1".into());
+    let list = list(&job);
+    assert!(list.contains(&"attest:provenance=mode=max,builder-id=slipway://build-1".to_owned()));
+    assert!(list.contains(&"attest:sbom=generator=registry.example.com/scan:1".to_owned()));
+}
+
+#[test]
+fn layers_are_compressed_as_the_rule_says_and_lazily_loadable_ones_with_estargz() {
+    let zstd = with_rule(|rule| {
+        rule.compression = Some(Compression::Zstd);
+        rule.compression_level = Some(3);
+    });
+    let output = values(&list(&zstd), "--output")[0].to_owned();
+    assert!(output.contains(",compression=zstd,force-compression=true,compression-level=3,"), "{output}");
+    assert_eq!(compression(&zstd.build.rule, true), ["compression=estargz", "force-compression=true"]);
+    assert_eq!(compression(&job().build.rule, false), [""; 0]);
+}
+
+#[test]
+fn labels_and_annotations_of_the_rule_come_with_their_captures() {
+    let mut job = with_rule(|rule| {
+        rule.branch = Some(Pattern::Regex("release-(?<team>.*)".into()));
+        rule.labels = [
+            ("team".to_owned(), "${team}, all of it".to_owned()),
+            ("org.opencontainers.image.version".to_owned(), "own".to_owned()),
+        ]
+        .into();
+        rule.annotations = [("note".to_owned(), "${team}, \"x\"".to_owned())].into();
+    });
+    job.build.reference = Ref::branch("release-red");
+    let list = list(&job);
+    let opts = values(&list, "--opt");
+    assert!(opts.contains(&"label:team=red, all of it"));
+    let versions: Vec<_> = opts.iter().filter(|opt| opt.contains("image.version=")).collect();
+    assert_eq!(versions, [&"label:org.opencontainers.image.version=own"]);
+    let output = values(&list, "--output")[0];
+    for place in ["annotation", "annotation-index"] {
+        assert!(output.contains(&format!(r#""{place}.note=red, ""x""""#)), "{output}");
+    }
+}
+
+#[test]
+fn the_commits_time_is_that_of_the_image_and_of_all_its_files() {
+    let mut job = with_rule(|rule| {
+        rule.created = Created::Commit;
+        rule.versions[0].time = Some(TimeFormat::Minute);
+    });
+    job.committed_at = Some(at("2020-09-13T12:26:40Z"));
+    let list = list(&job);
+    let opts = values(&list, "--opt");
+    assert!(opts.contains(&"build-arg:SOURCE_DATE_EPOCH=1600000000"));
+    assert!(opts.contains(&"label:org.opencontainers.image.created=2020-09-13T12:26:40Z"));
+    assert!(!opts.iter().any(|opt| opt.contains("image.version")), "its tag has the time of the push");
+    assert!(output_of(&job).contains(&"rewrite-timestamp=true".to_owned()));
 }

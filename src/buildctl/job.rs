@@ -35,6 +35,12 @@ pub struct Job {
     /// The source's URL, for a label of the image; none where it is only a path of this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_url: Option<String>,
+    /// When the commit was made; there where its rule says `created = "commit"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committed_at: Option<DateTime<Utc>>,
+    /// The image that makes the SBOM; there where its rule wants one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sbom_scanner: Option<String>,
     /// Who built the image, for its provenance: a URI.
     #[serde(default)]
     pub builder_id: String,
@@ -65,6 +71,13 @@ pub struct Job {
     /// By host: what gives the credentials that are asked for again while the build runs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub credentials: BTreeMap<String, CredentialSource>,
+}
+
+impl Job {
+    /// Whether the platform builds make one index together, which slipway composes of theirs.
+    pub fn is_composed(&self) -> bool {
+        self.platform_builds.len() > 1
+    }
 }
 
 /// What a build may have beyond its tree, without the values of its secrets.

@@ -42,6 +42,8 @@ pub(super) struct BuildView {
     pub tags: Vec<String>,
     pub images: Vec<Image>,
     pub builder: Option<String>,
+    /// What its images are made of, by the keys of its rule as it was.
+    pub image_output: BTreeMap<&'static str, String>,
     pub error: Option<String>,
     pub failure: Option<FailureView>,
     pub steps: Vec<Step>,
@@ -94,6 +96,7 @@ impl From<BuildDetail> for BuildView {
         let failed = matches!(build.state, BuildState::Failed | BuildState::TimedOut | BuildState::Refused);
         BuildView {
             id: build.id,
+            image_output: build.rule.output_keys().into_iter().collect(),
             rule: build.rule.name,
             reference: build.reference.to_string(),
             commit: build.commit.to_string(),
@@ -208,6 +211,7 @@ impl BuildView {
         let cached = self.steps.iter().filter(|step| step.cached && !step.internal).count();
         let steps = if total == 0 { String::new() } else { told(reason!("build_view.steps", done, total, cached)) };
         let images: Vec<String> = self.images.iter().map(|image| format!("{} {}", image.name, image.digest)).collect();
+        let output: Vec<String> = self.image_output.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let id = |id: Option<BuildId>| id.map_or_else(String::new, |id| id.to_string());
         let mut text = fields(&[
             (phrase!("label.build"), self.id.to_string()),
@@ -225,6 +229,7 @@ impl BuildView {
             (phrase!("label.finished"), time(self.finished_at)),
             (phrase!("label.took"), took(self.started_at, self.finished_at)),
             (phrase!("label.builder"), self.builder.clone().unwrap_or_default()),
+            (phrase!("label.image_output"), output.join(", ")),
             (phrase!("label.tags"), self.tags.join(", ")),
             (phrase!("label.images"), images.join("\n")),
             (phrase!("label.steps"), steps),

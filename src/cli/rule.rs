@@ -1,5 +1,7 @@
 //! `slipway rule`: which refs to build, and how. `match` needs no state at all.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Local, Utc};
 use clap::Subcommand;
 use serde::Serialize;
@@ -262,11 +264,20 @@ fn with_inherited(own: String, inherited: &str) -> String {
     own.lines().map(str::to_owned).chain(inherited).collect::<Vec<_>>().join("\n")
 }
 
+/// A line for each name and its value.
+fn pairs(texts: &BTreeMap<String, String>) -> String {
+    texts.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("\n")
+}
+
+/// What the rule's images are made of, as the keys of TOML.
+pub(super) fn output_text(rule: &Rule) -> String {
+    rule.output_keys().iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")
+}
+
 fn show_text(view: &View) -> String {
     let View { rule, from_namespace } = view;
     let secrets = super::namespace::secrets_text;
     let pause = |failures: u32| told(reason!("rule_view.failures_in_a_row", failures));
-    let args: Vec<String> = rule.args.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let versions: Vec<String> = rule.versions.iter().map(version_text).collect();
     fields(&[
         (phrase!("label.name"), rule.name.clone()),
@@ -278,7 +289,7 @@ fn show_text(view: &View) -> String {
         (phrase!("label.context"), rule.context.clone().unwrap_or_default()),
         (phrase!("label.target"), rule.target.clone().unwrap_or_default()),
         (phrase!("label.platforms"), platforms_text(rule)),
-        (phrase!("label.arguments"), args.join("\n")),
+        (phrase!("label.arguments"), pairs(&rule.args)),
         (phrase!("label.secrets"), with_inherited(secrets(&rule.secrets), &secrets(&from_namespace.secrets))),
         (phrase!("label.ssh_keys"), with_inherited(rule.ssh.join("\n"), &from_namespace.ssh.join("\n"))),
         (phrase!("label.network_mode"), {
@@ -287,6 +298,9 @@ fn show_text(view: &View) -> String {
         }),
         (phrase!("label.keep_git"), if rule.keep_git { yes_no(true) } else { String::new() }),
         (phrase!("label.versions"), versions.join("\n")),
+        (phrase!("label.image_output"), output_text(rule)),
+        (phrase!("label.image_labels"), pairs(&rule.labels)),
+        (phrase!("label.annotations"), pairs(&rule.annotations)),
         (phrase!("label.auto"), yes_no(rule.auto)),
         (phrase!("label.supersede"), rule.supersede.word().into()),
         (phrase!("label.paths"), rule.paths.join("\n")),

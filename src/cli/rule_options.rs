@@ -1,11 +1,14 @@
 //! The options that make or change a rule.
 
+use std::collections::BTreeMap;
+
 use clap::{Args, ValueEnum};
 
 use super::complaint::WrongValue;
 use super::source;
 use super::words::set;
 use crate::domain::grant_keys::{NetworkMode, SecretRefs};
+use crate::domain::image_output::{Compression, Created, ImageFormat, Provenance};
 use crate::domain::pattern::Pattern;
 use crate::domain::platform::Platform;
 use crate::domain::push::{Ref, RefKind};
@@ -45,6 +48,8 @@ pub(super) struct Options {
     grants: Grants,
     #[command(flatten)]
     triggers: Triggers,
+    #[command(flatten)]
+    output: ImageOutput,
     /// A platform; may be given again, or as a list with commas
     #[arg(long = "image-platform", value_delimiter = ',', value_name = "OS/ARCH")]
     platforms: Vec<Platform>,
@@ -138,6 +143,7 @@ impl Options {
         rule.target = self.target.or(rule.target.take());
         self.grants.apply(rule);
         self.triggers.apply(rule);
+        self.output.apply(rule);
         if !self.platforms.is_empty() {
             rule.platforms = self.platforms;
         }
@@ -215,6 +221,95 @@ impl Grants {
         }
         set(&mut rule.keep_git, self.keep_git);
         set_list(&mut rule.plain_args, self.plain_args);
+    }
+}
+
+/// What a rule's images are made of.
+#[derive(Debug, Args)]
+struct ImageOutput {
+    /// How much the provenance attestation tells: off, min or max; "" for the default
+    #[arg(long, value_name = "MODE", value_parser = provenance)]
+    provenance: Option<Choice<Provenance>>,
+    /// Attest what each platform's image is made of (SBOM)
+    #[arg(long, value_name = "BOOL")]
+    sbom: Option<bool>,
+    /// The media types: oci or docker
+    #[arg(long, value_name = "FORMAT", value_parser = image_format)]
+    format: Option<ImageFormat>,
+    /// The compression of all layers: gzip, zstd or estargz; "" for BuildKit's own choice
+    #[arg(long, value_name = "COMPRESSION", value_parser = compression)]
+    compression: Option<Choice<Compression>>,
+    /// The level of the compression: 0 to 9, with zstd to 22
+    #[arg(long, value_name = "LEVEL")]
+    compression_level: Option<u8>,
+    /// A label of the image, with ${capture}s in its value; may be given again; "" for none
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = text_of_image)]
+    labels: Vec<Option<(String, String)>>,
+    /// An annotation of the image's manifests and index, with ${capture}s in its value; may be given again; "" for none
+    #[arg(long = "annotation", value_name = "KEY=VALUE", value_parser = text_of_image)]
+    annotations: Vec<Option<(String, String)>>,
+    /// Which time the image names as its creation: build or commit; with commit, one commit makes one image
+    #[arg(long, value_name = "TIME", value_parser = created)]
+    created: Option<Created>,
+}
+
+/// A value that is given, or none for the default.
+#[derive(Debug, Clone, Copy)]
+struct Choice<T>(Option<T>);
+
+fn provenance(text: &str) -> Result<Choice<Provenance>, WrongValue> {
+    match Provenance::from_word(text) {
+        None if !text.is_empty() => Err(none_of(text, Provenance::ALL.map(Provenance::word))),
+        chosen => Ok(Choice(chosen)),
+    }
+}
+
+fn image_format(text: &str) -> Result<ImageFormat, WrongValue> {
+    ImageFormat::from_word(text).ok_or_else(|| none_of(text, ImageFormat::ALL.map(ImageFormat::word)))
+}
+
+fn compression(text: &str) -> Result<Choice<Compression>, WrongValue> {
+    match Compression::from_word(text) {
+        None if !text.is_empty() => Err(none_of(text, Compression::ALL.map(Compression::word))),
+        chosen => Ok(Choice(chosen)),
+    }
+}
+
+fn created(text: &str) -> Result<Created, WrongValue> {
+    Created::from_word(text).ok_or_else(|| none_of(text, Created::ALL.map(Created::word)))
+}
+
+/// A label or an annotation of a flag; none for the empty text.
+fn text_of_image(text: &str) -> Result<Option<(String, String)>, WrongValue> {
+    if text.is_empty() { Ok(None) } else { source::key_value(text).map(Some) }
+}
+
+/// Adds texts to those that are there; an empty one takes out what stands before it.
+fn add_texts(texts: &mut BTreeMap<String, String>, given: Vec<Option<(String, String)>>) {
+    for pair in given {
+        match pair {
+            Some((key, value)) => drop(texts.insert(key, value)),
+            None => texts.clear(),
+        }
+    }
+}
+
+impl ImageOutput {
+    fn apply(self, rule: &mut Rule) {
+        if let Some(Choice(provenance)) = self.provenance {
+            rule.provenance = provenance;
+        }
+        set(&mut rule.sbom, self.sbom);
+        set(&mut rule.format, self.format);
+        if let Some(Choice(compression)) = self.compression {
+            rule.compression = compression;
+            // The level of another compression means something else.
+            rule.compression_level = None;
+        }
+        rule.compression_level = self.compression_level.or(rule.compression_level);
+        add_texts(&mut rule.labels, self.labels);
+        add_texts(&mut rule.annotations, self.annotations);
+        set(&mut rule.created, self.created);
     }
 }
 

@@ -74,6 +74,10 @@ pub fn forbidden(name: &str, namespace: &Namespace, rule: &Rule) -> Vec<RuleErro
     let args = secret_arg::problems(&rule.args, &rule.plain_args);
     let mut problems: Vec<RuleError> = args.into_iter().map(|problem| error("args", problem.into())).collect();
     problems.extend(Grants::of(name, namespace, rule).err().map(|problem| error("network_mode", problem.into())));
+    // Clients find no image by its tag in a layout where it is not OCI's.
+    if namespace.is_local() && !rule.format.is_oci() {
+        problems.push(error("format", reason!("output.docker_needs_registry", namespace = name)));
+    }
     problems
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::image_output::ImageFormat;
 use crate::domain::secret_ref::SecretRef;
 
 fn refs(pairs: &[(&str, SecretRef)]) -> SecretRefs {
@@ -54,4 +55,15 @@ fn rules_and_namespaces_read_as_the_design_shows_them() {
         toml::from_str("pull_from = [\"registry.example.com/base\"]\nallow_host_network = true\n").unwrap();
     assert_eq!(namespace.problems(), []);
     assert!(toml::from_str::<Rule>("name = \"a\"\nversions = []\nnetwork_mode = \"bridge\"\n").is_err());
+}
+
+#[test]
+fn dockers_format_goes_to_a_registry_and_not_into_a_layout_of_oci() {
+    let docker = Rule { format: ImageFormat::Docker, ..Rule::starter("main") };
+    let local = Namespace::default();
+    let found = forbidden("acme", &local, &docker);
+    assert!(found.len() == 1 && found[0].field == "format", "{found:?}");
+    let remote = Namespace { registry: "registry.example.com".into(), ..Namespace::default() };
+    assert_eq!(forbidden("acme", &remote, &docker), []);
+    assert_eq!(forbidden("acme", &local, &Rule::starter("main")), []);
 }

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::duration::HumanDuration;
+use super::image_output::Created;
 use super::reason::Reason;
-use super::rule::Rule;
+use super::rule::{Rule, RuleError};
 use super::setting_problem::SettingProblem;
 use super::{submodule_pattern, summary};
 use crate::domain::reason::{quoted, reason};
@@ -150,6 +151,12 @@ impl Repository {
                 problems.push(SettingProblem::elsewhere(reason!("repository.rule_twice", rule = quoted(&rule.name))));
             }
             problems.extend(rule.problems().into_iter().map(SettingProblem::elsewhere));
+            let fetched_by_builder = self.source.as_ref().is_some_and(|source| source.fetch == Fetch::Builder);
+            if rule.created == Created::Commit && fetched_by_builder {
+                let reason = reason!("repository.commit_time_unknown");
+                let error = RuleError { rule: rule.name.clone(), field: "created", reason };
+                problems.push(SettingProblem::elsewhere(error));
+            }
         }
         problems
     }
@@ -188,6 +195,15 @@ versions = [{ name = "latest" }]
         assert_eq!(repository.problems(), []);
         assert_eq!(repository.rule("main"), Some(&Rule::starter("main")));
         assert_eq!(toml::from_str::<Repository>(&toml::to_string(&repository).unwrap()).unwrap(), repository);
+    }
+
+    #[test]
+    fn the_time_of_a_commit_that_only_the_builder_sees_makes_no_image() {
+        let source = Source { url: "https://git.example.com/a.git".into(), fetch: Fetch::Builder, ..Source::default() };
+        let rules = vec![Rule { created: Created::Commit, ..Rule::starter("main") }];
+        let repository = Repository { source: Some(source), rules, ..Repository::default() };
+        let problems = repository.problems();
+        assert!(problems.len() == 1 && problems[0].to_string().contains("created"), "{problems:?}");
     }
 
     #[test]

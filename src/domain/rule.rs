@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::grant_keys::{NetworkMode, SecretRefs};
+use super::image_output::{Compression, Created, ImageFormat, Provenance};
 use super::pattern::{Matcher, Pattern, PatternError};
 use super::platform::Platform;
 use super::push::{Push, Ref, RefKind};
@@ -85,6 +86,30 @@ pub struct Rule {
     /// Whether the context has a `.git` that `git describe` works in.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keep_git: bool,
+    /// How much the image's provenance attestation tells; absent: `min`, and none in Docker's format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<Provenance>,
+    /// Whether each platform's image has an attestation with what it is made of (SBOM).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sbom: bool,
+    /// The media types of the image.
+    #[serde(default, skip_serializing_if = "ImageFormat::is_oci")]
+    pub format: ImageFormat,
+    /// How all layers are compressed; absent: new ones with gzip, those of base images and caches as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
+    /// The level of `compression`; absent: BuildKit's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression_level: Option<u8>,
+    /// Labels of the image's configuration; values with `${capture}`s.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations of the image's manifests and index; values with `${capture}`s.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Which time the image names as its creation.
+    #[serde(default, skip_serializing_if = "Created::is_build")]
+    pub created: Created,
     /// One to three.
     pub versions: Vec<Version>,
 }
@@ -221,6 +246,14 @@ impl Rule {
             ssh: Vec::new(),
             network_mode: None,
             keep_git: false,
+            provenance: None,
+            sbom: false,
+            format: ImageFormat::Oci,
+            compression: None,
+            compression_level: None,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            created: Created::Build,
             versions: vec![Version::named("latest")],
         }
     }

@@ -35,6 +35,7 @@ impl Rule {
         }
         self.trigger_problems(&mut problem);
         self.build_problems(&mut problem);
+        self.output_problems(matcher.is_ok().then_some(captures.as_slice()), &mut problem);
         if self.versions.is_empty() || self.versions.len() > MOST_VERSIONS {
             problem(
                 "versions",

@@ -8,9 +8,10 @@ use chrono::{DateTime, FixedOffset, Utc};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::pattern::{Captures, is_capture_name};
+use super::pattern::Captures;
 use super::push::Push;
 use super::tag::{self, Tag, TagError};
+use super::template::{self, Piece, TemplateError};
 use crate::domain::reason::{AsReason, Reason, display_as_reason, quoted, reason};
 
 /// A rule has one to three versions: one build, up to three names.
@@ -183,13 +184,6 @@ impl AsReason for VersionError {
     }
 }
 
-/// A piece of a version's name.
-#[derive(Debug, PartialEq, Eq)]
-enum Piece<'a> {
-    Text(&'a str),
-    Capture(&'a str),
-}
-
 /// What a version became for one push.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expansion {
@@ -297,21 +291,10 @@ impl Version {
     }
 
     fn pieces(&self) -> Result<Vec<Piece<'_>>, VersionError> {
-        let mut pieces = Vec::new();
-        let mut rest = self.name.as_str();
-        while let Some(start) = rest.find("${") {
-            let (text, opened) = rest.split_at(start);
-            let end = opened.find('}').ok_or_else(|| VersionError::Unclosed { name: self.name.clone() })?;
-            let capture = &opened[2..end];
-            if !is_capture_name(capture) {
-                return Err(VersionError::CaptureName { name: self.name.clone(), capture: capture.into() });
-            }
-            pieces.extend((!text.is_empty()).then_some(Piece::Text(text)));
-            pieces.push(Piece::Capture(capture));
-            rest = &opened[end + 1..];
-        }
-        pieces.extend((!rest.is_empty()).then_some(Piece::Text(rest)));
-        Ok(pieces)
+        template::pieces(&self.name).map_err(|error| match error {
+            TemplateError::Unclosed => VersionError::Unclosed { name: self.name.clone() },
+            TemplateError::CaptureName(capture) => VersionError::CaptureName { name: self.name.clone(), capture },
+        })
     }
 }
 

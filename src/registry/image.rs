@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
+use crate::domain::publish::Origin;
 use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 
 /// The media type of an OCI index.
@@ -170,6 +171,11 @@ impl Document {
         }
     }
 
+    /// Whether it is in Docker's format, whose documents have no annotations.
+    pub fn is_docker(&self) -> bool {
+        matches!(self.kind(), DOCKER_LIST | DOCKER_MANIFEST)
+    }
+
     /// What it is where it is no image: the type that it says, or that of its configuration.
     pub fn artifact(&self) -> Option<&str> {
         if self.manifests.is_some() {
@@ -245,8 +251,17 @@ pub struct ImageInfo {
     pub size: u64,
     /// When it was built, as its configuration says.
     pub created: Option<DateTime<Utc>>,
-    /// The notes on the index.
+    /// The notes on the topmost document.
     pub annotations: Annotations,
+    /// The labels of its configuration.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl ImageInfo {
+    /// Where the image comes from: its annotations say it, and in Docker's format, which has none, its labels.
+    pub fn origin(&self) -> Option<Origin> {
+        Origin::from_annotations(&self.annotations).or_else(|| Origin::from_annotations(&self.labels))
+    }
 }
 
 /// What a configuration says that matters here.
@@ -295,6 +310,7 @@ pub fn describe(digest: &str, root: &Document, manifests: &[Document], config: O
         size,
         created: config.and_then(|config| config.created),
         annotations: root.annotations.clone(),
+        labels: config.map(ImageConfig::labels).unwrap_or_default(),
     }
 }
 
@@ -306,8 +322,8 @@ pub fn sha256(content: &[u8]) -> String {
 /// Why the indexes of several builders make no common index.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ComposeError {
-    /// A builder's result is a single manifest.
-    NotAnIndex {
+    /// A builder's result is a single manifest whose configuration does not say what it runs on.
+    NoPlatform {
         /// That result.
         digest: String,
     },
@@ -327,7 +343,7 @@ display_as_reason!(ComposeError);
 impl AsReason for ComposeError {
     fn reason(&self) -> Reason {
         match self {
-            ComposeError::NotAnIndex { digest } => reason!("compose.not_an_index", digest),
+            ComposeError::NoPlatform { digest } => reason!("compose.no_platform", digest),
             ComposeError::SamePlatform { platform, first, second } => {
                 reason!("compose.same_platform", platform, first, second)
             }
@@ -335,19 +351,42 @@ impl AsReason for ComposeError {
     }
 }
 
-/// One index of everything in the indexes of several builders, in their order: platform manifests and the attestations
-/// about them. `annotations` come on top of those that the builders' indexes have.
+/// What one of several builders made: an index, or a single manifest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part {
+    /// Its digest.
+    pub digest: String,
+    /// Its bytes.
+    pub size: u64,
+    /// The document.
+    pub document: Document,
+    /// What a single manifest runs on.
+    pub platform: Option<Platform>,
+}
+
+impl Part {
+    /// Its manifests: those of an index, or itself.
+    fn manifests(&self) -> Result<Vec<Descriptor>, ComposeError> {
+        if let Some(manifests) = &self.document.manifests {
+            return Ok(manifests.clone());
+        }
+        let platform = self.platform.clone().ok_or_else(|| ComposeError::NoPlatform { digest: self.digest.clone() })?;
+        let descriptor = Descriptor::of(self.document.kind(), &self.digest, self.size);
+        Ok(vec![Descriptor { platform: Some(platform), ..descriptor }])
+    }
+}
+
+/// One index of everything that several builders made, in their order: platform manifests and the attestations about
+/// them. `annotations` come on top of those that the builders' indexes have. Of manifests in Docker's format it is a
+/// list in Docker's format, which has no annotations.
 ///
 /// # Errors
-/// When a platform build is no index, or two platform builds have different images for one platform.
-pub fn compose(platform_builds: &[(String, Document)], annotations: &Annotations) -> Result<Document, ComposeError> {
+/// When two builders have different images for one platform, or one does not say what its image runs on.
+pub fn compose(parts: &[Part], annotations: &Annotations) -> Result<Document, ComposeError> {
     let mut manifests: Vec<Descriptor> = Vec::new();
     let mut all_annotations = Annotations::new();
-    for (digest, platform_build) in platform_builds {
-        let Some(ours) = &platform_build.manifests else {
-            return Err(ComposeError::NotAnIndex { digest: digest.clone() });
-        };
-        for one in ours {
+    for part in parts {
+        for one in part.manifests()? {
             if manifests.iter().any(|there| there.digest == one.digest) {
                 continue;
             }
@@ -359,9 +398,15 @@ pub fn compose(platform_builds: &[(String, Document)], annotations: &Annotations
                     second: one.digest.clone(),
                 });
             }
-            manifests.push(one.clone());
+            manifests.push(one);
         }
-        all_annotations.extend(platform_build.annotations.clone());
+        if part.document.manifests.is_some() {
+            all_annotations.extend(part.document.annotations.clone());
+        }
+    }
+    if !manifests.is_empty() && manifests.iter().all(|one| one.media_type == DOCKER_MANIFEST) {
+        let list = Document::index(manifests, Annotations::new());
+        return Ok(Document { media_type: Some(DOCKER_LIST.to_owned()), ..list });
     }
     all_annotations.extend(annotations.clone());
     Ok(Document::index(manifests, all_annotations))
@@ -371,7 +416,7 @@ pub fn compose(platform_builds: &[(String, Document)], annotations: &Annotations
 mod tests {
     use super::*;
 
-    fn platform_build(name: &str, arch: &str) -> (String, Document) {
+    fn platform_build(name: &str, arch: &str) -> Part {
         let text = format!(
             r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[
                 {{"mediaType":"{MANIFEST}","digest":"sha256:{name}","size":5,"platform":{{"os":"linux","architecture":"{arch}","os.version":"1"}}}},
@@ -379,7 +424,51 @@ mod tests {
                   "annotations":{{"vnd.docker.reference.digest":"sha256:{name}","vnd.docker.reference.type":"attestation-manifest"}}}}],
                 "annotations":{{"platform_build":"{name}","kept":"yes"}}}}"#
         );
-        (format!("sha256:platform_build-{name}"), Document::parse(text.as_bytes()).unwrap())
+        let document = Document::parse(text.as_bytes()).unwrap();
+        Part { digest: format!("sha256:platform_build-{name}"), size: 7, document, platform: None }
+    }
+
+    /// A builder's single manifest.
+    fn single(name: &str, media_type: &str, arch: Option<&str>) -> Part {
+        let text = format!(r#"{{"schemaVersion":2,"mediaType":"{media_type}","annotations":{{"own":"{name}"}}}}"#);
+        let platform = arch.map(|arch| Platform {
+            os: "linux".into(),
+            architecture: arch.into(),
+            variant: None,
+            rest: Map::new(),
+        });
+        let document = Document::parse(text.as_bytes()).unwrap();
+        Part { digest: format!("sha256:{name}"), size: 9, document, platform }
+    }
+
+    #[test]
+    fn single_manifests_of_two_builders_become_an_index_with_their_platforms() {
+        let annotations = Annotations::from([("from".to_owned(), "here".to_owned())]);
+        let parts = [single("a", MANIFEST, Some("amd64")), single("b", MANIFEST, Some("arm64"))];
+        let index = compose(&parts, &annotations).unwrap();
+        assert_eq!((index.kind(), &index.annotations), (INDEX, &annotations), "a manifest's annotations are its own");
+        let found: Vec<_> = index.children().map(|one| (one.digest.as_str(), one.size)).collect();
+        assert_eq!(found, [("sha256:a", 9), ("sha256:b", 9)]);
+        let platforms = describe("sha256:x", &index, &[], None).platforms;
+        assert_eq!(platforms.iter().map(Platform::to_string).collect::<Vec<_>>(), ["linux/amd64", "linux/arm64"]);
+        let parts = [single("a", DOCKER_MANIFEST, Some("amd64")), single("b", DOCKER_MANIFEST, Some("arm64"))];
+        let list = compose(&parts, &annotations).unwrap();
+        assert_eq!((list.kind(), list.annotations.len()), (DOCKER_LIST, 0));
+        let error = compose(&[single("a", MANIFEST, None), single("b", MANIFEST, None)], &annotations).unwrap_err();
+        assert!(error.to_string().contains("sha256:a"), "{error}");
+    }
+
+    #[test]
+    fn an_image_in_dockers_format_says_in_its_labels_where_it_comes_from() {
+        let labels = r#"{"dev.slipway.ref":"refs/heads/main","dev.slipway.build":"7","dev.slipway.rule":"main",
+            "dev.slipway.pushed-at":"2020-10-15T08:25:00Z","org.opencontainers.image.revision":"d4ef"}"#;
+        let config = |text: &str| serde_json::from_str::<ImageConfig>(text).unwrap();
+        let with = config(&format!(r#"{{"os":"linux","architecture":"amd64","config":{{"Labels":{labels}}}}}"#));
+        let root = single("a", DOCKER_MANIFEST, None).document;
+        let origin = describe("sha256:a", &root, &[], Some(&with)).origin().unwrap();
+        assert_eq!((origin.reference.as_str(), origin.commit.as_str()), ("refs/heads/main", "d4ef"));
+        let without = config(r#"{"os":"linux","config":{"Labels":null}}"#);
+        assert_eq!(describe("sha256:a", &root, &[], Some(&without)).origin(), None);
     }
 
     #[test]
@@ -409,7 +498,7 @@ mod tests {
             "layers":[{"mediaType":"l","digest":"sha256:l","size":10}]}"#;
         let manifest = Document::parse(text.as_bytes()).unwrap();
         assert_eq!(manifest.kind(), MANIFEST);
-        let (_, root) = platform_build("a", "amd64");
+        let root = platform_build("a", "amd64").document;
         assert_eq!(describe("sha256:x", &root, &[manifest.clone(), manifest], None).size, 13);
     }
 
@@ -436,7 +525,7 @@ mod tests {
         assert_eq!(of(chart, "").as_deref(), Some(chart));
         let said = r#","artifactType":"application/vnd.example""#;
         assert_eq!(of("application/vnd.oci.empty.v1+json", said).as_deref(), Some("application/vnd.example"));
-        assert_eq!(platform_build("a", "amd64").1.artifact(), None);
+        assert_eq!(platform_build("a", "amd64").document.artifact(), None);
     }
 
     #[test]

@@ -12,8 +12,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::image::{self, Annotations, Descriptor, Document, Documents, ImageConfig, ImageInfo};
-use crate::domain::publish::{Existing, Origin};
+use super::image::{self, Annotations, Descriptor, Document, Documents, ImageConfig, ImageInfo, Part};
+use crate::domain::publish::Existing;
 use crate::domain::reason::{Reason, phrase, reason};
 use crate::domain::reference;
 use crate::sys::atomic;
@@ -181,6 +181,18 @@ impl Layout {
         Document::parse(&raw).map_err(|error| LayoutError::Damaged { path, why: Reason::verbatim(error.to_string()) })
     }
 
+    /// What a builder made, with the platform of a single manifest.
+    pub(super) fn part(&self, digest: &str) -> Result<Part, LayoutError> {
+        let document = self.document(digest)?;
+        let path = self.blob(digest)?;
+        let size = fs::metadata(&path).map_err(io_error(phrase!("verb.look_at"), &path))?.len();
+        let platform = match document.manifests {
+            Some(_) => None,
+            None => self.documents(digest)?.info().platforms.into_iter().next(),
+        };
+        Ok(Part { digest: digest.to_owned(), size, document, platform })
+    }
+
     /// The documents of the image whose index or manifest has the digest `digest`.
     ///
     /// # Errors
@@ -268,10 +280,10 @@ impl Layout {
 
     fn existing_in(&self, index: &Document, tag: &str) -> Result<Option<Existing>, LayoutError> {
         let Some(there) = find(index, tag) else { return Ok(None) };
-        let origin = match self.document(&there.digest) {
-            Ok(document) => Origin::from_annotations(&document.annotations),
-            // A tag whose content is lost must not keep a build from mending it.
-            Err(LayoutError::Missing { .. }) => None,
+        let origin = match self.documents(&there.digest) {
+            Ok(documents) => documents.info().origin(),
+            // A tag whose content is lost or damaged must not keep a build from replacing it.
+            Err(LayoutError::Missing { .. } | LayoutError::Damaged { .. }) => None,
             Err(error) => return Err(error),
         };
         Ok(Some(Existing { digest: there.digest.clone(), origin }))

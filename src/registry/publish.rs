@@ -4,7 +4,7 @@
 
 use super::client::error::{Kind, RegistryError};
 use super::client::{Client, Raw};
-use super::image::{self, ComposeError, Document, ImageInfo};
+use super::image::{self, Annotations, ComposeError, ImageInfo, Part};
 use super::layout::{Layout, LayoutError};
 use crate::domain::publish::{self, Decision, Existing, New, Origin};
 use crate::domain::reason::{AsReason, Reason, display_as_reason, phrase, reason};
@@ -21,10 +21,12 @@ pub enum Target {
 /// An image whose content is at its target already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Built {
-    /// The digest of the index that each builder made, in the order of the builders; usually one.
+    /// The digest of the index or manifest that each builder made, in the order of the builders; usually one.
     pub platform_builds: Vec<String>,
     /// The push that it was built from.
     pub origin: Origin,
+    /// The annotations of an index that is made of what several builders made.
+    pub annotations: Annotations,
 }
 
 /// What became of a tag.
@@ -279,15 +281,16 @@ impl Rules {
         Ok(Decided { digest: new.digest, published })
     }
 
-    /// One index of the builders' indexes.
-    fn compose(&self, platform_builds: &[(String, Document)], origin: &Origin) -> Result<Vec<u8>, PublishError> {
+    /// One index of what the builders made.
+    fn compose(&self, parts: &[Part], annotations: &Annotations) -> Result<Raw, PublishError> {
         let error = |source| PublishError::Compose { image: self.image.clone(), source };
-        let index = image::compose(platform_builds, &origin.annotations()).map_err(error)?;
-        Ok(serde_json::to_vec(&index).map_err(|error| RegistryError {
+        let index = image::compose(parts, annotations).map_err(error)?;
+        let content = serde_json::to_vec(&index).map_err(|error| RegistryError {
             attempted: phrase!("verb.write_the_index_of").into(),
             image: self.image.clone(),
             kind: Kind::Unusable(Reason::verbatim(error.to_string())),
-        })?)
+        })?;
+        Ok(Raw { digest: image::sha256(&content), media_type: index.kind().to_owned(), content })
     }
 
     fn nothing(&self) -> PublishError {
@@ -305,9 +308,8 @@ fn publish_local(
         [] => return Err(rules.nothing()),
         [one] => one.clone(),
         several => {
-            let read = |digest: &String| Ok((digest.clone(), layout.document(digest)?));
-            let platform_builds = several.iter().map(read).collect::<Result<Vec<_>, LayoutError>>()?;
-            layout.put(&rules.compose(&platform_builds, &image.origin)?)?
+            let parts = several.iter().map(|digest| layout.part(digest)).collect::<Result<Vec<_>, LayoutError>>()?;
+            layout.put(&rules.compose(&parts, &image.annotations)?.content)?
         }
     };
     let new = New { digest, origin: image.origin.clone() };
@@ -345,19 +347,21 @@ async fn publish_remote(
         [] => return Err(rules.nothing()),
         [one] => (one.clone(), false),
         several => {
-            let parse = |raw: &Raw| match raw.document() {
-                Ok(document) => Ok((raw.digest.clone(), document)),
-                Err(error) => Err(client.unreadable(&raw.digest, &error)),
-            };
-            let several = several.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
-            let content = rules.compose(&several, &image.origin)?;
-            (Raw { digest: image::sha256(&content), media_type: image::INDEX.to_owned(), content }, true)
+            let mut parts = Vec::with_capacity(several.len());
+            for raw in several {
+                parts.push(part(client, raw).await?);
+            }
+            (rules.compose(&parts, &image.annotations)?, true)
         }
     };
     let (mut there, mut documents) = (Vec::with_capacity(tags.len()), Vec::new());
     for tag in tags {
         let raw = client.tagged(tag).await?;
-        there.push((tag.clone(), raw.as_ref().map(existing)));
+        let named = match &raw {
+            Some(raw) => Some(existing(client, raw).await?),
+            None => None,
+        };
+        there.push((tag.clone(), named));
         documents.extend(raw);
     }
     let new = New { digest: index.digest.clone(), origin: image.origin.clone() };
@@ -389,11 +393,31 @@ async fn move_tags(client: &Client, image: &Raw, chosen: Vec<Published>) -> Resu
     Ok(published)
 }
 
-/// What a tag names, by its document.
-fn existing(raw: &Raw) -> Existing {
+/// What a builder made, with the platform of a single manifest.
+async fn part(client: &Client, raw: &Raw) -> Result<Part, PublishError> {
+    let document = raw.document().map_err(|error| client.unreadable(&raw.digest, &error))?;
+    let platform = match document.manifests {
+        Some(_) => None,
+        None => client.inspect(&raw.digest).await?.platforms.into_iter().next(),
+    };
+    Ok(Part { digest: raw.digest.clone(), size: raw.content.len() as u64, document, platform })
+}
+
+/// What a tag names, by its document; in Docker's format by its configuration.
+async fn existing(client: &Client, raw: &Raw) -> Result<Existing, RegistryError> {
+    let digest = raw.digest.clone();
     // What is no document of ours says nothing of where it comes from.
-    let origin = raw.document().ok().and_then(|document| Origin::from_annotations(&document.annotations));
-    Existing { digest: raw.digest.clone(), origin }
+    let Ok(document) = raw.document() else { return Ok(Existing { digest, origin: None }) };
+    let mut origin = Origin::from_annotations(&document.annotations);
+    if origin.is_none() && document.is_docker() {
+        origin = match client.inspect(&digest).await {
+            Ok(info) => info.origin(),
+            // An image that is not whole must not keep a build from replacing it.
+            Err(RegistryError { kind: Kind::NotFound | Kind::Unusable(_), .. }) => None,
+            Err(error) => return Err(error),
+        };
+    }
+    Ok(Existing { digest, origin })
 }
 
 /// Files and their locks can take a while: they wait on a thread of their own.

@@ -13,7 +13,6 @@ use super::image_cache::ImageCache;
 use super::{ServiceError, registries};
 use crate::domain::image_tag::{TagInfo, TagNames, TagPage};
 use crate::domain::name::RepositoryPath;
-use crate::domain::publish::Origin;
 use crate::domain::reason::{Reason, quoted, reason};
 use crate::domain::tag::CACHE_PREFIX;
 use crate::registry::image::describe;
@@ -184,12 +183,13 @@ pub(super) fn in_short(image: &str, tag: &str, root: &Root) -> TagInfo {
 pub(super) fn of_documents(image: &str, tag: &str, documents: &Documents) -> TagInfo {
     let Documents { digest, root, manifests, config } = documents;
     let info = describe(digest, root, manifests, config.as_ref());
+    let origin = info.origin();
     TagInfo {
         digest: info.digest,
         platforms: info.platforms.iter().map(ToString::to_string).collect(),
         size: Some(info.size),
         created: info.created,
-        origin: Origin::from_annotations(&info.annotations),
+        origin,
         manifests: root.manifests.iter().flatten().map(|one| one.digest.clone()).collect(),
         artifact: root.artifact().map(shown),
         ..TagInfo::named(image, tag)

@@ -332,6 +332,15 @@ fn the_forms() {
         press(app, &[KeyCode::Tab; 3]);
         typed(app, "[, docs/");
     });
+    assert_screens("form-rule-output", |app| {
+        typed(app, "2j3je");
+        press(app, &[KeyCode::PageDown; 4]);
+        press(app, &[KeyCode::Tab, KeyCode::Tab, KeyCode::Char(' ')]);
+        press(app, &[KeyCode::Tab; 4]);
+        typed(app, "team=red");
+        press(app, &[KeyCode::Tab, KeyCode::Tab]);
+        typed(app, "note=x");
+    });
     assert_screens("form-rule-refs", |app| {
         regex(app);
         press(app, &[KeyCode::F(4)]);

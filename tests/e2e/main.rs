@@ -20,6 +20,7 @@ mod fixture;
 mod gitea;
 mod grants;
 mod home;
+mod image_output;
 mod isolation;
 mod notify;
 mod platforms;

@@ -24,7 +24,7 @@ use slipway::domain::step::StepsFile;
 use slipway::log::follow::Lines;
 use slipway::log::mask::Mask;
 use slipway::log::sanitize::{self, Sanitizer};
-use slipway::registry::image::{Document, ImageConfig, compose, describe};
+use slipway::registry::image::{Document, ImageConfig, Part, compose, describe};
 use slipway::source::webhook::{self, Headers};
 use slipway::store::read;
 
@@ -282,7 +282,8 @@ fn read_oci(bytes: &[u8], _: &mut Random) {
         let _ = (child.is_document(), child.is_index(), child.is_attestation());
     }
     let digest = format!("sha256:{}", "0".repeat(64));
-    if let Ok(index) = compose(&[(digest.clone(), document.clone()), (digest, document)], &info.annotations) {
+    let part = |digest, document| Part { digest, size: 1, document, platform: info.platforms.first().cloned() };
+    if let Ok(index) = compose(&[part(digest.clone(), document.clone()), part(digest, document)], &info.annotations) {
         let raw = serde_json::to_vec(&index).unwrap();
         assert_eq!(Document::parse(&raw).unwrap(), index);
     }

@@ -147,18 +147,24 @@ impl Bench {
 
     /// Builds an image with a file that holds `text`, by `buildctl`; returns the digest that it states.
     pub fn build(&self, text: &str, origin: &Origin, platform: &str, output: &str, more: &[&str]) -> String {
+        let notes = origin.annotations();
+        let notes: String = notes.iter().map(|(key, value)| format!(",annotation-index.{key}={value}")).collect();
+        let provenance = ["--opt", "attest:provenance=mode=min"];
+        self.export(text, platform, &format!("{output}{notes}"), &[&provenance[..], more].concat())
+    }
+
+    /// Builds an image of one file and exports it; its digest.
+    fn export(&self, text: &str, platform: &str, output: &str, more: &[&str]) -> String {
         let context = tempfile::tempdir_in(self.dir.path()).unwrap();
         fs::write(context.path().join("Dockerfile"), "FROM scratch\nCOPY file /file\n").unwrap();
         fs::write(context.path().join("file"), text).unwrap();
-        let notes = origin.annotations();
-        let notes: String = notes.iter().map(|(key, value)| format!(",annotation-index.{key}={value}")).collect();
         let metadata = context.path().join("metadata.json");
         let local = |name: &str| format!("{name}={}", context.path().display());
         run(tool("buildctl")
             .args(["--addr", &self.socket, "build", "--frontend", "dockerfile.v0"])
             .args(["--local", &local("context"), "--local", &local("dockerfile")])
-            .args(["--opt", "attest:provenance=mode=min", "--opt", &format!("platform={platform}")])
-            .args(["--output", &format!("{output}{notes}"), "--metadata-file"])
+            .args(["--opt", &format!("platform={platform}")])
+            .args(["--output", output, "--metadata-file"])
             .arg(&metadata)
             .args(more)
             .env("DOCKER_CONFIG", &self.docker_config));
@@ -176,6 +182,16 @@ impl Bench {
         let name = format!("{}/acme/api", self.host());
         let output = format!("type=image,name={name},push=true,push-by-digest=true,oci-mediatypes=true");
         self.build(text, origin, platform, &output, &[])
+    }
+
+    /// Builds in Docker's format, without attestations, and pushes to the registry by digest.
+    pub fn build_docker(&self, text: &str, origin: &Origin, platform: &str) -> String {
+        let name = format!("{}/acme/api", self.host());
+        let output = format!("type=image,name={name},push=true,push-by-digest=true,oci-mediatypes=false");
+        let notes = origin.annotations();
+        let labels: Vec<String> = notes.iter().map(|(key, value)| format!("label:{key}={value}")).collect();
+        let labels: Vec<&str> = labels.iter().flat_map(|label| ["--opt", label]).collect();
+        self.export(text, platform, &output, &labels)
     }
 
     /// `skopeo VERB ARGS… docker://HOST/acme/api[:TAG]`.

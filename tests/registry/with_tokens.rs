@@ -122,7 +122,9 @@ async fn every_page_of_tags_is_read_and_a_moments_overload_does_not_matter() {
 async fn a_registry_that_fails_after_the_first_tag_has_that_one_told() {
     let target = Target::from(as_(ada(PASSWORD)).await);
     let digest = INDEX_PATH.rsplit('/').next().unwrap().to_owned();
-    let image = Built { platform_builds: vec![digest], origin: origin("c1", 1) };
+    let origin = origin("c1", 1);
+    let annotations = origin.annotations();
+    let image = Built { platform_builds: vec![digest], origin, annotations };
     let tags = ["latest", "v1-c1"].map(str::to_owned);
     let error = publish(&target, &image, &tags, false, |_| false).await.unwrap_err();
     assert!(error.to_string().contains("latest is frozen"), "{error}");

@@ -480,7 +480,12 @@ impl World {
             Command::CheckTags { submission, .. } => Event::TagsChecked { submission, result: self.registry_answer() },
             Command::ReadCommit { push, since, commit, .. } => {
                 let changed = since.into_iter().map(|commit| (commit, self.changed.clone())).collect();
-                let read = self.subject.clone().map(|message| Commit { message, changed, is_within: None });
+                let read = self.subject.clone().map(|message| Commit {
+                    message,
+                    committed_at: None,
+                    changed,
+                    is_within: None,
+                });
                 let unread = || CommitUnread::Unknown(Reason::verbatim("the commit can't be read"));
                 let commit = match commit.as_str().starts_with('e') {
                     true => Err(CommitUnread::NotACommit(Reason::verbatim(format!("{commit} is a tree")))),

@@ -209,7 +209,7 @@ impl World {
             numbers.map(|number| if number % 3 == 0 { "docs/a" } else { "src/a" }.to_owned()).take(50).collect()
         };
         let changed = since.iter().map(|since| (since.clone(), changes(since))).collect();
-        Ok(Commit { message: server.message(commit), changed, is_within: None })
+        Ok(Commit { message: server.message(commit), committed_at: None, changed, is_within: None })
     }
 
     /// All commits of a source are made one after the other.

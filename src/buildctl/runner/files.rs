@@ -9,6 +9,8 @@ pub const DOCKER_CONFIG_DIR: &str = "docker";
 pub const CHECKOUT_DIR: &str = "source";
 /// The Dockerfile as it was checked, in the build's directory, while it runs.
 pub const DOCKERFILE_DIR: &str = "dockerfile";
+/// A Dockerfile that begins with the image of the scanner of SBOMs, in the build's directory, while it runs.
+pub const SCANNER_DIR: &str = "scanner";
 /// The runner's own errors.
 pub const ERRORS: &str = "runner.log";
 /// Space that is set aside so that a result can be written when the disk is full.

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::credentials::Credentials;
 use super::end::End;
 use super::platform_built::PlatformBuilt;
+use crate::buildctl::arguments;
 use crate::buildctl::job::{Destination, Job};
 use crate::domain::build::{Build, Image};
 use crate::domain::failure::{Failure, FailureKind};
@@ -101,7 +102,8 @@ async fn move_tags(
     notes: &mut Vec<Reason>,
 ) -> Result<Vec<Image>, End> {
     let build = &job.build;
-    let built = Built { platform_builds: digests.to_vec(), origin: Origin::of(build) };
+    let annotations = arguments::annotations(build);
+    let built = Built { platform_builds: digests.to_vec(), origin: Origin::of(build), annotations };
     let (asked_by_person, ours) = (build.trigger.asked_by_person(), (build.clone(), built.origin.clone()));
     let builds = directory.parent().map(Path::to_path_buf);
     let is_later = move |existing: &Origin| {

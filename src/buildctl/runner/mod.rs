@@ -16,6 +16,7 @@ mod output;
 mod platform_build;
 mod platform_built;
 mod process;
+mod scanner;
 mod secrets;
 
 use std::fs::{self, File};
@@ -41,7 +42,7 @@ use builder_up::PlatformBuildRun;
 use credentials::Credentials;
 use end::{End, Stop, is_stopped, watch_for_stop};
 use files::RESERVE;
-pub use files::{CHECKOUT_DIR, DOCKER_CONFIG_DIR, DOCKERFILE_DIR, ERRORS, fresh_directories};
+pub use files::{CHECKOUT_DIR, DOCKER_CONFIG_DIR, DOCKERFILE_DIR, ERRORS, SCANNER_DIR, fresh_directories};
 pub use machine::take_down_leftovers;
 use output::Output;
 
@@ -94,7 +95,7 @@ pub fn run(directory: &Path) -> Result<(), RunnerError> {
         drop(reserve);
         // What was set aside makes room for the result.
         let _ = fs::remove_file(directory.join(RESERVE));
-        for done_with in [DOCKER_CONFIG_DIR, DOCKERFILE_DIR] {
+        for done_with in [DOCKER_CONFIG_DIR, DOCKERFILE_DIR, SCANNER_DIR] {
             // Credentials first of all; what can't be removed here, the pool removes.
             let _ = fs::remove_dir_all(directory.join(done_with));
         }

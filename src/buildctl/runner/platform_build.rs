@@ -16,6 +16,7 @@ use super::limits::StepLimits;
 use super::output::{Output, StepsOf};
 use super::platform_built::PlatformBuilt;
 use super::process::{Buildctl, Finished};
+use super::scanner;
 use crate::buildctl::arguments::{GIT_SECRET_VARIABLE, Run, arguments, secret_variable};
 use crate::buildctl::job::Cache;
 use crate::buildctl::source_policy;
@@ -103,6 +104,12 @@ async fn build_on(
     stop: &Arc<watch::Sender<Option<Stop>>>,
     others: &watch::Sender<bool>,
 ) -> Result<PlatformBuilt, PlatformBuildEnd> {
+    let (mut stopped, mut stopped_by_another) = (stop.subscribe(), others.subscribe());
+    tokio::select! {
+        checked = scanner::check(run, builder) => checked?,
+        () = until(&mut stopped, Option::is_some) => return Err(PlatformBuildEnd::StoppedByAnother),
+        () = until(&mut stopped_by_another, |stopped| *stopped) => return Err(PlatformBuildEnd::StoppedByAnother),
+    }
     let mut temporary_tags = Vec::new();
     let digest = bring(run, builder, false, output, stop, others, &mut temporary_tags).await?;
     if !run.job.build.accelerate {

@@ -66,6 +66,10 @@ impl Config {
         let frontends = self.buildkit.frontends.iter().filter_map(|entry| frontend::entry_problem(entry));
         let frontends = frontends.map(|error| SettingProblem::of("buildkit.frontends", error));
         problems.extend(frontends.map(Reason::from));
+        if !self.buildkit.names_scanner() {
+            let reason = reason!("config.sbom_scanner", image = quoted(&self.buildkit.sbom_scanner));
+            problems.push(SettingProblem::of("buildkit.sbom_scanner", reason).into());
+        }
         problems
     }
 }
@@ -169,6 +173,8 @@ pub struct BuildkitConfig {
     pub network: BuildNetwork,
     /// The Dockerfile frontends that `# syntax=` may name: repositories, or single images by tag or digest.
     pub frontends: Vec<String>,
+    /// The image that looks for what an image is made of, for rules with `sbom = true`.
+    pub sbom_scanner: String,
 }
 
 impl Default for BuildkitConfig {
@@ -183,7 +189,16 @@ impl Default for BuildkitConfig {
             disk_limit: ByteSize(100 << 30),
             network: BuildNetwork::default(),
             frontends: vec![DEFAULT_FRONTEND.into()],
+            sbom_scanner: DEFAULT_SCANNER.into(),
         }
+    }
+}
+
+impl BuildkitConfig {
+    /// Whether the scanner's name can be an image's: it stands alone in a `FROM`.
+    fn names_scanner(&self) -> bool {
+        let holds = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@[]".contains(&byte);
+        !self.sbom_scanner.is_empty() && self.sbom_scanner.bytes().all(holds)
     }
 }
 
@@ -200,6 +215,9 @@ pub enum BuildNetwork {
 
 /// The frontend that is allowed unless `buildkit.frontends` says otherwise: Docker's own.
 pub const DEFAULT_FRONTEND: &str = "docker/dockerfile";
+
+/// The scanner that makes SBOMs unless `buildkit.sbom_scanner` names another: Syft, as BuildKit runs it.
+pub const DEFAULT_SCANNER: &str = "docker/buildkit-syft-scanner:stable-1";
 
 /// `[webhook]`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

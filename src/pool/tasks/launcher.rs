@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::{TaskContext, grants, managed_builder};
@@ -20,6 +21,7 @@ use crate::buildkit::install;
 use crate::domain::build::{Build, BuildId};
 use crate::domain::builder::BuilderKind;
 use crate::domain::failure::{Failure, FailureKind};
+use crate::domain::image_output::Created;
 use crate::domain::name::RepositoryPath;
 use crate::domain::namespace::LOCAL_REGISTRY;
 use crate::domain::platform::Platform;
@@ -31,10 +33,11 @@ use crate::domain::tag::CACHE_PREFIX;
 use crate::pool::core::{ChosenBuilder, Event};
 use crate::services::ServiceError;
 use crate::services::credential_scope::CredentialScope;
+use crate::services::sources::NotLooked;
 use crate::services::trees::{self, Unprepared};
 use crate::services::{registries, sources};
-use crate::source::Transport;
 use crate::source::tree::{Slot, resolve_inside};
+use crate::source::{Transport, Wanted};
 use crate::store::settings::Settings;
 use crate::store::{Home, builds};
 use crate::sys::atomic;
@@ -130,6 +133,7 @@ async fn start(
     };
     let Prepared { context, secret, slot } = prepare(&home, settings, wish, abort).await?;
     let dockerfile = dockerfile(settings, build, &context, &directory, &mut grants)?;
+    let committed_at = committed_at(&home, settings, build, &source).await?;
     let docker_config = directory.join(runner::DOCKER_CONFIG_DIR);
     let scope = CredentialScope::new(settings, &build.namespace, &build.registry);
     let credentials = registries::write_renewed_docker_config(&home, settings, &scope, &docker_config)
@@ -142,6 +146,8 @@ async fn start(
     let job = Job {
         buildctl: install::find(&home).tools().ok_or_else(|| daemon_failure(reason!("builder.no_buildctl")))?.buildctl,
         source_url: source_url(&build).await,
+        committed_at,
+        sbom_scanner: build.rule.sbom.then(|| settings.config.buildkit.sbom_scanner.clone()),
         builder_id: builder_id(),
         grants,
         dockerfile,
@@ -179,6 +185,36 @@ fn source(settings: &Settings, build: &Build) -> Source {
         url: build.source.clone(),
         fetch: build.fetch,
         submodules: bound.map(|source| source.submodules.clone()).unwrap_or_default(),
+    }
+}
+
+/// When the commit of a build was made, where its rule wants to know. Its source was brought for the tree already.
+async fn committed_at(
+    home: &Home,
+    settings: &Settings,
+    build: &Build,
+    source: &Source,
+) -> Result<Option<DateTime<Utc>>, Failure> {
+    if build.rule.created == Created::Build {
+        return Ok(None);
+    }
+    let wanted = Wanted {
+        store: home.git_dir(&build.path()),
+        reference: build.reference.clone(),
+        commit: build.commit.clone(),
+        since: Vec::new(),
+        within: None,
+    };
+    match sources::look(home, settings, source, wanted).await {
+        Ok(commit) => match commit.committed_at {
+            Some(time) => Ok(Some(time)),
+            None => {
+                let reason = reason!("build.commit_says_no_time", commit = build.commit);
+                Err(Failure::new(FailureKind::Source, reason))
+            }
+        },
+        Err(NotLooked::NotACommit(reason)) => Err(Failure::new(FailureKind::Source, reason)),
+        Err(NotLooked::Unreadable(error)) => Err(Unprepared::from(error).into()),
     }
 }
 
@@ -387,7 +423,7 @@ pub(in crate::pool) async fn clean_up(home: &Home, id: BuildId, attempt: u32) {
             tracing::warn!("a builder of build {id} is still up: {error}");
         }
     });
-    for leftover in [runner::DOCKER_CONFIG_DIR, runner::CHECKOUT_DIR, runner::DOCKERFILE_DIR] {
+    for leftover in [runner::DOCKER_CONFIG_DIR, runner::CHECKOUT_DIR, runner::DOCKERFILE_DIR, runner::SCANNER_DIR] {
         let leftover = directory.join(leftover);
         if leftover.exists()
             && let Err(error) = tokio::fs::remove_dir_all(&leftover).await

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
@@ -20,6 +21,8 @@ use crate::sys::command::RunError;
 pub const LONGEST_MESSAGE: usize = 64 * 1024;
 /// The longest subject that is kept, in bytes.
 pub const LONGEST_SUBJECT: usize = 1024;
+/// The longest header of a commit that is looked at, in bytes.
+const LONGEST_HEADER: usize = 4096;
 /// More files than this are not listed: the caller takes all for changed.
 pub const MOST_CHANGED: usize = 100_000;
 /// Their paths are shorter together, in bytes.
@@ -49,6 +52,8 @@ pub struct Wanted {
 pub struct Commit {
     /// Its message, at most [`LONGEST_MESSAGE`] of it.
     pub message: String,
+    /// When it was committed; none where the commit does not say so in a way that git writes.
+    pub committed_at: Option<DateTime<Utc>>,
     /// The files that differ from each commit that it was to be compared with, by their paths from the root; those
     /// commits that are not to be had, or differ in more than [`MOST_CHANGED`] files, are left out.
     pub changed: BTreeMap<CommitId, Vec<String>>,
@@ -117,8 +122,9 @@ pub(super) async fn read(
     url: &SourceUrl,
     wanted: &Wanted,
 ) -> Result<Commit, SourceError> {
-    let message = match tokio::time::timeout(TIME, message(git(), git(), url, &wanted.commit)).await {
-        Ok(message) => message?,
+    let Text { message, committed_at } = match tokio::time::timeout(TIME, text(git(), git(), url, &wanted.commit)).await
+    {
+        Ok(text) => text?,
         Err(_) => {
             return Err(SourceError::new(Kind::Local, url, reason!("source.commit_too_slow", commit = wanted.commit)));
         }
@@ -133,7 +139,7 @@ pub(super) async fn read(
         Some(later) => is_ancestor(git(), &wanted.commit, later).await,
         None => None,
     };
-    Ok(Commit { message, changed, is_within })
+    Ok(Commit { message, committed_at, changed, is_within })
 }
 
 /// Whether a commit is a part of the history of a later one; none where that can't be told.
@@ -151,17 +157,19 @@ async fn is_ancestor(mut git: GitCommand, commit: &CommitId, later: &CommitId) -
     }
 }
 
-async fn message(
-    mut git: GitCommand,
-    again: GitCommand,
-    url: &SourceUrl,
-    commit: &CommitId,
-) -> Result<String, SourceError> {
+/// What a commit's object says.
+#[derive(Debug, PartialEq, Eq)]
+struct Text {
+    message: String,
+    committed_at: Option<DateTime<Utc>>,
+}
+
+async fn text(mut git: GitCommand, again: GitCommand, url: &SourceUrl, commit: &CommitId) -> Result<Text, SourceError> {
     let cannot = |error: std::io::Error| SourceError::io(url, reason!("source.git_not_run", error), &error);
     git.args(["cat-file", "commit", commit.as_str()]);
     let mut running = git.start(Some(MEMORY)).map_err(cannot)?;
-    if let Some(message) = body(&mut running.stdout).await.map_err(cannot)? {
-        return Ok(message);
+    if let Some(text) = parse(&mut running.stdout).await.map_err(cannot)? {
+        return Ok(text);
     }
     let (_, said) = running.end().await.map_err(cannot)?;
     let error = stderr::error_of(url, &Access::default(), &said);
@@ -183,26 +191,43 @@ async fn kind_of(mut git: GitCommand, id: &CommitId) -> Option<String> {
     (!kind.is_empty()).then_some(kind)
 }
 
-/// The message of a commit's object: what follows the first empty line; none where there is no such line.
-async fn body(mut object: impl AsyncRead + Unpin) -> std::io::Result<Option<String>> {
+/// Reads a commit's object: its headers, and the message that follows the first empty line; none where there is no such
+/// line.
+async fn parse(mut object: impl AsyncRead + Unpin) -> std::io::Result<Option<Text>> {
     let (mut block, mut message) = (vec![0; 64 * 1024], Message::default());
-    let (mut in_body, mut after_line) = (false, false);
+    let (mut in_body, mut line, mut committed_at) = (false, Vec::new(), None);
     loop {
         let read = object.read(&mut block).await?;
         if read == 0 {
-            return Ok(in_body.then(|| message.text()));
+            return Ok(in_body.then(|| Text { message: message.text(), committed_at }));
         }
         let mut part = &block[..read];
         while let (false, Some((byte, rest))) = (in_body, part.split_first()) {
-            in_body = after_line && *byte == b'\n';
-            after_line = *byte == b'\n';
+            match byte {
+                b'\n' => {
+                    in_body = line.is_empty();
+                    committed_at = committed_at.or_else(|| time_of(&line));
+                    line.clear();
+                }
+                // A longer header, such as a signature of many lines, is none that is looked for.
+                byte if line.len() < LONGEST_HEADER => line.push(*byte),
+                _ => {}
+            }
             part = rest;
         }
         message.take(part);
         if message.is_full() {
-            return Ok(Some(message.text()));
+            return Ok(Some(Text { message: message.text(), committed_at }));
         }
     }
+}
+
+/// The time of a header `committer NAME <ADDRESS> SECONDS ZONE`.
+fn time_of(header: &[u8]) -> Option<DateTime<Utc>> {
+    let committer = header.strip_prefix(b"committer ")?;
+    let after = committer.iter().rposition(|byte| *byte == b'>')? + 1;
+    let seconds = std::str::from_utf8(&committer[after..]).ok()?.split_whitespace().next()?;
+    DateTime::from_timestamp(seconds.parse().ok()?, 0)
 }
 
 /// The files that differ between two commits; none where that can't be told, or they are too many.
@@ -262,9 +287,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_message_begins_after_the_first_empty_line_of_its_commit() {
-        let object: &[u8] = b"tree 1\nauthor Kim\n\nsubject\n\nbody\n";
-        assert_eq!(body(object).await.unwrap().as_deref(), Some("subject\n\nbody\n"));
-        assert_eq!(body(&b"tree 1\nauthor Kim\n\n"[..]).await.unwrap().as_deref(), Some(""));
-        assert_eq!(body(&b""[..]).await.unwrap(), None);
+        let message = async |object: &[u8]| parse(object).await.unwrap().map(|text| text.message);
+        assert_eq!(message(b"tree 1\nauthor Kim\n\nsubject\n\nbody\n").await.as_deref(), Some("subject\n\nbody\n"));
+        assert_eq!(message(b"tree 1\nauthor Kim\n\n").await.as_deref(), Some(""));
+        assert_eq!(message(b"").await, None);
+    }
+
+    #[tokio::test]
+    async fn a_commit_says_when_it_was_committed_in_its_headers_and_not_in_its_message() {
+        let time = async |object: &str| parse(object.as_bytes()).await.unwrap().unwrap().committed_at;
+        let whole =
+            "tree 1\nauthor Kim <k> 5 +0000\ncommitter Kim > Lee <k@x> 1600000000 +0800\ngpgsig a\n b\n\nsubject\n";
+        assert_eq!(time(whole).await, DateTime::from_timestamp(1_600_000_000, 0));
+        assert_eq!(time("tree 1\n\ncommitter Kim <k> 5 +0000\n").await, None);
+        assert_eq!(time("committer Kim <k> soon +0000\n\n").await, None);
     }
 }

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use chrono::DateTime;
 use git2::{DiffOptions, ErrorClass, ObjectType, Oid, Repository};
 
 use super::commits::{Commit, MOST_CHANGED, Message, Wanted, not_a_commit};
@@ -110,5 +111,6 @@ pub(super) fn look(url: &SourceUrl, path: &Path, wanted: &Wanted) -> Result<(Com
         let later = Oid::from_str(later.as_str()).ok()?;
         Some(later == id || repository.graph_descendant_of(later, id).ok()?)
     });
-    Ok((Commit { message: message.text(), changed, is_within }, size))
+    let committed_at = DateTime::from_timestamp(commit.time().seconds(), 0);
+    Ok((Commit { message: message.text(), committed_at, changed, is_within }, size))
 }

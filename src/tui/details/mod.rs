@@ -168,6 +168,13 @@ fn rule_fields(rule: &Rule, fields: &mut Fields) {
     if rule.keep_git {
         fields.flag("keep_git", true);
     }
+    let output: Vec<String> = rule.output_keys().iter().map(|(key, value)| format!("{key}={value}")).collect();
+    fields.add("image_output", output.join(", "));
+    for (key, texts) in [("image_label", &rule.labels), ("annotation", &rule.annotations)] {
+        for (name, value) in texts {
+            fields.add(key, format!("{name}={value}"));
+        }
+    }
     granted(&rule.secrets, &rule.ssh, fields);
     fields.add("pause_after", rule.pause_after.map_or_else(String::new, |count| count.to_string()));
     for (name, value) in &rule.args {

@@ -8,6 +8,7 @@ use rust_i18n::t;
 
 use super::field::{Field, Value};
 use super::kind::Kind;
+use super::output::{ANNOTATION, LABEL};
 use super::reader::SECRET;
 use super::rule;
 use super::state::Form;
@@ -200,7 +201,7 @@ impl Form {
 fn label(field: &Field, look: &Look) -> String {
     let name = look.text(&format!("form.field.{}", field.key)).into_owned();
     match field.key {
-        "version" | "time" | "commit" | "arg" | SECRET => format!("{name} {}", field.number + 1),
+        "version" | "time" | "commit" | "arg" | SECRET | LABEL | ANNOTATION => format!("{name} {}", field.number + 1),
         _ => name,
     }
 }

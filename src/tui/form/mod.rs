@@ -9,6 +9,7 @@ mod grants;
 mod kind;
 mod open;
 mod outline;
+mod output;
 mod page;
 mod pick_source;
 mod picker;
@@ -30,6 +31,7 @@ pub use state::{Form, Refs};
 use super::effect::Effect;
 use crate::domain::grant_keys::MOST_SECRETS;
 use crate::domain::rule::MOST_ARGS;
+use crate::domain::rule_output::MOST_LABELS;
 
 /// What became of a key.
 #[derive(Debug)]
@@ -144,17 +146,22 @@ impl Form {
         self.look_at_refs(now);
     }
 
-    /// There is always an empty line for one more argument, and for one more secret.
+    /// There is always an empty line for one more argument, secret, label and annotation.
     fn add_lines(&mut self) {
-        for (title, key, most) in
-            [("form.page.arguments", "arg", MOST_ARGS), (grants::PAGE, reader::SECRET, MOST_SECRETS)]
-        {
+        for (title, key, most) in [
+            ("form.page.arguments", "arg", MOST_ARGS),
+            (grants::PAGE, reader::SECRET, MOST_SECRETS),
+            (output::PAGE, output::LABEL, MOST_LABELS),
+            (output::PAGE, output::ANNOTATION, MOST_LABELS),
+        ] {
             let Some(page) = self.pages.iter_mut().find(|page| page.title == title) else { continue };
             let lines: Vec<&Field> = page.fields.iter().filter(|field| field.key == key).collect();
             let full = lines.last().is_some_and(|field| !field.content().is_empty());
             let number = lines.len();
             if full && number < most {
-                page.fields.push(Field::text(key, "").numbered(number));
+                let after =
+                    page.fields.iter().rposition(|field| field.key == key).map_or(page.fields.len(), |last| last + 1);
+                page.fields.insert(after, Field::text(key, "").numbered(number));
             }
         }
     }

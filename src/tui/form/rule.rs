@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::field::Field;
 use super::grants;
+use super::output;
 use super::page::Page;
 use super::reader::{ANY, Reader, SECRET, words};
 use crate::domain::name::RepositoryPath;
@@ -59,6 +60,7 @@ pub(super) fn rule_pages(is_new: bool, value: &Rule) -> Vec<Page> {
         Page { title: "form.page.versions", fields: versions },
         Page { title: "form.page.arguments", fields: how },
         Page { title: grants::PAGE, fields: grants::rule_fields(value) },
+        Page { title: output::PAGE, fields: output::fields(value) },
         Page { title: "form.page.triggers", fields: triggers(value) },
     ]
 }
@@ -104,12 +106,15 @@ pub(super) fn rule(reader: &mut Reader, path: &RepositoryPath, base: &Rule, is_n
     value.dockerfile.directory = reader.text("directory");
     value.dockerfile.file = reader.text("file");
     grants::read_rule(reader, &mut value);
+    output::read(reader, &mut value);
     for error in value.problems() {
         let key = match error.field {
             "branch" | "tag" => "pattern",
             "versions" => "version",
             "args" => "arg",
             "secrets" => SECRET,
+            "labels" => output::LABEL,
+            "annotations" => output::ANNOTATION,
             "dockerfile" => "file",
             "schedule.time_zone" => "time_zone",
             "schedule" => "cron",
