@@ -57,7 +57,7 @@ pub(super) struct Options {
     /// Make repositories that a build or push names
     #[arg(long, value_name = "BOOL")]
     auto_create: Option<bool>,
-    /// Of new repositories
+    /// Of new repositories: who should be able to pull; slipway changes nothing at the registry
     #[arg(long)]
     visibility: Option<VisibilityWord>,
     /// Of new repositories: a tag that exists is never overwritten

@@ -228,19 +228,22 @@ fn access_text(access: &RegistryAccess) -> String {
         phrase!("label.pull"),
         phrase!("label.push"),
         phrase!("label.delete"),
+        phrase!("label.pull_by_anybody"),
     ]);
-    let mut refusals = Vec::new();
+    let (mut refusals, mut differences) = (Vec::new(), Vec::new());
     for one in &access.repositories {
         let rights = [&one.pull, &one.push, &one.delete];
         refusals.extend(rights.iter().filter_map(|right| right.refusal()).map(told));
         let [pull, push, delete] = rights.map(|right| yes_no(right.is_granted()));
-        table.row([one.repository.clone(), pull, push, delete]);
+        let anybody = one.anybody.map_or_else(|| told(phrase!("word.unknown")), yes_no);
+        table.row([one.repository.clone(), pull, push, delete, anybody]);
+        differences.extend(one.difference().as_ref().map(told));
     }
     refusals.dedup();
     text.push('\n');
     text.push_str(&table.text());
-    for refusal in refusals {
-        text.push_str(&format!("\n{refusal}\n"));
+    for said in refusals.into_iter().chain(differences) {
+        text.push_str(&format!("\n{said}\n"));
     }
     text
 }

@@ -78,7 +78,7 @@ pub(super) struct Options {
     /// Make the webhook on the platform that tells slipway of pushes; needs webhook.url in config.toml
     #[arg(long)]
     register_webhook: bool,
-    /// Who may pull
+    /// Who should be able to pull; slipway changes nothing at the registry, and `registry check` tells what it does
     #[arg(long)]
     visibility: Option<VisibilityWord>,
     /// A tag that exists is never overwritten, "latest" excepted

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::reason::Reason;
+use super::reason::{Reason, quoted, reason};
+use super::repository::Visibility;
 
 /// A registry that was asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,24 @@ pub struct RepositoryAccess {
     pub push: Access,
     /// Deleting tags and images.
     pub delete: Access,
+    /// Whether anybody may read them, without any credential; none: the registry did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anybody: Option<bool>,
+    /// What a repository of this home that publishes there says of itself; none: no such repository does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visibility: Option<Visibility>,
+}
+
+impl RepositoryAccess {
+    /// How the registry differs from what the repository says of its visibility; none where it does not, or did not say.
+    pub fn difference(&self) -> Option<Reason> {
+        let repository = quoted(&self.repository);
+        match (self.visibility?, self.anybody?) {
+            (Visibility::Private, true) => Some(reason!("registry_access.is_public", repository)),
+            (Visibility::Public, false) => Some(reason!("registry_access.is_private", repository)),
+            (Visibility::Private, false) | (Visibility::Public, true) => None,
+        }
+    }
 }
 
 /// Whether something may be done.
@@ -78,7 +97,14 @@ mod tests {
     #[test]
     fn builds_need_to_read_and_write_and_not_to_delete() {
         let refused = || Access::Refused(Reason::verbatim("no"));
-        let repository = |pull, push, delete| RepositoryAccess { repository: "acme/api".into(), pull, push, delete };
+        let repository = |pull, push, delete| RepositoryAccess {
+            repository: "acme/api".into(),
+            pull,
+            push,
+            delete,
+            anybody: None,
+            visibility: None,
+        };
         let access = |sign_in, repository| RegistryAccess {
             host: "registry.example.com".into(),
             user: None,
@@ -92,5 +118,22 @@ mod tests {
         assert!(!access(Granted, repository(Granted, refused(), Granted)).is_enough_for_builds());
         assert!(!access(Granted, repository(refused(), Granted, Granted)).is_enough_for_builds());
         assert!(!access(refused(), repository(Granted, Granted, Granted)).is_enough_for_builds());
+    }
+
+    #[test]
+    fn a_registry_that_shows_more_or_less_than_the_repository_says_is_told() {
+        let difference = |visibility, anybody| {
+            let (pull, push, delete) = (Access::Granted, Access::Granted, Access::Granted);
+            let repository = "acme/api".into();
+            let access = RepositoryAccess { repository, pull, push, delete, anybody, visibility };
+            access.difference().map(|reason| reason.to_string())
+        };
+        use Visibility::{Private, Public};
+        assert!(difference(Some(Private), Some(true)).unwrap().contains("anybody can pull"));
+        assert!(difference(Some(Public), Some(false)).unwrap().contains("nobody can pull"));
+        for (visibility, anybody) in [(Some(Private), Some(false)), (Some(Public), Some(true)), (Some(Private), None)] {
+            assert_eq!(difference(visibility, anybody), None);
+        }
+        assert_eq!(difference(None, Some(true)), None);
     }
 }

@@ -30,7 +30,7 @@ use crate::domain::problem::{Problem, Topic};
 use crate::domain::push::{CommitId, Ref, RefKind};
 use crate::domain::reason::{Reason, phrase, reason};
 use crate::domain::registry_access::{Access, RegistryAccess, RepositoryAccess};
-use crate::domain::repository::{Repository, Source};
+use crate::domain::repository::{Repository, Source, Visibility};
 use crate::domain::requester::Requester;
 use crate::domain::rule::Rule;
 use crate::domain::settings::Settings;
@@ -416,6 +416,8 @@ fn registry_access() -> RegistryAccess {
             pull: Access::Granted,
             push: Access::Granted,
             delete: why(),
+            anybody: Some(true),
+            visibility: Some(Visibility::Private),
         }],
         more: 0,
     }

@@ -8,6 +8,7 @@ use super::registries::{self, RegistriesError};
 use crate::domain::name::RepositoryPath;
 use crate::domain::reason::AsReason as _;
 use crate::domain::registry_access::{Access, RegistryAccess, RepositoryAccess};
+use crate::domain::repository::{Repository, Visibility};
 use crate::domain::settings::Settings;
 use crate::registry::docker_config::DockerConfig;
 use crate::registry::{Client, ImageName, Kind, Registry, RegistryError};
@@ -26,10 +27,12 @@ pub async fn check(
     host: &str,
     repository: Option<&str>,
 ) -> Result<RegistryAccess, RegistriesError> {
-    let mut images = match repository {
-        Some(repository) => vec![ImageName::remote(&format!("{host}/{repository}"))?],
-        None => published_at(settings, host),
-    };
+    let mut images = published_at(settings, host);
+    if let Some(repository) = repository {
+        let named = ImageName::remote(&format!("{host}/{repository}"))?;
+        let visibility = images.iter().find(|(image, _)| *image == named).and_then(|(_, visibility)| *visibility);
+        images = vec![(named, visibility)];
+    }
     let more = images.len().saturating_sub(MOST);
     images.truncate(MOST);
     let docker = DockerConfig::of_user().map_err(Arc::new);
@@ -39,22 +42,28 @@ pub async fn check(
         Err(error) => return Err(error),
     };
     let user = credential.as_ref().map(|credential| credential.user().to_owned());
-    let open = |image: &ImageName| Client::new(image, &registries::client_settings(settings, host), credential.clone());
+    let client_settings = registries::client_settings(settings, host);
+    let open = |image: &ImageName| Client::new(image, &client_settings, credential.clone());
     // The front door is the same for all repositories.
-    let any = images.first().cloned().map_or_else(|| ImageName::remote(&format!("{host}/slipway")), Ok)?;
+    let any = images
+        .first()
+        .map(|(image, _)| image.clone())
+        .map_or_else(|| ImageName::remote(&format!("{host}/slipway")), Ok)?;
     let sign_in = match open(&any)?.sign_in().await {
         Err(error) if matches!(error.kind, Kind::Network(_)) => return Err(error.into()),
         outcome => access(outcome),
     };
-    let ask = |image: ImageName| {
-        let client = open(&image);
+    let ask = |(image, visibility): (ImageName, Option<Visibility>)| {
+        let (client, anybody) = (open(&image), Client::new(&image, &client_settings, None));
         async move {
-            let client = client?;
+            let (client, anybody) = (client?, anybody?);
             Ok::<_, RegistryError>(RepositoryAccess {
                 repository: image.path().to_owned(),
                 pull: access(client.try_pull().await),
                 push: access(client.try_push().await),
                 delete: access(client.try_delete().await),
+                anybody: anybody.can_pull().await,
+                visibility,
             })
         }
     };
@@ -64,14 +73,14 @@ pub async fn check(
     Ok(RegistryAccess { host: host.to_owned(), user, no_credential, sign_in, repositories, more })
 }
 
-/// The images of all repositories that publish at a host.
-fn published_at(settings: &Settings, host: &str) -> Vec<ImageName> {
-    let image = |path: &RepositoryPath| {
+/// The images of all repositories that publish at a host, and what these say of their visibility.
+fn published_at(settings: &Settings, host: &str) -> Vec<(ImageName, Option<Visibility>)> {
+    let image = |(path, repository): (&RepositoryPath, &Repository)| {
         let namespace = settings.namespaces.get(&path.namespace)?;
         let image = namespace.registry.parse::<Registry>().ok()?.image(&path.namespace, &path.repository).ok()?;
-        (image.host() == Some(host)).then_some(image)
+        (image.host() == Some(host)).then(|| (image, Some(repository.visibility)))
     };
-    settings.repositories.keys().filter_map(image).collect()
+    settings.repositories.iter().filter_map(image).collect()
 }
 
 fn access(outcome: Result<(), RegistryError>) -> Access {

@@ -300,6 +300,10 @@ fn a_registry_says_what_builds_may_do_there_before_any_is_started() {
     let repository = &access["repositories"][0];
     assert_eq!(repository["repository"], "acme/api");
     assert_eq!((&repository["pull"], &repository["push"]), (&json!("granted"), &json!("granted")), "{access:#}");
+    assert_eq!((&repository["anybody"], &repository["visibility"]), (&json!(false), &json!("private")), "{access:#}");
+    slipway.run(&["repo", "edit", "acme/api", "--visibility", "public"]).ok();
+    let shown = slipway.run(&["registry", "check", host]).ok().stdout;
+    assert!(shown.contains("nobody can pull it without a credential"), "{shown}");
     let shown = slipway.run(&["registry", "check", &format!("{host}/other/thing")]).ok().stdout;
     assert!(shown.contains("other/thing") && shown.contains(USER), "{shown}");
 
