@@ -135,7 +135,7 @@ impl From<TagInfo> for View {
             created: info.created.map(rfc3339),
             reference: origin.as_ref().map(|origin| origin.reference.clone()),
             commit: origin.as_ref().map(|origin| origin.commit.clone()),
-            build: origin.map(|origin| origin.build),
+            build: origin.and_then(|origin| origin.build),
             artifact: info.artifact,
             attached: info.attached,
             problem: info.problem,

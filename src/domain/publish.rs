@@ -31,35 +31,40 @@ pub struct Origin {
     pub reference: String,
     /// The commit's full id.
     pub commit: String,
-    /// When the ref moved to the commit.
-    pub pushed_at: DateTime<Utc>,
-    /// The build that made the image.
-    pub build: u64,
+    /// When the ref moved to the commit; none in an image that its commit alone makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed_at: Option<DateTime<Utc>>,
+    /// The build that made the image; none in an image that its commit alone makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<u64>,
     /// The rule that it was built by; none in images of slipway 0.1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
 }
 
 impl Origin {
-    /// The origin of a build's image.
+    /// The origin of a build's image. With `created = "commit"` it names neither push nor build, so that every build of
+    /// the commit makes the same image.
     pub fn of(build: &Build) -> Origin {
+        let names_build = build.rule.created.is_build();
         Origin {
             reference: build.reference.to_string(),
             commit: build.commit.to_string(),
-            pushed_at: build.pushed_at,
-            build: build.id.0,
+            pushed_at: names_build.then_some(build.pushed_at),
+            build: names_build.then_some(build.id.0),
             rule: Some(build.rule.name.clone()),
         }
     }
 
-    /// The origin that an index's annotations tell, or nothing when slipway did not make the image or one of the
-    /// annotations but the rule's is missing or unreadable.
+    /// The origin that an image's annotations tell, or nothing when slipway did not make the image, or one of the
+    /// annotations is unreadable.
     pub fn from_annotations(annotations: &BTreeMap<String, String>) -> Option<Origin> {
+        let pushed_at = annotations.get(PUSHED_AT).map(|text| DateTime::parse_from_rfc3339(text)).transpose().ok()?;
         Some(Origin {
             reference: annotations.get(REF)?.clone(),
             commit: annotations.get(REVISION)?.clone(),
-            pushed_at: DateTime::parse_from_rfc3339(annotations.get(PUSHED_AT)?).ok()?.to_utc(),
-            build: annotations.get(BUILD)?.parse().ok()?,
+            pushed_at: pushed_at.map(|time| time.to_utc()),
+            build: annotations.get(BUILD).map(|text| text.parse()).transpose().ok()?,
             rule: annotations.get(RULE).cloned(),
         })
     }
@@ -71,27 +76,30 @@ impl Origin {
 
     /// Whether it is a later push of the same ref to another commit, by the clocks of those who saw the two.
     pub fn is_later_than(&self, other: &Origin) -> bool {
-        self.is_other_push_of_ref(other) && self.pushed_at > other.pushed_at
+        let later = self.pushed_at.zip(other.pushed_at).is_some_and(|(ours, others)| ours > others);
+        self.is_other_push_of_ref(other) && later
     }
 
-    /// Whether both are of one push and one rule: a build and its repetitions, whichever of them came how far.
+    /// Whether both are of one push and one rule: a build and its repetitions, whichever of them came how far. An image
+    /// that names no push is of every push of its commit.
     pub fn is_same_push(&self, other: &Origin) -> bool {
         // Another rule may make another image for the same tag, which is no repetition.
-        let one_rule = self.build == other.build || (self.rule.is_some() && self.rule == other.rule);
+        let one_build = self.build.is_some() && self.build == other.build;
+        let one_rule = one_build || (self.rule.is_some() && self.rule == other.rule);
+        let same_second = |(ours, others): (DateTime<Utc>, DateTime<Utc>)| ours.timestamp() == others.timestamp();
         one_rule
             && self.reference == other.reference
             && self.commit == other.commit
-            && self.pushed_at.timestamp() == other.pushed_at.timestamp()
+            && self.pushed_at.zip(other.pushed_at).is_none_or(same_second)
     }
 
     /// The annotations that tell this origin, for the index of a new image.
     pub fn annotations(&self) -> BTreeMap<String, String> {
-        let mut annotations = BTreeMap::from([
-            (REF.to_owned(), self.reference.clone()),
-            (REVISION.to_owned(), self.commit.clone()),
-            (PUSHED_AT.to_owned(), self.pushed_at.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
-            (BUILD.to_owned(), self.build.to_string()),
-        ]);
+        let mut annotations =
+            BTreeMap::from([(REF.to_owned(), self.reference.clone()), (REVISION.to_owned(), self.commit.clone())]);
+        let pushed_at = self.pushed_at.map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true));
+        annotations.extend(pushed_at.map(|time| (PUSHED_AT.to_owned(), time)));
+        annotations.extend(self.build.map(|build| (BUILD.to_owned(), build.to_string())));
         annotations.extend(self.rule.iter().map(|rule| (RULE.to_owned(), rule.clone())));
         annotations
     }
@@ -190,10 +198,12 @@ pub fn order<T: AsRef<str>>(tags: &[T]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::image_output::Created;
 
     fn origin(reference: &str, commit: &str, minute: u32) -> Origin {
         let pushed_at = format!("2020-10-15T08:{minute:02}:00Z").parse().unwrap();
-        Origin { reference: reference.into(), commit: commit.into(), pushed_at, build: 7, rule: Some("main".into()) }
+        let (pushed_at, build) = (Some(pushed_at), Some(7));
+        Origin { reference: reference.into(), commit: commit.into(), pushed_at, build, rule: Some("main".into()) }
     }
 
     fn existing(digest: &str, origin: Option<Origin>) -> Existing {
@@ -245,11 +255,11 @@ mod tests {
         };
         let kept = Decision::Ours { existing: "sha256:a".into() };
         assert_eq!(decision(ours.clone()), kept);
-        assert_eq!(decision(Origin { build: 3, ..ours.clone() }), kept, "the same push, built again");
+        assert_eq!(decision(Origin { build: Some(3), ..ours.clone() }), kept, "the same push, built again");
         assert_eq!(decision(Origin { rule: None, ..ours.clone() }), kept, "an image of slipway 0.1, of this build");
         let others = [
-            Origin { build: 3, rule: Some("other".into()), ..ours.clone() },
-            Origin { build: 3, rule: None, ..ours.clone() },
+            Origin { build: Some(3), rule: Some("other".into()), ..ours.clone() },
+            Origin { build: Some(3), rule: None, ..ours.clone() },
             origin(MAIN, "b", 1),
             origin(MAIN, "a", 2),
             origin("refs/heads/other", "a", 1),
@@ -294,6 +304,21 @@ mod tests {
     fn tags_go_most_specific_first_and_latest_last() {
         let tags = ["latest", "v1", "v1-20201015", "v2", "v1-202010151625-d4ef3d", "v1"];
         assert_eq!(order(&tags), ["v1-202010151625-d4ef3d", "v1-20201015", "v1", "v2", "latest"]);
+    }
+
+    #[test]
+    fn an_image_that_its_commit_alone_makes_names_no_build_and_is_of_every_push_of_it() {
+        let mut build = crate::domain::build::sample();
+        let named = Origin::of(&build);
+        build.rule.created = Created::Commit;
+        let ours = Origin::of(&build);
+        let keys: Vec<String> = ours.annotations().into_keys().collect();
+        assert_eq!(keys, [REF, RULE, REVISION], "the same for every build of the commit");
+        assert_eq!(Origin::from_annotations(&ours.annotations()), Some(ours.clone()));
+        assert!(ours.is_same_push(&named) && named.is_same_push(&ours));
+        let other = Origin { commit: "b".into(), ..ours.clone() };
+        assert!(!other.is_same_push(&ours) && !other.is_later_than(&ours) && !ours.is_later_than(&other));
+        assert!(!Origin { rule: Some("other".into()), ..ours.clone() }.is_same_push(&ours));
     }
 
     #[test]

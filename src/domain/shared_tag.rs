@@ -27,7 +27,10 @@ display_as_reason!(SharedTag);
 impl AsReason for SharedTag {
     fn reason(&self) -> Reason {
         let SharedTag { tag, before } = self;
-        reason!("tag.taken_from_ref", tag, reference = before.reference, build = before.build)
+        match before.build {
+            Some(build) => reason!("tag.taken_from_ref", tag, reference = before.reference, build),
+            None => reason!("tag.taken_from_commit_of_ref", tag, reference = before.reference, commit = before.commit),
+        }
     }
 }
 
@@ -37,7 +40,13 @@ mod tests {
 
     fn origin(reference: &str) -> Origin {
         let pushed_at = "2020-10-15T08:25:00Z".parse().unwrap();
-        Origin { reference: reference.into(), commit: "a".repeat(40), pushed_at, build: 7, rule: None }
+        Origin {
+            reference: reference.into(),
+            commit: "a".repeat(40),
+            pushed_at: Some(pushed_at),
+            build: Some(7),
+            rule: None,
+        }
     }
 
     #[test]

@@ -125,15 +125,7 @@ impl AsReason for PublishError {
     fn reason(&self) -> Reason {
         match self {
             PublishError::Immutable { image, tag, existing } => reason!("publish.immutable", image, tag, existing),
-            PublishError::Backwards { image, tag, existing } => reason!(
-                "publish.backwards",
-                image,
-                tag,
-                commit = existing.commit,
-                reference = existing.reference,
-                pushed_at = existing.pushed_at.to_rfc3339(),
-                build = existing.build
-            ),
+            PublishError::Backwards { image, tag, existing } => backwards(image, tag, existing),
             PublishError::MovedMeanwhile { image, tag, now: Some(now) } => {
                 reason!("publish.moved_meanwhile", image, tag, now)
             }
@@ -146,6 +138,17 @@ impl AsReason for PublishError {
             PublishError::TagRefused(error) | PublishError::Registry(error) => error.reason(),
             PublishError::Layout(error) => error.reason(),
         }
+    }
+}
+
+/// That a tag names an image of a later push.
+fn backwards(image: &str, tag: &str, existing: &Origin) -> Reason {
+    let Origin { reference, commit, .. } = existing;
+    match (existing.pushed_at, existing.build) {
+        (Some(at), Some(build)) => {
+            reason!("publish.backwards", image, tag, commit, reference, pushed_at = at.to_rfc3339(), build)
+        }
+        _ => reason!("publish.backwards_to_commit", image, tag, commit, reference),
     }
 }
 

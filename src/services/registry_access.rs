@@ -78,7 +78,7 @@ fn published_at(settings: &Settings, host: &str) -> Vec<(ImageName, Option<Visib
     let image = |(path, repository): (&RepositoryPath, &Repository)| {
         let namespace = settings.namespaces.get(&path.namespace)?;
         let image = namespace.registry.parse::<Registry>().ok()?.image(&path.namespace, &path.repository).ok()?;
-        (image.host() == Some(host)).then(|| (image, Some(repository.visibility)))
+        (image.host() == Some(host)).then_some((image, Some(repository.visibility)))
     };
     settings.repositories.iter().filter_map(image).collect()
 }

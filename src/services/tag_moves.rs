@@ -106,7 +106,7 @@ fn image_gone(path: &RepositoryPath, digest: &str) -> ServiceError {
 
 /// The build that made an image, as its annotations say.
 pub(super) fn build_of(annotations: &crate::registry::image::Annotations) -> Option<BuildId> {
-    Origin::from_annotations(annotations).map(|origin| BuildId(origin.build))
+    Origin::from_annotations(annotations)?.build.map(BuildId)
 }
 
 /// The build that made the image with a digest, as far as that can be told.

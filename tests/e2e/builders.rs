@@ -4,10 +4,13 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::support::background::run;
 use crate::support::buildkitd::Buildkitd;
 use crate::support::processes::{container_running, is_alive, with_command_line};
 use crate::support::project::{Project, REPOSITORY, rule, ticking};
+use crate::support::registry::Registry;
 
 fn existing(address: &str) -> String {
     format!("kind = \"existing\"\naddress = \"{address}\"\n")
@@ -219,6 +222,58 @@ fn a_build_for_two_platforms_is_shared_by_two_builders_and_ends_as_one_index() {
         assert_eq!(project.images().config("latest", architecture)["architecture"], architecture);
     }
     assert_eq!(build["images"][0]["digest"], project.images().digest("latest"));
+}
+
+#[test]
+fn what_two_builders_make_keeps_the_attestations_of_both_and_needs_none() {
+    let (first, second) = (Buildkitd::start(""), Buildkitd::start(""));
+    let registry = Registry::plain();
+    let project = Project::new(&["RUN echo made > /made"]);
+    project.slipway.write("namespaces/acme.toml", &format!("schema = 1\nregistry = \"{}\"\n", registry.host()));
+    for (name, daemon, platform) in [("amd", &first, "linux/amd64"), ("arm", &second, "linux/arm64")] {
+        let text = existing(&daemon.address()) + "platforms = [\"" + platform + "\"]\n";
+        project.slipway.write(&format!("builders/{name}.toml"), &text);
+    }
+    let both = "platforms = [\"linux/amd64\", \"linux/arm64\"]\n";
+    project.write_repository("", &(rule("main", "main") + both));
+    let images = registry.repository(REPOSITORY);
+    let index_of = |options: &[&str]| {
+        project.slipway.run(&[&["rule", "edit", REPOSITORY, "main"], options].concat()).ok();
+        let build = project.start_and_wait().finish().ok().json();
+        assert_eq!(build["images"][0]["digest"], images.digest("latest"));
+        for architecture in ["amd64", "arm64"] {
+            assert_eq!(images.config("latest", architecture)["architecture"], architecture);
+        }
+        images.raw("latest")
+    };
+    let about = |index: &Value| -> Vec<String> {
+        let manifests = index["manifests"].as_array().unwrap();
+        let digest = |one: &Value| one["annotations"]["vnd.docker.reference.digest"].as_str().map(str::to_owned);
+        manifests.iter().filter_map(digest).collect()
+    };
+
+    let index = index_of(&["--provenance", "max", "--annotation", "note=both"]);
+    let manifests = index["manifests"].as_array().unwrap();
+    let of = |place: usize| manifests[place]["digest"].as_str().unwrap().to_owned();
+    assert_eq!((manifests.len(), about(&index)), (4, vec![of(0), of(2)]), "{index}");
+    assert_eq!(index["annotations"]["note"], "both");
+
+    let plain = index_of(&["--provenance", "off"]);
+    assert_eq!((plain["manifests"].as_array().unwrap().len(), about(&plain).len()), (2, 0), "{plain}");
+    assert_eq!(
+        (&plain["annotations"]["note"], &plain["annotations"]["dev.slipway.build"]),
+        (&"both".into(), &"2".into())
+    );
+
+    let list = index_of(&["--annotation", "", "--format", "docker"]);
+    assert_eq!(list["mediaType"], "application/vnd.docker.distribution.manifest.list.v2+json", "{list}");
+
+    // One part fails: the tag stays where it is.
+    let before = images.digest("latest");
+    project.source.write("Dockerfile", crate::support::dockerfile::dockerfile(&["RUN test $(uname -m) = x86_64"]));
+    project.source.commit("It builds for one platform");
+    assert_eq!(project.start_and_wait().finish().code(), Some(1));
+    assert_eq!(images.digest("latest"), before);
 }
 
 #[test]

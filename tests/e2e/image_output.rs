@@ -8,6 +8,7 @@ use crate::support::dockerfile::{add_busybox, dockerfile};
 use crate::support::git_repo::GitRepo;
 use crate::support::project::{Project, REPOSITORY, rule};
 use crate::support::registry::Registry;
+use crate::support::slipway::Slipway;
 
 const OCI: &str = "application/vnd.oci.image.";
 const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -142,4 +143,39 @@ fn an_sbom_is_made_by_the_scanner_that_is_configured_and_its_absence_is_said_bef
     project.start_and_wait().finish().ok();
     let index = project.images().raw("latest");
     assert_eq!(attested(&project, &index), ["https://spdx.dev/Document"], "{index}");
+}
+
+#[test]
+fn one_commit_makes_one_image_on_fresh_builders_and_in_another_home() {
+    let project = Project::new(&["RUN mkdir /made && echo made > /made/file && ln -s file /made/link"]);
+    project.slipway.write("builders/fresh.toml", "kind = \"fresh\"\n");
+    project.write_repository("cache = false", &rule("main", "main"));
+    let reproducible = ["--created", "commit", "--provenance", "off"];
+    edit(&project, &reproducible);
+    let digest = |project: &Project| {
+        let build = project.start_and_wait().finish().ok().json();
+        assert!(build["steps"].as_array().unwrap().iter().all(|step| step["cached"] == false), "{build}");
+        project.images().digest("latest")
+    };
+    let first = digest(&project);
+    let second = digest(&project);
+    // Another pool with a managed builder, and its own key for file times.
+    let elsewhere = Project::in_home(Slipway::new(), &["RUN true"]);
+    let rest = format!("[build]\n\n{}", rule("main", "main"));
+    elsewhere.write_another_of("app", &project.source.path(), &rest);
+    edit(&elsewhere, &reproducible);
+    let build = elsewhere.start_and_wait().finish().ok().json();
+    assert_eq!(build["builder"], "managed");
+    assert_eq!([&second, &elsewhere.images().digest("latest")], [&first, &first]);
+    let time: i64 = project.source.git(&["log", "-1", "--format=%ct"]).trim().parse().unwrap();
+    let created = project.images().config("latest", "amd64")["created"].as_str().unwrap().to_owned();
+    assert_eq!(created.parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp(), time);
+
+    // A provenance tells of the very build: only the platform's own manifest stays.
+    let before = blob(&project, &first);
+    edit(&project, &["--provenance", "min"]);
+    digest(&project);
+    let index = project.images().raw("latest");
+    let manifest = blob(&project, index["manifests"][0]["digest"].as_str().unwrap());
+    assert_eq!((&manifest["config"], &manifest["layers"]), (&before["config"], &before["layers"]));
 }

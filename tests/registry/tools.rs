@@ -250,8 +250,8 @@ pub fn origin(commit: &str, minute: u32) -> Origin {
     Origin {
         reference: "refs/heads/main".into(),
         commit: commit.into(),
-        pushed_at,
-        build: u64::from(minute),
+        pushed_at: Some(pushed_at),
+        build: Some(u64::from(minute)),
         rule: None,
     }
 }

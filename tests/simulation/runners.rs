@@ -265,9 +265,8 @@ impl World {
 }
 
 /// A person may have a commit built again at any time: that is a later push of it.
-fn existing_is_replay(world: &World, build: u64) -> bool {
-    world
-        .disk
-        .record(BuildId(build))
+fn existing_is_replay(world: &World, build: Option<u64>) -> bool {
+    build
+        .and_then(|build| world.disk.record(BuildId(build)))
         .is_none_or(|build| build.trigger.asked_by_person() || build.retry_of.is_some() && build.push.is_none())
 }

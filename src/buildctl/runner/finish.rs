@@ -25,6 +25,10 @@ use crate::store::builds::{RECORD, load_if_there};
 /// The most that a registry's requests for pauses delay the publication of a finished image.
 const LONGEST_PAUSES: Duration = Duration::from_secs(300);
 
+/// Records that are read in search of the build of an image that names none. A build that overtakes another was started
+/// not long before it.
+const MOST_RECORDS: usize = 1000;
+
 /// Whether the registry shows an image that was pushed by its digest. One that can't be asked does: the publication says
 /// what is wrong.
 pub(super) async fn is_known(
@@ -105,7 +109,7 @@ async fn move_tags(
     let annotations = arguments::annotations(build);
     let built = Built { platform_builds: digests.to_vec(), origin: Origin::of(build), annotations };
     let (asked_by_person, ours) = (build.trigger.asked_by_person(), (build.clone(), built.origin.clone()));
-    let builds = directory.parent().map(Path::to_path_buf);
+    let builds = builds_of(directory, build.present_attempt()).map(Path::to_path_buf);
     let is_later = move |existing: &Origin| {
         let (build, origin) = &ours;
         !asked_by_person && is_later_push(builds.as_deref(), existing, build, origin)
@@ -130,6 +134,11 @@ async fn move_tags(
     Ok(images)
 }
 
+/// The directory with all builds, above that of one attempt: `builds/<id>`, or `builds/<id>/attempts/<n>` after the first.
+fn builds_of(directory: &Path, attempt: u32) -> Option<&Path> {
+    directory.ancestors().nth(if attempt > 1 { 3 } else { 1 })
+}
+
 /// Whether the image that a tag names is of a later push of the same ref: by the order in which this home saw the two, or
 /// by the clocks where the image was made elsewhere, or its record is gone.
 fn is_later_push(builds: Option<&Path>, existing: &Origin, build: &Build, ours: &Origin) -> bool {
@@ -142,22 +151,35 @@ fn is_later_push(builds: Option<&Path>, existing: &Origin, build: &Build, ours: 
 
 /// How the push of an image stands to a build's in the order in which this home saw them, whatever the clocks said.
 fn order_in_home(builds: &Path, existing: &Origin, ours: &Build) -> Option<Ordering> {
-    let file = builds.join(existing.build.to_string()).join(RECORD);
-    let there = load_if_there::<Build>(&file).ok().flatten()?;
+    let record = |number: u64| load_if_there::<Build>(&builds.join(number.to_string()).join(RECORD)).ok().flatten();
     // A build of that number in another home is of another push.
-    let is_it = there.path() == ours.path()
-        && there.reference.to_string() == existing.reference
-        && there.commit.to_string() == existing.commit
-        && there.pushed_at.timestamp() == existing.pushed_at.timestamp();
-    if !is_it {
-        return None;
-    }
+    let is_it = |there: &Build| {
+        there.path() == ours.path()
+            && there.reference.to_string() == existing.reference
+            && there.commit.to_string() == existing.commit
+            && existing.pushed_at.is_none_or(|at| at.timestamp() == there.pushed_at.timestamp())
+    };
+    let there = match existing.build {
+        Some(number) => record(number).filter(is_it),
+        // An image that names no build is that of the newest build of its commit.
+        None => newest(builds).into_iter().filter_map(record).find(is_it),
+    }?;
     match (there.push, ours.push) {
         (Some(there), Some(ours)) => Some(there.cmp(&ours)),
         // A schedule's build is of the commit that the ref had when it was queued.
         _ if there.retry_of.is_none() && ours.retry_of.is_none() => Some(there.id.cmp(&ours.id)),
         _ => None,
     }
+}
+
+/// The numbers of the newest builds of a home, the newest first.
+fn newest(builds: &Path) -> Vec<u64> {
+    let entries = std::fs::read_dir(builds).into_iter().flatten().flatten();
+    let mut numbers: Vec<u64> =
+        entries.filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok())).collect();
+    numbers.sort_unstable_by(|one, other| other.cmp(one));
+    numbers.truncate(MOST_RECORDS);
+    numbers
 }
 
 async fn target(
@@ -229,6 +251,13 @@ mod tests {
     use crate::store::builds::save;
 
     #[test]
+    fn every_attempt_of_a_build_finds_the_other_builds() {
+        let builds = Some(Path::new("/s/builds"));
+        assert_eq!(builds_of(Path::new("/s/builds/2"), 1), builds);
+        assert_eq!(builds_of(Path::new("/s/builds/2/attempts/2"), 2), builds);
+    }
+
+    #[test]
     fn pushes_of_one_home_are_in_the_order_of_its_journal_whatever_the_clocks_say() {
         let home = tempfile::tempdir().unwrap();
         let hour = chrono::TimeDelta::hours(1);
@@ -242,8 +271,8 @@ mod tests {
         let origin = |build: &Build| Origin {
             reference: build.reference.to_string(),
             commit: build.commit.to_string(),
-            pushed_at: build.pushed_at,
-            build: build.id.0,
+            pushed_at: Some(build.pushed_at),
+            build: Some(build.id.0),
             rule: None,
         };
         let (ahead, behind) = (build(1, 1, "a", hour), build(2, 2, "b", chrono::TimeDelta::zero()));
@@ -258,6 +287,10 @@ mod tests {
         }
         assert!(!is_later(&origin(&ahead), &behind), "the newer push is published, though its clock was behind");
         assert!(is_later(&origin(&behind), &ahead), "the older one is not, though its clock was ahead");
+        let of_commit = |build: &Build| Origin { pushed_at: None, build: None, ..origin(build) };
+        assert!(!is_later(&of_commit(&ahead), &behind) && is_later(&of_commit(&behind), &ahead));
+        let unknown = Origin { commit: "d".repeat(40), ..of_commit(&ahead) };
+        assert!(!is_later(&unknown, &behind), "an image of nobody knows which build holds no tag back");
         let scheduled = Build { push: None, ..build(3, 0, "c", -hour) };
         assert!(!is_later(&origin(&behind), &scheduled), "what a schedule builds is newer than what was built before");
         let elsewhere = Origin { commit: "d".repeat(40), ..origin(&ahead) };

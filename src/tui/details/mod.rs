@@ -256,7 +256,7 @@ fn tag(app: &App, look: &Look) -> Vec<Line<'static>> {
     if let Some(origin) = &tag.origin {
         fields.add("ref", &origin.reference);
         fields.add("commit", &origin.commit);
-        fields.add("build", format!("#{}", origin.build));
+        fields.add("build", origin.build.map_or_else(String::new, |build| format!("#{build}")));
     }
     fields.lines()
 }

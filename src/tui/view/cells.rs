@@ -100,7 +100,9 @@ pub(super) fn tag_cells(app: &App, name: &str, look: &Look) -> Vec<Span<'static>
         Span::raw(tag.tag.clone()),
         Span::raw(tag.size.map_or_else(String::new, bytes)),
         muted(tag.created.map_or_else(String::new, |at| look.age(at))),
-        Span::raw(tag.origin.as_ref().map_or_else(String::new, |origin| format!("#{}", origin.build))),
+        Span::raw(
+            tag.origin.as_ref().and_then(|origin| origin.build).map_or_else(String::new, |build| format!("#{build}")),
+        ),
         muted(content_of(tag, look)),
         muted(tag.digest.clone()),
     ]
