@@ -41,6 +41,7 @@ fn job() -> Job {
             cache: Cache::Layout { directory: "/s/cache/acme/api/main".into() },
             host_network: None,
         }],
+        credentials: std::collections::BTreeMap::new(),
     }
 }
 

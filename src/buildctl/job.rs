@@ -3,6 +3,7 @@
 //! The pool writes it before it starts the runner. No secret is in it: those come by the runner's standard input
 //! ([`super::handover`]).
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -17,6 +18,7 @@ use crate::domain::failure::Failure;
 use crate::domain::grant_keys::NetworkMode;
 use crate::domain::platform::Platform;
 use crate::domain::reason::Reason;
+use crate::registry::credential_source::CredentialSource;
 
 /// The work of one runner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +68,9 @@ pub struct Job {
     /// One for each builder that takes part. `legs` until version 0.1.
     #[serde(alias = "legs")]
     pub platform_builds: Vec<PlatformBuild>,
+    /// By host: what gives the credentials that are asked for again while the build runs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub credentials: BTreeMap<String, CredentialSource>,
 }
 
 impl Job {

@@ -5,17 +5,16 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
-use crate::domain::reason::{Reason, output, reason};
+use crate::domain::reason::{AsReason as _, Reason, output, reason};
+use crate::sys::command::{Limits, RunError, run};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 use crate::sys::users;
 use tokio::process::Command;
-use tokio::time::timeout;
 
 /// Making a namespace takes 30 ms.
-const TRIAL_LIMIT: Duration = Duration::from_secs(10);
+const TRIAL_LIMITS: Limits = Limits { time: Duration::from_secs(10), output: 64 * 1024 };
 
 /// How many subordinate ids a user gets by convention (useradd(8), `SUB_UID_COUNT`), and where they begin.
 const ID_COUNT: u64 = 65_536;
@@ -214,19 +213,19 @@ async fn attempt(rootlesskit: &Path) -> Result<(), Problem> {
     let line = command_line(rootlesskit, state.path(), proc_can_be_mounted(), false);
     let mut command = Command::new(&line[0]);
     command.args(&line[1..]).arg("true").listed_environment(Receiver::Buildkitd).env("XDG_RUNTIME_DIR", state.path());
-    let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
-    match timeout(TRIAL_LIMIT, output).await {
-        Ok(Ok(output)) if output.status.success() => Ok(()),
-        Ok(Ok(output)) => {
+    match run(command, b"", TRIAL_LIMITS).await {
+        Ok(ended) if ended.status.success() => Ok(()),
+        Ok(ended) => {
             let restriction = fs::read_to_string("/proc/sys/kernel/apparmor_restrict_unprivileged_userns");
-            Err(refusal(
-                restriction.unwrap_or_default().trim() == "1",
-                &String::from_utf8_lossy(&output.stderr),
-                cannot,
-            ))
+            Err(refusal(restriction.unwrap_or_default().trim() == "1", &ended.stderr, cannot))
         }
-        Ok(Err(error)) => Err(cannot(reason!("trial.does_not_start", program = rootlesskit, error))),
-        Err(_) => Err(cannot(reason!("rootless.rootlesskit_does_not_end", seconds = TRIAL_LIMIT.as_secs()))),
+        Err(RunError::Io { cause: error, .. }) => {
+            Err(cannot(reason!("trial.does_not_start", program = rootlesskit, error)))
+        }
+        Err(RunError::TimedOut { after, .. }) => {
+            Err(cannot(reason!("rootless.rootlesskit_does_not_end", seconds = after.as_secs())))
+        }
+        Err(error @ RunError::TooMuch { .. }) => Err(cannot(error.reason())),
     }
 }
 

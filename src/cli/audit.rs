@@ -4,6 +4,7 @@ use chrono::Utc;
 use clap::Subcommand;
 
 use super::complaint::WrongValue;
+use super::limit::Limit;
 use super::output::{Table, print, say, told};
 use super::{CliError, Format};
 use crate::client::Client;
@@ -25,8 +26,8 @@ pub(super) enum Verb {
         #[arg(long)]
         object: Option<String>,
         /// At most so many
-        #[arg(long, short = 'n', default_value_t = 50)]
-        limit: usize,
+        #[arg(long, short = 'n', default_value = "50")]
+        limit: Limit,
     },
 }
 
@@ -38,7 +39,7 @@ impl Verb {
     pub(super) async fn run(self, client: &Client, format: Format) -> Result<(), CliError> {
         let Verb::List { since, by, object, limit } = self;
         let since = since.and_then(|since| Utc::now().checked_sub_signed(chrono::TimeDelta::from_std(since.0).ok()?));
-        let mut query = AuditQuery { since, by, object, before: None, limit };
+        let mut query = AuditQuery { since, by, object, before: None, limit: limit.get() };
         let mut entries = Vec::new();
         while query.limit > 0 {
             let page = client.audit(query.clone()).await?;

@@ -8,6 +8,7 @@ use regex::bytes::Regex;
 
 use super::build_view::{self, BuildView};
 use super::follow::{self, printing_log};
+use super::limit::Limit;
 use super::output::{print, say, told, warn};
 use super::terminal::{Door, To};
 use super::{CliError, Format, source};
@@ -88,8 +89,8 @@ pub(super) struct List {
     #[arg(long)]
     rule: Option<String>,
     /// At most so many
-    #[arg(long, short = 'n', default_value_t = 50)]
-    limit: usize,
+    #[arg(long, short = 'n', default_value = "50")]
+    limit: Limit,
 }
 
 #[derive(Debug, Args)]
@@ -208,7 +209,7 @@ impl List {
             repository: self.path.clone(),
             rule: self.rule.clone(),
             states: self.states.into_iter().collect(),
-            limit: self.limit,
+            limit: self.limit.get(),
             ..BuildQuery::default()
         };
         let mut ids = Vec::new();
@@ -218,7 +219,7 @@ impl List {
                 warn(problem);
             }
             ids.extend(page.builds.iter().map(|build| build.id));
-            query.limit = self.limit.saturating_sub(ids.len());
+            query.limit = self.limit.get().saturating_sub(ids.len());
             query.before = page.next;
             if query.before.is_none() {
                 break;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::{CliError, output};
-use crate::buildctl::runner;
+use crate::buildctl::runner::{self, credentials};
 use crate::domain::reason::{Phrase, Reason, phrase};
 use crate::source::git::credential;
 use crate::source::{git, tree};
@@ -26,6 +26,14 @@ pub(super) enum Child {
         /// The number of the descriptor with the token
         number: u32,
         /// What git asks: get, store or erase
+        verb: String,
+    },
+    /// Answer buildctl's question for a registry's credential
+    #[command(hide = true, name = credentials::SUBCOMMAND)]
+    RegistryCredential {
+        /// The socket of the runner
+        socket: PathBuf,
+        /// What buildctl asks: get, store, erase or list
         verb: String,
     },
     /// Own the buildctl of one build; the pool starts it
@@ -52,6 +60,11 @@ impl Child {
             }),
             Child::Git => done(phrase!("verb.speak_git"), git::serve()),
             Child::Tree => done(phrase!("verb.make_the_tree_of_a_commit"), tree::serve()),
+            Child::RegistryCredential { socket, verb } => match credentials::serve(socket, verb) {
+                Ok(true) => Ok(ExitCode::SUCCESS),
+                Ok(false) => Ok(ExitCode::FAILURE),
+                Err(error) => Err(CliError::io(phrase!("verb.answer_buildctl"))(error)),
+            },
             Child::GitCredential { number, verb } => done(phrase!("verb.answer_git"), credential::serve(*number, verb)),
         }
     }

@@ -16,6 +16,7 @@ mod doctor;
 mod error;
 mod follow;
 mod help;
+mod limit;
 mod namespace;
 mod notify;
 mod output;

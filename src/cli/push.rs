@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use serde::Serialize;
 
+use super::limit::Limit;
 use super::output::{Table, fields, print, say, told};
 use super::{CliError, Format, source};
 use crate::client::{Client, unexpected};
@@ -18,8 +19,8 @@ pub(super) enum Verb {
         /// Only those to the source of NAMESPACE/REPOSITORY
         path: Option<RepositoryPath>,
         /// At most so many
-        #[arg(long, short = 'n', default_value_t = 50)]
-        limit: usize,
+        #[arg(long, short = 'n', default_value = "50")]
+        limit: Limit,
     },
     /// One push, and why each rule built it or did not
     Show {
@@ -107,7 +108,7 @@ impl View {
 impl Verb {
     pub(super) async fn run(self, client: &Client, format: Format) -> Result<(), CliError> {
         match self {
-            Verb::List { path, limit } => list(client, path, limit, format).await,
+            Verb::List { path, limit } => list(client, path, limit.get(), format).await,
             Verb::Show { id } => show(client, PushId(id), format).await,
         }
     }

@@ -7,6 +7,7 @@ use clap::{ArgGroup, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::complaint::WrongValue;
+use super::limit::Limit;
 use super::output::{Table, fields, print, say, told};
 use super::{CliError, Format, source};
 use crate::client::Client;
@@ -27,7 +28,7 @@ pub(super) enum Verb {
         path: RepositoryPath,
         /// At most so many
         #[arg(long)]
-        limit: Option<usize>,
+        limit: Option<Limit>,
         /// Only the tags after this one, in the order of their names
         #[arg(long, value_name = "TAG")]
         after: Option<String>,
@@ -48,8 +49,8 @@ pub(super) enum Verb {
         #[arg(long, value_name = "TIME", value_parser = time)]
         at: Option<DateTime<Utc>>,
         /// At most so many events, the newest first
-        #[arg(long, default_value_t = 50)]
-        limit: usize,
+        #[arg(long, default_value = "50")]
+        limit: Limit,
     },
     /// Let a tag name another image of its repository: roll back or forward
     #[command(group(ArgGroup::new("target").required(true)))]
@@ -288,12 +289,14 @@ impl DetailView {
 impl Verb {
     pub(super) async fn run(self, client: &Client, format: Format) -> Result<(), CliError> {
         match self {
-            Verb::List { path, limit, after, full } => list(client, &path, Part { limit, after, full }, format).await,
+            Verb::List { path, limit, after, full } => {
+                list(client, &path, Part { limit: limit.map(Limit::get), after, full }, format).await
+            }
             Verb::Show { tag } => {
                 let view = DetailView::from(client.tag(tag.path, tag.tag).await?);
                 print(format, &view, || view.text())
             }
-            Verb::History { tag, at, limit } => history(client, tag, at, limit, format).await,
+            Verb::History { tag, at, limit } => history(client, tag, at, limit.get(), format).await,
             Verb::Move { tag, to, to_build, back: _, yes } => {
                 let to = match (to, to_build) {
                     (Some(to), _) if to.contains(':') => MoveTo::Digest(to),

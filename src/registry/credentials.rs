@@ -107,12 +107,21 @@ impl AsReason for CredentialsError {
     }
 }
 
+/// The helper that buildctl asks for credentials that are asked for again: `docker-credential-slipway`.
+pub const OWN_HELPER: &str = "slipway";
+/// A name that no registry has (RFC 6761).
+const NO_HOST: &str = "none.invalid";
+
 /// Writes `config.json` into the private directory `dir` (mode 0700, the file 0600): the credentials of `hosts`, and no
-/// helper that could be asked for others.
+/// helper that could be asked for others. buildctl asks [`OWN_HELPER`] for those of `asked_again`.
 ///
 /// # Errors
 /// When `dir` cannot be written.
-pub fn write_docker_config(dir: &Path, hosts: &BTreeMap<String, Credential>) -> Result<(), CredentialsError> {
+pub fn write_docker_config<'a>(
+    dir: &Path,
+    hosts: &BTreeMap<String, Credential>,
+    asked_again: impl IntoIterator<Item = &'a String>,
+) -> Result<(), CredentialsError> {
     let entry = |credential: &Credential| match credential {
         Credential::Basic { user, password } => {
             json!({ "auth": STANDARD.encode(format!("{user}:{}", password.reveal())) })
@@ -120,7 +129,13 @@ pub fn write_docker_config(dir: &Path, hosts: &BTreeMap<String, Credential>) -> 
         Credential::IdentityToken(token) => json!({ "identitytoken": token.reveal() }),
     };
     let auths = hosts.iter().map(|(host, credential)| (docker_keys::key(host).to_owned(), entry(credential)));
-    let content = json!({ "auths": auths.collect::<Map<String, Value>>() });
+    // Where no credential is named at all, buildctl asks the user's own `pass` or key ring.
+    let no_store = (NO_HOST.to_owned(), json!(""));
+    let helpers = asked_again.into_iter().map(|host| (docker_keys::key(host).to_owned(), json!(OWN_HELPER)));
+    let content = json!({
+        "auths": auths.collect::<Map<String, Value>>(),
+        "credHelpers": helpers.chain([no_store]).collect::<Map<String, Value>>(),
+    });
     let io = |attempted, path: &Path| {
         let path = path.to_owned();
         move |source| CredentialsError::Io { attempted, path, source }
@@ -152,13 +167,17 @@ mod tests {
         let ours = dir.path().join("ours");
         let token = Credential::IdentityToken(Password::new("t"));
         let hosts = BTreeMap::from([("b.example".to_owned(), basic("ada", "secret")), ("docker.io".to_owned(), token)]);
-        write_docker_config(&ours, &hosts).unwrap();
+        let hub = "docker.io".to_owned();
+        write_docker_config(&ours, &hosts, [&hub]).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&ours), mode(&ours.join("config.json"))), (0o700, 0o600));
         let written: Value = serde_json::from_slice(&fs::read(ours.join("config.json")).unwrap()).unwrap();
         assert_eq!(
             written,
-            json!({"auths": {"b.example": {"auth": "YWRhOnNlY3JldA=="}, "https://index.docker.io/v1/": {"identitytoken": "t"}}})
+            json!({
+                "auths": {"b.example": {"auth": "YWRhOnNlY3JldA=="}, "https://index.docker.io/v1/": {"identitytoken": "t"}},
+                "credHelpers": {"https://index.docker.io/v1/": "slipway", "none.invalid": ""},
+            })
         );
         let read = DockerConfig::read(&ours.join("config.json")).unwrap();
         assert_eq!(read.stored("b.example").unwrap(), Some(basic("ada", "secret")));

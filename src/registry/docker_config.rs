@@ -4,22 +4,21 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use serde_json::{Map, Value};
 use tokio::process::Command;
 
 use super::credentials::{Credential, CredentialsError, Password};
 use super::docker_keys::{canonical_host, key};
 use crate::bounded;
 use crate::domain::reason::{AsReason, Reason, output, reason, use_as_reason};
+use crate::sys::command::{Ended, Limits, RunError, run};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
-use crate::sys::shell::Group;
 
 /// Bytes of a configuration; one with an entry for each of a thousand registries has some 100 KB.
 const LARGEST: u64 = 1024 * 1024;
@@ -30,7 +29,7 @@ const HELPER_BYTES: usize = 64 * 1024;
 /// Characters of a helper's error that are shown.
 const SHOWN: usize = 300;
 /// The user name by which a helper says that its secret is an identity token.
-const TOKEN_USER: &str = "<token>";
+pub const TOKEN_USER: &str = "<token>";
 
 /// Docker's configuration, as far as it is about credentials.
 #[derive(Default)]
@@ -45,9 +44,9 @@ pub struct DockerConfig {
 #[serde(default)]
 struct Content {
     auths: Option<BTreeMap<String, Value>>,
-    #[serde(rename = "credHelpers")]
+    #[serde(rename = "credhelpers")]
     helpers: Option<BTreeMap<String, String>>,
-    #[serde(rename = "credsStore")]
+    #[serde(rename = "credsstore")]
     store: Option<String>,
 }
 
@@ -98,14 +97,8 @@ impl AsReason for EntryError {
 enum HelperError {
     /// Its name is none of a program.
     Name,
-    /// It can't be started.
-    Start(io::Error),
-    /// Its output or its end can't be read.
-    Follow(io::Error),
-    /// It took too long.
-    TimedOut(Duration),
-    /// It printed more than [`HELPER_BYTES`].
-    TooMuch,
+    /// It can't be run, or exceeds a limit.
+    Run(RunError),
     /// It failed.
     Failed {
         /// How it ended.
@@ -123,12 +116,7 @@ impl AsReason for HelperError {
     fn reason(&self) -> Reason {
         match self {
             HelperError::Name => reason!("docker_helper.name"),
-            HelperError::Start(error) => reason!("docker_helper.not_run", error),
-            HelperError::Follow(error) => error.into(),
-            HelperError::TimedOut(after) => {
-                reason!("docker_helper.timed_out", seconds = after.as_secs_f32().to_string())
-            }
-            HelperError::TooMuch => reason!("docker_helper.too_much", most = HELPER_BYTES),
+            HelperError::Run(error) => error.reason(),
             HelperError::Failed { status, said: Some(said) } => {
                 reason!("docker_helper.failed", status, said = output(said))
             }
@@ -171,7 +159,7 @@ impl DockerConfig {
         }
         // Editors of other systems put a byte order mark before it.
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
-        let content = bounded::json(text).map_err(|failed| error(failed.into()))?;
+        let content = content(text).map_err(error)?;
         Ok(DockerConfig { file: file.to_owned(), content })
     }
 
@@ -200,19 +188,7 @@ impl DockerConfig {
     /// When the helper fails, or the entry can't be read.
     pub async fn credential(&self, host: &str) -> Result<Option<Credential>, CredentialsError> {
         match self.helper(host) {
-            Some(helper) => {
-                let program = format!("docker-credential-{helper}");
-                let is_name = helper.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-                let asked = match is_name {
-                    true => ask(&program, key(host), HELPER_TIME).await,
-                    false => Err(HelperError::Name),
-                };
-                asked.map_err(|why| CredentialsError::Helper {
-                    host: host.to_owned(),
-                    helper: program,
-                    why: why.into(),
-                })
-            }
+            Some(helper) => ask_helper(helper, host).await,
             None => self.stored(host),
         }
     }
@@ -232,8 +208,9 @@ impl DockerConfig {
         })
     }
 
-    /// Docker's rule: a host's own helper, else the one for all; an empty name means the file.
-    fn helper(&self, host: &str) -> Option<&str> {
+    /// The helper that is asked for a host. Docker's rule: the host's own, else the one for all; an empty name means the
+    /// file.
+    pub fn helper(&self, host: &str) -> Option<&str> {
         let own = self.content.helpers.iter().flatten().find(|(key, _)| is_of(key, host));
         own.map_or(self.content.store.as_deref(), |(_, helper)| Some(helper)).filter(|helper| !helper.is_empty())
     }
@@ -242,6 +219,16 @@ impl DockerConfig {
         let entries = self.content.auths.as_ref()?;
         entries.get(key(host)).or_else(|| entries.iter().find(|(key, _)| is_of(key, host)).map(|(_, entry)| entry))
     }
+}
+
+/// The content of a file as docker reads it: an empty one is as good as none, and names are the same in capitals.
+fn content(text: &[u8]) -> Result<Content, Reason> {
+    if text.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Content::default());
+    }
+    let all: Map<String, Value> = bounded::json(text).map_err(|failed| Reason::from(&failed))?;
+    let all = all.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
+    Content::deserialize(Value::Object(all)).map_err(|failed| Reason::verbatim(failed.to_string()))
 }
 
 fn is_of(key: &str, host: &str) -> bool {
@@ -265,34 +252,29 @@ impl Entry {
     }
 }
 
+/// Asks `docker-credential-HELPER` for the credential of a host; none where it has none.
+///
+/// # Errors
+/// When it can't be run, fails, or prints no credential.
+pub(super) async fn ask_helper(helper: &str, host: &str) -> Result<Option<Credential>, CredentialsError> {
+    let program = format!("docker-credential-{helper}");
+    let is_name = helper.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    let asked = match is_name {
+        true => ask(&program, key(host), HELPER_TIME).await,
+        false => Err(HelperError::Name),
+    };
+    asked.map_err(|why| CredentialsError::Helper { host: host.to_owned(), helper: program, why: why.into() })
+}
+
 /// Asks a helper for the credential that it keeps under a key; none where it has none. Its output stays out of errors:
 /// it may hold the secret.
 async fn ask(program: &str, key: &str, patience: Duration) -> Result<Option<Credential>, HelperError> {
-    let mut child = Command::new(program)
-        .arg("get")
-        .listed_environment(Receiver::Command)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(HelperError::Start)?;
-    // Ends it with what it started, should it be given up.
-    let mut group = Group::of(child.id());
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let conversation = async {
-        if let Some(mut stdin) = stdin {
-            // A helper need not read it.
-            let _ = stdin.write_all(key.as_bytes()).await;
-        }
-        let (printed, said) = tokio::try_join!(beginning(stdout), beginning(stderr))?;
-        let status = child.wait().await.map_err(HelperError::Follow)?;
-        Ok::<_, HelperError>((status, printed, said))
-    };
-    let (status, printed, said) =
-        tokio::time::timeout(patience, conversation).await.unwrap_or(Err(HelperError::TimedOut(patience)))?;
-    group.leave();
+    let mut command = Command::new(program);
+    command.arg("get").listed_environment(Receiver::Command);
+    let limits = Limits { time: patience, output: HELPER_BYTES };
+    let Ended { status, stdout, stderr: said } =
+        run(command, key.as_bytes(), limits).await.map_err(HelperError::Run)?;
+    let printed = String::from_utf8_lossy(&stdout);
     if !status.success() {
         // Helpers have one text for "I have none": credentials.NewErrCredentialsNotFound of docker-credential-helpers.
         if printed.contains("credentials not found") || said.contains("credentials not found") {
@@ -310,19 +292,6 @@ async fn ask(program: &str, key: &str, patience: Duration) -> Result<Option<Cred
     })
 }
 
-/// Everything that a helper writes, unless that is too much.
-async fn beginning(stream: Option<impl AsyncRead + Unpin>) -> Result<String, HelperError> {
-    let mut bytes = Vec::new();
-    if let Some(stream) = stream {
-        let read = stream.take(HELPER_BYTES as u64 + 1).read_to_end(&mut bytes).await;
-        read.map_err(HelperError::Follow)?;
-    }
-    if bytes.len() > HELPER_BYTES {
-        return Err(HelperError::TooMuch);
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -333,7 +302,7 @@ mod tests {
     }
 
     fn config(text: &str) -> DockerConfig {
-        DockerConfig { file: PathBuf::from("config.json"), content: serde_json::from_str(text).unwrap() }
+        DockerConfig { file: PathBuf::from("config.json"), content: content(text.as_bytes()).unwrap() }
     }
 
     #[test]
@@ -373,11 +342,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config.json");
         assert_eq!(DockerConfig::read(&file).unwrap().hosts().count(), 0);
-        for fine in ["{}", "\u{feff}{}", "{\"auths\":null}"] {
+        for fine in ["", " \n", "{}", "\u{feff}{}", "{\"auths\":null}"] {
             std::fs::write(&file, fine).unwrap();
             assert_eq!(DockerConfig::read(&file).unwrap().hosts().count(), 0, "{fine}");
         }
-        for text in [String::new(), "{".to_owned(), "7".to_owned(), " ".repeat(LARGEST as usize + 1)] {
+        for text in ["{".to_owned(), "7".to_owned(), " ".repeat(LARGEST as usize + 1)] {
             std::fs::write(&file, text).unwrap();
             assert!(DockerConfig::read(&file).unwrap_err().to_string().contains("config.json"));
         }
@@ -427,7 +396,6 @@ mod tests {
             ("echo s3cr3t; echo locked >&2; exit 3", "exit status: 3: locked"),
             ("echo s3cr3t", "no user name and secret"),
             ("while :; do echo s3cr3ts3cr3ts3cr3ts3cr3t; done", "more than 65536 bytes"),
-            ("while :; do echo s3cr3ts3cr3ts3cr3ts3cr3t >&2; done", "more than 65536 bytes"),
         ] {
             let error = ask(&helper(dir.path(), text), "x", HELPER_TIME).await.unwrap_err().reason().to_string();
             assert!(error.contains(word) && !error.contains("s3cr3t"), "{error}");
@@ -437,7 +405,9 @@ mod tests {
     #[tokio::test]
     async fn a_helper_that_hangs_is_ended() {
         let dir = tempfile::tempdir().unwrap();
-        let error = ask(&helper(dir.path(), "sleep 1000 & wait"), "x", Duration::from_millis(100)).await.unwrap_err();
-        assert!(matches!(error, HelperError::TimedOut(_)), "{error:?}");
+        for text in ["sleep 1000 & wait", "while :; do echo s3cr3ts3cr3ts3cr3ts3cr3t >&2; done"] {
+            let error = ask(&helper(dir.path(), text), "x", Duration::from_millis(100)).await.unwrap_err();
+            assert!(matches!(error, HelperError::Run(RunError::TimedOut { .. })), "{error:?}");
+        }
     }
 }

@@ -5,7 +5,7 @@ const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// The host of a registry by one name: Docker Hub has several, and docker's keys may be addresses.
 pub fn canonical_host(name: &str) -> &str {
-    let name = name.strip_prefix("https://").or_else(|| name.strip_prefix("http://")).unwrap_or(name);
+    let name = name.split_once("://").map_or(name, |(_, name)| name);
     match name.split('/').next().unwrap_or(name) {
         "index.docker.io" | "registry-1.docker.io" => "docker.io",
         host => host,

@@ -6,6 +6,7 @@
 pub mod blob_reader;
 pub mod client;
 pub mod copy;
+pub mod credential_source;
 pub mod credentials;
 pub mod docker_config;
 pub mod docker_keys;

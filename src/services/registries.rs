@@ -10,12 +10,13 @@ use super::credential_scope::{CredentialScope, Denial};
 use crate::domain::name::RepositoryPath;
 use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::registry::client::Settings as ClientSettings;
+use crate::registry::credential_source::CredentialSource;
 use crate::registry::credentials::{self, Credential, CredentialsError, Password};
 use crate::registry::docker_config::DockerConfig;
 use crate::registry::docker_keys::canonical_host;
 use crate::registry::{Client, ImageName, Layout, Registry, Target};
 use crate::store::Home;
-use crate::store::secrets::{SecretError, Secrets};
+use crate::store::secrets::{SecretError, SecretRef, Secrets};
 use crate::store::settings::Settings;
 
 /// Why a registry can't be used.
@@ -196,8 +197,17 @@ pub(super) async fn credential(
     }
 }
 
-/// Writes the private `DOCKER_CONFIG` of a build: the credentials that are in its scope, and no others. Returns why
-/// some of those are missing; the build may not need them.
+/// The credentials that a build has.
+#[derive(Debug, Default)]
+pub struct BuildCredentials {
+    /// Why some are missing; the build may not need them.
+    pub missing: Vec<RegistriesError>,
+    /// By host: what gives those that are asked for again while the build runs.
+    pub sources: BTreeMap<String, CredentialSource>,
+}
+
+/// Writes a private `DOCKER_CONFIG` for a `buildctl` that runs for a moment: the credentials that are in the scope, and no
+/// others.
 ///
 /// # Errors
 /// When the password of the destination is unavailable or is not for the namespace, or the file can't be written.
@@ -206,13 +216,39 @@ pub async fn write_docker_config(
     settings: &Settings,
     scope: &CredentialScope<'_>,
     directory: &Path,
-) -> Result<Vec<RegistriesError>, RegistriesError> {
+) -> Result<(), RegistriesError> {
+    let (hosts, _) = find_all(home, settings, scope).await?;
+    Ok(credentials::write_docker_config(directory, &hosts, [])?)
+}
+
+/// Writes the private `DOCKER_CONFIG` of a build, as [`write_docker_config`]; its runner asks the sources again while it
+/// runs.
+///
+/// # Errors
+/// As [`write_docker_config`].
+pub async fn write_renewed_docker_config(
+    home: &Home,
+    settings: &Settings,
+    scope: &CredentialScope<'_>,
+    directory: &Path,
+) -> Result<BuildCredentials, RegistriesError> {
+    let (hosts, found) = find_all(home, settings, scope).await?;
+    credentials::write_docker_config(directory, &hosts, found.sources.keys())?;
+    Ok(found)
+}
+
+/// Asks for all credentials that are in a scope; by host.
+async fn find_all(
+    home: &Home,
+    settings: &Settings,
+    scope: &CredentialScope<'_>,
+) -> Result<(BTreeMap<String, Credential>, BuildCredentials), RegistriesError> {
     let destination = scope.destination().map(canonical_host);
     if let Some(denial) = destination.and_then(|host| scope.denial(host, None)) {
         return Err(denial.into());
     }
     let docker = DockerConfig::of_user().map_err(Arc::new);
-    let (mut hosts, mut missing) = (BTreeMap::new(), Vec::new());
+    let (mut hosts, mut found_all) = (BTreeMap::new(), BuildCredentials::default());
     // Helpers and commands may take their time: all are asked at once.
     let asked = scope.hosts().into_iter().map(async |host| {
         let found = credential(home, settings, &host, &docker).await;
@@ -220,13 +256,27 @@ pub async fn write_docker_config(
     });
     for (host, found) in join_all(asked).await {
         match found {
-            Ok(found) => hosts.extend(found.map(|credential| (host, credential))),
+            Ok(None) => {}
+            Ok(Some(credential)) => {
+                let source = source(settings, &host, docker.as_ref().ok());
+                found_all.sources.extend(source.map(|source| (host.clone(), source)));
+                hosts.insert(host, credential);
+            }
             Err(error) if destination == Some(host.as_str()) && !error.is_of_docker() => return Err(error),
-            Err(error) => missing.push(error),
+            Err(error) => found_all.missing.push(error),
         }
     }
-    credentials::write_docker_config(directory, &hosts)?;
-    Ok(missing)
+    Ok((hosts, found_all))
+}
+
+/// What gives the credential of a host each time that it is asked; none where it is stored.
+fn source(settings: &Settings, host: &str, docker: Option<&DockerConfig>) -> Option<CredentialSource> {
+    let of_host = settings.registry(host);
+    match (of_host.username, of_host.password) {
+        (Some(user), Some(SecretRef::Command(command))) => Some(CredentialSource::Command { user, command }),
+        (Some(_), Some(SecretRef::File(_) | SecretRef::Env(_))) => None,
+        _ => docker?.helper(host).map(|helper| CredentialSource::Helper { helper: helper.to_owned() }),
+    }
 }
 
 /// Runs a conversation with a registry on a thread of its own: its futures can't change threads.

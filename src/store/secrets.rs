@@ -7,16 +7,16 @@ use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
+use tokio::process::Command;
 
 use crate::domain::reason::{AsReason, Reason, display_as_reason, output, phrase, quoted, reason, use_as_reason};
 use crate::log::sanitize::printable;
 use crate::sys::atomic::{self, WriteError};
+use crate::sys::command::{Limits, RunError, run};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
-use crate::sys::shell::Group;
 
 pub use crate::domain::secret_ref::SecretRef;
 use crate::domain::secret_ref::is_file_name;
@@ -132,10 +132,8 @@ impl AsReason for SecretFault {
 /// How a command for a secret failed.
 #[derive(Debug)]
 pub enum CommandEnd {
-    /// It did not start.
-    NotStarted(io::Error),
-    /// Its output or its end can't be read.
-    Lost(io::Error),
+    /// It can't be started, or its output can't be read.
+    NotRun(io::Error),
     /// It took too long and was ended.
     TimedOut(Duration),
     /// It ended with an exit status, with what it wrote to stderr.
@@ -149,8 +147,7 @@ use_as_reason!(CommandEnd);
 impl AsReason for CommandEnd {
     fn reason(&self) -> Reason {
         let (how, said) = match self {
-            CommandEnd::NotStarted(error) => return reason!("secret_command.not_started", error),
-            CommandEnd::Lost(error) => return reason!("secret_command.lost", error),
+            CommandEnd::NotRun(error) => return reason!("secret_command.not_run", error),
             CommandEnd::TimedOut(after) => return reason!("secret_command.timed_out", seconds = after.as_secs()),
             CommandEnd::Exited(code, said) => (reason!("secret_command.exited", code), said),
             CommandEnd::Killed(signal, said) => (reason!("secret_command.killed", signal), said),
@@ -232,7 +229,7 @@ impl Secrets {
                 let value = std::env::var_os(name).ok_or_else(|| SecretError::Env { name: name.clone() })?;
                 secret(value.as_encoded_bytes(), || reason!("secret_from.variable", name))
             }
-            SecretRef::Command(command) => from_command(command, COMMAND_TIMEOUT).await,
+            SecretRef::Command(command) => of_command(command).await,
         }
     }
 
@@ -285,51 +282,39 @@ pub fn secret(bytes: &[u8], from: impl Fn() -> Reason) -> Result<Secret, SecretE
     }
 }
 
-/// Runs a command and takes what it prints. It runs in a process group of its own, so that what it started ends with
-/// it.
-async fn from_command(command: &str, timeout: Duration) -> Result<Secret, SecretError> {
-    let failed = |what: CommandEnd| SecretError::Command { command: command.to_owned(), what };
-    let mut child = tokio::process::Command::new("sh")
-        .arg("-c")
-        .arg(command)
-        .listed_environment(Receiver::Command)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| failed(CommandEnd::NotStarted(error)))?;
-    let mut group = Group::of(child.id());
-    let (out, err) = (child.stdout.take(), child.stderr.take());
-    let work = async {
-        let (out, err) = tokio::join!(read_some(out), read_some(err));
-        Ok::<_, io::Error>((child.wait().await?, out?, err?))
-    };
-    let ended = tokio::time::timeout(timeout, work).await;
-    let ended = ended.map_err(|_| failed(CommandEnd::TimedOut(timeout)))?;
-    let (status, out, err) = ended.map_err(|error| failed(CommandEnd::Lost(error)))?;
-    // It ended by itself; an agent that it started for the next time may stay.
-    group.leave();
-    if !status.success() {
-        return Err(failed(ending(status, &err)));
-    }
-    secret(&out, || reason!("secret_from.command", command = quoted(command)))
+/// The secret that a command prints.
+///
+/// # Errors
+/// When the command fails or takes longer than 30 s, or prints no secret.
+pub async fn of_command(command: &str) -> Result<Secret, SecretError> {
+    from_command(command, COMMAND_TIMEOUT).await
 }
 
-async fn read_some(pipe: Option<impl tokio::io::AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if let Some(pipe) = pipe {
-        pipe.take(LONGEST + 1).read_to_end(&mut bytes).await?;
+/// Runs a command and takes what it prints; an agent that it started for the next time may stay.
+async fn from_command(command: &str, timeout: Duration) -> Result<Secret, SecretError> {
+    let failed = |what: CommandEnd| SecretError::Command { command: command.to_owned(), what };
+    let from = || reason!("secret_from.command", command = quoted(command));
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(command).listed_environment(Receiver::Command);
+    let limits = Limits { time: timeout, output: LONGEST as usize };
+    let ended = match run(shell, b"", limits).await {
+        Ok(ended) => ended,
+        Err(RunError::TooMuch { .. }) => {
+            return Err(SecretError::Unusable { from: from(), what: SecretFault::TooLong });
+        }
+        Err(RunError::TimedOut { after, .. }) => return Err(failed(CommandEnd::TimedOut(after))),
+        Err(RunError::Io { cause, .. }) => return Err(failed(CommandEnd::NotRun(cause))),
+    };
+    if !ended.status.success() {
+        return Err(failed(ending(ended.status, &ended.stderr)));
     }
-    Ok(bytes)
+    secret(&ended.stdout, from)
 }
 
 /// Never what it printed to stdout: that may be half a secret.
-fn ending(status: ExitStatus, stderr: &[u8]) -> CommandEnd {
+fn ending(status: ExitStatus, stderr: &str) -> CommandEnd {
     use std::os::unix::process::ExitStatusExt;
-    let text = String::from_utf8_lossy(stderr);
-    let said = printable(text.trim()).chars().take(SHOWN_STDERR).collect();
+    let said = printable(stderr.trim()).chars().take(SHOWN_STDERR).collect();
     match status.code() {
         Some(code) => CommandEnd::Exited(code, said),
         None => CommandEnd::Killed(status.signal().unwrap_or_default(), said),

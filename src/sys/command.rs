@@ -1,5 +1,7 @@
 //! Programs that are run to their end: within a time, with what they print in memory up to a limit. Each is in a process
-//! group of its own, which ends with it when it is given up.
+//! group of its own, which ends with it when it is given up. Every question that a program answers (a version, a
+//! credential, whether a sandbox works) is asked here. Elsewhere are the children that outlive a question: daemons,
+//! runners, the pool, processes that answer question after question, and an installation that shows its lines.
 //!
 //! What a program leaves running in the background holds nobody up, even where it keeps the program's pipes. People's
 //! own commands, whose leftovers may go on to print, are run by [`super::shell`].
@@ -14,7 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::process::ProcessId;
 use super::shell::Group;
@@ -24,6 +26,8 @@ use crate::domain::reason::{AsReason, Reason, display_as_reason, io_error, reaso
 const STDERR_KEPT: usize = 8 * 1024;
 /// How much is read at once.
 const BLOCK: usize = 64 * 1024;
+/// How soon a program is started again that another process still holds open for writing.
+const BUSY_AGAIN: Duration = Duration::from_millis(10);
 
 /// How much a command may take.
 #[derive(Debug, Clone, Copy)]
@@ -85,19 +89,52 @@ impl AsReason for RunError {
 }
 
 /// Runs a command to its end; it reads `input` if it likes. When the future is dropped, it is killed with what it
-/// started.
+/// started. A program that was just written is waited for until it can be executed.
 ///
 /// # Errors
 /// When it can't be run, or exceeds a limit: then it was killed with what it started.
 pub async fn run(mut command: Command, input: &[u8], limits: Limits) -> Result<Ended, RunError> {
     command.stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() });
     let program = name_of(&command);
-    let mut running = Running::start(command).map_err(|cause| RunError::Io { program, cause })?;
+    let started = timeout(limits.time, start_when_closed(command)).await;
+    let mut running = match started {
+        Err(_) => return Err(RunError::TimedOut { program, after: limits.time }),
+        Ok(started) => started.map_err(|cause| RunError::Io { program, cause })?,
+    };
     let Some(mut stdin) = running.child.stdin.take() else { return running.run(limits).await };
     // It need not read it.
     let write = async { drop(stdin.write_all(input).await.map(|()| drop::<ChildStdin>(stdin))) };
     let (ended, ()) = tokio::join!(running.run(limits), write);
     ended
+}
+
+/// [`run`] for callers outside of a runtime, or in one whose thread may wait.
+///
+/// # Errors
+/// As [`run`]; also when the system has no thread for it.
+pub fn run_blocking(command: Command, limits: Limits) -> Result<Ended, RunError> {
+    let program = name_of(&command);
+    let fail = |cause: io::Error| RunError::Io { program: program.clone(), cause };
+    // A runtime can't be entered from within another on the same thread.
+    std::thread::scope(|scope| {
+        let work = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(fail)?;
+            runtime.block_on(run(command, b"", limits))
+        };
+        let thread = std::thread::Builder::new().spawn_scoped(scope, work).map_err(fail)?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Starts a command, once no other thread's child holds the newly written program open for writing: it has it from the
+/// fork to the exec.
+async fn start_when_closed(mut command: Command) -> io::Result<Running> {
+    loop {
+        match Running::spawn(&mut command) {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => sleep(BUSY_AGAIN).await,
+            started => return started,
+        }
+    }
 }
 
 /// The program's name, without its directory.
@@ -128,6 +165,10 @@ impl Running {
     /// # Errors
     /// When it can't be started.
     pub fn start(mut command: Command) -> io::Result<Running> {
+        Running::spawn(&mut command)
+    }
+
+    fn spawn(command: &mut Command) -> io::Result<Running> {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
         let mut child = command.spawn()?;
         let group = Group::of(child.id());
@@ -137,7 +178,7 @@ impl Running {
         let kept: Arc<Mutex<Kept>> = Arc::default();
         let (has_ended, ended) = oneshot::channel();
         let errors = tokio::spawn(keep(stderr, kept.clone(), ended));
-        Ok(Running { stdout, program: name_of(&command), child, kept, errors, has_ended, group })
+        Ok(Running { stdout, program: name_of(command), child, kept, errors, has_ended, group })
     }
 
     /// Which process it is; none where it has ended.
@@ -288,6 +329,31 @@ mod tests {
         assert_eq!(late.unwrap_err().to_string(), "sh had not ended after 0 s");
         let none = run(Command::new("/nonexistent/program"), b"", LIMITS).await.unwrap_err();
         assert!(none.to_string().starts_with("program cannot be run: "), "{none}");
+    }
+
+    #[tokio::test]
+    async fn a_caller_may_wait_for_a_command_inside_of_a_runtime_and_outside() {
+        let outside = || run_blocking(shell("echo done; exit 3"), LIMITS).unwrap();
+        for ended in [outside(), std::thread::spawn(outside).join().unwrap()] {
+            assert_eq!((ended.status.code(), ended.stdout.as_slice()), (Some(3), b"done\n".as_slice()));
+        }
+        let late = run_blocking(shell("sleep 1000"), Limits { time: Duration::from_millis(20), ..LIMITS });
+        assert!(matches!(late, Err(RunError::TimedOut { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_still_open_for_writing_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join("program");
+        fs::copy("/bin/true", &program).unwrap();
+        let open = fs::OpenOptions::new().append(true).open(&program).unwrap();
+        let wait = run(Command::new(&program), b"", LIMITS);
+        let close = async {
+            tokio::task::yield_now().await;
+            drop(open);
+        };
+        let (ended, ()) = tokio::join!(wait, close);
+        assert!(ended.unwrap().status.success());
     }
 
     #[tokio::test]

@@ -8,6 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::fixture::{MAIN, START, build, home_of, local, run_with_input, write_repository};
@@ -209,7 +211,7 @@ fn a_configuration_of_dockers_that_gives_no_credential_is_a_warning_where_the_re
     let registry = Registry::plain();
     let slipway = home_of(&repo);
     slipway.write("namespaces/acme.toml", &format!("registry = \"{}\"\n", registry.host()));
-    for (config, word) in [("", "config.json"), (r#"{"credsStore":"not-there"}"#, "docker-credential-not-there")] {
+    for (config, word) in [("{", "config.json"), (r#"{"credsStore":"not-there"}"#, "docker-credential-not-there")] {
         slipway.write(".docker/config.json", config);
         let built = build(&slipway);
         assert!(built["warnings"].to_string().contains(word), "{built:#}");
@@ -222,4 +224,68 @@ fn a_configuration_of_dockers_that_gives_no_credential_is_a_warning_where_the_re
     slipway.write("namespaces/acme.toml", &format!("registry = \"{}\"\n", private.host()));
     let listed = slipway.run(&["tag", "list", "acme/api"]);
     assert!(!listed.status.success() && listed.stderr.contains("docker-credential-not-there"), "{listed}");
+}
+
+/// A form of docker's configuration: what `docker_configs.toml` says of its keys.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Form {
+    name: String,
+    file: String,
+    helper: Option<String>,
+    user: Option<String>,
+    problem: Option<String>,
+    lets_in: Option<bool>,
+}
+
+#[test]
+fn every_form_of_dockers_configuration_gives_the_credential_that_is_in_it_or_a_warning() {
+    #[derive(serde::Deserialize)]
+    struct Forms {
+        config: Vec<Form>,
+    }
+    let forms: Forms = toml::from_str(include_str!("docker_configs.toml")).unwrap();
+    let registry = Registry::secure();
+    let slipway = home_of(&GitRepo::with_dockerfile(&[]));
+    let ca = registry.ca_file().display().to_string();
+    slipway.write(&format!("registries/{}.toml", registry.host()), &format!("ca = {ca:?}\n"));
+    let bin = tempfile::tempdir().unwrap();
+    let path = format!("{}:{}", bin.path().display(), path().to_string_lossy());
+    run(slipway.command(&["pool", "start"]).env("PATH", path)).ok();
+    let auth = STANDARD.encode(format!("{USER}:{PASSWORD}"));
+    for form in forms.config {
+        slipway.write(".docker/config.json", &form.file.replace("HOST", registry.host()).replace("AUTH", &auth));
+        let helper = bin.path().join("docker-credential-form");
+        fs::write(&helper, format!("#!/bin/sh\n{}\n", form.helper.as_deref().unwrap_or("exit 1"))).unwrap();
+        fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+        let ran = slipway.run(&["--output", "json", "registry", "check", registry.host()]);
+        let access: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{}: {ran}", form.name));
+        assert_eq!(access["user"].as_str(), form.user.as_deref(), "{}: {access:#}", form.name);
+        let lets_in = form.lets_in.unwrap_or(form.user.is_some());
+        assert_eq!(access["sign_in"] == "granted", lets_in, "{}: {access:#}", form.name);
+        let problem = access.get("no_credential").map(ToString::to_string);
+        match form.problem {
+            Some(word) => assert!(problem.is_some_and(|problem| problem.contains(&word)), "{}: {access:#}", form.name),
+            None => assert_eq!(problem, None, "{}", form.name),
+        }
+    }
+}
+
+#[test]
+fn buildctl_asks_neither_pass_nor_the_key_ring_of_the_user_for_a_build_without_credentials() {
+    let repo = GitRepo::new();
+    let registry = Registry::plain();
+    let layout = layout_of_two_platforms("made");
+    Images::layout(layout.path()).copy("made", &registry.repository("base/public"), "v1");
+    repo.write("Dockerfile", format!("FROM {}/base/public:v1\n", registry.host())).commit("first");
+    let slipway = home_of(&repo);
+    let bin = tempfile::tempdir().unwrap();
+    let with_spy = spy(bin.path());
+    for name in ["pass", "docker-credential-pass", "docker-credential-secretservice"] {
+        fs::copy(bin.path().join("docker-credential-spy"), bin.path().join(name)).unwrap();
+    }
+    slipway.write(&format!("registries/{}.toml", registry.host()), "plain_http = true\n");
+    run(slipway.command(&["pool", "start"]).env("PATH", with_spy)).ok();
+    build(&slipway);
+    assert!(!bin.path().join("asked").exists(), "{:?}", fs::read_to_string(bin.path().join("asked")));
 }

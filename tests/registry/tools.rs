@@ -126,7 +126,7 @@ impl Bench {
         let docker_config = at("docker");
         let host = registry.as_ref().map_or("unused.example", |registry| registry.host.as_str());
         let hosts = BTreeMap::from([(host.to_owned(), ada(PASSWORD))]);
-        credentials::write_docker_config(&docker_config, &hosts).unwrap();
+        credentials::write_docker_config(&docker_config, &hosts, []).unwrap();
         Bench { _daemons: daemons, socket, docker_config, registry, dir }
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::credentials::Credentials;
 use super::files::FRESH_PREFIX;
 use super::machine::{self, Machine};
 use super::output::Output;
@@ -20,6 +21,7 @@ pub(super) struct PlatformBuildRun<'a> {
     pub directory: &'a Path,
     pub job: &'a Job,
     pub handover: &'a Handover,
+    pub credentials: &'a Credentials,
     pub platform_build: &'a PlatformBuild,
     pub number: usize,
     pub image_stage: Option<&'a Path>,

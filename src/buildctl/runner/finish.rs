@@ -1,11 +1,12 @@
 //! After the build: the tags are moved, once they are checked again.
 
 use std::cmp::Ordering;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::credentials::Credentials;
 use super::end::End;
 use super::platform_built::PlatformBuilt;
 use crate::buildctl::arguments;
@@ -16,7 +17,6 @@ use crate::domain::publish::Origin;
 use crate::domain::reason::{Reason, reason};
 use crate::domain::shared_tag::SharedTag;
 use crate::domain::tag::ACCELERATED_SUFFIX;
-use crate::registry::docker_config::DockerConfig;
 use crate::registry::{
     Built, Client, Kind, Layout, LayoutError, PublishError, Registry, RegistryError, Target, client, publish,
 };
@@ -31,8 +31,13 @@ const MOST_RECORDS: usize = 1000;
 
 /// Whether the registry shows an image that was pushed by its digest. One that can't be asked does: the publication says
 /// what is wrong.
-pub(super) async fn is_known(job: &Job, digest: &str, stopped: watch::Receiver<bool>) -> bool {
-    match target(job, stopped) {
+pub(super) async fn is_known(
+    job: &Job,
+    credentials: &Credentials,
+    digest: &str,
+    stopped: watch::Receiver<bool>,
+) -> bool {
+    match target(job, credentials, stopped, &mut Vec::new()).await {
         Ok(Target::Remote(client)) => !matches!(client.manifest(digest).await, Ok(None)),
         Ok(Target::Local(_)) | Err(_) => true,
     }
@@ -43,12 +48,14 @@ pub(super) async fn is_known(job: &Job, digest: &str, stopped: watch::Receiver<b
 pub(super) async fn publish(
     directory: &Path,
     job: &Job,
+    credentials: &Credentials,
     built: &[PlatformBuilt],
     notes: &mut Vec<Reason>,
     stopped: watch::Receiver<bool>,
 ) -> Result<Vec<Image>, End> {
-    let published = publish_images(directory, job, built, notes, stopped.clone()).await;
-    if let Ok(Target::Remote(client)) = target(job, stopped) {
+    let target = target(job, credentials, stopped, notes).await?;
+    let published = publish_images(directory, job, &target, built, notes).await;
+    if let Target::Remote(client) = &target {
         for tag in built.iter().flat_map(|built| &built.temporary_tags) {
             match client.delete_tag(tag).await {
                 Ok(_) | Err(RegistryError { kind: Kind::NotFound, .. }) => {}
@@ -62,14 +69,13 @@ pub(super) async fn publish(
 async fn publish_images(
     directory: &Path,
     job: &Job,
+    target: &Target,
     built: &[PlatformBuilt],
     notes: &mut Vec<Reason>,
-    stopped: watch::Receiver<bool>,
 ) -> Result<Vec<Image>, End> {
-    let target = target(job, stopped)?;
     let tags: Vec<String> = job.build.tags.iter().map(ToString::to_string).collect();
     let digests: Vec<String> = built.iter().map(|platform_build| platform_build.digest.clone()).collect();
-    let mut images = move_tags(directory, job, &target, &digests, &tags, notes).await?;
+    let mut images = move_tags(directory, job, target, &digests, &tags, notes).await?;
     if !job.build.accelerate {
         return Ok(images);
     }
@@ -77,7 +83,7 @@ async fn publish_images(
         built.iter().filter_map(|platform_build| platform_build.accelerated.clone()).collect();
     let tags: Vec<String> = tags.iter().map(|tag| format!("{tag}{ACCELERATED_SUFFIX}")).collect();
     let moved = match accelerated {
-        Ok(digests) => move_tags(directory, job, &target, &digests, &tags, notes).await,
+        Ok(digests) => move_tags(directory, job, target, &digests, &tags, notes).await,
         Err(failure) => Err(End::Failed(failure)),
     };
     match moved {
@@ -176,7 +182,12 @@ fn newest(builds: &Path) -> Vec<u64> {
     numbers
 }
 
-fn target(job: &Job, stopped: watch::Receiver<bool>) -> Result<Target, End> {
+async fn target(
+    job: &Job,
+    credentials: &Credentials,
+    stopped: watch::Receiver<bool>,
+    notes: &mut Vec<Reason>,
+) -> Result<Target, End> {
     let build = &job.build;
     match &job.destination {
         Destination::Layout { directory } => Ok(Layout::new(directory).named(build.path().to_string()).into()),
@@ -187,15 +198,14 @@ fn target(job: &Job, stopped: watch::Receiver<bool>) -> Result<Target, End> {
                 .parse::<Registry>()
                 .and_then(|registry| registry.image(&build.namespace, &build.repository))
                 .map_err(|error| unusable(error.into()))?;
-            // The private configuration that buildctl has, too.
-            let config =
-                std::env::var_os("DOCKER_CONFIG").map(|directory| PathBuf::from(directory).join("config.json"));
-            let credential = match (image.host(), config) {
-                (Some(host), Some(config)) => DockerConfig::read(&config)
-                    .and_then(|config| config.stored(host))
-                    .map_err(|error| End::Failed(Failure::of_error(&error, FailureKind::Credentials)))?,
-                _ => None,
+            let (credential, problem) = match image.host() {
+                Some(host) => credentials
+                    .of_host(host)
+                    .await
+                    .map_err(|error| End::Failed(Failure::of_error(&*error, FailureKind::Credentials)))?,
+                None => (None, None),
             };
+            notes.extend(problem);
             let settings = client::Settings { plain_http: *plain_http, ca_file: ca.clone() };
             let client = Client::new(&image, &settings, credential).map_err(|error| unusable(error.into()))?;
             Ok(client.waiting(LONGEST_PAUSES, stopped).into())

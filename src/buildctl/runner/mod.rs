@@ -5,6 +5,7 @@
 //! SIGTERM. It talks to nobody.
 
 mod builder_up;
+pub mod credentials;
 mod disk_limit;
 mod end;
 mod files;
@@ -20,7 +21,7 @@ mod secrets;
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,7 @@ use crate::registry::{Layout, Stage};
 use crate::store::builds;
 
 use builder_up::PlatformBuildRun;
+use credentials::Credentials;
 use end::{End, Stop, is_stopped, watch_for_stop};
 use files::RESERVE;
 pub use files::{CHECKOUT_DIR, DOCKER_CONFIG_DIR, DOCKERFILE_DIR, ERRORS, SCANNER_DIR, fresh_directories};
@@ -225,6 +227,10 @@ async fn build(
         notes.push(note);
     }
     let stages = Stages::open(job).map_err(|error| disk(error.into()))?;
+    let docker_config = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
+    let credentials = Arc::new(Credentials::of(job, docker_config.as_deref()));
+    let server = docker_config.map(|there| credentials.serve(&there, output.clone())).transpose();
+    let _server = server.map_err(|error| End::Failed(Failure::of_error(&error, FailureKind::Host)))?;
     let (done, keep_until) = oneshot::channel::<()>();
     let keeper = tokio::spawn(output::keep_steps(output.clone(), directory.to_path_buf(), keep_until));
 
@@ -236,6 +242,7 @@ async fn build(
             directory,
             job,
             handover,
+            credentials: &credentials,
             platform_build,
             number,
             image_stage: stages.images.get(number).map(Stage::dir),
@@ -250,10 +257,11 @@ async fn build(
     let built = built?;
     written.map_err(|error| disk(error.into()))?;
     notes.extend(output.notes());
-    let images = match (finish::publish(directory, job, &built, notes, is_stopped(stop)).await, *stop.borrow()) {
-        (Err(End::Failed(_)), Some(reason)) => return Err(End::Stopped(reason)),
-        (published, _) => published?,
-    };
+    let images =
+        match (finish::publish(directory, job, &credentials, &built, notes, is_stopped(stop)).await, *stop.borrow()) {
+            (Err(End::Failed(_)), Some(reason)) => return Err(End::Stopped(reason)),
+            (published, _) => published?,
+        };
     stages.close(notes);
     Ok(images)
 }

@@ -135,7 +135,7 @@ async fn bring(
     temporary_tags: &mut Vec<String>,
 ) -> Result<String, PlatformBuildEnd> {
     let digest = run_buildctl(run, builder, Wanted { accelerated, again_as: None }, output, stop, others).await?;
-    if finish::is_known(run.job, &digest, is_stopped(stop)).await {
+    if finish::is_known(run.job, run.credentials, &digest, is_stopped(stop)).await {
         return Ok(digest);
     }
     let suffix = if accelerated { ACCELERATED_SUFFIX } else { "" };

@@ -49,7 +49,7 @@ impl Buildctl {
     ) -> io::Result<Buildctl> {
         let mut command = std::process::Command::new(program);
         command.listed_environment(Receiver::Buildctl);
-        command.envs(std::env::var_os("DOCKER_CONFIG").map(|directory| ("DOCKER_CONFIG", directory)));
+        command.envs(super::credentials::variables());
         command.envs(secrets.iter().map(|(name, value)| (name, value)));
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         // SAFETY: both calls are async-signal-safe and touch no memory of ours.

@@ -22,6 +22,7 @@ use crate::buildkit::cgroup::{Group, Limits};
 use crate::buildkit::rootless;
 use crate::domain::reason::phrase;
 use crate::sys::atomic;
+use crate::sys::command;
 use crate::sys::environment::{ListedEnvironment as _, Receiver, path_with_sbin};
 use crate::sys::hardening;
 use crate::sys::process::ProcessId;
@@ -29,6 +30,9 @@ use crate::sys::process::ProcessId;
 /// How long a daemon may take from its start until it answers. It takes 0.25 s on an idle machine; opening the
 /// databases of a large cache on a busy disk is what the rest is for.
 pub(super) const READY_LIMIT: Duration = Duration::from_secs(30);
+
+/// A program that is asked for its version.
+const VERSION_LIMITS: command::Limits = command::Limits { time: READY_LIMIT, output: 64 * 1024 };
 
 /// A log longer than this is set aside when the daemon starts, so at most twice as much is kept.
 const LOG_LIMIT_BYTES: u64 = 8 << 20;
@@ -196,10 +200,9 @@ async fn greet(socket: &Path) -> std::io::Result<()> {
 /// that was compiled without the linker flag says `v0.0.0+unknown`, so this is for people to read, not to decide by.
 async fn version(buildkitd: &Path) -> Option<String> {
     let mut command = Command::new(buildkitd);
-    command.arg("--version").listed_environment(Receiver::Buildkitd).stdin(Stdio::null()).kill_on_drop(true);
-    let asked = command.output();
-    let output = timeout(READY_LIMIT, asked).await.ok()?.ok()?;
-    let text = String::from_utf8_lossy(&output.stdout);
+    command.arg("--version").listed_environment(Receiver::Buildkitd);
+    let ended = command::run(command, b"", VERSION_LIMITS).await.ok()?;
+    let text = String::from_utf8_lossy(&ended.stdout);
     text.split_ascii_whitespace().nth(2).map(str::to_owned)
 }
 

@@ -5,18 +5,23 @@
 
 use std::io::Read as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use flate2::read::GzDecoder;
 use serde::Deserialize;
+use tokio::process::Command;
 
 use super::file_name::file_name;
 use super::find::Tool;
 use super::version::Version;
+use crate::sys::command::{Limits, run_blocking};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 
 /// A changelog is read up to here; Debian's of runc has 20 KB.
 const MOST_CHANGELOG_BYTES: u64 = 8 << 20;
+
+/// A database of packages that is locked or on a slow disk is waited for so long.
+const PACKAGE_LIMITS: Limits = Limits { time: Duration::from_secs(30), output: MOST_CHANGELOG_BYTES as usize };
 
 /// How the word behind a version's numbers begins that says that it came before the release.
 const BEFORE_RELEASE: [&str; 5] = ["rc", "alpha", "beta", "dev", "pre"];
@@ -134,12 +139,12 @@ fn changelog(program: &Path) -> Changelog {
     }
 }
 
-/// What a command prints; none where it is not there or fails.
+/// What a command prints; none where it is not there, fails or exceeds its limits.
 fn output(program: &str, arguments: &[&std::ffi::OsStr]) -> Option<String> {
     let mut command = Command::new(program);
-    command.args(arguments).listed_environment(Receiver::Installer).stdin(Stdio::null()).stderr(Stdio::null());
-    let output = command.output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    command.args(arguments).listed_environment(Receiver::Installer);
+    let ended = run_blocking(command, PACKAGE_LIMITS).ok()?;
+    ended.status.success().then(|| String::from_utf8_lossy(&ended.stdout).into_owned())
 }
 
 #[cfg(test)]

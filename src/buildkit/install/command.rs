@@ -1,4 +1,7 @@
 //! Running a program whose output is shown line by line, so that dropping the future leaves no child behind.
+//!
+//! Not [`crate::sys::command`]: a compiler or a package manager has no limit of time, its lines are shown as they come,
+//! its files are for every user, and a package manager is asked to stop instead of killed.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};

@@ -1,11 +1,14 @@
 //! Subordinate ids: the 65,536 user and group ids that an ordinary user's containers are mapped to.
 
 use std::fs;
-use std::process::Command;
+use std::time::Duration;
+
+use tokio::process::Command;
 
 use super::machine::{Machine, User};
 use super::missing::Missing;
 use crate::domain::reason::{Reason, reason};
+use crate::sys::command::{Limits, run_blocking};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 
 /// How many ids a container needs: 0 to 65,535.
@@ -13,6 +16,9 @@ const COUNT: u64 = 65_536;
 
 /// Where useradd begins to give them out (login.defs, SUB_UID_MIN).
 const FIRST: u64 = 100_000;
+
+/// A directory service that does not answer is as good as none.
+const LIMITS: Limits = Limits { time: Duration::from_secs(10), output: 64 * 1024 };
 
 /// What `user` lacks.
 pub(super) fn missing(user: &User, machine: &Machine) -> Vec<Missing> {
@@ -55,11 +61,12 @@ fn next_free(text: &str) -> u64 {
 /// Hosts that keep their users in a directory service answer through `getsubids`: `0: ann 100000 65536`.
 fn directory_service_has(user: &User, group: Option<&str>, machine: &Machine) -> bool {
     let Some(program) = machine.which("getsubids") else { return false };
-    let output = Command::new(program).args(group).arg(&user.name).listed_environment(Receiver::Installer).output();
-    output.is_ok_and(|output| {
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut command = Command::new(program);
+    command.args(group).arg(&user.name).listed_environment(Receiver::Installer);
+    run_blocking(command, LIMITS).is_ok_and(|ended| {
+        let text = String::from_utf8_lossy(&ended.stdout);
         let counts = text.lines().filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok());
-        output.status.success() && counts.sum::<u64>() >= COUNT
+        ended.status.success() && counts.sum::<u64>() >= COUNT
     })
 }
 

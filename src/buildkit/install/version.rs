@@ -1,11 +1,13 @@
 //! Versions: those that slipway installs, and those that programs say they are.
 
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
+use tokio::process::Command;
+
 use super::file_name::file_name;
-use crate::domain::reason::{Reason, reason};
+use crate::domain::reason::{AsReason as _, Reason, reason};
+use crate::sys::command::{Limits, RunError, run};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 
 /// The BuildKit release that slipway installs.
@@ -18,7 +20,7 @@ pub const ROOTLESSKIT_VERSION: &str = "v2.3.6";
 pub(super) const GO_VERSION: &str = "1.26.8";
 
 /// A program that is asked for its version must answer within this.
-const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
+const VERSION_LIMITS: Limits = Limits { time: Duration::from_secs(10), output: 64 * 1024 };
 
 /// What a program says of its version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,31 +35,19 @@ pub enum Version {
 
 /// Runs `program --version`.
 pub(super) async fn version_of(program: &Path) -> Version {
-    let ask = async || {
-        let mut command = tokio::process::Command::new(program);
-        command.arg("--version").listed_environment(Receiver::Buildkitd).stdin(Stdio::null()).kill_on_drop(true);
-        command.output().await
-    };
-    let asked = async {
-        loop {
-            match ask().await {
-                // Another thread has just been forked with the file, newly written, still open.
-                Err(e) if e.kind() == std::io::ErrorKind::ExecutableFileBusy => {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                }
-                answer => return answer,
-            }
+    let mut command = Command::new(program);
+    command.arg("--version").listed_environment(Receiver::Buildkitd);
+    match run(command, b"", VERSION_LIMITS).await {
+        Err(RunError::TimedOut { after, .. }) => {
+            Version::Broken(reason!("install.no_version_in_time", seconds = after.as_secs()))
         }
-    };
-    match tokio::time::timeout(VERSION_TIMEOUT, asked).await {
-        Err(_late) => Version::Broken(reason!("install.no_version_in_time", seconds = VERSION_TIMEOUT.as_secs())),
-        Ok(Err(e)) => Version::Broken(Reason::verbatim(e.to_string())),
-        Ok(Ok(output)) if !output.status.success() => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let said = said.lines().next().unwrap_or_default();
-            Version::Broken(Reason::verbatim(format!("--version: {} {said}", output.status).trim_end()))
+        Err(RunError::Io { cause, .. }) => Version::Broken(Reason::verbatim(cause.to_string())),
+        Err(error @ RunError::TooMuch { .. }) => Version::Broken(error.reason()),
+        Ok(ended) if !ended.status.success() => {
+            let said = ended.stderr.lines().next().unwrap_or_default();
+            Version::Broken(Reason::verbatim(format!("--version: {} {said}", ended.status).trim_end()))
         }
-        Ok(Ok(output)) => read_version(&file_name(program), &String::from_utf8_lossy(&output.stdout)),
+        Ok(ended) => read_version(&file_name(program), &String::from_utf8_lossy(&ended.stdout)),
     }
 }
 

@@ -8,16 +8,15 @@
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
-use tokio::time::timeout;
 
 use super::rootless::{self, Problem};
 use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
 use crate::sys::atomic::{self, WriteError};
+use crate::sys::command::{Limits, RunError, run};
 use crate::sys::environment::{ListedEnvironment as _, Receiver, path_with_sbin};
 
 mod dns;
@@ -118,7 +117,7 @@ impl AsReason for HostNetwork {
 }
 
 /// Setting it up takes 0.1 s.
-const TRIAL_LIMIT: Duration = Duration::from_secs(10);
+const TRIAL_LIMITS: Limits = Limits { time: Duration::from_secs(10), output: 64 * 1024 };
 
 /// The mode of a program that only its owner runs.
 const PROGRAM: u32 = 0o700;
@@ -166,12 +165,16 @@ pub async fn attempt(rootlesskit: Option<&Path>) -> Result<(), Problem> {
     let mut command = Command::new(&line[0]);
     command.args(&line[1..]).listed_environment(Receiver::Buildkitd).env("XDG_RUNTIME_DIR", &sockets);
     command.env("PATH", path_with_sbin(std::env::var("PATH").ok().as_deref()));
-    let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
-    match timeout(TRIAL_LIMIT, output).await {
-        Ok(Ok(output)) if output.status.success() => Ok(()),
-        Ok(Ok(output)) => Err(cannot(Reason::verbatim(String::from_utf8_lossy(&output.stderr).trim_end()))),
-        Ok(Err(error)) => Err(cannot(reason!("trial.does_not_start", program = line[0], error))),
-        Err(_) => Err(cannot(reason!("sandbox.takes_too_long", seconds = TRIAL_LIMIT.as_secs()))),
+    match run(command, b"", TRIAL_LIMITS).await {
+        Ok(ended) if ended.status.success() => Ok(()),
+        Ok(ended) => Err(cannot(Reason::verbatim(ended.stderr.trim_end()))),
+        Err(RunError::Io { cause: error, .. }) => {
+            Err(cannot(reason!("trial.does_not_start", program = line[0], error)))
+        }
+        Err(RunError::TimedOut { after, .. }) => {
+            Err(cannot(reason!("sandbox.takes_too_long", seconds = after.as_secs())))
+        }
+        Err(error @ RunError::TooMuch { .. }) => Err(cannot(error.reason())),
     }
 }
 

@@ -10,6 +10,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::complaint::WrongValue;
+use super::limit::Limit;
 use super::output::{Table, fields, print, say, told};
 use super::words::{where_from, yes_no};
 use super::{CliError, Format, source};
@@ -61,7 +62,7 @@ pub(super) enum Verb {
         filter: String,
         /// At most so many
         #[arg(long, value_name = "N")]
-        limit: Option<usize>,
+        limit: Option<Limit>,
     },
     /// Get a token by entering a code in a browser, on any machine (GitHub, GitLab)
     Login {

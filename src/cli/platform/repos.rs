@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
+use super::super::limit::Limit;
 use super::super::output::{Table, print, say};
 use super::super::words::yes_no;
 use super::super::{CliError, Format};
@@ -25,10 +26,10 @@ pub(super) async fn run(
     client: &Client,
     name: String,
     filter: String,
-    limit: Option<usize>,
+    limit: Option<Limit>,
     format: Format,
 ) -> Result<(), CliError> {
-    let limit = limit.unwrap_or(usize::MAX);
+    let limit = limit.map_or(usize::MAX, Limit::get);
     let mut views = Vec::new();
     let mut next = None;
     let mut asked = HashSet::new();

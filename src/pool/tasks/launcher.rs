@@ -136,10 +136,10 @@ async fn start(
     let committed_at = committed_at(&home, settings, build, &source).await?;
     let docker_config = directory.join(runner::DOCKER_CONFIG_DIR);
     let scope = CredentialScope::new(settings, &build.namespace, &build.registry);
-    let missing = registries::write_docker_config(&home, settings, &scope, &docker_config)
+    let credentials = registries::write_renewed_docker_config(&home, settings, &scope, &docker_config)
         .await
         .map_err(|error| Failure::of_error(&error, FailureKind::Credentials))?;
-    let warnings: Vec<Reason> = missing.iter().map(Reason::from).collect();
+    let warnings: Vec<Reason> = credentials.missing.iter().map(Reason::from).collect();
     // What people should know stands in the record that the runner reads, too.
     let mut build = build.clone();
     build.warnings.extend(warnings.iter().cloned());
@@ -160,6 +160,7 @@ async fn start(
         sockets: home.runtime_dir(),
         managed: uses_managed.then(|| Managed { directory: home.buildkit_dir(), pool_lock: home.pool_lock() }),
         platform_builds,
+        credentials: credentials.sources,
         build,
     };
     let work = move || {

@@ -13,13 +13,15 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::process::Command;
 
 pub use command::{GitCommand, Limits};
 pub use version::{GitVersion, NoGit, OLDEST};
 
-use crate::domain::reason::{Reason, quoted, reason};
+use crate::domain::reason::{AsReason as _, Reason, quoted, reason};
+use crate::sys::command::{Limits as AnswerLimits, run_blocking};
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 
 /// Settings that hold for every command, whatever the user's or a repository's configuration says.
@@ -69,6 +71,9 @@ const NO_CONFIGURATION: &[(&str, &str)] = &[
     ("GIT_ALLOW_PROTOCOL", ""),
 ];
 
+/// A `git` that is asked for its version.
+const VERSION_LIMITS: AnswerLimits = AnswerLimits { time: Duration::from_secs(10), output: 64 * 1024 };
+
 /// The host's `git` program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GitProgram {
@@ -105,11 +110,10 @@ impl GitProgram {
         let absolute = std::env::split_paths(path).filter(|directory| directory.is_absolute());
         let path = absolute.map(|directory| directory.join("git")).find(is_program).ok_or(NoGit::Missing)?;
         let broken = |reason: Reason| NoGit::Broken { path: path.clone(), reason };
-        let mut asked = std::process::Command::new(&path);
-        asked.arg("--version").listed_environment(Receiver::LocalGit).stdin(Stdio::null());
-        let output = asked.output();
-        let output = output.map_err(|error| broken(error.into()))?;
-        let said = String::from_utf8_lossy(&output.stdout);
+        let mut asked = Command::new(&path);
+        asked.arg("--version").listed_environment(Receiver::LocalGit);
+        let ended = run_blocking(asked, VERSION_LIMITS).map_err(|error| broken(error.reason()))?;
+        let said = String::from_utf8_lossy(&ended.stdout);
         let version = GitVersion::parse(&said).ok_or_else(|| {
             let said: String = said.chars().take(80).collect();
             broken(reason!("no_git.no_version", said = quoted(&said)))
