@@ -5,14 +5,17 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use super::Home;
 use super::builds::save;
 use super::read::{self, ReadError};
 use crate::domain::name::RepositoryPath;
 use crate::domain::tag_history::TagChange;
-use crate::sys::atomic::{self, WriteError};
+use crate::sys::atomic;
 
+/// Held from the choice of a number until its file is there: no two changes get one number.
+static NUMBERING: Mutex<()> = Mutex::new(());
 /// Changes of one tag that are kept; older ones go.
 const KEPT: usize = 500;
 
@@ -45,11 +48,12 @@ pub fn load(home: &Home, path: &RepositoryPath, tag: &str, id: u64) -> Result<Ta
 /// Records a change of a tag under the next number.
 ///
 /// # Errors
-/// When it can't be written whole.
-pub fn record(home: &Home, path: &RepositoryPath, tag: &str, change: TagChange) -> Result<(), WriteError> {
+/// When the earlier ones can't be listed, or it can't be written whole.
+pub fn record(home: &Home, path: &RepositoryPath, tag: &str, change: TagChange) -> io::Result<()> {
     let directory = home.tag_changes_dir(path, tag);
     atomic::create_dir_all(&directory)?;
-    let there = ids(home, path, tag).unwrap_or_default();
+    let _numbering = NUMBERING.lock().unwrap_or_else(PoisonError::into_inner);
+    let there = ids(home, path, tag)?;
     let id = there.first().map_or(1, |last| last + 1);
     save(&file(&directory, id), &TagChange { id, ..change })?;
     for old in there.iter().skip(KEPT - 1) {
@@ -69,11 +73,8 @@ mod tests {
     use crate::domain::requester::Requester;
     use crate::domain::tag_history::TagAction;
 
-    #[test]
-    fn changes_are_numbered_and_the_oldest_go() {
-        let directory = tempfile::tempdir().unwrap();
-        let (home, path) = (Home::at(directory.path()), "acme/api".parse().unwrap());
-        let change = TagChange {
+    fn change() -> TagChange {
+        TagChange {
             id: 0,
             at: "2020-10-15T08:25:00Z".parse().unwrap(),
             by: Requester::part("kim"),
@@ -82,14 +83,32 @@ mod tests {
             before: Some("sha256:a".into()),
             build: None,
             from: None,
-        };
+        }
+    }
+
+    #[test]
+    fn changes_that_are_recorded_at_once_get_numbers_of_their_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let (home, path) = (Home::at(directory.path()), "acme/api".parse().unwrap());
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| record(&home, &path, "v1", change()).unwrap());
+            }
+        });
+        assert_eq!(ids(&home, &path, "v1").unwrap(), (1..=8).rev().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn changes_are_numbered_and_the_oldest_go() {
+        let directory = tempfile::tempdir().unwrap();
+        let (home, path) = (Home::at(directory.path()), "acme/api".parse().unwrap());
         assert_eq!(ids(&home, &path, "v1").unwrap(), Vec::<u64>::new());
         for _ in 0..KEPT + 2 {
-            record(&home, &path, "v1", change.clone()).unwrap();
+            record(&home, &path, "v1", change()).unwrap();
         }
         let there = ids(&home, &path, "v1").unwrap();
         assert_eq!((there.len(), there[0], there[KEPT - 1]), (KEPT, KEPT as u64 + 2, 3));
-        assert_eq!(load(&home, &path, "v1", 3).unwrap(), TagChange { id: 3, ..change });
+        assert_eq!(load(&home, &path, "v1", 3).unwrap(), TagChange { id: 3, ..change() });
         assert_eq!(ids(&home, &path, "v2").unwrap(), Vec::<u64>::new());
     }
 }

@@ -299,7 +299,7 @@ fn from_an_empty_home_to_an_image_by_keys_alone() {
     pty.send("release-(?<v>.*");
     pty.wait_for("unclosed group");
     pty.send(")\x1b[6~");
-    pty.wait_for("2/5");
+    pty.wait_for("2/6");
     pty.send("\x15${v}\t\t8\x1bOQ");
     pty.wait_for("+versions = [{ name = \"${v}\", commit = 8 }]");
     pty.send("\r");

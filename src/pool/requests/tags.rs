@@ -41,11 +41,17 @@ pub(super) async fn page(
 pub(super) async fn one(context: Arc<RequestContext>, path: RepositoryPath, tag: String) -> Result<TagDetail, Error> {
     let (asked, of) = (context.clone(), (path.clone(), tag.clone()));
     let work = async move || tag_detail::tag(&asked.home, &asked.settings, &of.0, &of.1).await;
-    let detail = registries::on_own_thread(work).await?;
+    let mut detail = registries::on_own_thread(work).await?;
     let query = HistoryQuery { path, tag, at: None, before: None, limit: 1 };
     let newest = history(context, query).await?.events.into_iter().next();
-    let moved = newest.filter(|event| event.digest.as_ref() == Some(&detail.info.digest)).map(|event| event.at);
-    Ok(TagDetail { moved, ..detail })
+    if let Some(event) = newest.filter(|event| event.digest.as_ref() == Some(&detail.info.digest)) {
+        detail.moved = Some(event.at);
+        // An image that its commit alone makes names no build.
+        if let Some(origin) = &mut detail.info.origin {
+            origin.build = origin.build.or(event.build.map(|build| build.0));
+        }
+    }
+    Ok(detail)
 }
 
 /// A part of a tag's history.
