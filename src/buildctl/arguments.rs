@@ -130,7 +130,7 @@ fn labels(job: &Job, run: &Run) -> BTreeMap<String, String> {
         label("version", tag.to_string());
     }
     if !rule.format.is_oci() {
-        labels.extend(Origin::of(build).annotations());
+        labels.extend(Origin::of(build).labels());
     }
     labels.extend(rule.labels_for(&build.reference));
     labels

@@ -59,13 +59,14 @@ impl Origin {
     /// The origin that an image's annotations tell, or nothing when slipway did not make the image, or one of the
     /// annotations is unreadable.
     pub fn from_annotations(annotations: &BTreeMap<String, String>) -> Option<Origin> {
-        let pushed_at = annotations.get(PUSHED_AT).map(|text| DateTime::parse_from_rfc3339(text)).transpose().ok()?;
+        let of = |key: &str| annotations.get(key).filter(|text| !text.is_empty());
+        let pushed_at = of(PUSHED_AT).map(|text| DateTime::parse_from_rfc3339(text)).transpose().ok()?;
         Some(Origin {
             reference: annotations.get(REF)?.clone(),
             commit: annotations.get(REVISION)?.clone(),
             pushed_at: pushed_at.map(|time| time.to_utc()),
-            build: annotations.get(BUILD).map(|text| text.parse()).transpose().ok()?,
-            rule: annotations.get(RULE).cloned(),
+            build: of(BUILD).map(|text| text.parse()).transpose().ok()?,
+            rule: of(RULE).cloned(),
         })
     }
 
@@ -102,6 +103,16 @@ impl Origin {
         annotations.extend(self.build.map(|build| (BUILD.to_owned(), build.to_string())));
         annotations.extend(self.rule.iter().map(|rule| (RULE.to_owned(), rule.clone())));
         annotations
+    }
+
+    /// The labels that tell this origin where there are no annotations: what it does not say is said to be nothing, for
+    /// a Dockerfile or its base image may say something else.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        let mut labels = self.annotations();
+        for key in [PUSHED_AT, BUILD, RULE] {
+            labels.entry(key.to_owned()).or_default();
+        }
+        labels
     }
 }
 
@@ -319,6 +330,20 @@ mod tests {
         let other = Origin { commit: "b".into(), ..ours.clone() };
         assert!(!other.is_same_push(&ours) && !other.is_later_than(&ours) && !ours.is_later_than(&other));
         assert!(!Origin { rule: Some("other".into()), ..ours.clone() }.is_same_push(&ours));
+    }
+
+    #[test]
+    fn labels_leave_nothing_for_a_dockerfile_to_say() {
+        let origin = Origin {
+            reference: "refs/heads/main".into(),
+            commit: "c".into(),
+            pushed_at: None,
+            build: None,
+            rule: Some("main".into()),
+        };
+        let labels = origin.labels();
+        assert_eq!((labels[PUSHED_AT].as_str(), labels[BUILD].as_str()), ("", ""));
+        assert_eq!(Origin::from_annotations(&labels), Some(origin));
     }
 
     #[test]

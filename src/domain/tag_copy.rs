@@ -19,6 +19,9 @@ pub struct Transfer {
     pub there: usize,
     /// Signatures, attestations and the like that were copied with the image.
     pub referrers: usize,
+    /// Those of them whose tags named something else at the other place, and stayed as they were.
+    #[serde(default)]
+    pub kept: usize,
 }
 
 /// A tag that was copied.
@@ -44,9 +47,10 @@ impl TagCopy {
     /// What there is to say once it is done.
     pub fn report(&self) -> Reason {
         let TagCopy { from, to, transfer, .. } = self;
-        let Transfer { sent, sent_bytes, mounted, there, referrers } = *transfer;
+        let Transfer { sent, sent_bytes, mounted, there, referrers, kept } = *transfer;
         let bytes = ByteSize(sent_bytes).to_string();
-        reason!("tag.copied", from, to, sent, bytes, mounted, there, referrers)
+        let copied = reason!("tag.copied", from, to, sent, bytes, mounted, there, referrers);
+        if kept == 0 { copied } else { reason!("tag.copied_and_kept", copied, kept) }
     }
 }
 

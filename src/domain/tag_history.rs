@@ -173,6 +173,8 @@ pub fn page(
     while events.len() < limit {
         let order = match (builds.peek(), changes.peek()) {
             (None, None) => break,
+            // Builds that are not read yet may be newer than the next change.
+            (None, Some(_)) if !ends => break,
             (Some(_), None) => Ordering::Greater,
             (None, Some(_)) => Ordering::Less,
             (Some((_, build)), Some(change)) => build.at.cmp(&change.at),
@@ -339,6 +341,8 @@ mod tests {
         let whole = page(&builds, &changes, HistoryCursor::default(), 10, true);
         assert_eq!(digests(&whole), ["c", "-", "a", "b", "a"]);
         assert_eq!(whole.next, None);
+        let unread = page(&[], &changes, HistoryCursor::default(), 10, false);
+        assert!(unread.events.is_empty() && unread.next.is_some(), "builds that are not read yet may be newer");
         let first = page(&builds, &changes, HistoryCursor::default(), 2, true);
         assert_eq!(digests(&first), ["c", "-"]);
         assert_eq!(first.next, Some(HistoryCursor { build: Some(BuildId(9)), change: Some(2) }));

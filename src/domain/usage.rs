@@ -213,6 +213,11 @@ fn only_platform(platforms: &[String]) -> Option<(&str, &str)> {
         Some((parts.next()?, parts.next()?))
     });
     let first = all.next()??;
+    // Whoever answers for the registry writes these, and they stand in a manifest.
+    let is_plain = |word: &str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    if !is_plain(first.0) || !is_plain(first.1) {
+        return None;
+    }
     all.all(|other| other == Some(first)).then_some(first)
 }
 
@@ -341,6 +346,12 @@ mod tests {
         let several = ImageOfTag { platforms: vec!["linux/amd64".into(), "linux/arm64".into()], ..image() };
         let text = super::text(UseWith::Deployment, &several, &RegistrySettings::default(), &UseOptions::default());
         assert!(!text.unwrap().contains("nodeSelector"));
+        for platform in ["linux\"\n      hostNetwork: true/amd64", "linux/amd64\"\n", "linux/\\x2f"] {
+            let hostile = ImageOfTag { platforms: vec![platform.into()], ..image() };
+            let text = super::text(UseWith::Deployment, &hostile, &RegistrySettings::default(), &UseOptions::default());
+            let text = text.unwrap();
+            assert!(!text.contains("nodeSelector") && !text.contains("hostNetwork"), "{text}");
+        }
         for (name, expected) in [("123", "123"), ("-A_b-", "a-b"), ("...", "app"), (&*"x".repeat(70), &*"x".repeat(63))]
         {
             assert_eq!(label(name), expected);

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine as _;
@@ -33,9 +33,17 @@ const LONGEST_FORM: usize = 16 * 1024;
 /// Longest run of adjacent secrets, in bytes, that [`Mask::settled`] holds back; a longer one is cut behind a secret.
 const LONGEST_RUN: usize = 32 * LONGEST_FORM;
 
-/// Search automaton over the secret values of a build. Cheap to clone; the default masks nothing.
+/// The secret values of a build. Cheap to clone, and all clones learn what is added to one; the default masks nothing.
 #[derive(Clone, Default)]
-pub struct Mask(Option<Arc<Forms>>);
+pub struct Mask(Arc<RwLock<Known>>);
+
+#[derive(Default)]
+struct Known {
+    /// All forms of all values.
+    all: BTreeSet<Vec<u8>>,
+    /// The search automaton over them; none where there are none.
+    search: Option<Arc<Forms>>,
+}
 
 struct Forms {
     beginnings: AhoCorasick,
@@ -46,30 +54,33 @@ struct Forms {
 
 impl fmt::Debug for Mask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Mask({} forms)", self.0.as_ref().map_or(0, |forms| forms.whole.iter().map(Vec::len).sum()))
+        write!(f, "Mask({} forms)", self.search().map_or(0, |forms| forms.whole.iter().map(Vec::len).sum()))
     }
 }
 
 impl Mask {
     /// A mask for these values.
     pub fn new<V: AsRef<[u8]>>(values: impl IntoIterator<Item = V>) -> Mask {
-        let mut forms = BTreeSet::new();
+        let mut all = BTreeSet::new();
         for value in values {
-            add_forms(value.as_ref(), &mut forms);
+            add_forms(value.as_ref(), &mut all);
         }
-        let mut by_beginning: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::new();
-        for form in forms {
-            let beginning = form[..form.len().min(BEGINNING)].to_vec();
-            by_beginning.entry(beginning).or_default().push(form);
+        let search = Forms::of(&all);
+        Mask(Arc::new(RwLock::new(Known { all, search })))
+    }
+
+    /// Masks a value from now on, too.
+    pub fn add(&self, value: &[u8]) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let before = known.all.len();
+        add_forms(value, &mut known.all);
+        if known.all.len() > before {
+            known.search = Forms::of(&known.all);
         }
-        let longest = by_beginning.values().flatten().map(Vec::len).max().unwrap_or(0);
-        let (beginnings, whole): (Vec<_>, Vec<_>) = by_beginning.into_iter().unzip();
-        // Overlapping matches need the standard kind. It fails over 2^31 states: gigabytes of secrets.
-        let automaton = AhoCorasick::builder().match_kind(MatchKind::Standard).build(&beginnings);
-        match automaton {
-            Ok(beginnings) if longest > 0 => Mask(Some(Arc::new(Forms { beginnings, whole, longest }))),
-            _ => Mask(None),
-        }
+    }
+
+    fn search(&self) -> Option<Arc<Forms>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).search.clone()
     }
 
     /// Returns the text with every secret replaced.
@@ -89,7 +100,7 @@ impl Mask {
 
     /// Returns the bytes with every secret replaced.
     pub fn bytes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
-        let Some(forms) = self.0.as_deref().filter(|forms| forms.beginnings.is_match(bytes)) else {
+        let Some(forms) = self.search().filter(|forms| forms.beginnings.is_match(bytes)) else {
             return Cow::Borrowed(bytes);
         };
         let found = forms.find(bytes);
@@ -111,7 +122,7 @@ impl Mask {
     /// unless it overlaps another in a run of secrets of over `LONGEST_RUN` bytes. Such a run is cut, for it may have
     /// no end.
     pub fn settled(&self, bytes: &[u8]) -> usize {
-        let Some(forms) = &self.0 else { return bytes.len() };
+        let Some(forms) = self.search() else { return bytes.len() };
         let settled = bytes.len().saturating_sub(forms.longest - 1);
         let cut = forms.find(bytes).into_iter().find(|secret| secret.contains(&settled));
         cut.map_or(settled, |secret| match secret.start {
@@ -122,6 +133,19 @@ impl Mask {
 }
 
 impl Forms {
+    fn of(all: &BTreeSet<Vec<u8>>) -> Option<Arc<Forms>> {
+        let mut by_beginning: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::new();
+        for form in all {
+            let beginning = form[..form.len().min(BEGINNING)].to_vec();
+            by_beginning.entry(beginning).or_default().push(form.clone());
+        }
+        let longest = by_beginning.values().flatten().map(Vec::len).max().filter(|longest| *longest > 0)?;
+        let (beginnings, whole): (Vec<_>, Vec<_>) = by_beginning.into_iter().unzip();
+        // Overlapping matches need the standard kind. It fails over 2^31 states: gigabytes of secrets.
+        let beginnings = AhoCorasick::builder().match_kind(MatchKind::Standard).build(&beginnings).ok()?;
+        Some(Arc::new(Forms { beginnings, whole, longest }))
+    }
+
     /// Ranges of secrets in order, with overlapping and adjacent ones merged.
     fn find(&self, bytes: &[u8]) -> Vec<Range<usize>> {
         let mut found: Vec<Range<usize>> = Vec::new();
@@ -242,6 +266,18 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_is_added_later_is_masked_by_every_clone() {
+        let mask = Mask::new(["hunter2"]);
+        let clone = mask.clone();
+        assert_eq!(clone.text("hunter2 renewed-secret"), "*** renewed-secret");
+        mask.add(b"renewed-secret");
+        assert_eq!(clone.text("hunter2 renewed-secret"), "*** ***");
+        let empty = Mask::default();
+        empty.add(b"first-secret");
+        assert_eq!(empty.text("a first-secret"), "a ***");
+    }
+
+    #[test]
     fn a_value_is_hidden_in_every_form() {
         let secret = "s3cr3t/T0ken+\"&<>x\\ y";
         let mask = Mask::new([secret]);
@@ -313,8 +349,8 @@ mod tests {
     fn many_long_values_make_a_small_automaton() {
         let values: Vec<Vec<u8>> = (0..50u8).map(|n| vec![n | 0x40; 64 * 1024]).collect();
         let mask = Mask::new(&values);
-        assert!(mask.0.as_ref().unwrap().beginnings.memory_usage() < 4 << 20);
-        assert!(mask.0.as_ref().unwrap().longest <= LONGEST_FORM);
+        assert!(mask.search().unwrap().beginnings.memory_usage() < 4 << 20);
+        assert!(mask.search().unwrap().longest <= LONGEST_FORM);
         assert_eq!(mask.bytes(&values[7]).as_ref(), STARS.as_bytes());
     }
 

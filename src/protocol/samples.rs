@@ -347,7 +347,7 @@ pub(crate) fn answers() -> Vec<(&'static str, Reply)> {
                 digest: "sha256:4567".into(),
                 before: None,
                 build: Some(BuildId(7)),
-                transfer: Transfer { sent: 3, sent_bytes: 1000, mounted: 1, there: 2, referrers: 0 },
+                transfer: Transfer { sent: 3, sent_bytes: 1000, mounted: 1, there: 2, referrers: 0, kept: 0 },
             }),
         ),
         ("identity", Reply::Identity(identity)),

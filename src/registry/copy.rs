@@ -14,12 +14,13 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::io::AsyncWriteExt as _;
 
 use super::blob_reader::{BlobReader, Source};
-use super::client::{Begun, Client, Raw};
+use super::client::error::{Kind, RegistryError};
+use super::client::{Begun, Client, LARGEST_IMAGE, Raw};
 use super::image::{self, Annotations, Descriptor, Document};
 use super::layout::{Layout, io_error};
 use super::publish::{PublishError, Target};
 use crate::domain::image_tag::{AttachedKind, AttachedTag, TagNames};
-use crate::domain::reason::phrase;
+use crate::domain::reason::{Reason, phrase, reason};
 use crate::domain::tag_copy::Transfer;
 use crate::sys::atomic;
 
@@ -53,12 +54,21 @@ impl Copier<'_> {
     /// Copies a document with all that it names; the digests of what may be referred to.
     async fn tree(&self, root: Raw) -> Result<Vec<String>, PublishError> {
         let mut seen = BTreeSet::from([root.digest.clone()]);
+        let mut bytes = root.content.len();
         let (mut left, mut all) = (vec![root], Vec::new());
         while let Some(raw) = left.pop() {
             let document = self.from.parse(&raw)?;
             for child in document.manifests.iter().flatten() {
-                if seen.insert(child.digest.clone()) && seen.len() <= MOST_DOCUMENTS {
-                    left.push(self.from.raw(&child.digest).await?);
+                if seen.insert(child.digest.clone()) {
+                    if seen.len() > MOST_DOCUMENTS {
+                        return Err(self.refusal(reason!("copy.many_documents", most = MOST_DOCUMENTS)));
+                    }
+                    let child = self.from.raw(&child.digest).await?;
+                    bytes += child.content.len();
+                    if bytes > LARGEST_IMAGE {
+                        return Err(self.refusal(reason!("registry.large_image", most = LARGEST_IMAGE)));
+                    }
+                    left.push(child);
                 }
             }
             all.push((raw, document));
@@ -70,6 +80,11 @@ impl Copier<'_> {
             self.document(raw, document).await?;
         }
         Ok(seen.into_iter().collect())
+    }
+
+    fn refusal(&self, why: Reason) -> PublishError {
+        let (attempted, image) = (phrase!("verb.read").into(), self.from.image());
+        RegistryError { attempted, image, kind: Kind::Unusable(why) }.into()
     }
 
     async fn document(&self, raw: &Raw, document: &Document) -> Result<(), PublishError> {
@@ -185,7 +200,8 @@ impl Copier<'_> {
                 let list = self.from.root(&list.tag).await?.and_then(|list| list.document.manifests);
                 referrers.extend(list.unwrap_or_default());
             }
-            referrers.dedup_by(|one, other| one.digest == other.digest);
+            let mut seen = BTreeSet::new();
+            referrers.retain(|referrer| seen.insert(referrer.digest.clone()));
             for referrer in &referrers {
                 self.tree(self.from.raw(&referrer.digest).await?).await?;
                 self.count(|transfer| transfer.referrers += 1);
@@ -196,6 +212,11 @@ impl Copier<'_> {
         }
         for one in attached.iter().filter(|one| one.kind != AttachedKind::Referrers) {
             let raw = self.from.raw(&one.tag).await?;
+            // Whoever may push to the source must not replace what was signed or attested at the other place.
+            if self.to.root(&one.tag).await?.is_some_and(|there| there.digest != raw.digest) {
+                self.count(|transfer| transfer.kept += 1);
+                continue;
+            }
             self.tree(raw.clone()).await?;
             self.to.put_tag(&one.tag, &raw).await?;
             self.count(|transfer| transfer.referrers += 1);
@@ -231,7 +252,8 @@ impl PublishError {
     fn may_pass(&self) -> bool {
         match self {
             PublishError::Registry(error) => error.kind.is_transient(),
-            PublishError::Transfer { .. } => true,
+            // What is not what its digest says stays so.
+            PublishError::Transfer { cause, .. } => cause.kind() != io::ErrorKind::InvalidData,
             _ => false,
         }
     }

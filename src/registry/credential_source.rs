@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::credentials::{Credential, Password};
 use super::docker_config::ask_helper;
-use crate::domain::reason::{AsReason as _, Reason};
+use crate::domain::reason::{AsReason as _, Reason, reason};
 use crate::store::secrets;
 
 /// What gives a credential each time that it is asked.
@@ -34,7 +34,8 @@ impl CredentialSource {
     pub async fn ask(&self, host: &str) -> Result<Option<Credential>, Reason> {
         match self {
             CredentialSource::Command { user, command } => {
-                let password = secrets::of_command(command).await.map_err(|error| error.reason())?;
+                // The command may hold secrets of its own, and whoever may read a build's log reads this.
+                let password = secrets::of_command(command).await.map_err(|_| reason!("credentials.command_failed"))?;
                 Ok(Some(Credential::Basic { user: user.clone(), password: Password::new(password.expose()) }))
             }
             CredentialSource::Helper { helper } => ask_helper(helper, host).await.map_err(|error| error.reason()),

@@ -60,6 +60,14 @@ impl Credential {
             Credential::IdentityToken(_) => "<token>",
         }
     }
+
+    /// The password or token.
+    pub fn secret(&self) -> &Password {
+        match self {
+            Credential::Basic { password, .. } => password,
+            Credential::IdentityToken(token) => token,
+        }
+    }
 }
 
 /// Why credentials could not be found or written.

@@ -173,7 +173,7 @@ impl Document {
 
     /// Whether it is in Docker's format, whose documents have no annotations.
     pub fn is_docker(&self) -> bool {
-        matches!(self.kind(), DOCKER_LIST | DOCKER_MANIFEST)
+        is_docker(self.kind())
     }
 
     /// What it is where it is no image: the type that it says, or that of its configuration.
@@ -260,8 +260,13 @@ pub struct ImageInfo {
 impl ImageInfo {
     /// Where the image comes from: its annotations say it, and in Docker's format, which has none, its labels.
     pub fn origin(&self) -> Option<Origin> {
-        Origin::from_annotations(&self.annotations).or_else(|| Origin::from_annotations(&self.labels))
+        let labels = || is_docker(&self.media_type).then(|| Origin::from_annotations(&self.labels)).flatten();
+        Origin::from_annotations(&self.annotations).or_else(labels)
     }
+}
+
+fn is_docker(media_type: &str) -> bool {
+    matches!(media_type, DOCKER_LIST | DOCKER_MANIFEST)
 }
 
 /// What a configuration says that matters here.

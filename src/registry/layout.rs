@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::image::{self, Annotations, Descriptor, Document, Documents, ImageConfig, ImageInfo, Part};
@@ -30,6 +30,8 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// The annotation that says when an image was built.
 const CREATED: &str = "org.opencontainers.image.created";
+/// Bytes of a document or a configuration: what copies bring may be of anybody.
+const LARGEST_DOCUMENT: u64 = 8 * 1024 * 1024;
 
 /// A tag of a layout and what it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,7 +214,11 @@ impl Layout {
             None => vec![root.clone()],
         };
         let config = manifests.iter().find_map(|manifest| manifest.config.as_ref());
-        let config = config.map(|config| self.read_blob(&config.digest, &Reason::verbatim(digest))).transpose()?;
+        let config = match config.map(|config| self.read_blob(&config.digest, &Reason::verbatim(digest))) {
+            // No image has such a configuration.
+            Some(Err(LayoutError::Damaged { .. })) => None,
+            config => config.transpose()?,
+        };
         // A configuration that does not parse is that of an artifact and not of an image: there is nothing to tell.
         let config = config.and_then(|raw| serde_json::from_slice::<ImageConfig>(&raw).ok());
         Ok(Documents { digest: digest.to_owned(), root, manifests, config })
@@ -299,8 +305,13 @@ impl Layout {
 
     fn read_blob(&self, digest: &str, needed_by: &Reason) -> Result<Vec<u8>, LayoutError> {
         let path = self.blob(digest)?;
-        match fs::read(&path) {
-            Ok(raw) => Ok(raw),
+        let mut raw = Vec::new();
+        let read = fs::File::open(&path).and_then(|file| file.take(LARGEST_DOCUMENT + 1).read_to_end(&mut raw));
+        match read {
+            Ok(_) if raw.len() as u64 > LARGEST_DOCUMENT => {
+                Err(LayoutError::Damaged { path, why: reason!("layout.large_document", most = LARGEST_DOCUMENT) })
+            }
+            Ok(_) => Ok(raw),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(LayoutError::Missing { path, needed_by: needed_by.clone() })
             }

@@ -186,7 +186,7 @@ pub(super) fn of_documents(image: &str, tag: &str, documents: &Documents) -> Tag
     let origin = info.origin();
     TagInfo {
         digest: info.digest,
-        platforms: info.platforms.iter().map(ToString::to_string).collect(),
+        platforms: info.platforms.iter().map(|platform| shown(&platform.to_string())).collect(),
         size: Some(info.size),
         created: info.created,
         origin,

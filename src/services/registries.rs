@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use super::credential_scope::{CredentialScope, Denial};
 use crate::domain::name::RepositoryPath;
 use crate::domain::reason::{AsReason, Reason, display_as_reason, reason};
+use crate::domain::repository::Repository;
 use crate::registry::client::Settings as ClientSettings;
 use crate::registry::credential_source::CredentialSource;
 use crate::registry::credentials::{self, Credential, CredentialsError, Password};
@@ -83,6 +84,14 @@ pub async fn open(
     }
     let credential = credential(home, settings, host, &DockerConfig::of_user().map_err(Arc::new)).await;
     Ok(client(settings, &image, credential)?.into())
+}
+
+/// The images that the repositories of this home publish, with these.
+pub fn published(settings: &Settings) -> impl Iterator<Item = (ImageName, &RepositoryPath, &Repository)> {
+    settings.repositories.iter().filter_map(|(path, repository)| {
+        let registry = settings.namespaces.get(&path.namespace)?.registry.parse::<Registry>().ok()?;
+        Some((registry.image(&path.namespace, &path.repository).ok()?, path, repository))
+    })
 }
 
 /// Any image of a registry, as a namespace's own credentials reach it.

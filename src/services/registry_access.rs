@@ -5,13 +5,12 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 
 use super::registries::{self, RegistriesError};
-use crate::domain::name::RepositoryPath;
 use crate::domain::reason::AsReason as _;
 use crate::domain::registry_access::{Access, RegistryAccess, RepositoryAccess};
-use crate::domain::repository::{Repository, Visibility};
+use crate::domain::repository::Visibility;
 use crate::domain::settings::Settings;
 use crate::registry::docker_config::DockerConfig;
-use crate::registry::{Client, ImageName, Kind, Registry, RegistryError};
+use crate::registry::{Client, ImageName, Kind, RegistryError};
 use crate::store::Home;
 
 /// Repositories that are asked for at a time.
@@ -62,7 +61,7 @@ pub async fn check(
                 pull: access(client.try_pull().await),
                 push: access(client.try_push().await),
                 delete: access(client.try_delete().await),
-                anybody: anybody.can_pull().await,
+                anybody: readable_by_anybody(&client, &anybody).await,
                 visibility,
             })
         }
@@ -75,12 +74,17 @@ pub async fn check(
 
 /// The images of all repositories that publish at a host, and what these say of their visibility.
 fn published_at(settings: &Settings, host: &str) -> Vec<(ImageName, Option<Visibility>)> {
-    let image = |(path, repository): (&RepositoryPath, &Repository)| {
-        let namespace = settings.namespaces.get(&path.namespace)?;
-        let image = namespace.registry.parse::<Registry>().ok()?.image(&path.namespace, &path.repository).ok()?;
-        (image.host() == Some(host)).then_some((image, Some(repository.visibility)))
-    };
-    settings.repositories.iter().filter_map(image).collect()
+    let there = registries::published(settings).filter(|(image, ..)| image.host() == Some(host));
+    there.map(|(image, _, repository)| (image, Some(repository.visibility))).collect()
+}
+
+/// Whether anybody may read a repository; none: it is not there yet, or the registry did not say. Some hide from nobodies
+/// that there is one.
+async fn readable_by_anybody(client: &Client, anybody: &Client) -> Option<bool> {
+    match anybody.can_pull().await {
+        None => (client.can_pull().await == Some(true)).then_some(false),
+        told => told,
+    }
 }
 
 fn access(outcome: Result<(), RegistryError>) -> Access {

@@ -79,6 +79,11 @@ async fn goal(home: &Home, settings: &Settings, path: &RepositoryPath, name: &st
         return Err(ServiceError::missing(reason!("tag.no_such_target", name = quoted(name))));
     }
     let image = ImageName::remote(name).map_err(|error| ServiceError::unusable(error.into()))?;
+    // One of this home, by the name that its registry has for it.
+    if let Some((_, path, repository)) = registries::published(settings).find(|(published, ..)| *published == image) {
+        let target = target(home, settings, path).await?;
+        return Ok(Goal { target, immutable: repository.immutable, repository: Some(path.clone()) });
+    }
     let target = registries::open_image(home, settings, &path.namespace, &image).await?;
     Ok(Goal { target, repository: None, immutable: false })
 }

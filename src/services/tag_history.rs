@@ -58,8 +58,11 @@ impl Records<'_> {
         let (builds, older) = self.builds(path, tag, before.build, limit)?;
         let mut changes = Vec::new();
         let ids = tag_changes::ids(self.home, path, tag)?;
-        // One more than the page holds tells that there is a next one.
-        for id in ids.into_iter().filter(|id| before.change.is_none_or(|before| *id < before)).take(limit + 1) {
+        for id in ids.into_iter().filter(|id| before.change.is_none_or(|before| *id < before)) {
+            // One more than the page holds tells that there is a next one.
+            if changes.len() > limit {
+                break;
+            }
             // One that can't be read is left out: what else is known of the tag is told.
             match tag_changes::load(self.home, path, tag, id) {
                 Ok(change) => changes.push(change),

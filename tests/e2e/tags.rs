@@ -208,9 +208,11 @@ fn an_image_is_copied_from_this_host_to_registries_and_back_and_no_blob_is_sent_
 
     // An immutable tag that names another image stays, and nothing is sent.
     slipway.run(&["tag", "move", "acme/api:latest", "--back"]).ok();
-    let refused = slipway.run(&["tag", "copy", "acme/api:latest", "prod/api:v1"]);
-    assert_eq!(refused.code(), Some(4), "{refused}");
-    assert_eq!(one.repository("prod/api").digest("v1"), digest);
+    for by_either_name in ["prod/api:v1".to_owned(), format!("{}/prod/api:v1", one.host())] {
+        let refused = slipway.run(&["tag", "copy", "acme/api:latest", &by_either_name]);
+        assert_eq!(refused.code(), Some(4), "{refused}");
+        assert_eq!(one.repository("prod/api").digest("v1"), digest);
+    }
     let unknown = slipway.run(&["tag", "copy", "acme/api:latest", "prod/nothing"]);
     assert_eq!(unknown.code(), Some(3), "{unknown}");
 }
@@ -229,7 +231,12 @@ fn signatures_and_referrers_are_copied_with_their_image() {
     there.copy(&own, &there, &attached);
     copy(&slipway, &format!("{}/prod/api:v1", other.host()));
     let copied = other.repository("prod/api");
-    assert_eq!((copied.digest("v1"), copied.digest(&format!("{attached}.sig"))), (digest, first));
+    let signature = format!("{attached}.sig");
+    assert_eq!((copied.digest("v1"), copied.digest(&signature)), (digest, first.clone()));
+    // What is signed there is not replaced by those who may push here.
+    there.copy("latest", &there, &signature);
+    let again = copy(&slipway, &format!("{}/prod/api:v1", other.host()));
+    assert_eq!((copied.digest(&signature), &again["transfer"]["kept"]), (first, &json!(1)), "{again:#}");
     let list = |images: &Images| images.raw(&attached)["manifests"].as_array().unwrap().len();
     assert_eq!(list(&copied), list(&there));
 }

@@ -20,8 +20,9 @@ use tokio::sync::Mutex;
 use super::output::Output;
 use crate::buildctl::job::Job;
 use crate::domain::reason::{Reason, io_error, reason};
+use crate::log::mask::Mask;
 use crate::registry::credential_source::CredentialSource;
-use crate::registry::credentials::{Credential, CredentialsError, Password};
+use crate::registry::credentials::{Credential, CredentialsError};
 use crate::registry::docker_config::{DockerConfig, TOKEN_USER};
 use crate::registry::docker_keys::canonical_host;
 use crate::store::secrets::shell_quoted;
@@ -49,6 +50,8 @@ pub(super) struct Credentials {
     first: Result<DockerConfig, Arc<CredentialsError>>,
     /// When each source was last asked, and what it said; with what the pool found until then.
     last: Mutex<BTreeMap<String, (Instant, Option<Credential>)>>,
+    /// What must not appear in what the build leaves behind: every credential, before anybody has it.
+    mask: Mask,
     began: Instant,
     fresh_for: Duration,
 }
@@ -66,13 +69,14 @@ impl Drop for Server {
 
 impl Credentials {
     /// Those of a job, from its private `DOCKER_CONFIG`.
-    pub(super) fn of(job: &Job, directory: Option<&Path>) -> Credentials {
+    pub(super) fn of(job: &Job, directory: Option<&Path>, mask: &Mask) -> Credentials {
         let read = directory
             .map_or_else(|| Ok(DockerConfig::default()), |there| DockerConfig::read(&there.join("config.json")));
         Credentials {
             sources: job.credentials.clone(),
             first: read.map_err(Arc::new),
             last: Mutex::default(),
+            mask: mask.clone(),
             began: Instant::now(),
             fresh_for: FRESH_FOR,
         }
@@ -150,6 +154,9 @@ impl Credentials {
             Ok(credential) => (credential, None),
             Err(why) => (known, Some(reason!("credentials.not_renewed", host, why))),
         };
+        if let Some(credential) = &credential {
+            self.mask.add(credential.secret().reveal().as_bytes());
+        }
         last.insert(host.to_owned(), (Instant::now(), credential.clone()));
         (credential, problem)
     }
@@ -185,11 +192,12 @@ struct Docker {
 
 impl From<Credential> for Docker {
     fn from(credential: Credential) -> Docker {
-        let reveal = |secret: &Password| secret.reveal().to_owned();
-        match &credential {
-            Credential::Basic { user, password } => Docker { username: user.clone(), secret: reveal(password) },
-            Credential::IdentityToken(token) => Docker { username: TOKEN_USER.into(), secret: reveal(token) },
-        }
+        let secret = credential.secret().reveal().to_owned();
+        let username = match credential {
+            Credential::Basic { user, .. } => user,
+            Credential::IdentityToken(_) => TOKEN_USER.into(),
+        };
+        Docker { username, secret }
     }
 }
 
@@ -227,8 +235,7 @@ async fn ask_runner(path: &Path, host: &str) -> io::Result<Option<Docker>> {
 mod tests {
     use super::*;
     use crate::domain::config::ByteSize;
-    use crate::log::mask::Mask;
-    use crate::registry::credentials::write_docker_config;
+    use crate::registry::credentials::{Password, write_docker_config};
 
     fn basic(password: &str) -> Credential {
         Credential::Basic { user: "ada".into(), password: Password::new(password) }
@@ -247,6 +254,7 @@ mod tests {
             sources,
             first: DockerConfig::read(&directory.join("config.json")).map_err(Arc::new),
             last: Mutex::default(),
+            mask: Mask::default(),
             began: Instant::now(),
             fresh_for,
         }

@@ -228,7 +228,7 @@ async fn build(
     }
     let stages = Stages::open(job).map_err(|error| disk(error.into()))?;
     let docker_config = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
-    let credentials = Arc::new(Credentials::of(job, docker_config.as_deref()));
+    let credentials = Arc::new(Credentials::of(job, docker_config.as_deref(), mask));
     let server = docker_config.map(|there| credentials.serve(&there, output.clone())).transpose();
     let _server = server.map_err(|error| End::Failed(Failure::of_error(&error, FailureKind::Host)))?;
     let (done, keep_until) = oneshot::channel::<()>();

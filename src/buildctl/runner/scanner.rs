@@ -25,7 +25,7 @@ pub(super) async fn check(run: &PlatformBuildRun<'_>, builder: &BuilderUp) -> Re
     let (address, tls) = builder.address();
     let mut command = Command::new(&run.job.buildctl);
     command.args(arguments::resolve_only(&directory, address, tls)).listed_environment(Receiver::Buildctl);
-    command.envs(std::env::var_os("DOCKER_CONFIG").map(|directory| ("DOCKER_CONFIG", directory)));
+    command.envs(super::credentials::variables());
     let ended = command::run(command, b"", LIMITS).await;
     match ended {
         Ok(ended) if ended.status.success() => Ok(()),

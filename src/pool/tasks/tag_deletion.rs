@@ -7,7 +7,7 @@ use crate::domain::reason::{quoted, reason};
 use crate::domain::requester::Requester;
 use crate::domain::tag_history::TagAction;
 use crate::protocol::{Error, ErrorKind};
-use crate::registry::{self, LayoutError, Target};
+use crate::registry::{self, Layout, LayoutError, Target};
 use crate::services::registries;
 
 /// Removes a tag; in the local registry, what no tag names any more is freed.
@@ -17,14 +17,18 @@ pub(in crate::pool) async fn delete_tag(
     tag: &str,
     by: Requester,
 ) -> Result<(), Error> {
-    let digest = take_away(context, path, tag).await?;
+    let (digest, layout) = take_away(context, path, tag).await?;
     let done = Done { action: TagAction::Delete, digest: None, before: Some(digest), build: None, from: None };
     record(context, path, tag, by, done).await;
-    Ok(())
+    // The tag is gone, whether or not its image can be freed.
+    match layout {
+        Some(layout) => blocking(move || layout.prune().map_err(failed)).await.map(drop),
+        None => Ok(()),
+    }
 }
 
-/// Removes a tag; the digest that it named.
-async fn take_away(context: &TaskContext, path: &RepositoryPath, tag: &str) -> Result<String, Error> {
+/// Removes a tag; the digest that it named, and where its image may have to be freed.
+async fn take_away(context: &TaskContext, path: &RepositoryPath, tag: &str) -> Result<(String, Option<Layout>), Error> {
     let settings = context.settings();
     let namespace = settings.namespaces.get(&path.namespace).cloned();
     let namespace = namespace
@@ -32,17 +36,14 @@ async fn take_away(context: &TaskContext, path: &RepositoryPath, tag: &str) -> R
     match registries::open(&context.home, &settings, &namespace.registry, path).await.map_err(failed)? {
         Target::Local(layout) => {
             let tag = tag.to_owned();
-            blocking(move || {
-                let digest = layout.delete_tag(&tag).map_err(not_found_or_failed)?;
-                layout.prune().map_err(failed)?;
-                Ok(digest)
-            })
-            .await
+            let freed = layout.clone();
+            let digest = blocking(move || layout.delete_tag(&tag).map_err(not_found_or_failed)).await?;
+            Ok((digest, Some(freed)))
         }
         Target::Remote(client) => {
             let tag = tag.to_owned();
             match registries::on_own_thread(async move || client.delete_tag(&tag).await).await {
-                Ok(digest) => Ok(digest),
+                Ok(digest) => Ok((digest, None)),
                 Err(error) if error.kind == registry::Kind::NotFound => Err(Error::new(ErrorKind::NotFound, error)),
                 Err(error) => Err(failed(error)),
             }

@@ -18,7 +18,7 @@ const LARGEST: usize = 4 * 1024 * 1024;
 /// Manifests of one index that are looked at.
 const MOST_CHILDREN: usize = 1000;
 /// Bytes of all manifests of one index.
-const LARGEST_IMAGE: usize = 16 * 1024 * 1024;
+pub(in crate::registry) const LARGEST_IMAGE: usize = 16 * 1024 * 1024;
 /// The documents that a tag may name.
 const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
                         application/vnd.docker.distribution.manifest.list.v2+json, \

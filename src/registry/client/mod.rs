@@ -45,6 +45,7 @@ use crate::domain::reason::{Reason, output, phrase, quoted, reason};
 use crate::domain::reference::ImageName;
 
 pub use self::error::Kind;
+pub(super) use self::manifests::LARGEST_IMAGE;
 pub use self::raw::Raw;
 pub use self::transfer::Begun;
 

@@ -36,12 +36,12 @@ impl Client {
         }
     }
 
-    /// Asks for tags, and says whether they may be read; none: the registry did not say. What is not there can't be read.
+    /// Asks for tags, and says whether they may be read; none: the registry did not say, or there is no such repository.
     pub async fn can_pull(&self) -> Option<bool> {
         let call = || Ok(self.probe(Method::GET, self.session.address("tags/list?n=1")?, Right::Pull));
         match self.try_out(phrase!("verb.read"), call).await {
             Ok(()) => Some(true),
-            Err(RegistryError { kind: Kind::NotFound | Kind::Credentials { .. }, .. }) => Some(false),
+            Err(RegistryError { kind: Kind::Credentials { .. }, .. }) => Some(false),
             Err(_) => None,
         }
     }
