@@ -103,14 +103,14 @@ fn home_check(home: &Home, settings: &Settings) -> Check {
     if let Err(error) = crate::sys::atomic::create_dir_all(directory) {
         return Check::bad(phrase!("check.home"), error, reason!("doctor.set_home"));
     }
-    match rustix::fs::statvfs(directory) {
+    match crate::sys::disk::free(directory) {
         Err(error) => Check::bad(
             phrase!("check.home"),
             reason!("doctor.home_unreadable", shown, error),
             reason!("doctor.check_disk"),
         ),
-        Ok(stat) => {
-            let free = ByteSize(stat.f_bavail.saturating_mul(stat.f_frsize));
+        Ok(free) => {
+            let free = ByteSize(free);
             let least = settings.config.pool.min_free;
             let says = reason!("doctor.free_space", shown, free);
             if free < least {

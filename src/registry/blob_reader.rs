@@ -1,7 +1,7 @@
 //! A blob that is read piece by piece, and checked against its digest and its size at its end.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{Stream, stream};
 use reqwest::Response;
@@ -12,6 +12,10 @@ use tokio::time::timeout;
 
 /// Bytes of a piece that is read from a file.
 const PIECE: usize = 256 * 1024;
+/// Bytes a second of the slowest transfer that is waited for, after the first minute.
+pub const SLOWEST: u64 = 20 * 1024;
+/// Bytes of the largest blob that is waited for.
+pub const LARGEST: u64 = 1 << 40;
 /// The longest time for one piece of an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -22,6 +26,8 @@ pub struct BlobReader {
     hasher: Hasher,
     /// Bytes that are still to come.
     left: u64,
+    /// When it has to be here as a whole.
+    until: Instant,
 }
 
 /// Where a blob comes from.
@@ -44,7 +50,8 @@ impl BlobReader {
             true => Hasher::Sha512(Box::default()),
             false => Hasher::Sha256(Sha256::new()),
         };
-        BlobReader { source, digest: digest.to_owned(), hasher, left: size }
+        let until = Instant::now() + PATIENCE + Duration::from_secs(size.min(LARGEST) / SLOWEST);
+        BlobReader { source, digest: digest.to_owned(), hasher, left: size, until }
     }
 
     /// The next piece; none at the end of a blob that is the right one.
@@ -60,7 +67,8 @@ impl BlobReader {
                 piece
             }
             Source::Answer(answer) => {
-                let piece = timeout(PATIENCE, answer.chunk()).await.map_err(io::Error::from)?;
+                let patience = PATIENCE.min(self.until.saturating_duration_since(Instant::now()));
+                let piece = timeout(patience, answer.chunk()).await.map_err(io::Error::from)?;
                 piece.map_err(io::Error::other)?.map(|piece| piece.to_vec()).unwrap_or_default()
             }
         };

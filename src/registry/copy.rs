@@ -12,37 +12,56 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable as _};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::watch;
 
-use super::blob_reader::{BlobReader, Source};
+use super::blob_reader::{BlobReader, LARGEST, Source};
 use super::client::error::{Kind, RegistryError};
 use super::client::{Begun, Client, LARGEST_IMAGE, Raw};
 use super::image::{self, Annotations, Descriptor, Document};
 use super::layout::{Layout, io_error};
 use super::publish::{PublishError, Target};
+use crate::domain::config::ByteSize;
 use crate::domain::image_tag::{AttachedKind, AttachedTag, TagNames};
 use crate::domain::reason::{Reason, phrase, reason};
 use crate::domain::tag_copy::Transfer;
-use crate::sys::atomic;
+use crate::sys::{atomic, disk};
 
 /// Blobs that are sent at a time.
 const AT_ONCE: usize = 4;
 /// Documents of one image, and manifests that are looked at for what refers to them.
 const MOST_DOCUMENTS: usize = 1000;
 
+/// How far a copy may go.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// Bytes that stay free on the disk of a layout: `pool.min_free`.
+    pub min_free: u64,
+    /// It ends once this is true.
+    pub stopped: watch::Receiver<bool>,
+}
+
 /// Copies the image `root` of `from`, and what refers to it.
 ///
 /// # Errors
-/// When something is missing, is not what its digest says, or a registry fails. What was sent stays there.
-pub async fn copy(from: &Target, to: &Target, root: &Raw) -> Result<Transfer, PublishError> {
-    let copier = Copier { from, to, transfer: Mutex::default() };
-    let subjects = copier.tree(root.clone()).await?;
-    copier.referrers(&subjects).await?;
+/// When something is missing, is not what its digest says, is too much, or a registry fails. What was sent stays there.
+pub async fn copy(from: &Target, to: &Target, root: &Raw, terms: Terms) -> Result<Transfer, PublishError> {
+    let Terms { min_free, mut stopped } = terms;
+    let copier = Copier { from, to, min_free, transfer: Mutex::default() };
+    let all = async {
+        let subjects = copier.tree(root.clone()).await?;
+        copier.referrers(&subjects).await
+    };
+    tokio::select! {
+        outcome = all => outcome?,
+        Ok(_) = stopped.wait_for(|stopped| *stopped) => return Err(copier.refusal(reason!("copy.stopped"))),
+    }
     Ok(copier.transfer.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 struct Copier<'a> {
     from: &'a Target,
     to: &'a Target,
+    min_free: u64,
     transfer: Mutex<Transfer>,
 }
 
@@ -96,7 +115,9 @@ impl Copier<'_> {
             return Ok(());
         }
         let blobs = document.config.iter().chain(document.layers.iter().flatten());
-        let blobs = blobs.filter(|blob| !is_foreign(blob)).map(|blob| self.blob_with_patience(blob));
+        let blobs: Vec<&Descriptor> = blobs.filter(|blob| !is_foreign(blob)).collect();
+        self.check_room(&blobs)?;
+        let blobs = blobs.into_iter().map(|blob| self.blob_with_patience(blob));
         stream::iter(blobs).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
         match self.to {
             Target::Local(layout) => drop(layout.put(&raw.content)?),
@@ -104,6 +125,27 @@ impl Copier<'_> {
         }
         self.count(|transfer| transfer.sent += 1);
         Ok(())
+    }
+
+    /// Whether the blobs are of a size that images have, and fit on the disk of a layout, as far as they are not there.
+    fn check_room(&self, blobs: &[&Descriptor]) -> Result<(), PublishError> {
+        if let Some(blob) = blobs.iter().find(|blob| blob.size > LARGEST) {
+            let (digest, size, most) = (&blob.digest, ByteSize(blob.size), ByteSize(LARGEST));
+            return Err(self.refusal(reason!("copy.large_blob", digest, size, most)));
+        }
+        // Between layouts they are linked.
+        let (Target::Remote(_), Target::Local(layout)) = (self.from, self.to) else { return Ok(()) };
+        let is_there = |blob: &Descriptor| {
+            layout.blob(&blob.digest).is_ok_and(|path| fs::metadata(path).is_ok_and(|there| there.len() == blob.size))
+        };
+        let size: u64 = blobs.iter().filter(|blob| !is_there(blob)).map(|blob| blob.size).sum();
+        // Of a disk that does not say how much is free, writing says so.
+        let free = disk::free(layout.dir()).unwrap_or(u64::MAX);
+        if size == 0 || size.saturating_add(self.min_free) <= free {
+            return Ok(());
+        }
+        let (size, free, min_free) = (ByteSize(size), ByteSize(free), ByteSize(self.min_free));
+        Err(self.refusal(reason!("copy.no_space", size, free, min_free)))
     }
 
     async fn blob_with_patience(&self, blob: &Descriptor) -> Result<(), PublishError> {
@@ -203,6 +245,7 @@ impl Copier<'_> {
             let mut seen = BTreeSet::new();
             referrers.retain(|referrer| seen.insert(referrer.digest.clone()));
             for referrer in &referrers {
+                self.check_referrers()?;
                 self.tree(self.from.raw(&referrer.digest).await?).await?;
                 self.count(|transfer| transfer.referrers += 1);
             }
@@ -211,6 +254,7 @@ impl Copier<'_> {
             }
         }
         for one in attached.iter().filter(|one| one.kind != AttachedKind::Referrers) {
+            self.check_referrers()?;
             let raw = self.from.raw(&one.tag).await?;
             // Whoever may push to the source must not replace what was signed or attested at the other place.
             if self.to.root(&one.tag).await?.is_some_and(|there| there.digest != raw.digest) {
@@ -222,6 +266,15 @@ impl Copier<'_> {
             self.count(|transfer| transfer.referrers += 1);
         }
         Ok(())
+    }
+
+    /// Whether one more signature or the like is not too many.
+    fn check_referrers(&self) -> Result<(), PublishError> {
+        let transfer = *self.transfer.lock().unwrap_or_else(PoisonError::into_inner);
+        if transfer.referrers + transfer.kept < MOST_DOCUMENTS {
+            return Ok(());
+        }
+        Err(self.refusal(reason!("copy.many_referrers", most = MOST_DOCUMENTS)))
     }
 
     /// Lists referrers under a tag, for registries that keep no list of them; those that are there stay.

@@ -1,12 +1,14 @@
 //! Copying a tag to another repository of slipway's or of any registry.
 
+use tokio::sync::watch;
+
 use super::images::target;
 use super::tag_moves::{build_of, check_name};
 use super::{ServiceError, registries};
 use crate::domain::name::RepositoryPath;
 use crate::domain::reason::{quoted, reason};
 use crate::domain::tag_copy::{TagCopy, names_a_registry, split};
-use crate::registry::copy::copy;
+use crate::registry::copy::{Terms, copy};
 use crate::registry::tag_move::{Wanted, put_image};
 use crate::registry::{ImageName, Target};
 use crate::store::Home;
@@ -30,13 +32,15 @@ struct Goal {
 /// Copies a tag of a repository to `to`: `NAMESPACE/REPOSITORY[:TAG]` of slipway's, or `HOST/REPOSITORY[:TAG]`.
 ///
 /// # Errors
-/// When the tag is not there, the other tag is immutable, or a registry fails. The other tag has not moved then.
+/// When the tag is not there, the other tag is immutable, a registry fails, or `stopped` is true before all is sent. The
+/// other tag has not moved then.
 pub async fn copy_tag(
     home: &Home,
     settings: &Settings,
     path: &RepositoryPath,
     tag: &str,
     to: &str,
+    stopped: watch::Receiver<bool>,
 ) -> Result<Copied, ServiceError> {
     let (name, to_tag) = split(to);
     let to_tag = to_tag.unwrap_or(tag);
@@ -55,7 +59,8 @@ pub async fn copy_tag(
         Target::Local(layout) => Some(layout.hold().map_err(crate::registry::PublishError::from)?),
         Target::Remote(_) => None,
     };
-    let transfer = copy(&from, &to, &root).await?;
+    let terms = Terms { min_free: settings.config.pool.min_free.0, stopped };
+    let transfer = copy(&from, &to, &root, terms).await?;
     put_image(&to, &wanted, &root).await?;
     drop(held);
     let copy = TagCopy {

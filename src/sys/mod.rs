@@ -1,8 +1,9 @@
-//! The operating system: processes, locks, atomic writes, users, environments, priorities, memory, secrets in it. Knows nothing of slipway's
-//! own words.
+//! The operating system: processes, locks, atomic writes, disks, users, environments, priorities, memory, secrets in it.
+//! Knows nothing of slipway's own words.
 
 pub mod atomic;
 pub mod command;
+pub mod disk;
 pub mod environment;
 pub mod fd_passing;
 pub mod hardening;

@@ -206,6 +206,16 @@ fn an_image_is_copied_from_this_host_to_registries_and_back_and_no_blob_is_sent_
     assert_eq!((here.digest("back"), here.tags()), (digest.clone(), vec!["back".to_owned()]));
     assert_eq!(here.config("back", "amd64"), images(&slipway).config("latest", "amd64"));
 
+    // What would leave too little of the disk is not begun.
+    slipway.write("namespaces/here/full.toml", "");
+    slipway.write("config.toml", "[pool]\nmin_free = \"1000TB\"\n");
+    slipway.run(&["repo", "list"]).ok();
+    let full = slipway.run(&["tag", "copy", "prod/api:v1", "here/full:v1"]);
+    assert!(full.code() == Some(1) && full.stderr.contains("pool.min_free"), "{full}");
+    assert_eq!(slipway.json(&["tag", "list", "here/full"]), json!([]));
+    slipway.write("config.toml", "");
+    slipway.run(&["repo", "list"]).ok();
+
     // An immutable tag that names another image stays, and nothing is sent.
     slipway.run(&["tag", "move", "acme/api:latest", "--back"]).ok();
     for by_either_name in ["prod/api:v1".to_owned(), format!("{}/prod/api:v1", one.host())] {

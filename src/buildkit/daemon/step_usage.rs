@@ -21,6 +21,7 @@ use super::leftovers::{self, find};
 use super::running::Daemon;
 use super::spec::config_file;
 use crate::sys::command::{self, Limits};
+use crate::sys::disk;
 use crate::sys::environment::{ListedEnvironment as _, Receiver};
 use crate::sys::process::ProcessId;
 
@@ -113,8 +114,7 @@ impl StepUsage {
     /// # Errors
     /// When the root cannot be looked at.
     pub fn free(&self) -> io::Result<u64> {
-        let stat = rustix::fs::statvfs(&self.root)?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        disk::free(&self.root)
     }
 
     /// The bytes on disk of directories of [`Written`]; those that are gone are left out.

@@ -7,6 +7,7 @@ use crate::pool::core::Event;
 use crate::pool::tasks::TaskContext;
 use crate::services::trees;
 use crate::store::builds;
+use crate::sys::disk;
 
 /// So many builds or pushes are deleted before the pool is looked at again.
 const AT_ONCE: usize = 1_000;
@@ -59,8 +60,7 @@ pub(in crate::pool) fn measure_disk(context: &TaskContext, missing: Option<u64>)
             }
         }
         // Of a disk that does not say how much is free, writing says so.
-        let free = rustix::fs::statvfs(context.home.state_dir())
-            .map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+        let free = disk::free(context.home.state_dir()).unwrap_or(u64::MAX);
         context.report(Event::DiskMeasured { free: ByteSize(free), after_freeing: missing.is_some() });
     });
 }

@@ -41,7 +41,8 @@ pub(in crate::pool) async fn copy_tag(
     by: Requester,
 ) -> Result<TagCopy, Error> {
     let (home, settings) = (context.home.clone(), context.settings());
-    let work = async move || tag_copies::copy_tag(&home, &settings, &path, &tag, &to).await;
+    let stopped = context.stopping.clone();
+    let work = async move || tag_copies::copy_tag(&home, &settings, &path, &tag, &to, stopped).await;
     let Copied { copy, moved } = registries::on_own_thread(work).await?;
     if let Some((repository, tag)) = moved.filter(|_| copy.before.as_ref() != Some(&copy.digest)) {
         let done = Done {

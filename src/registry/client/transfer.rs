@@ -10,12 +10,10 @@ use super::session::{Call, Right};
 use super::{Client, Kind, found};
 use crate::domain::reason::{quoted, reason};
 use crate::domain::reference;
-use crate::registry::blob_reader::BlobReader;
+use crate::registry::blob_reader::{BlobReader, SLOWEST};
 
 /// Bytes of an answer that is only looked at for its status.
 const LARGEST: usize = 64 * 1024;
-/// Bytes a second of the slowest upload that is waited for, after the first minute.
-const SLOWEST: u64 = 20 * 1024;
 
 /// How a blob comes into a repository.
 #[derive(Debug)]

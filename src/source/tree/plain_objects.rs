@@ -18,6 +18,7 @@ use super::error::TreeError;
 use super::room::on_disk;
 use crate::domain::reason::{Phrase, Reason, phrase};
 use crate::source::git::NoGit;
+use crate::sys::disk;
 
 /// One repository, read by libgit2.
 pub(super) struct PlainObjects {
@@ -57,7 +58,7 @@ impl PlainObjects {
         if commit.len() != 40 {
             return self.needs_git(commit, phrase!("tree_feature.sha256"));
         }
-        let full = rustix::fs::statvfs(&self.root).is_ok_and(|disk| disk.f_bavail == 0);
+        let full = disk::free(&self.root).is_ok_and(|free| free == 0);
         if full {
             return TreeError::DiskFull { path: self.root.clone() };
         }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::TreeError;
 use crate::domain::config::ByteSize;
+use crate::sys::disk;
 
 /// What a file takes at least, in bytes.
 const BLOCK: u64 = 4096;
@@ -44,8 +45,7 @@ impl Room {
     /// # Errors
     /// When they do not.
     pub fn check_space(&self, root: &Path, bytes: u64) -> Result<(), TreeError> {
-        let Ok(disk) = rustix::fs::statvfs(root) else { return Ok(()) };
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let Ok(free) = disk::free(root) else { return Ok(()) };
         if bytes == 0 || bytes.saturating_add(self.min_free) <= free {
             return Ok(());
         }
