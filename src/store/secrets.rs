@@ -94,7 +94,9 @@ impl AsReason for SecretError {
             SecretError::Read { path, cause } => reason!("secret.read", path, cause),
             SecretError::Env { name } => reason!("secret.env", name),
             SecretError::Unusable { from, what } => reason!("secret.unusable", from, what),
-            SecretError::Command { command, what } => reason!("secret.command", command = quoted(command), what),
+            SecretError::Command { command, what } => {
+                reason!("secret.command", command = quoted(program_of(command)), what)
+            }
             SecretError::Write(error) => error.reason(),
         }
     }
@@ -293,7 +295,7 @@ pub async fn of_command(command: &str) -> Result<Secret, SecretError> {
 /// Runs a command and takes what it prints; an agent that it started for the next time may stay.
 async fn from_command(command: &str, timeout: Duration) -> Result<Secret, SecretError> {
     let failed = |what: CommandEnd| SecretError::Command { command: command.to_owned(), what };
-    let from = || reason!("secret_from.command", command = quoted(command));
+    let from = || reason!("secret_from.command", command = quoted(program_of(command)));
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(command).listed_environment(Receiver::Command);
     let limits = Limits { time: timeout, output: LONGEST as usize };
@@ -309,6 +311,16 @@ async fn from_command(command: &str, timeout: Duration) -> Result<Secret, Secret
         return Err(failed(ending(ended.status, &ended.stderr)));
     }
     secret(&ended.stdout, from)
+}
+
+/// The program that a command begins with: its arguments and variables may be secrets, and reasons are read by many.
+fn program_of(command: &str) -> &str {
+    // A value in quotes may go on behind a blank.
+    let is_variable = |word: &&str| word.contains('=') && !word.contains(['\'', '"', '\\', '$', '`']);
+    let first = command.split_whitespace().find(|word| !is_variable(word)).unwrap_or_default();
+    let is_plain =
+        !first.is_empty() && first.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
+    if is_plain { first } else { "sh" }
 }
 
 /// Never what it printed to stdout: that may be half a secret.
@@ -332,6 +344,17 @@ pub fn shell_quoted(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_command_is_named_by_its_program_alone() {
+        assert_eq!(super::program_of("curl -H 'X-Token: abc' https://vault"), "curl");
+        assert_eq!(super::program_of("TOKEN=abc /usr/bin/vault read x"), "/usr/bin/vault");
+        for command in
+            ["", "TOKEN='a b c' vault", "TOKEN=$(cat x y) vault", "TOKEN=a\\ b vault", "\"$HOME/x\" abc", "echo|cat"]
+        {
+            assert_eq!(super::program_of(command), "sh", "{command}");
+        }
+    }
+
     use super::*;
 
     fn file(name: &str) -> SecretRef {
